@@ -1,0 +1,105 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace ImageQueue.Core.Forge;
+
+/// <summary>Settings under <c>Forge</c>: where pictures are painted, and how long that may take.</summary>
+public sealed class ForgeOptions
+{
+    /// <summary>The configuration section.</summary>
+    public const string Section = "Forge";
+
+    /// <summary>The Forge servers; one request is in flight per server. Empty in Development means the simulator.</summary>
+    public IList<ForgeBackendOptions> Backends { get; init; } = [];
+
+    /// <summary>Longest time for one picture, from the request to Forge to its answer. Default 180 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
+    public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(180);
+
+    /// <summary>Longest time without any progress before the run is given up. Default 90 s, which covers loading a Flux model.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
+    public TimeSpan StallTimeout { get; set; } = TimeSpan.FromSeconds(90);
+
+    /// <summary>Time between two questions for progress. Default 0.5 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:00.0200000", "00:00:30")]
+    public TimeSpan PollInterval { get; set; } = TimeSpan.FromSeconds(0.5);
+
+    /// <summary>How many times one request may be begun before it ends in error. Default 3.</summary>
+    [Range(1, 100)]
+    public int MaxAttempts { get; set; } = 3;
+
+    /// <summary>Longest time that a request whose turn has come waits for a healthy Forge. Default 10 min.</summary>
+    [Range(typeof(TimeSpan), "00:00:00.1000000", "7.00:00:00")]
+    public TimeSpan WaitForBackend { get; set; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>The built-in simulator.</summary>
+    public ForgeSimulatorOptions Simulator { get; init; } = new();
+
+    /// <summary>What a request gets for the settings that it leaves out.</summary>
+    public GenerationDefaults Defaults { get; init; } = new();
+}
+
+/// <summary>Settings under <c>Forge:Backends:n</c>: one Forge server.</summary>
+public sealed class ForgeBackendOptions
+{
+    /// <summary>Base address, such as <c>http://gpu1:7860</c>. Required.</summary>
+    [Required]
+    public Uri? Url { get; set; }
+
+    /// <summary>Name shown to operators. Default: host and port.</summary>
+    public string? Name { get; set; }
+
+    /// <summary>User of Forge's <c>--api-auth</c>, if it is set there.</summary>
+    public string? Username { get; set; }
+
+    /// <summary>Password of Forge's <c>--api-auth</c>.</summary>
+    public string? Password { get; set; }
+}
+
+/// <summary>Settings under <c>Forge:Simulator</c>.</summary>
+public sealed class ForgeSimulatorOptions
+{
+    /// <summary>Whether <c>/simulator</c> is served. Default: on in Development when no backend is configured, else off.</summary>
+    public bool? Enabled { get; set; }
+
+    /// <summary>Time that the simulator takes for one picture of the default size, in seconds. Default 6.</summary>
+    [Range(0.0, 3600.0)]
+    public double SecondsPerImage { get; set; } = 6;
+}
+
+/// <summary>Settings under <c>Forge:Defaults</c>: what a request gets for what it leaves out. Suits Flux.</summary>
+public sealed class GenerationDefaults
+{
+    /// <summary>Pixels. Default 1024.</summary>
+    [Range(64, 2048)]
+    public int Width { get; set; } = 1024;
+
+    /// <summary>Pixels. Default 1024.</summary>
+    [Range(64, 2048)]
+    public int Height { get; set; } = 1024;
+
+    /// <summary>Sampling steps. Default 20.</summary>
+    [Range(1, 150)]
+    public int Steps { get; set; } = 20;
+
+    /// <summary>Sampler. Default Euler.</summary>
+    [Required]
+    public string Sampler { get; set; } = "Euler";
+
+    /// <summary>Scheduler. Default Simple.</summary>
+    [Required]
+    public string Scheduler { get; set; } = "Simple";
+
+    /// <summary>Classifier-free guidance. Default 1.</summary>
+    [Range(0.0, 30.0)]
+    public decimal CfgScale { get; set; } = 1m;
+
+    /// <summary>Distilled guidance (Flux). Default 3.5.</summary>
+    [Range(0.0, 30.0)]
+    public decimal DistilledCfgScale { get; set; } = 3.5m;
+
+    /// <summary>Checkpoint. Default: what Forge has loaded.</summary>
+    public string? Checkpoint { get; set; }
+
+    /// <summary>Forge's <c>forge_additional_modules</c> (VAE, text encoders) sent with a checkpoint. Default none.</summary>
+    public IList<string> AdditionalModules { get; init; } = [];
+}
