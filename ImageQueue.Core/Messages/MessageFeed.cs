@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -16,41 +15,29 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
 
     private const int PageSize = 500;
 
+    private IMessageStore Store => store;
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, ImmutableArray<Watcher>> _watchers = new(StringComparer.Ordinal);
     private readonly MessageSignal _watched = new();
+    private long? _read;
 
-    /// <summary>
-    /// Changes of one conversation, in revision order, without end. A watcher that is slow gets the newest state of each message
-    /// and misses the ones between; it never misses the newest.
-    /// </summary>
+    /// <summary>Begins to watch a conversation: when this returns, no later change will be missed. Dispose the result to end it.</summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="sinceRevision">What the watcher has seen already; null: only what comes from now on.</param>
-    /// <param name="cancellationToken">Ends the watching.</param>
-    public async IAsyncEnumerable<MessageChange> WatchAsync(
-        string conversationId, long? sinceRevision, [EnumeratorCancellation] CancellationToken cancellationToken)
+    /// <param name="cancellationToken">Gives up.</param>
+    public async Task<FeedSubscription> WatchAsync(string conversationId, long? sinceRevision, CancellationToken cancellationToken)
     {
-        // Registered before the replay is read: what is written meanwhile is in one of the two, or in both.
-        using var watcher = Register(conversationId);
-        var seen = sinceRevision ?? await store.LatestRevisionAsync(cancellationToken);
-        while (await store.ChangesSinceAsync(seen, conversationId, PageSize, cancellationToken) is { Count: > 0 } missed)
+        // Registered before the baseline is read: what is written meanwhile is in the replay, or in the watcher, or in both.
+        var watcher = Register(conversationId);
+        try
         {
-            foreach (var change in missed)
-            {
-                seen = change.Message.Revision;
-                yield return change;
-            }
+            return new FeedSubscription(watcher, sinceRevision ?? await store.LatestRevisionAsync(cancellationToken));
         }
-
-        while (true)
+        catch
         {
-            foreach (var change in await watcher.TakeAsync(cancellationToken))
-            {
-                if (change.Message.Revision <= seen)
-                    continue;
-                seen = change.Message.Revision;
-                yield return change;
-            }
+            watcher.Dispose();
+            throw;
         }
     }
 
@@ -70,8 +57,6 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
             }
         }
     }
-
-    private long? _read;
 
     private async Task ReadAsync(CancellationToken cancellationToken)
     {
@@ -139,11 +124,14 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     }
 
     /// <summary>What one watcher has not taken yet: the newest state of each message, so its size is bounded by the conversation.</summary>
-    private sealed class Watcher(MessageFeed feed, string conversationId) : IDisposable
+    internal sealed class Watcher(MessageFeed feed, string conversationId) : IDisposable
     {
         private readonly Lock _lock = new();
         private readonly SemaphoreSlim _offered = new(0, 1);
         private Dictionary<long, MessageChange> _pending = [];
+
+        public async Task<IReadOnlyCollection<MessageChange>> ReplayAsync(long since, CancellationToken cancellationToken) =>
+            await feed.Store.ChangesSinceAsync(since, conversationId, PageSize, cancellationToken);
 
         public void Offer(MessageChange change)
         {
@@ -155,13 +143,16 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
             }
         }
 
-        public async Task<IEnumerable<MessageChange>> TakeAsync(CancellationToken cancellationToken)
+        public async Task<IReadOnlyCollection<MessageChange>> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
         {
-            await _offered.WaitAsync(cancellationToken);
-            Dictionary<long, MessageChange> taken;
+            if (!await _offered.WaitAsync(wait, cancellationToken))
+                return [];
             lock (_lock)
-                (taken, _pending) = (_pending, []);
-            return taken.Values.OrderBy(change => change.Message.Revision);
+            {
+                var taken = _pending;
+                _pending = [];
+                return taken.Values;
+            }
         }
 
         public void Dispose() => feed.Unregister(this, conversationId);

@@ -11,7 +11,7 @@ namespace ImageQueue.Core.Requests;
 /// painted first, then all that waited, in the order in which they were queued.
 /// </summary>
 public sealed class QueueRebuild(
-    IMessageStore store, ImageRequestQueue queue, MessageTexts texts, IOptions<ForgeOptions> options, ILogger<QueueRebuild> logger)
+    IMessageStore store, EnqueueImageRequest queue, MessageTexts texts, IOptions<ForgeOptions> options, ILogger<QueueRebuild> logger)
     : BackgroundService
 {
     /// <summary>Rows that are enqueued together; their writes share a commit.</summary>

@@ -7,7 +7,7 @@ namespace ImageQueue.Core.Requests;
 
 /// <summary>Takes a checked image request: a row first, then its Hangfire job.</summary>
 public sealed class SubmitImageRequest(
-    IMessageStore store, ImageRequestQueue queue, IQueueOrder order, IOptions<QueueOptions> queueOptions, IOptions<ForgeOptions> forgeOptions)
+    IMessageStore store, EnqueueImageRequest queue, IQueueOrder order, IOptions<QueueOptions> queueOptions, IOptions<ForgeOptions> forgeOptions)
 {
     /// <summary>Stores the request and puts it into the queue.</summary>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Gives a queued row its Hangfire job: the one way into Hangfire's queue, for submits, retries and repairs alike.</summary>
-public sealed class ImageRequestQueue(IMessageStore store, ImageJobs jobs, IQueueOrder order, ILogger<ImageRequestQueue> logger)
+public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQueueOrder order, ILogger<EnqueueImageRequest> logger)
 {
     private volatile bool _isRebuilding;
 
