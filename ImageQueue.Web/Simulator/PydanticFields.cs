@@ -29,6 +29,25 @@ internal sealed class PydanticFields
         }
     }
 
+    /// <summary>Parses a body; null with the errors when it is not JSON.</summary>
+    public static (JsonDocument? Document, IReadOnlyList<object> Errors) Parse(ReadOnlyMemory<byte> body)
+    {
+        if (body.IsEmpty)
+        {
+            return (null, [new { type = "missing", loc = s_body, msg = "Field required", input = (string?)null }]);
+        }
+
+        try
+        {
+            return (JsonDocument.Parse(body), []);
+        }
+        catch (JsonException e)
+        {
+            var loc = new object[] { "body", e.BytePositionInLine ?? 0 };
+            return (null, [new { type = "json_invalid", loc, msg = "JSON decode error", input = new { }, ctx = new { error = "Expecting value" } }]);
+        }
+    }
+
     public IReadOnlyList<object> Errors => _errors;
 
     public bool IsNull(string name) =>
@@ -54,9 +73,27 @@ internal sealed class PydanticFields
             return null;
         }
 
-        return value.ValueKind == JsonValueKind.String
-            ? value.GetString()
-            : Fail<string>(name, value, "string_type", "Input should be a valid string");
+        if (value.ValueKind != JsonValueKind.String)
+        {
+            return Fail<string>(name, value, "string_type", "Input should be a valid string");
+        }
+
+        try
+        {
+            return value.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            // Half of a surrogate pair, written as an escape.
+            _errors.Add(new
+            {
+                type = "string_unicode",
+                loc = new[] { "body", name },
+                msg = "Input should be a valid string, unable to parse raw data as a unicode string",
+                input = "",
+            });
+            return null;
+        }
     }
 
     /// <summary>Reports null too: for fields that are not optional.</summary>
@@ -91,6 +128,10 @@ internal sealed class PydanticFields
         }
     }
 
+    /// <summary>Reports null too: for fields that are not optional.</summary>
+    public long? RequiredInteger(string name) =>
+        IsNull(name) ? FailValue<long>(name, _body.GetProperty(name), "int_type", "Input should be a valid integer") : Integer(name);
+
     public double? Number(string name)
     {
         if (!Find(name, out var value))
@@ -100,10 +141,11 @@ internal sealed class PydanticFields
 
         return value.ValueKind switch
         {
-            JsonValueKind.Number => value.GetDouble(),
+            JsonValueKind.Number when double.IsFinite(value.GetDouble()) => value.GetDouble(),
+            JsonValueKind.Number => FailValue<double>(name, value, "finite_number", "Input should be a finite number"),
             JsonValueKind.True => 1,
             JsonValueKind.False => 0,
-            JsonValueKind.String when double.TryParse(value.GetString(), NumberStyles.Float, CultureInfo.InvariantCulture, out var parsed) => parsed,
+            JsonValueKind.String when double.TryParse(value.GetString(), NumberStyles.Float, CultureInfo.InvariantCulture, out var parsed) && double.IsFinite(parsed) => parsed,
             JsonValueKind.String => FailValue<double>(name, value, "float_parsing", "Input should be a valid number, unable to parse string as a number"),
             _ => FailValue<double>(name, value, "float_type", "Input should be a valid number"),
         };

@@ -40,14 +40,22 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>Notes a txt2img request.</summary>
-    /// <returns>The note, and how many times the same prompt has arrived, this one included.</returns>
-    internal (ReceivedRequest Note, int Arrivals) Received(string task, string prompt, DateTimeOffset at)
+    /// <summary>How many of the remembered requests have this prompt.</summary>
+    public int Arrivals(string prompt)
     {
-        prompt = prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
+        prompt = Shorten(prompt);
         lock (_gate)
         {
-            var note = new ReceivedRequest(task, prompt, at, ElapsedMilliseconds());
+            return _received.Count(request => request.Prompt == prompt);
+        }
+    }
+
+    /// <summary>Notes a txt2img request.</summary>
+    internal ReceivedRequest Received(string task, string prompt, DateTimeOffset at)
+    {
+        lock (_gate)
+        {
+            var note = new ReceivedRequest(task, Shorten(prompt), at, ElapsedMilliseconds());
             _received.Enqueue(note);
             if (_received.Count > Kept)
             {
@@ -56,7 +64,7 @@ public sealed class SimulatorStats
 
             _total++;
             _mostInFlight = Math.Max(_mostInFlight, ++_inFlight);
-            return (note, _received.Count(request => request.Prompt == prompt));
+            return note;
         }
     }
 
@@ -81,6 +89,8 @@ public sealed class SimulatorStats
     }
 
     internal void InterruptCalled() => Interlocked.Increment(ref _interruptCalls);
+
+    private static string Shorten(string prompt) => prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
 
     private double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(_started).TotalMilliseconds, 3);
 }

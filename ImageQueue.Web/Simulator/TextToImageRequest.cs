@@ -31,29 +31,10 @@ internal sealed record TextToImageRequest
     /// <returns>The request, or the errors of FastAPI's 422.</returns>
     public static (TextToImageRequest? Request, IReadOnlyList<object> Errors) Read(ReadOnlyMemory<byte> body)
     {
-        if (body.IsEmpty)
+        var (document, errors) = PydanticFields.Parse(body);
+        if (document is null)
         {
-            return (null, [new { type = "missing", loc = new[] { "body" }, msg = "Field required", input = (string?)null }]);
-        }
-
-        JsonDocument document;
-        try
-        {
-            document = JsonDocument.Parse(body);
-        }
-        catch (JsonException e)
-        {
-            return (null,
-            [
-                new
-                {
-                    type = "json_invalid",
-                    loc = new object[] { "body", e.BytePositionInLine ?? 0 },
-                    msg = "JSON decode error",
-                    input = new { },
-                    ctx = new { error = "Expecting value" },
-                },
-            ]);
+            return (null, errors);
         }
 
         using (document)
