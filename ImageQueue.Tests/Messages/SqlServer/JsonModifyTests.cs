@@ -6,6 +6,7 @@ using CsCheck;
 using Dapper;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Tests.Sql;
 using Microsoft.Data.SqlClient;
 using Moq;
 using NUnit.Framework;
@@ -115,6 +116,20 @@ public sealed class JsonModifyTests
     [TestCaseSource(typeof(Rfc7396Table), nameof(Rfc7396Table.Cases))]
     public void For_GivesTheExpectedDocument_WhenEvaluated(MergeCase merge) =>
         Assert.That(JsonStructure.Difference(merge.Expected, Merge(merge)), Is.Null);
+
+    [Test]
+    public void For_FitsTheTable_InOneUpdate()
+    {
+        var updates = Rfc7396Table.All.Select(merge =>
+            $"""
+            UPDATE dbo.messages
+            SET extra_metadata = {JsonModify.For(MetadataPatch.Parse(merge.Patch)).Expression}, updated_at = SYSUTCDATETIME()
+            OUTPUT inserted.id, inserted.extra_metadata, inserted.status
+            WHERE id = @id AND status = N'processing' AND attempt = @attempt;
+            """);
+
+        Assert.That(SchemaModel.StatementProblems(updates.Distinct()), Is.Empty);
+    }
 
     [Test]
     public void For_EqualsReference_ForRandomDocuments() =>
