@@ -47,8 +47,12 @@ public sealed class RequestRules
 
     private void Line(string field, string value, int maxLength)
     {
-        if (Length(field, value, maxLength) && value.Any(char.IsControl))
+        if (!Length(field, value, maxLength))
+            return;
+        if (value.Any(char.IsControl))
             Add(field, $"{field} holds a control character; remove it.");
+        else if (char.IsWhiteSpace(value[0]) || char.IsWhiteSpace(value[^1]))
+            Add(field, $"{field} begins or ends with a blank; remove it."); // SQL Server compares without the blanks at the end.
     }
 
     private bool Length(string field, string value, int maxLength)
