@@ -125,7 +125,7 @@ public sealed partial class ForgeSimulator
                 return time;
             }
 
-            return time * 10 > s_slowAtLeast ? time * 10 : s_slowAtLeast;
+            return time * 10 > SlowAtLeast ? time * 10 : SlowAtLeast;
         }
 
         // Waits for a point on the clock, not for a time: lateness of timers does not add up over the steps.

@@ -23,7 +23,7 @@ public sealed partial class ForgeSimulator : IDisposable
     private const long MostPixels = 4096L * 4096;
     private const int FinishedKept = 16;
     private const int MostPictures = 16;
-    private static readonly TimeSpan s_slowAtLeast = TimeSpan.FromSeconds(2);
+    private static TimeSpan SlowAtLeast { get; } = TimeSpan.FromSeconds(2);
 
     private readonly IOptionsMonitor<ForgeOptions> _options;
     private readonly TimeProvider _time;

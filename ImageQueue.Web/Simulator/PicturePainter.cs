@@ -11,7 +11,7 @@ internal static class PicturePainter
     private const int MostLines = 4;
 
     // A machine may have no fonts at all (and the native library without dependencies could not look for them): bring one.
-    private static readonly SKTypeface s_typeface = LoadTypeface();
+    private static SKTypeface Typeface { get; } = LoadTypeface();
 
     /// <summary>Paints and encodes.</summary>
     /// <param name="prompt">What to write on the picture; with the seed, what it shows.</param>
@@ -232,7 +232,7 @@ internal static class PicturePainter
         return line + "…";
     }
 
-    internal static SKFont NewFont(float size) => new(s_typeface, size) { Subpixel = true, Edging = SKFontEdging.Antialias };
+    internal static SKFont NewFont(float size) => new(Typeface, size) { Subpixel = true, Edging = SKFontEdging.Antialias };
 
     private static SKSurface NewSurface(int width, int height) =>
         SKSurface.Create(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Opaque));

@@ -9,7 +9,7 @@ namespace ImageQueue.Web.Simulator;
 /// </summary>
 internal sealed class PydanticFields
 {
-    private static readonly string[] s_body = ["body"];
+    private static string[] Body { get; } = ["body"];
 
     private readonly JsonElement _body;
     private readonly List<object> _errors = [];
@@ -22,7 +22,7 @@ internal sealed class PydanticFields
             _errors.Add(new
             {
                 type = "model_attributes_type",
-                loc = s_body,
+                loc = Body,
                 msg = "Input should be a valid dictionary or object to extract fields from",
                 input = body.Clone(),
             });
@@ -34,7 +34,7 @@ internal sealed class PydanticFields
     {
         if (body.IsEmpty)
         {
-            return (null, [new { type = "missing", loc = s_body, msg = "Field required", input = (string?)null }]);
+            return (null, [new { type = "missing", loc = Body, msg = "Field required", input = (string?)null }]);
         }
 
         try

@@ -8,7 +8,7 @@ namespace ImageQueue.Web.Simulator;
 /// </summary>
 internal sealed class ScenePainter(SKCanvas canvas, float aspect, Dice dice) : IDisposable
 {
-    private static readonly Palette[] s_palettes =
+    private static Palette[] Palettes { get; } =
     [
         // dawn
         new("2b3a67", "e8846b", "ffd9a0", "fff1c9", "5b5f97", "1f2142", Night: false),
@@ -28,7 +28,7 @@ internal sealed class ScenePainter(SKCanvas canvas, float aspect, Dice dice) : I
         new("0b132b", "3a506b", "9fb3c8", "f7f9fb", "5c7089", "101a2c", Night: true),
     ];
 
-    private readonly Palette _palette = s_palettes[dice.Below(s_palettes.Length)];
+    private readonly Palette _palette = Palettes[dice.Below(Palettes.Length)];
     private readonly float _horizon = dice.Between(0.52f, 0.66f);
     private readonly bool _lake = dice.Chance(0.55f);
     private readonly SKPoint _light = new(dice.Between(0.18f, 0.82f) * aspect, dice.Between(0.16f, 0.4f));
