@@ -28,6 +28,9 @@ public interface IForgeClient
 
     /// <summary>Whether the image API (not only the web server, which is up earlier) answers; never throws for an unhealthy server.</summary>
     Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken);
+
+    /// <summary>What the last <see cref="IsHealthyAsync"/> of this backend ran into, for operators; null when all was well or nothing is known.</summary>
+    string? WhyUnhealthy(ForgeBackend backend) => null;
 }
 
 /// <summary>One Forge server.</summary>
@@ -35,7 +38,11 @@ public interface IForgeClient
 /// <param name="Url">Base address; a path in it is kept.</param>
 /// <param name="Username">User of <c>--api-auth</c>, or null.</param>
 /// <param name="Password">Password of <c>--api-auth</c>, or null.</param>
-public sealed record ForgeBackend(string Name, Uri Url, string? Username = null, string? Password = null);
+public sealed record ForgeBackend(string Name, Uri Url, string? Username = null, string? Password = null)
+{
+    /// <summary>Name and address. What a record would print by itself holds the password, and ends up in logs.</summary>
+    public override string ToString() => $"{Name} ({Url.GetComponents(UriComponents.AbsoluteUri & ~UriComponents.UserInfo, UriFormat.UriEscaped)})";
+}
 
 /// <summary>What to paint. Null leaves the choice to Forge.</summary>
 public sealed record PaintRequest

@@ -1,0 +1,99 @@
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace ImageQueue.Core.Forge;
+
+/// <summary>What a server says went wrong, out of whichever form its error body has (the table in Forge's, reForge's, KoboldCpp's and sd-server's sources).</summary>
+internal static class ForgeErrorText
+{
+    /// <summary>Long enough for a sentence of Forge, short enough for a chat message.</summary>
+    private const int MaxLength = 300;
+
+    /// <summary>The text of an error body: of JSON, of a page, or as it stands; null when there is none.</summary>
+    public static string? Of(ReadOnlyMemory<byte> body)
+    {
+        using var document = ForgeMessages.TryParse(body);
+        return document is null ? OfPlainText(Encoding.UTF8.GetString(body.Span)) : Of(document.RootElement);
+    }
+
+    /// <summary>The text of a JSON error body, or null.</summary>
+    public static string? Of(JsonElement root)
+    {
+        if (root.ValueKind == JsonValueKind.String) return OfValue(root);
+        if (root.ValueKind != JsonValueKind.Object) return null;
+
+        // Forge: message. reForge, A1111, forge-classic: errors. FastAPI: detail. `error` comes last, for at Forge it is
+        // only the type of the exception, though at sd-server it is all there is.
+        return OfProperty(root, "message"u8)
+            ?? OfProperty(root, "errors"u8)
+            ?? OfProperty(root, "detail"u8)
+            ?? OfProperty(root, "error"u8);
+    }
+
+    /// <summary>Whether the body says that the GPU has run out of memory, in any of its fields.</summary>
+    public static bool IsOutOfMemory(ReadOnlySpan<byte> body)
+    {
+        var text = Encoding.UTF8.GetString(body);
+        return text.Contains("OutOfMemoryError", StringComparison.OrdinalIgnoreCase)
+            || text.Contains("out of memory", StringComparison.OrdinalIgnoreCase);
+    }
+
+    /// <summary>One line of at most 300 characters; null when nothing is left.</summary>
+    public static string? Shorten(string? text)
+    {
+        if (text is null) return null;
+        text = WhiteSpaceAndControls.Replace(text, " ").Trim();
+        if (text.Length == 0) return null;
+        if (text.Length <= MaxLength) return text;
+
+        // Never cut a surrogate pair in two.
+        var end = char.IsHighSurrogate(text[MaxLength - 2]) ? MaxLength - 2 : MaxLength - 1;
+        return string.Concat(text.AsSpan(0, end).TrimEnd(), "…");
+    }
+
+    private static string? OfProperty(JsonElement parent, ReadOnlySpan<byte> name) =>
+        parent.TryGetProperty(name, out var value) ? OfValue(value) : null;
+
+    private static string? OfValue(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => Shorten(ForgeMessages.TextOf(value)),
+        JsonValueKind.Array => Shorten(string.Join("; ", value.EnumerateArray().Select(OfItem).OfType<string>())),
+        JsonValueKind.Object => OfItem(value),
+        _ => null,
+    };
+
+    /// <summary>One error of a list: FastAPI's <c>{loc, msg, type}</c>, KoboldCpp's <c>{msg}</c>, or anything with a text in it.</summary>
+    private static string? OfItem(JsonElement item)
+    {
+        if (item.ValueKind == JsonValueKind.String) return Shorten(ForgeMessages.TextOf(item));
+        if (item.ValueKind != JsonValueKind.Object) return null;
+
+        var text = OfProperty(item, "msg"u8) ?? OfProperty(item, "message"u8) ?? OfProperty(item, "detail"u8) ?? OfProperty(item, "error"u8);
+        if (text is null || !item.TryGetProperty("loc"u8, out var loc) || loc.ValueKind != JsonValueKind.Array) return text;
+
+        var field = string.Join('.', loc.EnumerateArray()
+            .Select(part => part.ValueKind == JsonValueKind.String ? ForgeMessages.TextOf(part) : part.GetRawText())
+            .Where(part => part is not "body"));
+        return field.Length == 0 ? text : $"{field}: {text}";
+    }
+
+    private static string? OfPlainText(string text)
+    {
+        if (!text.AsSpan().TrimStart().StartsWith('<')) return Shorten(text);
+
+        var title = Title.Match(text);
+        var visible = title.Success ? title.Groups[1].Value : Tag.Replace(Unseen.Replace(text, " "), " ");
+        return Shorten(WebUtility.HtmlDecode(visible));
+    }
+
+    // No backtracking: the body is whatever a server sends, and must not take longer than it is long.
+    private static readonly Regex WhiteSpaceAndControls = Linear(@"[\s\p{Cc}]+");
+    private static readonly Regex Title = Linear(@"<title[^>]*>([^<]*\S)\s*</title>");
+    private static readonly Regex Unseen = Linear(@"<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->");
+    private static readonly Regex Tag = Linear(@"<[^>]*>");
+
+    private static Regex Linear(string pattern) =>
+        new(pattern, RegexOptions.NonBacktracking | RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.Singleline);
+}

@@ -1,0 +1,308 @@
+using System.Buffers;
+using System.Buffers.Text;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace ImageQueue.Core.Forge;
+
+/// <summary>
+/// What goes over the wire to Forge and comes back, by the names of Forge's <c>modules/api/models.py</c>. Reading is
+/// tolerant: the servers that speak this API differ in types and in what they leave out.
+/// </summary>
+internal static class ForgeMessages
+{
+    /// <summary>The body of txt2img. What is null in the request is left out: Forge answers an explicit null with 422.</summary>
+    public static byte[] Txt2Img(string taskId, PaintRequest request) =>
+        JsonSerializer.SerializeToUtf8Bytes(
+            new Txt2ImgBody
+            {
+                Prompt = request.Prompt,
+                NegativePrompt = request.NegativePrompt,
+                Width = request.Width,
+                Height = request.Height,
+                Steps = request.Steps,
+                CfgScale = request.CfgScale,
+                DistilledCfgScale = request.DistilledCfgScale,
+                SamplerName = request.Sampler,
+                Scheduler = request.Scheduler,
+                Seed = request.Seed,
+                OverrideSettings = request.Checkpoint is null
+                    ? null
+                    : new OverrideSettingsBody
+                    {
+                        Checkpoint = request.Checkpoint,
+                        AdditionalModules = request.AdditionalModules.Count == 0 ? null : request.AdditionalModules,
+                    },
+                TaskId = taskId,
+            },
+            ForgeJson.Default.Txt2ImgBody);
+
+    /// <summary>The body of <c>/internal/progress</c>.</summary>
+    public static byte[] InternalProgress(string taskId, bool withPreview) =>
+        JsonSerializer.SerializeToUtf8Bytes(
+            new ProgressBody { TaskId = taskId, LivePreview = withPreview },
+            ForgeJson.Default.ProgressBody);
+
+    /// <summary>The picture in a txt2img answer.</summary>
+    /// <param name="body">The whole body of a 200.</param>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: not JSON, or without a picture in base64.</exception>
+    public static ForgePicture ReadPicture(ReadOnlyMemory<byte> body)
+    {
+        using var document = ParsePictureAnswer(body);
+        var root = document.RootElement;
+        if (root.ValueKind != JsonValueKind.Object
+            || !root.TryGetProperty("images"u8, out var images)
+            || images.ValueKind != JsonValueKind.Array
+            || images.GetArrayLength() == 0)
+        {
+            throw new ForgeException(
+                ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the answer holds no image");
+        }
+
+        var (info, firstImage) = ReadInfo(root);
+
+        // With several pictures a grid of them comes first, and index_of_first_image says how many to skip.
+        var image = images[firstImage < images.GetArrayLength() ? firstImage : 0];
+        if (image.ValueKind != JsonValueKind.String || DecodeImage(image) is not { Length: > 0 } bytes)
+        {
+            throw new ForgeException(
+                ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the image in the answer is empty or not base64");
+        }
+
+        return new ForgePicture(bytes, info);
+    }
+
+    /// <summary>The answer of <c>/internal/progress</c>; null when it is not one (a page that answers for every path).</summary>
+    public static ForgeProgress? ReadInternalProgress(ReadOnlyMemory<byte> body)
+    {
+        using var document = TryParse(body);
+        if (document is null
+            || document.RootElement.ValueKind != JsonValueKind.Object
+            || !document.RootElement.TryGetProperty("active"u8, out _))
+        {
+            return null;
+        }
+
+        var root = document.RootElement;
+        var state =
+            IsTrue(root, "active"u8) ? ForgeTaskState.Active
+            : IsTrue(root, "queued"u8) ? ForgeTaskState.Queued
+            : IsTrue(root, "completed"u8) ? ForgeTaskState.Completed
+            : ForgeTaskState.Unknown;
+        ReadOnlyMemory<byte>? preview =
+            root.TryGetProperty("live_preview"u8, out var live)
+            && live.ValueKind == JsonValueKind.String
+            && DecodeImage(live) is { Length: > 0 } bytes
+                ? bytes
+                : null;
+        return new ForgeProgress(state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview);
+    }
+
+    /// <summary>The answer of the global <c>/sdapi/v1/progress</c>; null when it is not one.</summary>
+    public static ForgeProgress? ReadGlobalProgress(ReadOnlyMemory<byte> body)
+    {
+        using var document = TryParse(body);
+        if (document is null
+            || document.RootElement.ValueKind != JsonValueKind.Object
+            || !document.RootElement.TryGetProperty("progress"u8, out _))
+        {
+            return null;
+        }
+
+        var root = document.RootElement;
+        var fraction = ReadFraction(root);
+        var hasJob = root.TryGetProperty("state"u8, out var state)
+            && state.ValueKind == JsonValueKind.Object
+            && state.TryGetProperty("job"u8, out var job)
+            && job.ValueKind == JsonValueKind.String
+            && job.GetString() is { Length: > 0 };
+
+        // Idle Forge reports 0 and no job, and leaves the rest of the state stale.
+        return fraction > 0 || hasJob
+            ? new ForgeProgress(ForgeTaskState.Active, fraction)
+            : new ForgeProgress(ForgeTaskState.Unknown);
+    }
+
+    /// <summary>Whether the body is a JSON array, as <c>/sdapi/v1/samplers</c> answers. A login page is not.</summary>
+    public static bool IsArray(ReadOnlyMemory<byte> body)
+    {
+        using var document = TryParse(body);
+        return document?.RootElement.ValueKind == JsonValueKind.Array;
+    }
+
+    /// <summary>The body as JSON, or null when it is not JSON.</summary>
+    public static JsonDocument? TryParse(ReadOnlyMemory<byte> body)
+    {
+        try
+        {
+            return JsonDocument.Parse(body);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static JsonDocument ParsePictureAnswer(ReadOnlyMemory<byte> body)
+    {
+        try
+        {
+            return JsonDocument.Parse(body);
+        }
+        catch (JsonException exception)
+        {
+            throw new ForgeException(
+                ForgeFailure.BadImage,
+                body.IsEmpty ? "the answer is empty" : "the answer is not JSON, or was cut short",
+                exception);
+        }
+    }
+
+    /// <summary>
+    /// <c>info</c> is JSON inside a string at Forge, an object at some servers and "" at KoboldCpp. It only adds to the
+    /// picture, so whatever is not understood is null.
+    /// </summary>
+    private static (ForgePictureInfo? Info, int FirstImage) ReadInfo(JsonElement root)
+    {
+        if (!root.TryGetProperty("info"u8, out var info)) return default;
+        if (info.ValueKind == JsonValueKind.Object) return ReadInfoObject(info);
+        if (info.ValueKind != JsonValueKind.String) return default;
+
+        JsonDocument document;
+        try
+        {
+            // GetString also throws for text that is not UTF-16 (a lone surrogate in a prompt that is echoed).
+            document = JsonDocument.Parse(info.GetString() ?? "");
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            return default;
+        }
+
+        using (document)
+        {
+            return document.RootElement.ValueKind == JsonValueKind.Object ? ReadInfoObject(document.RootElement) : default;
+        }
+    }
+
+    private static (ForgePictureInfo Info, int FirstImage) ReadInfoObject(JsonElement info)
+    {
+        var model = info.TryGetProperty("sd_model_name"u8, out var name) && name.ValueKind == JsonValueKind.String
+            ? TextOf(name)
+            : null;
+        var first = ReadInteger(info, "index_of_first_image"u8) ?? 0;
+        return (
+            new ForgePictureInfo(
+                ReadInteger(info, "seed"u8),
+                ReadSide(info, "width"u8),
+                ReadSide(info, "height"u8),
+                string.IsNullOrWhiteSpace(model) ? null : model),
+            first is >= 0 and <= int.MaxValue ? (int)first : 0);
+    }
+
+    private static int? ReadSide(JsonElement parent, ReadOnlySpan<byte> name) =>
+        ReadInteger(parent, name) is { } value and > 0 and <= int.MaxValue ? (int)value : null;
+
+    private static long? ReadInteger(JsonElement parent, ReadOnlySpan<byte> name) =>
+        parent.TryGetProperty(name, out var element)
+        && element.ValueKind == JsonValueKind.Number
+        && element.TryGetInt64(out var value)
+            ? value
+            : null;
+
+    private static double? ReadFraction(JsonElement parent) =>
+        parent.TryGetProperty("progress"u8, out var element)
+        && element.ValueKind == JsonValueKind.Number
+        && element.TryGetDouble(out var value)
+        && double.IsFinite(value)
+            ? Math.Clamp(value, 0, 1)
+            : null;
+
+    private static bool IsTrue(JsonElement parent, ReadOnlySpan<byte> name) =>
+        parent.TryGetProperty(name, out var element) && element.ValueKind == JsonValueKind.True;
+
+    /// <summary>The string, or null when it is no valid UTF-16.</summary>
+    internal static string? TextOf(JsonElement element)
+    {
+        try
+        {
+            return element.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>
+    /// The bytes of a base64 string, with or without <c>data:image/...;base64,</c> before it; null when it is not base64.
+    /// Decodes from the body's own bytes: a picture of megabytes is never a string.
+    /// </summary>
+    private static byte[]? DecodeImage(JsonElement element)
+    {
+        var quoted = JsonMarshal.GetRawUtf8Value(element);
+        var text = quoted[1..^1];
+        if (text.Contains((byte)'\\'))
+        {
+            // Escapes are legal (\/), though nobody known sends them.
+            return TextOf(element) is { } unescaped ? DecodeBase64(System.Text.Encoding.UTF8.GetBytes(unescaped)) : null;
+        }
+
+        return DecodeBase64(text);
+    }
+
+    private static byte[]? DecodeBase64(ReadOnlySpan<byte> text)
+    {
+        if (text.StartsWith("data:"u8))
+        {
+            text = text[(text.IndexOf((byte)',') + 1)..];
+        }
+
+        var bytes = GC.AllocateUninitializedArray<byte>(Base64.GetMaxDecodedFromUtf8Length(text.Length));
+        if (Base64.DecodeFromUtf8(text, bytes, out _, out var written) != OperationStatus.Done) return null;
+        return written == bytes.Length ? bytes : bytes[..written];
+    }
+}
+
+/// <summary>A txt2img request.</summary>
+internal sealed record Txt2ImgBody
+{
+    [JsonPropertyName("prompt")] public required string Prompt { get; init; }
+    [JsonPropertyName("negative_prompt")] public string? NegativePrompt { get; init; }
+    [JsonPropertyName("width")] public required int Width { get; init; }
+    [JsonPropertyName("height")] public required int Height { get; init; }
+    [JsonPropertyName("steps")] public required int Steps { get; init; }
+    [JsonPropertyName("cfg_scale")] public required decimal CfgScale { get; init; }
+    [JsonPropertyName("distilled_cfg_scale")] public required decimal DistilledCfgScale { get; init; }
+    [JsonPropertyName("sampler_name")] public string? SamplerName { get; init; }
+    [JsonPropertyName("scheduler")] public string? Scheduler { get; init; }
+    [JsonPropertyName("seed")] public required long Seed { get; init; }
+    [JsonPropertyName("send_images")] public bool SendImages { get; init; } = true;
+    [JsonPropertyName("save_images")] public bool SaveImages { get; init; }
+    [JsonPropertyName("override_settings")] public OverrideSettingsBody? OverrideSettings { get; init; }
+    [JsonPropertyName("force_task_id")] public required string TaskId { get; init; }
+}
+
+/// <summary>Options for one request only. An option that Forge does not know makes it answer 500, so no others are sent.</summary>
+internal sealed record OverrideSettingsBody
+{
+    [JsonPropertyName("sd_model_checkpoint")] public required string Checkpoint { get; init; }
+    [JsonPropertyName("forge_additional_modules")] public IReadOnlyList<string>? AdditionalModules { get; init; }
+}
+
+/// <summary>A question to <c>/internal/progress</c>.</summary>
+internal sealed record ProgressBody
+{
+    [JsonPropertyName("id_task")] public required string TaskId { get; init; }
+
+    /// <summary>The preview that the asker already has; -1 for none.</summary>
+    [JsonPropertyName("id_live_preview")] public int LivePreviewId { get; init; } = -1;
+
+    [JsonPropertyName("live_preview")] public required bool LivePreview { get; init; }
+}
+
+[JsonSourceGenerationOptions(DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(Txt2ImgBody))]
+[JsonSerializable(typeof(ProgressBody))]
+internal sealed partial class ForgeJson : JsonSerializerContext;

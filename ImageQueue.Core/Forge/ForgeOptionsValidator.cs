@@ -1,0 +1,45 @@
+using System.Globalization;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Forge;
+
+/// <summary>The rules for <c>Forge:Backends</c>, which span entries; attributes check the rest.</summary>
+internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
+{
+    /// <inheritdoc/>
+    public ValidateOptionsResult Validate(string? name, ForgeOptions options)
+    {
+        var failures = new List<string>();
+        var seen = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (var i = 0; i < options.Backends.Count; i++)
+        {
+            var key = string.Create(CultureInfo.InvariantCulture, $"Forge:Backends:{i}");
+            var backend = options.Backends[i];
+            if (backend.Url is not { IsAbsoluteUri: true, Scheme: "http" or "https" } url)
+            {
+                failures.Add($"{key}:Url must be an address such as http://gpu1:7860.");
+                continue;
+            }
+
+            if (url.Query.Length > 0 || url.Fragment.Length > 0)
+            {
+                failures.Add($"{key}:Url must not hold a query or fragment.");
+            }
+
+            if (backend.Password is not null && backend.Username is null)
+            {
+                failures.Add($"{key}:Password is set but {key}:Username is not.");
+            }
+
+            // Twice the same server would get two requests at once.
+            var address = ForgePool.ToBackend(backend).Url.AbsoluteUri;
+            if (!seen.TryAdd(address, i))
+            {
+                failures.Add(string.Create(
+                    CultureInfo.InvariantCulture, $"{key}:Url is the same server as Forge:Backends:{seen[address]}:Url."));
+            }
+        }
+
+        return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
+    }
+}

@@ -1,0 +1,172 @@
+using System.Globalization;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Generation;
+
+/// <summary>
+/// The folder of pictures: <c>flux_{job_id}.png</c>, written under a temporary name and renamed, so that a file with a
+/// final name is always a whole picture. What a crash leaves behind are temporary files, see <see cref="RemoveTemporaries"/>.
+/// </summary>
+/// <remarks>
+/// Trouble with the disk surfaces as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>, untouched.
+/// </remarks>
+public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFiles> logger)
+{
+    private const int PreviewSide = 512;
+    private const int JobIdLength = 32;
+    private const string Prefix = "flux_";
+
+    private readonly string _directory = Path.GetFullPath(options.Value.Directory);
+
+    /// <summary>The folder, as a full path.</summary>
+    public string Directory => _directory;
+
+    /// <summary>
+    /// Checks that the bytes are a whole PNG, JPEG or WebP by decoding every pixel, and writes them, as PNG, to a temporary
+    /// file that has reached the disk when this returns.
+    /// </summary>
+    /// <param name="jobId">The job: 32 lower-case hex digits.</param>
+    /// <param name="attempt">The attempt, so that two of one job never share a file.</param>
+    /// <param name="bytes">Encoded image. PNG is kept byte for byte, with Forge's parameters in it.</param>
+    /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no picture, or not a whole one; nothing was written.</exception>
+    /// <exception cref="ArgumentException">The job id is none.</exception>
+    /// <exception cref="IOException">The file could not be written, and none is left.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
+    public PreparedImage Prepare(string jobId, int attempt, ReadOnlyMemory<byte> bytes)
+    {
+        CheckJobId(jobId);
+        var picture = PictureCheck.ToPng(bytes);
+        var temporary = Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.tmp"));
+        Write(temporary, picture.Png, toDisk: true);
+        return new PreparedImage(temporary, PathOf(jobId), picture.Width, picture.Height);
+    }
+
+    /// <summary>The path of a job's picture; null when there is none, or the id is none.</summary>
+    public string? FindPath(string jobId) => IsJobId(jobId) && PathOf(jobId) is var path && File.Exists(path) ? path : null;
+
+    /// <summary>The path of a job's preview; null when there is none, or the id is none.</summary>
+    public string? FindPreviewPath(string jobId) =>
+        IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
+
+    /// <summary>Writes what a picture looks like so far as a small JPEG, <c>flux_{job_id}.preview.jpg</c>, over an earlier one.</summary>
+    /// <returns>False when the bytes are no picture; nothing was written then.</returns>
+    /// <exception cref="IOException">The file could not be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
+    public bool WritePreview(string jobId, ReadOnlyMemory<byte> bytes)
+    {
+        CheckJobId(jobId);
+        if (PictureCheck.ToSmallJpeg(bytes, PreviewSide) is not { } jpeg) return false;
+
+        var temporary = Path.Combine(_directory, $"{Prefix}{jobId}.preview.tmp");
+        Write(temporary, jpeg, toDisk: false);
+        File.Move(temporary, PreviewPathOf(jobId), overwrite: true);
+        return true;
+    }
+
+    /// <summary>Removes a job's preview, if there is one.</summary>
+    public void RemovePreview(string jobId)
+    {
+        CheckJobId(jobId);
+        Remove(PreviewPathOf(jobId));
+    }
+
+    /// <summary>Removes what a crash left behind: temporary files and previews of runs that are no more.</summary>
+    /// <param name="keep">Whether a job, by its id, is still running somewhere; null keeps nothing.</param>
+    /// <returns>How many files were removed. One that cannot be is logged and left.</returns>
+    public int RemoveTemporaries(Func<string, bool>? keep = null)
+    {
+        if (!System.IO.Directory.Exists(_directory)) return 0;
+
+        var removed = 0;
+        foreach (var path in System.IO.Directory.EnumerateFiles(_directory, Prefix + "*"))
+        {
+            var name = Path.GetFileName(path);
+            if (!IsTemporary(name, out var jobId) || keep?.Invoke(jobId) == true) continue;
+
+            try
+            {
+                File.Delete(path);
+                removed++;
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                logger.LogWarning(exception, "The left-over file {Path} could not be removed.", path);
+            }
+        }
+
+        return removed;
+    }
+
+    private static bool IsTemporary(string fileName, out string jobId)
+    {
+        jobId = "";
+        if (fileName.Length <= Prefix.Length + JobIdLength
+            || !(fileName.EndsWith(".tmp", StringComparison.Ordinal) || fileName.EndsWith(".preview.jpg", StringComparison.Ordinal)))
+        {
+            return false;
+        }
+
+        jobId = fileName.Substring(Prefix.Length, JobIdLength);
+        return IsJobId(jobId) && fileName[Prefix.Length + JobIdLength] == '.';
+    }
+
+    private void Write(string path, ReadOnlyMemory<byte> bytes, bool toDisk)
+    {
+        System.IO.Directory.CreateDirectory(_directory);
+        var file = File.OpenHandle(path, FileMode.Create, FileAccess.Write, FileShare.None);
+        try
+        {
+            RandomAccess.Write(file, bytes.Span, 0);
+
+            // A crash of the machine after the rename must not leave a final name on an empty file.
+            if (toDisk) RandomAccess.FlushToDisk(file);
+        }
+        catch
+        {
+            // A full disk would otherwise keep the half that fitted.
+            file.Dispose();
+            RemoveQuietly(path);
+            throw;
+        }
+
+        file.Dispose();
+    }
+
+    private void RemoveQuietly(string path)
+    {
+        try
+        {
+            Remove(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            logger.LogWarning(exception, "The unfinished file {Path} could not be removed.", path);
+        }
+    }
+
+    private static void Remove(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Gone already, with its folder.
+        }
+    }
+
+    private string PathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.png");
+
+    private string PreviewPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.preview.jpg");
+
+    /// <summary>The id names a file, so nothing but hex digits may come near the path.</summary>
+    private static bool IsJobId(string? jobId) =>
+        jobId is { Length: JobIdLength } && jobId.All(char.IsAsciiHexDigitLower);
+
+    private static void CheckJobId(string jobId)
+    {
+        if (!IsJobId(jobId)) throw new ArgumentException("A job id is 32 lower-case hex digits.", nameof(jobId));
+    }
+}
