@@ -30,7 +30,7 @@ export const retryImage = id => request('POST', `api/messages/${encodeURICompone
 
 /** One page of messages after this id, oldest first, and the id to go on from. */
 export function getMessages(conversationId, after) {
-  const query = new URLSearchParams({ limit: '100' });
+  const query = new URLSearchParams({ limit: '200' });
   if (after != null) query.set('after', after);
   return request('GET', `api/conversations/${encodeURIComponent(conversationId)}/messages?${query}`);
 }

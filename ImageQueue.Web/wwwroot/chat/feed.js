@@ -5,7 +5,7 @@ import { ApiError, eventsAddress, getMessage, getMessages } from './api.js';
 
 const shortestPause = 1_000;
 const longestPause = 10_000;
-const silenceToCheck = 15_000;
+const lookPause = 5_000;
 const idleToPark = 60_000;
 
 export class Feed {
@@ -17,9 +17,8 @@ export class Feed {
   #pause = shortestPause;
   #loading = null;
   #loadAgain = false;
-  #heardAt = performance.now();
   #hiddenAt = null;
-  #watchdog;
+  #looking;
   #stop = new AbortController();
 
   /** Whether the server would not show this conversation, so that nothing is under way. */
@@ -38,7 +37,7 @@ export class Feed {
     addEventListener('online', () => this.#wake(), { signal });
     addEventListener('pageshow', shown => shown.persisted && this.#wake(), { signal });
     document.addEventListener('visibilitychange', () => this.#visibilityChanged(), { signal });
-    this.#watchdog = setInterval(() => this.#watch(), 5_000);
+    this.#looking = setInterval(() => this.#lookAfter(), lookPause);
   }
 
   async start() {
@@ -47,7 +46,7 @@ export class Feed {
 
   stop() {
     this.#stop.abort();
-    clearInterval(this.#watchdog);
+    clearInterval(this.#looking);
     this.#disconnect();
   }
 
@@ -70,7 +69,6 @@ export class Feed {
     const stream = new EventSource(eventsAddress(this.#id));
     this.#stream = stream;
     stream.addEventListener('open', () => {
-      this.#heardAt = performance.now();
       this.#pause = shortestPause;
       this.#load();
     });
@@ -98,7 +96,6 @@ export class Feed {
   }
 
   async #take(event) {
-    this.#heardAt = performance.now();
     let data;
     try {
       data = JSON.parse(event.data);
@@ -175,17 +172,24 @@ export class Feed {
     if (!this.isRefused) this.refresh();
   }
 
-  #watch() {
-    const now = performance.now();
-    const waiting = this.#messages.unfinished.length > 0;
-
-    // A connection can be dead without either side knowing, and a proxy can hold events back: silence is checked.
-    if (waiting && this.#stream && now - this.#heardAt > silenceToCheck) {
-      this.#heardAt = now;
-      this.#load();
+  /**
+   * Looks after what is under way: places in line move without an event of their own, a connection can be dead without
+   * either side knowing, and a proxy can hold events back.
+   */
+  async #lookAfter() {
+    const unfinished = this.#messages.unfinished;
+    if (this.#stream && unfinished.length > 0 && !document.hidden && !this.#loading) {
+      const askedAt = performance.now();
+      try {
+        const { messages } = await getMessages(this.#id, Math.min(...unfinished.map(message => message.order)) - 1);
+        if (!this.#stop.signal.aborted) this.#messages.load(messages, askedAt);
+      } catch {
+        this.#load();
+      }
     }
 
     // Browsers allow six connections to a server over HTTP/1.1: a forgotten tab with nothing to wait for gives its own back.
-    if (!waiting && this.#stream && this.#hiddenAt !== null && now - this.#hiddenAt > idleToPark) this.#disconnect();
+    const isForgotten = this.#hiddenAt !== null && performance.now() - this.#hiddenAt > idleToPark;
+    if (this.#stream && unfinished.length === 0 && isForgotten) this.#disconnect();
   }
 }

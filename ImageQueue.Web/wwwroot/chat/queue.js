@@ -31,7 +31,8 @@ export function watchQueue(onLook) {
 
 function show(queue) {
   const backends = queue.backends ?? [];
-  const healthy = backends.filter(backend => backend.healthy).length;
+  // Null means that nobody has asked it yet: no reason to worry anybody.
+  const healthy = backends.filter(backend => backend.healthy !== false).length;
   const trouble = queue.paused ? text('QueuePaused') : backends.length > 0 && healthy === 0 ? text('QueueNoBackend') : '';
 
   element('queue').hidden = false;
