@@ -9,6 +9,7 @@ using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core;
 
@@ -57,8 +58,12 @@ public static class CoreServices
     {
         var connectionString = configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString;
         services.AddSingleton(provider => new SqliteMessageStore(
-            connectionString, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<MessageSignal>()));
+            connectionString,
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<MessageSignal>(),
+            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
+        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqliteMessageStore>());
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));

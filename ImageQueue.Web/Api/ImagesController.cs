@@ -32,7 +32,7 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
     {
         var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
         if (errors.Count > 0)
-            return Problem.Unprocessable(errors);
+            return ApiProblem.Unprocessable(errors);
         var submitted = await submit.SubmitAsync(request, cancellationToken);
         var response = MessageResponse.From(submitted.Message, await positions.GetAsync(cancellationToken));
         return Accepted($"/api/messages/{submitted.Message.Id}", response);

@@ -34,7 +34,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
         if (string.IsNullOrEmpty(body.Content))
             rules.Add("content", "content must not be empty.");
         if (rules.Errors.Count > 0)
-            return Problem.Unprocessable(rules.Errors);
+            return ApiProblem.Unprocessable(rules.Errors);
 
         // The rules above have seen that role and content are there.
         var message = await store.AddAsync(new NewMessage(conversationId, username, body.Role!, body.Content!, Patch(body.ExtraMetadata)), cancellationToken);
@@ -87,7 +87,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
         // Whether a message is an image never changes, so looking first is safe.
         if (message.IsImage && patch?.Root.EnumerateObject().Select(member => member.Name).FirstOrDefault(MetadataFields.All.Contains) is { } reserved)
         {
-            return Problem.Result(
+            return ApiProblem.Result(
                 StatusCodes.Status422UnprocessableEntity,
                 $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls.");
         }
@@ -111,7 +111,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
     public async Task<IActionResult> RetryAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
         id, await retry.RetryAsync(id, cancellationToken), "Only an image in error or cancelled can be retried", cancellationToken);
 
-    internal static ObjectResult ConversationNotFound(string conversationId) => Problem.Result(
+    internal static ObjectResult ConversationNotFound(string conversationId) => ApiProblem.Result(
         StatusCodes.Status404NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
 
     private static MetadataPatch? Patch(JsonElement? metadata) =>
@@ -124,7 +124,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
     {
         var message = transition.Message ?? throw new MessageNotFoundException(id);
         if (!transition.Applied)
-            return Problem.Result(StatusCodes.Status409Conflict, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
+            return ApiProblem.Result(StatusCodes.Status409Conflict, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
         return Ok(await ShowAsync(message, cancellationToken));
     }
 }

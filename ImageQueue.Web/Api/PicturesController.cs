@@ -18,7 +18,7 @@ public sealed class PicturesController(ImageFiles images) : ControllerBase
     public IActionResult Get([FromRoute(Name = "job_id")] string jobId)
     {
         if (images.FindPath(jobId) is not { } path)
-            return Problem.Result(StatusCodes.Status404NotFound, "There is no such picture. It comes to exist when its message is complete.");
+            return ApiProblem.Result(StatusCodes.Status404NotFound, "There is no such picture. It comes to exist when its message is complete.");
         Response.Headers.CacheControl = "public, max-age=31536000, immutable";
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
     }

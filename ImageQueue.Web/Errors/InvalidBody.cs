@@ -14,7 +14,7 @@ internal static partial class InvalidBody
             .SelectMany(entry => entry.Value?.Errors.Select(error => (entry.Key, error)) ?? [])
             .OrderByDescending(entry => entry.Key.StartsWith('$')) // What the JSON reader says comes before "is required".
             .First();
-        return Problem.Result(StatusCodes.Status400BadRequest, Sentence(key, error));
+        return ApiProblem.Result(StatusCodes.Status400BadRequest, Sentence(key, error));
     }
 
     private static string Sentence(string key, ModelError error)

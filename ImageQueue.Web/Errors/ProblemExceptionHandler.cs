@@ -30,16 +30,16 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
 
     private static ProblemDetails ToProblem(Exception exception) => exception switch
     {
-        MessageNotFoundException e => Problem.Of(StatusCodes.Status404NotFound, e.Message),
-        ConversationForbiddenException e => Problem.Of(StatusCodes.Status403Forbidden, e.Message),
-        InvalidMetadataPatchException e => Problem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
-        IdempotencyKeyReusedException e => Problem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
-        TooManyPendingException e => Problem.Of(StatusCodes.Status429TooManyRequests, e.Message),
-        StoreUnavailableException e => Problem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),
+        MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, e.Message),
+        ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, e.Message),
+        InvalidMetadataPatchException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
+        IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
+        TooManyPendingException e => ApiProblem.Of(StatusCodes.Status429TooManyRequests, e.Message),
+        StoreUnavailableException e => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
-            Problem.Of(StatusCodes.Status413PayloadTooLarge, $"The body is larger than {BodyLimit.Bytes / 1024} KiB; send less."),
-        BadHttpRequestException e => Problem.Of(e.StatusCode, $"The request could not be read: {e.Message}"),
-        _ => Problem.Of(StatusCodes.Status500InternalServerError, "Something unexpected went wrong here; it has been logged. Try again later."),
+            ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, $"The body is larger than {BodyLimit.Bytes / 1024} KiB; send less."),
+        BadHttpRequestException e => ApiProblem.Of(e.StatusCode, $"The request could not be read: {e.Message}"),
+        _ => ApiProblem.Of(StatusCodes.Status500InternalServerError, "Something unexpected went wrong here; it has been logged. Try again later."),
     };
 
     private static TimeSpan? RetryAfter(Exception exception) => exception switch

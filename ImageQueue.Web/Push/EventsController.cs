@@ -35,7 +35,7 @@ public sealed class EventsController(
         if (await store.FindConversationAsync(conversationId, cancellationToken) is null)
             return MessagesController.ConversationNotFound(conversationId);
         if (!TryParse(lastEventId, out var since))
-            return Problem.Result(StatusCodes.Status400BadRequest, "Last-Event-ID must be a revision: the id of an event you have seen.");
+            return ApiProblem.Result(StatusCodes.Status400BadRequest, "Last-Event-ID must be a revision: the id of an event you have seen.");
 
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping);
         try

@@ -1,6 +1,6 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Options;
@@ -9,14 +9,10 @@ namespace ImageQueue.Web.Startup;
 
 /// <summary>Once the server listens: gives the pool the simulator's address, and tells the newcomer where everything is.</summary>
 internal sealed class StartupReport(
-    IServer server, BackendPlan plan, ForgePool pool, SqliteMessageStore store, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
+    IServer server, BackendPlan plan, ForgePool pool, IMessageDatabase database, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
     : IHostedLifecycleService
 {
-    public Task StartingAsync(CancellationToken cancellationToken)
-    {
-        store.ApplySchema();
-        return Task.CompletedTask;
-    }
+    public Task StartingAsync(CancellationToken cancellationToken) => database.PrepareAsync(cancellationToken);
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -37,7 +33,7 @@ internal sealed class StartupReport(
             """,
             address,
             new Uri(address, "hangfire"),
-            store.DataSource,
+            database.Location,
             images.Value.Directory,
             plan.UsesSimulator
                 ? "the built-in simulator: its pictures are drawn, not painted. Set Forge__Backends__0__Url to use a real Forge."

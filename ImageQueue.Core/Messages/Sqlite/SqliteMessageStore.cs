@@ -8,7 +8,7 @@ namespace ImageQueue.Core.Messages.Sqlite;
 /// The embedded store: one SQLite file in WAL mode, merged by <c>json_patch</c>, which has the meaning of RFC 7396. A write
 /// that has ended is on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request.
 /// </summary>
-internal sealed partial class SqliteMessageStore : IMessageStore, IAsyncDisposable
+internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDatabase, IAsyncDisposable
 {
     /// <summary>How long another process may hold the file's lock before a write is refused.</summary>
     private static readonly TimeSpan BusyTimeout = TimeSpan.FromSeconds(5);
@@ -16,13 +16,16 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IAsyncDisposab
     private readonly string _connectionString;
     private readonly TimeProvider _time;
     private readonly MessageSignal _signal;
+    private readonly bool _applySchema;
     private readonly SqliteWriter _writer;
 
     /// <param name="connectionString">Of Microsoft.Data.Sqlite; <c>Data Source</c> is a file.</param>
     /// <param name="time">The clock for every stored time.</param>
     /// <param name="signal">Told of every write of this process.</param>
-    public SqliteMessageStore(string connectionString, TimeProvider time, MessageSignal signal)
+    /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
+    public SqliteMessageStore(string connectionString, TimeProvider time, MessageSignal signal, bool applySchema = true)
     {
+        _applySchema = applySchema;
         // One second is the shortest time-out the provider takes; the real waiting is done by SQLite's own busy handler.
         _connectionString = new SqliteConnectionStringBuilder(connectionString) { DefaultTimeout = 1, ForeignKeys = true }.ConnectionString;
         _time = time;
@@ -30,17 +33,20 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IAsyncDisposab
         _writer = new SqliteWriter(Open);
     }
 
-    /// <summary>The database file.</summary>
-    public string DataSource => new SqliteConnectionStringBuilder(_connectionString).DataSource;
+    /// <inheritdoc/>
+    public string Location => Path.GetFullPath(new SqliteConnectionStringBuilder(_connectionString).DataSource);
 
-    /// <summary>Creates the file's folder, the file and the tables where they are missing.</summary>
-    public void ApplySchema()
+    /// <inheritdoc/>
+    public Task PrepareAsync(CancellationToken cancellationToken)
     {
-        var folder = Path.GetDirectoryName(Path.GetFullPath(DataSource));
-        if (!string.IsNullOrEmpty(folder))
+        if (_applySchema && Path.GetDirectoryName(Location) is { Length: > 0 } folder)
             Directory.CreateDirectory(folder);
-        using var connection = Open();
-        SqliteSchema.Apply(connection);
+        Read(connection =>
+        {
+            SqliteSchema.Prepare(connection, _applySchema);
+            return true;
+        });
+        return Task.CompletedTask;
     }
 
     public async ValueTask DisposeAsync()

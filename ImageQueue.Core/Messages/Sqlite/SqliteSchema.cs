@@ -9,26 +9,34 @@ internal static class SqliteSchema
     /// <summary>What this release reads and writes.</summary>
     public const int Version = 1;
 
-    /// <summary>Creates what is missing. Safe to run at every start and beside another process.</summary>
-    /// <exception cref="InvalidOperationException">The file was written by a newer release.</exception>
-    public static void Apply(SqliteConnection connection)
+    /// <summary>Creates what is missing, or only checks. Safe to run at every start and beside another process.</summary>
+    /// <exception cref="SchemaException">The tables are missing and may not be created, or are of a newer release.</exception>
+    public static void Prepare(SqliteConnection connection, bool apply)
     {
-        connection.Execute("BEGIN IMMEDIATE");
         var version = connection.ExecuteScalar<int>("PRAGMA user_version");
+        if (version == Version)
+            return;
         if (version > Version)
         {
-            connection.Execute("ROLLBACK");
-            throw new InvalidOperationException(
+            throw new SchemaException(
                 $"The database {connection.DataSource} was written by a newer ImageQueue (schema {version}, this one knows {Version}). Start the newer release, or name another file in ConnectionStrings:ImageQueue.");
         }
 
-        if (version < Version)
+        if (!apply)
+        {
+            throw new SchemaException(
+                $"The database {connection.DataSource} has no ImageQueue tables. Set Storage:ApplySchema to true to have them created, or correct ConnectionStrings:ImageQueue.");
+        }
+
+        using var transaction = connection.BeginTransaction(deferred: false);
+        // Read again under the lock: another process may have been quicker.
+        if (connection.ExecuteScalar<int>("PRAGMA user_version") < Version)
         {
             connection.Execute(Tables);
             connection.Execute($"PRAGMA user_version = {Version}");
         }
 
-        connection.Execute("COMMIT");
+        transaction.Commit();
     }
 
     // An image message is one with queued_at: a plain message may carry a "status" of the chat app's own.

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace ImageQueue.Web.Errors;
 
 /// <summary>RFC 9457 problem details with a <c>detail</c> that says what to do.</summary>
-internal static class Problem
+internal static class ApiProblem
 {
     /// <summary>A problem of the given status.</summary>
     /// <param name="status">The HTTP status.</param>
