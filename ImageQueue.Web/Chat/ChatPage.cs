@@ -1,0 +1,83 @@
+using System.Collections;
+using System.Globalization;
+using System.Resources;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Unicode;
+
+using Microsoft.Net.Http.Headers;
+
+namespace ImageQueue.Web.Chat;
+
+/// <summary>What the chat page says, in the reader's language, and the choices that it offers.</summary>
+public sealed class ChatPage
+{
+    public const string Turkish = "tr";
+    public const string English = "en";
+
+    /// <summary>The longest prompt that the API takes, in characters.</summary>
+    public const int LongestPrompt = 4000;
+
+    /// <summary>The sizes to pick from: about one megapixel each, which is what Flux models were trained on.</summary>
+    public static readonly IReadOnlyList<PictureSize> Sizes =
+    [
+        new("square", "SizeSquare", 1024, 1024),
+        new("portrait", "SizePortrait", 832, 1216),
+        new("landscape", "SizeLandscape", 1216, 832),
+    ];
+
+    private static readonly ResourceManager Resources = new("ImageQueue.Web.Chat.ChatTexts", typeof(ChatPage).Assembly);
+
+    // Escapes <, > and & whatever the range, so that the JSON can stand inside a script element.
+    private static readonly JsonSerializerOptions ScriptJson = new()
+    {
+        Encoder = JavaScriptEncoder.Create(UnicodeRanges.All),
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+    };
+
+    public ChatPage(string language)
+    {
+        Language = language;
+        Texts = Keys().ToDictionary(key => key, key => TextOf(key, language), StringComparer.Ordinal);
+    }
+
+    /// <summary>For <c>&lt;html lang&gt;</c>; the script formats numbers and times by it.</summary>
+    public string Language { get; }
+
+    /// <summary>Every text of the page by its resource name.</summary>
+    public IReadOnlyDictionary<string, string> Texts { get; }
+
+    /// <summary>The prompts offered in an empty conversation.</summary>
+    public IEnumerable<string> Examples =>
+        Texts.Where(text => text.Key.StartsWith("Example", StringComparison.Ordinal) && char.IsAsciiDigit(text.Key[^1]))
+            .OrderBy(text => text.Key, StringComparer.Ordinal)
+            .Select(text => text.Value);
+
+    /// <summary>The text with this resource name.</summary>
+    public string this[string key] => Texts[key];
+
+    /// <summary>What the script reads from the page's JSON element.</summary>
+    /// <param name="root">Where the application is mounted, with a slash at the end.</param>
+    public string ForScript(string root) =>
+        JsonSerializer.Serialize(new { Root = root, LongestPrompt, Texts }, ScriptJson);
+
+    /// <summary>Turkish where the reader prefers it to English, else English.</summary>
+    public static string LanguageFor(IEnumerable<StringWithQualityHeaderValue> accepted) =>
+        accepted
+            .Where(language => language.Quality != 0)
+            .OrderByDescending(language => language.Quality ?? 1)
+            .Select(language => language.Value.Value?.Split('-')[0].ToLowerInvariant())
+            .FirstOrDefault(language => language is Turkish or English) ?? English;
+
+    internal static IEnumerable<string> Keys() =>
+        Resources.GetResourceSet(CultureInfo.InvariantCulture, createIfNotExists: true, tryParents: false)!  // embedded, so always there
+            .Cast<DictionaryEntry>()
+            .Select(entry => (string)entry.Key);
+
+    internal static string TextOf(string key, string language) =>
+        Resources.GetString(key, CultureInfo.GetCultureInfo(language))
+            ?? throw new MissingManifestResourceException($"ChatTexts has no text named {key}.");
+}
+
+/// <summary>A size of picture to pick, and the name of its text.</summary>
+public sealed record PictureSize(string Id, string TextKey, int Width, int Height);

@@ -1,0 +1,77 @@
+// The calls of ImageQueue's HTTP API that the page makes, and what can go wrong with them.
+
+import { address, text, duration } from './page.js';
+
+/** The server answered, and said no. The message is a sentence to show. */
+export class ApiError extends Error {
+  constructor(status, detail, retryAfter) {
+    super(detail);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the request may have been carried out all the same, so that only the same request may follow it. */
+  get isUncertain() {
+    return this.status >= 500;
+  }
+}
+
+/** No answer came: nobody knows whether the request arrived. */
+export class ConnectionError extends Error {
+  get isUncertain() {
+    return true;
+  }
+}
+
+export const getQueue = () => request('GET', 'api/queue');
+export const getMessage = id => request('GET', `api/messages/${encodeURIComponent(id)}`);
+export const cancelImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/cancel`);
+export const retryImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/retry`);
+
+/** One page of messages after this id, oldest first, and the id to go on from. */
+export function getMessages(conversationId, after) {
+  const query = new URLSearchParams({ limit: '200' });
+  if (after != null) query.set('after', after);
+  return request('GET', `api/conversations/${encodeURIComponent(conversationId)}/messages?${query}`);
+}
+
+/** Asks for an image. The same key never makes a second one, however often it is sent. */
+export function submitImage(conversationId, image, idempotencyKey) {
+  return request('POST', `api/conversations/${encodeURIComponent(conversationId)}/images`, image, { 'Idempotency-Key': idempotencyKey });
+}
+
+export const eventsAddress = conversationId => address(`api/conversations/${encodeURIComponent(conversationId)}/events`);
+
+async function request(method, path, body, headers = {}) {
+  let response;
+  try {
+    response = await fetch(address(path), {
+      method,
+      headers: { Accept: 'application/json', ...(body && { 'Content-Type': 'application/json' }), ...headers },
+      body: body && JSON.stringify(body),
+      cache: 'no-store',
+      signal: AbortSignal.timeout(20_000),
+    });
+    if (response.ok) return await response.json();
+  } catch (cause) {
+    throw new ConnectionError(text('NotSent'), { cause });
+  }
+
+  throw await problem(response);
+}
+
+/** Errors are RFC 9457 problem details; a proxy in between may answer with anything. */
+async function problem(response) {
+  let detail;
+  try {
+    const details = await response.json();
+    detail = details.detail ?? details.title;
+  } catch {
+    // Not JSON: the general sentence has to do.
+  }
+
+  detail = typeof detail === 'string' && detail ? detail : text('Failed');
+  const retryAfter = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
+  if (retryAfter > 0) detail += ' ' + text('TryIn', { time: duration(retryAfter) });
+  return new ApiError(response.status, detail, retryAfter);
+}

@@ -1,0 +1,300 @@
+// The chat page: which conversation is open, and who is told when something in it changes.
+
+import { announce } from './announcer.js';
+import { getMessage } from './api.js';
+import { Composer } from './composer.js';
+import { Feed } from './feed.js';
+import * as memory from './memory.js';
+import { fromRow, isUnfinished, Messages } from './messages.js';
+import { offerNotifications, pictureReady, showTitle } from './notices.js';
+import { number, percent, setText, text } from './page.js';
+import { watchQueue } from './queue.js';
+import { Sidebar } from './sidebar.js';
+import { Thread } from './thread.js';
+
+const element = id => document.getElementById(id);
+const offlineDelay = 800;
+
+/** The open conversation; its id is null until its first message was sent. */
+let current = { id: null, feed: null, messages: new Messages(() => {}) };
+let offlineTimer = 0;
+
+const sidebar = new Sidebar({ onNew: () => go(null), onOpen: id => go(id), onForget: forget });
+const composer = new Composer(sent);
+const thread = new Thread({
+  onRow: act,
+  onReuse: message => composer.fill(message.prompt, message.settings),
+  onRefresh: () => current.feed?.refresh(),
+});
+
+start();
+
+function start() {
+  offerNotifications();
+  watchQueue(lookElsewhere);
+  memory.onOtherTab(() => sidebar.show(current.id));
+  addEventListener('offline', () => showConnection(false));
+  addEventListener('online', () => (!current.feed || current.feed.isRefused) && showConnection(true));
+  addEventListener('popstate', () => open(idInAddress()));
+  element('name-form').addEventListener('submit', nameChosen);
+  element('change-name').addEventListener('click', () => {
+    sidebar.close();
+    showWelcome();
+  });
+  element('name-back').addEventListener('click', showChat);
+  element('thread-reload').addEventListener('click', () => open(current.id));
+  for (const example of document.querySelectorAll('.example'))
+    example.addEventListener('click', () => composer.fill(example.textContent));
+
+  if (memory.name()) open(idInAddress());
+  else showWelcome();
+}
+
+// --- The name ---
+
+function showWelcome() {
+  element('chat').hidden = true;
+  element('welcome').hidden = false;
+  element('name-back').hidden = !memory.name();
+  element('name').value = memory.name() ?? '';
+  setText(element('title'), '');
+  showTitle('', []);
+  sidebar.show(current.id);
+  element('name').focus();
+  element('name').select();
+}
+
+function showChat() {
+  element('welcome').hidden = true;
+  element('chat').hidden = false;
+  element('change-name').hidden = false;
+  setText(element('current-name'), memory.name());
+  setText(element('empty-title'), text('EmptyTitle', { name: memory.name() }));
+  showHeading();
+  sidebar.show(current.id);
+}
+
+function nameChosen(event) {
+  event.preventDefault();
+  const name = element('name').value.trim();
+  setText(element('name-problem'), name ? '' : text('NameMissing'));
+  element('name').setAttribute('aria-invalid', String(!name));
+  if (!name) {
+    element('name').focus();
+    return;
+  }
+
+  // Another name has other conversations; at first, the one in the address is the one to see.
+  const another = memory.name() !== null && memory.name() !== name;
+  memory.setName(name);
+  if (another) go(null);
+  else open(idInAddress());
+}
+
+// --- Conversations ---
+
+function idInAddress() {
+  return new URLSearchParams(location.search).get('c');
+}
+
+function go(id) {
+  if (id !== idInAddress()) history.pushState(null, '', id === null ? location.pathname : `?c=${encodeURIComponent(id)}`);
+  open(id);
+}
+
+function open(id) {
+  current.feed?.stop();
+  showConnection(true);
+  element('thread-problem').hidden = true;
+
+  const messages = new Messages((message, before) => messages === current.messages && changed(message, before));
+  current = { id, messages, feed: null };
+  thread.reset(messages);
+  composer.open(id);
+  if (id !== null) {
+    if (memory.conversation(id)?.news) memory.keepConversation(id, { news: false });
+    showLoading(true);
+    listen();
+  } else {
+    showLoading(false);
+  }
+  showChat();
+  if (matchMedia('(hover: hover)').matches) composer.focus();
+}
+
+function listen() {
+  const { id, messages } = current;
+  const feed = new Feed(id, messages, {
+    onConnection: isConnected => feed === current.feed && showConnection(isConnected),
+    onLoaded: () => feed === current.feed && loaded(),
+    onRefused: error => feed === current.feed && refused(error),
+  });
+  current.feed = feed;
+  feed.start();
+}
+
+function loaded() {
+  showLoading(false);
+  element('thread-problem').hidden = true;
+  thread.reloadPictures();
+  remember();
+}
+
+/** A conversation that nobody has written in does not exist yet: that is no error. */
+function refused(error) {
+  showLoading(false);
+  if (error.status === 404) return;
+  setText(element('thread-problem-text'), error.message);
+  element('thread-problem').hidden = false;
+  element('empty').hidden = true;
+}
+
+function forget(id) {
+  memory.forgetConversation(id);
+  if (id === current.id) go(null);
+  else sidebar.show(current.id);
+  element('new-conversation').focus();
+}
+
+function showLoading(isLoading) {
+  element('loading').hidden = !isLoading;
+  element('thread').setAttribute('aria-busy', String(isLoading));
+  showEmpty(isLoading);
+}
+
+function showEmpty(isLoading = false) {
+  element('empty').hidden = isLoading || current.messages.all().length > 0;
+}
+
+function showHeading() {
+  const first = current.messages.all().find(message => message.prompt || message.content);
+  const known = current.id === null ? '' : memory.conversation(current.id)?.title;
+  const title = titleFrom(first?.prompt || first?.content || known || '');
+  setText(element('title'), title || text('NewConversation'));
+  showTitle(title, current.messages.unfinished);
+}
+
+function titleFrom(words) {
+  const line = words.replace(/\s+/g, ' ').trim();
+  return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
+}
+
+/** Keeps the list of conversations up with the open one; one that came by a link is added. */
+function remember() {
+  const all = current.messages.all();
+  if (current.id === null || all.length === 0) return;
+  const known = memory.conversation(current.id);
+  const first = all.find(message => message.prompt || message.content);
+  const values = {
+    title: titleFrom(first?.prompt || first?.content || ''),
+    pending: current.messages.unfinished.map(message => message.id),
+    news: false,
+    usedAt: known?.usedAt ?? Date.now(),
+  };
+  if (known && known.title === values.title && !known.news && String(known.pending) === String(values.pending)) return;
+  memory.keepConversation(current.id, values);
+  sidebar.show(current.id);
+}
+
+// --- Messages ---
+
+/** The composer's request was taken. */
+function sent(row, { conversationId, prompt, askedAt, isHere }) {
+  const known = memory.conversation(conversationId);
+  memory.keepConversation(conversationId, {
+    title: known?.title || titleFrom(prompt),
+    usedAt: Date.now(),
+    pending: [...new Set([...(known?.pending ?? []), String(row.id)])],
+  });
+
+  if (isHere) {
+    if (current.id === null) {
+      current.id = conversationId;
+      history.replaceState(null, '', `?c=${encodeURIComponent(conversationId)}`);
+      composer.adopt(conversationId);
+    }
+    current.messages.load([row], askedAt);
+    thread.scrollToNewest(true);
+    if (current.feed === null) listen();
+    else current.feed.refresh();
+  }
+  sidebar.show(current.id);
+}
+
+/** Cancel or retry: the answer is the message. */
+async function act(call, id) {
+  const { messages } = current;
+  const askedAt = performance.now();
+  messages.load([await call(id)], askedAt);
+}
+
+function changed(message, before) {
+  thread.show(message);
+  showEmpty();
+  showHeading();
+  if (before && before.status !== message.status) {
+    remember();
+    if (message.status === 'complete') pictureReady(message);
+  }
+  say(message, before);
+}
+
+function say(message, before) {
+  if (!before) {
+    if (isUnfinished(message)) announce(message.id, describe(message));
+    return;
+  }
+
+  const halfway = message.status === 'processing' && before.progress < 50 && message.progress >= 50;
+  const next = message.status === 'queued' && message.position === 1 && before.position !== 1;
+  if (before.status !== message.status || halfway || next) announce(message.id, describe(message));
+}
+
+function describe(message) {
+  const state = {
+    queued: () => message.position === 1 ? text('WaitingNext') : message.position > 1 ? text('WaitingAt', { position: number(message.position) }) : text('Waiting'),
+    processing: () => message.progress > 0 ? text('PaintingAt', { percent: percent(message.progress) }) : text('Starting'),
+    complete: () => text('Ready'),
+    error: () => message.error || text('Error'),
+    cancelled: () => text('Cancelled'),
+  }[message.status];
+  return state ? `${state()}: ${titleFrom(message.prompt)}` : message.content;
+}
+
+/** Pictures asked for in other conversations: nobody listens to those, so they are asked after now and then. */
+async function lookElsewhere() {
+  for (const { id, pending } of memory.conversations()) {
+    if (id === current.id || !pending?.length) continue;
+    for (const messageId of pending) {
+      const message = await getMessage(messageId).then(row => fromRow(row), missing);
+      if (isUnfinished(message)) continue;
+      const rest = (memory.conversation(id)?.pending ?? []).filter(one => one !== messageId);
+      memory.keepConversation(id, { pending: rest, news: message.status !== null });
+      if (message.status === null) continue;
+      if (message.status === 'complete') pictureReady(message);
+      announce(message.id, describe(message));
+      sidebar.show(current.id);
+    }
+  }
+}
+
+/** Waiting for a message that is gone would never end. */
+function missing(error) {
+  if (error.status === 404 || error.status === 403) return { status: null };
+  throw error;
+}
+
+// --- The connection ---
+
+/** A connection that mends itself at once is not worth a word. */
+function showConnection(isConnected) {
+  const offline = element('offline');
+  if (isConnected) {
+    clearTimeout(offlineTimer);
+    offlineTimer = 0;
+    if (!offline.hidden) announce('connection', text('BackOnline'));
+    offline.hidden = true;
+  } else if (offlineTimer === 0) {
+    offlineTimer = setTimeout(() => { offline.hidden = false; }, offlineDelay);
+  }
+}

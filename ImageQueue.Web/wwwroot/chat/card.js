@@ -1,0 +1,227 @@
+// One image request in the thread: the asker's words, and the card that goes from waiting to the picture.
+
+import { ApiError, cancelImage, retryImage } from './api.js';
+import { isUnfinished } from './messages.js';
+import { address, duration, estimate, fullTime, number, percent, setText, shortTime, text } from './page.js';
+
+/** What a card says and shows in each state. */
+const views = {
+  queued: message => ({
+    figure: message.position > 0 ? [number(message.position), text('InLine')] : ['', ''],
+    headline: message.position > 1 ? text('WaitingAt', { position: number(message.position) }) : text(message.position === 1 ? 'WaitingNext' : 'Waiting'),
+    detail: remaining(message),
+    parts: ['figure', 'cancel'],
+  }),
+  processing: message => ({
+    figure: message.progress > 0 ? [percent(message.progress), ''] : ['', ''],
+    headline: message.progress > 0 ? text('PaintingAt', { percent: percent(message.progress) }) : text('Starting'),
+    detail: remaining(message),
+    parts: ['figure', 'bar', 'cancel'],
+  }),
+  complete: message => ({
+    headline: '',
+    detail: facts(message),
+    parts: ['open', 'reuse', 'download', 'enlarge'],
+  }),
+  error: message => ({
+    headline: message.error || text('Error'),
+    detail: '',
+    mark: 'alert',
+    parts: ['mark', 'reuse', 'retry'],
+  }),
+  cancelled: () => ({
+    headline: text('Cancelled'),
+    detail: text('CancelledHint'),
+    mark: 'stopped',
+    parts: ['mark', 'reuse', 'retry'],
+  }),
+};
+
+const optional = ['figure', 'bar', 'open', 'mark', 'cancel', 'reuse', 'download', 'enlarge', 'retry'];
+
+export class Card {
+  #message;
+  #parts = {};
+  #busy = false;
+  #actions;
+
+  /** @param actions { onRow(call, id), onReuse(message), onOpen(message), onRefresh() } */
+  constructor(message, actions) {
+    this.#actions = actions;
+    this.element = document.getElementById('image-message').content.firstElementChild.cloneNode(true);
+    for (const part of this.element.querySelectorAll('[data-part]')) this.#parts[part.dataset.part] = part;
+
+    const { cancel, retry, reuse, open, enlarge, picture, preview } = this.#parts;
+    cancel.addEventListener('click', () => this.#act(cancelImage));
+    retry.addEventListener('click', () => this.#act(retryImage));
+    reuse.addEventListener('click', () => actions.onReuse(this.#message));
+    open.addEventListener('click', () => actions.onOpen(this.#message));
+    enlarge.addEventListener('click', () => actions.onOpen(this.#message));
+    picture.addEventListener('load', () => this.#pictureLoaded());
+    picture.addEventListener('error', () => this.#pictureFailed());
+    this.#parts['picture-reload'].addEventListener('click', () => this.reloadPicture());
+
+    this.show(message);
+  }
+
+  show(message) {
+    const before = this.#message;
+    this.#message = message;
+    const view = (views[message.status] ?? views.queued)(message);
+
+    const { element } = this;
+    element.dataset.testid = `message-${message.id}`;
+    element.dataset.status = message.status;
+    element.dataset.progress = message.progress;
+    element.dataset.position = message.position;
+
+    if (message.prompt !== before?.prompt) {
+      setText(this.#parts.prompt, message.prompt);
+      this.#parts.card.setAttribute('aria-label', text('PictureOf', { prompt: message.prompt }));
+    }
+    if (message.createdAt.getTime() !== before?.createdAt.getTime() && !Number.isNaN(message.createdAt.getTime())) {
+      this.#parts.time.dateTime = message.createdAt.toISOString();
+      this.#parts.time.title = fullTime(message.createdAt);
+      setText(this.#parts.time, shortTime(message.createdAt));
+    }
+
+    for (const part of optional) this.#parts[part].toggleAttribute('hidden', !view.parts.includes(part));
+    setText(this.#parts['figure-value'], view.figure?.[0] ?? '');
+    setText(this.#parts['figure-label'], view.figure?.[1] ?? '');
+    setText(this.#parts.headline, view.headline);
+    setText(this.#parts.detail, view.detail);
+    if (view.mark) this.#parts.mark.firstElementChild.setAttribute('href', `#icon-${view.mark}`);
+    if (before && before.status !== message.status) this.#showProblem('');
+
+    this.#showFrame(message);
+    this.#showProgress(message);
+    this.#showPreview(message);
+    this.#showPicture(message);
+  }
+
+  /** Estimates run down by themselves between two events. */
+  tick() {
+    if (isUnfinished(this.#message)) setText(this.#parts.detail, remaining(this.#message));
+  }
+
+  /** Loads a picture that could not be loaded before. */
+  reloadPicture() {
+    const { picture } = this.#parts;
+    if (this.#parts['picture-problem'].hidden) return;
+    this.#parts['picture-problem'].hidden = true;
+    const url = picture.src;
+    picture.removeAttribute('src');
+    picture.src = url;
+  }
+
+  /** The picture's place is kept from the first moment on, so that nothing jumps when it comes. */
+  #showFrame({ settings, result, status }) {
+    this.#parts.frame.hidden = status === 'error' || status === 'cancelled';
+    const width = Number(result?.width ?? settings.width) || 1024;
+    const height = Number(result?.height ?? settings.height) || 1024;
+    this.element.style.setProperty('--ratio', String(Math.min(4, Math.max(0.25, width / height))));
+  }
+
+  #showProgress({ progress }) {
+    this.#parts.bar.setAttribute('aria-valuenow', String(progress));
+    this.#parts.bar.setAttribute('aria-valuetext', percent(progress));
+    this.element.style.setProperty('--progress', String(progress / 100));
+  }
+
+  /** Each preview is loaded aside and only then shown, so that the old one never flashes away. */
+  #showPreview({ previewUrl, status, progress, revision }) {
+    const { preview } = this.#parts;
+    if (status === 'processing' && previewUrl) {
+      const url = `${address(previewUrl)}?at=${revision || progress}`;
+      if (preview.dataset.wanted === url) return;
+      preview.dataset.wanted = url;
+      const loaded = new Image();
+      loaded.addEventListener('load', () => {
+        if (preview.dataset.wanted !== url) return;
+        preview.src = url;
+        preview.hidden = false;
+        this.element.classList.add('has-preview');
+      });
+      loaded.src = url;
+    } else if (status !== 'complete' && preview.dataset.wanted) {
+      this.#dropPreview();
+    }
+  }
+
+  #dropPreview() {
+    const { preview } = this.#parts;
+    delete preview.dataset.wanted;
+    preview.hidden = true;
+    preview.removeAttribute('src');
+    this.element.classList.remove('has-preview');
+  }
+
+  #showPicture({ status, imageUrl, prompt, id }) {
+    const { picture, download } = this.#parts;
+    picture.alt = prompt;
+    if (status !== 'complete' || !imageUrl) {
+      picture.removeAttribute('src');
+      this.#parts['picture-problem'].hidden = true;
+      this.element.classList.remove('has-picture');
+      return;
+    }
+
+    const url = address(imageUrl);
+    if (picture.getAttribute('src') !== url) picture.src = url;
+    download.href = url;
+    download.download = fileName(id);
+  }
+
+  #pictureLoaded() {
+    this.#parts['picture-problem'].hidden = true;
+    this.element.classList.add('has-picture');
+    // The preview stays beneath until the picture has faded in over it.
+    setTimeout(() => this.#message.status === 'complete' && this.#dropPreview(), 900);
+  }
+
+  #pictureFailed() {
+    if (this.#message.status === 'complete' && this.#parts.picture.hasAttribute('src')) this.#parts['picture-problem'].hidden = false;
+  }
+
+  async #act(call) {
+    if (this.#busy) return;
+    this.#setBusy(true);
+    try {
+      await this.#actions.onRow(call, this.#message.id);
+      this.#showProblem('');
+    } catch (error) {
+      this.#showProblem(error instanceof ApiError ? error.message : text('Offline'));
+      this.#actions.onRefresh();
+    } finally {
+      this.#setBusy(false);
+    }
+  }
+
+  #setBusy(isBusy) {
+    this.#busy = isBusy;
+    for (const button of [this.#parts.cancel, this.#parts.retry]) button.setAttribute('aria-disabled', String(isBusy));
+  }
+
+  #showProblem(sentence) {
+    setText(this.#parts.problem, sentence);
+    this.#parts.problem.hidden = !sentence;
+  }
+}
+
+export const fileName = id => `imagequeue-${id}.png`;
+
+function remaining({ eta }) {
+  if (eta === null) return '';
+  const seconds = (eta - performance.now()) / 1000;
+  return seconds > 2 ? text('Eta', { time: estimate(seconds) }) : text('EtaMoment');
+}
+
+function facts({ result, settings }) {
+  const width = result?.width ?? settings.width;
+  const height = result?.height ?? settings.height;
+  return [
+    width && height && text('SizeValue', { width, height }),
+    result?.seed != null && text('SeedValue', { seed: result.seed }),
+    result?.duration_seconds != null && duration(Number(result.duration_seconds)),
+  ].filter(Boolean).join(' · ');
+}

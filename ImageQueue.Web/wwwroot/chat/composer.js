@@ -1,0 +1,187 @@
+// Where a prompt is written and sent: once, however often the button is pressed or the connection breaks.
+
+import { ApiError, submitImage } from './api.js';
+import { newConversationId, newKey } from './ids.js';
+import * as memory from './memory.js';
+import { longestPrompt, number, setText, text } from './page.js';
+
+const element = id => document.getElementById(id);
+
+export class Composer {
+  #form = element('composer');
+  #prompt = element('prompt');
+  #send = element('send');
+  #problem = element('send-problem');
+  #conversationId = null;
+  #attempt = null;
+  #sending = false;
+  #visit = 0;
+  #onSent;
+
+  /** @param onSent (row, { conversationId, prompt, askedAt, isHere }): isHere unless another conversation was opened meanwhile. */
+  constructor(onSent) {
+    this.#onSent = onSent;
+    this.#form.addEventListener('submit', event => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#prompt.addEventListener('keydown', event => {
+      // While an input method composes a character, Enter belongs to it.
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#prompt.addEventListener('input', () => {
+      this.#showProblem('');
+      this.#changed();
+    });
+    element('advanced-toggle').addEventListener('click', () => this.#showAdvanced(element('advanced').hidden));
+    for (const size of this.#sizes()) size.addEventListener('change', () => memory.setPreferredSize(size.value));
+    const preferred = this.#sizes().find(size => size.value === memory.preferredSize());
+    if (preferred) preferred.checked = true;
+  }
+
+  /** Shows the draft of a conversation; null is one that does not exist yet. */
+  open(conversationId) {
+    this.#visit++;
+    this.#conversationId = conversationId;
+    const draft = memory.draft(conversationId);
+    this.#prompt.value = draft.text ?? '';
+    this.#attempt = draft.attempt ?? null;
+    this.#showProblem('');
+    this.#changed();
+  }
+
+  /** The conversation that was new has come to exist under this id. */
+  adopt(conversationId) {
+    this.#conversationId = conversationId;
+  }
+
+  focus() {
+    this.#prompt.focus({ preventScroll: true });
+  }
+
+  /** Starts a new prompt from one that was sent. */
+  fill(prompt, settings = {}) {
+    this.#prompt.value = prompt;
+    const size = this.#sizes().find(one => one.dataset.width === String(settings.width) && one.dataset.height === String(settings.height));
+    if (size) size.checked = true;
+    element('negative-prompt').value = settings.negative_prompt ?? '';
+    if (settings.negative_prompt) this.#showAdvanced(true);
+    this.#changed();
+    this.focus();
+    this.#prompt.setSelectionRange(prompt.length, prompt.length);
+  }
+
+  /** The text is kept until the server has it. */
+  async #submit() {
+    const prompt = this.#prompt.value.trim();
+    if (this.#sending || !prompt || prompt.length > longestPrompt || !this.#checkAdvanced()) return;
+
+    const image = { username: memory.name(), ...this.#image(prompt) };
+    const body = JSON.stringify(image);
+    // As long as nobody knows whether it arrived, the same request goes to the same place under the same key.
+    if (this.#attempt?.body !== body)
+      this.#attempt = { body, key: newKey(), conversationId: this.#conversationId ?? newConversationId(image.username) };
+    const attempt = this.#attempt;
+    const startedIn = this.#conversationId;
+    const visit = this.#visit;
+    this.#keepDraft();
+
+    this.#setSending(true);
+    this.#showProblem('');
+    let problem = '';
+    try {
+      const askedAt = performance.now();
+      const row = await submitImage(attempt.conversationId, image, attempt.key);
+      memory.keepDraft(startedIn, null);
+      this.#onSent(row, { conversationId: attempt.conversationId, prompt, askedAt, isHere: visit === this.#visit });
+    } catch (error) {
+      problem = error instanceof ApiError ? error.message : text('NotSent');
+      if (!error.isUncertain) attempt.body = null;
+    }
+
+    this.#sending = false;
+    if (visit === this.#visit) {
+      if (!problem) {
+        this.#attempt = null;
+        this.#prompt.value = '';
+        element('seed').value = '';
+      }
+      this.#showProblem(problem);
+    }
+    this.#setSending(false);
+  }
+
+  #image(prompt) {
+    const size = this.#sizes().find(one => one.checked);
+    const optional = {
+      negative_prompt: element('negative-prompt').value.trim() || null,
+      steps: element('steps').value === '' ? null : element('steps').valueAsNumber,
+      seed: element('seed').value === '' ? null : element('seed').valueAsNumber,
+    };
+    return {
+      prompt,
+      width: Number(size.dataset.width),
+      height: Number(size.dataset.height),
+      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
+    };
+  }
+
+  #checkAdvanced() {
+    const wrong = [element('steps'), element('seed'), element('negative-prompt')].find(input => !input.checkValidity());
+    if (!wrong) return true;
+    this.#showAdvanced(true);
+    wrong.reportValidity();
+    return false;
+  }
+
+  #changed() {
+    const length = this.#prompt.value.trim().length;
+    const left = longestPrompt - length;
+    const count = element('count');
+    count.classList.toggle('over', left < 0);
+    setText(count, left < 0
+      ? text('CharactersOver', { count: number(-left) })
+      : left <= longestPrompt / 10 ? text('CharactersLeft', { count: number(left) }) : '');
+    this.#prompt.setAttribute('aria-invalid', String(left < 0));
+    this.#send.disabled = !this.#sending && (length === 0 || left < 0);
+    this.#grow();
+    if (!this.#sending) this.#keepDraft();
+  }
+
+  /** Grows with its text, for browsers without field-sizing. */
+  #grow() {
+    if (CSS.supports('field-sizing', 'content')) return;
+    this.#prompt.style.height = 'auto';
+    this.#prompt.style.height = `${this.#prompt.scrollHeight}px`;
+  }
+
+  #keepDraft() {
+    const value = this.#prompt.value;
+    memory.keepDraft(this.#conversationId, value ? { text: value, attempt: this.#attempt } : null);
+  }
+
+  #setSending(isSending) {
+    this.#sending = isSending;
+    this.#form.classList.toggle('sending', isSending);
+    this.#form.setAttribute('aria-busy', String(isSending));
+    this.#send.setAttribute('aria-label', text(isSending ? 'Sending' : 'Send'));
+    this.#prompt.readOnly = isSending;
+    this.#changed();
+  }
+
+  #showProblem(sentence) {
+    setText(element('send-problem-text'), sentence);
+    this.#problem.hidden = !sentence;
+  }
+
+  #showAdvanced(show) {
+    element('advanced').hidden = !show;
+    element('advanced-toggle').setAttribute('aria-expanded', String(show));
+  }
+
+  #sizes() {
+    return [...this.#form.querySelectorAll('input[name=size]')];
+  }
+}

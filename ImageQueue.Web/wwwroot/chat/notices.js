@@ -1,0 +1,84 @@
+// Tells those who look elsewhere: by the tab's title, and, if they asked for it, by a notification.
+
+import * as memory from './memory.js';
+import { address, number, percent, setText, text } from './page.js';
+
+const product = 'ImageQueue';
+const doneShown = 4_000;
+const button = document.getElementById('notify');
+
+let done = false;
+let shown = () => '';
+
+/** The title shows what is furthest: the image being painted, else the place in line, else what was just finished. */
+export function showTitle(conversationTitle, unfinished) {
+  shown = () => {
+    const painting = unfinished.filter(one => one.status === 'processing').sort((a, b) => b.progress - a.progress)[0];
+    const next = unfinished.filter(one => one.position > 0).sort((a, b) => a.position - b.position)[0];
+    const state = painting
+      ? percent(painting.progress)
+      : next ? (next.position === 1 ? text('WaitingNext') : text('WaitingAt', { position: number(next.position) })) : done ? '✓' : '';
+    return [state, conversationTitle, product].filter(Boolean).join(' · ');
+  };
+  refreshTitle();
+}
+
+function refreshTitle() {
+  const title = shown();
+  if (document.title !== title) document.title = title;
+}
+
+/** A picture is there. */
+export function pictureReady({ prompt, id, imageUrl }) {
+  done = true;
+  refreshTitle();
+  if (!document.hidden) clearDoneSoon();
+  if (document.hidden && memory.wantsNotifications() && permission() === 'granted') notify(prompt, id, imageUrl);
+}
+
+function notify(prompt, id, imageUrl) {
+  try {
+    const notification = new Notification(text('Ready'), { body: prompt.slice(0, 120), tag: `imagequeue-${id}`, icon: imageUrl ? address(imageUrl) : undefined });
+    notification.addEventListener('click', () => {
+      focus();
+      notification.close();
+    });
+  } catch {
+    // Chrome on Android knows the class but allows it to service workers only.
+    button.hidden = true;
+  }
+}
+
+function clearDoneSoon() {
+  setTimeout(() => {
+    if (document.hidden) return;
+    done = false;
+    refreshTitle();
+  }, doneShown);
+}
+
+const permission = () => ('Notification' in globalThis && isSecureContext ? Notification.permission : 'missing');
+
+function showButton() {
+  const state = permission();
+  const on = state === 'granted' && memory.wantsNotifications();
+  button.hidden = state === 'missing';
+  button.disabled = state === 'denied';
+  button.setAttribute('aria-pressed', String(on));
+  setText(document.getElementById('notify-text'), text(state === 'denied' ? 'NotifyDenied' : on ? 'NotifyOn' : 'NotifyOff'));
+}
+
+/** Permission is asked for only when somebody presses the button. */
+export function offerNotifications() {
+  button.addEventListener('click', async () => {
+    if (permission() === 'default') memory.setWantsNotifications((await Notification.requestPermission()) === 'granted');
+    else memory.setWantsNotifications(!memory.wantsNotifications());
+    showButton();
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return;
+    showButton();
+    clearDoneSoon();
+  });
+  showButton();
+}

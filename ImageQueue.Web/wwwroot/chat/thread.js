@@ -1,0 +1,98 @@
+// The conversation as it is read: its messages in order, with the newest in sight.
+
+import { Card, fileName } from './card.js';
+import { openLightbox } from './lightbox.js';
+import { address } from './page.js';
+
+const near = 120;
+
+export class Thread {
+  #list = document.getElementById('messages');
+  #scroller = document.getElementById('thread');
+  #toNewest = document.getElementById('to-newest');
+  #items = new Map();
+  #actions;
+  #follows = true;
+  #messages = null;
+
+  /** @param actions { onRow(call, id), onReuse(message), onRefresh() } */
+  constructor(actions) {
+    this.#actions = { ...actions, onOpen: message => this.#open(message) };
+    this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    this.#toNewest.addEventListener('click', () => this.scrollToNewest(true));
+    // Pictures, notices and keyboards change the room there is: who was at the end stays at the end.
+    const observer = new ResizeObserver(() => this.#follows && this.scrollToNewest());
+    observer.observe(this.#list);
+    observer.observe(this.#scroller);
+    setInterval(() => this.#tick(), 1_000);
+  }
+
+  /** Empties the thread, for another conversation. */
+  reset(messages) {
+    this.#messages = messages;
+    this.#items.clear();
+    this.#list.replaceChildren();
+    this.#follows = true;
+    this.#toNewest.hidden = true;
+  }
+
+  show(message) {
+    const item = this.#items.get(message.id);
+    if (item) {
+      item.show(message);
+      return;
+    }
+
+    const added = message.jobId || message.status ? new Card(message, this.#actions) : new Words(message);
+    this.#items.set(message.id, added);
+    const later = [...this.#list.children].find(child => Number(child.dataset.order) > message.order);
+    added.element.dataset.order = message.order;
+    this.#list.insertBefore(added.element, later ?? null);
+  }
+
+  reloadPictures() {
+    for (const item of this.#items.values()) item.reloadPicture();
+  }
+
+  scrollToNewest(smoothly = false) {
+    this.#follows = true;
+    this.#toNewest.hidden = true;
+    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: smoothly && !calm ? 'smooth' : 'instant' });
+  }
+
+  #scrolled() {
+    const below = this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight;
+    this.#follows = below < near;
+    this.#toNewest.hidden = below < near * 3;
+  }
+
+  #tick() {
+    if (!document.hidden) for (const item of this.#items.values()) item.tick();
+  }
+
+  #open(message) {
+    const done = this.#messages.all().filter(one => one.status === 'complete' && one.imageUrl);
+    openLightbox(
+      done.map(one => ({ url: address(one.imageUrl), prompt: one.prompt, fileName: fileName(one.id) })),
+      done.findIndex(one => one.id === message.id));
+  }
+}
+
+/** A message that is only words. */
+class Words {
+  constructor(message) {
+    this.element = document.getElementById('text-message').content.firstElementChild.cloneNode(true);
+    this.show(message);
+  }
+
+  show(message) {
+    this.element.dataset.testid = `message-${message.id}`;
+    this.element.dataset.role = message.role;
+    this.element.querySelector('[data-part=text]').textContent = message.content;
+  }
+
+  tick() {}
+
+  reloadPicture() {}
+}
