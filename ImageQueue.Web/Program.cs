@@ -1,3 +1,8 @@
+using ImageQueue.Web;
+
 var builder = WebApplication.CreateBuilder(args);
+builder.AddImageQueue();
+
 var app = builder.Build();
-app.Run();
+app.UseImageQueue();
+await app.RunAsync();

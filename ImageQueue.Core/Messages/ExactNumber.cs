@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 
 namespace ImageQueue.Core.Messages;
 
@@ -19,33 +20,64 @@ internal static class ExactNumber
     /// exponent, keeping the zeros that were written: <c>1.50</c> has precision 3 and scale 2.
     /// </summary>
     /// <returns>False when it would need more than <see cref="MaxPrecision"/> digits.</returns>
-    public static bool TryGetShape(string json, out int precision, out int scale)
+    public static bool TryGetShape(string json, out int precision, out int scale) =>
+        TrySplit(json, out _, out _, out precision, out scale);
+
+    /// <summary>The number as <c>unscaled / 10^scale</c>, with the scale of <see cref="TryGetShape"/>. Minus zero is zero.</summary>
+    /// <returns>False when it would need more than <see cref="MaxPrecision"/> digits.</returns>
+    public static bool TryParse(string json, out BigInteger unscaled, out int scale)
     {
-        precision = scale = 0;
+        unscaled = BigInteger.Zero;
+        if (!TrySplit(json, out var digits, out var shift, out _, out scale))
+            return false;
+        if (digits.Length == 0)
+            return true;
+
+        // At most 38 digits are left here, so parsing is cheap however long the text was.
+        unscaled = BigInteger.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture) * BigInteger.Pow(10, shift);
+        if (json[0] == '-')
+            unscaled = -unscaled;
+        return true;
+    }
+
+    /// <summary>
+    /// Splits the number into its digits without leading zeros (none for zero) and the zeros that a positive exponent
+    /// puts behind them.
+    /// </summary>
+    private static bool TrySplit(string json, out string digits, out int shift, out int precision, out int scale)
+    {
+        digits = "";
+        shift = precision = scale = 0;
         var text = json.AsSpan().TrimStart('-');
         var exponent = 0;
         var e = text.IndexOfAny('e', 'E');
         if (e >= 0)
         {
-            if (!int.TryParse(text[(e + 1)..], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out exponent)
-                || Math.Abs((long)exponent) > 1000)
-            {
+            if (!int.TryParse(text[(e + 1)..], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out exponent))
                 return false;
-            }
-
             text = text[..e];
         }
 
         var point = text.IndexOf('.');
-        var whole = point < 0 ? text : text[..point];
-        var fractionDigits = point < 0 ? 0 : text.Length - point - 1;
-        var wholeDigits = whole.TrimStart('0').Length;
+        var behindPoint = (point < 0 ? 0L : text.Length - point - 1) - exponent;
+        var written = text.TrimStart("0.");
+        var significant = written.Length - (written.Contains('.') ? 1 : 0);
+        if (significant == 0)
+        {
+            // Zero is zero, whatever its exponent: only as many written zeros are kept as fit.
+            scale = (int)Math.Clamp(behindPoint, 0, MaxPrecision);
+            precision = Math.Max(1, scale);
+            return true;
+        }
 
-        scale = Math.Max(0, fractionDigits - exponent);
-        var digitsBeforePoint = wholeDigits == 0
-            ? Math.Max(0, exponent)
-            : Math.Max(0, wholeDigits + exponent);
-        precision = Math.Max(1, digitsBeforePoint + scale);
-        return precision <= MaxPrecision;
+        var needed = behindPoint <= 0 ? significant - behindPoint : Math.Max(significant, behindPoint);
+        if (needed > MaxPrecision)
+            return false;
+
+        digits = written.ToString().Replace(".", "", StringComparison.Ordinal);
+        shift = (int)Math.Max(0, -behindPoint);
+        scale = (int)Math.Max(0, behindPoint);
+        precision = (int)needed;
+        return true;
     }
 }

@@ -20,6 +20,12 @@ public sealed class MetadataPatch
     /// <summary>Deepest nesting of objects and arrays; the patch itself is level 1.</summary>
     public const int MaxDepth = 16;
 
+    /// <summary>
+    /// Most members of the patch's objects together, not counting what is inside arrays: each becomes one nested call and
+    /// up to two parameters of SQL Server's statement.
+    /// </summary>
+    public const int MaxMembers = 256;
+
     /// <summary>Largest patch, in bytes of UTF-8 of the normalised text.</summary>
     public const int MaxBytes = 64 * 1024;
 
@@ -78,6 +84,7 @@ public sealed class MetadataPatch
         if (element.ValueKind != JsonValueKind.Object)
             throw new InvalidMetadataPatchException($"The metadata must be a JSON object, not {Describe(element.ValueKind)}.");
         Check(element, "", 1);
+        CheckMemberCount(element);
 
         var bytes = JsonSerializer.SerializeToUtf8Bytes(element, StoredJson);
         if (bytes.Length > MaxBytes)
@@ -129,6 +136,8 @@ public sealed class MetadataPatch
         foreach (var member in element.EnumerateObject())
         {
             var key = CheckText(() => member.Name, path);
+            if (key.Length == 0)
+                throw new InvalidMetadataPatchException($"A key{At(path)} is empty; give it a name.");
             if (key.Length > MaxKeyLength)
                 throw new InvalidMetadataPatchException($"The key \"{key[..32]}…\"{At(path)} is {key.Length} characters long; at most {MaxKeyLength} are allowed.");
             if (key.AsSpan().IndexOfAny('"', '\\') >= 0 || key.Any(char.IsControl))
@@ -138,6 +147,17 @@ public sealed class MetadataPatch
             Check(member.Value, path.Length == 0 ? key : $"{path}.{key}", depth + 1);
         }
     }
+
+    private static void CheckMemberCount(JsonElement patch)
+    {
+        var count = CountMembers(patch);
+        if (count > MaxMembers)
+            throw new InvalidMetadataPatchException($"The metadata has {count} keys; at most {MaxMembers} are allowed in one patch. Send them in several patches, or as an array.");
+    }
+
+    private static int CountMembers(JsonElement element) => element.ValueKind == JsonValueKind.Object
+        ? element.EnumerateObject().Sum(member => 1 + CountMembers(member.Value))
+        : 0;
 
     private static void CheckDepth(string path, int depth)
     {

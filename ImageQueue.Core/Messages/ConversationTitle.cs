@@ -1,0 +1,28 @@
+using System.Globalization;
+
+namespace ImageQueue.Core.Messages;
+
+/// <summary>A conversation is called by its first words.</summary>
+internal static class ConversationTitle
+{
+    private const int MaxLength = 100;
+
+    /// <summary>The first line's beginning, cut between characters as people count them, never inside an emoji.</summary>
+    public static string From(string text)
+    {
+        var line = text.AsSpan().Trim();
+        var end = line.IndexOfAny('\r', '\n');
+        if (end >= 0)
+            line = line[..end];
+        if (line.Length <= MaxLength)
+            return line.ToString();
+        var cut = 0;
+        while (true)
+        {
+            var next = StringInfo.GetNextTextElementLength(line[cut..]);
+            if (cut + next >= MaxLength)
+                return string.Concat(line[..cut], "…");
+            cut += next;
+        }
+    }
+}

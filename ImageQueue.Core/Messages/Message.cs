@@ -1,0 +1,160 @@
+using System.Text.Json;
+
+namespace ImageQueue.Core.Messages;
+
+/// <summary>One row of <c>messages</c>: what was said in a conversation and, for an image request, all that is known of it.</summary>
+public sealed record Message
+{
+    /// <summary>Row id, rising in the order of insertion.</summary>
+    public required long Id { get; init; }
+
+    /// <summary>The conversation, named by the chat app.</summary>
+    public required string ConversationId { get; init; }
+
+    /// <summary><c>user</c> or <c>bot</c>.</summary>
+    public required string Role { get; init; }
+
+    /// <summary>What the chat shows.</summary>
+    public required string Content { get; init; }
+
+    /// <summary>A JSON object: ImageQueue's fields (see <see cref="MetadataFields"/>) beside the chat app's own.</summary>
+    public required string ExtraMetadata { get; init; }
+
+    /// <summary>UTC.</summary>
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>UTC; moves with every write.</summary>
+    public required DateTimeOffset UpdatedAt { get; init; }
+
+    /// <summary>The Hangfire job that is to paint this; null while there is none.</summary>
+    public string? HangfireJobId { get; init; }
+
+    /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
+    public string? IdempotencyKey { get; init; }
+
+    /// <summary>The fence: rises with every claim, and a worker may write only under its own. See <see cref="AttemptNumber"/>.</summary>
+    public required int Attempt { get; init; }
+
+    /// <summary>UTC; when the worker last said that it is alive. Null before the first claim.</summary>
+    public DateTimeOffset? HeartbeatAt { get; init; }
+
+    /// <summary>UTC; when the request got its place in the queue. Null for a plain message: this is what tells the two apart.</summary>
+    public DateTimeOffset? QueuedAt { get; init; }
+
+    /// <summary>Rises with every write to any row; the order of changes.</summary>
+    public required long Revision { get; init; }
+
+    /// <summary>Whether this is an image request rather than plain text.</summary>
+    public bool IsImage => QueuedAt is not null;
+
+    /// <summary>The metadata, parsed. A copy: changing it changes nothing stored.</summary>
+    public JsonElement Metadata => _metadata ??= JsonElement.Parse(ExtraMetadata);
+
+    private JsonElement? _metadata;
+
+    /// <summary>One of <see cref="MessageStatus"/>; null for a plain message.</summary>
+    public string? Status => IsImage ? Text(MetadataFields.Status) : null;
+
+    /// <summary>The request's unguessable id, which names the picture's file; null for a plain message.</summary>
+    public string? JobId => IsImage ? Text(MetadataFields.JobId) : null;
+
+    /// <summary>0..100.</summary>
+    public int Progress => Number(MetadataFields.Progress);
+
+    /// <summary>1 = next, 0 = not waiting; as stored.</summary>
+    public int QueuePosition => Number(MetadataFields.QueuePosition);
+
+    /// <summary>What to paint.</summary>
+    public string? Prompt => Text(MetadataFields.Prompt);
+
+    /// <summary>Where the picture is, when complete.</summary>
+    public string? ImageUrl => Text(MetadataFields.ImageUrl);
+
+    /// <summary>Why there is no picture: a sentence for the user.</summary>
+    public string? Error => Text(MetadataFields.Error);
+
+    private string? Text(string field) =>
+        Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    private int Number(string field) =>
+        Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number) ? number : 0;
+}
+
+/// <summary>The values of <see cref="MetadataFields.Status"/>.</summary>
+public static class MessageStatus
+{
+    /// <summary>Waits for its turn.</summary>
+    public const string Queued = "queued";
+
+    /// <summary>Being painted.</summary>
+    public const string Processing = "processing";
+
+    /// <summary>The picture is there.</summary>
+    public const string Complete = "complete";
+
+    /// <summary>It could not be painted; the metadata says why.</summary>
+    public const string Error = "error";
+
+    /// <summary>Somebody did not want it any more.</summary>
+    public const string Cancelled = "cancelled";
+}
+
+/// <summary>The keys of an image message's metadata that belong to ImageQueue; all others are the chat app's.</summary>
+public static class MetadataFields
+{
+    /// <summary>One of <see cref="MessageStatus"/>.</summary>
+    public const string Status = "status";
+
+    /// <summary>0..100; never falls within an attempt; 100 only when complete.</summary>
+    public const string Progress = "progress";
+
+    /// <summary>1 = next to run, 0 = not waiting.</summary>
+    public const string QueuePosition = "queue_position";
+
+    /// <summary>32 hex digits, unguessable; names the file.</summary>
+    public const string JobId = "job_id";
+
+    /// <summary>What to paint.</summary>
+    public const string Prompt = "prompt";
+
+    /// <summary>Width, height, steps, seed and so on, as asked.</summary>
+    public const string Settings = "settings";
+
+    /// <summary><c>/images/flux_{job_id}.png</c>, when complete.</summary>
+    public const string ImageUrl = "image_url";
+
+    /// <summary>A sentence for the user, when in error.</summary>
+    public const string Error = "error";
+
+    /// <summary>Seed, width, height, model and duration, as Forge reported them, when complete.</summary>
+    public const string Result = "result";
+
+    /// <summary>All of them.</summary>
+    public static IReadOnlySet<string> All { get; } = new HashSet<string>(StringComparer.Ordinal)
+    {
+        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, Error, Result,
+    };
+}
+
+/// <summary>The values of <see cref="Message.Role"/>.</summary>
+public static class MessageRole
+{
+    /// <summary>Said by the conversation's owner.</summary>
+    public const string User = "user";
+
+    /// <summary>Said by the chat app.</summary>
+    public const string Bot = "bot";
+}
+
+/// <summary>
+/// How <see cref="Message.Attempt"/> counts: it only ever rises, since it fences; a retry asked for by a person starts a
+/// new round with a fresh allowance, so it is rounded up to the next thousand: 1, 2, 3, then 1001, 1002.
+/// </summary>
+public static class AttemptNumber
+{
+    /// <summary>What a round can hold; above any <c>Forge:MaxAttempts</c>.</summary>
+    public const int Round = 1000;
+
+    /// <summary>How many times the request has been begun since it was submitted or retried.</summary>
+    public static int Tries(int attempt) => attempt % Round;
+}

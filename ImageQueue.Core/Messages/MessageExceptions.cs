@@ -1,0 +1,38 @@
+namespace ImageQueue.Core.Messages;
+
+/// <summary>There is no message of that id.</summary>
+public sealed class MessageNotFoundException(long id) : Exception($"Message {id} not found")
+{
+    /// <summary>The id that was asked for.</summary>
+    public long MessageId { get; } = id;
+}
+
+/// <summary>The conversation belongs to another username.</summary>
+public sealed class ConversationForbiddenException(string conversationId)
+    : Exception($"Conversation {conversationId} belongs to another user.")
+{
+    /// <summary>The conversation.</summary>
+    public string ConversationId { get; } = conversationId;
+}
+
+/// <summary>An idempotency key came again with another request.</summary>
+public sealed class IdempotencyKeyReusedException()
+    : Exception("This Idempotency-Key was already used in this conversation for another request. Send a new key with a new request.");
+
+/// <summary>Too many requests are waiting; the caller should come back later.</summary>
+/// <param name="message">A sentence for the caller.</param>
+/// <param name="retryAfter">When a place may be free.</param>
+public sealed class TooManyPendingException(string message, TimeSpan retryAfter) : Exception(message)
+{
+    /// <summary>When a place may be free.</summary>
+    public TimeSpan RetryAfter { get; } = retryAfter;
+
+    internal static TooManyPendingException OfUser(int max) => new(
+        $"You already have {max} pictures waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
+
+    internal static TooManyPendingException OfAll(int max) => new(
+        $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1));
+}
+
+/// <summary>The database cannot be reached, read or written just now. Nothing was half-written; trying again later may work.</summary>
+public sealed class StoreUnavailableException(string message, Exception inner) : Exception(message, inner);

@@ -1,0 +1,62 @@
+using System.Text.Json.Nodes;
+
+namespace ImageQueue.Core.Messages;
+
+/// <summary>What each transition writes into the metadata: the same on every store. The guards are in the statements.</summary>
+internal static class MessagePatches
+{
+    /// <summary>What the chat shows while a request waits or is being painted.</summary>
+    public const string PendingContent = "[IMAGE_PENDING]";
+
+    /// <summary>Where the picture of a job is served.</summary>
+    public static string ImageUrl(string jobId) => $"/images/flux_{jobId}.png";
+
+    public static MetadataPatch Submit(NewImageMessage message) => MetadataPatch.Of(
+        (MetadataFields.Status, MessageStatus.Queued),
+        (MetadataFields.Progress, 0),
+        (MetadataFields.QueuePosition, message.QueuePosition),
+        (MetadataFields.JobId, message.JobId),
+        (MetadataFields.Prompt, message.Prompt),
+        (MetadataFields.Settings, message.Settings.DeepClone()));
+
+    public static MetadataPatch Attach(int queuePosition) => MetadataPatch.Of((MetadataFields.QueuePosition, queuePosition));
+
+    public static MetadataPatch Claim { get; } = At(MessageStatus.Processing, progress: 0, queuePosition: 0);
+
+    public static MetadataPatch SaveProgress(int progress) => MetadataPatch.Of((MetadataFields.Progress, progress));
+
+    public static MetadataPatch Complete(string imageUrl, ImageResult result) => MetadataPatch.Of(
+        (MetadataFields.Status, MessageStatus.Complete),
+        (MetadataFields.Progress, 100),
+        (MetadataFields.QueuePosition, 0),
+        (MetadataFields.ImageUrl, imageUrl),
+        (MetadataFields.Result, new JsonObject
+        {
+            ["seed"] = result.Seed,
+            ["width"] = result.Width,
+            ["height"] = result.Height,
+            ["model"] = result.Model,
+            ["duration_seconds"] = Math.Round((decimal)result.Duration.TotalSeconds, 3),
+        }));
+
+    public static MetadataPatch Fail(string error) => MetadataPatch.Of(
+        (MetadataFields.Status, MessageStatus.Error),
+        (MetadataFields.Progress, 0),
+        (MetadataFields.QueuePosition, 0),
+        (MetadataFields.Error, error));
+
+    public static MetadataPatch Cancel { get; } = At(MessageStatus.Cancelled, progress: 0, queuePosition: 0);
+
+    public static MetadataPatch Retry(int queuePosition) => MetadataPatch.Of(
+        (MetadataFields.Status, MessageStatus.Queued),
+        (MetadataFields.Progress, 0),
+        (MetadataFields.QueuePosition, queuePosition),
+        (MetadataFields.Error, null),
+        (MetadataFields.ImageUrl, null),
+        (MetadataFields.Result, null));
+
+    public static MetadataPatch Requeue(int queuePosition) => At(MessageStatus.Queued, progress: 0, queuePosition);
+
+    private static MetadataPatch At(string status, int progress, int queuePosition) => MetadataPatch.Of(
+        (MetadataFields.Status, status), (MetadataFields.Progress, progress), (MetadataFields.QueuePosition, queuePosition));
+}

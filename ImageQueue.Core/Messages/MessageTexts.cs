@@ -1,0 +1,64 @@
+using System.Globalization;
+using System.Resources;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Messages;
+
+/// <summary>What ImageQueue says to chat users, in the language of <c>Messages:Culture</c>. The sentences are in <c>Texts*.resx</c>.</summary>
+public sealed class MessageTexts(IOptions<MessagesOptions> options)
+{
+    private static readonly ResourceManager Resources = new("ImageQueue.Core.Messages.Texts", typeof(MessageTexts).Assembly);
+
+    private readonly CultureInfo _culture = CultureInfo.GetCultureInfo(options.Value.Culture);
+
+    /// <summary>The content of a finished message; the chat app finds the file by its second line.</summary>
+    public string Complete(string imageUrl) => $"[IMAGE] {Get(nameof(Complete))}\nIMAGE_PATH: {imageUrl}";
+
+    /// <summary>The content of a failed message.</summary>
+    public string Failed(string reason) => Get(nameof(Failed), reason);
+
+    /// <summary>The content of a cancelled message.</summary>
+    public string Cancelled => Get(nameof(Cancelled));
+
+    /// <summary>Forge took longer than allowed.</summary>
+    public string TimedOut(TimeSpan limit) => Get(nameof(TimedOut), Seconds(limit));
+
+    /// <summary>No Forge server could be used for so long.</summary>
+    public string NoBackend(TimeSpan waited) => Get(nameof(NoBackend), Duration(waited));
+
+    /// <summary>The Forge servers failed each time.</summary>
+    public string BackendKeepsFailing(int times) => Get(nameof(BackendKeepsFailing), times);
+
+    /// <summary>Forge does not take the request.</summary>
+    public string Rejected(string reason) => Get(nameof(Rejected), reason);
+
+    /// <summary>The GPU has too little memory.</summary>
+    public string OutOfMemory => Get(nameof(OutOfMemory));
+
+    /// <summary>Forge reported an error.</summary>
+    public string ForgeFailed(string reason) => Get(nameof(ForgeFailed), reason);
+
+    /// <summary>Forge's answer holds no usable image.</summary>
+    public string BadImage => Get(nameof(BadImage));
+
+    /// <summary>The picture could not be stored.</summary>
+    public string ImageNotStored => Get(nameof(ImageNotStored));
+
+    /// <summary>The request was begun so many times without an end.</summary>
+    public string Abandoned(int times) => Get(nameof(Abandoned), times);
+
+    /// <summary>A mistake of ours.</summary>
+    public string Unexpected => Get(nameof(Unexpected));
+
+    private string Duration(TimeSpan time) =>
+        time < TimeSpan.FromMinutes(2) ? $"{Seconds(time)} s" : Get("Minutes", Math.Round(time.TotalMinutes).ToString("0", _culture));
+
+    private string Seconds(TimeSpan time) => Math.Round(time.TotalSeconds, 1).ToString("0.#", _culture);
+
+    private string Get(string name, params object[] values)
+    {
+        var text = Resources.GetString(name, _culture)
+            ?? throw new InvalidOperationException($"Texts.resx has no text {name}.");
+        return values.Length == 0 ? text : string.Format(_culture, text, values);
+    }
+}

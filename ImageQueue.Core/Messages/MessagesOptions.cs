@@ -1,0 +1,14 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace ImageQueue.Core.Messages;
+
+/// <summary>Settings under <c>Messages</c>.</summary>
+public sealed class MessagesOptions
+{
+    /// <summary>The configuration section.</summary>
+    public const string Section = "Messages";
+
+    /// <summary>Language of what ImageQueue writes into the chat: <c>tr</c> (default) or <c>en</c>.</summary>
+    [AllowedValues("tr", "en", ErrorMessage = "Messages:Culture must be tr or en.")]
+    public string Culture { get; set; } = "tr";
+}

@@ -1,0 +1,47 @@
+namespace ImageQueue.Core.Messages.Sqlite;
+
+internal sealed partial class SqliteMessageStore
+{
+    public Task<Transition> CompleteAsync(
+        long id, int attempt, string content, string imageUrl, ImageResult result, Action publish, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            FinishMine,
+            new Change(id, Now(), MessagePatches.Complete(imageUrl, result).Json, content) { Attempt = attempt },
+            cancellationToken,
+            publish);
+
+    public Task<Transition> FailAsync(long id, int attempt, string content, string reason, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            FinishMine,
+            new Change(id, Now(), MessagePatches.Fail(reason).Json, content) { Attempt = attempt },
+            cancellationToken);
+
+    /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
+    private const string FinishMine =
+        $"""
+        UPDATE messages SET {Merge}
+        WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
+        RETURNING {Columns}
+        """;
+
+    public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Cancel.Json, content),
+            cancellationToken);
+
+    public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
+    {
+        var transition = await TransitionAsync(
+            patch is null
+                ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id RETURNING {Columns}"
+                : $"UPDATE messages SET {Merge} WHERE id = @Id RETURNING {Columns}",
+            new Change(id, Now(), patch?.Json, content),
+            cancellationToken);
+        return transition.Message ?? throw new MessageNotFoundException(id);
+    }
+}

@@ -1,0 +1,30 @@
+namespace ImageQueue.Core.Messages.Sqlite;
+
+internal sealed partial class SqliteMessageStore
+{
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET hangfire_job_id = @HangfireJobId, attempt = attempt + 1, heartbeat_at = @Now, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL
+                AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId))
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId },
+            cancellationToken);
+
+    public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(progress, 0);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(progress, 99); // 100 is said by completion alone.
+        return TransitionAsync(
+            $"""
+            UPDATE messages SET heartbeat_at = @Now, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
+                AND extra_metadata ->> '$.progress' <= @Progress
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.SaveProgress(progress).Json) { Attempt = attempt, Progress = progress },
+            cancellationToken);
+    }
+}

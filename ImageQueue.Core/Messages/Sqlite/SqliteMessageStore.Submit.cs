@@ -1,0 +1,163 @@
+using System.Text.Json;
+using Dapper;
+using Microsoft.Data.Sqlite;
+
+namespace ImageQueue.Core.Messages.Sqlite;
+
+internal sealed partial class SqliteMessageStore
+{
+    public async Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken)
+    {
+        var now = Now();
+        var added = await _writer.RunAsync(
+            connection =>
+            {
+                EnsureConversation(connection, message.ConversationId, message.Username, message.Content, now);
+                return Insert(connection, new
+                {
+                    message.ConversationId,
+                    message.Role,
+                    message.Content,
+                    Metadata = message.ExtraMetadata?.Json,
+                    Now = now,
+                    QueuedAt = (string?)null,
+                    IdempotencyKey = (string?)null,
+                });
+            },
+            cancellationToken);
+        _signal.Raise();
+        return added;
+    }
+
+    public async Task<Submitted> SubmitAsync(NewImageMessage message, int maxPendingPerUser, CancellationToken cancellationToken)
+    {
+        var now = Now();
+        var patch = MessagePatches.Submit(message);
+        var submitted = await _writer.RunAsync(
+            connection =>
+            {
+                EnsureConversation(connection, message.ConversationId, message.Username, message.Prompt, now);
+                if (FindReplay(connection, message) is { } earlier)
+                    return new Submitted(earlier, IsReplay: true);
+                RefuseTooMany(connection, message.Username, maxPendingPerUser);
+                var added = Insert(connection, new
+                {
+                    message.ConversationId,
+                    Role = MessageRole.Bot,
+                    Content = MessagePatches.PendingContent,
+                    Metadata = patch.Json,
+                    Now = now,
+                    QueuedAt = now,
+                    message.IdempotencyKey,
+                });
+                return new Submitted(added, IsReplay: false);
+            },
+            cancellationToken);
+        if (!submitted.IsReplay)
+            _signal.Raise();
+        return submitted;
+    }
+
+    private static void EnsureConversation(SqliteConnection connection, string id, string username, string title, string now)
+    {
+        connection.Execute(
+            "INSERT INTO conversations (id, username, title, created_at) VALUES (@id, @username, @title, @now) ON CONFLICT DO NOTHING",
+            new { id, username, title = ConversationTitle.From(title), now });
+        var owner = connection.QuerySingle<string>("SELECT username FROM conversations WHERE id = @id", new { id });
+        if (!string.Equals(owner, username, StringComparison.Ordinal))
+            throw new ConversationForbiddenException(id);
+    }
+
+    private static Message? FindReplay(SqliteConnection connection, NewImageMessage message)
+    {
+        if (message.IdempotencyKey is null)
+            return null;
+        var earlier = connection.QuerySingleOrDefault<MessageRow>(
+            $"SELECT {Columns} FROM messages WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey",
+            new { message.ConversationId, message.IdempotencyKey })?.ToMessage();
+        if (earlier is not null && !message.IsSameRequestAs(earlier))
+            throw new IdempotencyKeyReusedException();
+        return earlier;
+    }
+
+    private static void RefuseTooMany(SqliteConnection connection, string username, int max)
+    {
+        var pending = connection.ExecuteScalar<int>(
+            """
+            SELECT count(*)
+            FROM conversations c
+            JOIN messages m ON m.conversation_id = c.id AND m.status = 'queued' AND m.queued_at IS NOT NULL
+            WHERE c.username = @username
+            """,
+            new { username });
+        if (pending >= max)
+            throw TooManyPendingException.OfUser(max);
+    }
+
+    private static Message Insert(SqliteConnection connection, object values) => connection.QuerySingle<MessageRow>(
+        $"""
+        INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key, revision)
+        VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey, {NextRevision})
+        RETURNING {Columns}
+        """,
+        values).ToMessage();
+
+    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, int queuePosition, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET hangfire_job_id = @HangfireJobId, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued' AND hangfire_job_id IS @Replaces
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Attach(queuePosition).Json) { HangfireJobId = hangfireJobId, Replaces = replaces },
+            cancellationToken);
+
+    public Task<Transition> RetryAsync(long id, int queuePosition, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL,
+                attempt = (attempt / {AttemptRound} + 1) * {AttemptRound}, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Retry(queuePosition).Json, MessagePatches.PendingContent),
+            cancellationToken);
+
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, int queuePosition, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET heartbeat_at = NULL, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Requeue(queuePosition).Json) { Attempt = staleAttempt },
+            cancellationToken);
+
+    // A constant string may hold only constant strings.
+    private const string AttemptRound = "1000";
+
+    public async Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken)
+    {
+        if (positions.Count == 0)
+            return 0;
+        var rows = JsonSerializer.Serialize(positions, MetadataPatch.StoredJson);
+        var now = Now();
+        var written = await _writer.RunAsync(
+            connection => connection.Execute(
+                // Each row its own revision: a reader that pages by revision must never find a group cut in two.
+                $"""
+                UPDATE messages SET
+                    extra_metadata = json_set(extra_metadata, '$.queue_position', moved.position),
+                    updated_at = @now,
+                    revision = (SELECT max(revision) FROM messages) + 1 + moved.ordinal
+                FROM (SELECT key AS ordinal, value ->> '$.hangfire_job_id' AS job, value ->> '$.position' AS position FROM json_each(@rows)) AS moved
+                WHERE hangfire_job_id = moved.job AND queued_at IS NOT NULL AND status = 'queued'
+                    AND extra_metadata ->> '$.queue_position' <> moved.position
+                """,
+                new { rows, now }),
+            cancellationToken);
+        if (written > 0)
+            _signal.Raise();
+        return written;
+    }
+}

@@ -1,0 +1,79 @@
+using Dapper;
+using Microsoft.Data.Sqlite;
+
+namespace ImageQueue.Core.Messages.Sqlite;
+
+/// <summary>The tables of the embedded store. Its version is SQLite's own <c>user_version</c>.</summary>
+internal static class SqliteSchema
+{
+    /// <summary>What this release reads and writes.</summary>
+    public const int Version = 1;
+
+    /// <summary>Creates what is missing, or only checks. Safe to run at every start and beside another process.</summary>
+    /// <exception cref="SchemaException">The tables are missing and may not be created, or are of a newer release.</exception>
+    public static void Prepare(SqliteConnection connection, bool apply)
+    {
+        var version = connection.ExecuteScalar<int>("PRAGMA user_version");
+        if (version == Version)
+            return;
+        if (version > Version)
+        {
+            throw new SchemaException(
+                $"The database {connection.DataSource} was written by a newer ImageQueue (schema {version}, this one knows {Version}). Start the newer release, or name another file in ConnectionStrings:ImageQueue.");
+        }
+
+        if (!apply)
+        {
+            throw new SchemaException(
+                $"The database {connection.DataSource} has no ImageQueue tables. Set Storage:ApplySchema to true to have them created, or correct ConnectionStrings:ImageQueue.");
+        }
+
+        using var transaction = connection.BeginTransaction(deferred: false);
+        // Read again under the lock: another process may have been quicker.
+        if (connection.ExecuteScalar<int>("PRAGMA user_version") < Version)
+        {
+            connection.Execute(Tables);
+            connection.Execute($"PRAGMA user_version = {Version}");
+        }
+
+        transaction.Commit();
+    }
+
+    // An image message is one with queued_at: a plain message may carry a "status" of the chat app's own.
+    private const string Tables =
+        """
+        CREATE TABLE conversations (
+            id         TEXT NOT NULL PRIMARY KEY,
+            username   TEXT NOT NULL,
+            title      TEXT,
+            created_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE messages (
+            id              INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation_id TEXT NOT NULL REFERENCES conversations (id),
+            role            TEXT NOT NULL CHECK (role IN ('user', 'bot')),
+            content         TEXT NOT NULL,
+            extra_metadata  TEXT CHECK (json_valid(extra_metadata)),
+            created_at      TEXT NOT NULL,
+            updated_at      TEXT NOT NULL,
+            hangfire_job_id TEXT,
+            idempotency_key TEXT,
+            attempt         INTEGER NOT NULL DEFAULT 0,
+            heartbeat_at    TEXT,
+            queued_at       TEXT,
+            revision        INTEGER NOT NULL,
+            status          TEXT GENERATED ALWAYS AS (extra_metadata ->> '$.status') VIRTUAL,
+            job_id          TEXT GENERATED ALWAYS AS (extra_metadata ->> '$.job_id') VIRTUAL
+        );
+
+        CREATE INDEX ix_conversations_username ON conversations (username);
+        CREATE UNIQUE INDEX ix_messages_revision ON messages (revision);
+        CREATE INDEX ix_messages_conversation ON messages (conversation_id, id);
+        CREATE INDEX ix_messages_conversation_status ON messages (conversation_id, status) WHERE queued_at IS NOT NULL;
+        CREATE UNIQUE INDEX ix_messages_idempotency_key ON messages (conversation_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+        CREATE INDEX ix_messages_status ON messages (status, queued_at, id) WHERE queued_at IS NOT NULL;
+        CREATE INDEX ix_messages_job_id ON messages (job_id) WHERE queued_at IS NOT NULL;
+        CREATE INDEX ix_messages_hangfire_job_id ON messages (hangfire_job_id) WHERE hangfire_job_id IS NOT NULL;
+        """;
+}

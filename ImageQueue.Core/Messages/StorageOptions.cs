@@ -1,0 +1,30 @@
+namespace ImageQueue.Core.Messages;
+
+/// <summary>Settings under <c>Storage</c>: where messages and jobs are kept.</summary>
+public sealed class StorageOptions
+{
+    /// <summary>The configuration section.</summary>
+    public const string Section = "Storage";
+
+    /// <summary>The name under <c>ConnectionStrings</c>.</summary>
+    public const string ConnectionStringName = "ImageQueue";
+
+    /// <summary>What <c>ConnectionStrings:ImageQueue</c> is when it is left out and the provider is SQLite.</summary>
+    public const string DefaultConnectionString = "Data Source=data/imagequeue.db";
+
+    /// <summary>Default: SQLite and an in-memory job queue, for one machine without set-up.</summary>
+    public StorageProvider Provider { get; set; } = StorageProvider.Sqlite;
+
+    /// <summary>Whether the start creates missing tables. Default: true for SQLite and in Development.</summary>
+    public bool? ApplySchema { get; set; }
+}
+
+/// <summary>The stores, one contract.</summary>
+public enum StorageProvider
+{
+    /// <summary>A SQLite file; Hangfire in memory, rebuilt from the messages at start.</summary>
+    Sqlite,
+
+    /// <summary>SQL Server 2017 or later; Hangfire in the same database.</summary>
+    SqlServer,
+}

@@ -1,0 +1,67 @@
+using System.Globalization;
+
+namespace ImageQueue.Core.Requests;
+
+/// <summary>The limits that requests are held to, each with a sentence that says what to send instead.</summary>
+public sealed class RequestRules
+{
+    private readonly Dictionary<string, string[]> _errors = new(StringComparer.Ordinal);
+
+    /// <summary>Field to sentences.</summary>
+    public IReadOnlyDictionary<string, string[]> Errors => _errors;
+
+    /// <summary>A username or an id: 1..100 characters on one line.</summary>
+    public void Name(string field, string value) => Line(field, value, ImageRequest.MaxNameLength);
+
+    /// <summary>The same, but it may be left out.</summary>
+    public void OptionalName(string field, string? value, int maxLength = ImageRequest.MaxNameLength)
+    {
+        if (value is not null)
+            Line(field, value, maxLength);
+    }
+
+    /// <summary>Text of several lines.</summary>
+    public void Text(string field, string value, int maxLength)
+    {
+        if (Length(field, value, maxLength) && value.Any(c => char.IsControl(c) && c is not ('\n' or '\r' or '\t')))
+            Add(field, $"{field} holds a control character; remove it.");
+    }
+
+    /// <summary>A picture's side in pixels.</summary>
+    public void Size(string field, int? value)
+    {
+        if (value is { } pixels && (pixels is < 64 or > 2048 || pixels % 8 != 0))
+            Add(field, $"{field} must be a multiple of 8 from 64 to 2048, not {Text(pixels)}.");
+    }
+
+    /// <summary>A number between two others.</summary>
+    public void Range<T>(string field, T? value, T min, T max)
+        where T : struct, IComparable<T>, IFormattable
+    {
+        if (value is { } number && (number.CompareTo(min) < 0 || number.CompareTo(max) > 0))
+            Add(field, $"{field} must be from {Text(min)} to {Text(max)}, not {Text(number)}.");
+    }
+
+    /// <summary>Notes a broken rule.</summary>
+    public void Add(string field, string sentence) => _errors.TryAdd(field, [sentence]);
+
+    private void Line(string field, string value, int maxLength)
+    {
+        if (Length(field, value, maxLength) && value.Any(char.IsControl))
+            Add(field, $"{field} holds a control character; remove it.");
+    }
+
+    private bool Length(string field, string value, int maxLength)
+    {
+        if (string.IsNullOrWhiteSpace(value))
+            Add(field, $"{field} must not be empty.");
+        else if (value.Length > maxLength)
+            Add(field, $"{field} must have at most {Text(maxLength)} characters, not {Text(value.Length)}.");
+        else
+            return true;
+        return false;
+    }
+
+    private static string Text<T>(T value)
+        where T : IFormattable => value.ToString(null, CultureInfo.InvariantCulture);
+}

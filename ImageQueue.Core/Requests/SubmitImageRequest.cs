@@ -1,0 +1,39 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Requests;
+
+/// <summary>Takes a checked image request: a row first, then its Hangfire job.</summary>
+public sealed class SubmitImageRequest(
+    IMessageStore store, EnqueueImageRequest queue, IQueueOrder order, IOptions<QueueOptions> queueOptions, IOptions<ForgeOptions> forgeOptions)
+{
+    /// <summary>Stores the request and puts it into the queue.</summary>
+    /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
+    /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
+    /// <exception cref="IdempotencyKeyReusedException">The key was used for another request.</exception>
+    /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was accepted.</exception>
+    public async Task<Submitted> SubmitAsync(ImageRequest request, CancellationToken cancellationToken)
+    {
+        var waiting = (await order.GetAsync(cancellationToken)).Count;
+        if (waiting >= queueOptions.Value.MaxLength)
+            throw TooManyPendingException.OfAll(queueOptions.Value.MaxLength);
+
+        var message = new NewImageMessage(
+            request.ConversationId,
+            request.Username,
+            JobId: Guid.NewGuid().ToString("N"),
+            request.Prompt,
+            request.ToSettings(forgeOptions.Value.Defaults),
+            QueuePosition: waiting + 1,
+            request.IdempotencyKey);
+        var submitted = await store.SubmitAsync(message, queueOptions.Value.MaxPendingPerUser, cancellationToken);
+        if (submitted.IsReplay)
+            return submitted;
+
+        // The row is the promise: from here on the caller's patience no longer matters. A crash right here leaves a queued
+        // row without a job, which the sweep finds.
+        return submitted with { Message = await queue.EnqueueAsync(submitted.Message) };
+    }
+}

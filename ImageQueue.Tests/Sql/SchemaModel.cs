@@ -1,0 +1,100 @@
+using System.Globalization;
+using ImageQueue.Core.Messages.SqlServer;
+using Microsoft.SqlServer.Dac.Model;
+using Microsoft.SqlServer.TransactSql.ScriptDom;
+
+namespace ImageQueue.Tests.Sql;
+
+/// <summary>
+/// A database as the scripts would leave it, in DacFx's model, which resolves every name without a server. The model takes
+/// definitions only, so they are taken out of the IFs and EXECs around them.
+/// </summary>
+internal static class SchemaModel
+{
+    /// <summary>What does not hold together in the database that the scripts make: unknown tables and columns, doubled names.</summary>
+    public static IReadOnlyList<string> Problems(IEnumerable<string> scripts)
+    {
+        using var model = new TSqlModel(SqlServerVersion.Sql140, new TSqlModelOptions());
+        var problems = new List<string>();
+        foreach (var definition in scripts.SelectMany(Definitions))
+        {
+            try
+            {
+                model.AddObjects(TSqlSyntax.TextOf(definition));
+            }
+            catch (DacModelException e)
+            {
+                problems.Add(e.Message);
+            }
+        }
+
+        return [.. problems, .. model.Validate().Select(message => message.ToString())];
+    }
+
+    /// <summary>
+    /// What is wrong with statements against the database that the product's scripts make: what cannot be parsed on the
+    /// oldest or the newest server, and tables and columns that are not there. Parameters need no declaration.
+    /// </summary>
+    public static IReadOnlyList<string> StatementProblems(IEnumerable<string> statements)
+    {
+        var texts = statements.ToList();
+        var unreadable = texts.SelectMany(TSqlSyntax.Errors).ToList();
+        if (unreadable.Count > 0)
+            return unreadable;
+
+        // A procedure's body is resolved like a view's: DacFx has no other place for a statement.
+        var procedures = texts.Select((text, i) =>
+        {
+            var variables = new VariableFinder();
+            TSqlSyntax.Parse(text).Accept(variables);
+            var parameters = string.Join(", ", variables.Names.Select(name => $"{name} nvarchar(max)"));
+            return $"CREATE PROCEDURE dbo.statement_{i.ToString(CultureInfo.InvariantCulture)} {parameters} AS\n{text}\nGO\n";
+        });
+        return Problems([.. SchemaScripts.All.Select(script => script.Text), .. procedures]);
+    }
+
+    /// <summary>Every definition and grant of the script, guarded or not, in order.</summary>
+    public static IReadOnlyList<TSqlStatement> Definitions(string script)
+    {
+        var finder = new DefinitionFinder();
+        TSqlSyntax.Parse(script).Accept(finder);
+        return finder.Found;
+    }
+
+    private sealed class DefinitionFinder : TSqlFragmentVisitor
+    {
+        public List<TSqlStatement> Found { get; } = [];
+
+        public override void ExplicitVisit(CreateTableStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(CreateIndexStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(CreateRoleStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(CreateSchemaStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(CreateViewStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(CreateProcedureStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(GrantStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(ExecutableStringList node)
+        {
+            foreach (var text in node.Strings.OfType<StringLiteral>())
+                Found.AddRange(Definitions(text.Value));
+        }
+    }
+
+    private sealed class VariableFinder : TSqlFragmentVisitor
+    {
+        private readonly SortedSet<string> _used = new(StringComparer.OrdinalIgnoreCase);
+        private readonly HashSet<string> _declared = new(StringComparer.OrdinalIgnoreCase);
+
+        public IEnumerable<string> Names => _used.Except(_declared, StringComparer.OrdinalIgnoreCase);
+
+        public override void Visit(VariableReference node) => _used.Add(node.Name);
+
+        public override void Visit(DeclareVariableElement node) => _declared.Add(node.VariableName.Value);
+    }
+}

@@ -1,0 +1,98 @@
+using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
+using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web.Api;
+
+/// <summary>Asks for pictures.</summary>
+[ApiController]
+[Tags("Images")]
+public sealed class ImagesController(SubmitImageRequest submit, QueuePositions positions) : ControllerBase
+{
+    /// <summary>Asks for a picture in a conversation. It is stored and waits its turn.</summary>
+    /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
+    /// <param name="body">What to paint.</param>
+    /// <param name="idempotencyKey">The same key with the same body gives the same message again, not a second picture.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpPost("/api/conversations/{conversation_id}/images")]
+    [RequestSizeLimit(BodyLimit.Bytes)]
+    [Consumes("application/json")]
+    [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
+    [ProducesResponseType<ProblemDetails>(StatusCodes.Status400BadRequest, "application/problem+json")]
+    [ProducesResponseType<ProblemDetails>(StatusCodes.Status403Forbidden, "application/problem+json")]
+    [ProducesResponseType<ProblemDetails>(StatusCodes.Status413PayloadTooLarge, "application/problem+json")]
+    [ProducesResponseType<ProblemDetails>(StatusCodes.Status422UnprocessableEntity, "application/problem+json")]
+    [ProducesResponseType<ProblemDetails>(StatusCodes.Status429TooManyRequests, "application/problem+json")]
+    public async Task<IActionResult> SubmitAsync(
+        [FromRoute(Name = "conversation_id")] string conversationId,
+        [FromBody] ImageRequestBody body,
+        [FromHeader(Name = "Idempotency-Key")] string? idempotencyKey,
+        CancellationToken cancellationToken)
+    {
+        var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
+        if (errors.Count > 0)
+            return ApiProblem.Unprocessable(errors);
+        var submitted = await submit.SubmitAsync(request, cancellationToken);
+        var response = MessageResponse.From(submitted.Message, await positions.GetAsync(cancellationToken));
+        return Accepted($"/api/messages/{submitted.Message.Id}", response);
+    }
+}
+
+/// <summary>A picture to paint; what is left out is chosen by <c>Forge:Defaults</c>.</summary>
+public sealed record ImageRequestBody
+{
+    /// <summary>The conversation's owner, 1..100 characters. Required.</summary>
+    public string? Username { get; init; }
+
+    /// <summary>What to paint, 1..4000 characters. Required.</summary>
+    public string? Prompt { get; init; }
+
+    /// <summary>What to avoid.</summary>
+    public string? NegativePrompt { get; init; }
+
+    /// <summary>64..2048 pixels, a multiple of 8.</summary>
+    public int? Width { get; init; }
+
+    /// <summary>64..2048 pixels, a multiple of 8.</summary>
+    public int? Height { get; init; }
+
+    /// <summary>1..150.</summary>
+    public int? Steps { get; init; }
+
+    /// <summary>0..30.</summary>
+    public decimal? CfgScale { get; init; }
+
+    /// <summary>0..30.</summary>
+    public decimal? DistilledCfgScale { get; init; }
+
+    /// <summary>As Forge calls it, such as Euler.</summary>
+    public string? Sampler { get; init; }
+
+    /// <summary>As Forge calls it, such as Simple.</summary>
+    public string? Scheduler { get; init; }
+
+    /// <summary>-1 (Forge chooses) .. 4294967295.</summary>
+    public long? Seed { get; init; }
+
+    /// <summary>As Forge calls it.</summary>
+    public string? Checkpoint { get; init; }
+
+    internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new()
+    {
+        ConversationId = conversationId,
+        Username = Username ?? "",
+        Prompt = Prompt ?? "",
+        NegativePrompt = NegativePrompt,
+        Width = Width,
+        Height = Height,
+        Steps = Steps,
+        CfgScale = CfgScale,
+        DistilledCfgScale = DistilledCfgScale,
+        Sampler = Sampler,
+        Scheduler = Scheduler,
+        Seed = Seed,
+        Checkpoint = Checkpoint,
+        IdempotencyKey = idempotencyKey,
+    };
+}

@@ -1,0 +1,66 @@
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+
+namespace ImageQueue.Web.Api;
+
+/// <summary>A message as the API shows it. While it waits, <c>extra_metadata.queue_position</c> is the live position.</summary>
+public sealed record MessageResponse
+{
+    /// <summary>Rises in the order of insertion.</summary>
+    public required long Id { get; init; }
+
+    /// <summary>The conversation, named by the chat app.</summary>
+    public required string ConversationId { get; init; }
+
+    /// <summary><c>user</c> or <c>bot</c>.</summary>
+    public required string Role { get; init; }
+
+    /// <summary>What the chat shows.</summary>
+    public required string Content { get; init; }
+
+    /// <summary>ImageQueue's fields and the chat app's own.</summary>
+    public required JsonObject ExtraMetadata { get; init; }
+
+    /// <summary>UTC.</summary>
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>UTC.</summary>
+    public required DateTimeOffset UpdatedAt { get; init; }
+
+    /// <summary>Where it stands; only while it waits.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public QueueResponse? Queue { get; init; }
+
+    /// <summary>Shows a message with the positions of one moment.</summary>
+    public static MessageResponse From(Message message, LivePositions positions)
+    {
+        var metadata = JsonNode.Parse(message.ExtraMetadata)!.AsObject(); // The store keeps objects only.
+        var position = positions.Of(message);
+        if (position > 0)
+            metadata[MetadataFields.QueuePosition] = position;
+        return new MessageResponse
+        {
+            Id = message.Id,
+            ConversationId = message.ConversationId,
+            Role = message.Role,
+            Content = message.Content,
+            ExtraMetadata = metadata,
+            CreatedAt = message.CreatedAt,
+            UpdatedAt = message.UpdatedAt,
+            Queue = position > 0 ? new QueueResponse(position, null, positions.AsOf) : null,
+        };
+    }
+}
+
+/// <summary>A place in the queue.</summary>
+/// <param name="Position">1 = next to run.</param>
+/// <param name="EtaSeconds">Until the picture is there; null until there is anything to go by.</param>
+/// <param name="AsOf">When this was true, UTC.</param>
+public sealed record QueueResponse(int Position, double? EtaSeconds, DateTimeOffset AsOf);
+
+/// <summary>A page of messages.</summary>
+/// <param name="Messages">In id order.</param>
+/// <param name="Next">What to give as <c>after</c> for the next page; null on the last.</param>
+public sealed record MessagePage(IReadOnlyList<MessageResponse> Messages, long? Next);

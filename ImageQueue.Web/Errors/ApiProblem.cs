@@ -1,0 +1,48 @@
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web.Errors;
+
+/// <summary>RFC 9457 problem details with a <c>detail</c> that says what to do.</summary>
+internal static class ApiProblem
+{
+    /// <summary>A problem of the given status.</summary>
+    /// <param name="status">The HTTP status.</param>
+    /// <param name="detail">A sentence for the caller.</param>
+    /// <param name="errors">Field to sentences, where several fields are wrong.</param>
+    public static ProblemDetails Of(int status, string detail, IReadOnlyDictionary<string, string[]>? errors = null)
+    {
+        var problem = new ProblemDetails
+        {
+            Status = status,
+            Title = Title(status),
+            Type = $"https://www.rfc-editor.org/rfc/rfc9110#{Section(status)}",
+            Detail = detail,
+        };
+        if (errors is { Count: > 0 })
+            problem.Extensions["errors"] = errors;
+        return problem;
+    }
+
+    /// <summary>The same as an MVC result.</summary>
+    public static ObjectResult Result(int status, string detail, IReadOnlyDictionary<string, string[]>? errors = null) =>
+        new(Of(status, detail, errors)) { StatusCode = status, ContentTypes = { "application/problem+json" } };
+
+    /// <summary>422: the request is well-formed, but not allowed.</summary>
+    public static ObjectResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) =>
+        Result(StatusCodes.Status422UnprocessableEntity, string.Join(' ', errors.Values.SelectMany(sentences => sentences)), errors);
+
+    private static string Title(int status) => Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
+
+    private static string Section(int status) => status switch
+    {
+        StatusCodes.Status400BadRequest => "section-15.5.1",
+        StatusCodes.Status403Forbidden => "section-15.5.4",
+        StatusCodes.Status404NotFound => "section-15.5.5",
+        StatusCodes.Status409Conflict => "section-15.5.10",
+        StatusCodes.Status413PayloadTooLarge => "section-15.5.14",
+        StatusCodes.Status422UnprocessableEntity => "section-15.5.21",
+        StatusCodes.Status503ServiceUnavailable => "section-15.6.4",
+        >= 500 => "section-15.6",
+        _ => "section-15.5",
+    };
+}

@@ -1,0 +1,51 @@
+using System.Globalization;
+using ImageQueue.Core.Messages;
+using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web.Errors;
+
+/// <summary>Turns what the core throws into problem details: the one place where an exception gets its HTTP status.</summary>
+internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, ILogger<ProblemExceptionHandler> logger) : IExceptionHandler
+{
+    public async ValueTask<bool> TryHandleAsync(HttpContext context, Exception exception, CancellationToken cancellationToken)
+    {
+        if (exception is OperationCanceledException && context.RequestAborted.IsCancellationRequested)
+        {
+            context.Response.StatusCode = StatusCodes.Status499ClientClosedRequest;
+            return true;
+        }
+
+        var problem = ToProblem(exception);
+        if (problem.Status == StatusCodes.Status503ServiceUnavailable)
+            logger.LogWarning(exception, "{Method} {Path} was refused: {Detail}", context.Request.Method, context.Request.Path, problem.Detail);
+        else if (problem.Status >= 500)
+            logger.LogError(exception, "{Method} {Path} failed.", context.Request.Method, context.Request.Path);
+
+        if (RetryAfter(exception) is { } wait)
+            context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+        context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
+        return await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception });
+    }
+
+    private static ProblemDetails ToProblem(Exception exception) => exception switch
+    {
+        MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, e.Message),
+        ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, e.Message),
+        InvalidMetadataPatchException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
+        IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
+        TooManyPendingException e => ApiProblem.Of(StatusCodes.Status429TooManyRequests, e.Message),
+        StoreUnavailableException e => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),
+        BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
+            ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, $"The body is larger than {BodyLimit.Bytes / 1024} KiB; send less."),
+        BadHttpRequestException e => ApiProblem.Of(e.StatusCode, $"The request could not be read: {e.Message}"),
+        _ => ApiProblem.Of(StatusCodes.Status500InternalServerError, "Something unexpected went wrong here; it has been logged. Try again later."),
+    };
+
+    private static TimeSpan? RetryAfter(Exception exception) => exception switch
+    {
+        TooManyPendingException e => e.RetryAfter,
+        StoreUnavailableException => TimeSpan.FromSeconds(5),
+        _ => null,
+    };
+}

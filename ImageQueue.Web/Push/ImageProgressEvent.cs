@@ -1,0 +1,63 @@
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Web.Push;
+
+/// <summary>What watchers get for every change of an image message: the same object on SSE and SignalR.</summary>
+public sealed record ImageProgressEvent
+{
+    /// <summary>The event's name on SSE.</summary>
+    public const string Name = "image_progress";
+
+    /// <summary>The conversation's owner.</summary>
+    public required string Username { get; init; }
+
+    /// <summary>The conversation.</summary>
+    public required string ConversationId { get; init; }
+
+    /// <summary>The message.</summary>
+    public required long MessageId { get; init; }
+
+    /// <summary>Names the picture's file.</summary>
+    public required string? JobId { get; init; }
+
+    /// <summary>queued, processing, complete, error or cancelled.</summary>
+    public required string? Status { get; init; }
+
+    /// <summary>0..100.</summary>
+    public required int Progress { get; init; }
+
+    /// <summary>1 = next; 0 = not waiting.</summary>
+    public required int QueuePosition { get; init; }
+
+    /// <summary>What is painted.</summary>
+    public required string? Prompt { get; init; }
+
+    /// <summary>Until the picture is there; null until there is anything to go by.</summary>
+    public required double? EtaSeconds { get; init; }
+
+    /// <summary>When complete.</summary>
+    public required string? ImageUrl { get; init; }
+
+    /// <summary>When in error: a sentence for the user.</summary>
+    public required string? Error { get; init; }
+
+    /// <summary>Rises with every change of any message; on SSE also the event's id.</summary>
+    public required long Revision { get; init; }
+
+    /// <summary>Tells of a change as it is stored.</summary>
+    public static ImageProgressEvent From(MessageChange change) => new()
+    {
+        Username = change.Username,
+        ConversationId = change.Message.ConversationId,
+        MessageId = change.Message.Id,
+        JobId = change.Message.JobId,
+        Status = change.Message.Status,
+        Progress = change.Message.Progress,
+        QueuePosition = change.Message.QueuePosition,
+        Prompt = change.Message.Prompt,
+        EtaSeconds = null,
+        ImageUrl = change.Message.ImageUrl,
+        Error = change.Message.Error,
+        Revision = change.Message.Revision,
+    };
+}

@@ -1,0 +1,133 @@
+namespace ImageQueue.Web.Simulator;
+
+public sealed partial class ForgeSimulator
+{
+    /// <summary><c>GET /internal/pending-tasks</c> (progress.py).</summary>
+    internal object PendingTasks()
+    {
+        lock (_gate)
+        {
+            return new { size = _pending.Count, tasks = _pending.ToArray() };
+        }
+    }
+
+    /// <summary><c>POST /internal/progress</c>: of one task (progress.py, progressapi).</summary>
+    internal SimulatedAnswer TaskProgress(ReadOnlyMemory<byte> body)
+    {
+        var (document, errors) = PydanticFields.Parse(body);
+        if (document is null)
+        {
+            return SimulatedAnswer.Invalid(errors);
+        }
+
+        using (document)
+        {
+            var fields = new PydanticFields(document.RootElement);
+
+            // Missing is None and equals the current task of an idle server; null is not allowed.
+            var task = fields.RequiredText("id_task");
+            var seen = fields.RequiredInteger("id_live_preview") ?? -1;
+            var withPreview = fields.Flag("live_preview") ?? true;
+            return fields.Errors.Count == 0 ? SimulatedAnswer.Json(TaskProgress(task, seen, withPreview)) : SimulatedAnswer.Invalid(fields.Errors);
+        }
+    }
+
+    private InternalProgress TaskProgress(string? task, long seen, bool withPreview)
+    {
+        InternalProgress answer;
+        Painting? painting;
+        int step, preview;
+        lock (_gate)
+        {
+            var completed = task is not null && _finished.Contains(task);
+            var place = task is null ? -1 : _pending.IndexOf(task);
+            if (task != _current)
+            {
+                return new InternalProgress(
+                    false, place >= 0, completed, null, null, null, -1, place >= 0 ? $"In queue: {place + 1}/{_pending.Count}" : "Waiting...");
+            }
+
+            var progress = _state.JobCount > 0 ? Fraction() : 0;
+            answer = new InternalProgress(true, place >= 0, completed, progress, Eta(progress), null, seen, null);
+            painting = _state.Painting;
+            step = _state.SamplingStep;
+            preview = (_state.JobNo * _state.SamplingSteps) + step;
+        }
+
+        // A new preview has a new id; one that the client has seen is not sent again.
+        return withPreview && painting is not null && step > 0 && preview != seen
+            ? answer with { LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(painting.Preview(step))}", IdLivePreview = preview }
+            : answer;
+    }
+
+    /// <summary><c>GET /sdapi/v1/progress</c>: of whatever runs (api.py, progressapi).</summary>
+    internal object GlobalProgress(bool skipImage)
+    {
+        double progress;
+        double? eta;
+        object state;
+        Painting? painting;
+        int step;
+        lock (_gate)
+        {
+            state = _state.Shown();
+            if (_state.JobCount == 0)
+            {
+                return new { progress = 0, eta_relative = 0, state, current_image = (string?)null, textinfo = (string?)null };
+            }
+
+            progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
+            eta = Eta(progress);
+            progress = Math.Min(progress, 1);
+            painting = _state.Painting;
+            step = _state.SamplingStep;
+        }
+
+        var image = !skipImage && painting is not null && step > 0 ? Convert.ToBase64String(painting.Preview(step)) : null;
+        return new { progress, eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
+    }
+
+    /// <summary><c>GET /sdapi/v1/sd-models</c>: a title has its hash once the model has been used.</summary>
+    internal object Models()
+    {
+        lock (_gate)
+        {
+            return SimulatorCatalogue.Models.Select(model =>
+            {
+                var hashed = _hashed.Contains(model);
+                return new
+                {
+                    title = hashed ? model.TitleWithHash : model.Filename,
+                    model_name = model.ModelName,
+                    hash = hashed ? model.Hash : null,
+                    sha256 = hashed ? model.Sha256 : null,
+                    filename = $"/models/Stable-diffusion/{model.Filename}",
+                    config = (string?)null,
+                };
+            }).ToArray();
+        }
+    }
+
+    // 0.01 for the load, then job_no/job_count + step/steps of one job; the caller adds the 0.01 where Forge does.
+    private double Fraction()
+    {
+        var jobs = (double)_state.JobCount;
+        var sampled = _state.SamplingSteps > 0 ? _state.SamplingStep / jobs / _state.SamplingSteps : 0;
+        return Math.Min(1, (_state.JobNo / jobs) + sampled);
+    }
+
+    private double? Eta(double progress)
+    {
+        if (progress <= 0)
+        {
+            return null;
+        }
+
+        var elapsed = _time.GetElapsedTime(_state.StartedAt).TotalSeconds;
+        return (elapsed / progress) - elapsed;
+    }
+
+    /// <summary>Forge's <c>ProgressResponse</c> (progress.py).</summary>
+    private sealed record InternalProgress(
+        bool Active, bool Queued, bool Completed, double? Progress, double? Eta, string? LivePreview, long IdLivePreview, string? Textinfo);
+}

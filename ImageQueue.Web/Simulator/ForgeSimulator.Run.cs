@@ -1,0 +1,153 @@
+namespace ImageQueue.Web.Simulator;
+
+public sealed partial class ForgeSimulator
+{
+    /// <summary>One turn at the lock: load, sample, decode, finish, each for its share of the time.</summary>
+    /// <remarks>Order of states: <c>modules/processing.py</c>, process_images_inner.</remarks>
+    private sealed class Run(ForgeSimulator simulator, Painting painting, string? fault)
+    {
+        private readonly long _started = simulator._time.GetTimestamp();
+        private TimeSpan _due;
+
+        /// <summary>Goes through the phases; null when it came to its end, even an interrupted one.</summary>
+        public async Task<SimulatedAnswer?> PaintAsync()
+        {
+            if (painting.UnknownOption is { } option)
+            {
+                return SimulatedAnswer.ServerError("KeyError", $"'{option}'");
+            }
+
+            var time = TimeForOne();
+            await WaitAsync(time * LoadShare);
+            if (painting.Width < 8 || painting.Height < 8 || painting.Steps < 1 || painting.Pictures < 1)
+            {
+                return SimulatedAnswer.ServerError("RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
+            }
+
+            var pixels = (long)painting.Width * painting.Height;
+            if (painting.Pictures > MostPictures || pixels > MostPixels || pixels * painting.Pictures > MostPixels)
+            {
+                return OutOfMemory();
+            }
+
+            for (var job = 0; job < painting.Jobs; job++)
+            {
+                // An interrupt during the load shows only here: the answer then has no picture at all.
+                if (!State(state => (state.JobCount, state.SamplingSteps, state.SamplingStep) = (painting.Jobs, painting.Steps, 0)))
+                {
+                    painting.Interrupted = true;
+                    break;
+                }
+
+                if (await SampleAsync(time * (1 - LoadShare - DecodeShare - PostShare), job) is { } failure)
+                {
+                    return failure;
+                }
+
+                await WaitAsync(time * DecodeShare);
+                State(state => (state.JobNo, state.SamplingStep) = (job + 1, 0));
+                painting.Done.Add(painting.Interrupted ? painting.Reached : 1);
+                await WaitAsync(time * PostShare);
+            }
+
+            return null;
+        }
+
+        private async Task<SimulatedAnswer?> SampleAsync(TimeSpan time, int job)
+        {
+            for (var step = 0; step < painting.Steps; step++)
+            {
+                if (!State(state => state.SamplingStep = step))
+                {
+                    StopAt(step);
+                    break;
+                }
+
+                if (job == 0 && step == painting.Steps / 2)
+                {
+                    switch (fault)
+                    {
+                        case SimulatorFaults.ServerError:
+                            return SimulatedAnswer.ServerError("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
+                        case SimulatorFaults.ServerErrorOfA1111:
+                            return SimulatedAnswer.ServerErrorOfA1111("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
+                        case SimulatorFaults.OutOfMemory:
+                            return OutOfMemory();
+                        case SimulatorFaults.Reset:
+                            return SimulatedAnswer.ConnectionReset;
+                        case SimulatorFaults.Stalled:
+                            await simulator.InterruptAsync();
+                            StopAt(step);
+                            return null;
+                    }
+                }
+
+                await WaitAsync(time / painting.Steps);
+            }
+
+            return null;
+        }
+
+        private void StopAt(int step)
+        {
+            painting.Interrupted = true;
+            painting.Reached = step / (double)painting.Steps;
+            _due = Elapsed();
+        }
+
+        private static SimulatedAnswer OutOfMemory() => SimulatedAnswer.ServerError(
+            "OutOfMemoryError",
+            "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 12.00 GiB of which 1.25 GiB is free.");
+
+        /// <summary>Sets the shared state.</summary>
+        /// <returns>False when an interrupt has come.</returns>
+        private bool State(Action<SimulatorState> set)
+        {
+            lock (simulator._gate)
+            {
+                if (!simulator._state.Interrupted || simulator._state.JobCount > 0)
+                {
+                    set(simulator._state);
+                }
+
+                return !simulator._state.Interrupted;
+            }
+        }
+
+        /// <summary>The setting is for the default size and steps; other pictures take their share of it.</summary>
+        private TimeSpan TimeForOne()
+        {
+            var seconds = simulator._options.CurrentValue.Simulator.SecondsPerImage;
+            var work = (double)painting.Width * painting.Height * painting.Steps * painting.BatchSize / DefaultWork;
+            var time = TimeSpan.FromSeconds(Math.Clamp(seconds * work, 0, 86_400));
+            if (fault != SimulatorFaults.Slow)
+            {
+                return time;
+            }
+
+            return time * 10 > s_slowAtLeast ? time * 10 : s_slowAtLeast;
+        }
+
+        // Waits for a point on the clock, not for a time: lateness of timers does not add up over the steps.
+        private async Task WaitAsync(TimeSpan time)
+        {
+            simulator._stopping.ThrowIfCancellationRequested();
+            _due += time;
+            var left = _due - Elapsed();
+            if (left > TimeSpan.Zero)
+            {
+                await Task.Delay(left, simulator._time, simulator._stopping);
+            }
+        }
+
+        private TimeSpan Elapsed() => simulator._time.GetElapsedTime(_started);
+    }
+
+    private Task InterruptAsync()
+    {
+        lock (_gate)
+        {
+            return _state.InterruptSignal.Task.WaitAsync(_stopping);
+        }
+    }
+}

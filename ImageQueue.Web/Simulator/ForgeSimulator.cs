@@ -1,0 +1,259 @@
+using System.Globalization;
+using ImageQueue.Core.Forge;
+using Microsoft.Extensions.Options;
+using SkiaSharp;
+
+namespace ImageQueue.Web.Simulator;
+
+/// <summary>
+/// A Forge without a GPU: one lock, one picture at a time, the same states and the same oddities. Pictures are landscapes
+/// drawn in milliseconds; the time that a GPU would take is waited out.
+/// </summary>
+/// <remarks>
+/// Sources: <c>modules/api/api.py</c> (text2imgapi), <c>modules/call_queue.py</c>, <c>modules/progress.py</c>, <c>modules/shared_state.py</c>.
+/// </remarks>
+public sealed partial class ForgeSimulator : IDisposable
+{
+    // Shares of the time for one picture. Sampling has the rest.
+    private const double LoadShare = 0.08;
+    private const double DecodeShare = 0.07;
+    private const double PostShare = 0.03;
+
+    private const double DefaultWork = 1024d * 1024 * 20;
+    private const long MostPixels = 4096L * 4096;
+    private const int FinishedKept = 16;
+    private const int MostPictures = 16;
+    private static readonly TimeSpan s_slowAtLeast = TimeSpan.FromSeconds(2);
+
+    private readonly IOptionsMonitor<ForgeOptions> _options;
+    private readonly TimeProvider _time;
+    private readonly CancellationToken _stopping;
+    private readonly SemaphoreSlim _drawing = new(Environment.ProcessorCount);
+
+    // Everything below is guarded by _gate.
+    private readonly Lock _gate = new();
+    private readonly List<string> _pending = [];
+    private readonly Queue<string> _finished = new();
+    private readonly HashSet<SimulatedModel> _hashed = [];
+    private Task _lastInLine = Task.CompletedTask;
+    private string? _current;
+    private SimulatorState _state = new();
+
+    /// <summary>Makes an idle server.</summary>
+    /// <param name="options">For the pace.</param>
+    /// <param name="time">The clock that is waited on.</param>
+    /// <param name="lifetime">When the application stops, all waiting ends at once.</param>
+    public ForgeSimulator(IOptionsMonitor<ForgeOptions> options, TimeProvider time, IHostApplicationLifetime lifetime)
+    {
+        _options = options;
+        _time = time;
+        _stopping = lifetime.ApplicationStopping;
+    }
+
+    /// <summary>What is to go wrong.</summary>
+    public SimulatorFaults Faults { get; } = new();
+
+    /// <summary>What it was asked.</summary>
+    public SimulatorStats Stats { get; } = new();
+
+    /// <inheritdoc/>
+    public void Dispose() => _drawing.Dispose();
+
+    /// <summary><c>POST /sdapi/v1/interrupt</c>: hits whatever runs, and nothing that waits; a start clears it (shared_state.py).</summary>
+    public void Interrupt()
+    {
+        Stats.InterruptCalled();
+        lock (_gate)
+        {
+            _state.Interrupted = true;
+            _state.InterruptSignal.TrySetResult();
+        }
+    }
+
+    /// <summary><c>POST /sdapi/v1/txt2img</c>, from the body to the answer. Goes on when the client has gone away, as Forge does.</summary>
+    /// <exception cref="OperationCanceledException">The application stops.</exception>
+    internal async Task<SimulatedAnswer> TextToImageAsync(ReadOnlyMemory<byte> body)
+    {
+        var (request, errors) = TextToImageRequest.Read(body);
+        if (request is null)
+        {
+            return SimulatedAnswer.Invalid(errors);
+        }
+
+        var task = string.IsNullOrEmpty(request.ForceTaskId) ? NewTaskId() : request.ForceTaskId;
+        var note = Stats.Received(task, request.Prompt, _time.GetUtcNow());
+        SimulatedAnswer? answer = null;
+        try
+        {
+            answer = await AnswerAsync(request, task);
+            return answer;
+        }
+        finally
+        {
+            Stats.Answered(note, answer switch
+            {
+                null => "stopped",
+                { Ending: AnswerEnding.Reset } => "reset",
+                { Ending: AnswerEnding.CutShort } => "cut short",
+                _ => answer.Status.ToString(CultureInfo.InvariantCulture),
+            });
+        }
+    }
+
+    private async Task<SimulatedAnswer> AnswerAsync(TextToImageRequest request, string task)
+    {
+        var (asked, times) = SimulatorFaults.InPrompt(request.Prompt);
+        string? fault = null;
+        if (asked is not null && (times is null || Stats.Arrivals(request.Prompt) <= times))
+        {
+            fault = SimulatorFaults.Find(asked);
+            if (fault is null)
+            {
+                return SimulatedAnswer.Json(new { detail = SimulatorFaults.Explain(asked) }, StatusCodes.Status400BadRequest);
+            }
+        }
+
+        fault ??= Faults.Take(static _ => true);
+        return fault switch
+        {
+            SimulatorFaults.Invalid => SimulatedAnswer.Invalid(TextToImageRequest.Read("""{"steps":"many"}"""u8.ToArray()).Errors),
+            SimulatorFaults.Rejected => SimulatedAnswer.Invalid("always on script simulated not found"),
+            SimulatorFaults.Unauthorized => SimulatedAnswer.Unauthorized,
+            SimulatorFaults.Unavailable => SimulatedAnswer.Unavailable,
+            SimulatorFaults.Loading => SimulatedAnswer.NotFound,
+            _ when request.NullField is { } field =>
+                SimulatedAnswer.ServerError("TypeError", $"unsupported operand type(s): 'NoneType' ({field})"),
+            _ => await PaintInTurnAsync(request, task, fault),
+        };
+    }
+
+    /// <summary>Waits for the lock, paints, gives the lock back, and only then encodes.</summary>
+    private async Task<SimulatedAnswer> PaintInTurnAsync(TextToImageRequest request, string task, string? fault)
+    {
+        // First come, first served (modules/fifo_lock.py): each waits for the one before it.
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task before;
+        lock (_gate)
+        {
+            if (!_pending.Contains(task))
+            {
+                _pending.Add(task);
+            }
+
+            before = _lastInLine;
+            _lastInLine = done.Task;
+        }
+
+        Painting painting;
+        try
+        {
+            await before.WaitAsync(_stopping);
+            painting = await RunAsync(request, task, fault);
+        }
+        finally
+        {
+            done.SetResult();
+        }
+
+        return painting.Failure ?? await EncodeAsync(painting, fault);
+    }
+
+    /// <summary>What happens under the lock. Leaves the state as Forge does, also where that is odd.</summary>
+    private async Task<Painting> RunAsync(TextToImageRequest request, string task, string? fault)
+    {
+        var painting = Painting.Plan(request, _time.GetLocalNow());
+        var run = new Run(this, painting, fault);
+        lock (_gate)
+        {
+            _state = new SimulatorState
+            {
+                Job = "scripts_txt2img",
+                JobCount = -1,
+                JobTimestamp = painting.Timestamp,
+                SamplingSteps = _state.SamplingSteps,
+                StartedAt = _time.GetTimestamp(),
+                Painting = painting,
+            };
+            _current = task;
+            _pending.Remove(task);
+        }
+
+        var failure = await run.PaintAsync();
+        lock (_gate)
+        {
+            if (failure is null)
+            {
+                _hashed.Add(painting.Model);
+            }
+
+            if (failure is null or { Ending: AnswerEnding.Reset })
+            {
+                _current = null;
+            }
+
+            // A failed task is neither finished nor forgotten: it stays the current one until another starts (api.py
+            // calls finish_task only after process_images returned).
+            if (failure is null)
+            {
+                _finished.Enqueue(task);
+                if (_finished.Count > FinishedKept)
+                {
+                    _finished.Dequeue();
+                }
+            }
+
+            _state.Job = "";
+            _state.JobCount = 0;
+            _state.Painting = null;
+        }
+
+        if (failure is null)
+        {
+            Stats.Painted(painting.Interrupted);
+        }
+
+        return painting with { Failure = failure };
+    }
+
+    private async Task<SimulatedAnswer> EncodeAsync(Painting painting, string? fault)
+    {
+        switch (fault)
+        {
+            case SimulatorFaults.NotJson:
+                return SimulatedAnswer.Html(StatusCodes.Status200OK, "Stable Diffusion");
+            case SimulatorFaults.Empty:
+                return painting.Answer([]);
+            case SimulatorFaults.Blank:
+                return painting.Answer([[]]);
+            case SimulatorFaults.Garbage:
+                return painting.Answer(["This is not an image, whatever the answer says."u8.ToArray()]);
+        }
+
+        await _drawing.WaitAsync(_stopping);
+        try
+        {
+            var format = fault switch
+            {
+                SimulatorFaults.Jpeg => SKEncodedImageFormat.Jpeg,
+                SimulatorFaults.WebP => SKEncodedImageFormat.Webp,
+                _ => painting.Format,
+            };
+            var images = painting.Encode(format);
+            if (fault == SimulatorFaults.CutImage)
+            {
+                images = [.. images.Select(image => image[..(image.Length * 6 / 10)])];
+            }
+
+            var answer = painting.Answer(images);
+            return fault == SimulatorFaults.Truncated ? answer with { Ending = AnswerEnding.CutShort } : answer;
+        }
+        finally
+        {
+            _drawing.Release();
+        }
+    }
+
+    /// <summary>Forge's own ids, for requests without one (progress.py, create_task_id).</summary>
+    private static string NewTaskId() =>
+        $"task(txt2img-{new string(Random.Shared.GetItems("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789".AsSpan(), 7))})";
+}

@@ -1,0 +1,162 @@
+using System.Text.RegularExpressions;
+
+namespace ImageQueue.Web.Simulator;
+
+/// <summary>
+/// What can be made to go wrong: for every request until cleared (or a number of times), or for one request by a word in its
+/// prompt, such as <c>[fault:oom]</c>, or <c>[fault:reset*2]</c> for the first two times that this prompt arrives.
+/// </summary>
+/// <remarks>
+/// Everything here has been seen at a real server: see the error handlers of Forge's <c>modules/api/api.py</c> and its relatives.
+/// </remarks>
+public sealed partial class SimulatorFaults
+{
+    /// <summary>Takes ten times as long, and at least two seconds.</summary>
+    public const string Slow = "slow";
+
+    /// <summary>Stops moving in the middle of sampling until it is interrupted.</summary>
+    public const string Stalled = "stalled";
+
+    /// <summary>500 in Forge's form, with the text in <c>message</c>.</summary>
+    public const string ServerError = "500";
+
+    /// <summary>500 in the form of A1111, reForge and forge-classic, with the text in <c>errors</c>.</summary>
+    public const string ServerErrorOfA1111 = "500-errors";
+
+    /// <summary>500 of a GPU that has run out of memory.</summary>
+    public const string OutOfMemory = "oom";
+
+    /// <summary>The connection is reset in the middle of sampling, as when the process dies; the work dies with it.</summary>
+    public const string Reset = "reset";
+
+    /// <summary>The answer's body stops in the middle, and the connection is reset.</summary>
+    public const string Truncated = "truncated";
+
+    /// <summary>A whole answer with a PNG in it that stops in the middle.</summary>
+    public const string CutImage = "cut-image";
+
+    /// <summary>200 with base64 of bytes that are no image.</summary>
+    public const string Garbage = "garbage";
+
+    /// <summary>200 with <c>images: []</c>.</summary>
+    public const string Empty = "empty";
+
+    /// <summary>200 with <c>images: [""]</c>: how KoboldCpp says that it failed.</summary>
+    public const string Blank = "blank";
+
+    /// <summary>200 with an HTML page, as a proxy or Gradio's own page would give.</summary>
+    public const string NotJson = "notjson";
+
+    /// <summary>200 with a JPEG: not an error, but the server's <c>samples_format</c> is <c>jpg</c>.</summary>
+    public const string Jpeg = "jpeg";
+
+    /// <summary>200 with a WebP: not an error, but the server's <c>samples_format</c> is <c>webp</c>.</summary>
+    public const string WebP = "webp";
+
+    /// <summary>422 with FastAPI's list of errors.</summary>
+    public const string Invalid = "422";
+
+    /// <summary>422 with a plain sentence.</summary>
+    public const string Rejected = "rejected";
+
+    /// <summary>401: the server wants <c>--api-auth</c>.</summary>
+    public const string Unauthorized = "401";
+
+    /// <summary>503 without JSON, as from a proxy whose server is down. Set for all requests, it hits every endpoint.</summary>
+    public const string Unavailable = "unavailable";
+
+    /// <summary>404 under <c>/sdapi</c> while <c>/internal</c> answers: a server that still starts. Set for all requests, it hits all of <c>/sdapi</c>.</summary>
+    public const string Loading = "loading";
+
+    private readonly Lock _gate = new();
+    private string? _fault;
+    private int? _timesLeft;
+
+    /// <summary>The names that exist.</summary>
+    public static IReadOnlyList<string> Known { get; } =
+    [
+        Slow, Stalled, ServerError, ServerErrorOfA1111, OutOfMemory, Reset, Truncated, CutImage, Garbage, Empty, Blank, NotJson,
+        Jpeg, WebP, Invalid, Rejected, Unauthorized, Unavailable, Loading,
+    ];
+
+    /// <summary>The fault that is set for all requests, or null, and how many more requests it hits (null: all).</summary>
+    public (string? Fault, int? TimesLeft) Current
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return (_fault, _timesLeft);
+            }
+        }
+    }
+
+    /// <summary>The known name that equals this one but for case; null when there is none.</summary>
+    public static string? Find(string name) =>
+        Known.FirstOrDefault(known => known.Equals(name.Trim(), StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>A sentence that names what exists.</summary>
+    public static string Explain(string name) =>
+        $"There is no fault '{name}'. These exist: {string.Join(", ", Known)}.";
+
+    /// <summary>Sets a fault for all requests, in place of the one set before.</summary>
+    /// <param name="fault">One of <see cref="Known"/>.</param>
+    /// <param name="times">How many requests it hits; null: all until <see cref="Clear"/>.</param>
+    /// <exception cref="ArgumentException">There is no such fault, or <paramref name="times"/> is less than 1.</exception>
+    public void Set(string fault, int? times = null)
+    {
+        var known = Find(fault) ?? throw new ArgumentException(Explain(fault), nameof(fault));
+        if (times < 1)
+        {
+            throw new ArgumentException("times must be at least 1; leave it out for a fault that stays until it is cleared.", nameof(times));
+        }
+
+        lock (_gate)
+        {
+            _fault = known;
+            _timesLeft = times;
+        }
+    }
+
+    /// <summary>Nothing goes wrong any more, but for what prompts ask.</summary>
+    public void Clear()
+    {
+        lock (_gate)
+        {
+            _fault = null;
+            _timesLeft = null;
+        }
+    }
+
+    /// <summary>The fault word in a prompt, if there is one, known or not, and for how many arrivals of the prompt it counts.</summary>
+    public static (string? Name, int? Times) InPrompt(string prompt)
+    {
+        var match = FaultWord().Match(prompt);
+        return match.Success
+            ? (match.Groups["name"].Value, int.TryParse(match.Groups["times"].ValueSpan, out var times) ? times : null)
+            : (null, null);
+    }
+
+    /// <summary>The fault set for all requests if <paramref name="hits"/> it, counted as used.</summary>
+    internal string? Take(Func<string, bool> hits)
+    {
+        lock (_gate)
+        {
+            if (_fault is not { } fault || !hits(fault))
+            {
+                return null;
+            }
+
+            if (_timesLeft is { } left && (_timesLeft = left - 1) == 0)
+            {
+                _fault = null;
+                _timesLeft = null;
+            }
+
+            return fault;
+        }
+    }
+
+    [GeneratedRegex(@"\[fault:\s*(?<name>[^\]*]*?)\s*(\*\s*(?<times>[0-9]{1,6})\s*)?\]", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex FaultWord();
+}

@@ -1,0 +1,39 @@
+namespace ImageQueue.Web.Simulator;
+
+/// <summary>Forge's <c>shared.state</c> (<c>modules/shared_state.py</c>).</summary>
+internal sealed class SimulatorState
+{
+    public bool Interrupted { get; set; }
+
+    public string Job { get; set; } = "";
+
+    public int JobCount { get; set; }
+
+    public string JobTimestamp { get; set; } = "0";
+
+    public int JobNo { get; set; }
+
+    public int SamplingStep { get; set; }
+
+    public int SamplingSteps { get; set; }
+
+    public long StartedAt { get; set; }
+
+    public Painting? Painting { get; set; }
+
+    public TaskCompletionSource InterruptSignal { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>The part of it that <c>/sdapi/v1/progress</c> shows.</summary>
+    public object Shown() => new
+    {
+        skipped = false,
+        interrupted = Interrupted,
+        stopping_generation = false,
+        job = Job,
+        job_count = JobCount,
+        job_timestamp = JobTimestamp,
+        job_no = JobNo,
+        sampling_step = SamplingStep,
+        sampling_steps = SamplingSteps,
+    };
+}

@@ -1,0 +1,133 @@
+using System.Diagnostics;
+
+namespace ImageQueue.Web.Simulator;
+
+/// <summary>What the simulator was asked and how it answered, so that a test can tell how often each picture was painted.</summary>
+public sealed class SimulatorStats
+{
+    /// <summary>How many requests are remembered.</summary>
+    public const int Kept = 10_000;
+
+    private const int PromptKept = 500;
+
+    private readonly Lock _gate = new();
+    private readonly Queue<ReceivedRequest> _received = new();
+    private readonly long _started = Stopwatch.GetTimestamp();
+    private int _inFlight;
+    private int _mostInFlight;
+    private long _total;
+    private long _painted;
+    private long _interrupted;
+    private long _interruptCalls;
+
+    /// <summary>The counters and the newest <see cref="Kept"/> requests, oldest first.</summary>
+    public StatsSnapshot Snapshot()
+    {
+        lock (_gate)
+        {
+            return new StatsSnapshot(_total, _painted, _interrupted, _interruptCalls, _inFlight, _mostInFlight, [.. _received]);
+        }
+    }
+
+    /// <summary>Forgets everything but what is in flight.</summary>
+    public void Clear()
+    {
+        lock (_gate)
+        {
+            _received.Clear();
+            _total = _painted = _interrupted = _interruptCalls = 0;
+            _mostInFlight = _inFlight;
+        }
+    }
+
+    /// <summary>How many of the remembered requests have this prompt.</summary>
+    public int Arrivals(string prompt)
+    {
+        prompt = Shorten(prompt);
+        lock (_gate)
+        {
+            return _received.Count(request => request.Prompt == prompt);
+        }
+    }
+
+    /// <summary>Notes a txt2img request.</summary>
+    internal ReceivedRequest Received(string task, string prompt, DateTimeOffset at)
+    {
+        lock (_gate)
+        {
+            var note = new ReceivedRequest(task, Shorten(prompt), at, ElapsedMilliseconds());
+            _received.Enqueue(note);
+            if (_received.Count > Kept)
+            {
+                _received.Dequeue();
+            }
+
+            _total++;
+            _mostInFlight = Math.Max(_mostInFlight, ++_inFlight);
+            return note;
+        }
+    }
+
+    /// <summary>Notes how a request ended.</summary>
+    internal void Answered(ReceivedRequest note, string outcome)
+    {
+        lock (_gate)
+        {
+            _inFlight--;
+            note.Outcome = outcome;
+            note.AnsweredAtMs = ElapsedMilliseconds();
+        }
+    }
+
+    internal void Painted(bool interrupted)
+    {
+        lock (_gate)
+        {
+            _painted += interrupted ? 0 : 1;
+            _interrupted += interrupted ? 1 : 0;
+        }
+    }
+
+    internal void InterruptCalled() => Interlocked.Increment(ref _interruptCalls);
+
+    private static string Shorten(string prompt) => prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
+
+    private double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(_started).TotalMilliseconds, 3);
+}
+
+/// <summary>The simulator's counters.</summary>
+/// <param name="Total">txt2img requests that were well-formed.</param>
+/// <param name="Painted">Requests painted to the end.</param>
+/// <param name="Interrupted">Requests that an interrupt cut short.</param>
+/// <param name="InterruptCalls">Calls of interrupt, whether or not anything ran.</param>
+/// <param name="InFlight">Requests not yet answered, waiting or running.</param>
+/// <param name="MostInFlight">The most there were at once.</param>
+/// <param name="Received">The newest requests, oldest first.</param>
+public sealed record StatsSnapshot(
+    long Total, long Painted, long Interrupted, long InterruptCalls, int InFlight, int MostInFlight, IReadOnlyList<ReceivedRequest> Received);
+
+/// <summary>One txt2img request that arrived.</summary>
+/// <param name="task">Its <c>force_task_id</c>, or the one given to it.</param>
+/// <param name="prompt">Its prompt, the first 500 characters.</param>
+/// <param name="at">When, by the clock.</param>
+/// <param name="atMs">When, in milliseconds of a clock that never steps, from the simulator's start.</param>
+public sealed class ReceivedRequest(string task, string prompt, DateTimeOffset at, double atMs)
+{
+    /// <summary>Its <c>force_task_id</c>, or the one given to it.</summary>
+    public string Task { get; } = task;
+
+    /// <summary>Its prompt, the first 500 characters.</summary>
+    public string Prompt { get; } = prompt;
+
+    /// <summary>When it arrived, by the clock.</summary>
+    public DateTimeOffset At { get; } = at;
+
+    /// <summary>When it arrived, in milliseconds of a clock that never steps, from the simulator's start.</summary>
+    public double AtMs { get; } = atMs;
+
+    /// <summary>When its answer had been sent, on the same clock; null while it is in flight.</summary>
+    public double? AnsweredAtMs { get; internal set; }
+
+    /// <summary>The status of the answer, or <c>reset</c>, or <c>cut short</c>; null while it is in flight.</summary>
+    public string? Outcome { get; internal set; }
+}

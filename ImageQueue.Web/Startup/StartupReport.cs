@@ -1,0 +1,60 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Startup;
+
+/// <summary>Once the server listens: gives the pool the simulator's address, and tells the newcomer where everything is.</summary>
+internal sealed class StartupReport(
+    IServer server, BackendPlan plan, ForgePool pool, IMessageDatabase database, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
+    : IHostedLifecycleService
+{
+    public Task StartingAsync(CancellationToken cancellationToken) => database.PrepareAsync(cancellationToken);
+
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartedAsync(CancellationToken cancellationToken)
+    {
+        var address = OwnAddress();
+        if (plan.UsesSimulator)
+            pool.Add(new ForgeBackend("simulator", new Uri(address, "simulator")));
+        pool.ProbeUnknown();
+        logger.LogInformation(
+            """
+            ImageQueue is ready.
+              Chat page  {Page}
+              Dashboard  {Dashboard}
+              Messages   {Database}
+              Pictures   {Images}
+              Forge      {Backends}
+            """,
+            address,
+            new Uri(address, "hangfire"),
+            database.Location,
+            images.Value.Directory,
+            plan.UsesSimulator
+                ? "the built-in simulator: its pictures are drawn, not painted. Set Forge__Backends__0__Url to use a real Forge."
+                : string.Join(", ", pool.Status.Select(backend => $"{backend.Name} ({backend.Url})")));
+        return Task.CompletedTask;
+    }
+
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>Where this process reaches itself: a wildcard address listens everywhere but is no address to call.</summary>
+    private Uri OwnAddress()
+    {
+        var addresses = server.Features.Get<IServerAddressesFeature>()?.Addresses ?? [];
+        var address = addresses.FirstOrDefault(a => a.StartsWith("http://", StringComparison.OrdinalIgnoreCase)) ?? addresses.FirstOrDefault()
+            ?? throw new InvalidOperationException("The web server listens nowhere; set Urls, such as http://localhost:5080.");
+        var url = BindingAddress.Parse(address);
+        var host = url.Host is "*" or "+" or "0.0.0.0" or "[::]" ? "localhost" : url.Host;
+        return new UriBuilder(url.Scheme, host, url.Port).Uri;
+    }
+}

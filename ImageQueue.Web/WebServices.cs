@@ -1,0 +1,91 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Hangfire;
+using Hangfire.AspNetCore;
+using ImageQueue.Core;
+using ImageQueue.Core.Queue;
+using ImageQueue.Web.Errors;
+using ImageQueue.Web.Simulator;
+using ImageQueue.Web.Startup;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web;
+
+/// <summary>The one list of what the web app registers and serves.</summary>
+public static class WebServices
+{
+    /// <summary>Adds all of ImageQueue's services.</summary>
+    public static WebApplicationBuilder AddImageQueue(this WebApplicationBuilder builder)
+    {
+        var services = builder.Services;
+        builder.Configuration.ResolvePaths(builder.Environment.ContentRootPath);
+        services.AddImageQueueCore(builder.Configuration);
+        services.AddImageHangfire();
+        services.AddForgeSimulator();
+        services.AddSingleton<BackendPlan>();
+        services.AddHostedService<StartupReport>();
+
+        services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
+        services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
+        services.Configure<ApiBehaviorOptions>(options => options.InvalidModelStateResponseFactory = InvalidBody.ToProblem);
+        services.AddProblemDetails();
+        services.AddExceptionHandler<ProblemExceptionHandler>();
+        services.AddOpenApi();
+        services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
+        services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
+        return builder;
+    }
+
+    /// <summary>Adds all of ImageQueue's endpoints.</summary>
+    public static WebApplication UseImageQueue(this WebApplication app)
+    {
+        app.UseExceptionHandler();
+        app.UseStatusCodePages();
+        app.UseStaticFiles();
+        app.MapControllers();
+        app.MapOpenApi();
+        app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
+        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") });
+        app.MapHangfireDashboard("/hangfire", new DashboardOptions
+        {
+            DashboardTitle = "ImageQueue",
+            AppPath = "/",
+            DisplayStorageConnectionString = false,
+            StatsPollingInterval = 5000,
+        });
+        if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
+            app.MapForgeSimulator();
+        return app;
+    }
+
+    private static void Configure(JsonSerializerOptions options)
+    {
+        options.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
+        options.DictionaryKeyPolicy = null;
+        options.Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping; // The answers are JSON, never part of a page.
+        options.NumberHandling = JsonNumberHandling.Strict;
+        options.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
+        options.AllowDuplicateProperties = false;
+    }
+
+    private static void AddImageHangfire(this IServiceCollection services)
+    {
+        services.AddSingleton<JobActivator>(provider => new AspNetCoreJobActivator(provider.GetRequiredService<IServiceScopeFactory>()));
+        services.AddHangfire(configuration => configuration
+            .SetDataCompatibilityLevel(CompatibilityLevel.Version_180)
+            .UseSimpleAssemblyNameTypeSerializer()
+            .UseRecommendedSerializerSettings());
+
+        // One worker for each Forge: more would only hold jobs that wait better in Hangfire's queue.
+        services.AddHangfireServer((provider, options) =>
+        {
+            options.ServerName = $"{Environment.MachineName}:images";
+            options.Queues = [ImageJobs.QueueName];
+            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots;
+            options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
+            options.StopTimeout = TimeSpan.FromSeconds(5);
+            options.ShutdownTimeout = TimeSpan.FromSeconds(10);
+        });
+    }
+}
