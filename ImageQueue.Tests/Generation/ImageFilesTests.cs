@@ -1,0 +1,305 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using NUnit.Framework;
+using SkiaSharp;
+
+namespace ImageQueue.Tests.Generation;
+
+[TestFixture]
+public sealed class ImageFilesTests
+{
+    private const string JobId = "0123456789abcdef0123456789abcdef";
+
+    private string _directory = "";
+    private ImageFiles _files = null!;
+
+    [SetUp]
+    public void MakeFolder()
+    {
+        _directory = Path.Combine(Path.GetTempPath(), $"imagequeue-{Guid.NewGuid():N}", "images");
+        _files = new ImageFiles(Options.Create(new ImagesOptions { Directory = _directory }), NullLogger<ImageFiles>.Instance);
+    }
+
+    [TearDown]
+    public void RemoveFolder()
+    {
+        var parent = Path.GetDirectoryName(_directory)!;
+        if (Directory.Exists(parent)) Directory.Delete(parent, recursive: true);
+    }
+
+    [Test]
+    public void Prepare_KeepsEveryByte_WhenPng()
+    {
+        var png = Picture(SKEncodedImageFormat.Png, 64, 96);
+
+        using var prepared = _files.Prepare(JobId, 1, png);
+        prepared.Publish();
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(File.ReadAllBytes(_files.FindPath(JobId)!), Is.EqualTo(png));
+            Assert.That(prepared.Path, Is.EqualTo(Path.Combine(_directory, $"flux_{JobId}.png")));
+            Assert.That((prepared.Width, prepared.Height), Is.EqualTo((64, 96)));
+        });
+    }
+
+    [TestCase(SKEncodedImageFormat.Jpeg)]
+    [TestCase(SKEncodedImageFormat.Webp)]
+    public void Prepare_ConvertsToPng_WhenOtherFormat(SKEncodedImageFormat format)
+    {
+        using var prepared = _files.Prepare(JobId, 1, Picture(format, 48, 40));
+        prepared.Publish();
+
+        using var codec = SKCodec.Create(prepared.Path);
+        using var bitmap = SKBitmap.Decode(prepared.Path);
+        Assert.Multiple(() =>
+        {
+            Assert.That(codec.EncodedFormat, Is.EqualTo(SKEncodedImageFormat.Png));
+            Assert.That((codec.Info.Width, codec.Info.Height), Is.EqualTo((48, 40)));
+            Assert.That(bitmap.GetPixel(2, 2).Red, Is.EqualTo(200).Within(12));
+        });
+    }
+
+    [Test]
+    public void Prepare_AcceptsAllKinds_WhenPngIsGreyOrTransparent()
+    {
+        using var alpha = new SKBitmap(new SKImageInfo(9, 7, SKColorType.Rgba8888, SKAlphaType.Unpremul));
+        using var grey = new SKBitmap(new SKImageInfo(300, 200, SKColorType.Gray8));
+        foreach (var bitmap in (SKBitmap[])[alpha, grey])
+        {
+            using var data = bitmap.Encode(SKEncodedImageFormat.Png, 100);
+            using var prepared = _files.Prepare(JobId, 1, data.ToArray());
+            Assert.That(prepared.Width, Is.EqualTo(bitmap.Width));
+        }
+    }
+
+    [Test]
+    public void Prepare_Throws_WhenCutShortAnywhere(
+        [Values(SKEncodedImageFormat.Png, SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Webp)] SKEncodedImageFormat format)
+    {
+        var whole = Picture(format, 256, 256);
+        int[] lengths = [1, 8, 12, 20, 40, whole.Length / 4, whole.Length / 2, whole.Length - 200, whole.Length - 13, whole.Length - 12, whole.Length - 4, whole.Length - 2];
+
+        foreach (var length in lengths)
+        {
+            var exception = Assert.Throws<ForgeException>(
+                () => _files.Prepare(JobId, 1, whole.AsMemory(0, length)), $"{length} of {whole.Length} bytes");
+            Assert.That(exception!.Failure, Is.EqualTo(ForgeFailure.BadImage));
+        }
+
+        Assert.That(Files(), Is.Empty);
+    }
+
+    [Test]
+    public void Prepare_Throws_WhenOneBitOfPngChanged()
+    {
+        var random = new Random(7);
+        var whole = Picture(SKEncodedImageFormat.Png, 64, 64);
+        for (var i = 0; i < 100; i++)
+        {
+            var changed = whole.ToArray();
+            changed[random.Next(41, whole.Length - 12)] ^= (byte)(1 << random.Next(8));
+            Assert.Throws<ForgeException>(() => _files.Prepare(JobId, 1, changed));
+        }
+    }
+
+    [Test]
+    public void Prepare_Throws_WhenNotAPicture()
+    {
+        byte[][] garbage =
+        [
+            [], [0], "<html>502</html>"u8.ToArray(), "GIF89a..........."u8.ToArray(), new byte[5000],
+            [0x89, .. "PNG\r\n\x1a\n"u8], [0xFF, 0xD8, 0xFF, 0xE0, 1, 2, 3], [.. "RIFF"u8, 4, 0, 0, 0, .. "WEBP"u8],
+        ];
+
+        foreach (var bytes in garbage)
+        {
+            var exception = Assert.Throws<ForgeException>(() => _files.Prepare(JobId, 1, bytes));
+            Assert.That(exception!.Failure, Is.EqualTo(ForgeFailure.BadImage));
+        }
+    }
+
+    [Test]
+    public void Prepare_ThrowsWithoutDecoding_WhenFarTooLarge()
+    {
+        // The size stands in bytes 16 to 23 of a PNG, and the checksum of its chunk in 29 to 32.
+        var png = Picture(SKEncodedImageFormat.Png, 8, 8);
+        png[17] = 1;
+        png[21] = 1;
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(png.AsSpan(29), Crc32(png.AsSpan(12, 17)));
+
+        var exception = Assert.Throws<ForgeException>(() => _files.Prepare(JobId, 1, png));
+
+        Assert.That(exception!.Reason, Does.Contain("megapixels"));
+    }
+
+    [Test]
+    public void Prepare_ShowsNothing_WhenNotPublished()
+    {
+        var prepared = _files.Prepare(JobId, 2, Picture(SKEncodedImageFormat.Png, 8, 8));
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(Files(), Is.EqualTo(new[] { $"flux_{JobId}.2.tmp" }));
+            Assert.That(_files.FindPath(JobId), Is.Null);
+        });
+        prepared.Dispose();
+        Assert.That(Files(), Is.Empty);
+    }
+
+    [Test]
+    public void Publish_ReplacesThePicture_WhenThereIsOne()
+    {
+        var second = Picture(SKEncodedImageFormat.Png, 16, 16);
+        using (var prepared = _files.Prepare(JobId, 1, Picture(SKEncodedImageFormat.Png, 8, 8))) prepared.Publish();
+        using (var prepared = _files.Prepare(JobId, 2, second)) prepared.Publish();
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(Files(), Is.EqualTo(new[] { $"flux_{JobId}.png" }));
+            Assert.That(File.ReadAllBytes(_files.FindPath(JobId)!), Is.EqualTo(second));
+        });
+    }
+
+    [TestCase("")]
+    [TestCase("../../../../etc/passwd")]
+    [TestCase("0123456789ABCDEF0123456789ABCDEF")]
+    [TestCase("0123456789abcdef0123456789abcde")]
+    [TestCase("0123456789abcdef0123456789abcdeı")]
+    public void Prepare_Throws_WhenJobIdIsNone(string jobId) => Assert.Multiple(() =>
+    {
+        Assert.Throws<ArgumentException>(() => _files.Prepare(jobId, 1, Picture(SKEncodedImageFormat.Png, 8, 8)));
+        Assert.That(_files.FindPath(jobId), Is.Null);
+        Assert.That(_files.FindPreviewPath(jobId), Is.Null);
+    });
+
+    [Test]
+    public void Prepare_LetsIoTroubleThrough_WhenFolderCannotBeMade()
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(_directory)!);
+        File.WriteAllText(_directory, "a file where the folder should be");
+
+        Assert.That(() => _files.Prepare(JobId, 1, Picture(SKEncodedImageFormat.Png, 8, 8)), Throws.InstanceOf<IOException>());
+    }
+
+    [Test]
+    public void RemoveTemporaries_LeavesPicturesAndStrangers_WhenCleaning()
+    {
+        const string running = "ffffffffffffffffffffffffffffffff";
+        var png = Picture(SKEncodedImageFormat.Png, 8, 8);
+        using (var prepared = _files.Prepare(JobId, 1, png)) prepared.Publish();
+        _ = _files.Prepare(JobId, 2, png);
+        _files.WritePreview(JobId, png);
+        _ = _files.Prepare(running, 1, png);
+        File.WriteAllText(Path.Combine(_directory, "flux_notes.tmp"), "not ours");
+
+        var removed = _files.RemoveTemporaries(keep: id => id == running);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(removed, Is.EqualTo(2));
+            Assert.That(Files(), Is.EquivalentTo(new[] { $"flux_{JobId}.png", $"flux_{running}.1.tmp", "flux_notes.tmp" }));
+        });
+    }
+
+    [Test]
+    public void RemoveTemporaries_DoesNothing_WhenThereIsNoFolder() => Assert.That(_files.RemoveTemporaries(), Is.Zero);
+
+    [Test]
+    public void WritePreview_MakesItSmall_WhenLarge()
+    {
+        var written = _files.WritePreview(JobId, Picture(SKEncodedImageFormat.Png, 1024, 640));
+
+        using var codec = SKCodec.Create(_files.FindPreviewPath(JobId)!);
+        Assert.Multiple(() =>
+        {
+            Assert.That(written, Is.True);
+            Assert.That(codec.EncodedFormat, Is.EqualTo(SKEncodedImageFormat.Jpeg));
+            Assert.That((codec.Info.Width, codec.Info.Height), Is.EqualTo((512, 320)));
+            Assert.That(Files(), Has.Length.EqualTo(1));
+        });
+    }
+
+    [Test]
+    public void WritePreview_SaysNo_WhenNotAPicture()
+    {
+        Assert.That(_files.WritePreview(JobId, "nothing"u8.ToArray()), Is.False);
+        Assert.That(Files(), Is.Empty);
+    }
+
+    [Test]
+    public void RemovePreview_RemovesIt_WhenThereIsOneOrNone()
+    {
+        _files.RemovePreview(JobId);
+        _files.WritePreview(JobId, Picture(SKEncodedImageFormat.Webp, 32, 32));
+
+        _files.RemovePreview(JobId);
+
+        Assert.That(_files.FindPreviewPath(JobId), Is.Null);
+    }
+
+    [Test, Explicit("A measurement: dotnet test --filter Name~Prepare_TakesMilliseconds -c Release")]
+    public void Prepare_TakesMilliseconds_WhenPictureIsLarge()
+    {
+        foreach (var format in (SKEncodedImageFormat[])[SKEncodedImageFormat.Png, SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Webp])
+        {
+            var bytes = Picture(format, 1024, 1024);
+            var checking = Median(() => PictureCheck.ToPng(bytes));
+            var publishing = Median(() =>
+            {
+                using var prepared = _files.Prepare(JobId, 1, bytes);
+                prepared.Publish();
+            });
+            TestContext.Out.WriteLine(FormattableString.Invariant(
+                $"{format} {bytes.Length / 1024} KB: check {checking.TotalMilliseconds:0.0} ms; check, write, flush and rename {publishing.TotalMilliseconds:0.0} ms"));
+        }
+
+        static TimeSpan Median(Action action)
+        {
+            var times = Enumerable.Range(0, 21).Select(_ =>
+            {
+                var start = TimeProvider.System.GetTimestamp();
+                action();
+                return TimeProvider.System.GetElapsedTime(start);
+            }).Order().ToList();
+            return times[times.Count / 2];
+        }
+    }
+
+    private string[] Files() =>
+        Directory.Exists(_directory) ? [.. Directory.GetFiles(_directory).Select(path => Path.GetFileName(path)!)] : [];
+
+    /// <summary>A picture with some noise, so that it does not shrink to nothing; its top left corner is plain.</summary>
+    private static byte[] Picture(SKEncodedImageFormat format, int width, int height)
+    {
+        var random = new Random(1);
+        using var bitmap = new SKBitmap(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Opaque));
+        var pixels = new byte[width * height * 4];
+        for (var i = 0; i < pixels.Length; i += 4)
+        {
+            var (x, y) = (i / 4 % width, i / 4 / width);
+            var noise = x < 8 && y < 8 ? 0 : random.Next(-8, 9);
+            (pixels[i], pixels[i + 1], pixels[i + 2], pixels[i + 3]) =
+                ((byte)(200 + noise), (byte)(x * 180 / width + 20 + noise), (byte)(y * 180 / height + 20 + noise), 255);
+        }
+
+        System.Runtime.InteropServices.Marshal.Copy(pixels, 0, bitmap.GetPixels(), pixels.Length);
+        using var data = bitmap.Encode(format, 90);
+        return data.ToArray();
+    }
+
+    /// <summary>PNG specification, annex D.</summary>
+    private static uint Crc32(ReadOnlySpan<byte> bytes)
+    {
+        var crc = uint.MaxValue;
+        foreach (var b in bytes)
+        {
+            crc ^= b;
+            for (var bit = 0; bit < 8; bit++) crc = (crc & 1) == 0 ? crc >> 1 : (crc >> 1) ^ 0xEDB88320;
+        }
+
+        return ~crc;
+    }
+}
