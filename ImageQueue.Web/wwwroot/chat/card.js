@@ -223,5 +223,5 @@ function facts({ result, settings }) {
     width && height && text('SizeValue', { width, height }),
     result?.seed != null && text('SeedValue', { seed: result.seed }),
     result?.duration_seconds != null && duration(Number(result.duration_seconds)),
-  ].filter(Boolean).join(' · ');
+  ].filter(Boolean).map(fact => fact.replaceAll(' ', '\u00a0')).join(' · '); // Lines break between facts only.
 }
