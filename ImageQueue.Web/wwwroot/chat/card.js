@@ -31,7 +31,7 @@ const views = {
   }),
   cancelled: () => ({
     headline: text('Cancelled'),
-    detail: text('CancelledHint'),
+    detail: '',
     mark: 'stopped',
     parts: ['mark', 'reuse', 'retry'],
   }),
