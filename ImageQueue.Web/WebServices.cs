@@ -78,12 +78,13 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge: more would only hold jobs that wait better in Hangfire's queue.
+        // One worker for each Forge, and one that stands in line for the next free one: while a finished picture is checked
+        // and stored, Forge is already at the next. More would only hold jobs that wait better in Hangfire's queue.
         services.AddHangfireServer((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots;
+            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots + 1;
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.StopTimeout = TimeSpan.FromSeconds(5);
             options.ShutdownTimeout = TimeSpan.FromSeconds(10);
