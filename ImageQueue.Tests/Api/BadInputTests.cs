@@ -1,0 +1,159 @@
+using System.Net;
+using System.Text;
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Api;
+
+/// <summary>Whatever is sent, the answer is a sentence that says what to do, and nothing is written.</summary>
+[TestFixture]
+internal sealed class BadInputTests
+{
+    private static TestApp App { get; set; } = null!; // Set before any test runs.
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => App = await TestApp.StartAsync(new() { ["Queue:MaxPendingPerUser"] = "3" });
+
+    [OneTimeTearDown]
+    public async Task StopAsync() => await App.DisposeAsync();
+
+    private static IEnumerable<TestCaseData> BadImages()
+    {
+        yield return Case("an empty prompt", """{"username":"a","prompt":"  "}""", 422, "prompt must not be empty");
+        yield return Case("no prompt", """{"username":"a"}""", 422, "prompt must not be empty");
+        yield return Case("no username", """{"prompt":"a cat"}""", 422, "username must not be empty");
+        yield return Case("5000 characters", $$"""{"username":"a","prompt":"{{new string('x', 5000)}}"}""", 422, "at most 4000 characters, not 5000");
+        yield return Case("width 63", """{"username":"a","prompt":"a cat","width":63}""", 422, "multiple of 8 from 64 to 2048, not 63");
+        yield return Case("width 65", """{"username":"a","prompt":"a cat","width":65}""", 422, "multiple of 8 from 64 to 2048, not 65");
+        yield return Case("height 4096", """{"username":"a","prompt":"a cat","height":4096}""", 422, "height must be");
+        yield return Case("steps 0", """{"username":"a","prompt":"a cat","steps":0}""", 422, "steps must be from 1 to 150, not 0");
+        yield return Case("cfg_scale 30.5", """{"username":"a","prompt":"a cat","cfg_scale":30.5}""", 422, "cfg_scale must be from 0 to 30, not 30.5");
+        yield return Case("seed -2", """{"username":"a","prompt":"a cat","seed":-2}""", 422, "seed must be from -1 to 4294967295");
+        yield return Case("a control character", """{"username":"a","prompt":"a\u0000cat"}""", 422, "control character");
+        yield return Case("half a surrogate pair", """{"username":"a","prompt":"a\ud800cat"}""", 400, "prompt must be a text");
+        yield return Case("an unknown field", """{"username":"a","prompt":"a cat","widht":512}""", 400, "The field widht is not known");
+        yield return Case("a field twice", """{"username":"a","prompt":"a cat","prompt":"a dog"}""", 400, "twice");
+        yield return Case("text for a number", """{"username":"a","prompt":"a cat","width":"512"}""", 400, "width must be a whole number");
+        yield return Case("a fraction for a whole number", """{"username":"a","prompt":"a cat","steps":2.5}""", 400, "steps must be a whole number");
+        yield return Case("a number for text", """{"username":7,"prompt":"a cat"}""", 400, "username must be a text");
+        yield return Case("a number beyond 64 bits", """{"username":"a","prompt":"a cat","seed":99999999999999999999}""", 400, "seed must be a whole number");
+        yield return Case("broken JSON", """{"username":"a",""", 400, "not the JSON object");
+        yield return Case("an array", "[]", 400, "not the JSON object");
+        yield return Case("null", "null", 400, "empty");
+        yield return Case("nothing", "", 400, "empty");
+        yield return Case("70 KiB", $$"""{"username":"a","prompt":"{{new string('x', 70 * 1024)}}"}""", 413, "larger than 64 KiB");
+
+        static TestCaseData Case(string name, string body, int status, string sentence) =>
+            new TestCaseData(body, status, sentence).SetArgDisplayNames(name);
+    }
+
+    [TestCaseSource(nameof(BadImages))]
+    public async Task Submit_IsRefusedWithASentence_AndNothingIsWritten_When(string body, int status, string sentence)
+    {
+        var before = await App.Services.GetRequiredService<IMessageStore>().LatestRevisionAsync(default);
+
+        var response = await App.Http.PostAsync("api/conversations/bad-input/images", Json(body));
+
+        await AssertProblemAsync(response, status, sentence);
+        Assert.That(await App.Services.GetRequiredService<IMessageStore>().LatestRevisionAsync(default), Is.EqualTo(before));
+    }
+
+    [TestCase("text/plain")]
+    [TestCase("application/xml")]
+    public async Task Submit_Is415_WhenTheBodyIsNotJson(string type)
+    {
+        var response = await App.Http.PostAsync("api/conversations/bad-input/images", new StringContent("a cat", Encoding.UTF8, type));
+
+        Assert.That((int)response.StatusCode, Is.EqualTo(415));
+        Assert.That(response.Content.Headers.ContentType?.MediaType, Is.EqualTo("application/problem+json"));
+    }
+
+    [TestCase("a%20", "begins or ends with a blank")]
+    [TestCase("a%01b", "control character")]
+    public async Task Submit_Is422_WhenTheConversationIdIsNoName(string id, string sentence) => await AssertProblemAsync(
+        await App.Http.PostAsync($"api/conversations/{id}/images", Json("""{"username":"a","prompt":"a cat"}""")), 422, sentence);
+
+    [Test]
+    public async Task Submit_Is422_WhenTheConversationIdIsTooLong() => await AssertProblemAsync(
+        await App.Http.PostAsync($"api/conversations/{new string('x', 101)}/images", Json("""{"username":"a","prompt":"a cat"}""")),
+        422,
+        "conversation_id must have at most 100 characters, not 101");
+
+    [TestCase("api/messages/4242", 404, "Message 4242 not found")]
+    [TestCase("api/conversations/nobody/messages", 404, "Conversation nobody not found")]
+    [TestCase("api/conversations/nobody/events", 404, "Conversation nobody not found")]
+    [TestCase("api/messages/cat", 404, "")]
+    [TestCase("images/flux_00000000000000000000000000000000.png", 404, "There is no such picture")]
+    [TestCase("images/flux_..%2Fimagequeue.png", 404, "")]
+    [TestCase("api/conversations/nobody/messages?limit=0", 400, "limit")]
+    [TestCase("api/conversations/nobody/messages?after=x", 400, "after")]
+    public async Task Get_IsRefusedWithASentence_When(string path, int status, string sentence) =>
+        await AssertProblemAsync(await App.Http.GetAsync(path), status, sentence);
+
+    [Test]
+    public async Task Submit_Is403_WhenTheConversationIsSomebodyElses()
+    {
+        await App.SubmitAsync("mine", "hers", "ayşe");
+
+        var response = await App.Http.PostAsync("api/conversations/hers/images", Json("""{"username":"mehmet","prompt":"a cat"}"""));
+
+        await AssertProblemAsync(response, 403, "belongs to another user");
+    }
+
+    [Test]
+    public async Task Submit_Is429WithRetryAfter_WhenTheUserHasTooManyWaiting()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Queue:MaxPendingPerUser"] = "2", ["Forge:Simulator:SecondsPerImage"] = "600" });
+        var first = await app.SubmitAsync("one");
+        await app.WaitForAsync((long)first["id"]!, MessageStatus.Processing);
+        await app.SubmitAsync("two", "another conversation");
+        await app.SubmitAsync("three");
+
+        var response = await app.Http.PostAsync("api/conversations/demo/images", Json("""{"username":"ayşe","prompt":"four"}"""));
+
+        await AssertProblemAsync(response, 429, "already have 2 pictures waiting");
+        Assert.That(response.Headers.RetryAfter?.Delta, Is.GreaterThan(TimeSpan.Zero));
+    }
+
+    [TestCase("""{"extra_metadata":{"status":"complete"}}""", 422, "status of an image message is written by ImageQueue alone")]
+    [TestCase("""{"extra_metadata":{"result":null}}""", 422, "result of an image message")]
+    [TestCase("""{"extra_metadata":[]}""", 422, "must be a JSON object, not an array")]
+    [TestCase("""{"extra_metadata":{"a\"b":1}}""", 422, "quotation mark")]
+    [TestCase("""{"extra_metadata":{"a":1,"a":2}}""", 400, "twice")]
+    [TestCase("""{"extra":{}}""", 400, "The field extra is not known")]
+    public async Task Patch_IsRefusedWithASentence_When(string body, int status, string sentence)
+    {
+        var id = (long)(await App.SubmitAsync("a cat", "patches"))["id"]!;
+        await App.WaitForAsync(id, MessageStatus.Complete);
+        var before = await App.GetMessageAsync(id);
+
+        var response = await App.Http.PatchAsync($"api/messages/{id}", new StringContent(body, Encoding.UTF8, "application/merge-patch+json"));
+
+        await AssertProblemAsync(response, status, sentence);
+        Assert.That((await App.GetMessageAsync(id)).ToJsonString(), Is.EqualTo(before.ToJsonString()));
+    }
+
+    [Test]
+    public async Task CancelAndRetry_Are409_WhenTheStateDoesNotAllowThem()
+    {
+        var id = (long)(await App.SubmitAsync("a cat"))["id"]!;
+        await App.WaitForAsync(id, MessageStatus.Complete);
+
+        await AssertProblemAsync(await App.Http.PostAsync($"api/messages/{id}/cancel", null), 409, $"message {id} is complete");
+        await AssertProblemAsync(await App.Http.PostAsync($"api/messages/{id}/retry", null), 409, $"message {id} is complete");
+        await AssertProblemAsync(await App.Http.PostAsync("api/messages/4242/retry", null), 404, "Message 4242 not found");
+    }
+
+    private static StringContent Json(string body) => new(body, Encoding.UTF8, "application/json");
+
+    private static async Task AssertProblemAsync(HttpResponseMessage response, int status, string sentence)
+    {
+        var text = await response.Content.ReadAsStringAsync();
+        Assert.That((int)response.StatusCode, Is.EqualTo(status), text);
+        Assert.That(response.Content.Headers.ContentType?.MediaType, Is.EqualTo("application/problem+json"), text);
+        if (sentence.Length > 0)
+            Assert.That((string?)(await TestApp.ReadAsync(response))["detail"], Does.Contain(sentence));
+    }
+}

@@ -1,0 +1,52 @@
+using System.Net.ServerSentEvents;
+using System.Text.Json.Nodes;
+
+namespace ImageQueue.Tests.Support;
+
+/// <summary>Reads <c>image_progress</c> events from a real connection.</summary>
+internal sealed class SseReader : IDisposable
+{
+    private readonly HttpResponseMessage _response;
+    private readonly IAsyncEnumerator<SseItem<string>> _events;
+
+    private SseReader(HttpResponseMessage response, IAsyncEnumerator<SseItem<string>> events)
+    {
+        _response = response;
+        _events = events;
+    }
+
+    public string? LastEventId { get; private set; }
+
+    public static async Task<SseReader> OpenAsync(HttpClient http, string path, string? lastEventId = null)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        if (lastEventId is not null)
+            request.Headers.Add("Last-Event-ID", lastEventId);
+        var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        response.EnsureSuccessStatusCode();
+        return new SseReader(response, SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync().GetAsyncEnumerator());
+    }
+
+    /// <summary>The next event; fails after half a minute.</summary>
+    public async Task<JsonObject> ReadAsync()
+    {
+        if (!await _events.MoveNextAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30)))
+            throw new EndOfStreamException("The server has ended the events.");
+        LastEventId = _events.Current.EventId;
+        return JsonNode.Parse(_events.Current.Data)!.AsObject();
+    }
+
+    /// <summary>Events up to and including the first that fits.</summary>
+    public async Task<List<JsonObject>> ReadUntilAsync(Func<JsonObject, bool> isLast)
+    {
+        var events = new List<JsonObject>();
+        do
+        {
+            events.Add(await ReadAsync());
+        }
+        while (!isLast(events[^1]));
+        return events;
+    }
+
+    public void Dispose() => _response.Dispose();
+}
