@@ -24,6 +24,8 @@ public static class WebServices
         services.AddImageHangfire();
         services.AddForgeSimulator();
         services.AddSingleton<BackendPlan>();
+        services.AddSingleton<DatabaseStart>();
+        services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();
 
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
@@ -79,7 +81,7 @@ public static class WebServices
             .UseRecommendedSerializerSettings());
 
         // One worker for each Forge: more would only hold jobs that wait better in Hangfire's queue.
-        services.AddHangfireServer((provider, options) =>
+        services.AddJobServer((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
