@@ -1,14 +1,18 @@
 using Hangfire;
 using Hangfire.InMemory;
+using Hangfire.SqlServer;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core;
@@ -28,7 +32,11 @@ public static class CoreServices
 
         services.AddSingleton<MessageSignal>();
         services.AddSingleton<MessageTexts>();
-        services.AddSqliteStorage(configuration);
+        services.AddSingleton<DatabaseReadiness>();
+        if (StorageOptions.ProviderIn(configuration) == StorageProvider.SqlServer)
+            services.AddSqlServerStorage(configuration);
+        else
+            services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
         services.AddSingleton<ImageJobs>();
@@ -49,8 +57,8 @@ public static class CoreServices
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
-        services.AddHostedService<QueueRebuild>();
-        services.AddHostedService<PositionWriter>();
+        services.AddSingleton<PositionWriter>();
+        services.AddHostedService<WhenReady<PositionWriter>>();
         return services;
     }
 
@@ -67,6 +75,27 @@ public static class CoreServices
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
+
+        // Hangfire's jobs went with the last process.
+        services.AddHostedService<QueueRebuild>();
+    }
+
+    private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(provider => new SqlServerDatabase(
+            configuration.GetConnectionString(StorageOptions.ConnectionStringName),
+            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? provider.GetService<IHostEnvironment>()?.IsDevelopment() == true,
+            provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerDatabase>()));
+        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqlServerDatabase>());
+        services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
+            provider.GetRequiredService<SqlServerDatabase>().Connections,
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<MessageSignal>()));
+        services.AddSingleton<JobStorage>(provider =>
+        {
+            var database = provider.GetRequiredService<SqlServerDatabase>();
+            return new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
+        });
     }
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)

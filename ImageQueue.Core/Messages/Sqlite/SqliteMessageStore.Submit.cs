@@ -19,7 +19,7 @@ internal sealed partial class SqliteMessageStore
                     message.ConversationId,
                     message.Role,
                     message.Content,
-                    Metadata = message.ExtraMetadata?.Json,
+                    Metadata = message.ExtraMetadata?.ToDocument(),
                     Now = now,
                     QueuedAt = (string?)null,
                     IdempotencyKey = (string?)null,
@@ -47,7 +47,7 @@ internal sealed partial class SqliteMessageStore
                     message.ConversationId,
                     Role = MessageRole.Bot,
                     Content = MessagePatches.PendingContent,
-                    Metadata = patch.Json,
+                    Metadata = patch.ToDocument(),
                     Now = now,
                     QueuedAt = now,
                     message.IdempotencyKey,
@@ -154,7 +154,7 @@ internal sealed partial class SqliteMessageStore
                     revision = (SELECT max(revision) FROM messages) + 1 + moved.ordinal
                 FROM (SELECT key AS ordinal, value ->> '$.hangfire_job_id' AS job, value ->> '$.position' AS position FROM json_each(@rows)) AS moved
                 WHERE hangfire_job_id = moved.job AND queued_at IS NOT NULL AND status = 'queued'
-                    AND extra_metadata ->> '$.queue_position' <> moved.position
+                    AND extra_metadata ->> '$.queue_position' IS NOT moved.position
                 """,
                 new { rows, now }),
             cancellationToken);

@@ -38,6 +38,9 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     public string Location => Path.GetFullPath(new SqliteConnectionStringBuilder(_connectionString).DataSource);
 
     /// <inheritdoc/>
+    public bool MayComeBack => false;
+
+    /// <inheritdoc/>
     public Task PrepareAsync(CancellationToken cancellationToken)
     {
         if (_applySchema && Path.GetDirectoryName(Location) is { Length: > 0 } folder)
