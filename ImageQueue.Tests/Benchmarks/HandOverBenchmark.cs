@@ -8,7 +8,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// How long Forge idles between two requests while many wait: from its answer to the next request's arrival.
-/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~HandOverBenchmark -- NUnit.ExplicitMode=Only</c>.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~HandOverBenchmark -l "console;verbosity=detailed"</c>.
 /// </summary>
 [TestFixture]
 [Explicit("A benchmark: prints milliseconds.")]
