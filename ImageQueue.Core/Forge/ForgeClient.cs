@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Forge;
 
 /// <summary>
 /// Speaks Forge's HTTP API and turns all of its trouble into <see cref="ForgeException"/>. Holds nothing but a memory of
-/// which servers lack which endpoint.
+/// which servers lack which endpoint, and which preview each has sent last.
 /// </summary>
 /// <remarks>
 /// Source: Forge's <c>modules/api/api.py</c> (endpoints, error bodies), <c>modules/progress.py</c> (progress). A cancelled
@@ -124,12 +124,20 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         var memory = MemoryOf(backend);
         if (IsRemembered(memory.NoTaskProgressSince)) return null;
 
-        using var message = Post(backend, "internal/progress", ForgeMessages.InternalProgress(taskId, withPreview));
+        // Forge encodes and sends a preview only when its number is another than the asker's (progress.py, progressapi).
+        var seen = memory.SeenPreview;
+        using var message = Post(
+            backend, "internal/progress", ForgeMessages.InternalProgress(taskId, withPreview, withPreview && seen?.TaskId == taskId ? seen.Id : -1));
         var progress = await AskAsync(backend, message, ForgeMessages.ReadInternalProgress, cancellationToken);
         if (progress is null)
         {
             memory.NoTaskProgressSince = time.GetTimestamp();
             logger.LogDebug("{Backend} has no /internal/progress; its global progress is used.", backend.Name);
+        }
+        else if (progress.PreviewId is { } preview)
+        {
+            // One request is in flight per server, so this is one memory for each.
+            memory.SeenPreview = new SeenPreview(taskId, preview);
         }
 
         return progress;
@@ -363,5 +371,9 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         public long? NoGlobalProgressSince { get; set; }
 
         public string? WhyUnhealthy { get; set; }
+
+        public SeenPreview? SeenPreview { get; set; }
     }
+
+    private sealed record SeenPreview(string TaskId, long Id);
 }

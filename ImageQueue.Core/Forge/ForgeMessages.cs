@@ -39,9 +39,12 @@ internal static class ForgeMessages
             ForgeJson.Default.Txt2ImgBody);
 
     /// <summary>The body of <c>/internal/progress</c>.</summary>
-    public static byte[] InternalProgress(string taskId, bool withPreview) =>
+    /// <param name="taskId">The task.</param>
+    /// <param name="withPreview">Whether a live preview is wanted.</param>
+    /// <param name="seenPreview">The preview that the asker already has; -1 for none.</param>
+    public static byte[] InternalProgress(string taskId, bool withPreview, long seenPreview = -1) =>
         JsonSerializer.SerializeToUtf8Bytes(
-            new ProgressBody { TaskId = taskId, LivePreview = withPreview },
+            new ProgressBody { TaskId = taskId, LivePreview = withPreview, LivePreviewId = seenPreview },
             ForgeJson.Default.ProgressBody);
 
     /// <summary>The picture in a txt2img answer.</summary>
@@ -91,14 +94,17 @@ internal static class ForgeMessages
             : IsTrue(root, "completed"u8) ? ForgeTaskState.Completed
             : ForgeTaskState.Unknown;
         ReadOnlyMemory<byte>? preview = null;
+        long? previewId = null;
         if (root.TryGetProperty("live_preview"u8, out var live)
             && live.ValueKind == JsonValueKind.String
             && DecodeImage(live) is { Length: > 0 } bytes)
         {
             preview = bytes;
+            if (root.TryGetProperty("id_live_preview"u8, out var id) && id.ValueKind == JsonValueKind.Number && id.TryGetInt64(out var number))
+                previewId = number;
         }
 
-        return new ForgeProgress(state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview);
+        return new ForgeProgress(state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview, previewId);
     }
 
     /// <summary>The answer of the global <c>/sdapi/v1/progress</c>; null when it is not one.</summary>
@@ -299,7 +305,7 @@ internal sealed record ProgressBody
     [JsonPropertyName("id_task")] public required string TaskId { get; init; }
 
     /// <summary>The preview that the asker already has; -1 for none.</summary>
-    [JsonPropertyName("id_live_preview")] public int LivePreviewId { get; init; } = -1;
+    [JsonPropertyName("id_live_preview")] public long LivePreviewId { get; init; } = -1;
 
     [JsonPropertyName("live_preview")] public required bool LivePreview { get; init; }
 }

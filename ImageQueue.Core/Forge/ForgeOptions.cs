@@ -23,6 +23,12 @@ public sealed class ForgeOptions
     [Range(typeof(TimeSpan), "00:00:00.0200000", "00:00:30")]
     public TimeSpan PollInterval { get; set; } = TimeSpan.FromSeconds(0.5);
 
+    /// <summary>
+    /// Whether pictures are shown while they are painted. Default true; costs Forge a small decoding for each preview, as often
+    /// as its own settings for live previews say.
+    /// </summary>
+    public bool LivePreview { get; set; } = true;
+
     /// <summary>How many times one request may be begun before it ends in error. Default 3.</summary>
     [Range(1, 100)]
     public int MaxAttempts { get; set; } = 3;

@@ -13,7 +13,8 @@ public interface IForgeClient
 
     /// <summary>
     /// How far the task is: <c>/internal/progress</c>; where that is not there (404), the global <c>/sdapi/v1/progress</c>;
-    /// where that is not there either, <see cref="ForgeTaskState.Unknown"/> for good.
+    /// where that is not there either, <see cref="ForgeTaskState.Unknown"/> for good. A live preview is given once: who asks
+    /// again gets it when Forge has a newer one.
     /// </summary>
     /// <exception cref="ForgeException">Forge could not be reached or did not answer in time.</exception>
     Task<ForgeProgress> GetProgressAsync(ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken);
@@ -111,5 +112,7 @@ public enum ForgeTaskState
 /// <summary>How far a task is.</summary>
 /// <param name="State">Where it stands.</param>
 /// <param name="Fraction">0..1 as Forge reports it, null when it does not.</param>
-/// <param name="PreviewImage">The encoded live preview, when asked for and there is one.</param>
-public sealed record ForgeProgress(ForgeTaskState State, double? Fraction = null, ReadOnlyMemory<byte>? PreviewImage = null);
+/// <param name="PreviewImage">The encoded live preview, when asked for and there is a new one.</param>
+/// <param name="PreviewId">Forge's number of that preview.</param>
+public sealed record ForgeProgress(
+    ForgeTaskState State, double? Fraction = null, ReadOnlyMemory<byte>? PreviewImage = null, long? PreviewId = null);

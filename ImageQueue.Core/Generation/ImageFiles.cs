@@ -49,6 +49,25 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
     public string? FindPreviewPath(string jobId) =>
         IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
 
+    /// <summary>A job's preview, whole, or null. It is read at once, since it may be replaced or removed at any moment.</summary>
+    /// <exception cref="IOException">The file could not be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
+    public byte[]? ReadPreview(string jobId)
+    {
+        if (!IsJobId(jobId)) return null;
+        try
+        {
+            using var file = new FileStream(PreviewPathOf(jobId), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+            var bytes = new byte[file.Length];
+            file.ReadExactly(bytes);
+            return bytes;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Writes what a picture looks like so far as a small JPEG, <c>flux_{job_id}.preview.jpg</c>, over an earlier one.</summary>
     /// <returns>False when the bytes are no picture; nothing was written then.</returns>
     /// <exception cref="IOException">The file could not be written.</exception>

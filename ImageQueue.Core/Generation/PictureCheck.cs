@@ -50,6 +50,7 @@ internal static class PictureCheck
             using var codec = Open(bytes.Span);
             using var bitmap = Decode(codec);
             var scale = Math.Min(1.0, (double)longestSide / Math.Max(bitmap.Width, bitmap.Height));
+            if (scale >= 1 && IsJpeg(bytes.Span)) return bytes.ToArray(); // As it should be already, and it decodes.
             var size = new SKSizeI(Math.Max(1, (int)(bitmap.Width * scale)), Math.Max(1, (int)(bitmap.Height * scale)));
             using var smaller = scale < 1
                 ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Nearest))

@@ -5,8 +5,12 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>Asks Forge how far a picture is, and writes that and a heartbeat into its row, until it is told to stop.</summary>
-public sealed class ProgressPump(IForgeClient forge, IMessageStore store, IOptions<ForgeOptions> options, TimeProvider time, ILogger<ProgressPump> logger)
+/// <summary>
+/// Asks Forge how far a picture is, and writes that and a heartbeat into its row, until it is told to stop; and keeps what Forge
+/// shows of it meanwhile.
+/// </summary>
+public sealed class ProgressPump(
+    IForgeClient forge, IMessageStore store, ImageFiles images, IOptions<ForgeOptions> options, TimeProvider time, ILogger<ProgressPump> logger)
 {
     /// <summary>A step this large is stored at once; smaller ones once in <see cref="SaveInterval"/>.</summary>
     private const int SaveStep = 10;
@@ -22,24 +26,31 @@ public sealed class ProgressPump(IForgeClient forge, IMessageStore store, IOptio
     {
         var (percent, saved, savedAt) = (0, 0, time.GetTimestamp());
         var (fraction, movedAt) = ((double?)null, time.GetTimestamp());
+        using var preview = new LivePreview(images, message, options.Value.LivePreview, time, logger);
         while (true)
         {
             await Task.Delay(options.Value.PollInterval, time, cancellationToken);
 
-            var progress = await AskAsync(backend, taskId, message, cancellationToken);
+            var progress = await AskAsync(backend, taskId, message, preview.IsDue, cancellationToken);
             // Only a task that Forge calls active can be stuck: waiting for Forge's lock is somebody else's painting.
             if (progress.State != ForgeTaskState.Active || progress.Fraction != fraction)
                 (fraction, movedAt) = (progress.Fraction, time.GetTimestamp());
             else if (time.GetElapsedTime(movedAt) >= options.Value.StallTimeout)
                 return PumpEnd.Stalled;
 
+            preview.Take(progress);
+            if (preview is { HasNews: true, IsNamed: false } && !await NameAsync(message, preview, cancellationToken))
+                return PumpEnd.LostRow;
+
             percent = Math.Max(percent, Percent(progress));
             var sinceSave = time.GetElapsedTime(savedAt);
-            if (percent - saved < SaveStep && (percent == saved || sinceSave < SaveInterval) && sinceSave < HeartbeatInterval)
+            var hasMoved = percent != saved || preview.HasNews;
+            if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < HeartbeatInterval)
                 continue;
             if (!await SaveAsync(message, percent, cancellationToken))
                 return PumpEnd.LostRow;
             (saved, savedAt) = (percent, time.GetTimestamp());
+            preview.HasNews = false; // Every write makes an event, and whoever gets one looks at the preview again.
         }
     }
 
@@ -48,11 +59,12 @@ public sealed class ProgressPump(IForgeClient forge, IMessageStore store, IOptio
         ? Math.Clamp((int)(1 + (98 * fraction)), 1, 99)
         : 0;
 
-    private async Task<ForgeProgress> AskAsync(ForgeBackend backend, string taskId, Message message, CancellationToken cancellationToken)
+    private async Task<ForgeProgress> AskAsync(
+        ForgeBackend backend, string taskId, Message message, bool withPreview, CancellationToken cancellationToken)
     {
         try
         {
-            return await forge.GetProgressAsync(backend, taskId, withPreview: false, cancellationToken);
+            return await forge.GetProgressAsync(backend, taskId, withPreview, cancellationToken);
         }
         catch (ForgeException e)
         {
@@ -62,16 +74,30 @@ public sealed class ProgressPump(IForgeClient forge, IMessageStore store, IOptio
         }
     }
 
-    private async Task<bool> SaveAsync(Message message, int percent, CancellationToken cancellationToken)
+    /// <summary>The row says where the preview is as soon as there is one, and until the attempt ends.</summary>
+    /// <returns>False when the row is no longer this attempt's.</returns>
+    private async Task<bool> NameAsync(Message message, LivePreview preview, CancellationToken cancellationToken)
+    {
+        var saved = await SaveAsync(message, () => store.SavePreviewAsync(message.Id, message.Attempt, preview.Url, cancellationToken));
+        if (saved == true)
+            (preview.IsNamed, preview.HasNews) = (true, false);
+        return saved != false;
+    }
+
+    private async Task<bool> SaveAsync(Message message, int percent, CancellationToken cancellationToken) =>
+        await SaveAsync(message, () => store.SaveProgressAsync(message.Id, message.Attempt, percent, cancellationToken)) != false;
+
+    /// <returns>False when the row is no longer this attempt's; null when the database is away.</returns>
+    private async Task<bool?> SaveAsync(Message message, Func<Task<Transition>> save)
     {
         try
         {
-            return (await store.SaveProgressAsync(message.Id, message.Attempt, percent, cancellationToken)).Applied;
+            return (await save()).Applied;
         }
         catch (StoreUnavailableException e)
         {
             logger.LogWarning(e, "Progress of message {MessageId} could not be stored; painting goes on.", message.Id);
-            return true;
+            return null;
         }
     }
 }

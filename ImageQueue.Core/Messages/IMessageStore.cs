@@ -47,6 +47,9 @@ public interface IMessageStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken);
 
+    /// <summary>Says where the picture can be seen while it is painted. Guard: processing, attempt is mine. Sets the heartbeat as well.</summary>
+    Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken);
+
     /// <summary>Guard: processing, attempt is mine.</summary>
     /// <param name="id">The message.</param>
     /// <param name="attempt">The caller's attempt, from its claim.</param>
@@ -111,8 +114,21 @@ public interface IMessageStore
 /// <summary>A place in <see cref="IMessageStore.ListByStatusAsync"/>'s order.</summary>
 public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id);
 
-/// <summary>A written row, with the owner of its conversation.</summary>
-public sealed record MessageChange(string Username, Message Message);
+/// <summary>A written row, with the owner of its conversation. Everyone who watches gets the same object.</summary>
+public sealed record MessageChange(string Username, Message Message)
+{
+    private object? _shown;
+
+    /// <summary>What the change looks like to those who watch: made by the first of them, shared by all.</summary>
+    public T Shown<T>(Func<MessageChange, T> make)
+        where T : class => (T)(Volatile.Read(ref _shown) ?? Interlocked.CompareExchange(ref _shown, make(this), null) ?? _shown);
+
+    /// <summary>What it looks like is no part of what it is.</summary>
+    public bool Equals(MessageChange? other) => other is not null && Username == other.Username && Message == other.Message;
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(Username, Message.Id, Message.Revision);
+}
 
 /// <summary>A conversation.</summary>
 public sealed record Conversation(string Id, string Username, string? Title, DateTimeOffset CreatedAt);

@@ -70,6 +70,9 @@ public sealed record Message
     /// <summary>Where the picture is, when complete.</summary>
     public string? ImageUrl => Text(MetadataFields.ImageUrl);
 
+    /// <summary>Where the picture can be seen while it is painted.</summary>
+    public string? PreviewUrl => Text(MetadataFields.PreviewUrl);
+
     /// <summary>Why there is no picture: a sentence for the user.</summary>
     public string? Error => Text(MetadataFields.Error);
 
@@ -123,6 +126,9 @@ public static class MetadataFields
     /// <summary><c>/images/flux_{job_id}.png</c>, when complete.</summary>
     public const string ImageUrl = "image_url";
 
+    /// <summary><c>/images/flux_{job_id}.preview.jpg</c>, while processing and once Forge has something to show.</summary>
+    public const string PreviewUrl = "preview_url";
+
     /// <summary>A sentence for the user, when in error.</summary>
     public const string Error = "error";
 
@@ -132,7 +138,7 @@ public static class MetadataFields
     /// <summary>All of them.</summary>
     public static IReadOnlySet<string> All { get; } = new HashSet<string>(StringComparer.Ordinal)
     {
-        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, Error, Result,
+        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, PreviewUrl, Error, Result,
     };
 }
 

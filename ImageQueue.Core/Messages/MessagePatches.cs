@@ -11,6 +11,9 @@ internal static class MessagePatches
     /// <summary>Where the picture of a job is served.</summary>
     public static string ImageUrl(string jobId) => $"/images/flux_{jobId}.png";
 
+    /// <summary>Where the preview of a job is served while it is painted.</summary>
+    public static string PreviewUrl(string jobId) => $"/images/flux_{jobId}.preview.jpg";
+
     public static MetadataPatch Submit(NewImageMessage message) => MetadataPatch.Of(
         (MetadataFields.Status, MessageStatus.Queued),
         (MetadataFields.Progress, 0),
@@ -25,11 +28,14 @@ internal static class MessagePatches
 
     public static MetadataPatch SaveProgress(int progress) => MetadataPatch.Of((MetadataFields.Progress, progress));
 
+    public static MetadataPatch SavePreview(string previewUrl) => MetadataPatch.Of((MetadataFields.PreviewUrl, previewUrl));
+
     public static MetadataPatch Complete(string imageUrl, ImageResult result) => MetadataPatch.Of(
         (MetadataFields.Status, MessageStatus.Complete),
         (MetadataFields.Progress, 100),
         (MetadataFields.QueuePosition, 0),
         (MetadataFields.ImageUrl, imageUrl),
+        (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, new JsonObject
         {
             ["seed"] = result.Seed,
@@ -43,6 +49,7 @@ internal static class MessagePatches
         (MetadataFields.Status, MessageStatus.Error),
         (MetadataFields.Progress, 0),
         (MetadataFields.QueuePosition, 0),
+        (MetadataFields.PreviewUrl, null),
         (MetadataFields.Error, error));
 
     public static MetadataPatch Cancel { get; } = At(MessageStatus.Cancelled, progress: 0, queuePosition: 0);
@@ -53,10 +60,14 @@ internal static class MessagePatches
         (MetadataFields.QueuePosition, queuePosition),
         (MetadataFields.Error, null),
         (MetadataFields.ImageUrl, null),
+        (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, null));
 
     public static MetadataPatch Requeue(int queuePosition) => At(MessageStatus.Queued, progress: 0, queuePosition);
 
     private static MetadataPatch At(string status, int progress, int queuePosition) => MetadataPatch.Of(
-        (MetadataFields.Status, status), (MetadataFields.Progress, progress), (MetadataFields.QueuePosition, queuePosition));
+        (MetadataFields.Status, status),
+        (MetadataFields.Progress, progress),
+        (MetadataFields.QueuePosition, queuePosition),
+        (MetadataFields.PreviewUrl, null)); // A preview belongs to the attempt that made it.
 }

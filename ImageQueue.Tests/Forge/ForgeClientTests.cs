@@ -531,6 +531,31 @@ public sealed class ForgeClientTests
         });
     }
 
+    [Test]
+    public async Task GetProgressAsync_AsksForNewerPreviewsOnly_WhenItHasOne()
+    {
+        Answer(200, $$"""{"active":true,"progress":0.5,"live_preview":"{{ImageBase64}}","id_live_preview":7}""");
+
+        var first = await _client.GetProgressAsync(_backend, "t", withPreview: true, default);
+        await _client.GetProgressAsync(_backend, "t", withPreview: true, default);
+        await _client.GetProgressAsync(_backend, "t", withPreview: false, default);
+        await _client.GetProgressAsync(_backend, "another", withPreview: true, default);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(first.PreviewId, Is.EqualTo(7));
+            Assert.That(
+                _requests.Select(request => request.Body),
+                Is.EqualTo(new[]
+                {
+                    """{"id_task":"t","id_live_preview":-1,"live_preview":true}""",
+                    """{"id_task":"t","id_live_preview":7,"live_preview":true}""",
+                    """{"id_task":"t","id_live_preview":-1,"live_preview":false}""",
+                    """{"id_task":"another","id_live_preview":-1,"live_preview":true}""",
+                }));
+        });
+    }
+
     [TestCase("""{"progress":0.0,"state":{"job":"","job_count":0,"sampling_step":19},"current_image":null}""", ForgeTaskState.Unknown, null)]
     [TestCase("""{"progress":0.31,"state":{"job":"txt2img","job_count":1}}""", ForgeTaskState.Active, 0.31)]
     [TestCase("""{"progress":0,"state":{"job":"scripts_txt2img"}}""", ForgeTaskState.Active, 0.0)]

@@ -17,6 +17,7 @@ public abstract partial class MessageStoreContract
         ("claim by the same job", (store, id) => store.ClaimAsync(id, HangfireJob, CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
         ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", CancellationToken.None), [MessageStatus.Queued]),
         ("save progress", (store, id) => store.SaveProgressAsync(id, StoredAttempt, 40, CancellationToken.None), [MessageStatus.Processing]),
+        ("save preview", (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None), [MessageStatus.Processing]),
         ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", AnyResult, () => { }, CancellationToken.None), [MessageStatus.Processing]),
         ("fail", (store, id) => store.FailAsync(id, StoredAttempt, "c", "x", CancellationToken.None), [MessageStatus.Processing]),
         ("cancel", (store, id) => store.CancelAsync(id, "c", CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
@@ -154,6 +155,34 @@ public abstract partial class MessageStoreContract
             () => Store.SaveProgressAsync(before.Id, 1, 40, CancellationToken.None),
             """{"progress":40}""",
             row => row with { HeartbeatAt = row.UpdatedAt });
+    }
+
+    /// <summary>Where the picture can be seen while it is painted, and that the worker is alive.</summary>
+    [Test]
+    public async Task SavePreview_StoresUrlAndHeartbeat_WhenProcessing()
+    {
+        var before = await InStateAsync(MessageStatus.Processing);
+
+        await CheckAsync(
+            before,
+            () => Store.SavePreviewAsync(before.Id, 1, "/images/flux_1.preview.jpg", CancellationToken.None),
+            """{"preview_url":"/images/flux_1.preview.jpg"}""",
+            row => row with { HeartbeatAt = row.UpdatedAt });
+    }
+
+    /// <summary>A preview belongs to the attempt that made it, however that ends.</summary>
+    [TestCase("claim by the same job")]
+    [TestCase("complete")]
+    [TestCase("fail")]
+    [TestCase("cancel")]
+    [TestCase("requeue")]
+    public async Task Preview_IsForgotten_WhenTheAttemptEnds(string verb)
+    {
+        var message = await InStateAsync(MessageStatus.Processing);
+        message = Applied(await Store.SavePreviewAsync(message.Id, 1, "/images/flux_1.preview.jpg", CancellationToken.None));
+        Assert.That(message.PreviewUrl, Is.EqualTo("/images/flux_1.preview.jpg"));
+
+        Assert.That(Applied(await Run(verb, message.Id)).Metadata.TryGetProperty("preview_url", out _), Is.False);
     }
 
     /// <summary>The same progress again is a heartbeat; less is refused.</summary>
@@ -342,6 +371,7 @@ public abstract partial class MessageStoreContract
         Transition[] refused =
         [
             await Store.SaveProgressAsync(id, attempt, 99, CancellationToken.None),
+            await Store.SavePreviewAsync(id, attempt, "/u", CancellationToken.None),
             await Store.CompleteAsync(id, attempt, "c", "/u", AnyResult, () => Assert.Fail("published"), CancellationToken.None),
             await Store.FailAsync(id, attempt, "c", "x", CancellationToken.None),
             await Store.RequeueAsync(id, attempt, 1, CancellationToken.None),

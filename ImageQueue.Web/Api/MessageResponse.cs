@@ -29,6 +29,9 @@ public sealed record MessageResponse
     /// <summary>UTC.</summary>
     public required DateTimeOffset UpdatedAt { get; init; }
 
+    /// <summary>Rises with every change of any message: the number that this change's event has, so that the two can be told apart by age.</summary>
+    public required long Revision { get; init; }
+
     /// <summary>Where it stands; only while it waits.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public QueueResponse? Queue { get; init; }
@@ -49,6 +52,7 @@ public sealed record MessageResponse
             ExtraMetadata = metadata,
             CreatedAt = message.CreatedAt,
             UpdatedAt = message.UpdatedAt,
+            Revision = message.Revision,
             Queue = position > 0 ? new QueueResponse(position, null, positions.AsOf) : null,
         };
     }

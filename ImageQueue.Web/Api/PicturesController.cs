@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>Serves finished pictures. Their names are unguessable and their bytes never change.</summary>
+/// <summary>Serves pictures: finished ones, whose bytes never change, and previews of those being painted. Their names are unguessable.</summary>
 [ApiController]
 [Tags("Images")]
 public sealed class PicturesController(ImageFiles images) : ControllerBase
@@ -21,5 +21,18 @@ public sealed class PicturesController(ImageFiles images) : ControllerBase
             return ApiProblem.Result(StatusCodes.Status404NotFound, "There is no such picture. It comes to exist when its message is complete.");
         Response.Headers.CacheControl = "public, max-age=31536000, immutable";
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
+    }
+
+    /// <summary>What a picture looks like so far: a small JPEG, another one every second or so. None, 204, before the first and after the end.</summary>
+    [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg")]
+    [HttpHead("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg")]
+    [Produces("image/jpeg")]
+    [ProducesResponseType(StatusCodes.Status200OK)]
+    [ProducesResponseType(StatusCodes.Status204NoContent)]
+    public IActionResult GetPreview([FromRoute(Name = "job_id")] string jobId)
+    {
+        Response.Headers.CacheControl = "no-store";
+        // Who is told of a preview may come just after the end: that is no error, and browsers show it as none.
+        return images.ReadPreview(jobId) is { } jpeg ? File(jpeg, "image/jpeg") : NoContent();
     }
 }

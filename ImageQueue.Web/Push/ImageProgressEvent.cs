@@ -5,7 +5,7 @@ namespace ImageQueue.Web.Push;
 /// <summary>What watchers get for every change of an image message: the same object on SSE and SignalR.</summary>
 public sealed record ImageProgressEvent
 {
-    /// <summary>The event's name on SSE.</summary>
+    /// <summary>The event's name on Server-Sent Events.</summary>
     public const string Name = "image_progress";
 
     /// <summary>The conversation's owner.</summary>
@@ -38,6 +38,9 @@ public sealed record ImageProgressEvent
     /// <summary>When complete.</summary>
     public required string? ImageUrl { get; init; }
 
+    /// <summary>While processing, once there is something to see: the picture so far. It changes with each event.</summary>
+    public required string? PreviewUrl { get; init; }
+
     /// <summary>When in error: a sentence for the user.</summary>
     public required string? Error { get; init; }
 
@@ -57,6 +60,7 @@ public sealed record ImageProgressEvent
         Prompt = change.Message.Prompt,
         EtaSeconds = null,
         ImageUrl = change.Message.ImageUrl,
+        PreviewUrl = change.Message.PreviewUrl,
         Error = change.Message.Error,
         Revision = change.Message.Revision,
     };

@@ -26,4 +26,14 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().Add("@Attempt", attempt).Add("@Progress", progress),
             cancellationToken);
     }
+
+    public Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            id,
+            "heartbeat_at = @Now, ",
+            MessagePatches.SavePreview(previewUrl),
+            content: null,
+            IsMine,
+            new StatementParameters().Add("@Attempt", attempt),
+            cancellationToken);
 }

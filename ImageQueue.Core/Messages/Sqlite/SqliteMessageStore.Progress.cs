@@ -28,4 +28,14 @@ internal sealed partial class SqliteMessageStore
             new Change(id, Now(), MessagePatches.SaveProgress(progress).Json) { Attempt = attempt, Progress = progress },
             cancellationToken);
     }
+
+    public Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET heartbeat_at = @Now, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.SavePreview(previewUrl).Json) { Attempt = attempt },
+            cancellationToken);
 }
