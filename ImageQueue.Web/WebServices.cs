@@ -7,6 +7,7 @@ using ImageQueue.Core;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web.Errors;
+using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
 using Microsoft.AspNetCore.Mvc;
@@ -30,6 +31,7 @@ public static class WebServices
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();
 
+        services.AddPush(builder.Configuration, Configure);
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
         services.Configure<ApiBehaviorOptions>(options => options.InvalidModelStateResponseFactory = InvalidBody.ToProblem);
@@ -53,6 +55,7 @@ public static class WebServices
         // Always asked for anew (a 304 costs little): an old module beside a new one would break the page after an update.
         app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
         app.MapControllers();
+        app.MapHub<ImagesHub>(ImagesHub.Path);
         app.MapOpenApi();
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
         app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") });

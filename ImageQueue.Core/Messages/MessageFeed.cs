@@ -13,26 +13,41 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     /// <summary>How long a write by another process may go unseen.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(500);
 
-    private const int PageSize = 500;
-
-    private IMessageStore Store => store;
+    /// <summary>Rows that are read at once, and the most that is kept for one watcher.</summary>
+    internal const int PageSize = 500;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, ImmutableArray<Watcher>> _watchers = new(StringComparer.Ordinal);
     private readonly MessageSignal _watched = new();
     private long? _read;
+    private bool _isAway;
+
+    /// <summary>How many watch.</summary>
+    internal int WatcherCount
+    {
+        get
+        {
+            lock (_lock)
+                return _watchers.Values.Sum(watchers => watchers.Length);
+        }
+    }
 
     /// <summary>Begins to watch a conversation: when this returns, no later change will be missed. Dispose the result to end it.</summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="sinceRevision">What the watcher has seen already; null: only what comes from now on.</param>
     /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="StoreUnavailableException">The database does not answer.</exception>
     public async Task<FeedSubscription> WatchAsync(string conversationId, long? sinceRevision, CancellationToken cancellationToken)
     {
-        // Registered before the baseline is read: what is written meanwhile is in the replay, or in the watcher, or in both.
+        // Registered before the newest revision is read, and the reader begins no later than there: what is written from here
+        // on is handed over, or found by the subscription's own first reading, or both.
         var watcher = Register(conversationId);
         try
         {
-            return new FeedSubscription(watcher, sinceRevision ?? await store.LatestRevisionAsync(cancellationToken));
+            var latest = await store.LatestRevisionAsync(cancellationToken);
+            BeginReading(latest);
+            // A revision that is yet to come was seen on another database: waiting for it would be silence.
+            return new FeedSubscription(watcher, store, time, Math.Min(sinceRevision ?? latest, latest));
         }
         catch
         {
@@ -48,46 +63,76 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
         {
             try
             {
-                await ReadAsync(stoppingToken);
+                await FollowAsync(stoppingToken);
             }
             catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
             {
-                logger.LogWarning(e, "Changes could not be read; watchers get them as soon as the database answers again.");
+                // Said once: a database can be away for hours.
+                logger.Log(
+                    _isAway ? LogLevel.Debug : LogLevel.Warning, e, "Changes could not be read; watchers get them as soon as the database answers again.");
+                _isAway = true;
                 await Task.Delay(PollInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
 
-    private async Task ReadAsync(CancellationToken cancellationToken)
+    private async Task FollowAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
             var firstWatcher = _watched.Next;
-            if (!IsWatched())
+            if (Position() is not { } position)
             {
-                _read = null; // A watcher that comes later reads for itself what it missed.
                 await firstWatcher.WaitAsync(cancellationToken);
                 continue;
             }
 
             var written = signal.Next;
-            _read ??= await store.LatestRevisionAsync(cancellationToken);
-            while (await store.ChangesSinceAsync(_read.Value, null, PageSize, cancellationToken) is { Count: > 0 } changes)
-            {
-                foreach (var change in changes)
-                    Dispatch(change);
-                _read = changes[^1].Message.Revision;
-            }
-
+            await ReadAsync(position, cancellationToken);
             await written.WaitAsync(PollInterval, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             cancellationToken.ThrowIfCancellationRequested();
         }
     }
 
-    private bool IsWatched()
+    private async Task ReadAsync(long position, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var changes = await store.ChangesSinceAsync(position, null, PageSize, cancellationToken);
+            foreach (var change in changes)
+                Dispatch(change);
+            if (changes.Count > 0)
+                Advance(position = changes[^1].Message.Revision);
+            if (_isAway)
+                logger.LogInformation("Changes are read again.");
+            _isAway = false;
+            if (changes.Count < PageSize)
+                return;
+        }
+    }
+
+    /// <summary>How far the reader is; null when there is nothing to read for.</summary>
+    private long? Position()
     {
         lock (_lock)
-            return _watchers.Count > 0;
+        {
+            if (_watchers.Count == 0)
+                _read = null; // Whoever comes next says where to begin.
+            return _read;
+        }
+    }
+
+    private void BeginReading(long revision)
+    {
+        lock (_lock)
+            _read ??= revision;
+        _watched.Raise();
+    }
+
+    private void Advance(long revision)
+    {
+        lock (_lock)
+            _read = revision;
     }
 
     private void Dispatch(MessageChange change)
@@ -107,54 +152,60 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
         var watcher = new Watcher(this, conversationId);
         lock (_lock)
             _watchers[conversationId] = WatchersOf(conversationId).Add(watcher);
-        _watched.Raise();
         return watcher;
     }
 
-    private void Unregister(Watcher watcher, string conversationId)
+    private void Unregister(Watcher watcher)
     {
         lock (_lock)
         {
-            var left = WatchersOf(conversationId).Remove(watcher);
+            var left = WatchersOf(watcher.ConversationId).Remove(watcher);
             if (left.IsEmpty)
-                _watchers.Remove(conversationId);
+                _watchers.Remove(watcher.ConversationId);
             else
-                _watchers[conversationId] = left;
+                _watchers[watcher.ConversationId] = left;
         }
     }
 
-    /// <summary>What one watcher has not taken yet: the newest state of each message, so its size is bounded by the conversation.</summary>
+    /// <summary>
+    /// What one watcher has not taken yet: the newest state of each message, up to <see cref="PageSize"/> of them. Who falls
+    /// further behind reads the rest for itself, so a watcher that takes nothing costs no more than that.
+    /// </summary>
     internal sealed class Watcher(MessageFeed feed, string conversationId) : IDisposable
     {
         private readonly Lock _lock = new();
         private readonly SemaphoreSlim _offered = new(0, 1);
         private Dictionary<long, MessageChange> _pending = [];
+        private bool _isBehind;
 
-        public async Task<IReadOnlyCollection<MessageChange>> ReplayAsync(long since, CancellationToken cancellationToken) =>
-            await feed.Store.ChangesSinceAsync(since, conversationId, PageSize, cancellationToken);
+        public string ConversationId => conversationId;
 
         public void Offer(MessageChange change)
         {
             lock (_lock)
             {
-                _pending[change.Message.Id] = change;
+                if (!_isBehind)
+                    _pending[change.Message.Id] = change;
+                if (_pending.Count > PageSize)
+                    (_pending, _isBehind) = ([], true);
                 if (_offered.CurrentCount == 0)
                     _offered.Release();
             }
         }
 
-        public async Task<IReadOnlyCollection<MessageChange>> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
+        /// <returns>What was offered, in no order; <c>IsBehind</c> when it was too much to be kept.</returns>
+        public async Task<(IReadOnlyCollection<MessageChange> Changes, bool IsBehind)> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
         {
             if (!await _offered.WaitAsync(wait, cancellationToken))
-                return [];
+                return ([], false);
             lock (_lock)
             {
-                var taken = _pending;
-                _pending = [];
-                return taken.Values;
+                var taken = (_pending.Values, _isBehind);
+                (_pending, _isBehind) = ([], false);
+                return taken;
             }
         }
 
-        public void Dispose() => feed.Unregister(this, conversationId);
+        public void Dispose() => feed.Unregister(this);
     }
 }

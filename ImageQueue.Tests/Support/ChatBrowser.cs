@@ -39,7 +39,7 @@ internal sealed class ChatBrowser : IAsyncDisposable
     public async Task<IBrowserContext> OpenAsync(TestApp app, BrowserNewContextOptions? options = null)
     {
         options ??= new();
-        options.BaseURL = app.Address.ToString();
+        options.BaseURL ??= app.Address.ToString();
         options.Locale ??= "tr-TR";
         var context = await _browser.NewContextAsync(options);
         context.SetDefaultTimeout(30_000);

@@ -7,15 +7,20 @@ namespace ImageQueue.Tests.Support;
 internal sealed class SseReader : IDisposable
 {
     private readonly HttpResponseMessage _response;
+    private readonly SseParser<string> _parser;
     private readonly IAsyncEnumerator<SseItem<string>> _events;
 
-    private SseReader(HttpResponseMessage response, IAsyncEnumerator<SseItem<string>> events)
+    private SseReader(HttpResponseMessage response, SseParser<string> parser)
     {
         _response = response;
-        _events = events;
+        _parser = parser;
+        _events = parser.EnumerateAsync().GetAsyncEnumerator();
     }
 
-    public string? LastEventId { get; private set; }
+    /// <summary>What to come back with; also of an id that came without an event.</summary>
+    public string LastEventId => _parser.LastEventId;
+
+    public HttpResponseMessage Response => _response;
 
     public static async Task<SseReader> OpenAsync(HttpClient http, string path, string? lastEventId = null)
     {
@@ -24,15 +29,14 @@ internal sealed class SseReader : IDisposable
             request.Headers.Add("Last-Event-ID", lastEventId);
         var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         response.EnsureSuccessStatusCode();
-        return new SseReader(response, SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync().GetAsyncEnumerator());
+        return new SseReader(response, SseParser.Create(await response.Content.ReadAsStreamAsync()));
     }
 
-    /// <summary>The next event; fails after half a minute.</summary>
-    public async Task<JsonObject> ReadAsync()
+    /// <summary>The next event; fails after half a minute, or as long as a test says.</summary>
+    public async Task<JsonObject> ReadAsync(TimeSpan? patience = null)
     {
-        if (!await _events.MoveNextAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30)))
+        if (!await _events.MoveNextAsync().AsTask().WaitAsync(patience ?? TimeSpan.FromSeconds(30)))
             throw new EndOfStreamException("The server has ended the events.");
-        LastEventId = _events.Current.EventId;
         return JsonNode.Parse(_events.Current.Data)!.AsObject();
     }
 

@@ -21,6 +21,7 @@ internal sealed class TestApp : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly TemporaryFolder _folder;
     private readonly bool _ownsFolder;
+    private bool _isDisposed;
 
     private TestApp(WebApplication app, TemporaryFolder folder, bool ownsFolder, LogRecorder log)
     {
@@ -116,6 +117,9 @@ internal sealed class TestApp : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_isDisposed)
+            return;
+        _isDisposed = true;
         Http.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();

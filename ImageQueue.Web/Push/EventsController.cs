@@ -1,6 +1,7 @@
+using System.Buffers;
 using System.Globalization;
+using System.IO.Pipelines;
 using System.Text;
-using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Errors;
@@ -14,27 +15,27 @@ namespace ImageQueue.Web.Push;
 [ApiController]
 [Tags("Push")]
 public sealed class EventsController(
-    IMessageStore store, MessageFeed feed, IOptions<JsonOptions> json, IHostApplicationLifetime lifetime) : ControllerBase
+    IMessageStore store, MessageFeed feed, PushWriter writer, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
 {
-    /// <summary>Keeps proxies from closing a silent connection, and finds out that a client is gone.</summary>
-    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
-
     /// <summary>Every change of a conversation's images, as <c>image_progress</c> events whose id is the revision.</summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="lastEventId">The newest id the client has seen; what changed since comes first. Browsers send it by themselves.</param>
+    /// <param name="lastEventIdInQuery">The same for clients that cannot set headers, such as a new EventSource. The header goes first: it is newer.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations/{conversation_id}/events")]
     [Produces("text/event-stream", "application/problem+json")]
     [ProducesResponseType<ImageProgressEvent>(StatusCodes.Status200OK, "text/event-stream")]
+    [ProducesResponseType<ProblemDetails>(StatusCodes.Status400BadRequest, "application/problem+json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
     public async Task<IActionResult> GetAsync(
         [FromRoute(Name = "conversation_id")] string conversationId,
         [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
         CancellationToken cancellationToken)
     {
         if (await store.FindConversationAsync(conversationId, cancellationToken) is null)
             return MessagesController.ConversationNotFound(conversationId);
-        if (!TryParse(lastEventId, out var since))
+        if (!TryParse(string.IsNullOrEmpty(lastEventId) ? lastEventIdInQuery : lastEventId, out var since))
             return ApiProblem.Result(StatusCodes.Status400BadRequest, "Last-Event-ID must be a revision: the id of an event you have seen.");
 
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping);
@@ -67,26 +68,44 @@ public sealed class EventsController(
         Response.Headers.CacheControl = "no-cache, no-transform";
         Response.Headers["X-Accel-Buffering"] = "no"; // nginx would hold events back otherwise.
         HttpContext.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        await SendAsync("retry: 2000\n\n", cancellationToken);
 
+        // An id without data is no event, but the client keeps it: one that is cut off before its first event still says where
+        // it was.
+        var body = Response.BodyWriter;
+        Write(body, string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n"));
+        await body.FlushAsync(cancellationToken);
+
+        var sentAt = time.GetTimestamp();
         while (true)
         {
-            var changes = await subscription.NextAsync(HeartbeatInterval, cancellationToken);
-            var text = string.Concat(changes.Where(change => change.Message.IsImage).Select(change => Format(ImageProgressEvent.From(change))));
-            if (text.Length > 0)
-                await SendAsync(text, cancellationToken);
-            else if (changes.Count == 0)
-                await SendAsync(": still here\n\n", cancellationToken);
+            var quiet = options.Value.Heartbeat - time.GetElapsedTime(sentAt);
+            var changes = await subscription.NextAsync(quiet > TimeSpan.Zero ? quiet : TimeSpan.Zero, cancellationToken);
+            if (!Write(body, changes))
+            {
+                if (time.GetElapsedTime(sentAt) < options.Value.Heartbeat)
+                    continue;
+                Write(body, ": still here\n\n");
+            }
+
+            // A client that reads slowly holds up this stream alone, which then goes on with the newest state of each message.
+            await body.FlushAsync(cancellationToken);
+            sentAt = time.GetTimestamp();
         }
     }
 
-    private string Format(ImageProgressEvent progress) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"id: {progress.Revision}\nevent: {ImageProgressEvent.Name}\ndata: {JsonSerializer.Serialize(progress, json.Value.JsonSerializerOptions)}\n\n");
-
-    private async Task SendAsync(string text, CancellationToken cancellationToken)
+    private bool Write(PipeWriter body, IReadOnlyList<MessageChange> changes)
     {
-        await Response.WriteAsync(text, Encoding.UTF8, cancellationToken);
-        await Response.Body.FlushAsync(cancellationToken);
+        var any = false;
+        foreach (var change in changes)
+        {
+            if (writer.Write(change) is not { } progress)
+                continue;
+            body.Write(progress.ServerSentEvent.Span);
+            any = true;
+        }
+
+        return any;
     }
+
+    private static void Write(PipeWriter body, string text) => Encoding.UTF8.GetBytes(text, body);
 }

@@ -1,0 +1,326 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Push;
+
+/// <summary>Server-Sent Events, over real connections.</summary>
+[TestFixture]
+internal sealed class EventsTests
+{
+    private const string Path = "api/conversations/demo/events";
+
+    private TemporaryFolder _folder = null!;
+    private TestApp _app = null!;
+    private PushSource _source = null!;
+
+    [SetUp]
+    public async Task StartAsync()
+    {
+        _folder = new TemporaryFolder();
+        _app = await TestApp.StartAsync(new() { ["Push:Heartbeat"] = "00:00:00.2000000" }, _folder);
+        _source = new PushSource(_app);
+    }
+
+    [TearDown]
+    public async Task StopAsync()
+    {
+        await _app.DisposeAsync();
+        _folder.Dispose();
+    }
+
+    [Test]
+    public async Task Stream_SaysHowToComeBack_BeforeAnythingHappens()
+    {
+        var message = await _source.BeginAsync();
+        using var response = await _app.Http.GetAsync(Path, HttpCompletionOption.ResponseHeadersRead);
+
+        using var lines = new StreamReader(await response.Content.ReadAsStreamAsync());
+        string?[] first = [await lines.ReadLineAsync(), await lines.ReadLineAsync(), await lines.ReadLineAsync()];
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(first, Is.EqualTo(new[] { "retry: 2000", $"id: {message.Revision}", "" }));
+            Assert.That(response.Content.Headers.ContentType?.ToString(), Is.EqualTo("text/event-stream; charset=utf-8"));
+            Assert.That(response.Headers.CacheControl, Is.EqualTo(new CacheControlHeaderValue { NoCache = true, NoTransform = true }));
+            Assert.That(response.Headers.GetValues("X-Accel-Buffering"), Is.EqualTo(new[] { "no" }));
+            Assert.That(response.Content.Headers.ContentLength, Is.Null);
+        });
+    }
+
+    [Test]
+    public async Task Stream_IsNeverSilentForLong_AlsoWhileOnlyWordsAreWritten()
+    {
+        await _source.BeginAsync();
+        using var response = await _app.Http.GetAsync(Path, HttpCompletionOption.ResponseHeadersRead);
+        using var lines = new StreamReader(await response.Content.ReadAsStreamAsync());
+        using var stop = new CancellationTokenSource();
+        var talking = Task.Run(async () =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                await _app.Http.PostAsJsonAsync("api/conversations/demo/messages", new { username = "ayşe", role = "user", content = "merhaba" });
+                await Task.Delay(20);
+            }
+        });
+
+        var heartbeats = 0;
+        while (heartbeats < 3)
+        {
+            var line = await lines.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20));
+            Assert.That(line, Does.Not.StartWith("event:"), "words are no image's progress");
+            heartbeats += line == ": still here" ? 1 : 0;
+        }
+
+        await stop.CancelAsync();
+        await talking;
+    }
+
+    [Test]
+    public async Task Event_HasTheWholeObject_AndItsRevisionAsId()
+    {
+        var message = await _source.BeginAsync(prompt: "bir kedi </script> 🐈 İı");
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
+        message = await _source.ProgressAsync(message, 40);
+
+        var progress = await events.ReadAsync();
+
+        var expected = new JsonObject
+        {
+            ["username"] = "ayşe",
+            ["conversation_id"] = "demo",
+            ["message_id"] = message.Id,
+            ["job_id"] = message.JobId,
+            ["status"] = "processing",
+            ["progress"] = 40,
+            ["queue_position"] = 0,
+            ["prompt"] = "bir kedi </script> 🐈 İı",
+            ["image_url"] = null,
+            ["preview_url"] = null,
+            ["error"] = null,
+            ["revision"] = message.Revision,
+        };
+        progress.Remove("eta_seconds");
+        Assert.Multiple(() =>
+        {
+            Assert.That(JsonNode.DeepEquals(progress, expected), Is.True, progress.ToJsonString());
+            Assert.That(events.LastEventId, Is.EqualTo(message.Revision.ToString(CultureInfo.InvariantCulture)));
+        });
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task Stream_ReplaysTheNewestStateOfEach_AfterAThousandChanges(bool inQuery)
+    {
+        var messages = new List<Message>();
+        for (var i = 0; i < 10; i++)
+            messages.Add(await _source.BeginAsync());
+        await _source.BeginAsync("another");
+        string? seen;
+        using (var events = await SseReader.OpenAsync(_app.Http, Path))
+        {
+            await _source.ProgressAsync(messages[0], 1);
+            await events.ReadAsync();
+            seen = events.LastEventId;
+        }
+
+        await _source.RunAsync(messages.Skip(1).ToList(), 1000);
+        for (var i = 1; i < 9; i++)
+            await _source.CompleteAsync(messages[10 - i]);
+
+        using var again = inQuery ? await SseReader.OpenAsync(_app.Http, $"{Path}?last_event_id={seen}") : await SseReader.OpenAsync(_app.Http, Path, seen);
+        var given = await again.ReadUntilAsync(progress => (long)progress["message_id"]! == messages[2].Id);
+        var after = await _source.ProgressAsync(messages[0], 50);
+        Assert.Multiple(async () =>
+        {
+            Assert.That(given.Select(progress => (long)progress["message_id"]!), Is.EqualTo(new[] { 1, 9, 8, 7, 6, 5, 4, 3, 2 }.Select(i => messages[i].Id)));
+            Assert.That(given.Skip(1).Select(progress => (string)progress["status"]!), Is.All.EqualTo("complete"));
+            Assert.That(given.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
+            Assert.That((long)(await again.ReadAsync())["revision"]!, Is.EqualTo(after.Revision), "nothing comes twice");
+        });
+    }
+
+    [Test]
+    public async Task Stream_MissesNothing_WhenCutOffBeforeItsFirstEvent()
+    {
+        var message = await _source.BeginAsync();
+        await using var line = new CuttableLine(_app.Address);
+        await using var reader = new ReconnectingReader(line.Address, Path);
+        await UntilAsync(() => reader.Connections == 1);
+        await Task.Delay(100);
+        line.Cut();
+        await _source.CompleteAsync(message);
+        line.Mend();
+
+        await UntilAsync(() => reader.StatusOf(message.Id) == MessageStatus.Complete);
+        Assert.That(reader.Events, Has.Count.EqualTo(1));
+    }
+
+    [TestCase("abc")]
+    [TestCase("-1")]
+    [TestCase("1.5")]
+    [TestCase("99999999999999999999")]
+    public async Task Stream_IsRefused_WhenTheIdIsNoRevision(string id)
+    {
+        await _source.BeginAsync();
+        using var request = new HttpRequestMessage(HttpMethod.Get, Path);
+        request.Headers.TryAddWithoutValidation("Last-Event-ID", id);
+
+        using var response = await _app.Http.SendAsync(request);
+
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
+        Assert.That((string?)(await TestApp.ReadAsync(response))["detail"], Does.Contain("revision"));
+    }
+
+    [Test]
+    public async Task Stream_IsRefused_WhenThereIsNoConversation()
+    {
+        using var response = await _app.Http.GetAsync("api/conversations/nobody/events");
+
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+    }
+
+    [Test]
+    public async Task Stream_EndsAtOnce_WhenTheServerStops()
+    {
+        await _source.BeginAsync();
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
+        var reading = events.ReadAsync();
+
+        var started = Stopwatch.GetTimestamp();
+        await _app.DisposeAsync();
+
+        Assert.That(async () => await reading, Throws.InstanceOf<EndOfStreamException>().Or.InstanceOf<IOException>());
+        Assert.That(Stopwatch.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(10)));
+        Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
+    }
+
+    [Test]
+    public async Task Watching_EndsWithTheConnection()
+    {
+        await _source.BeginAsync();
+        var feed = _app.Services.GetRequiredService<MessageFeed>();
+        using (await SseReader.OpenAsync(_app.Http, Path))
+            await UntilAsync(() => feed.WatcherCount == 1);
+
+        await UntilAsync(() => feed.WatcherCount == 0);
+        Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
+    }
+
+    [Test]
+    public async Task Event_ArrivesSoon_WhenThisProcessWrites()
+    {
+        var message = await _source.BeginAsync();
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
+        var times = new List<double>();
+        for (var i = 1; i <= 30; i++)
+        {
+            var started = Stopwatch.GetTimestamp();
+            await _source.ProgressAsync(message, i);
+            await events.ReadAsync();
+            times.Add(Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+        }
+
+        // Generous, since the machine may be busy; PushBenchmark prints what it is.
+        Assert.That(times.Order().ElementAt(times.Count / 2), Is.LessThan(400));
+    }
+
+    [Test]
+    public async Task Event_ArrivesSoon_WhenAnotherProcessWrites()
+    {
+        var message = await _source.BeginAsync();
+        await using var other = new SqliteMessageStore(
+            $"Data Source={System.IO.Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new MessageSignal());
+        var others = new PushSource(other);
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
+        var times = new List<double>();
+        for (var i = 1; i <= 5; i++)
+        {
+            var started = Stopwatch.GetTimestamp();
+            await others.ProgressAsync(message, i);
+            Assert.That((int)(await events.ReadAsync())["progress"]!, Is.EqualTo(i));
+            times.Add(Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+        }
+
+        Assert.That(times.Order().ElementAt(times.Count / 2), Is.LessThan(1500));
+    }
+
+    [Test]
+    public async Task SlowClient_SlowsNobody_AndGetsTheNewestStateInTheEnd()
+    {
+        var prompt = new string('ş', 3000);
+        var messages = new List<Message>();
+        for (var i = 0; i < 5; i++)
+            messages.Add(await _source.BeginAsync(prompt: prompt));
+        using var stalled = new TcpClient { ReceiveBufferSize = 4096 };
+        await stalled.ConnectAsync(_app.Address.Host, _app.Address.Port);
+        await stalled.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"GET /{Path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        await UntilAsync(() => _app.Services.GetRequiredService<MessageFeed>().WatcherCount == 1);
+        using var quick = await SseReader.OpenAsync(_app.Http, Path);
+        var reading = quick.ReadUntilAsync(progress => (string)progress["status"]! == "complete" && (long)progress["message_id"]! == messages[^1].Id);
+
+        await _source.RunAsync(messages, 1500); // 9 MB for each watcher.
+        foreach (var message in messages)
+            await _source.CompleteAsync(message);
+        await reading;
+
+        // The stalled client reads at last: less than everything, and the end of each.
+        var text = new StringBuilder();
+        var buffer = new byte[64 * 1024];
+        var decoder = Encoding.UTF8.GetDecoder();
+        var characters = new char[buffer.Length];
+        while (Count(text, "\"status\":\"complete\"") < messages.Count)
+        {
+            var read = await stalled.GetStream().ReadAsync(buffer).AsTask().WaitAsync(TimeSpan.FromSeconds(20));
+            Assert.That(read, Is.Positive, "the server gave the client up");
+            text.Append(characters, 0, decoder.GetChars(buffer, 0, read, characters, 0));
+        }
+    }
+
+    [Test]
+    public async Task Restart_LosesNoFinalState_ForAClientThatComesBack()
+    {
+        using var folder = new TemporaryFolder();
+        var urls = $"http://127.0.0.1:{Ports.FindFree()}";
+        long[] ids;
+        ReconnectingReader reader;
+        await using (var first = await TestApp.StartAsync(new() { ["Urls"] = urls, ["Forge:Simulator:SecondsPerImage"] = "600" }, folder))
+        {
+            ids = [(long)(await first.SubmitAsync("one"))["id"]!, (long)(await first.SubmitAsync("two"))["id"]!, (long)(await first.SubmitAsync("three"))["id"]!];
+            reader = new ReconnectingReader(first.Address, Path);
+            await UntilAsync(() => reader.Connections == 1);
+            await first.WaitForAsync(ids[0], MessageStatus.Processing);
+        }
+
+        await using var _ = reader;
+        await using var second = await TestApp.StartAsync(new() { ["Urls"] = urls }, folder);
+        foreach (var id in ids)
+            await second.WaitForAsync(id, MessageStatus.Complete);
+
+        await UntilAsync(() => ids.All(id => reader.StatusOf(id) == MessageStatus.Complete));
+        Assert.That(reader.Events.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
+    }
+
+    private static int Count(StringBuilder text, string what) => text.ToString().Split(what).Length - 1;
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (!condition())
+        {
+            Assert.That(Stopwatch.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(30)));
+            await Task.Delay(10);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+using System.Net.WebSockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Threading.Channels;
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Push;
+using Microsoft.AspNetCore.SignalR;
+using Microsoft.AspNetCore.SignalR.Client;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Push;
+
+/// <summary>The SignalR hub, with Microsoft's own client.</summary>
+[TestFixture]
+internal sealed class ImagesHubTests
+{
+    private const char Separator = '\u001e';
+
+    private TestApp _app = null!;
+    private PushSource _source = null!;
+
+    private MessageFeed Feed => _app.Services.GetRequiredService<MessageFeed>();
+
+    [OneTimeSetUp]
+    public async Task StartAsync()
+    {
+        _app = await TestApp.StartAsync();
+        _source = new PushSource(_app);
+    }
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_app is not null)
+            await _app.DisposeAsync();
+    }
+
+    [TearDown]
+    public async Task NobodyIsLeftAsync()
+    {
+        await UntilAsync(() => Feed.WatcherCount == 0);
+        Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
+    }
+
+    [Test]
+    public async Task Watch_SendsWhatServerSentEventsSend()
+    {
+        var message = await _source.BeginAsync("same");
+        using var events = await SseReader.OpenAsync(_app.Http, "api/conversations/same/events");
+        await using var client = await ConnectAsync();
+        await client.Hub.InvokeAsync("Watch", "same");
+
+        await _source.ProgressAsync(message, 30);
+        await _source.CompleteAsync(message);
+
+        for (var i = 0; i < 2; i++)
+        {
+            var (here, there) = (await client.ReadAsync(), await events.ReadAsync());
+            Assert.That(JsonNode.DeepEquals(here, there), Is.True, $"{here.ToJsonString()}\n{there.ToJsonString()}");
+        }
+    }
+
+    [Test]
+    public async Task Watch_SendsWhatWasMissed_WhenGivenARevision()
+    {
+        var (one, two) = (await _source.BeginAsync("missed"), await _source.BeginAsync("missed"));
+        await _source.RunAsync([one, two], 100);
+        two = await _source.CompleteAsync(two);
+        one = await _source.CompleteAsync(one);
+        await using var client = await ConnectAsync();
+
+        await client.Hub.InvokeAsync("Watch", "missed", two.Revision - 1);
+
+        Assert.That(
+            new[] { (long)(await client.ReadAsync())["revision"]!, (long)(await client.ReadAsync())["revision"]! }, Is.EqualTo(new[] { two.Revision, one.Revision }));
+        Assert.That(client.IsQuiet, Is.True);
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Watch_SendsOnlyWhatIsNew_WhenGivenNone(bool asNull)
+    {
+        var message = await _source.BeginAsync("new");
+        await using var client = await ConnectAsync();
+        if (asNull)
+            await client.Hub.InvokeAsync("Watch", "new", (long?)null);
+        else
+            await client.Hub.InvokeAsync("Watch", "new");
+
+        message = await _source.ProgressAsync(message, 10);
+
+        Assert.That((long)(await client.ReadAsync())["revision"]!, Is.EqualTo(message.Revision));
+    }
+
+    [Test]
+    public async Task Watch_FollowsSeveralConversations_AndUnwatchLeavesOne()
+    {
+        var (one, two) = (await _source.BeginAsync("one"), await _source.BeginAsync("two"));
+        await using var client = await ConnectAsync();
+        await client.Hub.InvokeAsync("Watch", "one");
+        await client.Hub.InvokeAsync("Watch", "two");
+        await client.Hub.InvokeAsync("Watch", "two");
+        await _source.ProgressAsync(one, 10);
+        Assert.That((string?)(await client.ReadAsync())["conversation_id"], Is.EqualTo("one"));
+        Assert.That(Feed.WatcherCount, Is.EqualTo(2), "watching again replaces");
+
+        await client.Hub.InvokeAsync("Unwatch", "one");
+        await client.Hub.InvokeAsync("Unwatch", "never watched");
+        await UntilAsync(() => Feed.WatcherCount == 1);
+        await _source.ProgressAsync(one, 20);
+        await _source.ProgressAsync(two, 20);
+
+        Assert.That((string?)(await client.ReadAsync())["conversation_id"], Is.EqualTo("two"));
+        Assert.That(client.IsQuiet, Is.True);
+    }
+
+    [TestCase("nobody")]
+    [TestCase("")]
+    [TestCase(null)]
+    public async Task Watch_IsRefusedWithASentence_WhenThereIsNoConversation(string? conversation)
+    {
+        await using var client = await ConnectAsync();
+
+        Assert.That(
+            () => client.Hub.InvokeAsync("Watch", conversation),
+            Throws.InstanceOf<HubException>().With.Message.Contains($"Conversation {conversation} not found. It comes to exist with its first message."));
+        Assert.That(() => client.Hub.InvokeAsync("Watch"), Throws.InstanceOf<HubException>());
+        Assert.That(() => client.Hub.InvokeAsync("Watch", "a", 1, 2), Throws.InstanceOf<HubException>());
+        Assert.That(client.Hub.State, Is.EqualTo(HubConnectionState.Connected));
+    }
+
+    [Test]
+    public async Task Watch_IsRefused_WhenTooManyAreWatched()
+    {
+        await using var client = await ConnectAsync();
+        for (var i = 0; i < ImagesHub.MaxWatches; i++)
+        {
+            await _source.BeginAsync($"many-{i}");
+            await client.Hub.InvokeAsync("Watch", $"many-{i}");
+        }
+
+        await _source.BeginAsync("one-more");
+        Assert.That(() => client.Hub.InvokeAsync("Watch", "one-more"), Throws.InstanceOf<HubException>().With.Message.Contains("100 conversations at most"));
+        await client.Hub.InvokeAsync("Unwatch", "many-0");
+        await client.Hub.InvokeAsync("Watch", "one-more");
+    }
+
+    [Test]
+    public async Task Watching_EndsWithTheConnection()
+    {
+        await _source.BeginAsync("gone");
+        await using (var client = await ConnectAsync())
+        {
+            await client.Hub.InvokeAsync("Watch", "gone");
+            Assert.That(Feed.WatcherCount, Is.EqualTo(1));
+        }
+
+        await UntilAsync(() => Feed.WatcherCount == 0);
+    }
+
+    [Test]
+    public async Task SlowClient_SlowsNobody_AndGetsTheNewestStateInTheEnd()
+    {
+        var messages = new List<Message>();
+        for (var i = 0; i < 5; i++)
+            messages.Add(await _source.BeginAsync("slow", new string('ş', 3000)));
+        using var slow = await ConnectWithoutReadingAsync("slow");
+        await using var quick = await ConnectAsync();
+        await quick.Hub.InvokeAsync("Watch", "slow");
+
+        await _source.RunAsync(messages, 1500); // 9 MB for each watcher.
+        for (var i = 0; i < messages.Count; i++)
+            messages[i] = await _source.CompleteAsync(messages[i]);
+        await quick.ReadUntilAsync(messages[^1].Revision);
+
+        var given = await ReadUntilAsync(slow, messages[^1].Revision);
+        Assert.That(given, Has.Count.LessThan(1505), "it was behind");
+        Assert.That(
+            messages.Select(message => (string)given.Last(progress => (long)progress["message_id"]! == message.Id)["status"]!), Is.All.EqualTo("complete"));
+        Assert.That(given.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
+    }
+
+    /// <summary>Microsoft's client reads whatever comes; this one speaks the protocol and then does nothing.</summary>
+    private async Task<ClientWebSocket> ConnectWithoutReadingAsync(string conversation)
+    {
+        var socket = new ClientWebSocket();
+        await socket.ConnectAsync(new UriBuilder(_app.Address) { Scheme = "ws", Path = ImagesHub.Path }.Uri, CancellationToken.None);
+        await SendAsync("""{"protocol":"json","version":1}""");
+        await SendAsync($$"""{"type":1,"target":"Watch","arguments":["{{conversation}}"]}""");
+        await UntilAsync(() => Feed.WatcherCount == 1);
+        return socket;
+
+        Task SendAsync(string text) => socket.SendAsync(Encoding.UTF8.GetBytes(text + Separator), WebSocketMessageType.Text, true, CancellationToken.None);
+    }
+
+    private static async Task<List<JsonObject>> ReadUntilAsync(ClientWebSocket socket, long revision)
+    {
+        var all = new List<JsonObject>();
+        var text = new MemoryStream();
+        var buffer = new byte[64 * 1024];
+        while (all.Count == 0 || (long)all[^1]["revision"]! < revision)
+        {
+            var read = await socket.ReceiveAsync(buffer, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+            text.Write(buffer, 0, read.Count);
+            if (!read.EndOfMessage)
+                continue;
+            foreach (var line in Encoding.UTF8.GetString(text.ToArray()).Split(Separator, StringSplitOptions.RemoveEmptyEntries))
+            {
+                if (JsonNode.Parse(line)!["target"] is not null)
+                    all.Add(JsonNode.Parse(line)!["arguments"]![0]!.AsObject());
+            }
+
+            text.SetLength(0);
+        }
+
+        return all;
+    }
+
+    private async Task<Client> ConnectAsync()
+    {
+        var hub = new HubConnectionBuilder().WithUrl(new Uri(_app.Address, ImagesHub.Path)).Build();
+        var client = new Client(hub);
+        await hub.StartAsync();
+        return client;
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (!condition())
+        {
+            Assert.That(TimeProvider.System.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(30)));
+            await Task.Delay(10);
+        }
+    }
+
+    private sealed class Client : IAsyncDisposable
+    {
+        private readonly Channel<JsonObject> _events = Channel.CreateUnbounded<JsonObject>();
+
+        public Client(HubConnection hub)
+        {
+            Hub = hub;
+            hub.On<JsonObject>(ImagesHub.EventName, progress => _events.Writer.TryWrite(progress));
+        }
+
+        public HubConnection Hub { get; }
+
+        public bool IsQuiet => !_events.Reader.TryPeek(out _);
+
+        public async Task<JsonObject> ReadAsync() => await _events.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+
+        public async Task<List<JsonObject>> ReadUntilAsync(long revision)
+        {
+            var all = new List<JsonObject> { await ReadAsync() };
+            while ((long)all[^1]["revision"]! < revision)
+                all.Add(await ReadAsync());
+            return all;
+        }
+
+        public ValueTask DisposeAsync() => Hub.DisposeAsync();
+    }
+}

@@ -1,0 +1,36 @@
+using System.Text.Json.Nodes;
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ImageQueue.Tests.Push;
+
+/// <summary>Image messages whose progress a test writes by itself, as workers would.</summary>
+internal sealed class PushSource(IMessageStore store)
+{
+    public PushSource(TestApp app)
+        : this(app.Services.GetRequiredService<IMessageStore>())
+    {
+    }
+
+    /// <summary>A request that is being painted.</summary>
+    public async Task<Message> BeginAsync(string conversation = "demo", string prompt = "a cat")
+    {
+        var request = new NewImageMessage(conversation, "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, null);
+        var message = (await store.SubmitAsync(request, int.MaxValue, CancellationToken.None)).Message;
+        return (await store.ClaimAsync(message.Id, $"test-{message.Id}", CancellationToken.None)).Message!;
+    }
+
+    public async Task<Message> ProgressAsync(Message message, int progress) =>
+        (await store.SaveProgressAsync(message.Id, message.Attempt, progress, CancellationToken.None)).Message!;
+
+    public async Task<Message> CompleteAsync(Message message) => (await store.CompleteAsync(
+        message.Id, message.Attempt, "done", $"/images/flux_{message.JobId}.png", new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(1)), () => { }, CancellationToken.None)).Message!;
+
+    /// <summary>Progress of all of them in turn, each from 0 upwards.</summary>
+    public async Task RunAsync(IReadOnlyList<Message> messages, int changes)
+    {
+        for (var i = 0; i < changes; i++)
+            await ProgressAsync(messages[i % messages.Count], Math.Min(99, i / messages.Count));
+    }
+}

@@ -1,0 +1,104 @@
+using ImageQueue.Core.Messages;
+using Microsoft.AspNetCore.SignalR;
+
+namespace ImageQueue.Web.Push;
+
+/// <summary>
+/// Live progress over SignalR: the same objects as on Server-Sent Events. Each machine feeds its own connections from the rows, so
+/// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
+/// </summary>
+public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter writer, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+{
+    /// <summary>Where it is.</summary>
+    public const string Path = "/hubs/images";
+
+    /// <summary>The event's name.</summary>
+    public const string EventName = "ImageProgress";
+
+    /// <summary>Most conversations that one connection watches at once.</summary>
+    internal const int MaxWatches = 100;
+
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
+
+    /// <summary>
+    /// Sends every change of the conversation's images from now on, and first what changed since
+    /// <paramref name="sinceRevision"/>. Once it returns, no later change is missed. Again for the same conversation begins anew.
+    /// </summary>
+    /// <param name="conversationId">The conversation.</param>
+    /// <param name="sinceRevision">The newest revision that the client has seen; may be left out.</param>
+    [HubMethodName("Watch")]
+    public async Task WatchAsync(string conversationId, long? sinceRevision)
+    {
+        var watches = Watches();
+        if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId ?? ""))
+            throw new HubException($"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
+        if (string.IsNullOrEmpty(conversationId) || await store.FindConversationAsync(conversationId, Context.ConnectionAborted) is null)
+            throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
+        var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
+        Stop(conversationId);
+        var stop = CancellationTokenSource.CreateLinkedTokenSource(Context.ConnectionAborted);
+        watches[conversationId] = stop;
+        // The hub goes with this call; sending goes on as long as the connection.
+        _ = SendAsync(Context, hub.Clients.Client(Context.ConnectionId), subscription, stop.Token);
+    }
+
+    /// <summary>Ends <see cref="WatchAsync"/>. Does nothing for a conversation that is not watched.</summary>
+    /// <param name="conversationId">The conversation.</param>
+    [HubMethodName("Unwatch")]
+    public Task UnwatchAsync(string conversationId)
+    {
+        Stop(conversationId ?? "");
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public override Task OnDisconnectedAsync(Exception? exception)
+    {
+        foreach (var conversationId in Watches().Keys.ToList())
+            Stop(conversationId);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>SignalR runs the calls of one connection one after the other, so this needs no lock.</summary>
+    private Dictionary<string, CancellationTokenSource> Watches()
+    {
+        if (!Context.Items.TryGetValue(typeof(ImagesHub), out var watches))
+            Context.Items[typeof(ImagesHub)] = watches = new Dictionary<string, CancellationTokenSource>(StringComparer.Ordinal);
+        return (Dictionary<string, CancellationTokenSource>)watches!; // Set above, and by nobody else.
+    }
+
+    private void Stop(string conversationId)
+    {
+        if (!Watches().Remove(conversationId, out var stop))
+            return;
+        stop.Cancel();
+        stop.Dispose();
+    }
+
+    private async Task SendAsync(HubCallerContext connection, ISingleClientProxy client, FeedSubscription subscription, CancellationToken cancellationToken)
+    {
+        using var _ = subscription;
+        try
+        {
+            while (true)
+            {
+                foreach (var change in await subscription.NextAsync(Patience, cancellationToken))
+                {
+                    // Waits while the client reads slowly; what comes meanwhile is the newest state of each message.
+                    if (writer.Write(change) is { } progress)
+                        await client.SendAsync(EventName, progress, cancellationToken);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Not watched any more, or the connection has gone.
+        }
+        catch (Exception e)
+        {
+            // Better no connection than one that has fallen silent: the client comes back, and watches again.
+            logger.LogError(e, "A watcher's changes could not be sent.");
+            connection.Abort();
+        }
+    }
+}

@@ -1,0 +1,46 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using ImageQueue.Core.Messages;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Push;
+
+/// <summary>Writes each change once, for all who watch: a thousand watchers cost a thousand copies of bytes, not a thousand serialisations.</summary>
+public sealed class PushWriter(IOptions<JsonOptions> json)
+{
+    /// <summary>The change as it is pushed; null when it is no image's.</summary>
+    public PushedProgress? Write(MessageChange change) => change.Message.IsImage
+        ? change.Shown(shown => new PushedProgress(JsonSerializer.SerializeToUtf8Bytes(ImageProgressEvent.From(shown), json.Value.JsonSerializerOptions), shown.Message.Revision))
+        : null;
+}
+
+/// <summary>An <see cref="ImageProgressEvent"/>, written. To a JSON serializer it looks like that object.</summary>
+[JsonConverter(typeof(Converter))]
+public sealed class PushedProgress
+{
+    internal PushedProgress(byte[] json, long revision)
+    {
+        var head = Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {revision}\nevent: {ImageProgressEvent.Name}\ndata: "));
+        byte[] all = [.. head, .. json, (byte)'\n', (byte)'\n'];
+        ServerSentEvent = all;
+        Json = all.AsMemory(head.Length, json.Length);
+    }
+
+    /// <summary>The object in UTF-8.</summary>
+    public ReadOnlyMemory<byte> Json { get; }
+
+    /// <summary>The event in UTF-8, to its empty line.</summary>
+    public ReadOnlyMemory<byte> ServerSentEvent { get; }
+
+    private sealed class Converter : JsonConverter<PushedProgress>
+    {
+        public override PushedProgress Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+            throw new NotSupportedException("It is pushed, never received.");
+
+        public override void Write(Utf8JsonWriter writer, PushedProgress value, JsonSerializerOptions options) =>
+            writer.WriteRawValue(value.Json.Span, skipInputValidation: true);
+    }
+}
