@@ -1,0 +1,227 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using ImageQueue.Tests.Support;
+using Microsoft.Playwright;
+using NUnit.Framework;
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Journeys;
+
+/// <summary>The demo chat page while refreshes, restarts and lost networks get in its way: it ends in the right state by itself.</summary>
+[TestFixture]
+internal sealed partial class ChatPageResilienceTests
+{
+    private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };
+
+    private static readonly LocatorAssertionsToBeVisibleOptions PatientlyVisible = new() { Timeout = 60_000 };
+
+    private ChatBrowser _browser = null!; // Set before any test runs.
+    private bool _hadOutage;
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_browser is not null)
+            await _browser.DisposeAsync();
+    }
+
+    [TearDown]
+    public void NoErrors()
+    {
+        // Chromium writes a line of its own for each request that found no server; a page cannot keep it from that.
+        var errors = _browser.Errors.Where(error => !_hadOutage || !error.StartsWith("Failed to load resource: net::", StringComparison.Ordinal)).ToArray();
+        _browser.Errors.Clear();
+        _hadOutage = false;
+        Assert.That(errors, Is.Empty);
+    }
+
+    [Test]
+    public async Task Refresh_ShowsProgressAndPreviewAgain_WhileProcessing()
+    {
+        await using var app = await TestApp.StartAsync(Slow("8"));
+        await using var context = await _browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        await EnterAsync(page);
+        await SendAsync(page, "bir kedi");
+        var card = Card(page);
+        await Expect(card).ToHaveClassAsync(HasPreview(), new() { Timeout = 60_000 });
+        await Expect(page).ToHaveTitleAsync(Percent());
+        var before = await ProgressAsync(card);
+
+        await page.ReloadAsync();
+
+        await Expect(card).ToHaveClassAsync(HasPreview());
+        Assert.That(await ProgressAsync(card), Is.GreaterThanOrEqualTo(before));
+        Assert.That(await card.Locator("img.preview").EvaluateAsync<int>("image => image.naturalWidth"), Is.InRange(64, 512));
+        await AssertCompleteAsync(card);
+        await Expect(card).Not.ToHaveClassAsync(HasPreview());
+        await Expect(page).ToHaveTitleAsync(new Regex("bir kedi"));
+    }
+
+    [Test]
+    public async Task Restart_IsLivedThrough_WhileProcessing()
+    {
+        _hadOutage = true;
+        using var folder = new TemporaryFolder();
+        var urls = $"http://127.0.0.1:{Ports.FindFree()}";
+        var first = await TestApp.StartAsync(new(Slow("60")) { ["Urls"] = urls }, folder);
+        await using var context = await _browser.OpenAsync(first);
+        var page = await context.NewPageAsync();
+        await EnterAsync(page);
+        await SendAsync(page, "bir kedi");
+        await SendAsync(page, "bir köpek");
+        await Expect(Card(page)).ToHaveClassAsync(HasPreview(), new() { Timeout = 60_000 });
+
+        await first.DisposeAsync();
+        await Expect(page.GetByTestId("offline")).ToBeVisibleAsync(PatientlyVisible);
+        await using var second = await TestApp.StartAsync(new(Slow("2")) { ["Urls"] = urls }, folder);
+
+        await AssertCompleteAsync(Card(page, 0));
+        await AssertCompleteAsync(Card(page, 1));
+        await Expect(page.GetByTestId("offline")).ToBeHiddenAsync();
+    }
+
+    [Test]
+    public async Task Offline_IsSaid_AndLivedThrough()
+    {
+        _hadOutage = true;
+        await using var app = await TestApp.StartAsync(Slow("3"));
+        await using var context = await _browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        await EnterAsync(page);
+        await SendAsync(page, "bir kedi");
+        await Expect(Card(page)).ToHaveAttributeAsync("data-status", "processing", Patient);
+
+        await context.SetOfflineAsync(true);
+        await Expect(page.GetByTestId("offline")).ToBeVisibleAsync(PatientlyVisible);
+        await app.WaitForAsync(await IdAsync(Card(page)), "complete");
+        await context.SetOfflineAsync(false);
+
+        await AssertCompleteAsync(Card(page));
+        await Expect(page.GetByTestId("offline")).ToBeHiddenAsync();
+    }
+
+    [Test]
+    public async Task CutLine_IsSaid_AndLivedThrough()
+    {
+        _hadOutage = true;
+        await using var app = await TestApp.StartAsync(Slow("3"));
+        await using var line = new CuttableLine(app.Address);
+        await using var context = await _browser.OpenAsync(app, new() { BaseURL = line.Address.ToString() });
+        var page = await context.NewPageAsync();
+        await EnterAsync(page);
+        await SendAsync(page, "bir kedi");
+        await Expect(Card(page)).ToHaveAttributeAsync("data-status", "processing", Patient);
+
+        line.Cut();
+        await Expect(page.GetByTestId("offline")).ToBeVisibleAsync(PatientlyVisible);
+        await app.WaitForAsync(await IdAsync(Card(page)), "complete");
+        line.Mend();
+
+        await AssertCompleteAsync(Card(page));
+        await Expect(page.GetByTestId("offline")).ToBeHiddenAsync();
+    }
+
+    [Test]
+    public async Task TwoTabs_ShowTheSame_WhicheverActs()
+    {
+        await using var app = await TestApp.StartAsync(Slow("6"));
+        await using var context = await _browser.OpenAsync(app);
+        var one = await context.NewPageAsync();
+        await EnterAsync(one);
+        await SendAsync(one, "bir kedi");
+        await Expect(Card(one)).ToHaveAttributeAsync("data-status", "processing", Patient);
+        var two = await context.NewPageAsync();
+        await two.GotoAsync(one.Url);
+        await Expect(Card(two)).ToHaveClassAsync(HasPreview(), new() { Timeout = 60_000 });
+
+        await Card(two).GetByTestId("cancel").ClickAsync();
+        await Expect(Card(one)).ToHaveAttributeAsync("data-status", "cancelled");
+        await Expect(Card(one)).Not.ToHaveClassAsync(HasPreview());
+
+        await Card(one).GetByTestId("retry").ClickAsync();
+        await Expect(Card(two)).ToHaveAttributeAsync("data-status", "processing", Patient);
+        await SendAsync(two, "bir köpek");
+        await Expect(Card(one, 1)).ToHaveAttributeAsync("data-position", "1");
+
+        foreach (var page in new[] { one, two })
+        {
+            await AssertCompleteAsync(Card(page, 0));
+            await AssertCompleteAsync(Card(page, 1));
+        }
+    }
+
+    [Test]
+    public async Task Notification_TellsOfThePicture_WhenAskedForAndNobodyLooks()
+    {
+        await using var app = await TestApp.StartAsync(Slow("2"));
+        await using var context = await _browser.OpenAsync(app);
+        // What a headless browser has none of: notifications, and a tab in the background.
+        await context.AddInitScriptAsync(
+            """
+            window.asked = 0;
+            window.told = [];
+            window.Notification = class {
+              static permission = 'default';
+              static async requestPermission() { window.asked++; return window.Notification.permission = 'granted'; }
+              constructor(title, options) { window.told.push(`${title}: ${options.body}`); }
+              addEventListener() {}
+              close() {}
+            };
+            Object.defineProperty(document, 'hidden', { get: () => window.inBackground === true });
+            """);
+        var page = await context.NewPageAsync();
+        await EnterAsync(page);
+        Assert.That(await page.EvaluateAsync<int>("window.asked"), Is.Zero, "nobody is asked unasked");
+        await page.Locator("#notify").ClickAsync();
+        await Expect(page.Locator("#notify")).ToHaveAttributeAsync("aria-pressed", "true");
+        await SendAsync(page, "bir kedi");
+
+        await page.EvaluateAsync("() => { window.inBackground = true; document.dispatchEvent(new Event('visibilitychange')); }");
+        await Expect(Card(page)).ToHaveAttributeAsync("data-status", "complete", Patient);
+
+        Assert.That(await page.EvaluateAsync<string[]>("window.told"), Has.Exactly(1).Items.And.All.EndsWith(": bir kedi"));
+        await Expect(page).ToHaveTitleAsync(new Regex("^✓"));
+    }
+
+    private static Dictionary<string, string?> Slow(string seconds) => new() { ["Forge:Simulator:SecondsPerImage"] = seconds, ["Forge:PollInterval"] = "00:00:00.2" };
+
+    private static ILocator Card(IPage page, int index = 0) => page.Locator("[data-testid^='message-'][data-status]").Nth(index);
+
+    private static async Task<long> IdAsync(ILocator card) =>
+        long.Parse((await card.GetAttributeAsync("data-testid"))!["message-".Length..], CultureInfo.InvariantCulture);
+
+    private static async Task<int> ProgressAsync(ILocator card) =>
+        int.Parse(await card.GetAttributeAsync("data-progress") ?? "", CultureInfo.InvariantCulture);
+
+    private static async Task EnterAsync(IPage page)
+    {
+        await page.GotoAsync("/");
+        await page.GetByTestId("name-input").FillAsync("ayşe");
+        await page.GetByTestId("name-submit").ClickAsync();
+        await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
+    }
+
+    private static async Task SendAsync(IPage page, string prompt)
+    {
+        await page.GetByTestId("prompt").FillAsync(prompt);
+        await page.GetByTestId("send").ClickAsync();
+        await Expect(page.GetByTestId("prompt")).ToHaveValueAsync("");
+    }
+
+    private static async Task AssertCompleteAsync(ILocator card)
+    {
+        await Expect(card).ToHaveAttributeAsync("data-status", "complete", Patient);
+        await Expect(card.GetByTestId("picture")).ToBeVisibleAsync(PatientlyVisible);
+        await Expect(card.GetByTestId("picture")).ToHaveJSPropertyAsync("naturalWidth", 1024, new() { Timeout = 30_000 });
+    }
+
+    [GeneratedRegex("\\bhas-preview\\b")]
+    private static partial Regex HasPreview();
+
+    [GeneratedRegex("^%\\d+")]
+    private static partial Regex Percent();
+}
