@@ -1,4 +1,5 @@
 using Hangfire;
+using Hangfire.Common;
 using Hangfire.InMemory;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
@@ -31,8 +32,12 @@ public static class CoreServices
         services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
+        services.AddSingleton<QueueOrder>();
+        services.AddSingleton<IQueueOrder>(provider => provider.GetRequiredService<QueueOrder>());
+        services.AddSingleton<IHostJobFilter, QueueWatch>();
+        services.AddSingleton<IJobFilterProvider, JobFilters>();
         services.AddSingleton<ImageJobs>();
-        services.AddSingleton<IQueueOrder, PagingQueueOrder>();
+        services.AddSingleton<Eta>();
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
@@ -66,6 +71,7 @@ public static class CoreServices
         services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqliteMessageStore>());
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
+        services.AddSingleton<IQueueReader, PagingQueueReader>();
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
     }
 

@@ -95,6 +95,9 @@ public interface IMessageStore
     /// <summary>Image requests in the given status, oldest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
+    /// <summary>Image requests in the given status, newest place in the queue first.</summary>
+    Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);
+
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
 

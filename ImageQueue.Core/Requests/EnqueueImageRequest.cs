@@ -28,7 +28,6 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     internal async Task<Message> EnqueueNowAsync(Message message)
     {
         var job = jobs.Enqueue(message.Id);
-        order.Changed();
         var position = (await order.GetAsync(CancellationToken.None)).PositionOf(job) ?? message.QueuePosition;
         var attached = await store.AttachJobAsync(message.Id, job, message.HangfireJobId, Math.Max(1, position), CancellationToken.None);
         var now = attached.Message ?? throw new MessageNotFoundException(message.Id);
