@@ -4,7 +4,7 @@ namespace ImageQueue.Core.Queue;
 /// The jobs that workers of this process have taken from Hangfire's queue but not yet claimed, because they are about to begin
 /// or no Forge is free: their messages still wait, ahead of all that Hangfire holds.
 /// </summary>
-public sealed class HeldJobs
+public sealed class HeldJobs(TimeProvider time)
 {
     private readonly Lock _lock = new();
     private readonly List<Held> _jobs = [];
@@ -44,25 +44,27 @@ public sealed class HeldJobs
             _jobs.RemoveAll(held => held.HangfireJobId == hangfireJobId);
     }
 
-    /// <summary>Those taken that nobody holds: with one whose worker could not begin, it stays that way.</summary>
-    internal IReadOnlyList<string> NotBegun()
+    /// <summary>Those taken so long ago that nobody holds yet: with one whose worker could not begin, it stays that way.</summary>
+    internal IReadOnlyList<string> NotBegun(TimeSpan since)
     {
         lock (_lock)
-            return [.. _jobs.Where(held => !held.HasBegun).Select(held => held.HangfireJobId)];
+            return [.. _jobs.Where(held => !held.HasBegun && time.GetElapsedTime(held.TakenAt) >= since).Select(held => held.HangfireJobId)];
     }
 
     private Held? Find(string hangfireJobId) => _jobs.Find(held => held.HangfireJobId == hangfireJobId);
 
     private Held Add(string hangfireJobId)
     {
-        var held = new Held(this, hangfireJobId);
+        var held = new Held(this, hangfireJobId, time.GetTimestamp());
         _jobs.Add(held);
         return held;
     }
 
-    private sealed class Held(HeldJobs owner, string hangfireJobId) : IDisposable
+    private sealed class Held(HeldJobs owner, string hangfireJobId, long takenAt) : IDisposable
     {
         public string HangfireJobId => hangfireJobId;
+
+        public long TakenAt => takenAt;
 
         public bool HasBegun { get; set; }
 

@@ -233,11 +233,10 @@ public sealed class QueueOrder(IQueueReader reader, JobStorage storage, HeldJobs
         try
         {
             var (began, at) = (time.GetTimestamp(), time.GetUtcNow());
-            var notBegun = held.NotBegun();
             var order = await reader.ReadAsync(CancellationToken.None);
-            foreach (var job in notBegun.Intersect(held.NotBegun()).Where(job => StateOf(job) != ProcessingState.StateName))
+            foreach (var job in held.NotBegun(CommitTime).Where(job => StateOf(job) != ProcessingState.StateName))
                 held.Drop(job); // Its worker failed to begin it, and has given it back.
-            var line = new WaitingLine([.. TakenFromHead(order), .. order]);
+            var line = new WaitingLine([.. JustTaken(order, reading), .. order]);
             lock (_lock)
             {
                 foreach (var job in reading.Enqueued)
@@ -262,17 +261,15 @@ public sealed class QueueOrder(IQueueReader reader, JobStorage storage, HeldJobs
     }
 
     /// <summary>
-    /// Who was at the head, is not in the queue any more and has not begun: a worker has just taken it, and it is still ahead.
+    /// Who was near the head, is not in the queue any more and has not begun: a worker has just taken it, and it is still ahead.
     /// </summary>
-    private List<string> TakenFromHead(IReadOnlyList<string> order)
+    private List<string> JustTaken(IReadOnlyList<string> order, Reading reading)
     {
+        var inQueue = order.ToHashSet(StringComparer.Ordinal);
         List<string> first;
         lock (_lock)
-            first = [.. _line?.First(Remembered) ?? []];
-        var next = order.Count == 0 ? -1 : first.IndexOf(order[0]);
-        return next < 0 && order.Count > 0
-            ? []
-            : [.. first.Take(next < 0 ? first.Count : next).Where(job => StateOf(job) == EnqueuedState.StateName).Except(order)];
+            first = [.. (_line?.First(Remembered) ?? []).Except(reading.Enqueued)];
+        return first.FindAll(job => !inQueue.Contains(job) && StateOf(job) == EnqueuedState.StateName);
     }
 
     /// <param name="State">Hangfire's name of it.</param>
