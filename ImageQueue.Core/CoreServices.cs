@@ -1,4 +1,5 @@
 using Hangfire;
+using Hangfire.Common;
 using Hangfire.InMemory;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
@@ -25,12 +26,16 @@ public static class CoreServices
         services.AddCheckedOptions<ImagesOptions>(configuration, ImagesOptions.Section);
         services.AddCheckedOptions<ForgeOptions>(configuration, ForgeOptions.Section);
         services.AddCheckedOptions<QueueOptions>(configuration, QueueOptions.Section);
+        services.AddCheckedOptions<ShutdownOptions>(configuration, ShutdownOptions.Section);
 
         services.AddSingleton<MessageSignal>();
         services.AddSingleton<MessageTexts>();
         services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
+        services.AddSingleton<IJobFilterProvider, JobFilters>();
+        services.AddSingleton<OperatorWishes>();
+        services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
         services.AddSingleton<IQueueOrder, PagingQueueOrder>();
         services.AddSingleton<QueuePositions>();
@@ -46,10 +51,13 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
+        services.AddSingleton<Sweep>();
+        services.AddSingleton<FollowOperators>();
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
         services.AddHostedService<QueueRebuild>();
+        services.AddHostedService(provider => provider.GetRequiredService<FollowOperators>());
         services.AddHostedService<PositionWriter>();
         return services;
     }
@@ -64,6 +72,8 @@ public static class CoreServices
             provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
         services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqliteMessageStore>());
+
+        services.AddHostedService<SqliteProcessLock>();
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));

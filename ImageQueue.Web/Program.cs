@@ -1,8 +1,12 @@
 using ImageQueue.Web;
+using ImageQueue.Web.Startup;
 
-var builder = WebApplication.CreateBuilder(args);
-builder.AddImageQueue();
+return await StartFailure.ExplainAsync(async () =>
+{
+    var builder = WebApplication.CreateBuilder(args);
+    builder.AddImageQueue();
 
-var app = builder.Build();
-app.UseImageQueue();
-await app.RunAsync();
+    var app = builder.Build();
+    app.UseImageQueue();
+    await app.RunAsync();
+});

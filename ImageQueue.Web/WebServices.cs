@@ -4,11 +4,14 @@ using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
 using ImageQueue.Core;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web;
 
@@ -25,6 +28,7 @@ public static class WebServices
         services.AddForgeSimulator();
         services.AddSingleton<BackendPlan>();
         services.AddHostedService<StartupReport>();
+        services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
@@ -85,8 +89,28 @@ public static class WebServices
             options.Queues = [ImageJobs.QueueName];
             options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots;
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
-            options.StopTimeout = TimeSpan.FromSeconds(5);
-            options.ShutdownTimeout = TimeSpan.FromSeconds(10);
+            LetJobsDecideWhenToStop(provider, options);
         });
+
+        // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
+        services.AddHangfireServer((provider, options) =>
+        {
+            options.ServerName = $"{Environment.MachineName}:maintenance";
+            options.Queues = [QueueRebuild.MaintenanceQueue];
+            options.WorkerCount = 1;
+            options.IsLightweightServer = true; // The other one runs the schedulers.
+            LetJobsDecideWhenToStop(provider, options);
+        });
+    }
+
+    /// <summary>
+    /// A worker that waits for a Forge, or sweeps, ends at once; one that paints knows how long it may go on
+    /// (<see cref="ShutdownOptions"/>). Hangfire puts a job back in its place only when its own time to stop has come, so that
+    /// is at once.
+    /// </summary>
+    private static void LetJobsDecideWhenToStop(IServiceProvider provider, BackgroundJobServerOptions options)
+    {
+        options.StopTimeout = TimeSpan.Zero;
+        options.ShutdownTimeout = provider.GetRequiredService<IOptions<ShutdownOptions>>().Value.WorkerTimeout;
     }
 }
