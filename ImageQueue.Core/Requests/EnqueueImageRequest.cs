@@ -33,7 +33,7 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
             var job = jobs.Enqueue(message.Id);
             order.Changed();
             var position = (await order.GetAsync(CancellationToken.None)).PositionOf(job) ?? message.QueuePosition;
-            return await AttachAsync(message.Id, job, message.HangfireJobId, position) ?? message;
+            return (await AttachAsync(message.Id, job, message.HangfireJobId, position)).Message ?? message;
         }
         catch (Exception e)
         {
@@ -46,15 +46,16 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <param name="messageId">The message.</param>
     /// <param name="replaces">The job that it has; null when it has none.</param>
     /// <param name="position">The position to store; the true one follows with the next pass.</param>
+    /// <returns>Not applied when somebody else was quicker, and the new job has been deleted.</returns>
     /// <exception cref="StoreUnavailableException">The job is in Hangfire, and will claim the row, but the row does not know it.</exception>
-    internal Task<Message?> EnqueueAgainAsync(long messageId, string? replaces, int position)
+    internal Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, int position)
     {
         var job = jobs.Enqueue(messageId);
         order.Changed();
         return AttachAsync(messageId, job, replaces, position);
     }
 
-    private async Task<Message?> AttachAsync(long messageId, string job, string? replaces, int position)
+    private async Task<Transition> AttachAsync(long messageId, string job, string? replaces, int position)
     {
         var attached = await store.AttachJobAsync(messageId, job, replaces, Math.Max(1, position), CancellationToken.None);
         if (!attached.Applied && attached.Message?.HangfireJobId != job)
@@ -65,6 +66,6 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
             order.Changed();
         }
 
-        return attached.Message;
+        return attached;
     }
 }

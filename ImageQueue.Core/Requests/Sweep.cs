@@ -215,11 +215,10 @@ public sealed class Sweep(
 
     private async Task<bool> EnqueueAsync(WaitingRequest row, int position, string why)
     {
-        var message = await queue.EnqueueAgainAsync(row.Id, row.HangfireJobId, position);
-        if (message?.HangfireJobId == row.HangfireJobId || message?.Status != MessageStatus.Queued)
-            return false;
-        logger.LogWarning("Message {MessageId} is enqueued: {Why}.", row.Id, why);
-        return true;
+        var enqueued = await queue.EnqueueAgainAsync(row.Id, row.HangfireJobId, position);
+        if (enqueued.Applied)
+            logger.LogWarning("Message {MessageId} is enqueued: {Why}.", row.Id, why);
+        return enqueued.Applied;
     }
 
     private async Task<bool> CancelAsync(long messageId, string job, CancellationToken cancellationToken)
