@@ -56,7 +56,8 @@ public static class CoreServices
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
-        services.AddHostedService<QueueRebuild>();
+        services.AddSingleton<QueueRebuild>();
+        services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
         services.AddHostedService(provider => provider.GetRequiredService<FollowOperators>());
         services.AddHostedService<PositionWriter>();
         return services;

@@ -234,6 +234,31 @@ internal sealed class SweepTests
         });
     }
 
+    [Test]
+    public async Task Rebuild_EnqueuesInOrder_WithWhatWasPaintedFirst()
+    {
+        var rows = new List<Message>();
+        for (var i = 0; i < 450; i++)
+        {
+            rows.Add(await _bench.AddRowAsync());
+            _time.Advance(TimeSpan.FromMilliseconds(10));
+        }
+
+        Bench.Applied(await _bench.Store.ClaimAsync(rows[300].Id, "of a dead process", CancellationToken.None));
+        Bench.Applied(await _bench.Store.AttachJobAsync(rows[5].Id, "also of a dead process", null, 1, CancellationToken.None));
+        Bench.Applied(await _bench.Store.CancelAsync(rows[6].Id, "x", CancellationToken.None));
+        _bench.Get<EnqueueImageRequest>().IsRebuilding = true;
+
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        await _bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);
+        TestContext.Out.WriteLine(watch.Elapsed);
+
+        long[] expected = [rows[300].Id, .. rows.Where((_, i) => i is not (300 or 6)).Select(row => row.Id)];
+        Assert.That(_bench.Enqueued(), Is.EqualTo(expected));
+        foreach (var row in rows.Where((_, i) => i != 6))
+            Assert.That(_bench.StateOf(await _bench.FindAsync(row)), Is.EqualTo(EnqueuedState.StateName));
+    }
+
     private Task<int> SweepAsync() => _bench.Get<Sweep>().SweepAsync(CancellationToken.None);
 
     private static bool SameRow(Message a, Message b) => a.Id == b.Id && a.Revision == b.Revision;

@@ -28,6 +28,7 @@ internal static class StartFailure
     {
         OptionsValidationException e => string.Join(Environment.NewLine, e.Failures),
         DatabaseInUseException or SchemaException or StoreUnavailableException => exception.Message,
+        InvalidOperationException { InnerException: FormatException } => exception.Message, // A setting that is no number, time or so on.
         IOException { InnerException: AddressInUseException } => $"{exception.Message} Stop what listens there, or set Urls to another address.",
         AggregateException { InnerExceptions: [var only] } => SentenceOf(only),
         _ => null,
