@@ -1,15 +1,19 @@
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
+using Hangfire.SqlServer;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core;
@@ -30,7 +34,11 @@ public static class CoreServices
 
         services.AddSingleton<MessageSignal>();
         services.AddSingleton<MessageTexts>();
-        services.AddSqliteStorage(configuration);
+        services.AddSingleton<DatabaseReadiness>();
+        if (StorageOptions.ProviderIn(configuration) == StorageProvider.SqlServer)
+            services.AddSqlServerStorage(configuration);
+        else
+            services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
         services.AddSingleton<IJobFilterProvider, JobFilters>();
@@ -57,9 +65,9 @@ public static class CoreServices
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
         services.AddSingleton<QueueRebuild>();
-        services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
-        services.AddHostedService(provider => provider.GetRequiredService<FollowOperators>());
-        services.AddHostedService<PositionWriter>();
+        services.AddHostedService<WhenReady<FollowOperators>>();
+        services.AddSingleton<PositionWriter>();
+        services.AddHostedService<WhenReady<PositionWriter>>();
         return services;
     }
 
@@ -72,12 +80,32 @@ public static class CoreServices
             provider.GetRequiredService<MessageSignal>(),
             provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
-        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqliteMessageStore>());
-
-        services.AddHostedService<SqliteProcessLock>();
+        services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
+
+        // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
+        services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
+    }
+
+    private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(provider => new SqlServerDatabase(
+            configuration.GetConnectionString(StorageOptions.ConnectionStringName),
+            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? provider.GetService<IHostEnvironment>()?.IsDevelopment() == true,
+            provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerDatabase>()));
+        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqlServerDatabase>());
+        services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
+            provider.GetRequiredService<SqlServerDatabase>().Connections,
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<MessageSignal>()));
+        services.AddSingleton<JobStorage>(provider =>
+        {
+            var database = provider.GetRequiredService<SqlServerDatabase>();
+            return new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
+        });
+        services.AddHostedService<WhenReady<QueueRebuild>>();
     }
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)

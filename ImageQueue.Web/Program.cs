@@ -1,6 +1,9 @@
 using ImageQueue.Web;
 using ImageQueue.Web.Startup;
 
+if (args is ["schema", .. var verbs])
+    return await SchemaCommand.RunAsync(verbs, WebApplication.CreateBuilder().Configuration, Console.Out, Console.Error);
+
 return await StartFailure.ExplainAsync(async () =>
 {
     var builder = WebApplication.CreateBuilder(args);
@@ -8,5 +11,7 @@ return await StartFailure.ExplainAsync(async () =>
 
     var app = builder.Build();
     app.UseImageQueue();
+    var start = await app.CheckStartAsync();
     await app.RunAsync();
+    return start.ExitCode;
 });

@@ -5,6 +5,7 @@ using Hangfire;
 using Hangfire.AspNetCore;
 using ImageQueue.Core;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
@@ -27,6 +28,8 @@ public static class WebServices
         services.AddImageHangfire();
         services.AddForgeSimulator();
         services.AddSingleton<BackendPlan>();
+        services.AddSingleton<DatabaseStart>();
+        services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
@@ -82,18 +85,21 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge: more would only hold jobs that wait better in Hangfire's queue.
-        services.AddHangfireServer((provider, options) =>
+        // One worker for each Forge. On the embedded queue one more stands in line for the next free Forge, which is then already
+        // at the next picture while the finished one is checked and stored. Where several machines share a queue nobody
+        // stands in line: the job in hand could wait here while another machine's Forge is free.
+        services.AddJobServer((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots;
+            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
+                + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             LetJobsDecideWhenToStop(provider, options);
         });
 
         // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
-        services.AddHangfireServer((provider, options) =>
+        services.AddJobServer((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [QueueRebuild.MaintenanceQueue];

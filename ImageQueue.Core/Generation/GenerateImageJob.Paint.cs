@@ -50,7 +50,14 @@ public sealed partial class GenerateImageJob
         {
             var first = await Task.WhenAny(painting, watching, deadline, leaving);
             if (first == painting)
-                return await CompleteAsync(run, message, jobId, await painting, time.GetElapsedTime(started));
+            {
+                var picture = await painting;
+                var duration = time.GetElapsedTime(started);
+                // Forge is free from here on: the next in line gets it while this picture is checked and stored.
+                lease.Dispose();
+                return await CompleteAsync(run, message, jobId, picture, duration);
+            }
+
             if (stopped.IsCancellationRequested)
                 return PaintEnd.LostRow;
             if (first == leaving)

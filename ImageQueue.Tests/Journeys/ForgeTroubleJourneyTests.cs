@@ -45,7 +45,7 @@ internal sealed class ForgeTroubleJourneyTests
     [TestCase(SimulatorFaults.NotJson, "geçerli bir görsel", 1)]
     [TestCase(SimulatorFaults.Invalid, "steps", 1)]
     [TestCase(SimulatorFaults.Rejected, "always on script", 1)]
-    [TestCase(SimulatorFaults.Unauthorized, "Not authenticated", 1)]
+    [TestCase(SimulatorFaults.Unauthorized, "Incorrect username or password", 1)]
     [TestCase(SimulatorFaults.Reset, "2", 2)]
     [TestCase(SimulatorFaults.Unavailable, "2", 2)]
     public async Task Request_EndsInError_WhenForgeFails(string fault, string sentence, int asked)

@@ -29,7 +29,7 @@ internal sealed class ProcessJourneyTests
         await using (var second = AppProcess.Launch(_folder.Path, forge: null))
         {
             Assert.That(await second.ExitAsync(), Is.EqualTo(1));
-            Assert.That(second.Output, Does.Contain("ImageQueue cannot start. Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
+            Assert.That(second.Output, Does.Contain("ImageQueue cannot start: Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
             Assert.That(second.Output, Does.Not.Contain("   at "), "no stack dump");
         }
 
@@ -47,7 +47,7 @@ internal sealed class ProcessJourneyTests
 
         Assert.That(await app.ExitAsync(), Is.EqualTo(1), app.Output);
 
-        Assert.That(app.Output, Does.Contain("ImageQueue cannot start.").And.Contain(sentence));
+        Assert.That(app.Output, Does.Contain("ImageQueue cannot start").And.Contain(sentence));
         Assert.That(app.Output, Does.Not.Contain("   at "), "no stack dump");
     }
 
@@ -90,7 +90,6 @@ internal sealed class ProcessJourneyTests
         await using (var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:00:00.500" }))
         {
             var painting = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
-            await app.SubmitAsync("b");
             await app.WaitForAsync(painting, MessageStatus.Processing);
 
             Assert.That(await app.StopAsync(), Is.LessThan(TimeSpan.FromSeconds(6)), app.Output);
@@ -104,7 +103,7 @@ internal sealed class ProcessJourneyTests
         await using var next = await AppProcess.StartAsync(_folder.Path, forge.Address);
         foreach (var message in await next.ListAsync())
             await next.WaitForAsync((long)message["id"]!, MessageStatus.Complete);
-        Assert.That(forge.Simulator.Stats.Snapshot().Received.Select(request => request.Prompt[..1]), Is.EqualTo(new[] { "a", "a", "b" }), "it keeps its turn");
+        Assert.That(forge.Simulator.Stats.Snapshot().Received.Select(request => request.Task[32..]), Is.EqualTo(new[] { "-1", "-2" }));
     }
 
     [Test]

@@ -72,6 +72,9 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
             {
                 await response.Body.WriteAsync(Body[..(Body.Length * 6 / 10)], context.RequestAborted);
                 await response.Body.FlushAsync(context.RequestAborted);
+
+                // Kestrel sends what was flushed on a loop of its own, and a reset that overtakes it leaves not even a status.
+                await Task.Delay(TimeSpan.FromMilliseconds(100), context.RequestAborted);
                 context.Abort();
                 return;
             }

@@ -1,54 +1,50 @@
-using Microsoft.Extensions.Hosting;
-
 namespace ImageQueue.Core.Messages.Sqlite;
 
 /// <summary>
 /// Keeps a second process off the same database file: each would hold the queue in its own memory, and every request would be
 /// painted twice. Held for the life of the process; the operating system lets go of it however the process ends.
 /// </summary>
-internal sealed class SqliteProcessLock(IMessageDatabase database) : IHostedLifecycleService, IDisposable
+internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageDatabase, IDisposable
 {
     private FileStream? _file;
 
-    /// <summary>Before anything reads or writes the rows.</summary>
+    /// <inheritdoc/>
+    public string Location => store.Location;
+
+    /// <inheritdoc/>
+    public bool MayComeBack => store.MayComeBack;
+
+    /// <summary>Takes the lock before anything is read or written.</summary>
     /// <exception cref="DatabaseInUseException">Another process has the database.</exception>
-    public Task StartingAsync(CancellationToken cancellationToken)
+    public Task PrepareAsync(CancellationToken cancellationToken)
     {
-        var path = database.Location + ".lock";
-        try
-        {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!); // A full path of a file has a folder.
-            // The file stays when the process ends: removing it would let two later processes lock two different files.
-            _file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            return Task.CompletedTask;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw File.Exists(path) && e is IOException
-                ? new DatabaseInUseException(database.Location, e)
-                : new StoreUnavailableException($"The folder of the message database {database.Location} cannot be written: {e.Message}", e);
-        }
+        _file ??= Lock(Location + ".lock");
+        return store.PrepareAsync(cancellationToken);
     }
 
-    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public Task StoppedAsync(CancellationToken cancellationToken)
-    {
-        // Workers that outlive their time have been told to stop; whoever starts next fences them by the attempt.
-        Dispose();
-        return Task.CompletedTask;
-    }
-
+    /// <summary>Lets the next process in.</summary>
     public void Dispose()
     {
         _file?.Dispose();
         _file = null;
+    }
+
+    private FileStream Lock(string path)
+    {
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!); // A full path of a file has a folder.
+            // The file stays when the process ends: removing it would let two later processes lock two different files.
+            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e) when (File.Exists(path))
+        {
+            throw new DatabaseInUseException(Location, e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StoreUnavailableException($"The folder of the message database {Location} cannot be written: {e.Message}", e);
+        }
     }
 }
 

@@ -1,0 +1,132 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Web.Simulator;
+using Microsoft.Extensions.DependencyInjection;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Forge;
+
+/// <summary>The client and the simulator were each written from Forge's source; here they meet over HTTP.</summary>
+[TestFixture]
+[CancelAfter(30_000)]
+public sealed class ForgeClientMeetsSimulatorTests
+{
+    private static readonly PaintRequest Request = new()
+    {
+        Prompt = "bir kedi, yağlı boya",
+        Width = 64,
+        Height = 96,
+        Steps = 4,
+        CfgScale = 1m,
+        DistilledCfgScale = 3.5m,
+        Sampler = "Euler",
+        Scheduler = "Simple",
+        Seed = 42,
+    };
+
+    private ServiceProvider _services = null!;
+    private IForgeClient _client = null!;
+
+    [SetUp]
+    public void SetUp()
+    {
+        _services = new ServiceCollection().AddLogging().AddForgeClient().BuildServiceProvider();
+        _client = _services.GetRequiredService<IForgeClient>();
+    }
+
+    [TearDown]
+    public async Task TearDown() => await _services.DisposeAsync();
+
+    [Test]
+    public async Task PaintAsync_GivesAWholePicture_WhenAllIsWell(CancellationToken cancellationToken)
+    {
+        await using var server = await SimulatorServer.StartAsync();
+
+        var picture = await _client.PaintAsync(BackendOf(server), "t", Request, cancellationToken);
+
+        var whole = PictureCheck.ToPng(picture.Bytes);
+        Assert.Multiple(() =>
+        {
+            Assert.That((whole.Width, whole.Height), Is.EqualTo((64, 96)));
+            Assert.That((picture.Info?.Seed, picture.Info?.Width, picture.Info?.Height), Is.EqualTo((42L, 64, 96)));
+            Assert.That(picture.Info?.Model, Is.Not.Empty);
+        });
+    }
+
+    [TestCase(SimulatorFaults.ServerError, ForgeFailure.Failed)]
+    [TestCase(SimulatorFaults.ServerErrorOfA1111, ForgeFailure.Failed)]
+    [TestCase(SimulatorFaults.OutOfMemory, ForgeFailure.OutOfMemory)]
+    [TestCase(SimulatorFaults.Reset, ForgeFailure.Unavailable)]
+    [TestCase(SimulatorFaults.Truncated, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.CutImage, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.Garbage, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.Empty, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.Blank, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.NotJson, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.Jpeg, null)]
+    [TestCase(SimulatorFaults.WebP, null)]
+    [TestCase(SimulatorFaults.Invalid, ForgeFailure.Rejected)]
+    [TestCase(SimulatorFaults.Rejected, ForgeFailure.Rejected)]
+    [TestCase(SimulatorFaults.Unauthorized, ForgeFailure.Rejected)]
+    [TestCase(SimulatorFaults.Unavailable, ForgeFailure.Unavailable)]
+    [TestCase(SimulatorFaults.Loading, ForgeFailure.Unavailable)]
+    public async Task PaintAsync_NamesTheFailure_WhenSimulatorIsAskedForIt(string fault, ForgeFailure? expected)
+    {
+        await using var server = await SimulatorServer.StartAsync();
+        ForgeFailure? failure = null;
+        var reason = "";
+        try
+        {
+            var picture = await _client.PaintAsync(BackendOf(server), "t", Request with { Prompt = $"[fault:{fault}]" }, default);
+            PictureCheck.ToPng(picture.Bytes);
+        }
+        catch (ForgeException exception)
+        {
+            (failure, reason) = (exception.Failure, exception.Reason);
+        }
+
+        TestContext.Out.WriteLine(reason);
+        Assert.That(failure, Is.EqualTo(expected), reason);
+    }
+
+    [Test]
+    public async Task GetProgressAsync_FollowsTheTask_WhenItIsPaintedAndInterrupted(CancellationToken cancellationToken)
+    {
+        await using var server = await SimulatorServer.StartAsync(secondsPerImage: 400);
+        var backend = BackendOf(server);
+        var first = _client.PaintAsync(backend, "first", Request, cancellationToken);
+        await UntilAsync("first", ForgeTaskState.Active);
+        var second = _client.PaintAsync(backend, "second", Request, cancellationToken);
+        await UntilAsync("second", ForgeTaskState.Queued);
+
+        Assert.That(await _client.InterruptAsync(backend, "second", cancellationToken), Is.False, "it would have hit the first");
+        Assert.That(await _client.InterruptAsync(backend, "first", cancellationToken), Is.True);
+        await Task.WhenAny(first, Task.Delay(10_000, cancellationToken));
+        await UntilAsync("first", ForgeTaskState.Completed);
+        await UntilAsync("second", ForgeTaskState.Active);
+        Assert.That(await _client.InterruptAsync(backend, "second", cancellationToken), Is.True);
+        await ((Task)Task.WhenAll(first, second)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+        async Task UntilAsync(string task, ForgeTaskState state)
+        {
+            while ((await _client.GetProgressAsync(backend, task, withPreview: false, cancellationToken)).State != state)
+            {
+                await Task.Delay(10, cancellationToken);
+            }
+        }
+    }
+
+    [TestCase(null, true)]
+    [TestCase(SimulatorFaults.Loading, false)]
+    [TestCase(SimulatorFaults.Unavailable, false)]
+    public async Task IsHealthyAsync_SeesWhetherPicturesCanBePainted_WhenServerIsUp(string? fault, bool expected)
+    {
+        await using var server = await SimulatorServer.StartAsync();
+        if (fault is not null) server.Simulator.Faults.Set(fault);
+
+        Assert.That(await _client.IsHealthyAsync(BackendOf(server), default), Is.EqualTo(expected));
+    }
+
+    private static ForgeBackend BackendOf(SimulatorServer server) => new("simulator", server.Client.BaseAddress!);
+}

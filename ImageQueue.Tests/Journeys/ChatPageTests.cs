@@ -1,0 +1,185 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using ImageQueue.Tests.Support;
+using Microsoft.Playwright;
+using NUnit.Framework;
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Journeys;
+
+/// <summary>The demo chat page, as its users meet it.</summary>
+[TestFixture]
+internal sealed partial class ChatPageTests
+{
+    private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };
+
+    private ChatBrowser _browser = null!; // Set before any test runs.
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_browser is not null)
+            await _browser.DisposeAsync();
+    }
+
+    [TearDown]
+    public void NoErrors()
+    {
+        var errors = _browser.Errors.ToArray();
+        _browser.Errors.Clear();
+        Assert.That(errors, Is.Empty);
+    }
+
+    [Test]
+    public async Task Page_ShowsPositionProgressAndPicture_AndSurvivesRefreshes()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "6", ["Forge:PollInterval"] = "00:00:00.2" });
+        await using var context = await _browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        await EnterAsync(page, "ayşe");
+
+        await SendAsync(page, "bir kedi, yağlı boya");
+        var first = page.Locator("[data-testid^='message-'][data-status]").Nth(0);
+        await Expect(first).ToBeVisibleAsync();
+        await SendAsync(page, "ıssız bir sahil");
+        var second = page.Locator("[data-testid^='message-'][data-status]").Nth(1);
+        await Expect(second).ToHaveAttributeAsync("data-position", "1");
+        await Expect(first).ToHaveAttributeAsync("data-status", "processing");
+
+        var earlier = await ProgressAsync(first);
+        await Expect(first).Not.ToHaveAttributeAsync("data-progress", earlier.ToString(CultureInfo.InvariantCulture));
+        Assert.That(await ProgressAsync(first), Is.GreaterThan(earlier));
+
+        var before = await ProgressAsync(first);
+        await page.ReloadAsync();
+        await Expect(first).ToBeVisibleAsync();
+        await Expect(second).ToHaveAttributeAsync("data-status", OnTheWay());
+        Assert.That(await ProgressAsync(first), Is.GreaterThanOrEqualTo(before));
+
+        await Expect(first).ToHaveAttributeAsync("data-status", "complete", Patient);
+        await Expect(second).ToHaveAttributeAsync("data-status", "processing", Patient);
+        await Expect(second).ToHaveAttributeAsync("data-status", "complete", Patient);
+        await AssertPictureAsync(first);
+        await AssertPictureAsync(second);
+
+        await page.ReloadAsync();
+        await Expect(second).ToHaveAttributeAsync("data-status", "complete");
+        await AssertPictureAsync(second);
+    }
+
+    [Test]
+    public async Task SecondPage_SeesItsPositionFallToItsTurn()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "3", ["Forge:PollInterval"] = "00:00:00.2" });
+        await using var one = await _browser.OpenAsync(app);
+        await using var two = await _browser.OpenAsync(app);
+        var (firstPage, secondPage) = (await one.NewPageAsync(), await two.NewPageAsync());
+        await EnterAsync(firstPage, "ayşe");
+        await EnterAsync(secondPage, "mehmet");
+
+        await SendAsync(firstPage, "birinci");
+        await Expect(firstPage.Locator("[data-status='processing']")).ToHaveCountAsync(1);
+        await SendAsync(firstPage, "ikinci");
+        await Expect(firstPage.Locator("[data-position='1']")).ToHaveCountAsync(1);
+        await SendAsync(secondPage, "üçüncü");
+
+        var mine = secondPage.Locator("[data-testid^='message-'][data-status]");
+        await Expect(mine).ToHaveAttributeAsync("data-position", "2");
+        await Expect(mine).ToHaveAttributeAsync("data-position", "1", Patient);
+        await Expect(mine).ToHaveAttributeAsync("data-status", "processing", Patient);
+        await Expect(mine).ToHaveAttributeAsync("data-status", "complete", Patient);
+    }
+
+    [Test]
+    public async Task Page_OffersCancelAndRetry_AndSaysWhatWentWrong()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "20", ["Messages:Culture"] = "en" });
+        await using var context = await _browser.OpenAsync(app, new() { Locale = "en-GB" });
+        var page = await context.NewPageAsync();
+        await EnterAsync(page, "Ada");
+
+        await SendAsync(page, "a ship in a storm [fault:oom*1]");
+        var card = page.Locator("[data-testid^='message-'][data-status]").Nth(0);
+        await Expect(card).ToHaveAttributeAsync("data-status", "error", Patient);
+        await Expect(card).ToContainTextAsync("ran out of memory");
+
+        await card.GetByTestId("retry").ClickAsync();
+        await Expect(card).ToHaveAttributeAsync("data-status", "processing");
+        await card.GetByTestId("cancel").ClickAsync();
+        await Expect(card).ToHaveAttributeAsync("data-status", "cancelled");
+        await Expect(card.GetByTestId("retry")).ToBeVisibleAsync();
+    }
+
+    [TestCase("tr-TR", "tr")]
+    [TestCase("en-GB", "en")]
+    [TestCase("de-DE", "en")]
+    public async Task Page_SpeaksTheBrowsersLanguage(string locale, string language)
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await _browser.OpenAsync(app, new() { Locale = locale });
+        var page = await context.NewPageAsync();
+        await page.GotoAsync("/");
+
+        await Expect(page.Locator("html")).ToHaveAttributeAsync("lang", language);
+    }
+
+    [TestCase(360, 740, ColorScheme.Light)]
+    [TestCase(360, 740, ColorScheme.Dark)]
+    [TestCase(1280, 800, ColorScheme.Light)]
+    public async Task Page_FitsTheScreen(int width, int height, ColorScheme scheme)
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = width, Height = height }, ColorScheme = scheme });
+        var page = await context.NewPageAsync();
+        await EnterAsync(page, "ayşe");
+        await SendAsync(page, "çokuzunbirkelime" + new string('x', 300));
+        await Expect(page.Locator("[data-status='complete']")).ToHaveCountAsync(1, new() { Timeout = 60_000 });
+
+        Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width));
+    }
+
+    [Test]
+    public async Task Dashboard_ShowsTheImageJobs()
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await _browser.OpenAsync(app);
+        var id = (long)(await app.SubmitAsync("a cat"))["id"]!;
+        await app.WaitForAsync(id, "complete");
+        var page = await context.NewPageAsync();
+
+        await page.GotoAsync("/hangfire/jobs/succeeded");
+
+        await Expect(page.Locator("body")).ToContainTextAsync($"Image for message {id}");
+    }
+
+    [GeneratedRegex("^(queued|processing)$")]
+    private static partial Regex OnTheWay();
+
+    private static async Task EnterAsync(IPage page, string name)
+    {
+        await page.GotoAsync("/");
+        await page.GetByTestId("name-input").FillAsync(name);
+        await page.GetByTestId("name-submit").ClickAsync();
+        await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
+    }
+
+    private static async Task SendAsync(IPage page, string prompt)
+    {
+        await page.GetByTestId("prompt").FillAsync(prompt);
+        await page.GetByTestId("send").ClickAsync();
+        await Expect(page.GetByTestId("prompt")).ToHaveValueAsync("");
+    }
+
+    private static async Task<int> ProgressAsync(ILocator card) =>
+        int.Parse(await card.GetAttributeAsync("data-progress") ?? "", CultureInfo.InvariantCulture);
+
+    private static async Task AssertPictureAsync(ILocator card)
+    {
+        var picture = card.GetByTestId("picture");
+        await Expect(picture).ToBeVisibleAsync();
+        await Expect(picture).ToHaveJSPropertyAsync("naturalWidth", 1024);
+    }
+}
