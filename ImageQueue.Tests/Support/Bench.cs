@@ -78,7 +78,7 @@ internal sealed class Bench : IAsyncDisposable
     /// <summary>A queued row without a Hangfire job.</summary>
     public async Task<Message> AddRowAsync() => (await Store.SubmitAsync(
         new NewImageMessage(
-            "sohbet", "ayşe", JobId: (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
+            "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
         int.MaxValue,
         CancellationToken.None)).Message;
 
