@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.Sqlite;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
@@ -37,7 +38,8 @@ internal static class StartFailure
     private static string? Sentence(Exception e) => e switch
     {
         OptionsValidationException options => string.Join(" ", options.Failures),
-        StorageSettingsException or SchemaException or StoreUnavailableException => e.Message,
+        StorageSettingsException or SchemaException or StoreUnavailableException or DatabaseInUseException => e.Message,
+        InvalidOperationException { InnerException: FormatException } => e.Message, // A setting that is no number, time or so on; it names the key.
         AggregateException many when many.InnerExceptions.All(inner => Sentence(inner) is not null) => string.Join(" ", many.InnerExceptions.Select(Sentence)),
         IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } => $"{e.Message} Set Urls to another address.",
         _ => null,

@@ -21,6 +21,20 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters(),
             cancellationToken);
 
+    public async Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken)
+    {
+        if (await FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
+            return new Transition(false, null);
+        return await TransitionAsync(
+            message.Id,
+            "",
+            MessagePatches.Cancel,
+            content,
+            "hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN (N'queued', N'processing')",
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+    }
+
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {
         var transition = await TransitionAsync(id, "", patch, content, guard: "", new StatementParameters(), cancellationToken);

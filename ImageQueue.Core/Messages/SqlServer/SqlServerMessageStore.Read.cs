@@ -45,6 +45,26 @@ internal sealed partial class SqlServerMessageStore
                 .Add("@Limit", limit),
             cancellationToken));
 
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        // All of it is in IX_messages_work.
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId)>(Command(
+                """
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id
+                FROM dbo.messages
+                WHERE queued_at IS NOT NULL AND status = N'queued' AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+                ORDER BY queued_at, id;
+                """,
+                new StatementParameters()
+                    .Add("@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue)
+                    .Add("@Id", after?.Id ?? 0)
+                    .Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId))];
+    }
+
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         connections.RunAsync(
             connection => connection.ExecuteScalarAsync<int>(Command(

@@ -147,13 +147,14 @@ internal sealed partial class SqliteMessageStore
         var written = await _writer.RunAsync(
             session => session.Connection.Execute(
                 // Each row its own revision: a reader that pages by revision must never find a group cut in two.
+                // The unary plus keeps the planner off the status index: with it, every queued row looks through all of @rows.
                 $"""
                 UPDATE messages SET
                     extra_metadata = json_set(extra_metadata, '$.queue_position', moved.position),
                     updated_at = @now,
                     revision = (SELECT max(revision) FROM messages) + 1 + moved.ordinal
                 FROM (SELECT key AS ordinal, value ->> '$.hangfire_job_id' AS job, value ->> '$.position' AS position FROM json_each(@rows)) AS moved
-                WHERE hangfire_job_id = moved.job AND queued_at IS NOT NULL AND status = 'queued'
+                WHERE hangfire_job_id = moved.job AND +queued_at IS NOT NULL AND +status = 'queued'
                     AND extra_metadata ->> '$.queue_position' IS NOT moved.position
                 """,
                 new { rows, now }),
