@@ -4,11 +4,13 @@ using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
 using ImageQueue.Core;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web;
 
@@ -80,12 +82,15 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge: more would only hold jobs that wait better in Hangfire's queue.
+        // One worker for each Forge. On the embedded queue one more stands in line for the next free Forge, which is then already
+        // at the next picture while the finished one is checked and stored. Where several machines share a queue nobody
+        // stands in line: the job in hand could wait here while another machine's Forge is free.
         services.AddJobServer((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots;
+            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
+                + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.StopTimeout = TimeSpan.FromSeconds(5);
             options.ShutdownTimeout = TimeSpan.FromSeconds(10);

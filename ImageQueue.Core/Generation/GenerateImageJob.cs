@@ -137,6 +137,8 @@ public sealed class GenerateImageJob(
             if (await Task.WhenAny(painting, watching, deadline) == painting)
             {
                 var picture = await painting;
+                // Forge is free from here on: the next in line gets it while this picture is checked and stored.
+                lease.Dispose();
                 await CompleteAsync(message, jobId, picture, time.GetElapsedTime(started));
                 return;
             }

@@ -5,6 +5,7 @@ public sealed class PreparedImage : IDisposable
 {
     private readonly string _temporaryPath;
     private bool _isOver;
+    private bool _isPublished;
 
     internal PreparedImage(string temporaryPath, string path, int width, int height)
     {
@@ -23,14 +24,17 @@ public sealed class PreparedImage : IDisposable
     /// <summary>Pixels.</summary>
     public int Height { get; }
 
-    /// <summary>Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole.</summary>
+    /// <summary>Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole. Again does nothing.</summary>
     /// <exception cref="IOException">The rename failed; the temporary file is still there.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public void Publish()
     {
+        // Again after a commit that failed: the file is in its place already.
+        if (_isPublished)
+            return;
         ObjectDisposedException.ThrowIf(_isOver, this);
         File.Move(_temporaryPath, Path, overwrite: true);
-        _isOver = true;
+        _isOver = _isPublished = true;
     }
 
     /// <summary>Removes the temporary file, if it was not published.</summary>

@@ -10,8 +10,9 @@ internal sealed partial class SqliteMessageStore
     {
         var now = Now();
         var added = await _writer.RunAsync(
-            connection =>
+            session =>
             {
+                var connection = session.Connection;
                 EnsureConversation(connection, message.ConversationId, message.Username, message.Content, now);
                 return Insert(connection, new
                 {
@@ -34,8 +35,9 @@ internal sealed partial class SqliteMessageStore
         var now = Now();
         var patch = MessagePatches.Submit(message);
         var submitted = await _writer.RunAsync(
-            connection =>
+            session =>
             {
+                var connection = session.Connection;
                 EnsureConversation(connection, message.ConversationId, message.Username, message.Prompt, now);
                 if (FindReplay(connection, message) is { } earlier)
                     return new Submitted(earlier, IsReplay: true);
@@ -143,7 +145,7 @@ internal sealed partial class SqliteMessageStore
         var rows = JsonSerializer.Serialize(positions, MetadataPatch.StoredJson);
         var now = Now();
         var written = await _writer.RunAsync(
-            connection => connection.Execute(
+            session => session.Connection.Execute(
                 // Each row its own revision: a reader that pages by revision must never find a group cut in two.
                 $"""
                 UPDATE messages SET

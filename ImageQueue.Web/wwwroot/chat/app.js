@@ -1,14 +1,14 @@
 // The chat page: which conversation is open, and who is told when something in it changes.
 
 import { announce } from './announcer.js';
-import { getMessage } from './api.js';
+import { getMessage, getQueue } from './api.js';
 import { Composer } from './composer.js';
 import { Feed } from './feed.js';
 import * as memory from './memory.js';
 import { fromRow, isUnfinished, Messages } from './messages.js';
 import { offerNotifications, pictureReady, showTitle } from './notices.js';
 import { number, percent, setText, text } from './page.js';
-import { watchQueue } from './queue.js';
+import { lookSoon, watchQueue } from './queue.js';
 import { Sidebar } from './sidebar.js';
 import { Thread } from './thread.js';
 
@@ -33,8 +33,8 @@ function start() {
   offerNotifications();
   watchQueue(lookElsewhere);
   memory.onOtherTab(() => sidebar.show(current.id));
-  addEventListener('offline', () => showConnection(false));
-  addEventListener('online', () => (!current.feed || current.feed.isRefused) && showConnection(true));
+  addEventListener('offline', checkConnection);
+  addEventListener('online', () => !isListening() && showConnection(true));
   addEventListener('popstate', () => open(idInAddress()));
   element('name-form').addEventListener('submit', nameChosen);
   element('change-name').addEventListener('click', () => {
@@ -57,7 +57,7 @@ function showWelcome() {
   element('welcome').hidden = false;
   element('name-back').hidden = !memory.name();
   element('name').value = memory.name() ?? '';
-  setText(element('title'), '');
+  setText(element('title'), 'ImageQueue');
   showTitle('', []);
   sidebar.show(current.id);
   element('name').focus();
@@ -215,6 +215,7 @@ function sent(row, { conversationId, prompt, askedAt, isHere }) {
     }
     current.messages.load([row], askedAt);
     thread.scrollToNewest(true);
+    lookSoon();
     if (current.feed === null) listen();
     else current.feed.refresh();
   }
@@ -233,6 +234,7 @@ function changed(message, before) {
   showEmpty();
   showHeading();
   if (before && before.status !== message.status) {
+    lookSoon();
     remember();
     if (message.status === 'complete') pictureReady(message);
   }
@@ -285,6 +287,15 @@ function missing(error) {
 }
 
 // --- The connection ---
+
+const isListening = () => current.feed !== null && !current.feed.isRefused;
+
+/** The browser says that there is no network; a server on this very machine answers all the same. */
+function checkConnection() {
+  showConnection(false);
+  if (isListening()) current.feed.refresh();
+  else getQueue().then(() => showConnection(true), () => {});
+}
 
 /** A connection that mends itself at once is not worth a word. */
 function showConnection(isConnected) {

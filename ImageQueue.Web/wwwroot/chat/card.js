@@ -31,7 +31,7 @@ const views = {
   }),
   cancelled: () => ({
     headline: text('Cancelled'),
-    detail: text('CancelledHint'),
+    detail: '',
     mark: 'stopped',
     parts: ['mark', 'reuse', 'retry'],
   }),
@@ -223,5 +223,5 @@ function facts({ result, settings }) {
     width && height && text('SizeValue', { width, height }),
     result?.seed != null && text('SeedValue', { seed: result.seed }),
     result?.duration_seconds != null && duration(Number(result.duration_seconds)),
-  ].filter(Boolean).join(' · ');
+  ].filter(Boolean).map(fact => fact.replaceAll(' ', '\u00a0')).join(' · '); // Lines break between facts only.
 }

@@ -91,7 +91,8 @@ export class Feed {
     this.#disconnect();
     if (this.#stop.signal.aborted) return;
     // Spread out, so that a restarted server does not meet all its readers in the same moment.
-    this.#reconnect = setTimeout(() => this.start(), this.#pause * (0.8 + Math.random() * 0.4));
+    const pause = navigator.onLine ? this.#pause : longestPause;
+    this.#reconnect = setTimeout(() => this.start(), pause * (0.8 + Math.random() * 0.4));
     this.#pause = Math.min(this.#pause * 2, longestPause);
   }
 

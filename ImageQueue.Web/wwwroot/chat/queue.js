@@ -4,14 +4,17 @@ import { getQueue } from './api.js';
 import { duration, number, setText, text } from './page.js';
 
 const pause = 10_000;
+const soon = 1_500;
+let look = async () => {};
+let soonTimer = 0;
 const element = id => document.getElementById(id);
 
 /** @param onLook called each time the queue was looked at, for others who want to look as often. */
 export function watchQueue(onLook) {
   let looking = false;
 
-  async function look() {
-    if (document.hidden || looking || !navigator.onLine) return;
+  look = async () => {
+    if (document.hidden || looking) return;
     looking = true;
     try {
       show(await getQueue());
@@ -21,12 +24,21 @@ export function watchQueue(onLook) {
     } finally {
       looking = false;
     }
-  }
+  };
 
-  document.addEventListener('visibilitychange', look);
-  addEventListener('online', look);
-  setInterval(look, pause);
+  document.addEventListener('visibilitychange', () => look());
+  addEventListener('online', () => look());
+  setInterval(() => look(), pause);
   look();
+}
+
+/** Something has moved in the queue: many moves in a row are worth one look. */
+export function lookSoon() {
+  if (soonTimer !== 0) return;
+  soonTimer = setTimeout(() => {
+    soonTimer = 0;
+    look();
+  }, soon);
 }
 
 function show(queue) {
