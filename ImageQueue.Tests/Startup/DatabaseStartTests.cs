@@ -30,7 +30,6 @@ public sealed class DatabaseStartTests : IDisposable
         using var start = Start(database);
 
         await start.StartingAsync(default);
-        await start.StartingAsync(default);
 
         Assert.That(_readiness.Ready.IsCompleted);
         database.Verify(d => d.PrepareAsync(It.IsAny<CancellationToken>()), Times.Once);
@@ -98,7 +97,7 @@ public sealed class DatabaseStartTests : IDisposable
         await PassAsync(TimeSpan.FromSeconds(11));
 
         _lifetime.Verify(lifetime => lifetime.StopApplication(), Times.Once);
-        Assert.That(start.ExitCode, Is.EqualTo(1));
+        Assert.That(() => start.StopAsync(default), Throws.TypeOf<SchemaException>(), "which ends the process as at the start");
         Assert.That(_log.Of(LogLevel.Critical).Single(), Does.EndWith("ImageQueue stops: lacks table dbo.messages"));
         Assert.That(_readiness.Ready.IsCompleted, Is.False);
     }
