@@ -111,6 +111,12 @@ public interface IMessageStore
 /// <summary>A place in <see cref="IMessageStore.ListByStatusAsync"/>'s order.</summary>
 public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id);
 
+/// <summary>A queued image request.</summary>
+/// <param name="Id">The message.</param>
+/// <param name="QueuedAt">When it got its place.</param>
+/// <param name="HangfireJobId">The job that is to paint it; null when it has none yet.</param>
+public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId);
+
 /// <summary>A written row, with the owner of its conversation.</summary>
 public sealed record MessageChange(string Username, Message Message);
 
