@@ -41,6 +41,17 @@ internal sealed partial class SqlServerMessageStore
             Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
             cancellationToken));
 
+    public async Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status
+            ORDER BY queued_at DESC, id DESC;
+            """,
+            new StatementParameters().AddText("@Status", status, 20).Add("@Limit", limit),
+            cancellationToken));
+
     public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
