@@ -41,11 +41,14 @@ public static class CoreServices
             services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
+        services.AddSingleton<QueueOrder>();
+        services.AddSingleton<IQueueOrder>(provider => provider.GetRequiredService<QueueOrder>());
+        services.AddSingleton<IHostJobFilter, QueueWatch>();
         services.AddSingleton<IJobFilterProvider, JobFilters>();
         services.AddSingleton<OperatorWishes>();
         services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
-        services.AddSingleton<IQueueOrder, PagingQueueOrder>();
+        services.AddSingleton<Eta>();
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
@@ -83,6 +86,7 @@ public static class CoreServices
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
+        services.AddSingleton<IQueueReader, PagingQueueReader>();
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
@@ -104,6 +108,17 @@ public static class CoreServices
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();
             return new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
+        });
+        services.AddSingleton<PagingQueueReader>();
+        services.AddSingleton<IQueueReader>(provider =>
+        {
+            var database = provider.GetRequiredService<SqlServerDatabase>();
+            return new SqlServerQueueReader(
+                new SqlServerQueueOrder(
+                    database.Connections,
+                    database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
+                    provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>()),
+                provider.GetRequiredService<PagingQueueReader>());
         });
         services.AddHostedService<WhenReady<QueueRebuild>>();
     }

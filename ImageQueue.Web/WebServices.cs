@@ -36,9 +36,13 @@ public static class WebServices
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
         services.Configure<ApiBehaviorOptions>(options => options.InvalidModelStateResponseFactory = InvalidBody.ToProblem);
-        services.AddProblemDetails();
+        services.AddProblemDetails(options => options.CustomizeProblemDetails = ApiProblem.Complete);
         services.AddExceptionHandler<ProblemExceptionHandler>();
-        services.AddOpenApi();
+        services.AddOpenApi(options => options.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new() { Title = "ImageQueue", Version = "v1", Description = "Pictures for chat messages, painted one at a time." };
+            return Task.CompletedTask;
+        }));
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
         services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
         return builder;

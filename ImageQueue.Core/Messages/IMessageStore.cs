@@ -108,6 +108,9 @@ public interface IMessageStore
     /// </summary>
     Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
+    /// <summary>Image requests in the given status, newest place in the queue first.</summary>
+    Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);
+
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
 

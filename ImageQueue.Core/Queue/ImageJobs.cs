@@ -8,7 +8,7 @@ using ImageQueue.Core.Generation;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>The image jobs in Hangfire: one place that knows the queue's name and what a job looks like.</summary>
-public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage)
+public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage, IQueueOrder order)
 {
     /// <summary>The one queue: Hangfire promises an order only within a queue.</summary>
     public const string QueueName = "images";
@@ -24,9 +24,9 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage)
 
     /// <summary>Puts a job at the queue's tail. It carries only the message's id: everything else is in the row.</summary>
     /// <returns>The Hangfire id.</returns>
-    public string Enqueue(long messageId) => client.Create(
+    public string Enqueue(long messageId) => order.Enqueue(() => client.Create(
         Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
-        new EnqueuedState(QueueName));
+        new EnqueuedState(QueueName)));
 
     /// <summary>Takes a cancelled request's job out of the running. Its entry stays in the queue as a ghost until it is dequeued (Hangfire #2407).</summary>
     public void Delete(string hangfireJobId) => Delete(hangfireJobId, "the request was cancelled");

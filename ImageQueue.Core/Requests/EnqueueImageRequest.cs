@@ -31,7 +31,6 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
         try
         {
             var job = jobs.Enqueue(message.Id);
-            order.Changed();
             var position = (await order.GetAsync(CancellationToken.None)).PositionOf(job) ?? message.QueuePosition;
             return (await AttachAsync(message.Id, job, message.HangfireJobId, position)).Message ?? message;
         }

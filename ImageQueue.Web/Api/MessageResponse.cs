@@ -49,7 +49,7 @@ public sealed record MessageResponse
             ExtraMetadata = metadata,
             CreatedAt = message.CreatedAt,
             UpdatedAt = message.UpdatedAt,
-            Queue = position > 0 ? new QueueResponse(position, null, positions.AsOf) : null,
+            Queue = position > 0 ? new QueueResponse(position, positions.EtaOf(message), positions.AsOf) : null,
         };
     }
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Http.Features;
@@ -14,7 +15,7 @@ namespace ImageQueue.Web.Push;
 [ApiController]
 [Tags("Push")]
 public sealed class EventsController(
-    IMessageStore store, MessageFeed feed, IOptions<JsonOptions> json, IHostApplicationLifetime lifetime) : ControllerBase
+    IMessageStore store, MessageFeed feed, QueuePositions positions, IOptions<JsonOptions> json, IHostApplicationLifetime lifetime) : ControllerBase
 {
     /// <summary>Keeps proxies from closing a silent connection, and finds out that a client is gone.</summary>
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
@@ -72,11 +73,16 @@ public sealed class EventsController(
         while (true)
         {
             var changes = await subscription.NextAsync(HeartbeatInterval, cancellationToken);
-            var text = string.Concat(changes.Where(change => change.Message.IsImage).Select(change => Format(ImageProgressEvent.From(change))));
-            if (text.Length > 0)
-                await SendAsync(text, cancellationToken);
+            var images = changes.Where(change => change.Message.IsImage).ToList();
+            if (images.Count > 0)
+            {
+                var live = await positions.GetAsync(cancellationToken);
+                await SendAsync(string.Concat(images.Select(change => Format(ImageProgressEvent.From(change, live)))), cancellationToken);
+            }
             else if (changes.Count == 0)
+            {
                 await SendAsync(": still here\n\n", cancellationToken);
+            }
         }
     }
 

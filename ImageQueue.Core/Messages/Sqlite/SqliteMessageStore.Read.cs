@@ -46,6 +46,11 @@ internal sealed partial class SqliteMessageStore
             new { limit, queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0 })
             .Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId)).ToList()));
 
+    public Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
+            $"SELECT {Columns} FROM messages WHERE status = @status AND queued_at IS NOT NULL ORDER BY queued_at DESC, id DESC LIMIT @limit",
+            new { status, limit }))));
+
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.ExecuteScalar<int>(
             "SELECT count(*) FROM messages WHERE status = @status AND queued_at IS NOT NULL", new { status })));
