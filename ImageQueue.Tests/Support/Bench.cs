@@ -1,4 +1,5 @@
 using Hangfire;
+using Hangfire.Logging;
 using Hangfire.Server;
 using Hangfire.States;
 using ImageQueue.Core;
@@ -149,6 +150,7 @@ internal sealed class Bench : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _services.DisposeAsync();
+        LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would go on logging into what is disposed.
         _folder.Dispose();
     }
 
