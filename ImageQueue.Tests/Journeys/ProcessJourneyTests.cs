@@ -29,7 +29,7 @@ internal sealed class ProcessJourneyTests
         await using (var second = AppProcess.Launch(_folder.Path, forge: null))
         {
             Assert.That(await second.ExitAsync(), Is.EqualTo(1));
-            Assert.That(second.Output, Does.Contain("ImageQueue cannot start: Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
+            Assert.That(second.Output, Does.Contain("ImageQueue cannot start. Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
             Assert.That(second.Output, Does.Not.Contain("   at "), "no stack dump");
         }
 
