@@ -1,15 +1,19 @@
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
+using Hangfire.SqlServer;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core;
@@ -26,16 +30,23 @@ public static class CoreServices
         services.AddCheckedOptions<ImagesOptions>(configuration, ImagesOptions.Section);
         services.AddCheckedOptions<ForgeOptions>(configuration, ForgeOptions.Section);
         services.AddCheckedOptions<QueueOptions>(configuration, QueueOptions.Section);
+        services.AddCheckedOptions<ShutdownOptions>(configuration, ShutdownOptions.Section);
 
         services.AddSingleton<MessageSignal>();
         services.AddSingleton<MessageTexts>();
-        services.AddSqliteStorage(configuration);
+        services.AddSingleton<DatabaseReadiness>();
+        if (StorageOptions.ProviderIn(configuration) == StorageProvider.SqlServer)
+            services.AddSqlServerStorage(configuration);
+        else
+            services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
         services.AddSingleton<QueueOrder>();
         services.AddSingleton<IQueueOrder>(provider => provider.GetRequiredService<QueueOrder>());
         services.AddSingleton<IHostJobFilter, QueueWatch>();
         services.AddSingleton<IJobFilterProvider, JobFilters>();
+        services.AddSingleton<OperatorWishes>();
+        services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
         services.AddSingleton<Eta>();
         services.AddSingleton<QueuePositions>();
@@ -51,11 +62,15 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
+        services.AddSingleton<Sweep>();
+        services.AddSingleton<FollowOperators>();
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
-        services.AddHostedService<QueueRebuild>();
-        services.AddHostedService<PositionWriter>();
+        services.AddSingleton<QueueRebuild>();
+        services.AddHostedService<WhenReady<FollowOperators>>();
+        services.AddSingleton<PositionWriter>();
+        services.AddHostedService<WhenReady<PositionWriter>>();
         return services;
     }
 
@@ -68,11 +83,44 @@ public static class CoreServices
             provider.GetRequiredService<MessageSignal>(),
             provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
-        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqliteMessageStore>());
+        services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
         services.AddSingleton<IQueueReader, PagingQueueReader>();
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
+
+        // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
+        services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
+    }
+
+    private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(provider => new SqlServerDatabase(
+            configuration.GetConnectionString(StorageOptions.ConnectionStringName),
+            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? provider.GetService<IHostEnvironment>()?.IsDevelopment() == true,
+            provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerDatabase>()));
+        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqlServerDatabase>());
+        services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
+            provider.GetRequiredService<SqlServerDatabase>().Connections,
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<MessageSignal>()));
+        services.AddSingleton<JobStorage>(provider =>
+        {
+            var database = provider.GetRequiredService<SqlServerDatabase>();
+            return new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
+        });
+        services.AddSingleton<PagingQueueReader>();
+        services.AddSingleton<IQueueReader>(provider =>
+        {
+            var database = provider.GetRequiredService<SqlServerDatabase>();
+            return new SqlServerQueueReader(
+                new SqlServerQueueOrder(
+                    database.Connections,
+                    database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
+                    provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>()),
+                provider.GetRequiredService<PagingQueueReader>());
+        });
+        services.AddHostedService<WhenReady<QueueRebuild>>();
     }
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)

@@ -1,8 +1,15 @@
 using ImageQueue.Web;
+using ImageQueue.Web.Startup;
 
-var builder = WebApplication.CreateBuilder(args);
-builder.AddImageQueue();
+if (args is ["schema", .. var verbs])
+    return await SchemaCommand.RunAsync(verbs, WebApplication.CreateBuilder().Configuration, Console.Out, Console.Error);
 
-var app = builder.Build();
-app.UseImageQueue();
-await app.RunAsync();
+return await StartFailure.ExplainAsync(async () =>
+{
+    var builder = WebApplication.CreateBuilder(args);
+    builder.AddImageQueue();
+
+    var app = builder.Build();
+    app.UseImageQueue();
+    await app.RunAsync();
+});

@@ -4,11 +4,15 @@ using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
 using ImageQueue.Core;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web;
 
@@ -24,14 +28,21 @@ public static class WebServices
         services.AddImageHangfire();
         services.AddForgeSimulator();
         services.AddSingleton<BackendPlan>();
+        services.AddSingleton<DatabaseStart>();
+        services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();
+        services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
         services.Configure<ApiBehaviorOptions>(options => options.InvalidModelStateResponseFactory = InvalidBody.ToProblem);
-        services.AddProblemDetails();
+        services.AddProblemDetails(options => options.CustomizeProblemDetails = ApiProblem.Complete);
         services.AddExceptionHandler<ProblemExceptionHandler>();
-        services.AddOpenApi();
+        services.AddOpenApi(options => options.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new() { Title = "ImageQueue", Version = "v1", Description = "Pictures for chat messages, painted one at a time." };
+            return Task.CompletedTask;
+        }));
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
         services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
         return builder;
@@ -78,15 +89,38 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge: more would only hold jobs that wait better in Hangfire's queue.
-        services.AddHangfireServer((provider, options) =>
+        // One worker for each Forge. On the embedded queue one more stands in line for the next free Forge, which is then already
+        // at the next picture while the finished one is checked and stored. Where several machines share a queue nobody
+        // stands in line: the job in hand could wait here while another machine's Forge is free.
+        services.AddJobServer((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots;
+            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
+                + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
-            options.StopTimeout = TimeSpan.FromSeconds(5);
-            options.ShutdownTimeout = TimeSpan.FromSeconds(10);
+            LetJobsDecideWhenToStop(provider, options);
         });
+
+        // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
+        services.AddJobServer((provider, options) =>
+        {
+            options.ServerName = $"{Environment.MachineName}:maintenance";
+            options.Queues = [QueueRebuild.MaintenanceQueue];
+            options.WorkerCount = 1;
+            options.IsLightweightServer = true; // The other one runs the schedulers.
+            LetJobsDecideWhenToStop(provider, options);
+        });
+    }
+
+    /// <summary>
+    /// A worker that waits for a Forge, or sweeps, ends at once; one that paints knows how long it may go on
+    /// (<see cref="ShutdownOptions"/>). Hangfire puts a job back in its place only when its own time to stop has come, so that
+    /// is at once.
+    /// </summary>
+    private static void LetJobsDecideWhenToStop(IServiceProvider provider, BackgroundJobServerOptions options)
+    {
+        options.StopTimeout = TimeSpan.Zero;
+        options.ShutdownTimeout = provider.GetRequiredService<IOptions<ShutdownOptions>>().Value.WorkerTimeout;
     }
 }

@@ -21,15 +21,15 @@ public sealed class ProgressPump(IForgeClient forge, IMessageStore store, IOptio
     public async Task<PumpEnd> RunAsync(ForgeBackend backend, string taskId, Message message, CancellationToken cancellationToken)
     {
         var (percent, saved, savedAt) = (0, 0, time.GetTimestamp());
-        var (lastSeen, movedAt) = (new ForgeProgress(ForgeTaskState.Unknown), time.GetTimestamp());
+        var (fraction, movedAt) = ((double?)null, time.GetTimestamp());
         while (true)
         {
             await Task.Delay(options.Value.PollInterval, time, cancellationToken);
 
             var progress = await AskAsync(backend, taskId, message, cancellationToken);
             // Only a task that Forge calls active can be stuck: waiting for Forge's lock is somebody else's painting.
-            if (progress.State != ForgeTaskState.Active || progress != lastSeen)
-                (lastSeen, movedAt) = (progress, time.GetTimestamp());
+            if (progress.State != ForgeTaskState.Active || progress.Fraction != fraction)
+                (fraction, movedAt) = (progress.Fraction, time.GetTimestamp());
             else if (time.GetElapsedTime(movedAt) >= options.Value.StallTimeout)
                 return PumpEnd.Stalled;
 

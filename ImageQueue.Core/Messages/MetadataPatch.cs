@@ -104,8 +104,25 @@ public sealed class MetadataPatch
         return Parse(patch.ToJsonString(StoredJson));
     }
 
+    /// <summary>The document that the patch makes of nothing: itself without the nulls, which have nothing to remove.</summary>
+    internal string ToDocument() => WithoutNulls(Root).ToJsonString(StoredJson);
+
     /// <summary>The patch as JSON text.</summary>
     public override string ToString() => Json;
+
+    private static JsonObject WithoutNulls(JsonElement patch)
+    {
+        var document = new JsonObject();
+        foreach (var member in patch.EnumerateObject())
+        {
+            if (member.Value.ValueKind == JsonValueKind.Object)
+                document[member.Name] = WithoutNulls(member.Value);
+            else if (member.Value.ValueKind != JsonValueKind.Null)
+                document[member.Name] = member.Value.ValueKind == JsonValueKind.Array ? JsonArray.Create(member.Value) : JsonValue.Create(member.Value);
+        }
+
+        return document;
+    }
 
     private static void Check(JsonElement element, string path, int depth)
     {

@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Configuration;
+
 namespace ImageQueue.Core.Messages;
 
 /// <summary>Settings under <c>Storage</c>: where messages and jobs are kept.</summary>
@@ -17,6 +19,18 @@ public sealed class StorageOptions
 
     /// <summary>Whether the start creates missing tables. Default: true for SQLite and in Development.</summary>
     public bool? ApplySchema { get; set; }
+
+    /// <summary>Which store the settings ask for: what is registered depends on it.</summary>
+    /// <exception cref="StorageSettingsException">There is no such store.</exception>
+    public static StorageProvider ProviderIn(IConfiguration configuration)
+    {
+        var name = configuration[$"{Section}:{nameof(Provider)}"];
+        if (string.IsNullOrEmpty(name))
+            return StorageProvider.Sqlite;
+        return Enum.GetValues<StorageProvider>().Select(provider => (StorageProvider?)provider)
+            .FirstOrDefault(provider => string.Equals(name, provider.ToString(), StringComparison.OrdinalIgnoreCase))
+            ?? throw new StorageSettingsException($"Storage:Provider must be Sqlite or SqlServer, not {name}.");
+    }
 }
 
 /// <summary>The stores, one contract.</summary>

@@ -62,13 +62,12 @@ internal sealed class BadInputTests
 
     [TestCase("text/plain")]
     [TestCase("application/xml")]
-    public async Task Submit_Is415_WhenTheBodyIsNotJson(string type)
-    {
-        var response = await App.Http.PostAsync("api/conversations/bad-input/images", new StringContent("a cat", Encoding.UTF8, type));
+    public async Task Submit_Is415_WhenTheBodyIsNotJson(string type) => await AssertProblemAsync(
+        await App.Http.PostAsync("api/conversations/bad-input/images", new StringContent("a cat", Encoding.UTF8, type)), 415, "Content-Type: application/json");
 
-        Assert.That((int)response.StatusCode, Is.EqualTo(415));
-        Assert.That(response.Content.Headers.ContentType?.MediaType, Is.EqualTo("application/problem+json"));
-    }
+    [Test]
+    public async Task Submit_Is405_WhenItIsAPut() => await AssertProblemAsync(
+        await App.Http.PutAsync("api/conversations/bad-input/images", Json("{}")), 405, "does not take PUT");
 
     [TestCase("a%20", "begins or ends with a blank")]
     [TestCase("a%01b", "control character")]
@@ -84,7 +83,7 @@ internal sealed class BadInputTests
     [TestCase("api/messages/4242", 404, "Message 4242 not found")]
     [TestCase("api/conversations/nobody/messages", 404, "Conversation nobody not found")]
     [TestCase("api/conversations/nobody/events", 404, "Conversation nobody not found")]
-    [TestCase("api/messages/cat", 404, "")]
+    [TestCase("api/messages/cat", 404, "There is nothing at /api/messages/cat")]
     [TestCase("images/flux_00000000000000000000000000000000.png", 404, "There is no such picture")]
     [TestCase("images/flux_..%2Fimagequeue.png", 404, "")]
     [TestCase("api/conversations/nobody/messages?limit=0", 400, "limit")]

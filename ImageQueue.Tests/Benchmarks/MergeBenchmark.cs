@@ -11,7 +11,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// Merges per second of <see cref="IMessageStore.UpdateMessageAsync"/> against a bare UPDATE of one column, and against
-/// reading, changing and writing back. Run: <c>dotnet test -c Release --filter FullyQualifiedName~MergeBenchmark -- NUnit.ExplicitMode=Only</c>.
+/// reading, changing and writing back. Run: <c>dotnet test -c Release --filter FullyQualifiedName~MergeBenchmark -l "console;verbosity=detailed"</c>.
 /// </summary>
 [TestFixture]
 [Explicit("A benchmark: prints ratios.")]

@@ -6,8 +6,8 @@ using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
-using SkiaSharp;
 using NUnit.Framework;
+using SkiaSharp;
 
 namespace ImageQueue.Tests.Journeys;
 

@@ -31,6 +31,21 @@ internal static class ApiProblem
     public static ObjectResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) =>
         Result(StatusCodes.Status422UnprocessableEntity, string.Join(' ', errors.Values.SelectMany(sentences => sentences)), errors);
 
+    /// <summary>Gives the framework's own problems a sentence as well: no endpoint there, not that method, not that media type.</summary>
+    public static void Complete(ProblemDetailsContext context)
+    {
+        var problem = context.ProblemDetails;
+        var request = context.HttpContext.Request;
+        problem.Extensions.Remove("traceId");
+        problem.Detail ??= problem.Status switch
+        {
+            StatusCodes.Status404NotFound => $"There is nothing at {request.Path}. The API is described at /openapi/v1.json.",
+            StatusCodes.Status405MethodNotAllowed => $"{request.Path} does not take {request.Method}. The API is described at /openapi/v1.json.",
+            StatusCodes.Status415UnsupportedMediaType => "Send a JSON object, and say so: Content-Type: application/json.",
+            _ => "The request could not be answered. The API is described at /openapi/v1.json.",
+        };
+    }
+
     private static string Title(int status) => Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
 
     private static string Section(int status) => status switch

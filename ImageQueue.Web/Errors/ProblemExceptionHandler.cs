@@ -1,7 +1,9 @@
 using System.Globalization;
+using Hangfire;
 using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Web.Errors;
 
@@ -36,6 +38,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
         TooManyPendingException e => ApiProblem.Of(StatusCodes.Status429TooManyRequests, e.Message),
         StoreUnavailableException e => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),
+        BackgroundJobClientException or SqlException => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
             ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, $"The body is larger than {BodyLimit.Bytes / 1024} KiB; send less."),
         BadHttpRequestException e => ApiProblem.Of(e.StatusCode, $"The request could not be read: {e.Message}"),
@@ -45,7 +48,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
     private static TimeSpan? RetryAfter(Exception exception) => exception switch
     {
         TooManyPendingException e => e.RetryAfter,
-        StoreUnavailableException => TimeSpan.FromSeconds(5),
+        StoreUnavailableException or BackgroundJobClientException or SqlException => TimeSpan.FromSeconds(5),
         _ => null,
     };
 }

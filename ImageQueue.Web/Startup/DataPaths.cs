@@ -10,7 +10,7 @@ internal static class DataPaths
     public static void ResolvePaths(this IConfigurationManager configuration, string contentRoot)
     {
         configuration["Images:Directory"] = Path.GetFullPath(configuration["Images:Directory"] ?? "data/images", contentRoot);
-        if (configuration.GetValue("Storage:Provider", StorageProvider.Sqlite) != StorageProvider.Sqlite)
+        if (StorageOptions.ProviderIn(configuration) != StorageProvider.Sqlite)
             return;
         var key = $"ConnectionStrings:{StorageOptions.ConnectionStringName}";
         var connectionString = new SqliteConnectionStringBuilder(configuration[key] ?? StorageOptions.DefaultConnectionString);

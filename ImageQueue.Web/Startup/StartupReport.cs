@@ -9,10 +9,10 @@ namespace ImageQueue.Web.Startup;
 
 /// <summary>Once the server listens: gives the pool the simulator's address, and tells the newcomer where everything is.</summary>
 internal sealed class StartupReport(
-    IServer server, BackendPlan plan, ForgePool pool, IMessageDatabase database, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
+    IServer server, BackendPlan plan, ForgePool pool, IMessageDatabase database, DatabaseReadiness readiness, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
     : IHostedLifecycleService
 {
-    public Task StartingAsync(CancellationToken cancellationToken) => database.PrepareAsync(cancellationToken);
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
@@ -24,13 +24,14 @@ internal sealed class StartupReport(
         pool.ProbeUnknown();
         logger.LogInformation(
             """
-            ImageQueue is ready.
+            ImageQueue {State}.
               Chat page  {Page}
               Dashboard  {Dashboard}
               Messages   {Database}
               Pictures   {Images}
               Forge      {Backends}
             """,
+            readiness.Ready.IsCompleted ? "is ready" : "waits for its database",
             address,
             new Uri(address, "hangfire"),
             database.Location,

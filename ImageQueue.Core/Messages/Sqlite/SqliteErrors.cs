@@ -23,7 +23,4 @@ internal static class SqliteErrors
         };
         return what is null ? e : new StoreUnavailableException($"The message database {what}.", e);
     }
-
-    /// <summary>Whether SQLite has rolled back the whole transaction by itself, as it does when a disk is full.</summary>
-    public static bool EndsTransaction(SqliteConnection connection) => raw.sqlite3_get_autocommit(connection.Handle) != 0;
 }

@@ -18,10 +18,11 @@ internal sealed partial class SqliteMessageStore
         ArgumentOutOfRangeException.ThrowIfLessThan(progress, 0);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(progress, 99); // 100 is said by completion alone.
         return TransitionAsync(
+            // Whatever else somebody may have put there counts as 0: a refusal would tell the worker that it has lost its row.
             $"""
             UPDATE messages SET heartbeat_at = @Now, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
-                AND extra_metadata ->> '$.progress' <= @Progress
+                AND CAST(ifnull(extra_metadata ->> '$.progress', 0) AS INTEGER) <= @Progress
             RETURNING {Columns}
             """,
             new Change(id, Now(), MessagePatches.SaveProgress(progress).Json) { Attempt = attempt, Progress = progress },

@@ -10,15 +10,16 @@ internal sealed partial class SqliteMessageStore
     {
         var now = Now();
         var added = await _writer.RunAsync(
-            connection =>
+            session =>
             {
+                var connection = session.Connection;
                 EnsureConversation(connection, message.ConversationId, message.Username, message.Content, now);
                 return Insert(connection, new
                 {
                     message.ConversationId,
                     message.Role,
                     message.Content,
-                    Metadata = message.ExtraMetadata?.Json,
+                    Metadata = message.ExtraMetadata?.ToDocument(),
                     Now = now,
                     QueuedAt = (string?)null,
                     IdempotencyKey = (string?)null,
@@ -34,8 +35,9 @@ internal sealed partial class SqliteMessageStore
         var now = Now();
         var patch = MessagePatches.Submit(message);
         var submitted = await _writer.RunAsync(
-            connection =>
+            session =>
             {
+                var connection = session.Connection;
                 EnsureConversation(connection, message.ConversationId, message.Username, message.Prompt, now);
                 if (FindReplay(connection, message) is { } earlier)
                     return new Submitted(earlier, IsReplay: true);
@@ -45,7 +47,7 @@ internal sealed partial class SqliteMessageStore
                     message.ConversationId,
                     Role = MessageRole.Bot,
                     Content = MessagePatches.PendingContent,
-                    Metadata = patch.Json,
+                    Metadata = patch.ToDocument(),
                     Now = now,
                     QueuedAt = now,
                     message.IdempotencyKey,
@@ -143,16 +145,17 @@ internal sealed partial class SqliteMessageStore
         var rows = JsonSerializer.Serialize(positions, MetadataPatch.StoredJson);
         var now = Now();
         var written = await _writer.RunAsync(
-            connection => connection.Execute(
+            session => session.Connection.Execute(
                 // Each row its own revision: a reader that pages by revision must never find a group cut in two.
+                // The unary plus keeps the planner off the status index: with it, every queued row looks through all of @rows.
                 $"""
                 UPDATE messages SET
                     extra_metadata = json_set(extra_metadata, '$.queue_position', moved.position),
                     updated_at = @now,
                     revision = (SELECT max(revision) FROM messages) + 1 + moved.ordinal
                 FROM (SELECT key AS ordinal, value ->> '$.hangfire_job_id' AS job, value ->> '$.position' AS position FROM json_each(@rows)) AS moved
-                WHERE hangfire_job_id = moved.job AND queued_at IS NOT NULL AND status = 'queued'
-                    AND extra_metadata ->> '$.queue_position' <> moved.position
+                WHERE hangfire_job_id = moved.job AND +queued_at IS NOT NULL AND +status = 'queued'
+                    AND extra_metadata ->> '$.queue_position' IS NOT moved.position
                 """,
                 new { rows, now }),
             cancellationToken);

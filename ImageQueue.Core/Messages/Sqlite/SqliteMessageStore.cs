@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Globalization;
 using Dapper;
 using Microsoft.Data.Sqlite;
@@ -35,6 +36,9 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     /// <inheritdoc/>
     public string Location => Path.GetFullPath(new SqliteConnectionStringBuilder(_connectionString).DataSource);
+
+    /// <inheritdoc/>
+    public bool MayComeBack => false;
 
     /// <inheritdoc/>
     public Task PrepareAsync(CancellationToken cancellationToken)
@@ -78,11 +82,11 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private async Task<Transition> TransitionAsync(string update, Change change, CancellationToken cancellationToken, Action? beforeCommit = null)
     {
         var transition = await _writer.RunAsync(
-            connection =>
+            session =>
             {
-                var written = connection.QuerySingleOrDefault<MessageRow>(update, change);
+                var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
                 if (written is null)
-                    return new Transition(false, Find(connection, change.Id));
+                    return new Transition(false, Find(session.Connection, change.Id));
                 beforeCommit?.Invoke();
                 return new Transition(true, written.ToMessage());
             },
@@ -138,10 +142,21 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         public string? Replaces { get; init; }
 
         public int Progress { get; init; }
+
+        public (string Name, object? Value)[] Parameters =>
+        [
+            ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress),
+        ];
     }
 
     private sealed class MessageRow
     {
+        private static Func<DbDataReader, MessageRow>? _parser;
+
+        /// <summary>Every transition returns <see cref="Columns"/>, so one parser of Dapper's serves them all.</summary>
+        public static MessageRow Read(DbDataReader reader) => (_parser ??= reader.GetRowParser<MessageRow>())(reader);
+
         public long Id { get; init; }
 
         public string ConversationId { get; init; } = "";

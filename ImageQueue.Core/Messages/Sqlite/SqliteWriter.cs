@@ -1,5 +1,4 @@
-using System.Threading.Channels;
-using Dapper;
+using System.Collections.Concurrent;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Messages.Sqlite;
@@ -10,96 +9,134 @@ namespace ImageQueue.Core.Messages.Sqlite;
 /// </summary>
 /// <remarks>
 /// SQLite has one writer at a time whoever asks; queueing here instead of polling its lock keeps writers in order and awake.
-/// Other processes on the same file are waited for by SQLite's own busy handler.
+/// Other processes on the same file are waited for by SQLite's own busy handler. There is no thread of its own: whoever finds
+/// nobody committing commits, on its own thread, what is there by then.
 /// </remarks>
-internal sealed class SqliteWriter : IAsyncDisposable
+internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposable
 {
     /// <summary>Most writes in one commit: bounds how long the first of them waits.</summary>
     private const int MaxBatch = 256;
 
-    private readonly Channel<Write> _writes = Channel.CreateUnbounded<Write>(new UnboundedChannelOptions { SingleReader = true });
-    private readonly Func<SqliteConnection> _open;
-    private readonly Task _loop;
-    private SqliteConnection? _connection;
-
-    public SqliteWriter(Func<SqliteConnection> open)
-    {
-        _open = open;
-        _loop = Task.Run(CommitAsync);
-    }
+    private readonly ConcurrentQueue<Write> _writes = new();
+    private readonly List<Write> _batch = new(MaxBatch);
+    private int _isCommitting;
+    private volatile bool _isDisposed;
+    private SqliteSession? _session;
 
     /// <summary>Runs <paramref name="work"/> in a transaction; it is committed when the task ends, or undone when it throws.</summary>
     /// <exception cref="StoreUnavailableException">The file is locked by somebody else, read-only, or its disk is full.</exception>
-    public async Task<T> RunAsync<T>(Func<SqliteConnection, T> work, CancellationToken cancellationToken)
+    public async Task<T> RunAsync<T>(Func<SqliteSession, T> work, CancellationToken cancellationToken)
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         cancellationToken.ThrowIfCancellationRequested();
         T? result = default;
-        var write = new Write(connection => result = work(connection), cancellationToken);
-        ObjectDisposedException.ThrowIf(!_writes.Writer.TryWrite(write), this);
+        var write = new Write(session => result = work(session), cancellationToken);
+        _writes.Enqueue(write);
+        CommitUnlessSomebodyDoes(ownWriteIsIn: true);
         await write.Committed;
         return result!; // Committed means that work ran and set it.
     }
 
     public async ValueTask DisposeAsync()
     {
-        if (_writes.Writer.TryComplete())
-            await _loop;
-        _connection?.Dispose();
-        _connection = null;
+        if (_isDisposed)
+            return; // The container disposes of one object under each of its names.
+        _isDisposed = true;
+        while (!_writes.IsEmpty || Interlocked.CompareExchange(ref _isCommitting, 1, 0) != 0)
+            await Task.Delay(1);
+        _session?.Dispose();
+        _session = null;
     }
 
-    private async Task CommitAsync()
+    private void CommitUnlessSomebodyDoes(bool ownWriteIsIn)
     {
-        var batch = new List<Write>(MaxBatch);
-        while (await _writes.Reader.WaitToReadAsync())
+        while (!_writes.IsEmpty && Interlocked.CompareExchange(ref _isCommitting, 1, 0) == 0)
         {
-            batch.Clear();
-            while (batch.Count < MaxBatch && _writes.Reader.TryRead(out var write))
-                batch.Add(write);
-
             try
             {
-                Commit(_connection ??= _open(), batch);
+                CommitBatch();
             }
-            catch (Exception e)
+            finally
             {
-                // Nothing of this batch is stored; every caller learns why. A new connection for the next one, since
-                // this one may hold a transaction that SQLite has already given up.
-                _connection?.Dispose();
-                _connection = null;
-                foreach (var write in batch)
-                    write.Fail(SqliteErrors.Translate(e));
+                // A full fence: nobody may find this still set after the look at the queue below has found it empty.
+                Interlocked.Exchange(ref _isCommitting, 0);
+            }
+
+            if (ownWriteIsIn && !_writes.IsEmpty)
+            {
+                // The caller's own write is done; it does not work for those who came after it.
+                ThreadPool.UnsafeQueueUserWorkItem(static writer => writer.CommitUnlessSomebodyDoes(ownWriteIsIn: false), this, preferLocal: false);
+                return;
             }
         }
     }
 
-    private static void Commit(SqliteConnection connection, List<Write> batch)
+    private void CommitBatch()
     {
-        connection.Execute("BEGIN IMMEDIATE");
-        foreach (var write in batch)
+        _batch.Clear();
+        while (_batch.Count < MaxBatch && _writes.TryDequeue(out var write))
         {
-            if (!write.CanStart)
-                continue;
-            connection.Execute("SAVEPOINT write");
-            try
+            if (write.CanStart)
+                _batch.Add(write);
+        }
+
+        if (_batch.Count == 0)
+            return;
+        try
+        {
+            Commit(_session ??= new SqliteSession(open()));
+        }
+        catch (Exception e)
+        {
+            // Nothing of this batch is stored; every caller learns why. What SQLite says of its file calls for a new
+            // connection; a refusal of our own only for the end of the transaction.
+            if (e is SqliteException || _session is null || !_session.TryRollBack())
             {
-                write.Run(connection);
+                _session?.Dispose();
+                _session = null;
             }
-            catch (Exception e) when (!SqliteErrors.EndsTransaction(connection))
-            {
-                connection.Execute("ROLLBACK TO write");
+
+            foreach (var write in _batch)
                 write.Fail(SqliteErrors.Translate(e));
-            }
-
-            connection.Execute("RELEASE write");
+            return;
         }
 
-        connection.Execute("COMMIT");
-        foreach (var write in batch)
+        foreach (var write in _batch)
             write.Succeed();
     }
 
-    private sealed class Write(Action<SqliteConnection> work, CancellationToken cancellationToken)
+    private void Commit(SqliteSession session)
+    {
+        session.Execute("BEGIN IMMEDIATE");
+        foreach (var write in _batch)
+        {
+            // One write alone is undone with the whole transaction.
+            if (_batch.Count == 1)
+                write.Run(session);
+            else
+                RunUndoably(session, write);
+        }
+
+        session.Execute("COMMIT");
+    }
+
+    private static void RunUndoably(SqliteSession session, Write write)
+    {
+        session.Execute("SAVEPOINT write");
+        try
+        {
+            write.Run(session);
+        }
+        catch (Exception e) when (session.IsInTransaction)
+        {
+            session.Execute("ROLLBACK TO write");
+            write.Fail(SqliteErrors.Translate(e));
+        }
+
+        session.Execute("RELEASE write");
+    }
+
+    private sealed class Write(Action<SqliteSession> work, CancellationToken cancellationToken)
     {
         // Continuations run elsewhere: a caller must not do its own work on the writer's time.
         private readonly TaskCompletionSource _committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -109,7 +146,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         /// <summary>False when the caller gave up while this waited.</summary>
         public bool CanStart => !cancellationToken.IsCancellationRequested || !_committed.TrySetCanceled(cancellationToken);
 
-        public void Run(SqliteConnection connection) => work(connection);
+        public void Run(SqliteSession session) => work(session);
 
         public void Fail(Exception e) => _committed.TrySetException(e);
 

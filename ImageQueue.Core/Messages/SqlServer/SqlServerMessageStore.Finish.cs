@@ -1,0 +1,34 @@
+namespace ImageQueue.Core.Messages.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public Task<Transition> CompleteAsync(
+        long id, int attempt, string content, string imageUrl, ImageResult result, Action publish, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            id, "", MessagePatches.Complete(imageUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken, publish);
+
+    public Task<Transition> FailAsync(long id, int attempt, string content, string reason, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            id, "", MessagePatches.Fail(reason), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+
+    public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
+        TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken);
+
+    public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            "hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL",
+            "",
+            MessagePatches.Cancel,
+            content,
+            IsUnfinished,
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+
+    private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
+
+    public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
+    {
+        var transition = await TransitionAsync(id, "", patch, content, guard: "", new StatementParameters(), cancellationToken);
+        return transition.Message ?? throw new MessageNotFoundException(id);
+    }
+}

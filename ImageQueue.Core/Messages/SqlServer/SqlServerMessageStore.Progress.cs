@@ -1,0 +1,29 @@
+namespace ImageQueue.Core.Messages.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            id,
+            "hangfire_job_id = @HangfireJobId, attempt = attempt + 1, heartbeat_at = @Now, ",
+            MessagePatches.Claim,
+            content: null,
+            "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId))",
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+
+    public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(progress, 0);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(progress, 99); // 100 is said by completion alone.
+        return TransitionAsync(
+            id,
+            "heartbeat_at = @Now, ",
+            MessagePatches.SaveProgress(progress),
+            content: null,
+            // Whatever else somebody may have put there counts as 0: a refusal would tell the worker that it has lost its row.
+            $"{IsMine} AND ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$.\"progress\"') AS int), 0) <= @Progress",
+            new StatementParameters().Add("@Attempt", attempt).Add("@Progress", progress),
+            cancellationToken);
+    }
+}

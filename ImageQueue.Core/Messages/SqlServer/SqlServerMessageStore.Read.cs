@@ -1,0 +1,140 @@
+using Dapper;
+
+namespace ImageQueue.Core.Messages.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
+        OneAsync($"SELECT {Columns} FROM dbo.messages WHERE id = @Id;", new StatementParameters().Add("@Id", id), cancellationToken);
+
+    public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
+        OneAsync(
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id;",
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+
+    public async Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken)
+    {
+        var row = await connections.RunAsync(
+            connection => connection.QuerySingleOrDefaultAsync<ConversationRow>(Command(
+                "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM dbo.conversations WHERE id = @ConversationId;",
+                new StatementParameters().AddText("@ConversationId", conversationId, NameSize),
+                cancellationToken)),
+            cancellationToken);
+        return row?.ToConversation();
+    }
+
+    public async Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id > @After ORDER BY id;",
+            new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@After", after).Add("@Limit", limit),
+            cancellationToken));
+
+    public async Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+            ORDER BY queued_at, id;
+            """,
+            Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
+            cancellationToken));
+
+    public async Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status
+            ORDER BY queued_at DESC, id DESC;
+            """,
+            new StatementParameters().AddText("@Status", status, 20).Add("@Limit", limit),
+            cancellationToken));
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId)>(Command(
+                $"""
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id
+                FROM dbo.messages
+                WHERE {IsQueued} AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+                ORDER BY queued_at, id;
+                """,
+                Place(after).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId))];
+    }
+
+    public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            connection => connection.ExecuteScalarAsync<int>(Command(
+                "SELECT COUNT(*) FROM dbo.messages WHERE queued_at IS NOT NULL AND status = @Status;",
+                new StatementParameters().AddText("@Status", status, 20),
+                cancellationToken)),
+            cancellationToken);
+
+    public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit);
+        if (conversationId is not null)
+            parameters.AddText("@ConversationId", conversationId, NameSize);
+        var rows = await ManyAsync(
+            $"""
+            {DeclareEnd}
+            SELECT TOP (@Limit) {Columns},
+                (SELECT username FROM dbo.conversations WHERE conversations.id = messages.conversation_id) AS Username
+            FROM dbo.messages
+            WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
+            ORDER BY revision;
+            """,
+            parameters,
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            async connection => RowVersion.ToInt64(await connection.ExecuteScalarAsync<byte[]?>(Command(
+                $"""
+                {DeclareEnd}
+                SELECT MAX(revision) FROM dbo.messages WHERE revision < @End;
+                """,
+                new StatementParameters(),
+                cancellationToken))),
+            cancellationToken);
+
+    /// <summary>
+    /// A revision is given when a row is written and seen when its transaction ends, so revisions become visible out of order.
+    /// Below the lowest of all unfinished transactions nothing can appear any more. Read before the rows, not beside
+    /// them: under read committed snapshot a query sees what was there when it began, and a transaction that ends between
+    /// the two would be passed over for ever.
+    /// </summary>
+    private const string DeclareEnd = "DECLARE @End binary(8) = MIN_ACTIVE_ROWVERSION();";
+
+    private static StatementParameters Place(UnfinishedCursor? after) =>
+        new StatementParameters().Add("@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
+
+    private async Task<Message?> OneAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(sql, parameters, cancellationToken)).SingleOrDefault();
+
+    private Task<IEnumerable<MessageRow>> ManyAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync(connection => connection.QueryAsync<MessageRow>(Command(sql, parameters, cancellationToken)), cancellationToken);
+
+    private static List<Message> Messages(IEnumerable<MessageRow> rows) => rows.Select(row => row.ToMessage()).ToList();
+
+    private sealed class ConversationRow
+    {
+        public string Id { get; init; } = "";
+
+        public string Username { get; init; } = "";
+
+        public string? Title { get; init; }
+
+        public DateTime CreatedAt { get; init; }
+
+        public Conversation ToConversation() => new(Id, Username, Title, Utc(CreatedAt));
+    }
+}

@@ -1,0 +1,162 @@
+using System.Data;
+using System.Data.Common;
+using Dapper;
+
+namespace ImageQueue.Core.Messages.SqlServer;
+
+/// <summary>
+/// The store for many machines. Each transition is one UPDATE with its guard in WHERE and its merge in one JSON_MODIFY
+/// expression (<see cref="JsonModify"/>): atomic under the row's lock, and OUTPUT gives the row back in the same trip.
+/// </summary>
+internal sealed partial class SqlServerMessageStore(SqlServerConnections connections, TimeProvider time, MessageSignal signal) : IMessageStore
+{
+    private const string Columns =
+        """
+        id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
+            created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
+            attempt AS Attempt, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
+        """;
+
+    private const string Inserted =
+        """
+        inserted.id AS Id, inserted.conversation_id AS ConversationId, inserted.role AS Role, inserted.content AS Content,
+            inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
+            inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.attempt AS Attempt,
+            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.revision AS Revision
+        """;
+
+    private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
+
+    private const string IsProcessing = "queued_at IS NOT NULL AND status = N'processing'";
+
+    /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
+    private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
+
+    /// <summary>One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it.</summary>
+    private Task<Transition> TransitionAsync(
+        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null) =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, beforeCommit);
+
+    private async Task<Transition> TransitionAsync(
+        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null)
+    {
+        parameters.Add("@Now", Now());
+        if (content is not null)
+        {
+            set += "content = @Content, ";
+            parameters.AddText("@Content", content);
+        }
+
+        if (patch is not null)
+        {
+            var merge = JsonModify.For(patch);
+            set += $"extra_metadata = {merge.Expression}, ";
+            merge.AddTo(parameters);
+        }
+
+        var update =
+            $"""
+            UPDATE dbo.messages
+            SET {set}updated_at = @Now
+            OUTPUT {Inserted}
+            WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
+            IF @@ROWCOUNT = 0
+                SELECT {Columns} FROM dbo.messages WHERE {row};
+            """;
+        var transition = await connections.RunAsync(
+            connection => beforeCommit is null
+                ? UpdateAsync(connection, null, update, parameters, cancellationToken)
+                : UpdateAsync(connection, update, parameters, beforeCommit, cancellationToken),
+            cancellationToken);
+        if (transition.Applied)
+            signal.Raise();
+        return transition;
+    }
+
+    /// <summary>Holds the row's lock until <paramref name="beforeCommit"/> has run; what that throws undoes the write.</summary>
+    private static async Task<Transition> UpdateAsync(
+        DbConnection connection, string update, StatementParameters parameters, Action beforeCommit, CancellationToken cancellationToken)
+    {
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        var transition = await UpdateAsync(connection, transaction, update, parameters, cancellationToken);
+        if (!transition.Applied)
+            return transition;
+        beforeCommit();
+        await transaction.CommitAsync(cancellationToken);
+        return transition;
+    }
+
+    private static async Task<Transition> UpdateAsync(
+        DbConnection connection, DbTransaction? transaction, string update, StatementParameters parameters, CancellationToken cancellationToken)
+    {
+        // The first result is what the UPDATE wrote; a second one comes only when it wrote nothing.
+        await using var results = await connection.QueryMultipleAsync(Command(update, parameters, cancellationToken, transaction));
+        if ((await results.ReadAsync<MessageRow>()).SingleOrDefault() is { } written)
+            return new Transition(true, written.ToMessage());
+        return new Transition(false, (await results.ReadAsync<MessageRow>()).SingleOrDefault()?.ToMessage());
+    }
+
+    private static CommandDefinition Command(
+        string sql, StatementParameters parameters, CancellationToken cancellationToken, DbTransaction? transaction = null) =>
+        new(sql, parameters, transaction, cancellationToken: cancellationToken);
+
+    /// <summary>As the columns hold it: UTC, cut to milliseconds.</summary>
+    private DateTime Now() => Cut(time.GetUtcNow());
+
+    private static DateTime Cut(DateTimeOffset time) => new(time.UtcTicks - (time.UtcTicks % TimeSpan.TicksPerMillisecond), DateTimeKind.Utc);
+
+    /// <summary>The one place where stored times, which carry no zone, become UTC.</summary>
+    private static DateTimeOffset Utc(DateTime time) => new(DateTime.SpecifyKind(time, DateTimeKind.Utc));
+
+    private sealed class MessageRow
+    {
+        /// <summary>Of a submission: see <see cref="SubmitOutcome"/>.</summary>
+        public string Outcome { get; init; } = "";
+
+        public long Id { get; init; }
+
+        public string ConversationId { get; init; } = "";
+
+        public string Role { get; init; } = "";
+
+        public string Content { get; init; } = "";
+
+        public string? ExtraMetadata { get; init; }
+
+        public DateTime CreatedAt { get; init; }
+
+        public DateTime UpdatedAt { get; init; }
+
+        public string? HangfireJobId { get; init; }
+
+        public string? IdempotencyKey { get; init; }
+
+        public int Attempt { get; init; }
+
+        public DateTime? HeartbeatAt { get; init; }
+
+        public DateTime? QueuedAt { get; init; }
+
+        public byte[] Revision { get; init; } = [];
+
+        /// <summary>Of a change: the conversation's owner.</summary>
+        public string Username { get; init; } = "";
+
+        public Message ToMessage() => new()
+        {
+            Id = Id,
+            ConversationId = ConversationId,
+            Role = Role,
+            Content = Content,
+            ExtraMetadata = ExtraMetadata ?? "{}",
+            CreatedAt = Utc(CreatedAt),
+            UpdatedAt = Utc(UpdatedAt),
+            HangfireJobId = HangfireJobId,
+            IdempotencyKey = IdempotencyKey,
+            Attempt = Attempt,
+            HeartbeatAt = HeartbeatAt is { } heartbeat ? Utc(heartbeat) : null,
+            QueuedAt = QueuedAt is { } queued ? Utc(queued) : null,
+            Revision = RowVersion.ToInt64(Revision),
+        };
+    }
+}

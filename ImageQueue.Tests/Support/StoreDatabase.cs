@@ -1,0 +1,64 @@
+using Dapper;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.Sqlite;
+using Microsoft.Data.Sqlite;
+
+namespace ImageQueue.Tests.Support;
+
+/// <summary>A database that belongs to one fixture and goes with it: what a contract's tests run on, whichever store it is.</summary>
+internal interface IStoreDatabase : IAsyncDisposable
+{
+    /// <summary>Leaves no row in it.</summary>
+    Task EmptyAsync();
+
+    /// <summary>Writes metadata past every store, as a DBA may.</summary>
+    Task SetMetadataAsync(long id, string metadata);
+
+    /// <summary>A store on it, as another process would have one. Whoever asks disposes it.</summary>
+    OpenStore Open(TimeProvider time, MessageSignal signal);
+}
+
+/// <summary>A store with the end of its life.</summary>
+internal sealed record OpenStore(IMessageStore Store, IAsyncDisposable Lifetime) : IAsyncDisposable
+{
+    public ValueTask DisposeAsync() => Lifetime.DisposeAsync();
+}
+
+/// <summary>A SQLite file in the folder for temporary files.</summary>
+internal sealed class SqliteStoreDatabase : IStoreDatabase
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("imagequeue-store-");
+
+    public string ConnectionString => $"Data Source={Path.Combine(_folder.FullName, "imagequeue.db")}";
+
+    public async Task PrepareAsync()
+    {
+        await using var store = new SqliteMessageStore(ConnectionString, TimeProvider.System, new MessageSignal());
+        await store.PrepareAsync(CancellationToken.None);
+    }
+
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations");
+
+    public Task SetMetadataAsync(long id, string metadata) =>
+        ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata });
+
+    public OpenStore Open(TimeProvider time, MessageSignal signal)
+    {
+        var store = new SqliteMessageStore(ConnectionString, time, signal);
+        return new OpenStore(store, store);
+    }
+
+    private async Task ExecuteAsync(string sql, object? parameters = null)
+    {
+        using var connection = new SqliteConnection(ConnectionString);
+        await connection.ExecuteAsync(sql, parameters);
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        using (var connection = new SqliteConnection(ConnectionString))
+            SqliteConnection.ClearPool(connection);
+        _folder.Delete(recursive: true);
+        return ValueTask.CompletedTask;
+    }
+}

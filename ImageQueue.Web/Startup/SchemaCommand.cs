@@ -1,0 +1,87 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.SqlServer;
+
+namespace ImageQueue.Web.Startup;
+
+/// <summary><c>schema print|apply|check</c>: the database's scripts from the command line, without starting the app.</summary>
+internal static class SchemaCommand
+{
+    private const string Usage =
+        """
+        Usage: dotnet run --project ImageQueue.Web -- schema <verb>
+          print   writes the whole script, Hangfire's tables included; needs no server
+          apply   makes what is missing in the database of ConnectionStrings:ImageQueue, and the database itself
+          check   says what is missing there; exit code 0 when nothing is
+        The connection string comes from the settings, such as the environment's ConnectionStrings__ImageQueue.
+        """;
+
+    /// <summary>Runs one verb.</summary>
+    /// <returns>The exit code: 0 done, 1 something is missing or wrong, 2 not understood.</returns>
+    public static async Task<int> RunAsync(string[] verbs, IConfiguration configuration, TextWriter output, TextWriter errors)
+    {
+        try
+        {
+            switch (verbs)
+            {
+                case ["print"]:
+                    await output.WriteAsync(SqlServerDatabase.Script);
+                    return 0;
+                case ["apply"]:
+                    return await ApplyAsync(configuration, output);
+                case ["check"]:
+                    return await CheckAsync(Database(configuration, output), output);
+                default:
+                    await errors.WriteLineAsync(Usage);
+                    return 2;
+            }
+        }
+        catch (StorageSettingsException e)
+        {
+            await errors.WriteLineAsync(e.Message);
+            return 1;
+        }
+        catch (StoreUnavailableException e)
+        {
+            await errors.WriteLineAsync($"{e.Message} ({e.InnerException?.Message})");
+            return 1;
+        }
+    }
+
+    private static async Task<int> ApplyAsync(IConfiguration configuration, TextWriter output)
+    {
+        var database = Database(configuration, output);
+        await database.ApplySchemaAsync(CancellationToken.None);
+        return await CheckAsync(database, output);
+    }
+
+    private static async Task<int> CheckAsync(SqlServerDatabase database, TextWriter output)
+    {
+        var state = await database.CheckSchemaAsync(CancellationToken.None);
+        foreach (var part in state.Missing)
+            await output.WriteLineAsync($"Missing: {part.Name}; run {part.Script}.");
+        if (!state.HasSnapshots)
+            await output.WriteLineAsync("Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; see 2026-11-01_00_database_options.sql.");
+        await output.WriteLineAsync(state.Missing.Count == 0
+            ? $"{database.Location} has all that this release needs."
+            : $"{database.Location} lacks {state.Missing.Count} of what this release needs.");
+        return state.Missing.Count == 0 ? 0 : 1;
+    }
+
+    private static SqlServerDatabase Database(IConfiguration configuration, TextWriter output) => new(
+        configuration.GetConnectionString(StorageOptions.ConnectionStringName), applySchema: false, new WriterLogger(output));
+
+    /// <summary>The scripts' own messages, for whoever runs them.</summary>
+    private sealed class WriterLogger(TextWriter output) : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel))
+                output.WriteLine(formatter(state, exception));
+        }
+    }
+}
