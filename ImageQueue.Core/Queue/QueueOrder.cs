@@ -250,7 +250,8 @@ public sealed class QueueOrder(IQueueReader reader, JobStorage storage, HeldJobs
         }
         catch (Exception e)
         {
-            logger.LogWarning(e, "Hangfire's queue could not be read.");
+            // A database that is away is said once, by who waits for it; everyone who asks here gets the exception.
+            logger.Log(e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning, e, "Hangfire's queue could not be read.");
             throw;
         }
         finally

@@ -102,6 +102,60 @@ internal sealed class StorageTroubleJourneyTests
         Assert.That((await app.Http.GetAsync("api/queue")).StatusCode, Is.EqualTo(HttpStatusCode.OK));
     }
 
+    [Test]
+    [Platform("Linux")]
+    public async Task Disk_ThatIsFull_RefusesWrites_UntilThereIsRoom()
+    {
+        var disk = Path.Combine(_folder.Path, "disk");
+        Directory.CreateDirectory(disk);
+        if (Run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk) != 0)
+            Assert.Ignore("A small disk can be made by root only; run this as root, in a container for one.");
+        try
+        {
+            await using var app = await TestApp.StartAsync(new() { ["ConnectionStrings:ImageQueue"] = $"Data Source={Path.Combine(disk, "imagequeue.db")}" }, _folder);
+            var accepted = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
+            await app.WaitForAsync(accepted, MessageStatus.Complete);
+            var ballast = Path.Combine(disk, "ballast");
+            Assert.Throws<IOException>(() =>
+            {
+                using var file = File.OpenHandle(ballast, FileMode.Create, FileAccess.Write);
+                for (var offset = 0L; ; offset += 4096)
+                    RandomAccess.Write(file, new byte[4096], offset);
+            });
+
+            HttpStatusCode status;
+            string? detail = null;
+            for (var i = 0; ; i++)
+            {
+                // What has room in the log that is there already is still taken.
+                using var response = await app.Http.PostAsJsonAsync(
+                    "api/conversations/demo/messages", new { username = "ayşe", role = "user", content = new string('x', 10_000) });
+                status = response.StatusCode;
+                detail = (string?)(await TestApp.ReadAsync(response))["detail"];
+                if (status != HttpStatusCode.Created || i == 1000)
+                    break;
+            }
+
+            Assert.That(status, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+            Assert.That(detail, Does.Contain("the disk is full"));
+            Assert.That((string?)(await app.GetMessageAsync(accepted))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), "reading goes on");
+
+            File.Delete(ballast);
+            await AssertRecoversAsync(app);
+        }
+        finally
+        {
+            Run("umount", "-l", disk);
+        }
+    }
+
+    private static int Run(string program, params string[] arguments)
+    {
+        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
+        process.WaitForExit();
+        return process.ExitCode;
+    }
+
     private static async Task AssertNotStoredAsync(TestApp app, long id)
     {
         var message = await app.WaitForAsync(id, MessageStatus.Error, MessageStatus.Complete);

@@ -63,4 +63,22 @@ public abstract partial class MessageStoreContract
 
         Assert.That(pages, Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId))));
     }
+
+    [Test]
+    public async Task ListNewest_ListsImagesOfThatStatus_NewestPlaceFirst()
+    {
+        var rows = new List<Message>();
+        for (var i = 0; i < 4; i++)
+        {
+            rows.Add(await SubmitAsync());
+            Time.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        await Store.CancelAsync(rows[2].Id, "cancelled", CancellationToken.None);
+        await AddAsync("""{"status":"queued"}""");
+
+        var newest = await Store.ListNewestAsync(MessageStatus.Queued, 2, CancellationToken.None);
+
+        Assert.That(newest.Select(row => row.Id), Is.EqualTo(new[] { rows[3].Id, rows[1].Id }));
+    }
 }

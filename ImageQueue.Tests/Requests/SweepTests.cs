@@ -2,6 +2,7 @@ using Hangfire.States;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
@@ -257,6 +258,25 @@ internal sealed class SweepTests
         Assert.That(_bench.Enqueued(), Is.EqualTo(expected));
         foreach (var row in rows.Where((_, i) => i != 6))
             Assert.That(_bench.StateOf(await _bench.FindAsync(row)), Is.EqualTo(EnqueuedState.StateName));
+    }
+
+    [Test]
+    [Explicit("Takes half a minute. Prints what a sweep costs when there is nothing to do.")]
+    public async Task Sweep_IsCheap_WhenAllIsWellAndManyWait()
+    {
+        const int Rows = 10_000;
+        await Parallel.ForAsync(0, Rows, new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (_, _) => await _bench.QueueAsync());
+        await SweepAsync();
+
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None);
+        _bench.Get<IQueueOrder>().Changed();
+        await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None);
+        var order = watch.Elapsed;
+        watch.Restart();
+        Assert.That(await SweepAsync(), Is.Zero);
+
+        TestContext.Out.WriteLine($"{Rows} rows wait: a sweep takes {watch.Elapsed.TotalMilliseconds:0} ms; the order alone, made anew, {order.TotalMilliseconds:0} ms.");
     }
 
     private Task<int> SweepAsync() => _bench.Get<Sweep>().SweepAsync(CancellationToken.None);

@@ -47,6 +47,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ListByStatusAsync), store => store.ListByStatusAsync("queued", null, 10, default)),
         (nameof(IMessageStore.FindByHangfireJobAsync), store => store.FindByHangfireJobAsync("7", default)),
         (nameof(IMessageStore.ListWaitingAsync), store => store.ListWaitingAsync(null, 10, default)),
+        (nameof(IMessageStore.ListNewestAsync), store => store.ListNewestAsync("complete", 10, default)),
         (nameof(IMessageStore.CountAsync), store => store.CountAsync("queued", default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, null, 10, default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, "c", 10, default)),

@@ -1,4 +1,5 @@
 using Hangfire;
+using Hangfire.Logging;
 using Hangfire.Server;
 using Hangfire.States;
 using ImageQueue.Core;
@@ -78,7 +79,7 @@ internal sealed class Bench : IAsyncDisposable
     /// <summary>A queued row without a Hangfire job.</summary>
     public async Task<Message> AddRowAsync() => (await Store.SubmitAsync(
         new NewImageMessage(
-            "sohbet", "ayşe", JobId: (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
+            "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
         int.MaxValue,
         CancellationToken.None)).Message;
 
@@ -149,6 +150,7 @@ internal sealed class Bench : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _services.DisposeAsync();
+        LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would go on logging into what is disposed.
         _folder.Dispose();
     }
 

@@ -138,6 +138,7 @@ internal sealed class TestApp : IAsyncDisposable
         Http.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();
+        Hangfire.Logging.LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would log to what is gone.
         if (_ownsFolder)
             _folder.Dispose();
     }
