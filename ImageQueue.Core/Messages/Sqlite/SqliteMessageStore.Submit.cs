@@ -84,11 +84,12 @@ internal sealed partial class SqliteMessageStore
 
     private static void RefuseTooMany(SqliteConnection connection, string username, int max)
     {
+        // By the user's conversations, said aloud: left to itself the planner looks through all that wait, for every submit.
         var pending = connection.ExecuteScalar<int>(
             """
             SELECT count(*)
             FROM conversations c
-            JOIN messages m ON m.conversation_id = c.id AND m.status = 'queued' AND m.queued_at IS NOT NULL
+            JOIN messages m INDEXED BY ix_messages_conversation_status ON m.conversation_id = c.id AND m.status = 'queued' AND m.queued_at IS NOT NULL
             WHERE c.username = @username
             """,
             new { username });
