@@ -145,14 +145,20 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
 
         public async Task<IReadOnlyCollection<MessageChange>> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
         {
-            if (!await _offered.WaitAsync(wait, cancellationToken))
-                return [];
-            lock (_lock)
+            while (await _offered.WaitAsync(wait, cancellationToken))
             {
-                var taken = _pending;
-                _pending = [];
-                return taken.Values;
+                lock (_lock)
+                {
+                    // What was offered between the last wait and its taking is gone already, and its signal is still here.
+                    if (_pending.Count == 0)
+                        continue;
+                    var taken = _pending;
+                    _pending = [];
+                    return taken.Values;
+                }
             }
+
+            return [];
         }
 
         public void Dispose() => feed.Unregister(this, conversationId);

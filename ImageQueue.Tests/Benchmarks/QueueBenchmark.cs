@@ -17,7 +17,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// What 100,000 waiting requests cost: each figure beside a baseline of the same run.
-/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~QueueBenchmark --logger "console;verbosity=normal" -- NUnit.ExplicitMode=Only</c>.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~QueueBenchmark --logger "console;verbosity=normal"</c>.
 /// </summary>
 [TestFixture]
 [Explicit("A benchmark: takes minutes and prints ratios.")]
@@ -150,7 +150,12 @@ internal sealed class QueueBenchmark
         var (storeAtNone, httpAtNone) = await MeasureAsync();
         var filling = Stopwatch.StartNew();
         while ((await order.GetAsync(CancellationToken.None)).Count < Waiting)
+        {
             await StoreAsync(5000);
+            if (sent % 20_000 < 5000)
+                Print($"{sent:n0} submitted after {filling.Elapsed.TotalSeconds:f0} s");
+        }
+
         Print($"filled to {(await order.GetAsync(CancellationToken.None)).Count:n0} in {filling.Elapsed.TotalSeconds:f0} s");
         Print($"live memory of the whole app, grown by: {(LiveBytesNow() - before) / 1e6:f1} MB; working set {Environment.WorkingSet / 1e6:f0} MB");
         var (storeAtMany, httpAtMany) = await MeasureAsync();
@@ -234,5 +239,5 @@ internal sealed class QueueBenchmark
         return sorted[sorted.Count / 2];
     }
 
-    private static void Print(FormattableString text) => TestContext.Out.WriteLine(FormattableString.Invariant(text));
+    private static void Print(FormattableString text) => TestContext.Progress.WriteLine(FormattableString.Invariant(text));
 }

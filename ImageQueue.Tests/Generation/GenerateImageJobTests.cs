@@ -52,7 +52,9 @@ internal sealed class GenerateImageJobTests
 
         await Bench.Get<CancelImageRequest>().CancelAsync(row.Id, CancellationToken.None);
 
-        Assert.ThrowsAsync<JobAbortedException>(() => running);
+        // The worker finds its job deleted, or is quicker and deletes it itself.
+        await Task.WhenAny(running);
+        Assert.That(running.Exception?.InnerException, Is.Null.Or.TypeOf<JobAbortedException>());
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Cancelled));
         Assert.That(Bench.StateOf(row), Is.EqualTo(DeletedState.StateName));
         Bench.Forge.Verify(forge => forge.InterruptAsync(It.IsAny<ForgeBackend>(), $"{row.JobId}-1", It.IsAny<CancellationToken>()), Times.Once);

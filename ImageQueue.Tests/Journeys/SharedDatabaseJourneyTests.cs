@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Dapper;
+using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.SqlClient;
 using NUnit.Framework;
@@ -65,6 +66,45 @@ public sealed class SharedDatabaseJourneyTests
             await connection.QueryAsync<long>("SELECT id FROM dbo.messages WHERE attempt > 2"), Is.Empty, "only what the leaving app had in hand is begun again");
         Assert.That(
             await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE attempt > 1"), Is.LessThanOrEqualTo(1));
+    }
+
+    /// <summary>One of two apps is killed while it paints: the other finishes everything, and nothing is painted twice to the end.</summary>
+    [Test]
+    public async Task TwoApps_LoseNothing_WhenOneIsKilled()
+    {
+        // One Forge each, outside both, so that what was asked of it can be counted.
+        await using var forgeOfFirst = await SimulatorServer.StartAsync(secondsPerImage: 40);
+        await using var forgeOfSecond = await SimulatorServer.StartAsync(secondsPerImage: 40);
+        var settings = new Dictionary<string, string>
+        {
+            ["Storage__Provider"] = "SqlServer",
+            ["Storage__ApplySchema"] = "false",
+            ["ConnectionStrings__ImageQueue"] = _database.ConnectionString,
+        };
+        await using var first = await AppProcess.StartAsync(_folder.Path, forgeOfFirst.Address, settings);
+        await using var second = await AppProcess.StartAsync(_folder.Path, forgeOfSecond.Address, settings);
+        for (var i = 0; i < 10; i++)
+            Assert.That(await (i % 2 == 0 ? first : second).TrySubmitAsync($"picture {i}"), Is.Not.Null);
+        await using var connection = new SqlConnection(_database.ConnectionString);
+        await UntilAsync(connection, "SELECT COUNT(*) FROM dbo.messages WHERE status = N'processing'", count => count == 2, TimeSpan.FromSeconds(60), first);
+
+        await second.KillAsync();
+
+        // The sweep comes each minute and takes a silent worker's row back.
+        await UntilAsync(connection, "SELECT COUNT(*) FROM dbo.messages WHERE status = N'complete'", count => count == 10, TimeSpan.FromMinutes(5), first);
+        var asked = forgeOfFirst.Simulator.Stats.Snapshot().Received.Concat(forgeOfSecond.Simulator.Stats.Snapshot().Received).ToList();
+        Assert.That(asked.Select(request => request.Task), Is.Unique);
+        Assert.That(asked.GroupBy(request => request.Prompt).Count(group => group.Count() > 1), Is.LessThanOrEqualTo(1), "only what the killed app had in hand is begun again");
+    }
+
+    private static async Task UntilAsync(SqlConnection connection, string sql, Func<int, bool> isThere, TimeSpan patience, AppProcess app)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        for (int count; !isThere(count = await connection.ExecuteScalarAsync<int>(sql));)
+        {
+            Assert.That(TimeProvider.System.GetElapsedTime(started), Is.LessThan(patience), $"{sql} is {count}\n{app.Output}");
+            await Task.Delay(200);
+        }
     }
 
     /// <summary>The database goes away while pictures are painted: requests get 503, nothing is lost, work goes on.</summary>

@@ -42,7 +42,7 @@ public abstract class QueueOrderContract
 
     /// <summary>Ends the connection.</summary>
     [TearDown]
-    public void Close() => _connection.Dispose();
+    public void Close() => _connection?.Dispose();
 
     /// <summary>Random steps, compared after each.</summary>
     [TestCase(20261101)]
@@ -56,7 +56,7 @@ public abstract class QueueOrderContract
         for (var step = 1; step <= Steps; step++)
         {
             var (what, isSilent) = Act(step);
-            _log.Enqueue($"{step} {what} | taken {string.Join(' ', _taken.Select(t => t.JobId[..4]))} held {string.Join(' ', _held.Select(t => t.Job.JobId[..4]))}");
+            _log.Enqueue($"{step} {what} | taken {string.Join(' ', _taken.Select(t => Short(t.JobId)))} held {string.Join(' ', _held.Select(t => Short(t.Job.JobId)))}");
             if (isSilent)
                 await CompareSoonAsync($"step {step}: {what}");
             else
@@ -213,6 +213,8 @@ public abstract class QueueOrderContract
             .Concat(_taken.Select(taken => taken.JobId).Concat(_queue).Where(job => _states[job] == EnqueuedState.StateName))
             .Distinct(StringComparer.Ordinal),
     ];
+
+    private static string Short(string job) => job[..Math.Min(4, job.Length)];
 
     private string Any(Dictionary<string, string>.KeyCollection jobs) => jobs.ElementAt(_random.Next(jobs.Count));
 }

@@ -34,7 +34,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result with { Seed = null, Model = null }, () => { }, default)),
         (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", "x", default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
-        (nameof(SqlServerMessageStore.CancelByHangfireJobAsync), store => ((SqlServerMessageStore)store).CancelByHangfireJobAsync("7", "c", default)),
+        (nameof(IMessageStore.CancelByHangfireJobAsync), store => store.CancelByHangfireJobAsync("7", "c", default)),
         (nameof(IMessageStore.RetryAsync), store => store.RetryAsync(1, 1, default)),
         (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, 1, default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, null, null, default)),
