@@ -48,6 +48,7 @@ public static class CoreServices
         services.AddSingleton<OperatorWishes>();
         services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
+        services.AddSingleton<Turns>();
         services.AddSingleton<Eta>();
         services.AddSingleton<QueuePositions>();
 

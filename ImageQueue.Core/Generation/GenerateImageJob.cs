@@ -23,6 +23,7 @@ public sealed partial class GenerateImageJob(
     FailurePolicy policy,
     MessageTexts texts,
     HeldJobs held,
+    Turns turns,
     RunningJobs running,
     ImageJobs jobs,
     OperatorWishes wishes,
@@ -66,9 +67,10 @@ public sealed partial class GenerateImageJob(
     /// <returns>False when the request is to be begun again.</returns>
     private async Task<bool> TryAsync(Run run)
     {
+        using var turn = turns.Begin(run.HangfireJobId);
         using var holding = held.Hold(run.HangfireJobId);
         order.Changed();
-        var (lease, outage) = await AcquireAsync(run.Cancelled);
+        var (lease, outage) = await AcquireAsync(turn, run.Cancelled);
         using var _ = lease;
         var claim = await ClaimAsync(run);
         holding.Dispose();
@@ -81,11 +83,14 @@ public sealed partial class GenerateImageJob(
     }
 
     /// <summary>Waits for a server; no lease, but the reason, when none is healthy for too long.</summary>
-    private async Task<(ForgeLease? Lease, ForgeException? Outage)> AcquireAsync(CancellationToken cancellationToken)
+    private async Task<(ForgeLease? Lease, ForgeException? Outage)> AcquireAsync(Turns.Turn turn, CancellationToken cancellationToken)
     {
         try
         {
-            return (await pool.AcquireAsync(options.Value.WaitForBackend, cancellationToken), null);
+            await turn.ComeAsync(cancellationToken);
+            var acquiring = pool.AcquireAsync(options.Value.WaitForBackend, cancellationToken);
+            turn.Dispose(); // In line, though perhaps not yet at its head.
+            return (await acquiring, null);
         }
         catch (ForgeException e)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
@@ -16,6 +17,10 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     private const string OurReason = "ImageQueue: ";
 
+    private const string Ticket = "Ticket";
+
+    private long _tickets;
+
     /// <summary>
     /// Whether the jobs are lost when the process ends: then a job that is not there is one of an earlier process, and whoever
     /// painted for it is gone.
@@ -26,7 +31,19 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <returns>The Hangfire id.</returns>
     public string Enqueue(long messageId) => order.Enqueue(() => client.Create(
         Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
-        new EnqueuedState(QueueName)));
+        new EnqueuedState(QueueName),
+        AreVolatile ? new Dictionary<string, object> { [Ticket] = Interlocked.Increment(ref _tickets) } : null));
+
+    /// <summary>
+    /// Rises in the order of enqueueing, where that is this process's alone; else null. A job that was put back has kept its own.
+    /// </summary>
+    public long? TicketOf(string hangfireJobId)
+    {
+        if (!AreVolatile)
+            return null;
+        using var connection = storage.GetConnection();
+        return long.TryParse(connection.GetJobParameter(hangfireJobId, Ticket), NumberStyles.None, CultureInfo.InvariantCulture, out var ticket) ? ticket : null;
+    }
 
     /// <summary>Takes a cancelled request's job out of the running. Its entry stays in the queue as a ghost until it is dequeued (Hangfire #2407).</summary>
     public void Delete(string hangfireJobId) => Delete(hangfireJobId, "the request was cancelled");

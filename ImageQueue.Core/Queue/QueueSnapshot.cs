@@ -29,6 +29,9 @@ public sealed class QueueSnapshot
     /// <summary>Hangfire ids, next to run first; made as they are asked for.</summary>
     public IEnumerable<string> InOrder => _held.Concat(_line.InOrder());
 
+    /// <summary>The first of those that no worker holds; null when nobody waits in Hangfire's queue.</summary>
+    public string? FirstInQueue => _line.Count > 0 ? _line.At(1) : null;
+
     /// <summary>1 = next to run; null when the job is not waiting.</summary>
     public int? PositionOf(string hangfireJobId)
     {
