@@ -1,4 +1,5 @@
 using Hangfire;
+using Hangfire.Common;
 using Hangfire.InMemory;
 using Hangfire.SqlServer;
 using ImageQueue.Core.Forge;
@@ -29,6 +30,7 @@ public static class CoreServices
         services.AddCheckedOptions<ImagesOptions>(configuration, ImagesOptions.Section);
         services.AddCheckedOptions<ForgeOptions>(configuration, ForgeOptions.Section);
         services.AddCheckedOptions<QueueOptions>(configuration, QueueOptions.Section);
+        services.AddCheckedOptions<ShutdownOptions>(configuration, ShutdownOptions.Section);
 
         services.AddSingleton<MessageSignal>();
         services.AddSingleton<MessageTexts>();
@@ -39,8 +41,15 @@ public static class CoreServices
             services.AddSqliteStorage(configuration);
 
         services.AddSingleton<HeldJobs>();
+        services.AddSingleton<QueueOrder>();
+        services.AddSingleton<IQueueOrder>(provider => provider.GetRequiredService<QueueOrder>());
+        services.AddSingleton<IHostJobFilter, QueueWatch>();
+        services.AddSingleton<IJobFilterProvider, JobFilters>();
+        services.AddSingleton<OperatorWishes>();
+        services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
-        services.AddSingleton<IQueueOrder, PagingQueueOrder>();
+        services.AddSingleton<Turns>();
+        services.AddSingleton<Eta>();
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
@@ -54,9 +63,13 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
+        services.AddSingleton<Sweep>();
+        services.AddSingleton<FollowOperators>();
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
+        services.AddSingleton<QueueRebuild>();
+        services.AddHostedService<WhenReady<FollowOperators>>();
         services.AddSingleton<PositionWriter>();
         services.AddHostedService<WhenReady<PositionWriter>>();
         return services;
@@ -71,13 +84,14 @@ public static class CoreServices
             provider.GetRequiredService<MessageSignal>(),
             provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
-        services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqliteMessageStore>());
+        services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
+        services.AddSingleton<IQueueReader, PagingQueueReader>();
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
-        // Hangfire's jobs went with the last process.
-        services.AddHostedService<QueueRebuild>();
+        // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
+        services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
     }
 
     private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)
@@ -96,6 +110,18 @@ public static class CoreServices
             var database = provider.GetRequiredService<SqlServerDatabase>();
             return new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
         });
+        services.AddSingleton<PagingQueueReader>();
+        services.AddSingleton<IQueueReader>(provider =>
+        {
+            var database = provider.GetRequiredService<SqlServerDatabase>();
+            return new SqlServerQueueReader(
+                new SqlServerQueueOrder(
+                    database.Connections,
+                    database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
+                    provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>()),
+                provider.GetRequiredService<PagingQueueReader>());
+        });
+        services.AddHostedService<WhenReady<QueueRebuild>>();
     }
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)

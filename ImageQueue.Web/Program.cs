@@ -11,7 +11,5 @@ return await StartFailure.ExplainAsync(async () =>
 
     var app = builder.Build();
     app.UseImageQueue();
-    var start = await app.CheckStartAsync();
     await app.RunAsync();
-    return start.ExitCode;
 });

@@ -4,8 +4,10 @@ using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
 using ImageQueue.Core;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -30,6 +32,7 @@ public static class WebServices
         services.AddSingleton<DatabaseStart>();
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();
+        services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
         services.AddPush(builder.Configuration, Configure);
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
@@ -99,8 +102,28 @@ public static class WebServices
             options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
                 + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
-            options.StopTimeout = TimeSpan.FromSeconds(5);
-            options.ShutdownTimeout = TimeSpan.FromSeconds(10);
+            LetJobsDecideWhenToStop(provider, options);
         });
+
+        // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
+        services.AddJobServer((provider, options) =>
+        {
+            options.ServerName = $"{Environment.MachineName}:maintenance";
+            options.Queues = [QueueRebuild.MaintenanceQueue];
+            options.WorkerCount = 1;
+            options.IsLightweightServer = true; // The other one runs the schedulers.
+            LetJobsDecideWhenToStop(provider, options);
+        });
+    }
+
+    /// <summary>
+    /// A worker that waits for a Forge, or sweeps, ends at once; one that paints knows how long it may go on
+    /// (<see cref="ShutdownOptions"/>). Hangfire puts a job back in its place only when its own time to stop has come, so that
+    /// is at once.
+    /// </summary>
+    private static void LetJobsDecideWhenToStop(IServiceProvider provider, BackgroundJobServerOptions options)
+    {
+        options.StopTimeout = TimeSpan.Zero;
+        options.ShutdownTimeout = provider.GetRequiredService<IOptions<ShutdownOptions>>().Value.WorkerTimeout;
     }
 }

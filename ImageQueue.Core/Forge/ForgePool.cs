@@ -58,7 +58,16 @@ public sealed class ForgePool : IDisposable
         }
     }
 
-    /// <summary>Every backend, in the order in which they were added.</summary>
+    /// <summary>The backends themselves, in the order in which they were added, healthy or not.</summary>
+    public IReadOnlyList<ForgeBackend> Backends
+    {
+        get
+        {
+            lock (_gate) return [.. _slots.Select(slot => slot.Backend)];
+        }
+    }
+
+    /// <summary>Every backend's state, in the order in which they were added.</summary>
     public IReadOnlyList<ForgeBackendStatus> Status
     {
         get

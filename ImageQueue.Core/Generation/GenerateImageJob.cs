@@ -10,7 +10,11 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>The Hangfire job of one image request: waits for a free Forge, claims the row, paints, and writes how it ended.</summary>
-public sealed class GenerateImageJob(
+/// <remarks>
+/// The row decides; Hangfire's state follows it: complete is Succeeded, error is Failed, cancelled is Deleted. A crash anywhere
+/// here leaves a processing row, which the next run of the same job claims again, or the sweep gives to another one.
+/// </remarks>
+public sealed partial class GenerateImageJob(
     IMessageStore store,
     ForgePool pool,
     IForgeClient forge,
@@ -19,213 +23,251 @@ public sealed class GenerateImageJob(
     FailurePolicy policy,
     MessageTexts texts,
     HeldJobs held,
+    Turns turns,
     RunningJobs running,
+    ImageJobs jobs,
+    OperatorWishes wishes,
+    FollowOperators operators,
     IQueueOrder order,
     IOptions<ForgeOptions> options,
+    IOptions<ShutdownOptions> shutdown,
     TimeProvider time,
     ILogger<GenerateImageJob> logger)
 {
-    /// <summary>How long a given-up painting is awaited, so that the next request does not find Forge still busy with it.</summary>
-    private static readonly TimeSpan InterruptGrace = TimeSpan.FromSeconds(5);
+    /// <summary>How long a picture's end is kept at hand when the database is away; minutes of painting should not be lost to it.</summary>
+    private static readonly TimeSpan FinishPatience = TimeSpan.FromMinutes(10);
+
+    /// <summary>The same when the process stops: then the row stays processing, and the next start finds it.</summary>
+    private static readonly TimeSpan FinishPatienceWhenStopping = TimeSpan.FromSeconds(2);
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
     /// <summary>What Hangfire calls. Attempts are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
     [AutomaticRetry(Attempts = 0)]
     [JobDisplayName("Image for message {0}")]
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken) =>
-        RunAsync(messageId, context.BackgroundJob.Id, context.CancellationToken.ShutdownToken, cancellationToken);
+        // Hangfire runs a job's continuations on the worker's own thread, and stops doing so once the token is cancelled: what
+        // a job awaits after that would never go on (CoreBackgroundJobPerformer.InvokeOnTaskPump). So not on that thread.
+        Task.Run(
+            () => RunAsync(new Run(messageId, context.BackgroundJob.Id, context.CancellationToken, cancellationToken)), CancellationToken.None);
 
     /// <summary>Paints the message's picture.</summary>
-    /// <param name="messageId">The message.</param>
-    /// <param name="hangfireJobId">The Hangfire job that this is.</param>
-    /// <param name="shutdown">Cancelled when this process stops.</param>
-    /// <param name="cancellationToken">Cancelled when this process stops or Hangfire's job is deleted.</param>
     /// <exception cref="ImageRequestFailedException">The request has ended in error; its row says so.</exception>
-    /// <exception cref="OperationCanceledException">The process stops; the request is queued again, or the job was deleted.</exception>
-    internal async Task RunAsync(long messageId, string hangfireJobId, CancellationToken shutdown, CancellationToken cancellationToken)
+    /// <exception cref="OperationCanceledException">The process stops and Hangfire puts the job back, or the job was taken from this worker.</exception>
+    /// <exception cref="JobAbortedException">The job was taken from this worker.</exception>
+    internal async Task RunAsync(Run run)
     {
-        while (true)
+        while (!await TryAsync(run))
         {
-            using var holding = held.Hold(hangfireJobId);
-            order.Changed();
-            using var lease = await AcquireAsync(messageId, hangfireJobId, cancellationToken);
-
-            var claim = await store.ClaimAsync(messageId, hangfireJobId, cancellationToken);
-            holding.Dispose();
-            order.Changed();
-            if (claim is not { Applied: true, Message: { } message })
-            {
-                logger.LogInformation("Message {MessageId} is {Status}; there is nothing to paint.", messageId, claim.Message?.Status ?? "gone");
-                return;
-            }
-
-            if (await AttemptAsync(message, lease, shutdown, cancellationToken))
-                return;
-        }
-    }
-
-    /// <summary>Waits for a server; when none is healthy for too long, the request ends in error.</summary>
-    private async Task<ForgeLease> AcquireAsync(long messageId, string hangfireJobId, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await pool.AcquireAsync(options.Value.WaitForBackend, cancellationToken);
-        }
-        catch (ForgeException e)
-        {
-            var claim = await store.ClaimAsync(messageId, hangfireJobId, cancellationToken);
-            if (claim is { Applied: true, Message: { } message })
-                await FailAsync(message, policy.NoBackend().Sentence!, e); // NoBackend always has a sentence.
-            throw new ImageRequestFailedException(e.Reason, e);
+            // Given back by this very job, or retried by an operator: it keeps its turn.
         }
     }
 
     /// <returns>False when the request is to be begun again.</returns>
-    private async Task<bool> AttemptAsync(Message message, ForgeLease lease, CancellationToken shutdown, CancellationToken cancellationToken)
+    private async Task<bool> TryAsync(Run run)
+    {
+        using var turn = turns.Begin(run.HangfireJobId);
+        using var holding = held.Hold(run.HangfireJobId);
+        order.Changed();
+        var (lease, outage) = await AcquireAsync(turn, run.Cancelled);
+        using var _ = lease;
+        var claim = await ClaimAsync(run);
+        holding.Dispose();
+        order.Changed();
+        if (claim is not { Applied: true, Message: { } message })
+            return await FollowRowAsync(run);
+        return lease is null
+            ? await FailAsync(run, message, policy.NoBackend().Sentence!, outage) // NoBackend always has a sentence.
+            : await AttemptAsync(run, message, lease);
+    }
+
+    /// <summary>Waits for a server; no lease, but the reason, when none is healthy for too long.</summary>
+    private async Task<(ForgeLease? Lease, ForgeException? Outage)> AcquireAsync(Turns.Turn turn, CancellationToken cancellationToken)
     {
         try
         {
-            var tries = AttemptNumber.Tries(message.Attempt);
-            if (tries > options.Value.MaxAttempts)
-            {
-                // Every earlier attempt took its process with it, or this one would not be needed.
-                var abandoned = texts.Abandoned(tries - 1);
-                await FailAsync(message, abandoned, null);
-                throw new ImageRequestFailedException(abandoned);
-            }
-
-            await PaintAsync(message, lease, cancellationToken);
-            return true;
+            await turn.ComeAsync(cancellationToken);
+            var acquiring = pool.AcquireAsync(options.Value.WaitForBackend, cancellationToken);
+            turn.Dispose(); // In line, though perhaps not yet at its head.
+            return (await acquiring, null);
         }
-        catch (OperationCanceledException) when (shutdown.IsCancellationRequested)
+        catch (ForgeException e)
         {
-            // Hangfire puts its job back; the row must not look as if somebody were still painting.
-            await FinishAsync(message, () => store.RequeueAsync(message.Id, message.Attempt, 1, CancellationToken.None));
-            throw;
-        }
-        catch (Exception e) when (e is not OperationCanceledException and not ImageRequestFailedException)
-        {
-            if (e is ForgeException { Failure: ForgeFailure.Unavailable } unavailable)
-                lease.ReportUnavailable(unavailable.Reason);
-            var decision = policy.Decide(e, AttemptNumber.Tries(message.Attempt));
-            if (decision.Sentence is not { } sentence)
-            {
-                logger.LogWarning(e, "Message {MessageId}, attempt {Attempt}: {Backend} failed; trying again.", message.Id, message.Attempt, lease.Backend.Name);
-                var requeued = await FinishAsync(message, () => store.RequeueAsync(message.Id, message.Attempt, 1, CancellationToken.None));
-                return !requeued.Applied;
-            }
-
-            await FailAsync(message, sentence, e);
-            throw new ImageRequestFailedException(sentence, e);
+            return (null, e);
         }
     }
 
-    private async Task PaintAsync(Message message, ForgeLease lease, CancellationToken cancellationToken)
+    /// <summary>Waits for the database as long as it takes: failing here would run the whole queue dry into errors.</summary>
+    private async Task<Transition> ClaimAsync(Run run)
     {
-        // One per attempt: Forge remembers finished tasks by name, and must not take this one for an earlier one.
-        var jobId = message.JobId ?? throw new InvalidOperationException($"Message {message.Id} has no job_id.");
-        var taskId = $"{jobId}-{message.Attempt}";
-        var started = time.GetTimestamp();
+        for (var pause = FirstPause; ; pause = Longer(pause))
+        {
+            try
+            {
+                return await store.ClaimAsync(run.MessageId, run.HangfireJobId, run.Cancelled);
+            }
+            catch (StoreUnavailableException e)
+            {
+                logger.LogWarning(e, "Message {MessageId} cannot be claimed; trying again in {Pause}.", run.MessageId, pause);
+                await Task.Delay(pause, time, run.Cancelled);
+            }
+        }
+    }
 
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+    /// <returns>False when the request is to be begun again.</returns>
+    private async Task<bool> AttemptAsync(Run run, Message message, ForgeLease lease)
+    {
+        using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
-        using var leave = new CancellationTokenSource();
-        var painting = forge.PaintAsync(lease.Backend, taskId, ImageRequest.FromMessage(message, options.Value.Defaults), leave.Token);
-        var watching = pump.RunAsync(lease.Backend, taskId, message, stop.Token);
-        var deadline = Task.Delay(options.Value.Timeout, time, stop.Token);
+        var tries = AttemptNumber.Tries(message.Attempt);
+        if (tries > options.Value.MaxAttempts)
+        {
+            // Every earlier attempt took its process with it, or this one would not be needed.
+            return await FailAsync(run, message, texts.Abandoned(tries - 1), null);
+        }
+
+        Exception failure;
         try
         {
-            if (await Task.WhenAny(painting, watching, deadline) == painting)
+            switch (await PaintAsync(run, message, lease, stop.Token))
             {
-                var picture = await painting;
-                // Forge is free from here on: the next in line gets it while this picture is checked and stored.
-                lease.Dispose();
-                await CompleteAsync(message, jobId, picture, time.GetElapsedTime(started));
-                return;
+                case PaintEnd.Complete:
+                    return true;
+                case PaintEnd.Stopping:
+                    throw await GiveBackAsync(run, message);
+                case PaintEnd.Deleted:
+                    await operators.CancelAsync(run.HangfireJobId, CancellationToken.None);
+                    throw new OperationCanceledException(run.Cancelled);
+                default:
+                    return await FollowRowAsync(run);
             }
-
-            // Somebody stopped it, or the row is lost, or it took too long.
-            if (watching.IsCompletedSuccessfully)
-            {
-                if (watching.Result == PumpEnd.Stalled)
-                {
-                    lease.ReportSuspect();
-                    throw new ForgeException(ForgeFailure.Stalled, $"no progress for {options.Value.StallTimeout}");
-                }
-
-                logger.LogInformation("Message {MessageId} is no longer attempt {Attempt}'s; its picture is dropped.", message.Id, message.Attempt);
-                return;
-            }
-
-            if (deadline.IsCompletedSuccessfully)
-                throw new ForgeException(ForgeFailure.Timeout, $"no answer within {options.Value.Timeout}");
-            await (watching.IsFaulted ? watching : deadline); // Rethrows.
         }
-        finally
+        catch (Exception e) when (MeansFailure(e, run))
         {
-            await stop.CancelAsync();
-            if (!painting.IsCompleted)
-                await InterruptAsync(message, lease, taskId, painting);
-            await leave.CancelAsync();
-            await ObserveAsync(message, painting, watching);
+            failure = e;
         }
+
+        if (failure is ForgeException { Failure: ForgeFailure.Unavailable } unavailable)
+        {
+            if (run.Cancelled.IsCancellationRequested)
+                throw await GiveBackAsync(run, message); // Forge and we are stopping together, as the simulator and we always do.
+            lease.ReportUnavailable(unavailable.Reason);
+        }
+
+        if (policy.Decide(failure, tries).Sentence is { } sentence)
+            return await FailAsync(run, message, sentence, failure);
+        logger.LogWarning(failure, "Message {MessageId}, attempt {Attempt}: {Backend} failed; trying again.", message.Id, message.Attempt, lease.Backend.Name);
+        var requeued = await RequeueAsync(run, message);
+        return !requeued.Applied && await FollowRowAsync(run);
     }
 
-    private async Task CompleteAsync(Message message, string jobId, ForgePicture picture, TimeSpan duration)
+    /// <summary>Whether the request failed, and not this worker: a job that was taken from it, or a database that stays away, say nothing of the request.</summary>
+    private static bool MeansFailure(Exception e, Run run) => e switch
     {
-        using var prepared = images.Prepare(jobId, message.Attempt, picture.Bytes);
-        var result = new ImageResult(picture.Info?.Seed, prepared.Width, prepared.Height, picture.Info?.Model, duration);
-        var imageUrl = MessagePatches.ImageUrl(jobId);
-        var completed = await FinishAsync(message, () => store.CompleteAsync(
-            message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, result, prepared.Publish, CancellationToken.None));
-        if (!completed.Applied)
-            logger.LogInformation("Message {MessageId} is {Status}; attempt {Attempt}'s picture is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
+        OperationCanceledException => !run.Cancelled.IsCancellationRequested,
+        ImageRequestFailedException or JobAbortedException or StoreUnavailableException => false,
+        _ => true,
+    };
+
+    /// <summary>The row must not look as if somebody were still painting; Hangfire puts its job back at this exception.</summary>
+    private async Task<OperationCanceledException> GiveBackAsync(Run run, Message message)
+    {
+        var requeued = await RequeueAsync(run, message);
+        if (requeued.Applied)
+            logger.LogInformation("Message {MessageId} goes back into the queue, with its turn.", message.Id);
+        return new OperationCanceledException(run.Cancelled);
     }
 
-    private async Task FailAsync(Message message, string sentence, Exception? cause)
+    private Task<Transition> RequeueAsync(Run run, Message message) =>
+        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, queuePosition: 1, CancellationToken.None));
+
+    /// <returns>False when the row was lost meanwhile and can be claimed again.</returns>
+    /// <exception cref="ImageRequestFailedException">The request has ended in error.</exception>
+    private async Task<bool> FailAsync(Run run, Message message, string sentence, Exception? cause)
     {
         logger.LogError(cause, "Message {MessageId}, attempt {Attempt}: {Sentence}", message.Id, message.Attempt, sentence);
-        await FinishAsync(message, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), sentence, CancellationToken.None));
+        var failed = await FinishAsync(
+            run, message, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), sentence, CancellationToken.None));
+        return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error)
+            ? throw new ImageRequestFailedException(sentence, cause)
+            : await FollowRowAsync(run);
     }
 
-    /// <summary>Waits out a database that is away for a moment: minutes of painting should not be lost to it.</summary>
-    private async Task<Transition> FinishAsync(Message message, Func<Task<Transition>> finish)
+    /// <summary>Repeats a last write that the database was not there for.</summary>
+    private async Task<Transition> FinishAsync(Run run, Message message, Func<Task<Transition>> finish)
     {
-        for (var wait = TimeSpan.FromMilliseconds(200); ; wait *= 2)
+        var started = time.GetTimestamp();
+        for (var pause = FirstPause; ; pause = Longer(pause))
         {
             try
             {
                 return await finish();
             }
-            catch (StoreUnavailableException e) when (wait < TimeSpan.FromSeconds(15))
+            catch (StoreUnavailableException e)
+                when (time.GetElapsedTime(started) < (run.Cancelled.IsCancellationRequested ? FinishPatienceWhenStopping : FinishPatience))
             {
-                logger.LogWarning(e, "How message {MessageId} ended could not be stored; trying again in {Wait}.", message.Id, wait);
-                await Task.Delay(wait, time, CancellationToken.None);
+                logger.LogWarning(e, "How message {MessageId} ended could not be stored; trying again in {Pause}.", message.Id, pause);
+                await Task.Delay(pause, time, CancellationToken.None);
             }
         }
     }
 
-    /// <summary>Stops Forge if our task is the one it is painting, and gives it a moment to let go.</summary>
-    private async Task InterruptAsync(Message message, ForgeLease lease, string taskId, Task painting)
+    /// <summary>A repeated write is refused when the first one was stored after all.</summary>
+    private static bool IsMine(Message? now, Message claimed, string status) => now?.Status == status && now.Attempt == claimed.Attempt;
+
+    /// <summary>
+    /// The row is not this job's to write. Brings Hangfire's state into line with it, or the row with what an operator has asked
+    /// of this job.
+    /// </summary>
+    /// <returns>False when the row can be claimed.</returns>
+    private async Task<bool> FollowRowAsync(Run run)
     {
-        try
+        // Who is no longer the job's worker has no say in how it ends.
+        run.Hangfire.ThrowIfCancellationRequested();
+
+        // An operator has put the failed or deleted job back, and this worker was quicker than the one who brings that to the
+        // row. Without a wish the row has the last word: it was cancelled a moment ago, and its job is about to be deleted.
+        if (wishes.FindRetry(run.HangfireJobId) is { } wish)
         {
-            var interrupted = await forge.InterruptAsync(lease.Backend, taskId, CancellationToken.None);
-            logger.LogInformation("Message {MessageId}: Forge was {What}.", message.Id, interrupted ? "interrupted" : "not interrupted, since another task is active or it does not say");
-            if (interrupted)
-                await painting.WaitAsync(InterruptGrace, time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await operators.RetryAsync(run.HangfireJobId, run.Cancelled);
+            wishes.Close(wish);
         }
-        catch (ForgeException e)
+
+        // Read after the wish: whoever else granted it did so before taking it away.
+        var message = await store.FindAsync(run.MessageId, run.Cancelled);
+        var isMine = message?.HangfireJobId == run.HangfireJobId;
+        logger.LogInformation("Message {MessageId} is {Status}; job {HangfireJobId} does not paint it.", run.MessageId, message?.Status ?? "gone", run.HangfireJobId);
+        switch (message?.Status)
         {
-            logger.LogWarning(e, "Message {MessageId}: {Backend} could not be interrupted.", message.Id, lease.Backend.Name);
-            lease.ReportSuspect();
+            case MessageStatus.Queued:
+            case MessageStatus.Processing when isMine:
+                return false;
+            case MessageStatus.Complete when isMine:
+                return true;
+            case MessageStatus.Error when isMine:
+                throw new ImageRequestFailedException(message.Error ?? texts.Unexpected);
+            case MessageStatus.Cancelled when isMine:
+                jobs.Delete(run.HangfireJobId);
+                break;
+            default:
+                jobs.Delete(run.HangfireJobId, message is null ? "its message is gone" : "another job has the request");
+                break;
         }
+
+        order.Changed();
+        return true; // Hangfire changes nothing about a job that is deleted by now.
     }
 
-    /// <summary>A picture that nobody wants any more may still fail; that is worth a line, not an unobserved exception.</summary>
-    private async Task ObserveAsync(Message message, Task painting, Task watching)
-    {
-        await Task.WhenAll(painting, watching).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        foreach (var task in new[] { painting, watching }.Where(task => task.IsFaulted))
-            logger.LogDebug(task.Exception, "Message {MessageId}: after the end.", message.Id);
-    }
+    private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;
+
+    /// <summary>One run of a Hangfire job.</summary>
+    /// <param name="MessageId">The message.</param>
+    /// <param name="HangfireJobId">The job.</param>
+    /// <param name="Hangfire">Throws when the job is no longer this worker's.</param>
+    /// <param name="Cancelled">
+    /// Cancelled as soon as this process is asked to stop (what is being painted then has <see cref="ShutdownOptions.DrainTimeout"/>),
+    /// and soon after the job was taken from this worker: deleted, or put back into the queue.
+    /// </param>
+    internal sealed record Run(long MessageId, string HangfireJobId, IJobCancellationToken Hangfire, CancellationToken Cancelled);
 }

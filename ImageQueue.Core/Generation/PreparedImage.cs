@@ -4,8 +4,8 @@ namespace ImageQueue.Core.Generation;
 public sealed class PreparedImage : IDisposable
 {
     private readonly string _temporaryPath;
-    private bool _isOver;
     private bool _isPublished;
+    private bool _isDisposed;
 
     internal PreparedImage(string temporaryPath, string path, int width, int height)
     {
@@ -24,24 +24,33 @@ public sealed class PreparedImage : IDisposable
     /// <summary>Pixels.</summary>
     public int Height { get; }
 
-    /// <summary>Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole. Again does nothing.</summary>
+    /// <summary>
+    /// Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole. Again does
+    /// nothing: a transition whose commit failed is repeated, and its picture is in place already.
+    /// </summary>
     /// <exception cref="IOException">The rename failed; the temporary file is still there.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public void Publish()
     {
-        // Again after a commit that failed: the file is in its place already.
-        if (_isPublished)
-            return;
-        ObjectDisposedException.ThrowIf(_isOver, this);
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (_isPublished) return;
         File.Move(_temporaryPath, Path, overwrite: true);
-        _isOver = _isPublished = true;
+        _isPublished = true;
     }
 
-    /// <summary>Removes the temporary file, if it was not published.</summary>
+    /// <summary>Removes the temporary file, if it was not published. What cannot be removed now is removed at the next start.</summary>
     public void Dispose()
     {
-        if (_isOver) return;
-        _isOver = true;
-        File.Delete(_temporaryPath);
+        if (_isDisposed) return;
+        _isDisposed = true;
+        if (_isPublished) return;
+        try
+        {
+            File.Delete(_temporaryPath);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A folder that has gone or may not be written must not turn how the request ended into something else.
+        }
     }
 }

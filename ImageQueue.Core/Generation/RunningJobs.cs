@@ -7,18 +7,30 @@ public sealed class RunningJobs
 {
     private readonly ConcurrentDictionary<long, CancellationTokenSource> _running = new();
 
-    /// <summary>Lets <see cref="Stop"/> cancel the source until the result is disposed.</summary>
+    /// <summary>Lets <see cref="Stop"/> cancel the source until the result is disposed; dispose it before the source.</summary>
     internal IDisposable Register(long messageId, CancellationTokenSource source)
     {
         _running[messageId] = source;
         return new Registration(this, messageId, source);
     }
 
-    /// <summary>Stops painting the message, if this process does.</summary>
+    /// <summary>Whether this process is painting the message, or writing down how that ended.</summary>
+    public bool IsRunning(long messageId) => _running.ContainsKey(messageId);
+
+    /// <summary>Stops painting the message, if this process does. Returns at once.</summary>
     public void Stop(long messageId)
     {
-        if (_running.TryGetValue(messageId, out var source))
-            source.Cancel();
+        if (!_running.TryGetValue(messageId, out var source))
+            return;
+        try
+        {
+            // Callbacks run elsewhere: who cancels must not do the worker's clearing up.
+            _ = source.CancelAsync();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It ended at this very moment.
+        }
     }
 
     private sealed class Registration(RunningJobs owner, long messageId, CancellationTokenSource source) : IDisposable

@@ -70,6 +70,13 @@ public interface IMessageStore
     /// <summary>Guard: queued or processing.</summary>
     Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Cancels the request that a Hangfire job is to paint, for an operator who deleted that job. Guard: queued or processing,
+    /// and the stored job is still this one, so that a request retried meanwhile under another job is left alone.
+    /// </summary>
+    /// <returns>Its message is null when no request has that job.</returns>
+    Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken);
+
     /// <summary>Guard: error or cancelled. Starts a new round of attempts and takes a new place in the queue.</summary>
     Task<Transition> RetryAsync(long id, int queuePosition, CancellationToken cancellationToken);
 
@@ -98,6 +105,15 @@ public interface IMessageStore
     /// <summary>Image requests in the given status, oldest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Queued image requests, oldest place in the queue first: the few columns that a look over the whole queue needs, since
+    /// that may be 100,000 rows.
+    /// </summary>
+    Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>Image requests in the given status, newest place in the queue first.</summary>
+    Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);
+
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
 
@@ -113,6 +129,12 @@ public interface IMessageStore
 
 /// <summary>A place in <see cref="IMessageStore.ListByStatusAsync"/>'s order.</summary>
 public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id);
+
+/// <summary>A queued image request.</summary>
+/// <param name="Id">The message.</param>
+/// <param name="QueuedAt">When it got its place.</param>
+/// <param name="HangfireJobId">The job that is to paint it; null when it has none yet.</param>
+public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId);
 
 /// <summary>A written row, with the owner of its conversation. Everyone who watches gets the same object.</summary>
 public sealed record MessageChange(string Username, Message Message)

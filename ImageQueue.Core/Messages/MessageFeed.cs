@@ -200,6 +200,8 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
                 return ([], false);
             lock (_lock)
             {
+                // What was offered since the wait ended is taken too, and its signal with it: it would wake for nothing.
+                _offered.Wait(0, CancellationToken.None);
                 var taken = (_pending.Values, _isBehind);
                 (_pending, _isBehind) = ([], false);
                 return taken;

@@ -8,42 +8,57 @@ namespace ImageQueue.Core.Queue;
 /// Keeps the stored positions true for those who read the table or watch the feed: exact for the first fifty, within 10 %
 /// beyond, in one statement per pass.
 /// </summary>
+/// <remarks>
+/// Beyond the fiftieth, positions fall into bands that widen by 9 %, and a row is written when it has come into another band.
+/// So its stored position and its true one are always of one band; and a pass looks only at who stands near a band's ends,
+/// and remembers nothing but the snapshot of the pass before.
+/// </remarks>
 public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeProvider time, ILogger<PositionWriter> logger) : BackgroundService
 {
     /// <summary>Up to here every move is stored.</summary>
     public const int ExactUpTo = 50;
 
     /// <summary>Most rows in one statement, so that no pass keeps other writers waiting for long.</summary>
-    private const int MaxRowsPerPass = 2000;
+    private const int MaxRowsPerStatement = 2000;
 
     /// <summary>Shortest time between two passes; also how long a change by another process may go unseen.</summary>
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    private Dictionary<string, int> _stored = new(StringComparer.Ordinal);
+    private QueueSnapshot? _stored;
 
     /// <summary>One pass.</summary>
     /// <returns>How many rows were written.</returns>
     public async Task<int> WriteAsync(CancellationToken cancellationToken)
     {
         var snapshot = await order.GetAsync(cancellationToken);
-        var known = new Dictionary<string, int>(snapshot.Count, StringComparer.Ordinal);
-        var moved = new List<QueuedPosition>();
-        for (var index = 0; index < snapshot.Count; index++)
+        var written = 0;
+        foreach (var rows in Moved(_stored, snapshot).Chunk(MaxRowsPerStatement))
+            written += await store.SavePositionsAsync(rows, cancellationToken);
+        _stored = snapshot;
+        return written;
+    }
+
+    /// <summary>
+    /// The rows to write. The first are always among them, and written only where they differ: nothing that this process does
+    /// not know of, such as a write of another machine, can leave them wrong.
+    /// </summary>
+    internal static IEnumerable<QueuedPosition> Moved(QueueSnapshot? before, QueueSnapshot now)
+    {
+        for (var position = 1; position <= Math.Min(ExactUpTo, now.Count); position++)
+            yield return At(position);
+
+        for (var (low, high) = (ExactUpTo, EndAfter(ExactUpTo)); low < now.Count; (low, high) = (high, EndAfter(high)))
         {
-            var (job, position) = (snapshot.InOrder[index], index + 1);
-            // The first are always sent, and written only where they differ: nothing that this process does not know of,
-            // such as a write of another machine, can leave them wrong.
-            if (position > ExactUpTo && _stored.TryGetValue(job, out var stored) && Math.Abs(stored - position) <= position / 10)
-                known[job] = stored;
-            else if (moved.Count < MaxRowsPerPass)
-                moved.Add(new QueuedPosition(job, position));
+            // Who has moved up into this band, or was not in line before, stands at its end; who was pushed back, at its beginning.
+            var position = Math.Min(high, now.Count);
+            for (; position > low && !(Before(position) <= high); position--)
+                yield return At(position);
+            for (var pushed = low + 1; pushed <= position && Before(pushed) <= low; pushed++)
+                yield return At(pushed);
         }
 
-        var written = await store.SavePositionsAsync(moved, cancellationToken);
-        foreach (var row in moved)
-            known[row.HangfireJobId] = row.Position;
-        _stored = known;
-        return written;
+        QueuedPosition At(int position) => new(now.At(position), position);
+        int? Before(int position) => before?.PositionOf(now.At(position));
     }
 
     /// <inheritdoc/>
@@ -65,4 +80,6 @@ public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeP
             await change.WaitAsync(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
+
+    private static int EndAfter(int low) => low + Math.Max(1, low * 9 / 100);
 }

@@ -19,27 +19,52 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
         set => _isRebuilding = value;
     }
 
-    /// <summary>Enqueues the message at the tail, unless a rebuild is under way, which will do it in its turn.</summary>
+    /// <summary>
+    /// Enqueues the message at the tail, unless a rebuild is under way, which will do it in its turn. Never throws: the row is
+    /// the promise and has been given; what fails here is left to the sweep.
+    /// </summary>
     /// <returns>The message as it is now.</returns>
-    public async Task<Message> EnqueueAsync(Message message) => IsRebuilding ? message : await EnqueueNowAsync(message);
-
-    /// <summary>Enqueues the message at the tail.</summary>
-    /// <returns>The message as it is now.</returns>
-    internal async Task<Message> EnqueueNowAsync(Message message)
+    public async Task<Message> EnqueueAsync(Message message)
     {
-        var job = jobs.Enqueue(message.Id);
+        if (IsRebuilding)
+            return message;
+        try
+        {
+            var job = jobs.Enqueue(message.Id);
+            var position = (await order.GetAsync(CancellationToken.None)).PositionOf(job) ?? message.QueuePosition;
+            return (await AttachAsync(message.Id, job, message.HangfireJobId, position)).Message ?? message;
+        }
+        catch (Exception e)
+        {
+            logger.LogError(e, "Message {MessageId} is accepted but could not be enqueued; the sweep will do it.", message.Id);
+            return message;
+        }
+    }
+
+    /// <summary>Enqueues a row whose job is missing or will not run.</summary>
+    /// <param name="messageId">The message.</param>
+    /// <param name="replaces">The job that it has; null when it has none.</param>
+    /// <param name="position">The position to store; the true one follows with the next pass.</param>
+    /// <returns>Not applied when somebody else was quicker, and the new job has been deleted.</returns>
+    /// <exception cref="StoreUnavailableException">The job is in Hangfire, and will claim the row, but the row does not know it.</exception>
+    internal Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, int position)
+    {
+        var job = jobs.Enqueue(messageId);
         order.Changed();
-        var position = (await order.GetAsync(CancellationToken.None)).PositionOf(job) ?? message.QueuePosition;
-        var attached = await store.AttachJobAsync(message.Id, job, message.HangfireJobId, Math.Max(1, position), CancellationToken.None);
-        var now = attached.Message ?? throw new MessageNotFoundException(message.Id);
-        if (!attached.Applied && now.HangfireJobId != job)
+        return AttachAsync(messageId, job, replaces, position);
+    }
+
+    private async Task<Transition> AttachAsync(long messageId, string job, string? replaces, int position)
+    {
+        var attached = await store.AttachJobAsync(messageId, job, replaces, Math.Max(1, position), CancellationToken.None);
+        if (!attached.Applied && attached.Message?.HangfireJobId != job)
         {
             // Cancelled meanwhile, or somebody repairing the same row was quicker: this job has nothing to do.
-            logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", message.Id, job, now.Status);
-            jobs.Delete(job);
+            logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, attached.Message?.Status ?? "gone");
+            jobs.Delete(job, "another job has the request, or it was cancelled");
             order.Changed();
         }
 
-        return now;
+        return attached;
     }
 }

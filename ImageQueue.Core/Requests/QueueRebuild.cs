@@ -1,102 +1,130 @@
-using ImageQueue.Core.Forge;
+using Hangfire;
+using Hangfire.Common;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Requests;
 
 /// <summary>
-/// The embedded default keeps Hangfire's jobs in memory, so each start rebuilds its queue from the rows: what was being
-/// painted first, then all that waited, in the order in which they were queued.
+/// What a start does about what an earlier process left: removes its temporary files, and puts unfinished requests back into
+/// the queue. The embedded default keeps Hangfire's jobs in memory, so there its queue is rebuilt from the rows: what was being
+/// painted first, then all that waited, in the order in which they were queued. Then the sweep goes on each minute.
 /// </summary>
 public sealed class QueueRebuild(
-    IMessageStore store, EnqueueImageRequest queue, MessageTexts texts, IOptions<ForgeOptions> options, ILogger<QueueRebuild> logger)
+    IMessageStore store,
+    EnqueueImageRequest queue,
+    ImageJobs jobs,
+    Sweep sweep,
+    ImageFiles images,
+    IRecurringJobManagerV2 recurring,
+    TimeProvider time,
+    ILogger<QueueRebuild> logger)
     : BackgroundService
 {
-    /// <summary>Rows that are enqueued together; their writes share a commit.</summary>
-    private const int BatchSize = 200;
+    /// <summary>Hangfire's queue of the housekeeping, which painting must never hold up.</summary>
+    public const string MaintenanceQueue = "maintenance";
+
+    /// <summary>The sweep among Hangfire's recurring jobs.</summary>
+    public const string SweepId = "sweep";
+
+    /// <summary>
+    /// How far back the second look goes: a submit takes its place in the queue a moment before its row is there to be seen.
+    /// </summary>
+    private static readonly TimeSpan Overlap = TimeSpan.FromSeconds(10);
 
     /// <inheritdoc/>
     public override Task StartAsync(CancellationToken cancellationToken)
     {
         // Before the first request can come in.
-        queue.IsRebuilding = true;
+        queue.IsRebuilding = jobs.AreVolatile;
         return base.StartAsync(cancellationToken);
     }
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        await Task.Yield(); // The start does not wait for it.
-        for (var wait = TimeSpan.FromMilliseconds(500); ; wait = TimeSpan.FromSeconds(5))
-        {
-            try
-            {
-                await RebuildAsync(stoppingToken);
-                return;
-            }
-            catch (StoreUnavailableException e)
-            {
-                logger.LogWarning(e, "The queue could not be rebuilt yet; trying again in {Seconds} s.", wait.TotalSeconds);
-                await Task.Delay(wait, stoppingToken);
-            }
-        }
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding); // The start does not wait for it.
+        await RemoveTemporariesAsync(stoppingToken);
+        await UntilDoneAsync("The queue could not be rebuilt yet", RebuildAsync, stoppingToken);
+        await UntilDoneAsync("The sweep could not be scheduled yet", ScheduleAsync, stoppingToken);
     }
 
     internal async Task RebuildAsync(CancellationToken cancellationToken)
     {
-        // No worker of this process has claimed anything yet, so whatever is processing was cut off with an earlier one.
-        var first = await RequeueProcessingAsync(cancellationToken);
-        foreach (var message in first)
-            await queue.EnqueueNowAsync(message);
+        if (!jobs.AreVolatile)
+        {
+            await sweep.SweepAsync(cancellationToken);
+            return;
+        }
 
-        var done = first.Select(message => message.Id).ToHashSet();
-        var cursor = await EnqueueQueuedAsync(null, done, cancellationToken);
+        var started = time.GetTimestamp();
+        var (repaired, cursor) = await sweep.RebuildAsync(null, cancellationToken);
         // A row that was added until here left its job to this rebuild; one that is added after it does not. So look once more.
         queue.IsRebuilding = false;
-        await EnqueueQueuedAsync(cursor, done, cancellationToken);
-        if (done.Count > 0)
-            logger.LogInformation("Put {Count} unfinished image requests back into the queue.", done.Count);
+        var back = cursor is { } last ? new UnfinishedCursor(last.QueuedAt - Overlap, 0) : cursor;
+        repaired += (await sweep.RebuildAsync(back, cancellationToken)).Repaired;
+        if (repaired > 0)
+            logger.LogInformation("Put {Count} unfinished image requests back into the queue in {Time}.", repaired, time.GetElapsedTime(started));
     }
 
-    private async Task<List<Message>> RequeueProcessingAsync(CancellationToken cancellationToken)
+    /// <summary>What attempts that are no more have left in the images folder.</summary>
+    internal async Task RemoveTemporariesAsync(CancellationToken cancellationToken)
     {
-        var requeued = new List<Message>();
-        UnfinishedCursor? cursor = null;
-        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        try
         {
-            foreach (var message in page)
-            {
-                var tries = AttemptNumber.Tries(message.Attempt);
-                if (tries >= options.Value.MaxAttempts)
-                {
-                    logger.LogWarning("Message {MessageId} was cut off in attempt {Tries} of {MaxAttempts}; giving it up.", message.Id, tries, options.Value.MaxAttempts);
-                    var sentence = texts.Abandoned(tries);
-                    await store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), sentence, cancellationToken);
-                }
-                else if (await store.RequeueAsync(message.Id, message.Attempt, requeued.Count + 1, cancellationToken) is { Applied: true, Message: { } queued })
-                {
-                    logger.LogInformation("Message {MessageId} was cut off in attempt {Tries}; it runs again.", message.Id, tries);
-                    requeued.Add(queued);
-                }
+            // Found first and then judged: other machines may be painting into the same folder, and a file that comes
+            // meanwhile is one of theirs.
+            var found = new HashSet<string>(StringComparer.Ordinal);
+            images.RemoveTemporaries(jobId => found.Add(jobId) || true);
+            if (found.Count == 0)
+                return;
+            if (!jobs.AreVolatile)
+                found.ExceptWith(await JobIdsBeingPaintedAsync(cancellationToken));
+            logger.LogInformation("Removed {Count} temporary files of pictures that were cut off.", images.RemoveTemporaries(jobId => !found.Contains(jobId)));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or StoreUnavailableException)
+        {
+            logger.LogWarning(e, "Temporary files in {Directory} could not be removed; the next start tries again.", images.Directory);
+        }
+    }
 
-                cursor = new UnfinishedCursor(message.QueuedAt!.Value, message.Id); // Only image rows are listed, and those have it.
+    private async Task<HashSet<string>> JobIdsBeingPaintedAsync(CancellationToken cancellationToken)
+    {
+        var ids = new HashSet<string>(StringComparer.Ordinal);
+        UnfinishedCursor? cursor = null;
+        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, 200, cancellationToken) is { Count: > 0 } page)
+        {
+            ids.UnionWith(page.Select(message => message.JobId).OfType<string>());
+            cursor = new UnfinishedCursor(page[^1].QueuedAt!.Value, page[^1].Id); // Only image rows are listed, and those have it.
+        }
+
+        return ids;
+    }
+
+    private Task ScheduleAsync(CancellationToken cancellationToken)
+    {
+        recurring.AddOrUpdate(
+            SweepId, Job.FromExpression<Sweep>(job => job.RunAsync(CancellationToken.None), MaintenanceQueue), Cron.Minutely(), new RecurringJobOptions());
+        return Task.CompletedTask;
+    }
+
+    private async Task UntilDoneAsync(string trouble, Func<CancellationToken, Task> step, CancellationToken stoppingToken)
+    {
+        for (var wait = TimeSpan.FromMilliseconds(500); ; wait = TimeSpan.FromSeconds(5))
+        {
+            try
+            {
+                await step(stoppingToken);
+                return;
+            }
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            {
+                logger.LogWarning(e, "{Trouble}; trying again in {Seconds} s.", trouble, wait.TotalSeconds);
+                await Task.Delay(wait, time, stoppingToken);
             }
         }
-
-        return requeued;
-    }
-
-    private async Task<UnfinishedCursor?> EnqueueQueuedAsync(UnfinishedCursor? cursor, HashSet<long> done, CancellationToken cancellationToken)
-    {
-        while (await store.ListByStatusAsync(MessageStatus.Queued, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
-        {
-            // Hangfire gets them in order; only the writes that follow run side by side.
-            await Task.WhenAll(page.Where(message => done.Add(message.Id)).Select(queue.EnqueueNowAsync));
-            cursor = new UnfinishedCursor(page[^1].QueuedAt!.Value, page[^1].Id);
-        }
-
-        return cursor;
     }
 }

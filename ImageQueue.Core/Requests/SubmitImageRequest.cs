@@ -16,9 +16,12 @@ public sealed class SubmitImageRequest(
     /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was accepted.</exception>
     public async Task<Submitted> SubmitAsync(ImageRequest request, CancellationToken cancellationToken)
     {
+        var limits = queueOptions.Value;
         var waiting = (await order.GetAsync(cancellationToken)).Count;
-        if (waiting >= queueOptions.Value.MaxLength)
-            throw TooManyPendingException.OfAll(queueOptions.Value.MaxLength);
+        // Not exact to the last place: requests of the same instant do not see each other yet.
+        var isFull = waiting >= limits.MaxLength;
+        if (isFull && request.IdempotencyKey is null)
+            throw TooManyPendingException.OfAll(limits.MaxLength);
 
         var message = new NewImageMessage(
             request.ConversationId,
@@ -28,12 +31,25 @@ public sealed class SubmitImageRequest(
             request.ToSettings(forgeOptions.Value.Defaults),
             QueuePosition: waiting + 1,
             request.IdempotencyKey);
-        var submitted = await store.SubmitAsync(message, queueOptions.Value.MaxPendingPerUser, cancellationToken);
+        var submitted = await (isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.MaxPendingPerUser, cancellationToken));
         if (submitted.IsReplay)
             return submitted;
 
         // The row is the promise: from here on the caller's patience no longer matters. A crash right here leaves a queued
         // row without a job, which the sweep finds.
         return submitted with { Message = await queue.EnqueueAsync(submitted.Message) };
+    }
+
+    /// <summary>A full queue takes nothing new, but whoever repeats an accepted request is told so.</summary>
+    private async Task<Submitted> FindReplayAsync(NewImageMessage message, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await store.SubmitAsync(message, maxPendingPerUser: 0, cancellationToken);
+        }
+        catch (TooManyPendingException)
+        {
+            throw TooManyPendingException.OfAll(queueOptions.Value.MaxLength);
+        }
     }
 }

@@ -109,8 +109,8 @@ internal sealed partial class ChatPageResilienceTests
     {
         _hadOutage = true;
         await using var app = await TestApp.StartAsync(Slow("3"));
-        await using var line = new CuttableLine(app.Address);
-        await using var context = await _browser.OpenAsync(app, new() { BaseURL = line.Address.ToString() });
+        await using var line = new TcpProxy(app.Address.Host, app.Address.Port);
+        await using var context = await _browser.OpenAsync(app, new() { BaseURL = $"http://127.0.0.1:{line.Port}" });
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");

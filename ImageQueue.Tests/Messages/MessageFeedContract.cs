@@ -270,6 +270,40 @@ public abstract class MessageFeedContract
         }
     }
 
+    /// <summary>A watcher sees the newest state of every message, in rising revisions, however many write at once and wherever.</summary>
+    [Test]
+    public async Task Watch_MissesNothing_WhileManyWriteInBothProcesses()
+    {
+        const int writers = 6;
+        const int messages = 20;
+        using var watcher = await WatchAsync();
+        var writing = Task.WhenAll(Enumerable.Range(0, writers).Select(i => Task.Run(async () =>
+        {
+            var store = (i % 2 == 0 ? _mine : _others).Store;
+            for (var n = 0; n < messages; n++)
+            {
+                var message = await store.AddAsync(new NewMessage(Conversation, "ayşe", MessageRole.User, "Merhaba", null), CancellationToken.None);
+                await store.UpdateMessageAsync(message.Id, "last", null, CancellationToken.None);
+            }
+        })));
+
+        var newest = new Dictionary<long, Message>();
+        while (newest.Values.Count(message => message.Content == "last") < writers * messages)
+        {
+            var next = watcher.NextAsync(Patience, CancellationToken.None);
+            while (!next.IsCompleted)
+                await PassAsync(polls: 1);
+            var changes = await next;
+            Assert.That(changes, Is.Not.Empty, $"only {newest.Count} messages were seen");
+            Assert.That(changes.Select(change => change.Message.Revision), Is.Ordered.Ascending);
+            foreach (var change in changes)
+                newest[change.Message.Id] = change.Message;
+        }
+
+        await writing;
+        Assert.That(newest, Has.Count.EqualTo(writers * messages));
+    }
+
     /// <summary>A database that was replaced counts anew.</summary>
     [Test]
     public async Task Watch_GoesOn_WhenTheRevisionIsYetToCome()
@@ -355,4 +389,11 @@ public sealed class SqliteMessageFeedTests : MessageFeedContract
         await database.PrepareAsync();
         return database;
     }
+}
+
+/// <summary>The feed's contract on SQL Server, where one is given.</summary>
+[TestFixture]
+public sealed class SqlServerMessageFeedTests : MessageFeedContract
+{
+    private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();
 }

@@ -155,8 +155,8 @@ internal sealed class EventsTests
     public async Task Stream_MissesNothing_WhenCutOffBeforeItsFirstEvent()
     {
         var message = await _source.BeginAsync();
-        await using var line = new CuttableLine(_app.Address);
-        await using var reader = new ReconnectingReader(line.Address, Path);
+        await using var line = new TcpProxy(_app.Address.Host, _app.Address.Port);
+        await using var reader = new ReconnectingReader(new Uri($"http://127.0.0.1:{line.Port}"), Path);
         await UntilAsync(() => reader.Connections == 1);
         await Task.Delay(100);
         line.Cut();

@@ -26,6 +26,9 @@ internal sealed class SimulatorServer : IAsyncDisposable
 
     public HttpClient Client { get; }
 
+    /// <summary>What to set <c>Forge:Backends:n:Url</c> to.</summary>
+    public Uri Address => Client.BaseAddress!; // Set when made.
+
     public ForgeSimulator Simulator { get; }
 
     public static async Task<SimulatorServer> StartAsync(double secondsPerImage = 0, TimeProvider? time = null)

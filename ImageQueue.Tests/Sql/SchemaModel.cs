@@ -50,8 +50,24 @@ internal static class SchemaModel
             var parameters = string.Join(", ", variables.Names.Select(name => $"{name} nvarchar(max)"));
             return $"CREATE PROCEDURE dbo.statement_{i.ToString(CultureInfo.InvariantCulture)} {parameters} AS\n{text}\nGO\n";
         });
-        return Problems([.. SchemaScripts.All.Select(script => script.Text), .. procedures]);
+        var own = texts.SelectMany(Definitions).OfType<CreateTableStatement>().Select(TSqlSyntax.TextOf);
+        return Problems([.. SchemaScripts.All.Select(script => script.Text), .. HangfireTables(), .. SystemProcedures, .. own, .. procedures])
+            .Where(problem => !problem.Contains("[sys].", StringComparison.Ordinal))
+            .ToList();
     }
+
+    /// <summary>Hangfire's tables as its own script first makes them; later versions of its schema change types, not these names.</summary>
+    private static IEnumerable<string> HangfireTables() => Definitions(SchemaScripts.Hangfire.Text)
+        .OfType<CreateTableStatement>()
+        .DistinctBy(table => table.SchemaObjectName.BaseIdentifier.Value)
+        .Select(TSqlSyntax.TextOf);
+
+    /// <summary>As Microsoft documents them: the model knows no system objects, so views of <c>sys</c> are not looked at.</summary>
+    private static IEnumerable<string> SystemProcedures =>
+    [
+        "CREATE PROCEDURE dbo.sp_getapplock @Resource nvarchar(255), @LockMode nvarchar(32), @LockOwner nvarchar(32) = N'Transaction', @LockTimeout int = NULL AS RETURN 0;",
+        "CREATE PROCEDURE dbo.sp_releaseapplock @Resource nvarchar(255), @LockOwner nvarchar(32) = N'Transaction' AS RETURN 0;",
+    ];
 
     /// <summary>Every definition and grant of the script, guarded or not, in order.</summary>
     public static IReadOnlyList<TSqlStatement> Definitions(string script)

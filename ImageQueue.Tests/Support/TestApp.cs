@@ -3,6 +3,8 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using ImageQueue.Web;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -63,6 +65,7 @@ internal sealed class TestApp : IAsyncDisposable
             ["Images:Directory"] = Path.Combine(folder.Path, "images"),
             ["Forge:PollInterval"] = "00:00:00.0500000",
             ["Forge:Simulator:SecondsPerImage"] = "0",
+            ["Shutdown:DrainTimeout"] = "00:00:00",
         });
         builder.Configuration.AddInMemoryCollection(settings ?? []);
         var log = new LogRecorder();
@@ -107,6 +110,22 @@ internal sealed class TestApp : IAsyncDisposable
         }
     }
 
+    /// <summary>Waits until Hangfire calls the message's job so.</summary>
+    public async Task JobStateAsync(long id, string state)
+    {
+        string? last = null;
+        for (var i = 0; i < 1000; i++)
+        {
+            var message = await Services.GetRequiredService<IMessageStore>().FindAsync(id, CancellationToken.None);
+            last = message?.HangfireJobId is { } job ? Services.GetRequiredService<ImageJobs>().Find(job)?.Name : null;
+            if (last == state)
+                return;
+            await Task.Delay(20);
+        }
+
+        Assert.Fail($"The job of message {id} is {last} and not {state}.\n{Log}");
+    }
+
     public static async Task<JsonObject> ReadAsync(HttpResponseMessage response)
     {
         var text = await response.Content.ReadAsStringAsync();
@@ -123,6 +142,7 @@ internal sealed class TestApp : IAsyncDisposable
         Http.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();
+        Hangfire.Logging.LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would log to what is gone.
         if (_ownsFolder)
             _folder.Dispose();
     }

@@ -53,7 +53,7 @@ public sealed record MessageResponse
             CreatedAt = message.CreatedAt,
             UpdatedAt = message.UpdatedAt,
             Revision = message.Revision,
-            Queue = position > 0 ? new QueueResponse(position, null, positions.AsOf) : null,
+            Queue = position > 0 ? new QueueResponse(position, positions.EtaOf(message), positions.AsOf) : null,
         };
     }
 }

@@ -8,21 +8,21 @@ namespace ImageQueue.Web.Api;
 /// <summary>The queue as a whole.</summary>
 [ApiController]
 [Tags("Queue")]
-public sealed class QueueController(IQueueOrder order, IMessageStore store, ForgePool pool) : ControllerBase
+public sealed class QueueController(QueuePositions positions, IMessageStore store, ForgePool pool) : ControllerBase
 {
     /// <summary>How many wait, how many are being painted, and on what.</summary>
     [HttpGet("/api/queue")]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> GetAsync(CancellationToken cancellationToken)
     {
-        var snapshot = await order.GetAsync(cancellationToken);
+        var live = await positions.GetAsync(cancellationToken);
         return new QueueOverview(
-            snapshot.Count,
+            live.Waiting,
             await store.CountAsync(MessageStatus.Processing, cancellationToken),
             Paused: false,
             [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy))],
-            SecondsPerImage: null,
-            snapshot.TakenAt);
+            live.SecondsPerImage,
+            live.AsOf);
     }
 }
 

@@ -80,10 +80,13 @@ public sealed class EventsController(
         {
             var quiet = options.Value.Heartbeat - time.GetElapsedTime(sentAt);
             var changes = await subscription.NextAsync(quiet > TimeSpan.Zero ? quiet : TimeSpan.Zero, cancellationToken);
-            if (!Write(body, changes))
+            var events = await writer.WriteAsync(changes, cancellationToken);
+            foreach (var progress in events)
+                body.Write(progress.ServerSentEvent.Span);
+            if (events.Count == 0)
             {
                 if (time.GetElapsedTime(sentAt) < options.Value.Heartbeat)
-                    continue;
+                    continue; // Only words were written.
                 Write(body, ": still here\n\n");
             }
 
@@ -91,20 +94,6 @@ public sealed class EventsController(
             await body.FlushAsync(cancellationToken);
             sentAt = time.GetTimestamp();
         }
-    }
-
-    private bool Write(PipeWriter body, IReadOnlyList<MessageChange> changes)
-    {
-        var any = false;
-        foreach (var change in changes)
-        {
-            if (writer.Write(change) is not { } progress)
-                continue;
-            body.Write(progress.ServerSentEvent.Span);
-            any = true;
-        }
-
-        return any;
     }
 
     private static void Write(PipeWriter body, string text) => Encoding.UTF8.GetBytes(text, body);

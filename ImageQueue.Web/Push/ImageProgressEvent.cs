@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Push;
 
@@ -47,8 +48,8 @@ public sealed record ImageProgressEvent
     /// <summary>Rises with every change of any message; on SSE also the event's id.</summary>
     public required long Revision { get; init; }
 
-    /// <summary>Tells of a change as it is stored.</summary>
-    public static ImageProgressEvent From(MessageChange change) => new()
+    /// <summary>Tells of a change as it is stored, with the position and estimate of this moment, where those are known.</summary>
+    public static ImageProgressEvent From(MessageChange change, LivePositions? live) => new()
     {
         Username = change.Username,
         ConversationId = change.Message.ConversationId,
@@ -56,9 +57,9 @@ public sealed record ImageProgressEvent
         JobId = change.Message.JobId,
         Status = change.Message.Status,
         Progress = change.Message.Progress,
-        QueuePosition = change.Message.QueuePosition,
+        QueuePosition = live?.Of(change.Message) ?? change.Message.QueuePosition,
         Prompt = change.Message.Prompt,
-        EtaSeconds = null,
+        EtaSeconds = live?.EtaOf(change.Message),
         ImageUrl = change.Message.ImageUrl,
         PreviewUrl = change.Message.PreviewUrl,
         Error = change.Message.Error,

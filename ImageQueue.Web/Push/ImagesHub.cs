@@ -82,12 +82,10 @@ public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter 
         {
             while (true)
             {
-                foreach (var change in await subscription.NextAsync(Patience, cancellationToken))
-                {
-                    // Waits while the client reads slowly; what comes meanwhile is the newest state of each message.
-                    if (writer.Write(change) is { } progress)
-                        await client.SendAsync(EventName, progress, cancellationToken);
-                }
+                var changes = await subscription.NextAsync(Patience, cancellationToken);
+                // Waits while the client reads slowly; what comes meanwhile is the newest state of each message.
+                foreach (var progress in await writer.WriteAsync(changes, cancellationToken))
+                    await client.SendAsync(EventName, progress, cancellationToken);
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)

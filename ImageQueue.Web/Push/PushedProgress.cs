@@ -2,20 +2,8 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using ImageQueue.Core.Messages;
-using Microsoft.AspNetCore.Mvc;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
-
-/// <summary>Writes each change once, for all who watch: a thousand watchers cost a thousand copies of bytes, not a thousand serialisations.</summary>
-public sealed class PushWriter(IOptions<JsonOptions> json)
-{
-    /// <summary>The change as it is pushed; null when it is no image's.</summary>
-    public PushedProgress? Write(MessageChange change) => change.Message.IsImage
-        ? change.Shown(shown => new PushedProgress(JsonSerializer.SerializeToUtf8Bytes(ImageProgressEvent.From(shown), json.Value.JsonSerializerOptions), shown.Message.Revision))
-        : null;
-}
 
 /// <summary>An <see cref="ImageProgressEvent"/>, written. To a JSON serializer it looks like that object.</summary>
 [JsonConverter(typeof(Converter))]

@@ -18,19 +18,12 @@ internal sealed class DatabaseStart(
 
     private readonly CancellationTokenSource _stopping = new();
     private Task _waiting = Task.CompletedTask;
-    private bool _isBegun;
 
-    /// <summary>Not 0 when the app was stopped because of its database.</summary>
-    public int ExitCode { get; private set; }
-
-    /// <summary>Looks once, and goes on looking in the background if the database may come back.</summary>
+    /// <summary>Looks, and goes on looking in the background if the database may come back.</summary>
     /// <exception cref="SchemaException">Its tables do not fit.</exception>
     /// <exception cref="StoreUnavailableException">It cannot be opened, and will not be by itself.</exception>
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
-        if (_isBegun)
-            return;
-        _isBegun = true;
         try
         {
             await PrepareAsync(cancellationToken);
@@ -48,6 +41,7 @@ internal sealed class DatabaseStart(
 
     public Task StoppingAsync(CancellationToken cancellationToken) => _stopping.CancelAsync();
 
+    /// <exception cref="SchemaException">The database came back, and its tables do not fit: the app ends as if it had been seen at the start.</exception>
     public Task StopAsync(CancellationToken cancellationToken) => _waiting.WaitAsync(cancellationToken);
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -85,11 +79,10 @@ internal sealed class DatabaseStart(
             }
             catch (Exception e)
             {
-                // It answers, and is not what this release can work on: the same end as if it had answered at once.
-                logger.LogCritical(e as SchemaException is null ? e : null, "ImageQueue stops: {Reason}", e.Message);
-                ExitCode = 1;
+                // It answers, and is not what this release can work on.
+                logger.LogCritical(e is SchemaException ? null : e, "ImageQueue stops: {Reason}", e.Message);
                 lifetime.StopApplication();
-                return;
+                throw;
             }
         }
     }

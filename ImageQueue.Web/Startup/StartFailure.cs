@@ -1,45 +1,36 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.Sqlite;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary>Ends a start that cannot succeed with one line that says why, and an exit code; not with a dump.</summary>
+/// <summary>Says in a sentence why the app does not start, where the reason is the operator's to mend and no mistake of ours.</summary>
 internal static class StartFailure
 {
-    /// <summary>Runs the app.</summary>
-    /// <param name="run">Gives the exit code of a run that began.</param>
+    /// <summary>Runs the app; what keeps it from starting is said on the error stream and in the exit code.</summary>
     /// <returns>The process's exit code.</returns>
-    public static async Task<int> ExplainAsync(Func<Task<int>> run)
+    public static async Task<int> ExplainAsync(Func<Task> run)
     {
         try
         {
-            return await run();
+            await run();
+            return 0;
         }
-        catch (Exception e) when (Sentence(e) is { } sentence)
+        catch (Exception e) when (SentenceOf(e) is { } sentence)
         {
-            using var log = LoggerFactory.Create(logging => logging.AddConsole());
-            log.CreateLogger("ImageQueue").LogCritical("ImageQueue cannot start: {Reason}", sentence);
+            await Console.Error.WriteLineAsync($"ImageQueue cannot start. {sentence}");
             return 1;
         }
     }
 
-    /// <summary>
-    /// What a start can fail at, looked at before the host begins: the host would log the same with its stack.
-    /// </summary>
-    public static async Task<DatabaseStart> CheckStartAsync(this WebApplication app)
+    private static string? SentenceOf(Exception exception) => exception switch
     {
-        app.Services.GetService<IStartupValidator>()?.Validate();
-        var start = app.Services.GetRequiredService<DatabaseStart>();
-        await start.StartingAsync(CancellationToken.None);
-        return start;
-    }
-
-    private static string? Sentence(Exception e) => e switch
-    {
-        OptionsValidationException options => string.Join(" ", options.Failures),
-        StorageSettingsException or SchemaException or StoreUnavailableException => e.Message,
-        AggregateException many when many.InnerExceptions.All(inner => Sentence(inner) is not null) => string.Join(" ", many.InnerExceptions.Select(Sentence)),
-        IOException { InnerException: Microsoft.AspNetCore.Connections.AddressInUseException } => $"{e.Message} Set Urls to another address.",
+        OptionsValidationException e => string.Join(Environment.NewLine, e.Failures),
+        StorageSettingsException or SchemaException or StoreUnavailableException or DatabaseInUseException => exception.Message,
+        InvalidOperationException { InnerException: FormatException } => exception.Message, // A setting that is no number, time or so on.
+        IOException { InnerException: AddressInUseException } => $"{exception.Message} Stop what listens there, or set Urls to another address.",
+        AggregateException { InnerExceptions: [var only] } => SentenceOf(only),
         _ => null,
     };
 }

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using System.Globalization;
 using Dapper;
@@ -37,7 +38,9 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
             }
             finally
             {
-                await connection.ExecuteAsync(new CommandDefinition(Unlock, cancellationToken: CancellationToken.None));
+                // A connection that has broken has let go of it; one in the pool would keep it.
+                if (connection.State == ConnectionState.Open)
+                    await connection.ExecuteAsync(new CommandDefinition(Unlock, cancellationToken: CancellationToken.None));
             }
 
             return true;

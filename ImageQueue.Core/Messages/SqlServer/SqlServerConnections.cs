@@ -42,7 +42,7 @@ internal sealed class SqlServerConnections
                 },
                 cancellationToken);
         }
-        catch (Exception e) when (cancellationToken.IsCancellationRequested && e is not OperationCanceledException)
+        catch (Exception e) when (cancellationToken.IsCancellationRequested && (e is SqlException or AggregateException))
         {
             // SqlClient reports a cancelled statement as an error of the server's.
             throw new OperationCanceledException(e.Message, e, cancellationToken);

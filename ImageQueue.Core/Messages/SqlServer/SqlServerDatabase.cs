@@ -12,17 +12,24 @@ public sealed class SqlServerDatabase : IMessageDatabase
     private readonly bool _applySchema;
     private readonly SchemaInstaller _installer;
     private readonly ILogger _logger;
+    private readonly Func<SqlConnectionStringBuilder, SqlServerConnections> _connect;
 
     /// <param name="connectionString">Of Microsoft.Data.SqlClient; it must name a server and a database.</param>
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> makes what is missing.</param>
     /// <param name="logger">Told of scripts that run and of what had better be there.</param>
     /// <exception cref="StorageSettingsException">The connection string cannot be used; the message says why, without repeating it.</exception>
     public SqlServerDatabase(string? connectionString, bool applySchema, ILogger logger)
+        : this(connectionString, applySchema, logger, SqlServerConnections.To)
+    {
+    }
+
+    internal SqlServerDatabase(string? connectionString, bool applySchema, ILogger logger, Func<SqlConnectionStringBuilder, SqlServerConnections> connect)
     {
         _connectionString = Parse(connectionString);
         _applySchema = applySchema;
         _logger = logger;
-        Connections = SqlServerConnections.To(_connectionString);
+        _connect = connect;
+        Connections = connect(_connectionString);
         _installer = new SchemaInstaller(Connections, logger);
     }
 
@@ -89,7 +96,7 @@ public sealed class SqlServerDatabase : IMessageDatabase
         catch (StoreUnavailableException e) when (e.InnerException is SqlException { Number: SqlServerErrors.CannotOpenDatabase })
         {
             _logger.LogInformation("Making the database {Database}.", Location);
-            var master = SqlServerConnections.To(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
+            var master = _connect(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
             await master.RunAsync(
                 connection => connection.ExecuteAsync(new CommandDefinition(
                     CreateDatabase, new StatementParameters().AddText("@Name", _connectionString.InitialCatalog, 128), commandTimeout: 0, cancellationToken: cancellationToken)),

@@ -26,7 +26,7 @@ internal static class SqlServerErrors
     {
         18456 or 18452 or 18486 or 18487 or 18488 or 4064 => "refuses the login: check user and password in ConnectionStrings:ImageQueue",
         CannotOpenDatabase or 916 => "does not exist or is closed to this login: check Database in ConnectionStrings:ImageQueue and the login's user",
-        229 or 230 or 262 or 300 => "refuses the right to do this: put the login's user into the role imagequeue_app",
+        229 or 230 or 262 or 300 or 2760 => "refuses the right to do this: put the login's user into the role imagequeue_app; to change the schema, run \"schema apply\" as the database's owner and set Storage:ApplySchema to false",
         207 or 208 => $"lacks what this release needs ({e.Message.TrimEnd('.')}): run \"schema check\" to see which script to run",
         -2 or 258 => "did not answer in time",
         1205 or 1222 or 3960 => "is busy with others' writes to the same rows",

@@ -12,14 +12,19 @@ internal sealed partial class SqlServerMessageStore
             id, "", MessagePatches.Fail(reason), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
+        TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken);
+
+    public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id,
+            "hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL",
             "",
             MessagePatches.Cancel,
             content,
-            "queued_at IS NOT NULL AND status IN (N'queued', N'processing')",
-            new StatementParameters(),
+            IsUnfinished,
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
+
+    private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
 
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {

@@ -38,12 +38,35 @@ internal sealed partial class SqlServerMessageStore
             WHERE queued_at IS NOT NULL AND status = @Status AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
             ORDER BY queued_at, id;
             """,
-            new StatementParameters()
-                .AddText("@Status", status, 20)
-                .Add("@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue)
-                .Add("@Id", after?.Id ?? 0)
-                .Add("@Limit", limit),
+            Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
             cancellationToken));
+
+    public async Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status
+            ORDER BY queued_at DESC, id DESC;
+            """,
+            new StatementParameters().AddText("@Status", status, 20).Add("@Limit", limit),
+            cancellationToken));
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId)>(Command(
+                $"""
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id
+                FROM dbo.messages
+                WHERE {IsQueued} AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+                ORDER BY queued_at, id;
+                """,
+                Place(after).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId))];
+    }
 
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         connections.RunAsync(
@@ -90,6 +113,9 @@ internal sealed partial class SqlServerMessageStore
     /// the two would be passed over for ever.
     /// </summary>
     private const string DeclareEnd = "DECLARE @End binary(8) = MIN_ACTIVE_ROWVERSION();";
+
+    private static StatementParameters Place(UnfinishedCursor? after) =>
+        new StatementParameters().Add("@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
 
     private async Task<Message?> OneAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(sql, parameters, cancellationToken)).SingleOrDefault();

@@ -33,10 +33,14 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
 
     /// <summary>One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it.</summary>
+    private Task<Transition> TransitionAsync(
+        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null) =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, beforeCommit);
+
     private async Task<Transition> TransitionAsync(
-        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null)
+        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null)
     {
-        parameters.Add("@Id", id).Add("@Now", Now());
+        parameters.Add("@Now", Now());
         if (content is not null)
         {
             set += "content = @Content, ";
@@ -55,9 +59,9 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             UPDATE dbo.messages
             SET {set}updated_at = @Now
             OUTPUT {Inserted}
-            WHERE id = @Id{(guard.Length == 0 ? "" : $" AND {guard}")};
+            WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
             IF @@ROWCOUNT = 0
-                SELECT {Columns} FROM dbo.messages WHERE id = @Id;
+                SELECT {Columns} FROM dbo.messages WHERE {row};
             """;
         var transition = await connections.RunAsync(
             connection => beforeCommit is null

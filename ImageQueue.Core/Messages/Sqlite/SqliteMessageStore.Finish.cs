@@ -34,6 +34,20 @@ internal sealed partial class SqliteMessageStore
             new Change(id, Now(), MessagePatches.Cancel.Json, content),
             cancellationToken);
 
+    public async Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken)
+    {
+        if (await FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
+            return new Transition(false, null);
+        return await TransitionAsync(
+            $"""
+            UPDATE messages SET {Merge}
+            WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
+            RETURNING {Columns}
+            """,
+            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId },
+            cancellationToken);
+    }
+
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {
         var transition = await TransitionAsync(

@@ -35,6 +35,22 @@ internal sealed partial class SqliteMessageStore
             """,
             new { status, queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0, limit }))));
 
+    public Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => connection.Query<(long Id, string QueuedAt, string? HangfireJobId)>(
+            """
+            SELECT id, queued_at, hangfire_job_id FROM messages
+            WHERE status = 'queued' AND queued_at IS NOT NULL AND (queued_at, id) > (@queuedAt, @id)
+            ORDER BY queued_at, id
+            LIMIT @limit
+            """,
+            new { limit, queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0 })
+            .Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId)).ToList()));
+
+    public Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
+            $"SELECT {Columns} FROM messages WHERE status = @status AND queued_at IS NOT NULL ORDER BY queued_at DESC, id DESC LIMIT @limit",
+            new { status, limit }))));
+
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.ExecuteScalar<int>(
             "SELECT count(*) FROM messages WHERE status = @status AND queued_at IS NOT NULL", new { status })));

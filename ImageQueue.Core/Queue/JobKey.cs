@@ -1,0 +1,36 @@
+using System.Buffers.Binary;
+using System.Globalization;
+
+namespace ImageQueue.Core.Queue;
+
+/// <summary>
+/// A Hangfire id in 16 bytes, where its text takes a hundred: a GUID (Hangfire.InMemory) or a number (Hangfire.SqlServer).
+/// </summary>
+internal static class JobKey
+{
+    public static bool TryParse(string hangfireJobId, out Guid key)
+    {
+        if (Guid.TryParseExact(hangfireJobId, "D", out key))
+            return true;
+        if (!long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+            return false;
+        Span<byte> bytes = stackalloc byte[16];
+        BinaryPrimitives.WriteInt64BigEndian(bytes[8..], number);
+        key = new Guid(bytes, bigEndian: true);
+        return true;
+    }
+
+    public static Guid Parse(string hangfireJobId) => TryParse(hangfireJobId, out var key)
+        ? key
+        : throw new FormatException($"The Hangfire id {hangfireJobId} is neither a GUID nor a number.");
+
+    public static string Format(Guid key)
+    {
+        // A random GUID's upper half holds its version, so it is never all zero.
+        Span<byte> bytes = stackalloc byte[16];
+        key.TryWriteBytes(bytes, bigEndian: true, out _);
+        return BinaryPrimitives.ReadInt64BigEndian(bytes) == 0
+            ? BinaryPrimitives.ReadInt64BigEndian(bytes[8..]).ToString(CultureInfo.InvariantCulture)
+            : key.ToString("D");
+    }
+}

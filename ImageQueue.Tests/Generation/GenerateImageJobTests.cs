@@ -1,0 +1,348 @@
+using Hangfire;
+using Hangfire.Server;
+using Hangfire.States;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
+using ImageQueue.Tests.Support;
+using Moq;
+using NUnit.Framework;
+using SkiaSharp;
+
+namespace ImageQueue.Tests.Generation;
+
+internal sealed class GenerateImageJobTests
+{
+    private Bench? _open;
+    private OutageStore _outage = null!; // Both set before each test.
+
+    private Bench Bench => _open!;
+
+    [SetUp]
+    public Task SetUp() => OpenAsync();
+
+    [TearDown]
+    public async Task TearDown()
+    {
+        if (_open is not null)
+            await _open.DisposeAsync();
+        _open = null;
+    }
+
+    [Test]
+    public async Task Picture_CompletesTheRow()
+    {
+        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        var row = await Bench.QueueAsync();
+
+        await Bench.RunAsync(row);
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.Progress, now.Attempt), Is.EqualTo((MessageStatus.Complete, 100, 1)));
+        Assert.That(ColourOf(now), Is.EqualTo(SKColors.Red));
+    }
+
+    [Test]
+    public async Task Cancel_StopsForgeAndDeletesTheJob_WhenPainting()
+    {
+        var row = await PaintingAsync();
+        var running = Bench.RunAsync(row);
+        await ProcessingAsync(row);
+
+        await Bench.Get<CancelImageRequest>().CancelAsync(row.Id, CancellationToken.None);
+
+        // The worker finds its job deleted, or is quicker and deletes it itself.
+        await Task.WhenAny(running);
+        Assert.That(running.Exception?.InnerException, Is.Null.Or.TypeOf<JobAbortedException>());
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Cancelled));
+        Assert.That(Bench.StateOf(row), Is.EqualTo(DeletedState.StateName));
+        Bench.Forge.Verify(forge => forge.InterruptAsync(It.IsAny<ForgeBackend>(), $"{row.JobId}-1", It.IsAny<CancellationToken>()), Times.Once);
+        Assert.That(Files(), Is.Empty);
+    }
+
+    [Test]
+    public async Task Cancel_WinsOrLoses_WhenItMeetsThePicture()
+    {
+        Bench.Paint(async (_, cancellationToken) =>
+        {
+            await Task.Delay(Random.Shared.Next(0, 12), cancellationToken);
+            return Picture(SKColors.Red);
+        });
+        var ends = new List<string>();
+        for (var i = 0; i < 40; i++)
+        {
+            var row = await Bench.QueueAsync();
+            var running = Bench.RunAsync(row);
+            await Task.Delay(Random.Shared.Next(0, 25));
+            var cancelled = await Bench.Get<CancelImageRequest>().CancelAsync(row.Id, CancellationToken.None);
+            try
+            {
+                await running;
+            }
+            catch (JobAbortedException)
+            {
+                // Cancelled.
+            }
+
+            var now = await Bench.FindAsync(row);
+            ends.Add(now.Status!);
+            Assert.That(now.Status, Is.EqualTo(cancelled.Applied ? MessageStatus.Cancelled : MessageStatus.Complete));
+            Assert.That(File.Exists(PathOf(now)), Is.EqualTo(!cancelled.Applied), "a picture for a complete row, and for no other");
+            Assert.That(Bench.StateOf(row), Is.EqualTo(cancelled.Applied ? DeletedState.StateName : ProcessingState.StateName));
+        }
+
+        TestContext.Out.WriteLine(string.Join(", ", ends.CountBy(end => end)));
+        Assert.That(Files().Where(file => file.EndsWith(".tmp", StringComparison.Ordinal)), Is.Empty);
+    }
+
+    [Test]
+    public async Task Row_DecidesTheJobsState_WhenItIsOverAlready()
+    {
+        var cancelled = await Bench.QueueAsync();
+        Bench.Applied(await Bench.Store.CancelAsync(cancelled.Id, "x", CancellationToken.None));
+        await Bench.RunAsync(cancelled);
+        Assert.That(Bench.StateOf(cancelled), Is.EqualTo(DeletedState.StateName));
+
+        var failed = await Bench.ClaimAsync();
+        Bench.Applied(await Bench.Store.FailAsync(failed.Id, failed.Attempt, "x", "why", CancellationToken.None));
+        Assert.That(Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(failed))!.Message, Is.EqualTo("why"));
+
+        var complete = await Bench.ClaimAsync();
+        Bench.Applied(await Bench.Store.CompleteAsync(
+            complete.Id, complete.Attempt, "x", "x", new ImageResult(1, 1, 1, "x", TimeSpan.Zero), () => { }, CancellationToken.None));
+        await Bench.RunAsync(complete);
+        Assert.That(Bench.StateOf(complete), Is.EqualTo(ProcessingState.StateName), "Hangfire itself makes Succeeded of it");
+
+        Bench.Forge.Verify(
+            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<CancellationToken>()), Times.Never);
+    }
+
+    [Test]
+    public async Task OperatorsRetry_IsPainted_WhenTheWorkerIsQuickerThanTheRow()
+    {
+        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        var row = await Bench.ClaimAsync();
+        Bench.Applied(await Bench.Store.FailAsync(row.Id, row.Attempt, "x", "x", CancellationToken.None));
+        Bench.SetState(row.HangfireJobId!, new FailedState(new ImageRequestFailedException("x")));
+        Bench.SetState(row.HangfireJobId!, new EnqueuedState { Reason = "Triggered via Dashboard UI" });
+
+        await Bench.RunAsync(row);
+
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete));
+        await Bench.Get<FollowOperators>().FollowAsync(CancellationToken.None);
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete), "the wish was granted already");
+    }
+
+    [Test]
+    public async Task Stop_LetsThePictureFinish_WithinTheDrain()
+    {
+        await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:30" });
+        using var stopping = new CancellationTokenSource();
+        var finish = new TaskCompletionSource();
+        Bench.Paint(async (_, _) =>
+        {
+            await finish.Task;
+            return Picture(SKColors.Red);
+        });
+        var row = await Bench.QueueAsync();
+        var running = Bench.RunAsync(row, stopping.Token);
+        await ProcessingAsync(row);
+
+        await stopping.CancelAsync();
+        finish.SetResult();
+        await running;
+
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete));
+    }
+
+    [Test]
+    public async Task Stop_GivesTheRequestBack_AfterTheDrain()
+    {
+        await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:00.050" });
+        using var stopping = new CancellationTokenSource();
+        var row = await PaintingAsync();
+        var running = Bench.RunAsync(row, stopping.Token);
+        await ProcessingAsync(row);
+
+        await stopping.CancelAsync();
+
+        Assert.CatchAsync<OperationCanceledException>(() => running);
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.QueuePosition, now.QueuedAt, now.HangfireJobId), Is.EqualTo((MessageStatus.Queued, 1, row.QueuedAt, row.HangfireJobId)));
+        Bench.Forge.Verify(forge => forge.InterruptAsync(It.IsAny<ForgeBackend>(), $"{row.JobId}-1", It.IsAny<CancellationToken>()), Times.Once);
+    }
+
+    [Test]
+    public async Task Stop_EndsAtOnce_WhenTheJobOnlyWaitsForForge()
+    {
+        Bench.Forge.Setup(forge => forge.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
+        using var stopping = new CancellationTokenSource();
+        var row = await Bench.QueueAsync();
+        var running = Bench.RunAsync(row, stopping.Token);
+        await Task.Delay(50);
+
+        await stopping.CancelAsync();
+
+        Assert.CatchAsync<OperationCanceledException>(() => running);
+        Assert.That((await Bench.FindAsync(row)).Revision, Is.EqualTo(row.Revision));
+    }
+
+    [TestCase(true, MessageStatus.Cancelled)]
+    [TestCase(false, MessageStatus.Queued)]
+    public async Task TakenJob_LeavesTheRowAsTheOperatorMeansIt(bool deleted, string status)
+    {
+        using var taken = new CancellationTokenSource();
+        var row = await PaintingAsync();
+        var running = Bench.RunAsync(row, taken.Token);
+        await ProcessingAsync(row);
+
+        Bench.SetState(row.HangfireJobId!, deleted ? new DeletedState() : new EnqueuedState("images"));
+        await taken.CancelAsync();
+
+        Assert.CatchAsync<OperationCanceledException>(() => running);
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(status));
+    }
+
+    [Test]
+    public async Task LoserOfAFence_ReplacesNothing_WhenItsPictureComesLate()
+    {
+        var late = new TaskCompletionSource<ForgePicture>();
+        Bench.Paint((task, _) => task.EndsWith("-1", StringComparison.Ordinal) ? late.Task : Task.FromResult(Picture(SKColors.Lime)));
+        var row = await Bench.QueueAsync();
+        var first = Bench.RunAsync(row);
+        await ProcessingAsync(row);
+
+        await OtherServerAsync(row);
+        var won = await Bench.FindAsync(row);
+        late.SetResult(Picture(SKColors.Red));
+        await first;
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.Attempt, now.Revision), Is.EqualTo((MessageStatus.Complete, 2, won.Revision)));
+        Assert.That(ColourOf(now), Is.EqualTo(SKColors.Lime));
+        Assert.That(Files(), Has.Length.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Picture_IsKept_WhenTheDatabaseIsAwayAtTheEnd()
+    {
+        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        _outage.LostCommits = 1;
+        _outage.RefusedCompletes = 1;
+        var row = await Bench.QueueAsync();
+
+        await Bench.RunAsync(row);
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.Attempt), Is.EqualTo((MessageStatus.Complete, 1)));
+        Assert.That(ColourOf(now), Is.EqualTo(SKColors.Red));
+    }
+
+    [Test]
+    public async Task Claim_WaitsForTheDatabase_WhenItIsAway()
+    {
+        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        _outage.RefusedClaims = 2;
+        var row = await Bench.QueueAsync();
+
+        await Bench.RunAsync(row);
+
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete));
+    }
+
+    [Test]
+    public async Task Rerun_InterruptsItsPredecessor_OnEveryServer()
+    {
+        await OpenAsync(new() { ["Forge:Backends:1:Url"] = "http://other.example:7860" });
+        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        var row = await Bench.ClaimAsync();
+
+        await Bench.RunAsync(row);
+
+        Assert.That((await Bench.FindAsync(row)).Attempt, Is.EqualTo(2));
+        await Bench.UntilAsync(
+            () => Task.FromResult(Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.InterruptAsync) && Equals(call.Arguments[1], $"{row.JobId}-1")) == 2),
+            "both servers are asked");
+    }
+
+    [Test]
+    public async Task Request_EndsInError_WhenItsWorkersKeepDying()
+    {
+        var row = await Bench.QueueAsync();
+        for (var attempt = 1; attempt <= 3; attempt++)
+            row = await Bench.ClaimAsync(row);
+
+        var failure = Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(row));
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.Error), Is.EqualTo((MessageStatus.Error, Bench.Get<MessageTexts>().Abandoned(3))));
+        Assert.That(failure!.Message, Is.EqualTo(now.Error));
+        Bench.Forge.Verify(
+            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<CancellationToken>()), Times.Never);
+    }
+
+    [Test]
+    public async Task Stall_EndsInError_AndForgeIsInterrupted()
+    {
+        await OpenAsync(new() { ["Forge:StallTimeout"] = "00:00:01" });
+        Bench.Forge.Setup(forge => forge.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(new ForgeProgress(ForgeTaskState.Active, 0.4));
+        var row = await PaintingAsync();
+
+        Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(row));
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.Error), Is.EqualTo((MessageStatus.Error, "Forge API zaman aşımına uğradı (1s). Lütfen tekrar deneyin.")));
+        Bench.Forge.Verify(forge => forge.InterruptAsync(It.IsAny<ForgeBackend>(), $"{row.JobId}-1", It.IsAny<CancellationToken>()), Times.Once);
+    }
+
+    private async Task OpenAsync(Dictionary<string, string?>? settings = null)
+    {
+        await TearDown();
+        _open = await Bench.CreateAsync(settings: settings, wrap: store => (_outage = OutageStore.Around(store)).AsStore());
+    }
+
+    /// <summary>A queued row whose painting ends only when it is left.</summary>
+    private async Task<Message> PaintingAsync()
+    {
+        Bench.Paint(async (_, cancellationToken) =>
+        {
+            await Task.Delay(Timeout.Infinite, cancellationToken);
+            return Picture(SKColors.Red);
+        });
+        return await Bench.QueueAsync();
+    }
+
+    private Task ProcessingAsync(Message row) =>
+        Bench.UntilAsync(async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && Painted() > 0, "it is processing");
+
+    private int Painted() => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.PaintAsync));
+
+    /// <summary>The same Hangfire job on another machine, which has a Forge of its own.</summary>
+    private async Task OtherServerAsync(Message row)
+    {
+        var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, CancellationToken.None));
+        using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Picture(SKColors.Lime).Bytes);
+        Bench.Applied(await Bench.Store.CompleteAsync(
+            claimed.Id, claimed.Attempt, "x", "x", new ImageResult(1, 8, 8, "x", TimeSpan.Zero), prepared.Publish, CancellationToken.None));
+    }
+
+    private string[] Files() => Directory.Exists(Bench.ImagesFolder) ? [.. Directory.GetFiles(Bench.ImagesFolder).Select(path => Path.GetFileName(path))] : [];
+
+    private string PathOf(Message message) => Path.Combine(Bench.ImagesFolder, $"flux_{message.JobId}.png");
+
+    private SKColor ColourOf(Message message)
+    {
+        using var bitmap = SKBitmap.Decode(PathOf(message));
+        return bitmap.GetPixel(4, 4);
+    }
+
+    private static ForgePicture Picture(SKColor colour)
+    {
+        using var bitmap = new SKBitmap(8, 8);
+        bitmap.Erase(colour);
+        using var png = bitmap.Encode(SKEncodedImageFormat.Png, 100);
+        return new ForgePicture(png.ToArray(), new ForgePictureInfo(1, 8, 8, "flux"));
+    }
+}

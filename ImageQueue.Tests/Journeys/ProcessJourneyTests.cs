@@ -1,0 +1,225 @@
+using System.Diagnostics;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Simulator;
+using Microsoft.Data.Sqlite;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Journeys;
+
+/// <summary>How the process begins and ends: alone on its database, quickly, and with what an earlier one left.</summary>
+[NonParallelizable] // Its processes would slow every other test down, and it measures.
+internal sealed class ProcessJourneyTests
+{
+    private TemporaryFolder _folder = null!; // Set before each test.
+
+    [SetUp]
+    public void SetUp() => _folder = new TemporaryFolder();
+
+    [TearDown]
+    public void TearDown() => _folder.Dispose();
+
+    [Test]
+    public async Task SecondProcess_RefusesToStart_UntilTheFirstIsGone()
+    {
+        await using var first = await AppProcess.StartAsync(_folder.Path, forge: null);
+
+        await using (var second = AppProcess.Launch(_folder.Path, forge: null))
+        {
+            Assert.That(await second.ExitAsync(), Is.EqualTo(1));
+            Assert.That(second.Output, Does.Contain("ImageQueue cannot start. Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
+            Assert.That(second.Output, Does.Not.Contain("   at "), "no stack dump");
+        }
+
+        // The system lets go of the lock of a process that could not do so itself.
+        await first.KillAsync();
+        await using var third = await AppProcess.StartAsync(_folder.Path, forge: null);
+    }
+
+    [TestCase("Shutdown__DrainTimeout", "soon", "Shutdown:DrainTimeout")]
+    [TestCase("Shutdown__DrainTimeout", "02:00:00", "DrainTimeout")]
+    [TestCase("ConnectionStrings__ImageQueue", "Data Source=/dev/null/imagequeue.db", "/dev/null")]
+    public async Task WrongSetting_StopsTheStartWithASentence(string setting, string value, string sentence)
+    {
+        await using var app = AppProcess.Launch(_folder.Path, forge: null, new() { [setting] = value });
+
+        Assert.That(await app.ExitAsync(), Is.EqualTo(1), app.Output);
+
+        Assert.That(app.Output, Does.Contain("ImageQueue cannot start").And.Contain(sentence));
+        Assert.That(app.Output, Does.Not.Contain("   at "), "no stack dump");
+    }
+
+    [Test]
+    public async Task Stop_IsQuick_WhenNothingIsPainted()
+    {
+        await using var app = await AppProcess.StartAsync(_folder.Path, forge: null);
+        await app.WaitForAsync((long)(await app.SubmitAsync("bir gül"))["id"]!, MessageStatus.Complete);
+        using var events = await SseReader.OpenAsync(app.Http, "api/conversations/demo/events");
+
+        var took = await app.StopAsync();
+
+        TestContext.Out.WriteLine($"Stopped in {took.TotalSeconds:0.00} s.");
+        Assert.That(await app.ExitAsync(), Is.Zero, app.Output);
+        Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(4)), app.Output);
+        Assert.ThrowsAsync<EndOfStreamException>(events.ReadAsync, "the stream ends, so that the client comes back to the next process");
+    }
+
+    [Test]
+    public async Task Stop_LetsThePictureFinish_WithinTheDrain()
+    {
+        await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 40); // About 1 s for a small one.
+        await using var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:00:30" });
+        var painting = (long)(await app.SubmitAsync("a"))["id"]!;
+        var waiting = (long)(await app.SubmitAsync("b"))["id"]!;
+        await app.WaitForAsync(painting, MessageStatus.Processing);
+
+        var took = await app.StopAsync();
+
+        Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(20)), "the drain ends with the picture");
+        await using var store = OpenStore();
+        Assert.That((await store.FindAsync(painting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Complete), app.Output);
+        Assert.That((await store.FindAsync(waiting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Queued), "no new job is begun");
+    }
+
+    [Test]
+    public async Task Stop_GivesThePictureBack_AfterTheDrain()
+    {
+        await using var forge = await SimulatorServer.StartAsync();
+        await using (var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:00:00.500" }))
+        {
+            var painting = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
+            await app.WaitForAsync(painting, MessageStatus.Processing);
+
+            Assert.That(await app.StopAsync(), Is.LessThan(TimeSpan.FromSeconds(6)), app.Output);
+
+            await using var store = OpenStore();
+            var row = (await store.FindAsync(painting, CancellationToken.None))!;
+            Assert.That((row.Status, row.QueuePosition), Is.EqualTo((MessageStatus.Queued, 1)), app.Output);
+            Assert.That(forge.Simulator.Stats.Snapshot().InterruptCalls, Is.EqualTo(1));
+        }
+
+        await using var next = await AppProcess.StartAsync(_folder.Path, forge.Address);
+        foreach (var message in await next.ListAsync())
+            await next.WaitForAsync((long)message["id"]!, MessageStatus.Complete);
+        Assert.That(forge.Simulator.Stats.Snapshot().Received.Select(request => request.Task[32..]), Is.EqualTo(new[] { "-1", "-2" }));
+    }
+
+    [Test]
+    public async Task Start_InterruptsTheOrphanedPicture_AndRemovesTemporaryFiles()
+    {
+        await using var forge = await SimulatorServer.StartAsync();
+        long painting;
+        string leftOver;
+        await using (var app = await AppProcess.StartAsync(_folder.Path, forge.Address))
+        {
+            var message = await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]");
+            painting = (long)message["id"]!;
+            await app.WaitForAsync(painting, MessageStatus.Processing);
+            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge paints");
+            leftOver = Path.Combine(_folder.Path, "images", $"flux_{message["extra_metadata"]!["job_id"]}.1.tmp");
+            await app.KillAsync();
+        }
+
+        Directory.CreateDirectory(Path.GetDirectoryName(leftOver)!);
+        await File.WriteAllTextAsync(leftOver, "half a picture");
+        await using var next = await AppProcess.StartAsync(_folder.Path, forge.Address);
+
+        await next.WaitForAsync(painting, MessageStatus.Complete);
+        var stats = forge.Simulator.Stats.Snapshot();
+        Assert.That((stats.Total, stats.InterruptCalls), Is.EqualTo((2, 1)), "the orphan would have kept Forge for ever");
+        Assert.That(File.Exists(leftOver), Is.False);
+    }
+
+    [Test]
+    public async Task PoisonousRequest_EndsInError_InsteadOfKillingEveryStart()
+    {
+        await using var forge = await SimulatorServer.StartAsync();
+        var settings = new Dictionary<string, string> { ["Forge__MaxAttempts"] = "2" };
+        long id = 0;
+        for (var death = 0; death < 2; death++)
+        {
+            await using var app = await AppProcess.StartAsync(_folder.Path, forge.Address, settings);
+            if (death == 0)
+                id = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}]"))["id"]!;
+            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == death + 1), "it is painted");
+            await app.WaitForAsync(id, MessageStatus.Processing);
+            await app.KillAsync();
+        }
+
+        await using var last = await AppProcess.StartAsync(_folder.Path, forge.Address, settings);
+
+        var message = await last.WaitForAsync(id, MessageStatus.Error);
+        Assert.That((string?)message["extra_metadata"]!["error"], Does.Contain("2 denemede"));
+        Assert.That(forge.Simulator.Stats.Snapshot().Total, Is.EqualTo(2));
+    }
+
+    [Test]
+    public Task Start_ServesAtOnce_WhileManyRowsWait() => ServesAtOnceAsync(rows: 3_000);
+
+    [Test]
+    [Explicit("Takes a minute or two. Prints its figures.")]
+    public Task Start_ServesAtOnce_WhileAHundredThousandRowsWait() => ServesAtOnceAsync(rows: 100_000);
+
+    private async Task ServesAtOnceAsync(int rows)
+    {
+        await using (var app = await AppProcess.StartAsync(_folder.Path, new Uri("http://127.0.0.1:9")))
+        {
+            // Makes the tables.
+        }
+
+        await FillAsync(rows);
+        await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 36_000);
+
+        var started = Stopwatch.GetTimestamp();
+        await using var next = await AppProcess.StartAsync(_folder.Path, forge.Address, new()
+        {
+            ["Queue__MaxLength"] = "1000000",
+            ["Forge__Timeout"] = "10:00:00",
+            ["Forge__StallTimeout"] = "10:00:00",
+        });
+        var listening = Stopwatch.GetElapsedTime(started);
+        await next.GetAsync("api/messages/1");
+        var answered = Stopwatch.GetElapsedTime(started);
+        var late = await next.SubmitAsync("the last");
+        var accepted = Stopwatch.GetElapsedTime(started);
+        await using var store = OpenStore();
+        await Bench.UntilAsync(
+            async () => (await store.FindAsync((long)late["id"]!, CancellationToken.None))!.HangfireJobId is not null, "the last one has its job", TimeSpan.FromMinutes(3));
+        var rebuilt = Stopwatch.GetElapsedTime(started);
+
+        TestContext.Out.WriteLine(
+            $"{rows} rows: listening after {listening.TotalSeconds:0.0} s, first answer {answered.TotalSeconds:0.0} s, first submit {accepted.TotalSeconds:0.0} s, rebuilt {rebuilt.TotalSeconds:0.0} s.");
+        Assert.That(accepted, Is.LessThan(TimeSpan.FromSeconds(30)));
+        await Bench.UntilAsync(
+            () => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == 1), "Forge is asked");
+        Assert.That(forge.Simulator.Stats.Snapshot().Received[0].Prompt, Is.EqualTo("row 7"), "what was being painted comes first");
+        Assert.That((int)(await next.GetAsync("api/messages/1"))["queue"]!["position"]!, Is.EqualTo(1));
+        Assert.That((int)(await next.GetAsync($"api/messages/{rows}"))["queue"]!["position"]!, Is.EqualTo(rows - 1));
+        Assert.That((int)(await next.GetAsync($"api/messages/{late["id"]}"))["queue"]!["position"]!, Is.EqualTo(rows));
+    }
+
+    private SqliteMessageStore OpenStore() => new($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new MessageSignal());
+
+    /// <summary>Rows as a process leaves them that was killed while it painted the seventh.</summary>
+    private async Task FillAsync(int rows)
+    {
+        await using var database = new SqliteConnection($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")};Pooling=False");
+        await database.OpenAsync();
+        await using var fill = database.CreateCommand();
+        fill.CommandText =
+            """
+            INSERT INTO conversations (id, username, created_at) VALUES ('demo', 'ayşe', '2026-11-01T00:00:00.000Z');
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @rows)
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, hangfire_job_id, attempt, revision)
+            SELECT 'demo', 'bot', '[IMAGE_PENDING]',
+                json_object('status', iif(i = 7, 'processing', 'queued'), 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', i), 'prompt', 'row ' || i, 'settings', json('{}')),
+                '2026-11-01T00:00:00.000Z', '2026-11-01T00:00:00.000Z',
+                strftime('%Y-%m-%dT%H:%M:%S.000Z', '2026-11-01', i || ' seconds'), printf('%08x-0000-4000-8000-000000000000', i), iif(i = 7, 1, 0), i
+            FROM n;
+            """;
+        fill.Parameters.AddWithValue("@rows", rows);
+        await fill.ExecuteNonQueryAsync();
+    }
+}

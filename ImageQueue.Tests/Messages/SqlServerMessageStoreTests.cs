@@ -1,0 +1,11 @@
+using ImageQueue.Tests.Support;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Messages;
+
+/// <summary>The store's contract on SQL Server, where one is given.</summary>
+[TestFixture]
+public sealed class SqlServerMessageStoreTests : MessageStoreContract
+{
+    private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();
+}

@@ -1,0 +1,102 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Queue;
+
+/// <summary>The estimate's formula, term by term.</summary>
+internal sealed class EtaTests
+{
+    private static readonly DateTimeOffset Now = new(2026, 11, 1, 12, 0, 0, TimeSpan.Zero);
+    private static readonly GenerationDefaults Defaults = new();
+
+    [Test]
+    public void Of_IsNull_UntilAPictureHasBeenPainted() => Assert.That(Basis([], [], 1).Of(Queued(512), 1, Now), Is.Null);
+
+    [Test]
+    public void Of_IsNull_WhileNoSlotIsHealthy() => Assert.That(Basis([Took(512, 4)], [], 0).Of(Queued(512), 1, Now), Is.Null);
+
+    [Test]
+    public void Of_IsNull_WhenNoPictureIsToCome() =>
+        Assert.That(Basis([Took(512, 4)], [], 1).Of(Message("cancelled", 512), 0, Now), Is.Null);
+
+    [Test]
+    public void Of_IsThePicturesOwnTime_WhenASlotIsFree() =>
+        Assert.That(Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now), Is.EqualTo(5), "the median of like pictures");
+
+    [Test]
+    public void Of_GrowsWithThePicture_WhenNoneOfItsSizeWasPainted() =>
+        Assert.That(Basis([Took(512, 4)], [], 1).Of(Queued(1024), 1, Now), Is.EqualTo(16), "four times the pixels");
+
+    [Test]
+    public void Of_GoesByPicturesOfLikeSize_WhenThereAreEnough()
+    {
+        var basis = Basis([Took(256, 3), Took(256, 3), Took(256, 3), Took(1024, 20), Took(1024, 20), Took(1024, 20)], [], 1);
+        Assert.That(basis.Of(Queued(1024), 1, Now), Is.EqualTo(20));
+        Assert.That(basis.Of(Queued(256), 1, Now), Is.EqualTo(3));
+    }
+
+    [Test]
+    public void Of_GoesByTheModel_WhenItIsKnown()
+    {
+        var basis = Basis([Took(512, 4), Took(512, 12, "flux-dev")], [], 1);
+        Assert.That(basis.Of(Queued(512, "Flux-Dev"), 1, Now), Is.EqualTo(12));
+        Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(4));
+        Assert.That(basis.Of(Queued(512, "unknown"), 1, Now), Is.EqualTo(8), "all of them");
+    }
+
+    [Test]
+    public void Of_CountsDownWhatRuns()
+    {
+        var basis = Basis([Took(512, 10)], [new Painting(Work(512), 0.4, Now)], 1);
+        Assert.That(basis.Of(Message("processing", 512, progress: 40), 0, Now), Is.EqualTo(6));
+        Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(16));
+        Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(2)), Is.EqualTo(14), "lives between two reads");
+        Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(60)), Is.EqualTo(10), "never less than nothing");
+    }
+
+    [TestCase(1, 1, ExpectedResult = 10)]
+    [TestCase(3, 1, ExpectedResult = 30)]
+    [TestCase(2, 2, ExpectedResult = 10)]
+    [TestCase(3, 2, ExpectedResult = 20)]
+    [TestCase(100_000, 1, ExpectedResult = 1_000_000)]
+    [TestCase(100_000, 7, ExpectedResult = 142_860)]
+    public double? Of_SharesThoseAheadAmongTheSlots(int position, int slots) => Basis([Took(512, 10)], [], slots).Of(Queued(512), position, Now);
+
+    [Test]
+    public void Of_TakesTheSlotThatIsFreeFirst()
+    {
+        Painting[] running = [new(Work(512), 0.9, Now), new(Work(512), 0.2, Now)];
+        var basis = Basis([Took(512, 10)], running, 2);
+        Assert.That(new[] { 1, 2, 3, 4 }.Select(position => basis.Of(Queued(512), position, Now)), Is.EqualTo(new double?[] { 11, 18, 21, 28 }));
+    }
+
+    [Test]
+    public void SecondsPerImage_IsTheMean() =>
+        Assert.That(Basis([Took(512, 4), Took(512, 5)], [], 1).SecondsPerImage, Is.EqualTo(4.5));
+
+    private static EtaBasis Basis(IReadOnlyList<Painted> painted, IReadOnlyList<Painting> running, int slots) => new(painted, running, slots, Defaults);
+
+    private static Painted Took(int side, double seconds, string? checkpoint = null) => new(Work(side, checkpoint), seconds);
+
+    private static Work Work(int side, string? checkpoint = null) => new(20.0 * side * side, checkpoint);
+
+    private static Message Queued(int side, string? checkpoint = null) => Message("queued", side, checkpoint);
+
+    private static Message Message(string status, int side, string? checkpoint = null, int progress = 0) => new()
+    {
+        Id = 1,
+        ConversationId = "c",
+        Role = MessageRole.Bot,
+        Content = "",
+        ExtraMetadata = $$$"""
+            {"status":"{{{status}}}","progress":{{{progress}}},"settings":{"width":{{{side}}},"height":{{{side}}},"steps":20{{{(checkpoint is null ? "" : $",\"checkpoint\":\"{checkpoint}\"")}}}}}
+            """,
+        CreatedAt = Now,
+        UpdatedAt = Now,
+        QueuedAt = Now,
+        Attempt = 0,
+        Revision = 1,
+    };
+}

@@ -1,0 +1,230 @@
+using System.Data;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Startup;
+using Microsoft.Data.SqlClient;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.SqlServer.TransactSql.ScriptDom;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Sql;
+
+/// <summary>What counts as there, what a start says of what is not, and the <c>schema</c> command.</summary>
+[TestFixture]
+public sealed class SchemaInstallerTests
+{
+    private const string ConnectionString = "Server=db1;Database=Pictures;User ID=imagequeue;Password=Gizli1!";
+
+    /// <summary>The check reads the scripts' own text, so it must read all of it.</summary>
+    [Test]
+    public void Parts_AreEveryTableColumnAndIndex_OfTheScripts()
+    {
+        var definitions = SchemaScripts.All.SelectMany(script => SchemaModel.Definitions(script.Text)).ToList();
+        var expected = definitions.OfType<CreateTableStatement>().SelectMany(Parts).Concat(definitions.OfType<CreateIndexStatement>().Select(Part));
+
+        var parts = SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.Name).ToList();
+
+        Assert.That(parts, Is.EquivalentTo(expected));
+        Assert.That(parts, Does.Contain("column dbo.messages.status").And.Contain("index dbo.messages.UX_messages_idempotency_key"));
+        Assert.That(SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.MissingWhen).Distinct().Count(), Is.EqualTo(parts.Count));
+    }
+
+    /// <summary>A column that a later script adds is looked for as well.</summary>
+    [Test]
+    public void Parts_HoldAddedColumns_ByTheirGuard()
+    {
+        var script = new SchemaScript(
+            "2027-01-01_00_x.sql", "IF COL_LENGTH(N'dbo.messages', N'model') IS NULL\n    ALTER TABLE dbo.messages ADD model nvarchar(100) NULL;\nGO\n");
+
+        Assert.That(
+            script.Parts.Single(),
+            Is.EqualTo(new SchemaPart("2027-01-01_00_x.sql", true, "column dbo.messages.model", "COL_LENGTH(N'dbo.messages', N'model') IS NULL")));
+    }
+
+    /// <summary>What sqlcmd calls GO is where one batch ends.</summary>
+    [Test]
+    public void Batches_AreWhatGoSeparates()
+    {
+        Assert.That(new SchemaScript("x", "SELECT 1;\nGO\nSELECT 'GO';\n  GOTO x;\nGO \n\nGO\n").Batches.Select(batch => batch.Trim()), Is.EqualTo(new[] { "SELECT 1;", "SELECT 'GO';\n  GOTO x;" }));
+        Assert.That(SchemaScripts.All.SelectMany(script => script.Batches).SelectMany(TSqlSyntax.Errors), Is.Empty);
+    }
+
+    /// <summary>Storage:ApplySchema=false on a database whose tables other means have made.</summary>
+    [Test]
+    public async Task Prepare_Succeeds_WhenEverythingIsThere_WithoutAJournal()
+    {
+        var (database, sent) = Database(missing: _ => false);
+
+        await database.PrepareAsync(CancellationToken.None);
+
+        Assert.That(sent.All.Select(statement => statement.Text), Has.None.Contains("imagequeue_scripts").And.None.Contains("CREATE"));
+    }
+
+    /// <summary>The sentence names the script, and how to run it.</summary>
+    [Test]
+    public void Prepare_NamesTheScripts_WhenTablesAreMissing()
+    {
+        var (database, _) = Database(missing: _ => true, hangfire: null);
+
+        Assert.That(() => database.PrepareAsync(CancellationToken.None), Throws.TypeOf<SchemaException>().With.Message.EqualTo(
+            "The database Pictures on db1 lacks table dbo.conversations, table dbo.messages (script 2026-11-01_01_tables.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
+    }
+
+    /// <summary>A schema of an earlier release.</summary>
+    [Test]
+    public void Prepare_NamesTheColumn_WhenOneIsMissing()
+    {
+        var (database, _) = Database(missing: part => part.Name == "column dbo.messages.queued_at");
+
+        Assert.That(
+            () => database.PrepareAsync(CancellationToken.None),
+            Throws.TypeOf<SchemaException>().With.Message.Contains("lacks column dbo.messages.queued_at (script 2026-11-01_01_tables.sql)"));
+    }
+
+    /// <summary>Hangfire's tables may be of an earlier release too.</summary>
+    [TestCase(5, false)]
+    [TestCase(6, true)]
+    [TestCase(9, true)]
+    public void Prepare_TakesHangfiresSchema_FromVersionSix(int version, bool taken)
+    {
+        var (database, _) = Database(missing: _ => false, hangfire: version);
+
+        Assert.That(() => database.PrepareAsync(CancellationToken.None), taken ? Throws.Nothing : Throws.TypeOf<SchemaException>().With.Message.Contains("it has 5"));
+        if (taken)
+            Assert.That(database.HangfireOptions.UseIgnoreDupKeyOption, Is.EqualTo(version >= 8));
+    }
+
+    /// <summary>An index is worth a warning, not a stop.</summary>
+    [Test]
+    public async Task Prepare_Warns_WhenAnIndexIsMissing()
+    {
+        var log = new LogRecorder();
+        var (database, _) = Database(missing: part => part.Name == "index dbo.messages.IX_messages_work", logger: log.CreateLogger("x"));
+
+        await database.PrepareAsync(CancellationToken.None);
+
+        Assert.That(log.Of(Microsoft.Extensions.Logging.LogLevel.Warning), Has.One.Contains("lacks index dbo.messages.IX_messages_work; run 2026-11-01_02_indexes.sql"));
+    }
+
+    /// <summary>A second start has nothing to run.</summary>
+    [Test]
+    public async Task Apply_RunsNothing_WhenTheJournalHasAll()
+    {
+        var (database, sent) = Database(missing: _ => false, journal: [.. SchemaScripts.All.Select(script => script.Name)]);
+
+        await database.ApplySchemaAsync(CancellationToken.None);
+
+        var batches = SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches).ToHashSet(StringComparer.Ordinal);
+        Assert.That(sent.All.Where(statement => batches.Contains(statement.Text)), Is.Empty);
+    }
+
+    /// <summary>The journal is believed only while its work is there.</summary>
+    [Test]
+    public async Task Apply_RunsAllInOrder_WhenSomethingIsMissingInSpiteOfTheJournal()
+    {
+        var (database, sent) = Database(missing: part => part.Name == "table dbo.messages", hangfire: null, journal: [.. SchemaScripts.All.Select(script => script.Name)]);
+
+        await database.ApplySchemaAsync(CancellationToken.None);
+
+        var batches = SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches).ToList();
+        Assert.That(sent.All.Select(statement => statement.Text).Where(batches.ToHashSet(StringComparer.Ordinal).Contains), Is.EqualTo(batches));
+    }
+
+    /// <summary>No credentials where people read.</summary>
+    [Test]
+    public void Location_NamesDatabaseAndServer_WithoutCredentials() =>
+        Assert.That(Database(missing: _ => false).Database.Location, Is.EqualTo("Pictures on db1"));
+
+    /// <summary>A wrong setting is said in a sentence that names the key and repeats no password.</summary>
+    [TestCase(null, "is missing")]
+    [TestCase(" ", "is missing")]
+    [TestCase("Data Source=data/imagequeue.db", "names no database")]
+    [TestCase("Database=x;Password=Gizli1!", "names no server")]
+    [TestCase("Srver=db1;Database=x;Password=Gizli1!", "cannot be read")]
+    [TestCase("Server=db1;Database=x;Encrypt=perhaps;Password=Gizli1!", "cannot be read")]
+    [TestCase("Gizli1!", "cannot be read")]
+    public void Constructor_Throws_WhenTheConnectionStringIsWrong(string? connectionString, string says) =>
+        Assert.That(
+            () => new SqlServerDatabase(connectionString, applySchema: true, NullLogger.Instance),
+            Throws.TypeOf<StorageSettingsException>().With.Message.StartsWith("ConnectionStrings:ImageQueue").And.Message.Contains(says).And.Message.Not.Contains("Gizli1!"));
+
+    /// <summary>The whole script for a DBA, without a server and without a connection string.</summary>
+    [Test]
+    public async Task Command_PrintsAllScripts_WithoutASetting()
+    {
+        var (exitCode, output, errors) = await RunAsync(["print"], null);
+
+        Assert.That((exitCode, errors), Is.EqualTo((0, "")));
+        Assert.That(TSqlSyntax.Errors(output), Is.Empty);
+        foreach (var script in SchemaScripts.All)
+            Assert.That(output, Does.Contain($"-- {script.Name}\n{script.Text}"));
+        Assert.That(output, Does.Contain("Installing Hangfire SQL objects").And.EndWith("\nGO\n").And.Not.Contain("$("));
+    }
+
+    /// <summary>How it is used.</summary>
+    [TestCase]
+    [TestCase("drop")]
+    [TestCase("print", "more")]
+    public async Task Command_SaysHowItIsUsed_WhenTheVerbIsUnknown(params string[] verbs)
+    {
+        var (exitCode, output, errors) = await RunAsync(verbs, ConnectionString);
+
+        Assert.That((exitCode, output), Is.EqualTo((2, "")));
+        Assert.That(errors, Does.StartWith("Usage:"));
+    }
+
+    /// <summary>A sentence and an exit code, for scripts and people.</summary>
+    [TestCase("check", null, "ConnectionStrings:ImageQueue is missing")]
+    [TestCase("apply", null, "ConnectionStrings:ImageQueue is missing")]
+    [TestCase("check", "Server=127.0.0.1,1;Database=x;Connect Timeout=1;User ID=sa;Password=Gizli1!;Encrypt=False", "The message database cannot be reached: check that SQL Server runs")]
+    [TestCase("apply", "Server=127.0.0.1,1;Database=x;Connect Timeout=1;User ID=sa;Password=Gizli1!;Encrypt=False", "The message database cannot be reached: check that SQL Server runs")]
+    public async Task Command_SaysWhy_WhenThereIsNoServer(string verb, string? connectionString, string says)
+    {
+        var (exitCode, output, errors) = await RunAsync([verb], connectionString);
+
+        Assert.That((exitCode, output), Is.EqualTo((1, "")));
+        Assert.That(errors, Does.StartWith(says).And.Not.Contain("Gizli1!"));
+    }
+
+    private static async Task<(int ExitCode, string Output, string Errors)> RunAsync(string[] verbs, string? connectionString)
+    {
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection([KeyValuePair.Create("ConnectionStrings:ImageQueue", connectionString)]).Build();
+        using var output = new StringWriter();
+        using var errors = new StringWriter();
+        return (await SchemaCommand.RunAsync(verbs, configuration, output, errors), output.ToString(), errors.ToString());
+    }
+
+    /// <summary>A database that answers the check's questions as told, and is written to in vain.</summary>
+    private static (SqlServerDatabase Database, SentStatements Sent) Database(
+        Func<SchemaPart, bool> missing, int? hangfire = 9, string[]? journal = null, Microsoft.Extensions.Logging.ILogger? logger = null)
+    {
+        var parts = SchemaScripts.All.SelectMany(script => script.Parts).ToList();
+        var sent = new SentStatements
+        {
+            Scalar = text => text.Contains("MAX([Version])", StringComparison.Ordinal) ? hangfire : text.Contains("OBJECT_ID(N'HangFire.Schema'", StringComparison.Ordinal) ? (hangfire is null ? 0 : 1) : 1,
+            Table = text => text.Contains("AS part", StringComparison.Ordinal)
+                ? Rows(Enumerable.Range(0, parts.Count).Where(i => missing(parts[i])).Cast<object>())
+                : Rows(journal ?? []),
+        };
+        return (new SqlServerDatabase(ConnectionString, applySchema: false, logger ?? NullLogger.Instance, _ => new SqlServerConnections(() => new RecordingConnection(sent))), sent);
+    }
+
+    private static DataTable Rows(IEnumerable<object> values)
+    {
+        var rows = values.ToList();
+        var table = new DataTable();
+        table.Columns.Add("value", rows.FirstOrDefault()?.GetType() ?? typeof(string));
+        foreach (var value in rows)
+            table.Rows.Add(value);
+        return table;
+    }
+
+    private static IEnumerable<string> Parts(CreateTableStatement table) =>
+        table.Definition.ColumnDefinitions.Select(column => $"column {Name(table.SchemaObjectName)}.{column.ColumnIdentifier.Value}").Prepend($"table {Name(table.SchemaObjectName)}");
+
+    private static string Part(CreateIndexStatement index) => $"index {Name(index.OnName)}.{index.Name.Value}";
+
+    private static string Name(SchemaObjectName name) => $"{name.SchemaIdentifier.Value}.{name.BaseIdentifier.Value}";
+}

@@ -1,0 +1,245 @@
+using System.Data;
+using System.Reflection;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Messages;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.Logging.Abstractions;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Sql;
+
+/// <summary>
+/// Every T-SQL statement that the product can send: recorded from the product's own code, never copied; parsed by Microsoft's
+/// parsers for the oldest and the newest server, and resolved against the tables that the scripts make.
+/// </summary>
+[TestFixture]
+public sealed partial class SqlServerStatementTests
+{
+    private static readonly ImageResult Result = new(1, 64, 64, "m", TimeSpan.FromSeconds(1));
+
+    /// <summary>Each method of the store, in each form that its statement takes.</summary>
+    private static readonly (string Method, Func<IMessageStore, Task> Call)[] Calls =
+    [
+        (nameof(IMessageStore.AddAsync), store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
+        (nameof(IMessageStore.SubmitAsync), store => store.SubmitAsync(new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), 20, default)),
+        (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", null, 1, default)),
+        (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", "6", 1, default)),
+        (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", default)),
+        (nameof(IMessageStore.SaveProgressAsync), store => store.SaveProgressAsync(1, 1, 50, default)),
+        (nameof(IMessageStore.SavePreviewAsync), store => store.SavePreviewAsync(1, 1, "/p", default)),
+        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result, () => { }, default)),
+        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result with { Seed = null, Model = null }, () => { }, default)),
+        (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", "x", default)),
+        (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
+        (nameof(IMessageStore.CancelByHangfireJobAsync), store => store.CancelByHangfireJobAsync("7", "c", default)),
+        (nameof(IMessageStore.RetryAsync), store => store.RetryAsync(1, 1, default)),
+        (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, 1, default)),
+        (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, null, null, default)),
+        (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, "c", null, default)),
+        .. Rfc7396Table.All.Select(merge => (nameof(IMessageStore.UpdateMessageAsync), new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
+        (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition("7", 1)], default)),
+        (nameof(IMessageStore.FindAsync), store => store.FindAsync(1, default)),
+        (nameof(IMessageStore.FindConversationAsync), store => store.FindConversationAsync("c", default)),
+        (nameof(IMessageStore.ListAsync), store => store.ListAsync("c", 0, 10, default)),
+        (nameof(IMessageStore.ListByStatusAsync), store => store.ListByStatusAsync("queued", null, 10, default)),
+        (nameof(IMessageStore.FindByHangfireJobAsync), store => store.FindByHangfireJobAsync("7", default)),
+        (nameof(IMessageStore.ListWaitingAsync), store => store.ListWaitingAsync(null, 10, default)),
+        (nameof(IMessageStore.ListNewestAsync), store => store.ListNewestAsync("complete", 10, default)),
+        (nameof(IMessageStore.CountAsync), store => store.CountAsync("queued", default)),
+        (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, null, 10, default)),
+        (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, "c", 10, default)),
+        (nameof(IMessageStore.LatestRevisionAsync), store => store.LatestRevisionAsync(default)),
+    ];
+
+    /// <summary>A new method of the store's must be called here too.</summary>
+    [Test]
+    public async Task Calls_SendAtLeastOneStatement_ForEveryMethodOfTheStore()
+    {
+        foreach (var method in typeof(IMessageStore).GetMethods())
+        {
+            var calls = Calls.Where(call => call.Method == method.Name).ToList();
+            Assert.That(calls, Is.Not.Empty, $"no call of {method.Name}");
+            foreach (var (name, call) in calls)
+                Assert.That(await SentByStoreAsync(call), Is.Not.Empty, $"{name} sent nothing");
+        }
+    }
+
+    /// <summary>The bar itself.</summary>
+    [Test]
+    public async Task Statements_FitTheSchema_OnTheOldestAndTheNewestServer()
+    {
+        var statements = await AllAsync();
+
+        Assert.That(statements, Has.Count.GreaterThan(30));
+        Assert.That(SchemaModel.StatementProblems(statements), Is.Empty);
+    }
+
+    /// <summary>The test above must be able to fail: one name wrong in one statement, or one word of its grammar.</summary>
+    [TestCase("hangfire_job_id = @HangfireJobId", "hangfire_id = @HangfireJobId")]
+    [TestCase("queued_at IS NOT NULL", "queued_at IS NOT")]
+    [TestCase("OUTPUT inserted.id", "OUTPUT inserted.key")]
+    [TestCase("FROM OPENJSON(@Rows)", "FROM OPEN_JSON(@Rows)")]
+    [TestCase("waiting.FetchedAt IS NULL", "waiting.Fetched IS NULL")]
+    [TestCase("conversations.id = messages.conversation_id", "conversations.id = messages.conversation")]
+    public async Task StatementProblems_AreFound_WhenOneStatementIsBroken(string right, string wrong)
+    {
+        var statements = await AllAsync();
+        var broken = statements.Where(text => text.Contains(right, StringComparison.Ordinal)).Take(1).Select(text => text.Replace(right, wrong, StringComparison.Ordinal)).ToList();
+
+        Assert.That(broken, Is.Not.Empty, "no statement holds the text to break");
+        Assert.That(SchemaModel.StatementProblems(broken), Is.Not.Empty);
+    }
+
+    /// <summary>What the independent parsers cannot know: the forms that the product keeps to.</summary>
+    [Test]
+    public async Task Statements_KeepToTheFormsOfTheReadme()
+    {
+        foreach (var text in await AllAsync())
+        {
+            Assert.That(text, Does.Not.Match(@"(?i)\bMERGE\b"), text);
+            Assert.That(text, Does.Not.Match(@"(?is)\bUPDATE\s+\w+\s+SET\b(?!.*\bdbo\.)"), text);
+            Assert.That(text, Does.Not.Match(@"(?i)\bCROSS APPLY\b"), text);
+        }
+    }
+
+    /// <summary>Plans are shared, and indexes serve, only when parameters have their columns' types.</summary>
+    [Test]
+    public async Task Parameters_AreTyped_AsTheirColumnsAre()
+    {
+        var sent = new List<SentStatement>();
+        foreach (var (_, call) in Calls)
+            sent.AddRange(await SentByStoreAsync(call));
+
+        var types = sent.SelectMany(statement => statement.Parameters)
+            .Where(parameter => !MergeParameter.IsMatch(parameter.Name))
+            .Select(parameter => (parameter.Name, Type: $"{parameter.Type}({(parameter.Type == SqlDbType.DateTime2 ? parameter.Scale : parameter.Size)})"))
+            .Distinct()
+            .ToLookup(parameter => parameter.Name, parameter => parameter.Type);
+
+        Assert.That(types.Where(types => types.Count() > 1).Select(types => types.Key), Is.Empty, "one name, one type");
+        Assert.That(types["Id"], Is.EqualTo(new[] { "BigInt(0)" }));
+        Assert.That(types["Now"], Is.EqualTo(new[] { "DateTime2(3)" }));
+        Assert.That(types["Since"], Is.EqualTo(new[] { "VarBinary(8)" }));
+        Assert.That(types["ConversationId"], Is.EqualTo(new[] { "NVarChar(100)" }));
+        Assert.That(types["HangfireJobId"], Is.EqualTo(new[] { "NVarChar(100)" }));
+        Assert.That(types["IdempotencyKey"], Is.EqualTo(new[] { "NVarChar(200)" }));
+        Assert.That(types["Content"], Is.EqualTo(new[] { "NVarChar(-1)" }));
+        Assert.That(types["Rows"], Is.EqualTo(new[] { "NVarChar(-1)" }));
+        Assert.That(types["Attempt"], Is.EqualTo(new[] { "Int(0)" }));
+    }
+
+    /// <summary>A text that is longer than its column must be refused or match nothing; cut, it would be another name.</summary>
+    [Test]
+    public async Task Parameters_AreNeverCut_WhenTheyAreTooLong()
+    {
+        var name = new string('a', 101);
+
+        var sent = await SentByStoreAsync(store => store.FindConversationAsync(name, default));
+
+        Assert.That(sent.Single().Parameters.Single(), Is.EqualTo(new SentParameter("ConversationId", SqlDbType.NVarChar, -1, 0, name)));
+    }
+
+    /// <summary>Every transition is one trip.</summary>
+    [Test]
+    public async Task Calls_SendOneStatement_EachIncludingItsAnswer()
+    {
+        foreach (var (method, call) in Calls)
+            Assert.That(await SentByStoreAsync(call), Has.Count.EqualTo(1), method);
+    }
+
+    /// <summary>A pass of many positions is cut into statements of bearable work.</summary>
+    [Test]
+    public async Task SavePositions_SendsSeveralStatements_WhenThereAreManyRows()
+    {
+        var positions = Enumerable.Range(1, 450).Select(i => new QueuedPosition($"{i}", i)).ToList();
+
+        Assert.That(await SentByStoreAsync(store => store.SavePositionsAsync(positions, default)), Has.Count.EqualTo(3));
+    }
+
+    /// <summary>The order is asked of tables that are known; else the caller pages.</summary>
+    [TestCase(5, false)]
+    [TestCase(6, true)]
+    [TestCase(9, true)]
+    [TestCase(10, false)]
+    [TestCase(null, false)]
+    public async Task ReadOrder_IsNull_WhenHangfiresSchemaIsNotKnown(int? version, bool known)
+    {
+        var jobs = new DataTable();
+        jobs.Columns.Add("JobId", typeof(long));
+        jobs.Rows.Add(12L);
+        jobs.Rows.Add(7L);
+        var sent = new SentStatements { Scalar = _ => version, Table = _ => jobs };
+        var order = new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance);
+
+        var first = await order.ReadOrderAsync(default);
+        await order.ReadOrderAsync(default);
+
+        Assert.That(first, known ? Is.EqualTo(new[] { "12", "7" }) : Is.Null);
+        Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
+    }
+
+    /// <summary>Recorded from the store, the order and the installer, and every constant of theirs that is a statement by itself.</summary>
+    private static async Task<IReadOnlyList<string>> AllAsync()
+    {
+        var sent = new SentStatements { Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1, Table = _ => Ids() };
+        var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal());
+        foreach (var (_, call) in Calls)
+            await QuietlyAsync(() => call(store));
+        await QuietlyAsync(() => new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance).ReadOrderAsync(default));
+        var installer = new SchemaInstaller(Recorded(sent), NullLogger.Instance);
+        await installer.ApplyAsync(default);
+        await installer.CheckAsync(default);
+
+        // The scripts have tests of their own.
+        var scripts = SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches).ToHashSet(StringComparer.Ordinal);
+        Assert.That(scripts.Except(sent.All.Select(statement => statement.Text)), Is.Empty, "the installer sends every batch of every script");
+        return [.. sent.All.Select(statement => statement.Text).Where(text => !scripts.Contains(text)).Concat(Constants()).Distinct(StringComparer.Ordinal)];
+    }
+
+    /// <summary>Catches a statement that no recorded path sends, such as one that needs a server's error first.</summary>
+    private static IEnumerable<string> Constants() => typeof(SqlServerMessageStore).Assembly.GetTypes()
+        .Where(type => type.Namespace == typeof(SqlServerMessageStore).Namespace || type == typeof(SqlServerQueueOrder))
+        .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
+        .Where(field => field.IsLiteral && field.FieldType == typeof(string))
+        .Select(field => (string)field.GetRawConstantValue()!)
+        .Where(text => Statement.IsMatch(text) && !text.TrimEnd().EndsWith("BEGIN TRANSACTION;", StringComparison.Ordinal) && TSqlSyntax.Errors(text).Count == 0);
+
+    private static async Task<IReadOnlyCollection<SentStatement>> SentByStoreAsync(Func<IMessageStore, Task> call)
+    {
+        var sent = new SentStatements { Table = _ => Ids() };
+        await QuietlyAsync(() => call(new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal())));
+        return sent.All;
+    }
+
+    /// <summary>The answers mean nothing here, and some calls say so.</summary>
+    private static async Task QuietlyAsync(Func<Task> call)
+    {
+        try
+        {
+            await call();
+        }
+        catch (Exception e) when (e is InvalidOperationException or MessageNotFoundException)
+        {
+            // What matters is what was sent.
+        }
+    }
+
+    private static SqlServerConnections Recorded(SentStatements sent) => new(() => new RecordingConnection(sent));
+
+    private static DataTable Ids()
+    {
+        var table = new DataTable();
+        table.Columns.Add("Id", typeof(long));
+        return table;
+    }
+
+    [GeneratedRegex(@"^m\d+$", RegexOptions.CultureInvariant)]
+    private static partial Regex MergeParameter { get; }
+
+    [GeneratedRegex(@"^\s*(SELECT|INSERT|UPDATE|DELETE|IF|DECLARE|EXEC|SET|CREATE|WITH|BEGIN)\s.*;\s*(END)?\s*$", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
+    private static partial Regex Statement { get; }
+}

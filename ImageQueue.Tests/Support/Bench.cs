@@ -1,0 +1,192 @@
+using Hangfire;
+using Hangfire.Logging;
+using Hangfire.Server;
+using Hangfire.States;
+using ImageQueue.Core;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Moq;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Support;
+
+/// <summary>
+/// All of Core on a real SQLite file and a real Hangfire storage, but without a host: no worker runs unless a test runs it, and
+/// Forge does what the test says.
+/// </summary>
+internal sealed class Bench : IAsyncDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly ServiceProvider _services;
+    private int _submitted;
+
+    private Bench(TimeProvider time, Dictionary<string, string?> settings, Func<IMessageStore, IMessageStore>? wrap)
+    {
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["ConnectionStrings:ImageQueue"] = $"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}",
+            ["Images:Directory"] = ImagesFolder,
+            ["Forge:Backends:0:Url"] = "http://forge.example:7860",
+            ["Forge:PollInterval"] = "00:00:00.0500000",
+        }).AddInMemoryCollection(settings).Build();
+        var services = new ServiceCollection();
+        services.AddLogging(logging => logging.AddProvider(Log));
+        services.AddSingleton(time);
+        services.AddSingleton(Forge.Object);
+        services.AddImageQueueCore(configuration);
+        services.AddHangfire(_ => { });
+        if (wrap is not null)
+        {
+            var inner = services.Last(service => service.ServiceType == typeof(IMessageStore));
+            services.AddSingleton(provider => wrap((IMessageStore)inner.ImplementationFactory!(provider))); // Registered by factory.
+        }
+
+        _services = services.BuildServiceProvider();
+        Store = Get<IMessageStore>();
+        Jobs = Get<ImageJobs>();
+        Client = Get<IBackgroundJobClientV2>();
+    }
+
+    public LogRecorder Log { get; } = new();
+
+    /// <summary>Healthy, paints nothing and is at nothing, unless a test says more.</summary>
+    public Mock<IForgeClient> Forge { get; } = NewForge();
+
+    public IMessageStore Store { get; }
+
+    public ImageJobs Jobs { get; }
+
+    public IBackgroundJobClientV2 Client { get; }
+
+    public string ImagesFolder => Path.Combine(_folder.Path, "images");
+
+    public static async Task<Bench> CreateAsync(
+        TimeProvider? time = null, Dictionary<string, string?>? settings = null, Func<IMessageStore, IMessageStore>? wrap = null)
+    {
+        var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap);
+        await bench.Get<IMessageDatabase>().PrepareAsync(CancellationToken.None);
+        return bench;
+    }
+
+    public T Get<T>()
+        where T : notnull => _services.GetRequiredService<T>();
+
+    /// <summary>A queued row without a Hangfire job.</summary>
+    public async Task<Message> AddRowAsync() => (await Store.SubmitAsync(
+        new NewImageMessage(
+            "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
+        int.MaxValue,
+        CancellationToken.None)).Message;
+
+    /// <summary>A queued row with its Hangfire job.</summary>
+    public async Task<Message> QueueAsync()
+    {
+        var row = await AddRowAsync();
+        return Applied(await Store.AttachJobAsync(row.Id, Jobs.Enqueue(row.Id), null, 1, CancellationToken.None));
+    }
+
+    /// <summary>A processing row whose job Hangfire calls processing, by a server that it does not know.</summary>
+    public async Task<Message> ClaimAsync(Message? row = null)
+    {
+        row ??= await QueueAsync();
+        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, CancellationToken.None));
+        SetState(row.HangfireJobId!, new Processing());
+        return claimed;
+    }
+
+    /// <summary>As an operator does it in the dashboard.</summary>
+    public void SetState(string job, IState state) => Assert.That(Client.ChangeState(job, state, null), Is.True, $"{job} has not become {state.Name}");
+
+    public string? StateOf(Message message) => message.HangfireJobId is { } job ? Jobs.Find(job)?.Name : null;
+
+    public async Task<Message> FindAsync(Message message) => (await Store.FindAsync(message.Id, CancellationToken.None))!;
+
+    /// <summary>The messages whose jobs wait in Hangfire's queue, in its order.</summary>
+    public long[] Enqueued() => [.. Get<JobStorage>().GetMonitoringApi().EnqueuedJobs(ImageJobs.QueueName, 0, 10_000)
+        .Where(entry => entry.Value?.State == EnqueuedState.StateName)
+        .DistinctBy(entry => entry.Key) // A requeued job has two entries (Hangfire #2380).
+        .Select(entry => (long)entry.Value.Job.Args[0])];
+
+    /// <summary>Runs the message's job as a worker of Hangfire would.</summary>
+    /// <param name="message">Its Hangfire job is run.</param>
+    /// <param name="cancellationToken">Hangfire's: the process stops, or the job was taken from the worker.</param>
+    public async Task RunAsync(Message message, CancellationToken cancellationToken = default)
+    {
+        var job = ActivatorUtilities.CreateInstance<GenerateImageJob>(_services);
+        if (StateOf(message) == EnqueuedState.StateName)
+            SetState(message.HangfireJobId!, new Processing());
+        var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
+        await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
+    }
+
+    /// <summary>Lets Forge paint: a picture comes when the task ends.</summary>
+    public void Paint(Func<string, CancellationToken, Task<ForgePicture>> paint) =>
+        Forge.Setup(forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<CancellationToken>()))
+            .Returns((ForgeBackend _, string task, PaintRequest _, CancellationToken cancellationToken) => paint(task, cancellationToken));
+
+    public static Message Applied(Transition transition)
+    {
+        Assert.That(transition.Applied, Is.True, $"the transition was refused: {transition.Message}");
+        return transition.Message!;
+    }
+
+    /// <summary>Asks until it is so; half a minute unless told otherwise.</summary>
+    public static async Task UntilAsync(Func<Task<bool>> isSo, string what, TimeSpan? patience = null)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (!await isSo())
+        {
+            if (TimeProvider.System.GetElapsedTime(started) > (patience ?? TimeSpan.FromSeconds(30)))
+                Assert.Fail($"It takes too long, and still not: {what}");
+            await Task.Delay(10);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _services.DisposeAsync();
+        LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would go on logging into what is disposed.
+        _folder.Dispose();
+    }
+
+    private static Mock<IForgeClient> NewForge()
+    {
+        var forge = new Mock<IForgeClient>();
+        forge.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
+        forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
+        forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
+        return forge;
+    }
+
+    /// <summary>Hangfire's own can be made by its workers only.</summary>
+    internal sealed class Processing : IState
+    {
+        public string Name => ProcessingState.StateName;
+
+        public string Reason => "";
+
+        public bool IsFinal => false;
+
+        public bool IgnoreJobLoadException => false;
+
+        public Dictionary<string, string> SerializeData() => new() { ["ServerId"] = "gone:1", ["WorkerId"] = "1" };
+    }
+
+    private sealed class WorkerToken(Bench bench, string job, CancellationToken shutdown) : IJobCancellationToken
+    {
+        public CancellationToken ShutdownToken => shutdown;
+
+        public void ThrowIfCancellationRequested()
+        {
+            shutdown.ThrowIfCancellationRequested();
+            if (bench.Jobs.Find(job)?.Name != ProcessingState.StateName)
+                throw new JobAbortedException();
+        }
+    }
+}

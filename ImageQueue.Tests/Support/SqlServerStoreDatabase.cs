@@ -1,0 +1,69 @@
+using Dapper;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.SqlServer;
+using Microsoft.Data.SqlClient;
+using Microsoft.Extensions.Logging.Abstractions;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Support;
+
+/// <summary>A database of its own on the server that <c>IMAGEQUEUE_TEST_SQLSERVER</c> names; made by the product's scripts, dropped at the end.</summary>
+internal sealed class SqlServerStoreDatabase : IStoreDatabase
+{
+    public const string Variable = "IMAGEQUEUE_TEST_SQLSERVER";
+
+    private readonly SqlServerDatabase _database;
+
+    private SqlServerStoreDatabase(string connectionString)
+    {
+        ConnectionString = connectionString;
+        _database = new SqlServerDatabase(connectionString, applySchema: true, NullLogger.Instance);
+    }
+
+    public string ConnectionString { get; }
+
+    /// <summary>Makes the database; the test is skipped where there is no server.</summary>
+    public static async Task<SqlServerStoreDatabase> CreateAsync()
+    {
+        var server = Environment.GetEnvironmentVariable(Variable);
+        if (string.IsNullOrWhiteSpace(server))
+        {
+            Assert.Ignore(
+                $"Set {Variable} to the connection string of a SQL Server (2017 or later) whose login may create databases, such as \"Server=localhost;User ID=sa;Password=...;TrustServerCertificate=True\", to run this.");
+        }
+
+        var own = new SqlConnectionStringBuilder(server) { InitialCatalog = $"imagequeue_test_{Guid.NewGuid():N}" };
+        var database = new SqlServerStoreDatabase(own.ConnectionString);
+        await database._database.PrepareAsync(CancellationToken.None);
+        return database;
+    }
+
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations;");
+
+    public Task SetMetadataAsync(long id, string metadata) =>
+        ExecuteAsync("UPDATE dbo.messages SET extra_metadata = @metadata WHERE id = @id;", new { id, metadata });
+
+    public OpenStore Open(TimeProvider time, MessageSignal signal) =>
+        new(new SqlServerMessageStore(_database.Connections, time, signal), Nothing.ToDispose);
+
+    public async Task ExecuteAsync(string sql, object? parameters = null)
+    {
+        await using var connection = new SqlConnection(ConnectionString);
+        await connection.ExecuteAsync(sql, parameters);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        SqlConnection.ClearAllPools();
+        var name = new SqlConnectionStringBuilder(ConnectionString).InitialCatalog;
+        await using var connection = new SqlConnection(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" }.ConnectionString);
+        await connection.ExecuteAsync($"ALTER DATABASE [{name}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE; DROP DATABASE [{name}];");
+    }
+
+    private sealed class Nothing : IAsyncDisposable
+    {
+        public static Nothing ToDispose { get; } = new();
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+}
