@@ -11,33 +11,6 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>The contract on Hangfire's tables in SQL Server, where one is given.</summary>
-[TestFixture]
-internal sealed class SqlServerQueueTests : QueueOrderContract
-{
-    private SqlServerStoreDatabase? _database;
-
-    /// <summary>Gone again.</summary>
-    [TearDown]
-    public async Task DropAsync()
-    {
-        if (_database is not null)
-            await _database.DisposeAsync();
-        _database = null;
-    }
-
-    private protected override bool GivesBackToTail => false;
-
-    private protected override QueueHost CreateHost()
-    {
-        _database = SqlServerStoreDatabase.CreateAsync().GetAwaiter().GetResult();
-        var database = new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance);
-        var storage = new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
-        var order = new SqlServerQueueOrder(database.Connections, TimeSpan.FromMinutes(5), NullLogger.Instance);
-        return new QueueHost(storage, QueueHost.Clock(), new SqlServerQueueReader(order, new PagingQueueReader(storage)));
-    }
-}
-
 /// <summary>The order read from Hangfire's tables, against what Hangfire itself does with them, where a server is given.</summary>
 [TestFixture]
 public sealed class SqlServerQueueOrderTests
