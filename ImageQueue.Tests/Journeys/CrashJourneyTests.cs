@@ -79,6 +79,7 @@ internal sealed class CrashJourneyTests
         }
 
         await using var last = await AppProcess.StartAsync(folder.Path, forge.Address, settings);
+        await last.SubmitAsync("after all that"); // On a slow machine every kill may come before the first answer.
         var messages = await last.ListAsync(Conversation);
         foreach (var message in messages)
             await last.WaitForAsync((long)message["id"]!, MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled);
