@@ -94,7 +94,7 @@ internal sealed class PushBenchmark
     }
 
     /// <summary>The prompt tells the watcher when the write began.</summary>
-    private static Task UpdateAsync(IMessageStore store, Message message, int round) => store.UpdateMessageAsync(
+    private static Task<Message> UpdateAsync(IMessageStore store, Message message, int round) => store.UpdateMessageAsync(
         message.Id,
         null,
         MetadataPatch.Of((MetadataFields.Progress, round % 100), (MetadataFields.Prompt, Stopwatch.GetTimestamp().ToString(CultureInfo.InvariantCulture))),

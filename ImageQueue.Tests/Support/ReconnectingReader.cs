@@ -43,7 +43,7 @@ internal sealed class ReconnectingReader : IAsyncDisposable
                 {
                     Connections++;
                     while (true)
-                        Events.Enqueue(await events.ReadAsync(patience: Timeout.InfiniteTimeSpan));
+                        Events.Enqueue(await events.ReadAsync(Timeout.InfiniteTimeSpan));
                 }
             }
             catch (Exception e) when (e is HttpRequestException or IOException or ObjectDisposedException)

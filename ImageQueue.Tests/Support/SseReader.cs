@@ -32,10 +32,13 @@ internal sealed class SseReader : IDisposable
         return new SseReader(response, SseParser.Create(await response.Content.ReadAsStreamAsync()));
     }
 
-    /// <summary>The next event; fails after half a minute, or as long as a test says.</summary>
-    public async Task<JsonObject> ReadAsync(TimeSpan? patience = null)
+    /// <summary>The next event; fails after half a minute.</summary>
+    public Task<JsonObject> ReadAsync() => ReadAsync(TimeSpan.FromSeconds(30));
+
+    /// <summary>The next event; fails after the given time.</summary>
+    public async Task<JsonObject> ReadAsync(TimeSpan patience)
     {
-        if (!await _events.MoveNextAsync().AsTask().WaitAsync(patience ?? TimeSpan.FromSeconds(30)))
+        if (!await _events.MoveNextAsync().AsTask().WaitAsync(patience))
             throw new EndOfStreamException("The server has ended the events.");
         return JsonNode.Parse(_events.Current.Data)!.AsObject();
     }
