@@ -63,7 +63,7 @@ internal sealed class ProcessJourneyTests
         TestContext.Out.WriteLine($"Stopped in {took.TotalSeconds:0.00} s.");
         Assert.That(await app.ExitAsync(), Is.Zero, app.Output);
         Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(4)), app.Output);
-        Assert.ThrowsAsync<EndOfStreamException>(events.ReadAsync, "the stream ends, so that the client comes back to the next process");
+        Assert.ThrowsAsync<EndOfStreamException>(() => events.ReadAsync(), "the stream ends, so that the client comes back to the next process");
     }
 
     [Test]
