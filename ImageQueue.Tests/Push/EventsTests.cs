@@ -242,7 +242,7 @@ internal sealed class EventsTests
         var message = await _source.BeginAsync();
         await using var other = new SqliteMessageStore(
             $"Data Source={System.IO.Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new MessageSignal());
-        var others = new PushSource(other);
+        var others = new PushSource(_app, other);
         using var events = await SseReader.OpenAsync(_app.Http, Path);
         var times = new List<double>();
         for (var i = 1; i <= 5; i++)
@@ -310,6 +310,30 @@ internal sealed class EventsTests
 
         await UntilAsync(() => ids.All(id => reader.StatusOf(id) == MessageStatus.Complete));
         Assert.That(reader.Events.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
+    }
+
+    [Test]
+    public async Task Kill_LosesNoFinalState_ForAClientThatComesBack()
+    {
+        using var folder = new TemporaryFolder();
+        var urls = $"http://127.0.0.1:{Ports.FindFree()}";
+        long one, two;
+        await using (var first = await AppProcess.StartAsync(folder.Path, null, new() { ["ASPNETCORE_URLS"] = urls, ["Forge__Simulator__SecondsPerImage"] = "600" }))
+        {
+            one = (long)(await first.SubmitAsync("one"))["id"]!;
+            two = (long)(await first.SubmitAsync("two"))["id"]!;
+            await first.WaitForAsync(one, MessageStatus.Processing);
+            await using var reader = new ReconnectingReader(new Uri(urls), Path);
+            await UntilAsync(() => reader.Connections == 1);
+            await first.KillAsync();
+
+            await using var second = await AppProcess.StartAsync(folder.Path, null, new() { ["ASPNETCORE_URLS"] = urls, ["Forge__Simulator__SecondsPerImage"] = "0" });
+            await second.WaitForAsync(one, MessageStatus.Complete);
+            await second.WaitForAsync(two, MessageStatus.Complete);
+            await UntilAsync(() => reader.StatusOf(one) == MessageStatus.Complete && reader.StatusOf(two) == MessageStatus.Complete);
+            Assert.That(reader.Connections, Is.GreaterThan(1));
+            Assert.That(reader.Events.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
+        }
     }
 
     private static int Count(StringBuilder text, string what) => text.ToString().Split(what).Length - 1;

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
@@ -6,25 +7,27 @@ using Microsoft.Extensions.DependencyInjection;
 namespace ImageQueue.Tests.Push;
 
 /// <summary>Image messages whose progress a test writes by itself, as workers would.</summary>
-internal sealed class PushSource(IMessageStore store)
+/// <param name="app">The app that is watched.</param>
+/// <param name="store">Where the test writes; null: as the app itself does.</param>
+internal sealed class PushSource(TestApp app, IMessageStore? store = null)
 {
-    public PushSource(TestApp app)
-        : this(app.Services.GetRequiredService<IMessageStore>())
-    {
-    }
+    private readonly IMessageStore _store = store ?? app.Services.GetRequiredService<IMessageStore>();
+    private readonly RunningJobs _running = app.Services.GetRequiredService<RunningJobs>();
 
     /// <summary>A request that is being painted.</summary>
     public async Task<Message> BeginAsync(string conversation = "demo", string prompt = "a cat")
     {
         var request = new NewImageMessage(conversation, "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, null);
-        var message = (await store.SubmitAsync(request, int.MaxValue, CancellationToken.None)).Message;
-        return (await store.ClaimAsync(message.Id, $"test-{message.Id}", CancellationToken.None)).Message!;
+        var message = (await _store.SubmitAsync(request, int.MaxValue, CancellationToken.None)).Message;
+        // To the app's sweep these are jobs of a worker that is alive.
+        _running.Register(message.Id, new CancellationTokenSource());
+        return (await _store.ClaimAsync(message.Id, $"test-{message.Id}", CancellationToken.None)).Message!;
     }
 
     public async Task<Message> ProgressAsync(Message message, int progress) =>
-        (await store.SaveProgressAsync(message.Id, message.Attempt, progress, CancellationToken.None)).Message!;
+        (await _store.SaveProgressAsync(message.Id, message.Attempt, progress, CancellationToken.None)).Message!;
 
-    public async Task<Message> CompleteAsync(Message message) => (await store.CompleteAsync(
+    public async Task<Message> CompleteAsync(Message message) => (await _store.CompleteAsync(
         message.Id, message.Attempt, "done", $"/images/flux_{message.JobId}.png", new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(1)), () => { }, CancellationToken.None)).Message!;
 
     /// <summary>Progress of all of them in turn, each from 0 upwards.</summary>
