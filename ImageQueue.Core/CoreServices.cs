@@ -40,6 +40,12 @@ public static class CoreServices
         else
             services.AddSqliteStorage(configuration);
 
+        // The four faces of the store: each consumer takes the one it needs.
+        services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
+
         services.AddSingleton<HeldJobs>();
         services.AddSingleton<QueueOrder>();
         services.AddSingleton<IQueueOrder>(provider => provider.GetRequiredService<QueueOrder>());

@@ -16,32 +16,32 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         ForgeException { Failure: ForgeFailure.Unavailable } when tries < options.Value.MaxAttempts => FailureDecision.TryAgain,
         ForgeException forge => FailureDecision.Fail(forge.Failure switch
         {
-            ForgeFailure.Unavailable => texts.BackendKeepsFailing(tries),
-            ForgeFailure.Timeout => texts.TimedOut(options.Value.Timeout),
-            ForgeFailure.Stalled => texts.TimedOut(options.Value.StallTimeout),
-            ForgeFailure.Rejected => texts.Rejected(forge.Reason),
-            ForgeFailure.OutOfMemory => texts.OutOfMemory,
-            ForgeFailure.Failed => texts.ForgeFailed(forge.Reason),
-            ForgeFailure.BadImage => texts.BadImage,
-            _ => texts.Unexpected,
+            ForgeFailure.Unavailable => new(ErrorCodes.BackendFailed, texts.BackendKeepsFailing(tries)),
+            ForgeFailure.Timeout => new(ErrorCodes.TimedOut, texts.TimedOut(options.Value.Timeout)),
+            ForgeFailure.Stalled => new(ErrorCodes.Stalled, texts.TimedOut(options.Value.StallTimeout)),
+            ForgeFailure.Rejected => new(ErrorCodes.Rejected, texts.Rejected(forge.Reason)),
+            ForgeFailure.OutOfMemory => new(ErrorCodes.OutOfMemory, texts.OutOfMemory),
+            ForgeFailure.Failed => new(ErrorCodes.BackendFailed, texts.ForgeFailed(forge.Reason)),
+            ForgeFailure.BadImage => new(ErrorCodes.BadImage, texts.BadImage),
+            _ => new(ErrorCodes.Unexpected, texts.Unexpected),
         }),
-        IOException or UnauthorizedAccessException => FailureDecision.Fail(texts.ImageNotStored),
-        _ => FailureDecision.Fail(texts.Unexpected),
+        IOException or UnauthorizedAccessException => FailureDecision.Fail(new(ErrorCodes.NotStored, texts.ImageNotStored)),
+        _ => FailureDecision.Fail(new(ErrorCodes.Unexpected, texts.Unexpected)),
     };
 
     /// <summary>No server was healthy for <see cref="ForgeOptions.WaitForBackend"/>.</summary>
-    public FailureDecision NoBackend() => FailureDecision.Fail(texts.NoBackend(options.Value.WaitForBackend));
+    public FailureDecision NoBackend() => FailureDecision.Fail(new(ErrorCodes.NoBackend, texts.NoBackend(options.Value.WaitForBackend)));
 }
 
 /// <summary>What to do about a failure.</summary>
-/// <param name="Sentence">What the user is told when the request ends in error; null when it is tried again.</param>
-public readonly record struct FailureDecision(string? Sentence)
+/// <param name="Failure">How the request ends in error; null when it is tried again.</param>
+public readonly record struct FailureDecision(RequestFailure? Failure)
 {
     /// <summary>Wait for a healthy server and begin again.</summary>
     public static FailureDecision TryAgain => default;
 
     /// <summary>End in error.</summary>
-    public static FailureDecision Fail(string sentence) => new(sentence);
+    public static FailureDecision Fail(RequestFailure failure) => new(failure);
 }
 
 /// <summary>An image request has ended in error; thrown so that Hangfire calls its job Failed. The message row says the same.</summary>

@@ -36,7 +36,7 @@ public sealed partial class GenerateImageJob
         var jobId = message.JobId ?? throw new InvalidOperationException($"Message {message.Id} has no job_id.");
         var taskId = TaskId(jobId, message.Attempt);
         var request = ImageRequest.FromMessage(message, options.Value.Defaults);
-        if (AttemptNumber.Tries(message.Attempt) > 1)
+        if (message.Attempt > 1)
             await StopEarlierAsync(message, TaskId(jobId, message.Attempt - 1), lease);
 
         var started = time.GetTimestamp();
@@ -142,12 +142,16 @@ public sealed partial class GenerateImageJob
     private async Task<PaintEnd> CompleteAsync(Run run, Message message, string jobId, ForgePicture picture, TimeSpan duration)
     {
         using var prepared = images.Prepare(jobId, message.Attempt, picture.Bytes);
-        var result = new ImageResult(picture.Info?.Seed, prepared.Width, prepared.Height, picture.Info?.Model, duration);
+        var result = new ImageResult(picture.Info?.Seed, prepared.Width, prepared.Height, picture.Info?.Model, duration, message.Backend);
         var imageUrl = MessagePatches.ImageUrl(jobId);
         var completed = await FinishAsync(run, message, () => store.CompleteAsync(
-            message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, result, prepared.Publish, CancellationToken.None));
+            message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, result, CancellationToken.None));
         if (completed.Applied || IsMine(completed.Message, message, MessageStatus.Complete))
+        {
+            prepared.Publish();
             return PaintEnd.Complete;
+        }
+
         logger.LogInformation("Message {MessageId} is {Status}; attempt {Attempt}'s picture is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
         return PaintEnd.LostRow;
     }

@@ -78,7 +78,7 @@ public sealed partial class GenerateImageJob(
         if (claim is not { Applied: true, Message: { } message })
             return await FollowRowAsync(run);
         return lease is null
-            ? await FailAsync(run, message, policy.NoBackend().Sentence!, outage) // NoBackend always has a sentence.
+            ? await FailAsync(run, message, policy.NoBackend().Failure!.Value, outage) // NoBackend always ends it.
             : await AttemptAsync(run, message, lease);
     }
 
@@ -105,7 +105,7 @@ public sealed partial class GenerateImageJob(
         {
             try
             {
-                return await store.ClaimAsync(run.MessageId, run.HangfireJobId, run.Cancelled);
+                return await store.ClaimAsync(run.MessageId, run.HangfireJobId, null, run.Cancelled);
             }
             catch (StoreUnavailableException e)
             {
@@ -120,11 +120,11 @@ public sealed partial class GenerateImageJob(
     {
         using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
-        var tries = AttemptNumber.Tries(message.Attempt);
+        var tries = message.Failures + 1;
         if (tries > options.Value.MaxAttempts)
         {
             // Every earlier attempt took its process with it, or this one would not be needed.
-            return await FailAsync(run, message, texts.Abandoned(tries - 1), null);
+            return await FailAsync(run, message, new(ErrorCodes.Abandoned, texts.Abandoned(tries - 1)), null);
         }
 
         Exception failure;
@@ -155,8 +155,8 @@ public sealed partial class GenerateImageJob(
             lease.ReportUnavailable(unavailable.Reason);
         }
 
-        if (policy.Decide(failure, tries).Sentence is { } sentence)
-            return await FailAsync(run, message, sentence, failure);
+        if (policy.Decide(failure, tries).Failure is { } end)
+            return await FailAsync(run, message, end, failure);
         logger.LogWarning(failure, "Message {MessageId}, attempt {Attempt}: {Backend} failed; trying again.", message.Id, message.Attempt, lease.Backend.Name);
         var requeued = await RequeueAsync(run, message);
         return !requeued.Applied && await FollowRowAsync(run);
@@ -180,17 +180,17 @@ public sealed partial class GenerateImageJob(
     }
 
     private Task<Transition> RequeueAsync(Run run, Message message) =>
-        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, queuePosition: 1, CancellationToken.None));
+        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, blamed: true, CancellationToken.None));
 
     /// <returns>False when the row was lost meanwhile and can be claimed again.</returns>
     /// <exception cref="ImageRequestFailedException">The request has ended in error.</exception>
-    private async Task<bool> FailAsync(Run run, Message message, string sentence, Exception? cause)
+    private async Task<bool> FailAsync(Run run, Message message, RequestFailure failure, Exception? cause)
     {
-        logger.LogError(cause, "Message {MessageId}, attempt {Attempt}: {Sentence}", message.Id, message.Attempt, sentence);
+        logger.LogError(cause, "Message {MessageId}, attempt {Attempt}: {Sentence}", message.Id, message.Attempt, failure.Sentence);
         var failed = await FinishAsync(
-            run, message, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), sentence, CancellationToken.None));
+            run, message, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
         return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error)
-            ? throw new ImageRequestFailedException(sentence, cause)
+            ? throw new ImageRequestFailedException(failure.Sentence, cause)
             : await FollowRowAsync(run);
     }
 

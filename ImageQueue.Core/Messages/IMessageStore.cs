@@ -4,27 +4,51 @@ using System.Text.Json.Nodes;
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// The messages, one verb per transition. Each verb is one guarded UPDATE: it happens whole or not at all, whoever else
-/// writes at the same moment, and no writer ever deletes another's fields.
+/// The whole store: four faces of the same rows, of which each consumer takes the one it needs.
 /// </summary>
 /// <remarks>
 /// Every verb throws <see cref="StoreUnavailableException"/> when the database cannot be reached or written; nothing is then
 /// half-written.
 /// </remarks>
-public interface IMessageStore
+public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore;
+
+/// <summary>What the chat app reads and writes: conversations and their messages.</summary>
+public interface IConversationStore
 {
     /// <summary>Adds a plain message; the first one of a conversation makes it, owned by that username.</summary>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken);
 
     /// <summary>
+    /// The general write: null content leaves the content, null patch leaves the metadata; with both null only updated_at moves.
+    /// </summary>
+    /// <exception cref="MessageNotFoundException">There is no such message.</exception>
+    Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken);
+
+    /// <summary>The message, or null.</summary>
+    Task<Message?> FindAsync(long id, CancellationToken cancellationToken);
+
+    /// <summary>The conversation, or null.</summary>
+    Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken);
+
+    /// <summary>Messages of a conversation with an id above <paramref name="after"/>, in id order.</summary>
+    Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken);
+}
+
+/// <summary>
+/// The life of an image request, one verb per transition. Each verb is one guarded UPDATE: it happens whole or not at all,
+/// whoever else writes at the same moment, and no writer ever deletes another's fields.
+/// </summary>
+public interface IRequestStore
+{
+    /// <summary>
     /// Adds an image request: status queued, progress 0, content <c>[IMAGE_PENDING]</c>. The same idempotency key with the same
     /// request gives the message that is already there.
     /// </summary>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used in this conversation for another request.</exception>
-    /// <exception cref="TooManyPendingException">The user has <paramref name="maxPendingPerUser"/> requests waiting.</exception>
-    Task<Submitted> SubmitAsync(NewImageMessage message, int maxPendingPerUser, CancellationToken cancellationToken);
+    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow.</exception>
+    Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
     /// Stores which Hangfire job will run the request. Guard: queued, and the stored Hangfire job is still
@@ -33,12 +57,15 @@ public interface IMessageStore
     /// <param name="id">The message.</param>
     /// <param name="hangfireJobId">The new Hangfire job.</param>
     /// <param name="replaces">The job that is known to be gone; null when there was none yet.</param>
-    /// <param name="queuePosition">The position to store.</param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, int queuePosition, CancellationToken cancellationToken);
+    Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken);
 
     /// <summary>Guard: queued, or processing of the same Hangfire job. Raises the attempt and sets the heartbeat.</summary>
-    Task<Transition> ClaimAsync(long id, string hangfireJobId, CancellationToken cancellationToken);
+    /// <param name="id">The message.</param>
+    /// <param name="hangfireJobId">The job that claims it.</param>
+    /// <param name="backend">The name of the Forge that is to paint it; null when none is.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
+    Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine, progress not falling. Sets the heartbeat as well.</summary>
     /// <param name="id">The message.</param>
@@ -50,22 +77,22 @@ public interface IMessageStore
     /// <summary>Says where the picture can be seen while it is painted. Guard: processing, attempt is mine. Sets the heartbeat as well.</summary>
     Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken);
 
-    /// <summary>Guard: processing, attempt is mine.</summary>
+    /// <summary>Guard: processing, attempt is mine. No file is touched: what belongs to this attempt is named by it.</summary>
     /// <param name="id">The message.</param>
     /// <param name="attempt">The caller's attempt, from its claim.</param>
     /// <param name="content">What the chat shows.</param>
     /// <param name="imageUrl">Where the picture is served.</param>
     /// <param name="result">What Forge reported.</param>
-    /// <param name="publish">
-    /// Puts the picture in its place. Runs while the row is locked and before the write commits, so that a worker that was
-    /// given up for dead can never replace the winner's picture; what it throws undoes the write.
-    /// </param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, ImageResult result, Action publish, CancellationToken cancellationToken);
+    Task<Transition> CompleteAsync(long id, int attempt, string content, string imageUrl, ImageResult result, CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine.</summary>
-    Task<Transition> FailAsync(long id, int attempt, string content, string reason, CancellationToken cancellationToken);
+    /// <param name="id">The message.</param>
+    /// <param name="attempt">The caller's attempt, from its claim.</param>
+    /// <param name="content">What the chat shows.</param>
+    /// <param name="failure">The sentence and its code.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
+    Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken);
 
     /// <summary>Guard: queued or processing.</summary>
     Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken);
@@ -77,30 +104,33 @@ public interface IMessageStore
     /// <returns>Its message is null when no request has that job.</returns>
     Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken);
 
-    /// <summary>Guard: error or cancelled. Starts a new round of attempts and takes a new place in the queue.</summary>
-    Task<Transition> RetryAsync(long id, int queuePosition, CancellationToken cancellationToken);
-
-    /// <summary>Guard: processing, attempt is the stale one. The request keeps the time at which it was queued.</summary>
-    Task<Transition> RequeueAsync(long id, int staleAttempt, int queuePosition, CancellationToken cancellationToken);
+    /// <summary>
+    /// Guard: error or cancelled, and the user's limits, under the same lock as a submit. Forgets the failures counted so far
+    /// and takes a new place in the queue.
+    /// </summary>
+    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow.</exception>
+    Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
-    /// The general write: null content leaves the content, null patch leaves the metadata; with both null only updated_at moves.
+    /// Guard: processing, attempt is the stale one. The request keeps the time at which it was queued; its true position
+    /// follows with the next pass over positions.
     /// </summary>
-    /// <exception cref="MessageNotFoundException">There is no such message.</exception>
-    Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken);
+    /// <param name="id">The message.</param>
+    /// <param name="staleAttempt">The attempt that is over.</param>
+    /// <param name="blamed">Whether the request itself may be what ended the attempt: counted in <see cref="Message.Failures"/>.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
+    Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken);
 
+    /// <summary>The message that a Hangfire job is to paint, or null.</summary>
+    Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
+}
+
+/// <summary>The queue as a whole: what the sweep, the positions and the estimates read and write.</summary>
+public interface IQueueStore
+{
     /// <summary>Stores moved positions, one statement for all; only rows still queued under that Hangfire job are touched.</summary>
     /// <returns>How many rows were written.</returns>
     Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken);
-
-    /// <summary>The message, or null.</summary>
-    Task<Message?> FindAsync(long id, CancellationToken cancellationToken);
-
-    /// <summary>The conversation, or null.</summary>
-    Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken);
-
-    /// <summary>Messages of a conversation with an id above <paramref name="after"/>, in id order.</summary>
-    Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Image requests in the given status, oldest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
@@ -114,12 +144,30 @@ public interface IMessageStore
     /// <summary>Image requests in the given status, newest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);
 
-    /// <summary>The message that a Hangfire job is to paint, or null.</summary>
-    Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
-
     /// <summary>How many image requests are in the given status.</summary>
     Task<int> CountAsync(string status, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Takes leases, or renews those that the holder has. A lease is free when nobody holds it or its term is over, by the
+    /// database's own clock: machines' clocks are never compared.
+    /// </summary>
+    /// <param name="holder">Who: one name per process.</param>
+    /// <param name="names">What.</param>
+    /// <param name="term">How long each is held without being renewed.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
+    /// <returns>Those of <paramref name="names"/> that the holder has now.</returns>
+    Task<IReadOnlyList<Lease>> AcquireLeasesAsync(string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken);
+
+    /// <summary>Writes down what the holder does with a lease; it outlives the holder. Guard: the holder has it.</summary>
+    Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken);
+
+    /// <summary>Gives leases back; their notes stay.</summary>
+    Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken);
+}
+
+/// <summary>Row changes, for those who watch.</summary>
+public interface IFeedStore
+{
     /// <summary>Messages written after <paramref name="revision"/>, in revision order, each in its newest state.</summary>
     Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken);
 
@@ -127,7 +175,26 @@ public interface IMessageStore
     Task<long> LatestRevisionAsync(CancellationToken cancellationToken);
 }
 
-/// <summary>A place in <see cref="IMessageStore.ListByStatusAsync"/>'s order.</summary>
+/// <summary>What one user may have waiting.</summary>
+/// <param name="MaxPending">Requests.</param>
+/// <param name="MaxWork">Their sum in megapixel-steps (<see cref="NewImageMessage.Work"/>); null: any.</param>
+public sealed record UserLimits(int MaxPending, double? MaxWork = null)
+{
+    /// <summary>For those whom nothing limits.</summary>
+    public static UserLimits None { get; } = new(int.MaxValue);
+}
+
+/// <summary>Why a request ended in error.</summary>
+/// <param name="Code">One of <see cref="ErrorCodes"/>, for programs.</param>
+/// <param name="Sentence">For the user.</param>
+public readonly record struct RequestFailure(string Code, string Sentence);
+
+/// <summary>Something that one process at a time may do: a backend it alone may use, a task it alone does.</summary>
+/// <param name="Name">What.</param>
+/// <param name="Note">What its holder, this one or the one before, wrote last.</param>
+public readonly record struct Lease(string Name, string? Note);
+
+/// <summary>A place in <see cref="IQueueStore.ListByStatusAsync"/>'s order.</summary>
 public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id);
 
 /// <summary>A queued image request.</summary>
@@ -169,6 +236,11 @@ public sealed record NewMessage(string ConversationId, string Username, string R
 public sealed record NewImageMessage(
     string ConversationId, string Username, string JobId, string Prompt, JsonObject Settings, int QueuePosition, string? IdempotencyKey)
 {
+    /// <summary>What it asks of a GPU, in megapixel-steps: width x height x steps / 1,000,000. 0 where the settings do not say.</summary>
+    public double Work => Setting("width") * Setting("height") * Setting("steps") / 1_000_000;
+
+    private double Setting(string name) => Settings[name] is JsonValue value && value.TryGetValue<int>(out var number) ? number : 0;
+
     /// <summary>Whether an earlier message came from the same request: an idempotency key may come again only with the same.</summary>
     internal bool IsSameRequestAs(Message earlier) =>
         string.Equals(earlier.Prompt, Prompt, StringComparison.Ordinal)
@@ -191,8 +263,9 @@ public readonly record struct Transition(bool Applied, Message? Message);
 /// <param name="Width">Pixels, of the picture itself.</param>
 /// <param name="Height">Pixels, of the picture itself.</param>
 /// <param name="Model">Null when the server does not say.</param>
-/// <param name="Duration">From the request to Forge to its answer.</param>
-public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration);
+/// <param name="Duration">Of painting.</param>
+/// <param name="Backend">The name of the server that painted it.</param>
+public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration, string? Backend = null);
 
 /// <summary>A position to store.</summary>
 public readonly record struct QueuedPosition(string HangfireJobId, int Position);

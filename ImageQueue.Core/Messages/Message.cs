@@ -32,8 +32,14 @@ public sealed record Message
     /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
     public string? IdempotencyKey { get; init; }
 
-    /// <summary>The fence: rises with every claim, and a worker may write only under its own. See <see cref="AttemptNumber"/>.</summary>
+    /// <summary>The fence: rises with every claim, and a worker may write only under its own. No count of failures.</summary>
     public required int Attempt { get; init; }
+
+    /// <summary>How often the request itself may have been what ended an attempt, since it was submitted or retried.</summary>
+    public int Failures { get; init; }
+
+    /// <summary>The name of the Forge that paints it, or painted it last; null before the first claim.</summary>
+    public string? Backend { get; init; }
 
     /// <summary>UTC; when the worker last said that it is alive. Null before the first claim.</summary>
     public DateTimeOffset? HeartbeatAt { get; init; }
@@ -75,6 +81,9 @@ public sealed record Message
 
     /// <summary>Why there is no picture: a sentence for the user.</summary>
     public string? Error => Text(MetadataFields.Error);
+
+    /// <summary>One of <see cref="ErrorCodes"/>, when in error.</summary>
+    public string? ErrorCode => Text(MetadataFields.ErrorCode);
 
     private string? Text(string field) =>
         Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
@@ -132,13 +141,16 @@ public static class MetadataFields
     /// <summary>A sentence for the user, when in error.</summary>
     public const string Error = "error";
 
-    /// <summary>Seed, width, height, model and duration, as Forge reported them, when complete.</summary>
+    /// <summary>One of <see cref="ErrorCodes"/>, when in error.</summary>
+    public const string ErrorCode = "error_code";
+
+    /// <summary>Seed, width, height, model, backend and duration, as Forge reported them, when complete.</summary>
     public const string Result = "result";
 
     /// <summary>All of them.</summary>
     public static IReadOnlySet<string> All { get; } = new HashSet<string>(StringComparer.Ordinal)
     {
-        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, PreviewUrl, Error, Result,
+        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, PreviewUrl, Error, ErrorCode, Result,
     };
 }
 
@@ -152,15 +164,36 @@ public static class MessageRole
     public const string Bot = "bot";
 }
 
-/// <summary>
-/// How <see cref="Message.Attempt"/> counts: it only ever rises, since it fences; a retry asked for by a person starts a
-/// new round with a fresh allowance, so it is rounded up to the next thousand: 1, 2, 3, then 1001, 1002.
-/// </summary>
-public static class AttemptNumber
+/// <summary>The values of <see cref="MetadataFields.ErrorCode"/>: why a request ended in error, for programs.</summary>
+public static class ErrorCodes
 {
-    /// <summary>What a round can hold; above any <c>Forge:MaxAttempts</c>.</summary>
-    public const int Round = 1000;
+    /// <summary>Painting took longer than <c>Forge:Timeout</c>.</summary>
+    public const string TimedOut = "timed_out";
 
-    /// <summary>How many times the request has been begun since it was submitted or retried.</summary>
-    public static int Tries(int attempt) => attempt % Round;
+    /// <summary>Nothing moved for <c>Forge:StallTimeout</c>.</summary>
+    public const string Stalled = "stalled";
+
+    /// <summary>Forge does not take the request.</summary>
+    public const string Rejected = "rejected";
+
+    /// <summary>The GPU has too little memory for it.</summary>
+    public const string OutOfMemory = "out_of_memory";
+
+    /// <summary>Forge failed at it.</summary>
+    public const string BackendFailed = "backend_failed";
+
+    /// <summary>No Forge was healthy for <c>Forge:WaitForBackend</c>.</summary>
+    public const string NoBackend = "no_backend";
+
+    /// <summary>What Forge sent is no usable picture.</summary>
+    public const string BadImage = "bad_image";
+
+    /// <summary>Whoever painted it died, too often.</summary>
+    public const string Abandoned = "abandoned";
+
+    /// <summary>The picture could not be written to the disk.</summary>
+    public const string NotStored = "not_stored";
+
+    /// <summary>A mistake of ours.</summary>
+    public const string Unexpected = "unexpected";
 }

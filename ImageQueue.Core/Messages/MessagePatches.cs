@@ -22,8 +22,6 @@ internal static class MessagePatches
         (MetadataFields.Prompt, message.Prompt),
         (MetadataFields.Settings, message.Settings.DeepClone()));
 
-    public static MetadataPatch Attach(int queuePosition) => MetadataPatch.Of((MetadataFields.QueuePosition, queuePosition));
-
     public static MetadataPatch Claim { get; } = At(MessageStatus.Processing, progress: 0, queuePosition: 0);
 
     public static MetadataPatch SaveProgress(int progress) => MetadataPatch.Of((MetadataFields.Progress, progress));
@@ -42,15 +40,17 @@ internal static class MessagePatches
             ["width"] = result.Width,
             ["height"] = result.Height,
             ["model"] = result.Model,
+            ["backend"] = result.Backend,
             ["duration_seconds"] = Math.Round((decimal)result.Duration.TotalSeconds, 3),
         }));
 
-    public static MetadataPatch Fail(string error) => MetadataPatch.Of(
+    public static MetadataPatch Fail(RequestFailure failure) => MetadataPatch.Of(
         (MetadataFields.Status, MessageStatus.Error),
         (MetadataFields.Progress, 0),
         (MetadataFields.QueuePosition, 0),
         (MetadataFields.PreviewUrl, null),
-        (MetadataFields.Error, error));
+        (MetadataFields.Error, failure.Sentence),
+        (MetadataFields.ErrorCode, failure.Code));
 
     public static MetadataPatch Cancel { get; } = At(MessageStatus.Cancelled, progress: 0, queuePosition: 0);
 
@@ -59,11 +59,13 @@ internal static class MessagePatches
         (MetadataFields.Progress, 0),
         (MetadataFields.QueuePosition, queuePosition),
         (MetadataFields.Error, null),
+        (MetadataFields.ErrorCode, null),
         (MetadataFields.ImageUrl, null),
         (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, null));
 
-    public static MetadataPatch Requeue(int queuePosition) => At(MessageStatus.Queued, progress: 0, queuePosition);
+    /// <summary>It keeps its turn, which is at the head or near it; the true position follows.</summary>
+    public static MetadataPatch Requeue { get; } = At(MessageStatus.Queued, progress: 0, queuePosition: 1);
 
     private static MetadataPatch At(string status, int progress, int queuePosition) => MetadataPatch.Of(
         (MetadataFields.Status, status),

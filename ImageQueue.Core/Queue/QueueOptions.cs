@@ -12,6 +12,9 @@ public sealed class QueueOptions
     [Range(1, 1_000_000)]
     public int MaxPendingPerUser { get; set; } = 20;
 
+    /// <summary>The limits of one user, as the store checks them.</summary>
+    internal Messages.UserLimits UserLimits => new(MaxPendingPerUser);
+
     /// <summary>Most requests that may wait in all. Default 100,000.</summary>
     [Range(1, 10_000_000)]
     public int MaxLength { get; set; } = 100_000;

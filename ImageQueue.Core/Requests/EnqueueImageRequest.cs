@@ -30,9 +30,7 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
             return message;
         try
         {
-            var job = jobs.Enqueue(message.Id);
-            var position = (await order.GetAsync(CancellationToken.None)).PositionOf(job) ?? message.QueuePosition;
-            return (await AttachAsync(message.Id, job, message.HangfireJobId, position)).Message ?? message;
+            return (await AttachAsync(message.Id, jobs.Enqueue(message.Id), message.HangfireJobId)).Message ?? message;
         }
         catch (Exception e)
         {
@@ -44,19 +42,18 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <summary>Enqueues a row whose job is missing or will not run.</summary>
     /// <param name="messageId">The message.</param>
     /// <param name="replaces">The job that it has; null when it has none.</param>
-    /// <param name="position">The position to store; the true one follows with the next pass.</param>
     /// <returns>Not applied when somebody else was quicker, and the new job has been deleted.</returns>
     /// <exception cref="StoreUnavailableException">The job is in Hangfire, and will claim the row, but the row does not know it.</exception>
-    internal Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, int position)
+    internal Task<Transition> EnqueueAgainAsync(long messageId, string? replaces)
     {
         var job = jobs.Enqueue(messageId);
         order.Changed();
-        return AttachAsync(messageId, job, replaces, position);
+        return AttachAsync(messageId, job, replaces);
     }
 
-    private async Task<Transition> AttachAsync(long messageId, string job, string? replaces, int position)
+    private async Task<Transition> AttachAsync(long messageId, string job, string? replaces)
     {
-        var attached = await store.AttachJobAsync(messageId, job, replaces, Math.Max(1, position), CancellationToken.None);
+        var attached = await store.AttachJobAsync(messageId, job, replaces, CancellationToken.None);
         if (!attached.Applied && attached.Message?.HangfireJobId != job)
         {
             // Cancelled meanwhile, or somebody repairing the same row was quicker: this job has nothing to do.

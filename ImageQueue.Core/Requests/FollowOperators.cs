@@ -54,10 +54,10 @@ public sealed class FollowOperators(
         if (await store.FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
             return false;
         var position = (await order.GetAsync(cancellationToken)).PositionOf(hangfireJobId) ?? 1;
-        if (!(await store.RetryAsync(message.Id, position, cancellationToken)).Applied)
+        if (!(await store.RetryAsync(message.Id, position, UserLimits.None, cancellationToken)).Applied)
             return false;
         // A crash here leaves a queued row without a job, which the sweep gives another one; the first to come claims it.
-        await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, position, cancellationToken);
+        await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, cancellationToken);
         order.Changed();
         logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
         return true;

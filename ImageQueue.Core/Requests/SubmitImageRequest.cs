@@ -31,7 +31,7 @@ public sealed class SubmitImageRequest(
             request.ToSettings(forgeOptions.Value.Defaults),
             QueuePosition: waiting + 1,
             request.IdempotencyKey);
-        var submitted = await (isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.MaxPendingPerUser, cancellationToken));
+        var submitted = await (isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.UserLimits, cancellationToken));
         if (submitted.IsReplay)
             return submitted;
 
@@ -45,7 +45,7 @@ public sealed class SubmitImageRequest(
     {
         try
         {
-            return await store.SubmitAsync(message, maxPendingPerUser: 0, cancellationToken);
+            return await store.SubmitAsync(message, new UserLimits(0), cancellationToken);
         }
         catch (TooManyPendingException)
         {

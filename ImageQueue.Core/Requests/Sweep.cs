@@ -79,9 +79,8 @@ public sealed class Sweep(
         {
             // A row that has a living job was come to before, or was claimed and given back. Hangfire gets the others in
             // order; only the writes that follow run side by side.
-            var first = repaired;
             var jobless = page.Where(row => row.HangfireJobId is not { } job || !jobs.WillRun(job)).ToList();
-            await Task.WhenAll(jobless.Select((row, index) => queue.EnqueueAgainAsync(row.Id, row.HangfireJobId, first + index + 1)));
+            await Task.WhenAll(jobless.Select(row => queue.EnqueueAgainAsync(row.Id, row.HangfireJobId)));
             repaired += jobless.Count;
             cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
             cancellationToken.ThrowIfCancellationRequested();
@@ -141,12 +140,12 @@ public sealed class Sweep(
     /// <param name="cancellationToken">Gives up.</param>
     private async Task<bool> GiveUpAsync(Message message, string? job, string why, CancellationToken cancellationToken)
     {
-        var tries = AttemptNumber.Tries(message.Attempt);
+        var tries = message.Failures + 1;
         if (tries >= options.Value.MaxAttempts)
         {
             // It may be what kills its workers: run again at every start, it would kill every start.
             var sentence = texts.Abandoned(tries);
-            var failed = await store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), sentence, cancellationToken);
+            var failed = await store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), new RequestFailure(ErrorCodes.Abandoned, sentence), cancellationToken);
             if (!failed.Applied)
                 return false;
             logger.LogError("Message {MessageId}: {Why}, in attempt {Tries} of {MaxAttempts}; it is given up.", message.Id, why, tries, options.Value.MaxAttempts);
@@ -155,10 +154,10 @@ public sealed class Sweep(
             return true;
         }
 
-        if (!(await store.RequeueAsync(message.Id, message.Attempt, queuePosition: 1, cancellationToken)).Applied)
+        if (!(await store.RequeueAsync(message.Id, message.Attempt, blamed: true, cancellationToken)).Applied)
             return false;
         logger.LogWarning("Message {MessageId}: {Why}, in attempt {Tries} of {MaxAttempts}; it is queued again.", message.Id, why, tries, options.Value.MaxAttempts);
-        await queue.EnqueueAgainAsync(message.Id, message.HangfireJobId, position: 1);
+        await queue.EnqueueAgainAsync(message.Id, message.HangfireJobId);
         // After it has a new one: a crash in between must not leave a row whose only job looks deleted by an operator. A
         // worker that lives after all is told by this to stop.
         if (job is not null)
@@ -169,7 +168,7 @@ public sealed class Sweep(
     /// <summary>Its job was put back while it was painted, and waits; so does the request.</summary>
     private async Task<bool> RequeueForItsJobAsync(Message message, CancellationToken cancellationToken)
     {
-        var requeued = await store.RequeueAsync(message.Id, message.Attempt, queuePosition: 1, cancellationToken);
+        var requeued = await store.RequeueAsync(message.Id, message.Attempt, blamed: false, cancellationToken);
         if (requeued.Applied)
             logger.LogWarning("Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.", message.Id, message.HangfireJobId);
         return requeued.Applied;
@@ -185,7 +184,7 @@ public sealed class Sweep(
             // Who is in the snapshot will run; only the few others are asked for one by one.
             foreach (var row in page.Where(row => row.HangfireJobId is not { } job || snapshot.PositionOf(job) is null))
             {
-                if (await RepairWaitingAsync(row, snapshot.Count + repaired + 1, cancellationToken))
+                if (await RepairWaitingAsync(row, cancellationToken))
                     repaired++;
             }
 
@@ -195,12 +194,12 @@ public sealed class Sweep(
         return repaired;
     }
 
-    private async Task<bool> RepairWaitingAsync(WaitingRequest row, int position, CancellationToken cancellationToken)
+    private async Task<bool> RepairWaitingAsync(WaitingRequest row, CancellationToken cancellationToken)
     {
         if (row.HangfireJobId is not { } job)
         {
             return time.GetUtcNow() - row.QueuedAt > EnqueueGrace
-                && await EnqueueAsync(row, position, "it had no Hangfire job");
+                && await EnqueueAsync(row, "it had no Hangfire job");
         }
 
         var state = jobs.Find(job)?.Name;
@@ -210,12 +209,12 @@ public sealed class Sweep(
             return await CancelAsync(row.Id, job, cancellationToken);
         return state == FailedState.StateName
             ? await FailAsync(row.Id, job, cancellationToken)
-            : await EnqueueAsync(row, position, state is null ? "its Hangfire job was gone" : $"its Hangfire job was over ({state})");
+            : await EnqueueAsync(row, state is null ? "its Hangfire job was gone" : $"its Hangfire job was over ({state})");
     }
 
-    private async Task<bool> EnqueueAsync(WaitingRequest row, int position, string why)
+    private async Task<bool> EnqueueAsync(WaitingRequest row, string why)
     {
-        var enqueued = await queue.EnqueueAgainAsync(row.Id, row.HangfireJobId, position);
+        var enqueued = await queue.EnqueueAgainAsync(row.Id, row.HangfireJobId);
         if (enqueued.Applied)
             logger.LogWarning("Message {MessageId} is enqueued: {Why}.", row.Id, why);
         return enqueued.Applied;
@@ -235,10 +234,10 @@ public sealed class Sweep(
     private async Task<bool> FailAsync(long messageId, string job, CancellationToken cancellationToken)
     {
         // Claimed first: only its own attempt may end a request in error.
-        if (await store.ClaimAsync(messageId, job, cancellationToken) is not { Applied: true, Message: { } message })
+        if (await store.ClaimAsync(messageId, job, backend: null, cancellationToken) is not { Applied: true, Message: { } message })
             return false;
         logger.LogError("Message {MessageId} ends in error: Hangfire could not run its job {HangfireJobId}.", messageId, job);
-        await store.FailAsync(messageId, message.Attempt, texts.Failed(texts.Unexpected), texts.Unexpected, cancellationToken);
+        await store.FailAsync(messageId, message.Attempt, texts.Failed(texts.Unexpected), new RequestFailure(ErrorCodes.Unexpected, texts.Unexpected), cancellationToken);
         return true;
     }
 }

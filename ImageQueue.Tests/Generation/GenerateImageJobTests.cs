@@ -105,12 +105,12 @@ internal sealed class GenerateImageJobTests
         Assert.That(Bench.StateOf(cancelled), Is.EqualTo(DeletedState.StateName));
 
         var failed = await Bench.ClaimAsync();
-        Bench.Applied(await Bench.Store.FailAsync(failed.Id, failed.Attempt, "x", "why", CancellationToken.None));
+        Bench.Applied(await Bench.Store.FailAsync(failed.Id, failed.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "why"), CancellationToken.None));
         Assert.That(Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(failed))!.Message, Is.EqualTo("why"));
 
         var complete = await Bench.ClaimAsync();
         Bench.Applied(await Bench.Store.CompleteAsync(
-            complete.Id, complete.Attempt, "x", "x", new ImageResult(1, 1, 1, "x", TimeSpan.Zero), () => { }, CancellationToken.None));
+            complete.Id, complete.Attempt, "x", "x", new ImageResult(1, 1, 1, "x", TimeSpan.Zero), CancellationToken.None));
         await Bench.RunAsync(complete);
         Assert.That(Bench.StateOf(complete), Is.EqualTo(ProcessingState.StateName), "Hangfire itself makes Succeeded of it");
 
@@ -123,7 +123,7 @@ internal sealed class GenerateImageJobTests
     {
         Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
         var row = await Bench.ClaimAsync();
-        Bench.Applied(await Bench.Store.FailAsync(row.Id, row.Attempt, "x", "x", CancellationToken.None));
+        Bench.Applied(await Bench.Store.FailAsync(row.Id, row.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
         Bench.SetState(row.HangfireJobId!, new FailedState(new ImageRequestFailedException("x")));
         Bench.SetState(row.HangfireJobId!, new EnqueuedState { Reason = "Triggered via Dashboard UI" });
 
@@ -322,10 +322,10 @@ internal sealed class GenerateImageJobTests
     /// <summary>The same Hangfire job on another machine, which has a Forge of its own.</summary>
     private async Task OtherServerAsync(Message row)
     {
-        var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, CancellationToken.None));
+        var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, CancellationToken.None));
         using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Picture(SKColors.Lime).Bytes);
         Bench.Applied(await Bench.Store.CompleteAsync(
-            claimed.Id, claimed.Attempt, "x", "x", new ImageResult(1, 8, 8, "x", TimeSpan.Zero), prepared.Publish, CancellationToken.None));
+            claimed.Id, claimed.Attempt, "x", "x", new ImageResult(1, 8, 8, "x", TimeSpan.Zero), CancellationToken.None));
     }
 
     private string[] Files() => Directory.Exists(Bench.ImagesFolder) ? [.. Directory.GetFiles(Bench.ImagesFolder).Select(path => Path.GetFileName(path))] : [];

@@ -75,8 +75,8 @@ public abstract partial class MessageStoreContract
             for (var i = 0; i < 100; i++)
                 await MergeAsync(message, string.Create(CultureInfo.InvariantCulture, $"{{\"chat\":{{\"k{i}\":{i}}}}}"));
         });
-        await Store.AttachJobAsync(message.Id, HangfireJob, null, 1, CancellationToken.None);
-        var claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, CancellationToken.None));
+        await Store.AttachJobAsync(message.Id, HangfireJob, null, CancellationToken.None);
+        var claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
         for (var progress = 1; progress < 100; progress += 7)
             Applied(await Store.SaveProgressAsync(message.Id, claimed.Attempt, progress, CancellationToken.None));
         Applied(await CompleteAsync(claimed));

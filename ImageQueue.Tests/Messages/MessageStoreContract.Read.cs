@@ -59,7 +59,7 @@ public abstract partial class MessageStoreContract
         // The first goes to the tail by a retry, and plain messages do not wait whatever they call themselves.
         await Store.CancelAsync(waiting[0].Id, "c", CancellationToken.None);
         Time.Advance(TimeSpan.FromSeconds(1));
-        waiting.Add(Applied(await Store.RetryAsync(waiting[0].Id, 1, CancellationToken.None)));
+        waiting.Add(Applied(await Store.RetryAsync(waiting[0].Id, 1, UserLimits.None, CancellationToken.None)));
         waiting.RemoveAt(0);
         await InStateAsync(PlainMessage);
 
@@ -95,7 +95,7 @@ public abstract partial class MessageStoreContract
         var first = await InStateAsync(MessageStatus.Queued);
         var second = await AddAsync(conversation: "c2", username: "veli");
         var third = await AddAsync(conversation: "c2", username: "veli");
-        first = Applied(await Store.ClaimAsync(first.Id, HangfireJob, CancellationToken.None));
+        first = Applied(await Store.ClaimAsync(first.Id, HangfireJob, null, CancellationToken.None));
 
         var changes = await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None);
 
@@ -174,7 +174,7 @@ public abstract partial class MessageStoreContract
         var moved = await QueuedAsync("hf-moved", 5);
         var same = await QueuedAsync("hf-same", 2);
         var requeued = await QueuedAsync("hf-new", 5);
-        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", CancellationToken.None));
+        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, CancellationToken.None));
         Time.Advance(TimeSpan.FromSeconds(5));
         var signal = Signal.Next;
 
@@ -243,6 +243,6 @@ public abstract partial class MessageStoreContract
     private async Task<Message> QueuedAsync(string hangfireJob, int position)
     {
         var message = await SubmitAsync(ImageRequest(position: position));
-        return Applied(await Store.AttachJobAsync(message.Id, hangfireJob, null, position, CancellationToken.None));
+        return Applied(await Store.AttachJobAsync(message.Id, hangfireJob, null, CancellationToken.None));
     }
 }

@@ -30,7 +30,7 @@ public abstract partial class MessageStoreContract
     public async Task CancelByHangfireJob_LeavesTheRequestAlone_WhenItHasAnotherJob()
     {
         var message = await InStateAsync(MessageStatus.Queued);
-        Applied(await Store.AttachJobAsync(message.Id, "hf-2", HangfireJob, 1, CancellationToken.None));
+        Applied(await Store.AttachJobAsync(message.Id, "hf-2", HangfireJob, CancellationToken.None));
 
         var transition = await Store.CancelByHangfireJobAsync(HangfireJob, "x", CancellationToken.None);
 
@@ -49,8 +49,8 @@ public abstract partial class MessageStoreContract
                 Time.Advance(TimeSpan.FromMilliseconds(5)); // Two have the same time.
         }
 
-        rows[1] = Applied(await Store.AttachJobAsync(rows[1].Id, HangfireJob, null, 2, CancellationToken.None));
-        await Store.ClaimAsync(rows[4].Id, "hf-3", CancellationToken.None);
+        rows[1] = Applied(await Store.AttachJobAsync(rows[1].Id, HangfireJob, null, CancellationToken.None));
+        await Store.ClaimAsync(rows[4].Id, "hf-3", null, CancellationToken.None);
         await AddAsync("""{"status":"queued"}""");
 
         var pages = new List<WaitingRequest>();

@@ -12,7 +12,7 @@ public abstract partial class MessageStoreContract
     {
         var request = ImageRequest(key: "anahtar-1");
 
-        var submitted = await Store.SubmitAsync(request, 20, CancellationToken.None);
+        var submitted = await Store.SubmitAsync(request, new UserLimits(20), CancellationToken.None);
 
         Assert.That(submitted.IsReplay, Is.False);
         var expected = submitted.Message with
@@ -192,11 +192,11 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task Submit_GivesTheEarlierMessage_WhenTheKeyComesAgain()
     {
-        var first = await Store.SubmitAsync(ImageRequest(key: "k"), 20, CancellationToken.None);
-        var current = Applied(await Store.ClaimAsync(first.Message.Id, HangfireJob, CancellationToken.None));
+        var first = await Store.SubmitAsync(ImageRequest(key: "k"), new UserLimits(20), CancellationToken.None);
+        var current = Applied(await Store.ClaimAsync(first.Message.Id, HangfireJob, null, CancellationToken.None));
         var signal = Signal.Next;
 
-        var again = await Store.SubmitAsync(ImageRequest(key: "k", position: 99), 20, CancellationToken.None);
+        var again = await Store.SubmitAsync(ImageRequest(key: "k", position: 99), new UserLimits(20), CancellationToken.None);
 
         Assert.That(again.IsReplay, Is.True);
         AssertSame(again.Message, current);
@@ -212,7 +212,7 @@ public abstract partial class MessageStoreContract
         await using var other = _database.Open(Time, Signal);
 
         var submitted = await Task.WhenAll(requests.Select((request, i) => Task.Run(() =>
-            (i % 2 == 0 ? Store : other.Store).SubmitAsync(request, 20, CancellationToken.None))));
+            (i % 2 == 0 ? Store : other.Store).SubmitAsync(request, new UserLimits(20), CancellationToken.None))));
 
         Assert.That(submitted.Count(one => !one.IsReplay), Is.EqualTo(1));
         Assert.That(submitted.Select(one => one.Message.Id).Distinct().Count(), Is.EqualTo(1));
@@ -239,7 +239,7 @@ public abstract partial class MessageStoreContract
     {
         await SubmitAsync(ImageRequest(key: "k", settings: new JsonObject { ["width"] = 64, ["cfg_scale"] = 3.50m }));
 
-        var again = await Store.SubmitAsync(ImageRequest(key: "k", settings: new JsonObject { ["cfg_scale"] = 3.5m, ["width"] = 64 }), 20, CancellationToken.None);
+        var again = await Store.SubmitAsync(ImageRequest(key: "k", settings: new JsonObject { ["cfg_scale"] = 3.5m, ["width"] = 64 }), new UserLimits(20), CancellationToken.None);
 
         Assert.That(again.IsReplay, Is.True);
     }
@@ -250,8 +250,8 @@ public abstract partial class MessageStoreContract
     {
         await SubmitAsync(ImageRequest(key: "k"));
 
-        Assert.That((await Store.SubmitAsync(ImageRequest(key: "k", conversation: "c2"), 20, CancellationToken.None)).IsReplay, Is.False);
-        Assert.That((await Store.SubmitAsync(ImageRequest(key: "K"), 20, CancellationToken.None)).IsReplay, Is.False);
+        Assert.That((await Store.SubmitAsync(ImageRequest(key: "k", conversation: "c2"), new UserLimits(20), CancellationToken.None)).IsReplay, Is.False);
+        Assert.That((await Store.SubmitAsync(ImageRequest(key: "K"), new UserLimits(20), CancellationToken.None)).IsReplay, Is.False);
     }
 
     /// <summary>Only what waits counts, over all conversations of the user.</summary>
@@ -263,12 +263,12 @@ public abstract partial class MessageStoreContract
         await SubmitAsync(ImageRequest(conversation: "c3", username: "başka"));
 
         Assert.That(
-            () => Store.SubmitAsync(ImageRequest(conversation: "c-new"), 2, CancellationToken.None),
+            () => Store.SubmitAsync(ImageRequest(conversation: "c-new"), new UserLimits(2), CancellationToken.None),
             Throws.TypeOf<TooManyPendingException>().With.Message.Contains("2 pictures waiting"));
         Assert.That(await Store.FindConversationAsync("c-new", CancellationToken.None), Is.Null, "nothing of a refused request is kept");
 
-        Applied(await Store.ClaimAsync(second.Id, HangfireJob, CancellationToken.None));
-        Assert.That((await Store.SubmitAsync(ImageRequest(conversation: "c-new"), 2, CancellationToken.None)).IsReplay, Is.False);
+        Applied(await Store.ClaimAsync(second.Id, HangfireJob, null, CancellationToken.None));
+        Assert.That((await Store.SubmitAsync(ImageRequest(conversation: "c-new"), new UserLimits(2), CancellationToken.None)).IsReplay, Is.False);
     }
 
     /// <summary>A repetition takes no new place.</summary>
@@ -277,7 +277,7 @@ public abstract partial class MessageStoreContract
     {
         await SubmitAsync(ImageRequest(key: "k"));
 
-        Assert.That((await Store.SubmitAsync(ImageRequest(key: "k"), 1, CancellationToken.None)).IsReplay, Is.True);
+        Assert.That((await Store.SubmitAsync(ImageRequest(key: "k"), new UserLimits(1), CancellationToken.None)).IsReplay, Is.True);
     }
 
     /// <summary>The limit holds when the user's requests come together.</summary>
@@ -291,7 +291,7 @@ public abstract partial class MessageStoreContract
         {
             try
             {
-                await (i % 2 == 0 ? Store : other.Store).SubmitAsync(request, 5, CancellationToken.None);
+                await (i % 2 == 0 ? Store : other.Store).SubmitAsync(request, new UserLimits(5), CancellationToken.None);
                 return true;
             }
             catch (TooManyPendingException)

@@ -13,16 +13,16 @@ public abstract partial class MessageStoreContract
     /// <summary>Every verb, and the states from which it is allowed.</summary>
     private static readonly (string Name, Func<IMessageStore, long, Task<Transition>> Run, string[] From)[] Verbs =
     [
-        ("attach", (store, id) => store.AttachJobAsync(id, "hf-2", HangfireJob, 7, CancellationToken.None), [MessageStatus.Queued]),
-        ("claim by the same job", (store, id) => store.ClaimAsync(id, HangfireJob, CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
-        ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", CancellationToken.None), [MessageStatus.Queued]),
+        ("attach", (store, id) => store.AttachJobAsync(id, "hf-2", HangfireJob, CancellationToken.None), [MessageStatus.Queued]),
+        ("claim by the same job", (store, id) => store.ClaimAsync(id, HangfireJob, null, CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
+        ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", null, CancellationToken.None), [MessageStatus.Queued]),
         ("save progress", (store, id) => store.SaveProgressAsync(id, StoredAttempt, 40, CancellationToken.None), [MessageStatus.Processing]),
         ("save preview", (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None), [MessageStatus.Processing]),
-        ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", AnyResult, () => { }, CancellationToken.None), [MessageStatus.Processing]),
-        ("fail", (store, id) => store.FailAsync(id, StoredAttempt, "c", "x", CancellationToken.None), [MessageStatus.Processing]),
+        ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", AnyResult, CancellationToken.None), [MessageStatus.Processing]),
+        ("fail", (store, id) => store.FailAsync(id, StoredAttempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None), [MessageStatus.Processing]),
         ("cancel", (store, id) => store.CancelAsync(id, "c", CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
-        ("retry", (store, id) => store.RetryAsync(id, 7, CancellationToken.None), [MessageStatus.Error, MessageStatus.Cancelled]),
-        ("requeue", (store, id) => store.RequeueAsync(id, StoredAttempt, 7, CancellationToken.None), [MessageStatus.Processing]),
+        ("retry", (store, id) => store.RetryAsync(id, 7, UserLimits.None, CancellationToken.None), [MessageStatus.Error, MessageStatus.Cancelled]),
+        ("requeue", (store, id) => store.RequeueAsync(id, StoredAttempt, blamed: false, CancellationToken.None), [MessageStatus.Processing]),
     ];
 
     private static ImageResult AnyResult => new(1, 64, 64, "m", TimeSpan.FromSeconds(1));
@@ -77,14 +77,14 @@ public abstract partial class MessageStoreContract
 
     /// <summary>The queue's job is stored with the place it got.</summary>
     [Test]
-    public async Task AttachJob_StoresJobAndPosition_WhenQueued()
+    public async Task AttachJob_StoresTheJob_AndLeavesTheMetadata()
     {
         var before = await SubmitAsync();
 
         await CheckAsync(
             before,
-            () => Store.AttachJobAsync(before.Id, "hf-9", null, 12, CancellationToken.None),
-            """{"queue_position":12}""",
+            () => Store.AttachJobAsync(before.Id, "hf-9", null, CancellationToken.None),
+            "{}",
             row => row with { HangfireJobId = "hf-9" });
     }
 
@@ -98,9 +98,9 @@ public abstract partial class MessageStoreContract
     {
         var message = await SubmitAsync();
         if (stored is not null)
-            Applied(await Store.AttachJobAsync(message.Id, stored, null, 1, CancellationToken.None));
+            Applied(await Store.AttachJobAsync(message.Id, stored, null, CancellationToken.None));
 
-        var transition = await Store.AttachJobAsync(message.Id, "hf-new", replaces, 1, CancellationToken.None);
+        var transition = await Store.AttachJobAsync(message.Id, "hf-new", replaces, CancellationToken.None);
 
         Assert.That((transition.Applied, transition.Message!.HangfireJobId), Is.EqualTo((applied, applied ? "hf-new" : stored)));
     }
@@ -113,7 +113,7 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.ClaimAsync(before.Id, "hf-9", CancellationToken.None),
+            () => Store.ClaimAsync(before.Id, "hf-9", null, CancellationToken.None),
             """{"status":"processing","progress":0,"queue_position":0}""",
             row => row with { HangfireJobId = "hf-9", Attempt = 1, HeartbeatAt = row.UpdatedAt });
     }
@@ -127,7 +127,7 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.ClaimAsync(before.Id, HangfireJob, CancellationToken.None),
+            () => Store.ClaimAsync(before.Id, HangfireJob, null, CancellationToken.None),
             """{"progress":0}""",
             row => row with { Attempt = 2, HeartbeatAt = row.UpdatedAt });
     }
@@ -138,7 +138,7 @@ public abstract partial class MessageStoreContract
     {
         var message = await SubmitAsync();
 
-        var claims = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => Store.ClaimAsync(message.Id, $"hf-{i}", CancellationToken.None))));
+        var claims = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => Store.ClaimAsync(message.Id, $"hf-{i}", null, CancellationToken.None))));
 
         Assert.That(claims.Count(claim => claim.Applied), Is.EqualTo(1));
         Assert.That(claims.Select(claim => claim.Message!.Attempt), Is.All.EqualTo(1));
@@ -243,44 +243,9 @@ public abstract partial class MessageStoreContract
     {
         var message = await InStateAsync(MessageStatus.Processing);
 
-        var done = Applied(await Store.CompleteAsync(message.Id, 1, "c", "/u", new ImageResult(null, 64, 32, null, TimeSpan.Zero), () => { }, CancellationToken.None));
+        var done = Applied(await Store.CompleteAsync(message.Id, 1, "c", "/u", new ImageResult(null, 64, 32, null, TimeSpan.Zero), CancellationToken.None));
 
         Assert.That(JsonStructure.Difference("""{"width":64,"height":32,"duration_seconds":0}""", done.Metadata.GetProperty("result").GetRawText()), Is.Null);
-    }
-
-    /// <summary>The picture is in its place before the row says so.</summary>
-    [Test]
-    public async Task Complete_PublishesOnce_BeforeItIsCommitted()
-    {
-        var message = await InStateAsync(MessageStatus.Processing);
-        var published = 0;
-
-        Applied(await CompleteAsync(message, () => published++));
-
-        Assert.That(published, Is.EqualTo(1));
-    }
-
-    /// <summary>A worker that was given up for dead can never replace the winner's picture.</summary>
-    [Test]
-    public async Task Complete_DoesNotPublish_WhenRefused()
-    {
-        var message = await InStateAsync(MessageStatus.Cancelled);
-
-        Assert.That((await CompleteAsync(message, () => Assert.Fail("published"))).Applied, Is.False);
-    }
-
-    /// <summary>No picture, no claim that there is one.</summary>
-    [Test]
-    public async Task Complete_IsUndone_WhenPublishThrows()
-    {
-        var message = await InStateAsync(MessageStatus.Processing);
-        var signal = Signal.Next;
-
-        Assert.That(() => CompleteAsync(message, () => throw new IOException("disk full")), Throws.TypeOf<IOException>().With.Message.EqualTo("disk full"));
-
-        AssertSame(await ReadAsync(message.Id), message);
-        Assert.That(signal.IsCompleted, Is.False);
-        Applied(await CompleteAsync(message));
     }
 
     /// <summary>Why there is no picture.</summary>
@@ -292,8 +257,8 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.FailAsync(before.Id, 1, "❌ Görsel oluşturulamadı: Forge \"x\"", "Forge \"x\"", CancellationToken.None),
-            """{"status":"error","progress":0,"queue_position":0,"error":"Forge \"x\""}""",
+            () => Store.FailAsync(before.Id, 1, "❌ Görsel oluşturulamadı: Forge \"x\"", new RequestFailure(ErrorCodes.BackendFailed, "Forge \"x\""), CancellationToken.None),
+            """{"status":"error","progress":0,"queue_position":0,"error":"Forge \"x\"","error_code":"backend_failed"}""",
             row => row with { Content = "❌ Görsel oluşturulamadı: Forge \"x\"" });
     }
 
@@ -319,28 +284,44 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.RetryAsync(before.Id, 9, CancellationToken.None),
-            """{"status":"queued","progress":0,"queue_position":9,"error":null}""",
-            row => row with { Content = "[IMAGE_PENDING]", Attempt = AttemptNumber.Round, HangfireJobId = null, HeartbeatAt = null, QueuedAt = row.UpdatedAt });
+            () => Store.RetryAsync(before.Id, 9, UserLimits.None, CancellationToken.None),
+            """{"status":"queued","progress":0,"queue_position":9,"error":null,"error_code":null}""",
+            row => row with { Content = "[IMAGE_PENDING]", HangfireJobId = null, HeartbeatAt = null, QueuedAt = row.UpdatedAt });
     }
 
-    /// <summary>The fence only ever rises, and each round has a fresh allowance.</summary>
+    /// <summary>The fence only ever rises, and a retry has a fresh allowance of failures.</summary>
     [Test]
-    public async Task Retry_RaisesTheAttempt_ToTheNextRound()
+    public async Task Retry_ForgetsFailures_AndNeverTheAttempt()
     {
-        var message = await InStateAsync(MessageStatus.Cancelled);
-        var attempts = new List<int>();
-        for (var round = 0; round < 3; round++)
+        var message = await InStateAsync(MessageStatus.Processing);
+        var counts = new List<(int Attempt, int Failures)>();
+        for (var round = 0; round < 2; round++)
         {
-            message = Applied(await Store.RetryAsync(message.Id, 1, CancellationToken.None));
-            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, CancellationToken.None));
-            attempts.Add(message.Attempt);
-            Assert.That(AttemptNumber.Tries(message.Attempt), Is.EqualTo(1));
-            message = Applied(await Store.FailAsync(message.Id, message.Attempt, "c", "x", CancellationToken.None));
+            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, blamed: true, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", CancellationToken.None));
+            counts.Add((message.Attempt, message.Failures));
+            message = Applied(await Store.FailAsync(message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
+            message = Applied(await Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
+            Assert.That((message.Failures, message.Backend), Is.EqualTo((0, "gpu1")));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
         }
 
-        int[] expected = [1001, 2001, 3001];
-        Assert.That(attempts, Is.EqualTo(expected));
+        Assert.That(counts, Is.EqualTo(new[] { (2, 1), (4, 1) }));
+    }
+
+    /// <summary>A graceful stop or a dead server is no fault of the request's.</summary>
+    [Test]
+    public async Task Requeue_CountsFailures_OnlyOfTheRequestItself()
+    {
+        var message = await InStateAsync(MessageStatus.Processing);
+        foreach (var blamed in new[] { false, true, false, true })
+        {
+            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, blamed, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
+        }
+
+        Assert.That((message.Attempt, message.Failures), Is.EqualTo((5, 2)));
+        AssertSame(await ReadAsync(message.Id), message);
     }
 
     /// <summary>The request waits again, at the place that its first queueing gives it.</summary>
@@ -352,8 +333,8 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.RequeueAsync(before.Id, 1, 4, CancellationToken.None),
-            """{"status":"queued","progress":0,"queue_position":4}""",
+            () => Store.RequeueAsync(before.Id, 1, blamed: false, CancellationToken.None),
+            """{"status":"queued","progress":0,"queue_position":1}""",
             row => row with { HeartbeatAt = null });
     }
 
@@ -364,7 +345,7 @@ public abstract partial class MessageStoreContract
     public async Task Attempt_FencesEveryWrite_WhenItIsNotTheCurrentOne(int attempt)
     {
         var message = await InStateAsync(MessageStatus.Processing);
-        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, CancellationToken.None));
+        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
         Assert.That(message.Attempt, Is.EqualTo(2));
 
         var id = message.Id;
@@ -372,9 +353,9 @@ public abstract partial class MessageStoreContract
         [
             await Store.SaveProgressAsync(id, attempt, 99, CancellationToken.None),
             await Store.SavePreviewAsync(id, attempt, "/u", CancellationToken.None),
-            await Store.CompleteAsync(id, attempt, "c", "/u", AnyResult, () => Assert.Fail("published"), CancellationToken.None),
-            await Store.FailAsync(id, attempt, "c", "x", CancellationToken.None),
-            await Store.RequeueAsync(id, attempt, 1, CancellationToken.None),
+            await Store.CompleteAsync(id, attempt, "c", "/u", AnyResult, CancellationToken.None),
+            await Store.FailAsync(id, attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None),
+            await Store.RequeueAsync(id, attempt, blamed: false, CancellationToken.None),
         ];
 
         Assert.That(refused.Select(transition => transition.Applied), Is.All.False);

@@ -78,7 +78,7 @@ public abstract partial class MessageStoreContract
             key);
 
     private protected async Task<Message> SubmitAsync(NewImageMessage? request = null) =>
-        (await Store.SubmitAsync(request ?? ImageRequest(), int.MaxValue, CancellationToken.None)).Message;
+        (await Store.SubmitAsync(request ?? ImageRequest(), UserLimits.None, CancellationToken.None)).Message;
 
     private protected async Task<Message> AddAsync(string? metadata = null, string conversation = Conversation, string username = Owner, string content = "Merhaba") =>
         await Store.AddAsync(
@@ -90,27 +90,26 @@ public abstract partial class MessageStoreContract
         if (state == PlainMessage)
             return await AddAsync("""{"status":"queued","progress":1,"queue_position":1}""");
         var message = await SubmitAsync();
-        message = Applied(await Store.AttachJobAsync(message.Id, HangfireJob, null, 2, CancellationToken.None));
+        message = Applied(await Store.AttachJobAsync(message.Id, HangfireJob, null, CancellationToken.None));
         if (state == MessageStatus.Queued)
             return message;
-        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, CancellationToken.None));
+        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
         return state switch
         {
             MessageStatus.Processing => message,
             MessageStatus.Complete => Applied(await CompleteAsync(message)),
-            MessageStatus.Error => Applied(await Store.FailAsync(message.Id, message.Attempt, "❌ Görsel oluşturulamadı: x", "x", CancellationToken.None)),
+            MessageStatus.Error => Applied(await Store.FailAsync(message.Id, message.Attempt, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None)),
             MessageStatus.Cancelled => Applied(await Store.CancelAsync(message.Id, "İptal edildi.", CancellationToken.None)),
             _ => throw new ArgumentOutOfRangeException(nameof(state), state, null),
         };
     }
 
-    private protected Task<Transition> CompleteAsync(Message message, Action? publish = null) => Store.CompleteAsync(
+    private protected Task<Transition> CompleteAsync(Message message) => Store.CompleteAsync(
         message.Id,
         message.Attempt,
         "[IMAGE] Resminiz hazır.",
         "/images/flux_1.png",
         new ImageResult(4294967295, 1024, 768, "flux1-dev", TimeSpan.FromMilliseconds(12_345)),
-        publish ?? (() => { }),
         CancellationToken.None);
 
     private protected static Message Applied(Transition transition)
@@ -129,7 +128,7 @@ public abstract partial class MessageStoreContract
 
     private static string Fields(Message m) => string.Join('\n', new object?[]
     {
-        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.Attempt, m.Revision,
+        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
         Text(m.CreatedAt), Text(m.UpdatedAt), Text(m.HeartbeatAt), Text(m.QueuedAt),
     });
 

@@ -18,17 +18,17 @@ internal sealed class PushSource(TestApp app, IMessageStore? store = null)
     public async Task<Message> BeginAsync(string conversation = "demo", string prompt = "a cat")
     {
         var request = new NewImageMessage(conversation, "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, null);
-        var message = (await _store.SubmitAsync(request, int.MaxValue, CancellationToken.None)).Message;
+        var message = (await _store.SubmitAsync(request, UserLimits.None, CancellationToken.None)).Message;
         // To the app's sweep these are jobs of a worker that is alive.
         _running.Register(message.Id, new CancellationTokenSource());
-        return (await _store.ClaimAsync(message.Id, $"test-{message.Id}", CancellationToken.None)).Message!;
+        return (await _store.ClaimAsync(message.Id, $"test-{message.Id}", null, CancellationToken.None)).Message!;
     }
 
     public async Task<Message> ProgressAsync(Message message, int progress) =>
         (await _store.SaveProgressAsync(message.Id, message.Attempt, progress, CancellationToken.None)).Message!;
 
     public async Task<Message> CompleteAsync(Message message) => (await _store.CompleteAsync(
-        message.Id, message.Attempt, "done", $"/images/flux_{message.JobId}.png", new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(1)), () => { }, CancellationToken.None)).Message!;
+        message.Id, message.Attempt, "done", $"/images/flux_{message.JobId}.png", new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)).Message!;
 
     /// <summary>Progress of all of them in turn, each from 0 upwards.</summary>
     public async Task RunAsync(IReadOnlyList<Message> messages, int changes)

@@ -91,14 +91,14 @@ internal sealed class PositionWriterTests
         for (var i = 1; i <= 4; i++)
         {
             var message = new NewImageMessage("c", "ayşe", Job(i), "gül", new JsonObject(), QueuePosition: i, IdempotencyKey: null);
-            ids.Add((await store.SubmitAsync(message, 100, CancellationToken.None)).Message.Id);
-            await store.AttachJobAsync(ids[^1], Job(i), null, i, CancellationToken.None);
+            ids.Add((await store.SubmitAsync(message, new UserLimits(100), CancellationToken.None)).Message.Id);
+            await store.AttachJobAsync(ids[^1], Job(i), null, CancellationToken.None);
         }
 
         // The claim comes after the snapshot was taken: its 0 must stand.
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(new QueueSnapshot([Job(2), Job(3), Job(4)], default));
-        await store.ClaimAsync(ids[2], Job(3), CancellationToken.None);
+        await store.ClaimAsync(ids[2], Job(3), null, CancellationToken.None);
         using var writer = new PositionWriter(order.Object, store, TimeProvider.System, NullLogger<PositionWriter>.Instance);
 
         Assert.That(await writer.WriteAsync(CancellationToken.None), Is.EqualTo(2));

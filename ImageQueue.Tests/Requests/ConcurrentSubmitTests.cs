@@ -127,7 +127,7 @@ internal sealed class ConcurrentSubmitTests
         {
             var key = round.ToString(CultureInfo.InvariantCulture);
             var submitted = await Task.WhenAll(Enumerable.Range(0, 20).Select(i => Task.Run(() => (i % 2 == 0 ? one : two).SubmitAsync(
-                new NewImageMessage("c", "ayşe", $"{round:d8}{i:d24}", "gül", new JsonObject { ["width"] = 512 }, 1, key), 1000, CancellationToken.None))));
+                new NewImageMessage("c", "ayşe", $"{round:d8}{i:d24}", "gül", new JsonObject { ["width"] = 512 }, 1, key), new UserLimits(1000), CancellationToken.None))));
 
             Assert.That(submitted.Select(s => s.Message.Id).Distinct().Count(), Is.EqualTo(1));
             Assert.That(submitted.Count(s => !s.IsReplay), Is.EqualTo(1));

@@ -25,19 +25,23 @@ public sealed partial class SqlServerStatementTests
     private static readonly (string Method, Func<IMessageStore, Task> Call)[] Calls =
     [
         (nameof(IMessageStore.AddAsync), store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
-        (nameof(IMessageStore.SubmitAsync), store => store.SubmitAsync(new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), 20, default)),
-        (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", null, 1, default)),
-        (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", "6", 1, default)),
-        (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", default)),
+        (nameof(IMessageStore.SubmitAsync), store => store.SubmitAsync(new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), new UserLimits(20), default)),
+        (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", null, default)),
+        (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", "6", default)),
+        (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", null, default)),
         (nameof(IMessageStore.SaveProgressAsync), store => store.SaveProgressAsync(1, 1, 50, default)),
         (nameof(IMessageStore.SavePreviewAsync), store => store.SavePreviewAsync(1, 1, "/p", default)),
-        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result, () => { }, default)),
-        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result with { Seed = null, Model = null }, () => { }, default)),
-        (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", "x", default)),
+        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result, default)),
+        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result with { Seed = null, Model = null }, default)),
+        (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
         (nameof(IMessageStore.CancelByHangfireJobAsync), store => store.CancelByHangfireJobAsync("7", "c", default)),
-        (nameof(IMessageStore.RetryAsync), store => store.RetryAsync(1, 1, default)),
-        (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, 1, default)),
+        (nameof(IMessageStore.RetryAsync), store => store.RetryAsync(1, 1, UserLimits.None, default)),
+        (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, blamed: false, default)),
+        (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, blamed: true, default)),
+        (nameof(IMessageStore.AcquireLeasesAsync), store => store.AcquireLeasesAsync("h", ["a", "b"], TimeSpan.FromSeconds(15), default)),
+        (nameof(IMessageStore.NoteLeaseAsync), store => store.NoteLeaseAsync("h", "a", "t", default)),
+        (nameof(IMessageStore.ReleaseLeasesAsync), store => store.ReleaseLeasesAsync("h", ["a"], default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, null, null, default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, "c", null, default)),
         .. Rfc7396Table.All.Select(merge => (nameof(IMessageStore.UpdateMessageAsync), new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
@@ -59,7 +63,7 @@ public sealed partial class SqlServerStatementTests
     [Test]
     public async Task Calls_SendAtLeastOneStatement_ForEveryMethodOfTheStore()
     {
-        foreach (var method in typeof(IMessageStore).GetMethods())
+        foreach (var method in typeof(IMessageStore).GetInterfaces().SelectMany(face => face.GetMethods()))
         {
             var calls = Calls.Where(call => call.Method == method.Name).ToList();
             Assert.That(calls, Is.Not.Empty, $"no call of {method.Name}");

@@ -80,21 +80,21 @@ internal sealed class Bench : IAsyncDisposable
     public async Task<Message> AddRowAsync() => (await Store.SubmitAsync(
         new NewImageMessage(
             "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
-        int.MaxValue,
+        UserLimits.None,
         CancellationToken.None)).Message;
 
     /// <summary>A queued row with its Hangfire job.</summary>
     public async Task<Message> QueueAsync()
     {
         var row = await AddRowAsync();
-        return Applied(await Store.AttachJobAsync(row.Id, Jobs.Enqueue(row.Id), null, 1, CancellationToken.None));
+        return Applied(await Store.AttachJobAsync(row.Id, Jobs.Enqueue(row.Id), null, CancellationToken.None));
     }
 
     /// <summary>A processing row whose job Hangfire calls processing, by a server that it does not know.</summary>
     public async Task<Message> ClaimAsync(Message? row = null)
     {
         row ??= await QueueAsync();
-        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, CancellationToken.None));
+        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, null, CancellationToken.None));
         SetState(row.HangfireJobId!, new Processing());
         return claimed;
     }

@@ -38,7 +38,7 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         return database;
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations;");
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases;");
 
     public Task SetMetadataAsync(long id, string metadata) =>
         ExecuteAsync("UPDATE dbo.messages SET extra_metadata = @metadata WHERE id = @id;", new { id, metadata });

@@ -37,7 +37,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
         await store.PrepareAsync(CancellationToken.None);
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations");
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases");
 
     public Task SetMetadataAsync(long id, string metadata) =>
         ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata });

@@ -3,13 +3,13 @@ namespace ImageQueue.Core.Messages.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, ImageResult result, Action publish, CancellationToken cancellationToken) =>
+        long id, int attempt, string content, string imageUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Complete(imageUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken, publish);
+            id, "", MessagePatches.Complete(imageUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
 
-    public Task<Transition> FailAsync(long id, int attempt, string content, string reason, CancellationToken cancellationToken) =>
+    public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Fail(reason), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+            id, "", MessagePatches.Fail(failure), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
         TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken);

@@ -2,14 +2,16 @@ namespace ImageQueue.Core.Messages.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
 {
-    public Task<Transition> ClaimAsync(long id, string hangfireJobId, CancellationToken cancellationToken) =>
+    private const int BackendSize = 200;
+
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            "hangfire_job_id = @HangfireJobId, attempt = attempt + 1, heartbeat_at = @Now, ",
+            "hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, ",
             MessagePatches.Claim,
             content: null,
             "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId))",
-            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize),
             cancellationToken);
 
     public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)

@@ -7,41 +7,38 @@ internal sealed partial class SqlServerMessageStore
 {
     private const int HangfireJobIdSize = 100;
 
-    // A constant string may hold only constant strings.
-    private const string AttemptRound = "1000";
-
     /// <summary>
     /// Most rows of one statement: each row looks its position up in the JSON, so that a statement's work grows with the
     /// square of them.
     /// </summary>
     private const int MaxPositionsPerStatement = 200;
 
-    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, int queuePosition, CancellationToken cancellationToken) =>
+    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
             "hangfire_job_id = @HangfireJobId, ",
-            MessagePatches.Attach(queuePosition),
+            patch: null,
             content: null,
             replaces is null ? $"{IsQueued} AND hangfire_job_id IS NULL" : $"{IsQueued} AND hangfire_job_id = @Replaces",
             (replaces is null ? new StatementParameters() : new StatementParameters().AddText("@Replaces", replaces, HangfireJobIdSize))
                 .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
 
-    public Task<Transition> RetryAsync(long id, int queuePosition, CancellationToken cancellationToken) =>
+    public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            $"queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, attempt = (attempt / {AttemptRound} + 1) * {AttemptRound}, ",
+            "queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, ",
             MessagePatches.Retry(queuePosition),
             MessagePatches.PendingContent,
             "queued_at IS NOT NULL AND status IN (N'error', N'cancelled')",
             new StatementParameters(),
             cancellationToken);
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, int queuePosition, CancellationToken cancellationToken) =>
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            "heartbeat_at = NULL, ",
-            MessagePatches.Requeue(queuePosition),
+            blamed ? "heartbeat_at = NULL, failures = failures + 1, " : "heartbeat_at = NULL, ",
+            MessagePatches.Requeue,
             content: null,
             IsMine,
             new StatementParameters().Add("@Attempt", staleAttempt),

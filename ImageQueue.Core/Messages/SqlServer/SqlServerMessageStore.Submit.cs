@@ -31,7 +31,7 @@ internal sealed partial class SqlServerMessageStore
         return added.ToMessage();
     }
 
-    public async Task<Submitted> SubmitAsync(NewImageMessage message, int maxPendingPerUser, CancellationToken cancellationToken)
+    public async Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken)
     {
         var now = Now();
         var submitted = await InsertAsync(
@@ -48,14 +48,14 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
                 .AddText("@UserLock", $"imagequeue:submit:{message.Username}", 255)
                 .Add("@LockTimeout", (int)UserLockTimeout.TotalMilliseconds)
-                .Add("@MaxPending", maxPendingPerUser),
+                .Add("@MaxPending", limits.MaxPending),
             cancellationToken);
         switch (submitted.Outcome)
         {
             case SubmitOutcome.Forbidden:
                 throw new ConversationForbiddenException(message.ConversationId);
             case SubmitOutcome.Full:
-                throw TooManyPendingException.OfUser(maxPendingPerUser);
+                throw TooManyPendingException.OfUser(limits.MaxPending);
             case SubmitOutcome.Replay:
                 var earlier = submitted.ToMessage();
                 return message.IsSameRequestAs(earlier) ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();

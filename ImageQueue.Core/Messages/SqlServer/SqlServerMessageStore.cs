@@ -14,7 +14,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-            attempt AS Attempt, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
+            attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
         """;
 
     private const string Inserted =
@@ -22,7 +22,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         inserted.id AS Id, inserted.conversation_id AS ConversationId, inserted.role AS Role, inserted.content AS Content,
             inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
             inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.attempt AS Attempt,
-            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.revision AS Revision
+            inserted.failures AS Failures, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.revision AS Revision
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
@@ -34,11 +34,11 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
     /// <summary>One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it.</summary>
     private Task<Transition> TransitionAsync(
-        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null) =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, beforeCommit);
+        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken) =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken);
 
     private async Task<Transition> TransitionAsync(
-        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, Action? beforeCommit = null)
+        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken)
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -63,42 +63,24 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row};
             """;
-        var transition = await connections.RunAsync(
-            connection => beforeCommit is null
-                ? UpdateAsync(connection, null, update, parameters, cancellationToken)
-                : UpdateAsync(connection, update, parameters, beforeCommit, cancellationToken),
-            cancellationToken);
+        var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, cancellationToken), cancellationToken);
         if (transition.Applied)
             signal.Raise();
         return transition;
     }
 
-    /// <summary>Holds the row's lock until <paramref name="beforeCommit"/> has run; what that throws undoes the write.</summary>
     private static async Task<Transition> UpdateAsync(
-        DbConnection connection, string update, StatementParameters parameters, Action beforeCommit, CancellationToken cancellationToken)
-    {
-        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var transition = await UpdateAsync(connection, transaction, update, parameters, cancellationToken);
-        if (!transition.Applied)
-            return transition;
-        beforeCommit();
-        await transaction.CommitAsync(cancellationToken);
-        return transition;
-    }
-
-    private static async Task<Transition> UpdateAsync(
-        DbConnection connection, DbTransaction? transaction, string update, StatementParameters parameters, CancellationToken cancellationToken)
+        DbConnection connection, string update, StatementParameters parameters, CancellationToken cancellationToken)
     {
         // The first result is what the UPDATE wrote; a second one comes only when it wrote nothing.
-        await using var results = await connection.QueryMultipleAsync(Command(update, parameters, cancellationToken, transaction));
+        await using var results = await connection.QueryMultipleAsync(Command(update, parameters, cancellationToken));
         if ((await results.ReadAsync<MessageRow>()).SingleOrDefault() is { } written)
             return new Transition(true, written.ToMessage());
         return new Transition(false, (await results.ReadAsync<MessageRow>()).SingleOrDefault()?.ToMessage());
     }
 
-    private static CommandDefinition Command(
-        string sql, StatementParameters parameters, CancellationToken cancellationToken, DbTransaction? transaction = null) =>
-        new(sql, parameters, transaction, cancellationToken: cancellationToken);
+    private static CommandDefinition Command(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        new(sql, parameters, cancellationToken: cancellationToken);
 
     /// <summary>As the columns hold it: UTC, cut to milliseconds.</summary>
     private DateTime Now() => Cut(time.GetUtcNow());
@@ -133,6 +115,10 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
         public int Attempt { get; init; }
 
+        public int Failures { get; init; }
+
+        public string? Backend { get; init; }
+
         public DateTime? HeartbeatAt { get; init; }
 
         public DateTime? QueuedAt { get; init; }
@@ -154,6 +140,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             HangfireJobId = HangfireJobId,
             IdempotencyKey = IdempotencyKey,
             Attempt = Attempt,
+            Failures = Failures,
+            Backend = Backend,
             HeartbeatAt = HeartbeatAt is { } heartbeat ? Utc(heartbeat) : null,
             QueuedAt = QueuedAt is { } queued ? Utc(queued) : null,
             Revision = RowVersion.ToInt64(Revision),

@@ -3,17 +3,16 @@ namespace ImageQueue.Core.Messages.Sqlite;
 internal sealed partial class SqliteMessageStore
 {
     public Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, ImageResult result, Action publish, CancellationToken cancellationToken) =>
+        long id, int attempt, string content, string imageUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
             FinishMine,
             new Change(id, Now(), MessagePatches.Complete(imageUrl, result).Json, content) { Attempt = attempt },
-            cancellationToken,
-            publish);
+            cancellationToken);
 
-    public Task<Transition> FailAsync(long id, int attempt, string content, string reason, CancellationToken cancellationToken) =>
+    public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
             FinishMine,
-            new Change(id, Now(), MessagePatches.Fail(reason).Json, content) { Attempt = attempt },
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt },
             cancellationToken);
 
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>

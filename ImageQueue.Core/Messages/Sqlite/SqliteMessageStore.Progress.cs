@@ -2,15 +2,15 @@ namespace ImageQueue.Core.Messages.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    public Task<Transition> ClaimAsync(long id, string hangfireJobId, CancellationToken cancellationToken) =>
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET hangfire_job_id = @HangfireJobId, attempt = attempt + 1, heartbeat_at = @Now, {Merge}
+            UPDATE messages SET hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL
                 AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId))
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId },
+            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend },
             cancellationToken);
 
     public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)

@@ -30,7 +30,7 @@ internal sealed partial class SqliteMessageStore
         return added;
     }
 
-    public async Task<Submitted> SubmitAsync(NewImageMessage message, int maxPendingPerUser, CancellationToken cancellationToken)
+    public async Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken)
     {
         var now = Now();
         var patch = MessagePatches.Submit(message);
@@ -41,7 +41,7 @@ internal sealed partial class SqliteMessageStore
                 EnsureConversation(connection, message.ConversationId, message.Username, message.Prompt, now);
                 if (FindReplay(connection, message) is { } earlier)
                     return new Submitted(earlier, IsReplay: true);
-                RefuseTooMany(connection, message.Username, maxPendingPerUser);
+                RefuseTooMany(connection, message.Username, limits);
                 var added = Insert(connection, new
                 {
                     message.ConversationId,
@@ -82,7 +82,7 @@ internal sealed partial class SqliteMessageStore
         return earlier;
     }
 
-    private static void RefuseTooMany(SqliteConnection connection, string username, int max)
+    private static void RefuseTooMany(SqliteConnection connection, string username, UserLimits limits)
     {
         // By the user's conversations, said aloud: left to itself the planner looks through all that wait, for every submit.
         var pending = connection.ExecuteScalar<int>(
@@ -93,8 +93,8 @@ internal sealed partial class SqliteMessageStore
             WHERE c.username = @username
             """,
             new { username });
-        if (pending >= max)
-            throw TooManyPendingException.OfUser(max);
+        if (pending >= limits.MaxPending)
+            throw TooManyPendingException.OfUser(limits.MaxPending);
     }
 
     private static Message Insert(SqliteConnection connection, object values) => connection.QuerySingle<MessageRow>(
@@ -105,39 +105,35 @@ internal sealed partial class SqliteMessageStore
         """,
         values).ToMessage();
 
-    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, int queuePosition, CancellationToken cancellationToken) =>
+    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET hangfire_job_id = @HangfireJobId, {Merge}
+            UPDATE messages SET hangfire_job_id = @HangfireJobId, {Touch}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued' AND hangfire_job_id IS @Replaces
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Attach(queuePosition).Json) { HangfireJobId = hangfireJobId, Replaces = replaces },
+            new Change(id, Now()) { HangfireJobId = hangfireJobId, Replaces = replaces },
             cancellationToken);
 
-    public Task<Transition> RetryAsync(long id, int queuePosition, CancellationToken cancellationToken) =>
+    public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL,
-                attempt = (attempt / {AttemptRound} + 1) * {AttemptRound}, {Merge}
+            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
             RETURNING {Columns}
             """,
             new Change(id, Now(), MessagePatches.Retry(queuePosition).Json, MessagePatches.PendingContent),
             cancellationToken);
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, int queuePosition, CancellationToken cancellationToken) =>
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET heartbeat_at = NULL, {Merge}
+            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Blame, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Requeue(queuePosition).Json) { Attempt = staleAttempt },
+            new Change(id, Now(), MessagePatches.Requeue.Json) { Attempt = staleAttempt, Blame = blamed ? 1 : 0 },
             cancellationToken);
-
-    // A constant string may hold only constant strings.
-    private const string AttemptRound = "1000";
 
     public async Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken)
     {

@@ -64,7 +64,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
         created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-        attempt AS Attempt, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
+        attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
         """;
 
     /// <summary>What every write does beside its own: merges the patch, sets the content if there is one, and moves the time and the revision.</summary>
@@ -79,7 +79,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     private const string EmptyObject = "{}";
 
-    private async Task<Transition> TransitionAsync(string update, Change change, CancellationToken cancellationToken, Action? beforeCommit = null)
+    private async Task<Transition> TransitionAsync(string update, Change change, CancellationToken cancellationToken)
     {
         var transition = await _writer.RunAsync(
             session =>
@@ -87,7 +87,6 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
                 var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));
-                beforeCommit?.Invoke();
                 return new Transition(true, written.ToMessage());
             },
             cancellationToken);
@@ -141,12 +140,16 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? Replaces { get; init; }
 
+        public string? Backend { get; init; }
+
+        public int Blame { get; init; }
+
         public int Progress { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
         [
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame),
         ];
     }
 
@@ -177,6 +180,10 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public long Attempt { get; init; }
 
+        public long Failures { get; init; }
+
+        public string? Backend { get; init; }
+
         public string? HeartbeatAt { get; init; }
 
         public string? QueuedAt { get; init; }
@@ -197,6 +204,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             HangfireJobId = HangfireJobId,
             IdempotencyKey = IdempotencyKey,
             Attempt = (int)Attempt,
+            Failures = (int)Failures,
+            Backend = Backend,
             HeartbeatAt = HeartbeatAt is null ? null : Time(HeartbeatAt),
             QueuedAt = QueuedAt is null ? null : Time(QueuedAt),
             Revision = Revision,

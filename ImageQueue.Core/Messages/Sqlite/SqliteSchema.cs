@@ -7,7 +7,7 @@ namespace ImageQueue.Core.Messages.Sqlite;
 internal static class SqliteSchema
 {
     /// <summary>What this release reads and writes.</summary>
-    public const int Version = 1;
+    public static int Version => Steps.Length;
 
     /// <summary>Creates what is missing, or only checks. Safe to run at every start and beside another process.</summary>
     /// <exception cref="SchemaException">The tables are missing and may not be created, or are of a newer release.</exception>
@@ -30,14 +30,30 @@ internal static class SqliteSchema
 
         using var transaction = connection.BeginTransaction(deferred: false);
         // Read again under the lock: another process may have been quicker.
-        if (connection.ExecuteScalar<int>("PRAGMA user_version") < Version)
+        for (version = connection.ExecuteScalar<int>("PRAGMA user_version"); version < Version; version++)
         {
-            connection.Execute(Tables);
-            connection.Execute($"PRAGMA user_version = {Version}");
+            connection.Execute(Steps[version]);
+            connection.Execute($"PRAGMA user_version = {version + 1}");
         }
 
         transaction.Commit();
     }
+
+    /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
+    private static readonly string[] Steps = [Tables, Recovery];
+
+    private const string Recovery =
+        """
+        ALTER TABLE messages ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE messages ADD COLUMN backend TEXT;
+
+        CREATE TABLE leases (
+            name       TEXT NOT NULL PRIMARY KEY,
+            holder     TEXT,
+            expires_at TEXT,
+            note       TEXT
+        ) WITHOUT ROWID;
+        """;
 
     // An image message is one with queued_at: a plain message may carry a "status" of the chat app's own.
     private const string Tables =

@@ -1,0 +1,38 @@
+using Dapper;
+
+namespace ImageQueue.Core.Messages.Sqlite;
+
+internal sealed partial class SqliteMessageStore
+{
+    public Task<IReadOnlyList<Lease>> AcquireLeasesAsync(
+        string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken) => _writer.RunAsync<IReadOnlyList<Lease>>(
+        session =>
+        {
+            var (now, until) = (Now(), Write(_time.GetUtcNow() + term));
+            return [.. names.Select(name => session.Connection.QuerySingleOrDefault<LeaseRow>(
+                """
+                INSERT INTO leases (name, holder, expires_at) VALUES (@name, @holder, @until)
+                ON CONFLICT (name) DO UPDATE SET holder = @holder, expires_at = @until
+                    WHERE holder IS NULL OR holder = @holder OR expires_at <= @now
+                RETURNING name AS Name, note AS Note
+                """,
+                new { name, holder, until, now })).OfType<LeaseRow>().Select(row => new Lease(row.Name, row.Note))];
+        },
+        cancellationToken);
+
+    public Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken) => _writer.RunAsync(
+        session => session.Connection.Execute("UPDATE leases SET note = @note WHERE name = @name AND holder = @holder", new { name, holder, note }) == 1,
+        cancellationToken);
+
+    public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) => _writer.RunAsync(
+        session => session.Connection.Execute(
+            "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name IN @names AND holder = @holder", new { names, holder }),
+        cancellationToken);
+
+    private sealed class LeaseRow
+    {
+        public string Name { get; init; } = "";
+
+        public string? Note { get; init; }
+    }
+}
