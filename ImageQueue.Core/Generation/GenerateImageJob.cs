@@ -105,7 +105,7 @@ public sealed partial class GenerateImageJob(
         {
             try
             {
-                return await store.ClaimAsync(run.MessageId, run.HangfireJobId, null, run.Cancelled);
+                return await store.ClaimAsync(run.MessageId, run.HangfireJobId, null, null, run.Cancelled);
             }
             catch (StoreUnavailableException e)
             {

@@ -64,8 +64,12 @@ public interface IRequestStore
     /// <param name="id">The message.</param>
     /// <param name="hangfireJobId">The job that claims it.</param>
     /// <param name="backend">The name of the Forge that is to paint it; null when none is.</param>
+    /// <param name="lease">
+    /// The lease of that Forge: its note becomes <c>{job_id}-{attempt}</c> of this claim in the same commit, so that whoever takes
+    /// the lease next knows what may still be running there. Null: no note is written.
+    /// </param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken);
+    Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine, progress not falling. Sets the heartbeat as well.</summary>
     /// <param name="id">The message.</param>
@@ -163,6 +167,9 @@ public interface IQueueStore
 
     /// <summary>Gives leases back; their notes stay.</summary>
     Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken);
+
+    /// <summary>The leases that somebody holds now and whose names begin so, ordered by name.</summary>
+    Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken);
 }
 
 /// <summary>Row changes, for those who watch.</summary>
@@ -193,6 +200,12 @@ public readonly record struct RequestFailure(string Code, string Sentence);
 /// <param name="Name">What.</param>
 /// <param name="Note">What its holder, this one or the one before, wrote last.</param>
 public readonly record struct Lease(string Name, string? Note);
+
+/// <summary>A lease whose term is not over.</summary>
+/// <param name="Name">What.</param>
+/// <param name="Holder">The process that has it.</param>
+/// <param name="Note">What its holder, this one or the one before, wrote last.</param>
+public readonly record struct HeldLease(string Name, string Holder, string? Note);
 
 /// <summary>A place in <see cref="IQueueStore.ListByStatusAsync"/>'s order.</summary>
 public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id);

@@ -234,7 +234,7 @@ public sealed class Sweep(
     private async Task<bool> FailAsync(long messageId, string job, CancellationToken cancellationToken)
     {
         // Claimed first: only its own attempt may end a request in error.
-        if (await store.ClaimAsync(messageId, job, backend: null, cancellationToken) is not { Applied: true, Message: { } message })
+        if (await store.ClaimAsync(messageId, job, backend: null, lease: null, cancellationToken) is not { Applied: true, Message: { } message })
             return false;
         logger.LogError("Message {MessageId} ends in error: Hangfire could not run its job {HangfireJobId}.", messageId, job);
         await store.FailAsync(messageId, message.Attempt, texts.Failed(texts.Unexpected), new RequestFailure(ErrorCodes.Unexpected, texts.Unexpected), cancellationToken);

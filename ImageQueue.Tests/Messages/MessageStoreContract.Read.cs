@@ -95,7 +95,7 @@ public abstract partial class MessageStoreContract
         var first = await InStateAsync(MessageStatus.Queued);
         var second = await AddAsync(conversation: "c2", username: "veli");
         var third = await AddAsync(conversation: "c2", username: "veli");
-        first = Applied(await Store.ClaimAsync(first.Id, HangfireJob, null, CancellationToken.None));
+        first = Applied(await Store.ClaimAsync(first.Id, HangfireJob, null, null, CancellationToken.None));
 
         var changes = await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None);
 
@@ -174,7 +174,7 @@ public abstract partial class MessageStoreContract
         var moved = await QueuedAsync("hf-moved", 5);
         var same = await QueuedAsync("hf-same", 2);
         var requeued = await QueuedAsync("hf-new", 5);
-        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, CancellationToken.None));
+        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, null, CancellationToken.None));
         Time.Advance(TimeSpan.FromSeconds(5));
         var signal = Signal.Next;
 

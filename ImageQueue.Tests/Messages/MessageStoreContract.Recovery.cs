@@ -50,7 +50,7 @@ public abstract partial class MessageStoreContract
         }
 
         rows[1] = Applied(await Store.AttachJobAsync(rows[1].Id, HangfireJob, null, CancellationToken.None));
-        await Store.ClaimAsync(rows[4].Id, "hf-3", null, CancellationToken.None);
+        await Store.ClaimAsync(rows[4].Id, "hf-3", null, null, CancellationToken.None);
         await AddAsync("""{"status":"queued"}""");
 
         var pages = new List<WaitingRequest>();

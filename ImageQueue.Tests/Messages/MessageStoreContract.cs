@@ -93,7 +93,7 @@ public abstract partial class MessageStoreContract
         message = Applied(await Store.AttachJobAsync(message.Id, HangfireJob, null, CancellationToken.None));
         if (state == MessageStatus.Queued)
             return message;
-        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
+        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         return state switch
         {
             MessageStatus.Processing => message,

@@ -98,7 +98,7 @@ internal sealed class PositionWriterTests
         // The claim comes after the snapshot was taken: its 0 must stand.
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(new QueueSnapshot([Job(2), Job(3), Job(4)], default));
-        await store.ClaimAsync(ids[2], Job(3), null, CancellationToken.None);
+        await store.ClaimAsync(ids[2], Job(3), null, null, CancellationToken.None);
         using var writer = new PositionWriter(order.Object, store, TimeProvider.System, NullLogger<PositionWriter>.Instance);
 
         Assert.That(await writer.WriteAsync(CancellationToken.None), Is.EqualTo(2));

@@ -196,7 +196,7 @@ internal sealed class SweepTests
         var stale = await _bench.ClaimAsync();
         _time.Advance(Sweep.HeartbeatTimeout + TimeSpan.FromSeconds(1));
         await SweepAsync();
-        var winner = Bench.Applied(await _bench.Store.ClaimAsync(stale.Id, (await _bench.FindAsync(stale)).HangfireJobId!, null, CancellationToken.None));
+        var winner = Bench.Applied(await _bench.Store.ClaimAsync(stale.Id, (await _bench.FindAsync(stale)).HangfireJobId!, null, null, CancellationToken.None));
 
         var store = _bench.Store;
         Transition[] late =
@@ -243,7 +243,7 @@ internal sealed class SweepTests
             _time.Advance(TimeSpan.FromMilliseconds(10));
         }
 
-        Bench.Applied(await _bench.Store.ClaimAsync(rows[300].Id, "of a dead process", null, CancellationToken.None));
+        Bench.Applied(await _bench.Store.ClaimAsync(rows[300].Id, "of a dead process", null, null, CancellationToken.None));
         Bench.Applied(await _bench.Store.AttachJobAsync(rows[5].Id, "also of a dead process", null, CancellationToken.None));
         Bench.Applied(await _bench.Store.CancelAsync(rows[6].Id, "x", CancellationToken.None));
         _bench.Get<EnqueueImageRequest>().IsRebuilding = true;

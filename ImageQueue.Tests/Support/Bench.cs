@@ -94,7 +94,7 @@ internal sealed class Bench : IAsyncDisposable
     public async Task<Message> ClaimAsync(Message? row = null)
     {
         row ??= await QueueAsync();
-        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, null, CancellationToken.None));
+        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None));
         SetState(row.HangfireJobId!, new Processing());
         return claimed;
     }

@@ -4,15 +4,24 @@ internal sealed partial class SqlServerMessageStore
 {
     private const int BackendSize = 200;
 
-    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken) =>
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
             "hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, ",
             MessagePatches.Claim,
             content: null,
             "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId))",
-            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize),
-            cancellationToken);
+            (lease is null ? new StatementParameters() : new StatementParameters().AddText("@Lease", lease, LeaseSize))
+                .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize),
+            cancellationToken,
+            andThen: lease is null ? null : NoteClaim);
+
+    // The row is this transaction's own by now.
+    private const string NoteClaim =
+        """
+        DECLARE @Task nvarchar(100) = (SELECT CONCAT(job_id, N'-', attempt) FROM dbo.messages WHERE id = @Id);
+        UPDATE dbo.imagequeue_leases SET note = @Task WHERE name = @Lease;
+        """;
 
     public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)
     {

@@ -34,11 +34,11 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
     /// <summary>One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it.</summary>
     private Task<Transition> TransitionAsync(
-        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken) =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken);
+        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, string? andThen = null) =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen);
 
     private async Task<Transition> TransitionAsync(
-        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken)
+        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken, string? andThen = null)
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -63,6 +63,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row};
             """;
+        if (andThen is not null)
+            update = $"{Begin}\n{update}\nELSE\nBEGIN\n{andThen}\nEND\nCOMMIT TRANSACTION;";
         var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, cancellationToken), cancellationToken);
         if (transition.Applied)
             signal.Raise();

@@ -1,8 +1,10 @@
+using Dapper;
+
 namespace ImageQueue.Core.Messages.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken) =>
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
             UPDATE messages SET hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, {Merge}
@@ -11,7 +13,9 @@ internal sealed partial class SqliteMessageStore
             RETURNING {Columns}
             """,
             new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend },
-            cancellationToken);
+            cancellationToken,
+            lease is null ? null : (connection, claimed) => connection.Execute(
+                "UPDATE leases SET note = @note WHERE name = @lease", new { lease, note = $"{claimed.JobId}-{claimed.Attempt}" }));
 
     public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)
     {

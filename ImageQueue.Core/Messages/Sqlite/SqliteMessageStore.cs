@@ -79,7 +79,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     private const string EmptyObject = "{}";
 
-    private async Task<Transition> TransitionAsync(string update, Change change, CancellationToken cancellationToken)
+    private async Task<Transition> TransitionAsync(
+        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null)
     {
         var transition = await _writer.RunAsync(
             session =>
@@ -87,7 +88,9 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
                 var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));
-                return new Transition(true, written.ToMessage());
+                var message = written.ToMessage();
+                andThen?.Invoke(session.Connection, message);
+                return new Transition(true, message);
             },
             cancellationToken);
         if (transition.Applied)
