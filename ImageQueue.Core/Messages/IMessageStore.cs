@@ -47,7 +47,7 @@ public interface IRequestStore
     /// </summary>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used in this conversation for another request.</exception>
-    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow.</exception>
+    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow, or as much work.</exception>
     Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
@@ -112,7 +112,7 @@ public interface IRequestStore
     /// Guard: error or cancelled, and the user's limits, under the same lock as a submit. Forgets the failures counted so far
     /// and takes a new place in the queue.
     /// </summary>
-    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow.</exception>
+    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow, or as much work.</exception>
     Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
@@ -132,9 +132,31 @@ public interface IRequestStore
 /// <summary>The queue as a whole: what the sweep, the positions and the estimates read and write.</summary>
 public interface IQueueStore
 {
-    /// <summary>Stores moved positions, one statement for all; only rows still queued under that Hangfire job are touched.</summary>
+    /// <summary>
+    /// Stores moved positions, set-based, found by the messages' ids; only rows still queued under that Hangfire job and whose
+    /// position differs are touched.
+    /// </summary>
     /// <returns>How many rows were written.</returns>
     Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// <see cref="IRequestStore.AttachJobAsync"/> for a page of requests, in one commit. Guard of each: queued, and the stored job
+    /// is still <c>Replaces</c> (null: there is none).
+    /// </summary>
+    /// <returns>The ids it was refused for; the others have their job.</returns>
+    Task<IReadOnlyList<long>> AttachJobsAsync(
+        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Requests that are being painted and whose heartbeat is older than that by the database's own clock, which has written it:
+    /// machines' clocks are never compared. Oldest place in the queue first.
+    /// </summary>
+    Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Requests that have been waiting for longer than that, by the database's own clock, without a Hangfire job. Oldest first.
+    /// </summary>
+    Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Image requests in the given status, oldest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
@@ -184,7 +206,10 @@ public interface IFeedStore
 
 /// <summary>What one user may have waiting.</summary>
 /// <param name="MaxPending">Requests.</param>
-/// <param name="MaxWork">Their sum in megapixel-steps (<see cref="NewImageMessage.Work"/>); null: any.</param>
+/// <param name="MaxWork">
+/// Their sum in megapixel-steps (<see cref="NewImageMessage.Work"/>); null: any. Who has nothing waiting may ask for more than
+/// that: it would never be let in otherwise.
+/// </param>
 public sealed record UserLimits(int MaxPending, double? MaxWork = null)
 {
     /// <summary>For those whom nothing limits.</summary>
@@ -214,7 +239,8 @@ public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id)
 /// <param name="Id">The message.</param>
 /// <param name="QueuedAt">When it got its place.</param>
 /// <param name="HangfireJobId">The job that is to paint it; null when it has none yet.</param>
-public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId);
+/// <param name="QueuePosition">As stored; 0 where that is no number.</param>
+public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId, int QueuePosition);
 
 /// <summary>A written row, with the owner of its conversation. Everyone who watches gets the same object.</summary>
 public sealed record MessageChange(string Username, Message Message)
@@ -281,4 +307,7 @@ public readonly record struct Transition(bool Applied, Message? Message);
 public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration, string? Backend = null);
 
 /// <summary>A position to store.</summary>
-public readonly record struct QueuedPosition(string HangfireJobId, int Position);
+/// <param name="Id">The message: by this the row is found.</param>
+/// <param name="HangfireJobId">The job that the position is of; a row that waits under another by now is left alone.</param>
+/// <param name="Position">1 = next.</param>
+public readonly record struct QueuedPosition(long Id, string HangfireJobId, int Position);

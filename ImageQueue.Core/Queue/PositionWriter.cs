@@ -32,8 +32,18 @@ public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeP
     {
         var snapshot = await order.GetAsync(cancellationToken);
         var written = 0;
-        foreach (var rows in Moved(_stored, snapshot).Chunk(MaxRowsPerStatement))
+        foreach (var moved in Moved(_stored, snapshot).Chunk(MaxRowsPerStatement))
+        {
+            var rows = new List<QueuedPosition>(moved.Length);
+            foreach (var (job, position) in moved)
+            {
+                if (await store.FindByHangfireJobAsync(job, cancellationToken) is { } message)
+                    rows.Add(new QueuedPosition(message.Id, job, position));
+            }
+
             written += await store.SavePositionsAsync(rows, cancellationToken);
+        }
+
         _stored = snapshot;
         return written;
     }
@@ -42,7 +52,7 @@ public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeP
     /// The rows to write. The first are always among them, and written only where they differ: nothing that this process does
     /// not know of, such as a write of another machine, can leave them wrong.
     /// </summary>
-    internal static IEnumerable<QueuedPosition> Moved(QueueSnapshot? before, QueueSnapshot now)
+    internal static IEnumerable<(string Job, int Position)> Moved(QueueSnapshot? before, QueueSnapshot now)
     {
         for (var position = 1; position <= Math.Min(ExactUpTo, now.Count); position++)
             yield return At(position);
@@ -57,7 +67,7 @@ public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeP
                 yield return At(pushed);
         }
 
-        QueuedPosition At(int position) => new(now.At(position), position);
+        (string Job, int Position) At(int position) => (now.At(position), position);
         int? Before(int position) => before?.PositionOf(now.At(position));
     }
 

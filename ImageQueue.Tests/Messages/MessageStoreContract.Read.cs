@@ -174,12 +174,17 @@ public abstract partial class MessageStoreContract
         var moved = await QueuedAsync("hf-moved", 5);
         var same = await QueuedAsync("hf-same", 2);
         var requeued = await QueuedAsync("hf-new", 5);
+        var jobless = await SubmitAsync();
         var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, null, CancellationToken.None));
         Time.Advance(TimeSpan.FromSeconds(5));
         var signal = Signal.Next;
 
         var written = await Store.SavePositionsAsync(
-            [new("hf-moved", 1), new("hf-same", 2), new("hf-old", 3), new("hf-claimed", 4), new("hf-unknown", 5)], CancellationToken.None);
+            [
+                new(moved.Id, "hf-moved", 1), new(same.Id, "hf-same", 2), new(requeued.Id, "hf-old", 3), new(claimed.Id, "hf-claimed", 4),
+                new(claimed.Id + 1, "hf-unknown", 5), new(jobless.Id, "", 6),
+            ],
+            CancellationToken.None);
 
         Assert.That(written, Is.EqualTo(1));
         Assert.That(signal.IsCompleted, Is.True);
@@ -191,7 +196,7 @@ public abstract partial class MessageStoreContract
             Revision = after.Revision,
             ExtraMetadata = ReferenceMerge.Merge(moved.ExtraMetadata, """{"queue_position":1}"""),
         });
-        foreach (var untouched in new[] { same, requeued, claimed })
+        foreach (var untouched in new[] { same, requeued, jobless, claimed })
             AssertSame(await ReadAsync(untouched.Id), untouched);
     }
 
@@ -199,11 +204,11 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task SavePositions_WritesNothing_WhenNothingMoved()
     {
-        await QueuedAsync("hf-1", 1);
+        var message = await QueuedAsync("hf-1", 1);
         var signal = Signal.Next;
 
         Assert.That(await Store.SavePositionsAsync([], CancellationToken.None), Is.Zero);
-        Assert.That(await Store.SavePositionsAsync([new("hf-1", 1)], CancellationToken.None), Is.Zero);
+        Assert.That(await Store.SavePositionsAsync([new(message.Id, "hf-1", 1)], CancellationToken.None), Is.Zero);
         Assert.That(signal.IsCompleted, Is.False);
     }
 
@@ -215,7 +220,7 @@ public abstract partial class MessageStoreContract
         var message = await QueuedAsync("hf-1", 1);
         await MergeAsync(message, patch);
 
-        Assert.That(await Store.SavePositionsAsync([new("hf-1", 1)], CancellationToken.None), Is.EqualTo(1));
+        Assert.That(await Store.SavePositionsAsync([new(message.Id, "hf-1", 1)], CancellationToken.None), Is.EqualTo(1));
         Assert.That((await ReadAsync(message.Id))!.QueuePosition, Is.EqualTo(1));
     }
 
@@ -226,8 +231,7 @@ public abstract partial class MessageStoreContract
         var rows = new List<QueuedPosition>();
         for (var i = 0; i < 60; i++)
         {
-            await QueuedAsync($"hf-{i}", 1);
-            rows.Add(new QueuedPosition($"hf-{i}", i + 2));
+            rows.Add(new QueuedPosition((await QueuedAsync($"hf-{i}", 1)).Id, $"hf-{i}", i + 2));
         }
 
         var before = await Store.LatestRevisionAsync(CancellationToken.None);

@@ -8,6 +8,7 @@ using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.SqlServer.TransactSql.ScriptDom;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Sql;
@@ -47,7 +48,10 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, null, null, default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, "c", null, default)),
         .. Rfc7396Table.All.Select(merge => (nameof(IMessageStore.UpdateMessageAsync), new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
-        (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition("7", 1)], default)),
+        (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition(1, "7", 1)], default)),
+        (nameof(IMessageStore.AttachJobsAsync), store => store.AttachJobsAsync([(1, "7", null), (2, "8", "6")], default)),
+        (nameof(IMessageStore.ListSilentAsync), store => store.ListSilentAsync(TimeSpan.FromSeconds(20), null, 10, default)),
+        (nameof(IMessageStore.ListJoblessAsync), store => store.ListJoblessAsync(TimeSpan.FromSeconds(10), null, 10, default)),
         (nameof(IMessageStore.FindAsync), store => store.FindAsync(1, default)),
         (nameof(IMessageStore.FindConversationAsync), store => store.FindConversationAsync("c", default)),
         (nameof(IMessageStore.ListAsync), store => store.ListAsync("c", 0, 10, default)),
@@ -138,6 +142,62 @@ public sealed partial class SqlServerStatementTests
         Assert.That(types["Attempt"], Is.EqualTo(new[] { "Int(0)" }));
     }
 
+    /// <summary>
+    /// Clocks of machines differ, by minutes at times. What is compared with time, silence, age, a lease's term, is written and
+    /// judged by the server's clock alone; a time of a machine's own is written into created_at and updated_at, and never asked about.
+    /// </summary>
+    [Test]
+    public async Task Statements_CompareNoTimes_OfTwoMachines()
+    {
+        foreach (var text in await AllAsync())
+        {
+            var times = new TimeFinder();
+            TSqlSyntax.Parse(text).Accept(times);
+            Assert.That(times.Compared.Except(["@QueuedAt"]), Is.Empty, text); // A place in the queue, read from a row.
+            Assert.That(times.WrittenByMachines.Except(["created_at", "updated_at"]), Is.Empty, text);
+        }
+
+        var broken = new TimeFinder();
+        TSqlSyntax.Parse("UPDATE dbo.messages SET heartbeat_at = @Now WHERE queued_at < @Now;").Accept(broken);
+        Assert.That((broken.Compared.Single(), broken.WrittenByMachines.Single()), Is.EqualTo(("@Now", "heartbeat_at")));
+    }
+
+    /// <summary>Where a parameter meets a column that holds a time.</summary>
+    private sealed class TimeFinder : TSqlFragmentVisitor
+    {
+        private static readonly string[] Times = ["created_at", "updated_at", "queued_at", "heartbeat_at", "expires_at"];
+
+        public List<string> Compared { get; } = [];
+
+        public List<string> WrittenByMachines { get; } = [];
+
+        public override void Visit(BooleanComparisonExpression node)
+        {
+            var (left, right) = (TSqlSyntax.TextOf(node.FirstExpression), TSqlSyntax.TextOf(node.SecondExpression));
+            if (Times.Contains(left) && right.StartsWith('@'))
+                Compared.Add(right);
+            if (Times.Contains(right) && left.StartsWith('@'))
+                Compared.Add(left);
+        }
+
+        public override void Visit(AssignmentSetClause node)
+        {
+            if (node.Column is { } column && Times.Contains(TSqlSyntax.TextOf(column)) && TSqlSyntax.TextOf(node.NewValue).StartsWith('@'))
+                WrittenByMachines.Add(TSqlSyntax.TextOf(column));
+        }
+
+        public override void Visit(InsertSpecification node)
+        {
+            if (node.InsertSource is not ValuesInsertSource { RowValues: [var row] })
+                return;
+            for (var i = 0; i < row.ColumnValues.Count; i++)
+            {
+                if (Times.Contains(TSqlSyntax.TextOf(node.Columns[i])) && TSqlSyntax.TextOf(row.ColumnValues[i]).StartsWith('@'))
+                    WrittenByMachines.Add(TSqlSyntax.TextOf(node.Columns[i]));
+            }
+        }
+    }
+
     /// <summary>A text that is longer than its column must be refused or match nothing; cut, it would be another name.</summary>
     [Test]
     public async Task Parameters_AreNeverCut_WhenTheyAreTooLong()
@@ -161,7 +221,7 @@ public sealed partial class SqlServerStatementTests
     [Test]
     public async Task SavePositions_SendsSeveralStatements_WhenThereAreManyRows()
     {
-        var positions = Enumerable.Range(1, 450).Select(i => new QueuedPosition($"{i}", i)).ToList();
+        var positions = Enumerable.Range(1, 450).Select(i => new QueuedPosition(i, $"{i}", i)).ToList();
 
         Assert.That(await SentByStoreAsync(store => store.SavePositionsAsync(positions, default)), Has.Count.EqualTo(3));
     }

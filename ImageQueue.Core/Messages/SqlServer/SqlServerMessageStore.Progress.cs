@@ -4,10 +4,13 @@ internal sealed partial class SqlServerMessageStore
 {
     private const int BackendSize = 200;
 
+    /// <summary>By the server's clock, which also judges silence: machines' clocks differ.</summary>
+    private const string Beat = "heartbeat_at = SYSUTCDATETIME(), ";
+
     public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            "hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, ",
+            $"hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, {Beat}",
             MessagePatches.Claim,
             content: null,
             "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId))",
@@ -29,7 +32,7 @@ internal sealed partial class SqlServerMessageStore
         ArgumentOutOfRangeException.ThrowIfGreaterThan(progress, 99); // 100 is said by completion alone.
         return TransitionAsync(
             id,
-            "heartbeat_at = @Now, ",
+            Beat,
             MessagePatches.SaveProgress(progress),
             content: null,
             // Whatever else somebody may have put there counts as 0: a refusal would tell the worker that it has lost its row.
@@ -41,7 +44,7 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            "heartbeat_at = @Now, ",
+            Beat,
             MessagePatches.SavePreview(previewUrl),
             content: null,
             IsMine,

@@ -35,7 +35,7 @@ internal sealed partial class SqlServerMessageStore
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
-            WHERE queued_at IS NOT NULL AND status = @Status AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+            WHERE queued_at IS NOT NULL AND status = @Status AND {IsBehind}
             ORDER BY queued_at, id;
             """,
             Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
@@ -54,19 +54,50 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
     {
+        var rows = await WaitingAsync("", Place(after).Add("@Limit", limit), cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
+        TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync(
+            " AND hangfire_job_id IS NULL AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
+            Place(after).Add("@Limit", limit).Add("@Age", (int)olderThan.TotalMilliseconds),
+            cancellationToken);
+        return [.. rows];
+    }
+
+    private async Task<IEnumerable<WaitingRequest>> WaitingAsync(string and, StatementParameters parameters, CancellationToken cancellationToken)
+    {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId)>(Command(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
                 $"""
-                SELECT TOP (@Limit) id, queued_at, hangfire_job_id
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
                 FROM dbo.messages
-                WHERE {IsQueued} AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+                WHERE {IsQueued} AND {IsBehind}{and}
                 ORDER BY queued_at, id;
                 """,
-                Place(after).Add("@Limit", limit),
+                parameters,
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId))];
+        return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition));
     }
+
+    public async Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE {IsProcessing} AND {IsBehind}
+                AND (heartbeat_at IS NULL OR heartbeat_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME()))
+            ORDER BY queued_at, id;
+            """,
+            Place(after).Add("@Limit", limit).Add("@Age", (int)silentFor.TotalMilliseconds),
+            cancellationToken));
+
+    /// <summary>Behind a place in the queue. The first condition alone is one that an index seeks by.</summary>
+    private const string IsBehind = "queued_at >= @QueuedAt AND (queued_at > @QueuedAt OR id > @Id)";
 
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         connections.RunAsync(

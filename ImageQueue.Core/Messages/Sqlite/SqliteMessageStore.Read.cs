@@ -36,15 +36,41 @@ internal sealed partial class SqliteMessageStore
             new { status, queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0, limit }))));
 
     public Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => connection.Query<(long Id, string QueuedAt, string? HangfireJobId)>(
-            """
-            SELECT id, queued_at, hangfire_job_id FROM messages
-            WHERE status = 'queued' AND queued_at IS NOT NULL AND (queued_at, id) > (@queuedAt, @id)
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(Waiting("true", after, limit, olderThan: null));
+
+    public Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
+        TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(Waiting("hangfire_job_id IS NULL AND queued_at < @before", after, limit, olderThan));
+
+    private List<WaitingRequest> Waiting(string and, UnfinishedCursor? after, int limit, TimeSpan? olderThan) =>
+        Read(connection => connection.Query<(long Id, string QueuedAt, string? HangfireJobId, long QueuePosition)>(
+            $"""
+            SELECT id, queued_at, hangfire_job_id,
+                CASE json_type(extra_metadata, '$.queue_position') WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END
+            FROM messages
+            WHERE status = 'queued' AND queued_at IS NOT NULL AND (queued_at, id) > (@queuedAt, @id) AND {and}
             ORDER BY queued_at, id
             LIMIT @limit
             """,
-            new { limit, queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0 })
-            .Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId)).ToList()));
+            new
+            {
+                limit,
+                queuedAt = after is null ? "" : Write(after.Value.QueuedAt),
+                id = after?.Id ?? 0,
+                before = olderThan is { } age ? Write(_time.GetUtcNow() - age) : null,
+            })
+            .Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId, row.QueuePosition is > 0 and <= int.MaxValue ? (int)row.QueuePosition : 0)).ToList());
+
+    public Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
+            $"""
+            SELECT {Columns} FROM messages
+            WHERE status = 'processing' AND queued_at IS NOT NULL AND (queued_at, id) > (@queuedAt, @id)
+                AND (heartbeat_at IS NULL OR heartbeat_at < @before)
+            ORDER BY queued_at, id
+            LIMIT @limit
+            """,
+            new { queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0, before = Write(_time.GetUtcNow() - silentFor), limit }))));
 
     public Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(

@@ -80,11 +80,12 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private const string EmptyObject = "{}";
 
     private async Task<Transition> TransitionAsync(
-        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null)
+        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null, Action<SqliteConnection>? before = null)
     {
         var transition = await _writer.RunAsync(
             session =>
             {
+                before?.Invoke(session.Connection);
                 var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Dapper;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.Sqlite;
@@ -49,6 +50,13 @@ public sealed class SqliteSchemaTests
             }));
         Assert.That((rows[2].Prompt, rows[2].Progress, rows[2].HangfireJobId, rows[2].IdempotencyKey), Is.EqualTo(("deniz", 1, "83d76414-8136-47c8-ad78-cd65692b6472", "k1")));
 
+        Assert.That(
+            () => _store.SubmitAsync(Request("ayşe"), new UserLimits(1), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "6 waits");
+        Assert.That(
+            () => _store.SubmitAsync(Request("ayşe"), new UserLimits(2, MaxWork: 2.6), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "6 asks for 2.62144 megapixel-steps");
+        Assert.That(() => _store.RetryAsync(5, 1, new UserLimits(2, MaxWork: 23), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "5 asks for 20.97152");
+        Assert.That((await _store.SubmitAsync(Request("ayşe"), new UserLimits(2, MaxWork: 2.7), CancellationToken.None)).Message.Id, Is.EqualTo(7));
+
         Assert.That((await _store.RequeueAsync(3, 1, blamed: true, CancellationToken.None)).Message!.Failures, Is.EqualTo(1));
         Assert.That((await _store.ClaimAsync(4, rows[3].HangfireJobId!, "gpu1", null, CancellationToken.None)).Message!.Backend, Is.EqualTo("gpu1"));
         Assert.That(await _store.AcquireLeasesAsync("one", ["a"], TimeSpan.FromMinutes(1), CancellationToken.None), Has.Count.EqualTo(1));
@@ -76,6 +84,8 @@ public sealed class SqliteSchemaTests
             () => store.PrepareAsync(CancellationToken.None),
             Throws.TypeOf<SchemaException>().With.Message.Contains("schema 1").And.Message.Contains("Storage:ApplySchema"));
     }
+
+    private static NewImageMessage Request(string username) => new("c9", username, new string('9', 32), "p", new JsonObject { ["width"] = 64, ["height"] = 64, ["steps"] = 1 }, 1, null);
 
     private static List<string> Definitions(string file)
     {
