@@ -92,26 +92,25 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge. On the embedded queue one more stands in line for the next free Forge, which is then already
-        // at the next picture while the finished one is checked and stored. Where several machines share a queue nobody
-        // stands in line: the job in hand could wait here while another machine's Forge is free.
-        services.AddJobServer((provider, options) =>
+        // Forge first, then the job: these workers fetch through ForgeFirstFetch, which tells the whole path up to the claim. A
+        // few more than there are Forges, so that storing a picture never delays the next.
+        services.AddJobServer<ForgeFirstStorage>((provider, options) =>
         {
+            var slots = provider.GetRequiredService<BackendPlan>().Slots;
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
-                + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
+            options.WorkerCount = slots + 1 + (slots / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
+            options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
 
-        // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
-        services.AddJobServer((provider, options) =>
+        // The housekeeping has workers of its own: painting never holds it up, nor it the painting.
+        services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [QueueRebuild.MaintenanceQueue];
             options.WorkerCount = 1;
-            options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
     }

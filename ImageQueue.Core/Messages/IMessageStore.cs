@@ -127,6 +127,9 @@ public interface IRequestStore
 
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
+
+    /// <summary>The image message of that <c>job_id</c>, which names its picture, or null.</summary>
+    Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
 }
 
 /// <summary>The queue as a whole: what the sweep, the positions and the estimates read and write.</summary>
@@ -166,6 +169,12 @@ public interface IQueueStore
     /// that may be 100,000 rows.
     /// </summary>
     Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>Those of these Hangfire jobs' requests that are queued, in no order.</summary>
+    Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken);
+
+    /// <summary>Requests that have been waiting for longer than that, by the database's own clock. Oldest first.</summary>
+    Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Image requests in the given status, newest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);

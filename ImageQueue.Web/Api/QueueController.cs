@@ -17,7 +17,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     {
         var live = await positions.GetAsync(cancellationToken);
         return new QueueOverview(
-            live.Waiting,
+            await positions.CountAsync(cancellationToken),
             await store.CountAsync(MessageStatus.Processing, cancellationToken),
             Paused: false,
             [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy))],
