@@ -13,15 +13,15 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
     public FailureDecision Decide(Exception failure, int tries) => failure switch
     {
         // The server's fault, not the request's: it keeps its turn and waits for a healthy one.
-        ForgeException { Failure: ForgeFailure.Unavailable } when tries < options.Value.MaxAttempts => FailureDecision.TryAgain,
+        ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Gpu or ForgeFailure.Interrupted } when tries < options.Value.MaxAttempts => FailureDecision.TryAgain,
         ForgeException forge => FailureDecision.Fail(forge.Failure switch
         {
-            ForgeFailure.Unavailable => new(ErrorCodes.BackendFailed, texts.BackendKeepsFailing(tries)),
+            ForgeFailure.Unavailable or ForgeFailure.Gpu or ForgeFailure.Interrupted => new(ErrorCodes.BackendFailed, texts.BackendKeepsFailing(tries)),
             ForgeFailure.Timeout => new(ErrorCodes.TimedOut, texts.TimedOut(options.Value.Timeout)),
             ForgeFailure.Stalled => new(ErrorCodes.Stalled, texts.TimedOut(options.Value.StallTimeout)),
             ForgeFailure.Rejected => new(ErrorCodes.Rejected, texts.Rejected(forge.Reason)),
             ForgeFailure.OutOfMemory => new(ErrorCodes.OutOfMemory, texts.OutOfMemory),
-            ForgeFailure.Failed => new(ErrorCodes.BackendFailed, texts.ForgeFailed(forge.Reason)),
+            ForgeFailure.Failed or ForgeFailure.WrongModel => new(ErrorCodes.BackendFailed, texts.ForgeFailed(forge.Reason)),
             ForgeFailure.BadImage => new(ErrorCodes.BadImage, texts.BadImage),
             _ => new(ErrorCodes.Unexpected, texts.Unexpected),
         }),
@@ -30,7 +30,7 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
     };
 
     /// <summary>No server was healthy for <see cref="ForgeOptions.WaitForBackend"/>.</summary>
-    public FailureDecision NoBackend() => FailureDecision.Fail(new(ErrorCodes.NoBackend, texts.NoBackend(options.Value.WaitForBackend)));
+    public FailureDecision NoBackend() => FailureDecision.Fail(new(ErrorCodes.NoBackend, texts.NoBackend(options.Value.WaitForBackend ?? TimeSpan.Zero)));
 }
 
 /// <summary>What to do about a failure.</summary>

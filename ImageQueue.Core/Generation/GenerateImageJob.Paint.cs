@@ -9,9 +9,6 @@ namespace ImageQueue.Core.Generation;
 /// <summary>One attempt at Forge: paints until there is a picture or a reason to stop.</summary>
 public sealed partial class GenerateImageJob
 {
-    /// <summary>How long a given-up painting is awaited, so that the next request does not find Forge still busy with it.</summary>
-    private static readonly TimeSpan InterruptGrace = TimeSpan.FromSeconds(5);
-
     private enum PaintEnd
     {
         /// <summary>The row is complete.</summary>
@@ -36,12 +33,10 @@ public sealed partial class GenerateImageJob
         var jobId = message.JobId ?? throw new InvalidOperationException($"Message {message.Id} has no job_id.");
         var taskId = TaskId(jobId, message.Attempt);
         var request = ImageRequest.FromMessage(message, options.Value.Defaults);
-        if (message.Attempt > 1)
-            await StopEarlierAsync(message, TaskId(jobId, message.Attempt - 1), lease);
 
         var started = time.GetTimestamp();
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
-        using var leave = new CancellationTokenSource();
+        var leave = new CancellationTokenSource(); // The drain's when it is abandoned.
         var painting = forge.PaintAsync(lease.Backend, taskId, request, leave.Token);
         var watching = pump.RunAsync(lease.Backend, taskId, message, end.Token);
         var deadline = Task.Delay(options.Value.Timeout, time, end.Token);
@@ -54,6 +49,7 @@ public sealed partial class GenerateImageJob
                 var picture = await painting;
                 var duration = time.GetElapsedTime(started);
                 // Forge is free from here on: the next in line gets it while this picture is checked and stored.
+                lease.ReportPainted(picture.Info?.Model);
                 lease.Dispose();
                 return await CompleteAsync(run, message, jobId, picture, duration);
             }
@@ -66,45 +62,21 @@ public sealed partial class GenerateImageJob
                 throw new ForgeException(ForgeFailure.Timeout, $"no answer within {options.Value.Timeout}");
             if (await watching == PumpEnd.LostRow)
                 return PaintEnd.LostRow;
-            lease.ReportSuspect();
             throw new ForgeException(ForgeFailure.Stalled, $"no progress for {options.Value.StallTimeout}");
         }
         finally
         {
             await end.CancelAsync();
-            if (!painting.IsCompleted)
-                await InterruptAsync(run, message, lease, taskId, painting);
-            await leave.CancelAsync();
-            await ObserveAsync(message, painting, watching, deadline, leaving);
+            if (painting.IsCompleted)
+                leave.Dispose();
+            else
+                lease.Abandon(taskId, painting, leave);
+            await ObserveAsync(message, watching, deadline, leaving);
         }
     }
 
     /// <summary>One per attempt: Forge remembers finished tasks by name, and must not take this one for an earlier one.</summary>
     private static string TaskId(string jobId, int attempt) => FormattableString.Invariant($"{jobId}-{attempt}");
-
-    /// <summary>
-    /// Whoever painted the attempt before this one is gone, but Forge does not notice that and may still be at it, on any of
-    /// the servers. Only a task of that name is interrupted.
-    /// </summary>
-    private async Task StopEarlierAsync(Message message, string taskId, ForgeLease lease)
-    {
-        foreach (var other in pool.Backends.Where(backend => backend != lease.Backend))
-            _ = StopAsync(other); // Never throws, and need not be over: it frees that server for somebody else.
-        await StopAsync(lease.Backend);
-
-        async Task StopAsync(ForgeBackend backend)
-        {
-            try
-            {
-                if (await forge.InterruptAsync(backend, taskId, CancellationToken.None))
-                    logger.LogInformation("Message {MessageId}: {Backend} was still painting an earlier attempt, and was interrupted.", message.Id, backend.Name);
-            }
-            catch (Exception e)
-            {
-                logger.LogDebug(e, "Message {MessageId}: {Backend} could not be asked about an earlier attempt.", message.Id, backend.Name);
-            }
-        }
-    }
 
     /// <summary>Ends when painting should be left: at once when the job was taken from this worker, after the drain when the process stops.</summary>
     private async Task<PaintEnd> LeaveAsync(Run run, Message message, CancellationToken end)
@@ -156,26 +128,7 @@ public sealed partial class GenerateImageJob
         return PaintEnd.LostRow;
     }
 
-    /// <summary>Stops Forge if our task is the one it is painting, and gives it a moment to let go.</summary>
-    private async Task InterruptAsync(Run run, Message message, ForgeLease lease, string taskId, Task painting)
-    {
-        try
-        {
-            var interrupted = await forge.InterruptAsync(lease.Backend, taskId, CancellationToken.None);
-            logger.LogInformation("Message {MessageId}: Forge was {What}.", message.Id, interrupted ? "interrupted" : "not interrupted, since another task is active or it does not say");
-            // When the process stops nobody comes next.
-            if (interrupted && !run.Cancelled.IsCancellationRequested)
-                await painting.WaitAsync(InterruptGrace, time, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-        catch (Exception e)
-        {
-            // This runs while leaving, perhaps for a better reason than this one.
-            logger.LogWarning(e, "Message {MessageId}: {Backend} could not be interrupted.", message.Id, lease.Backend.Name);
-            lease.ReportSuspect();
-        }
-    }
-
-    /// <summary>A picture that nobody wants any more may still fail; that is worth a line, not an unobserved exception.</summary>
+    /// <summary>What is not waited for any more may still fail; that is worth a line, not an unobserved exception.</summary>
     private async Task ObserveAsync(Message message, params Task[] tasks)
     {
         await Task.WhenAll(tasks).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

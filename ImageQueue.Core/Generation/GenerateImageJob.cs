@@ -40,6 +40,8 @@ public sealed partial class GenerateImageJob(
     /// <summary>The same when the process stops: then the row stays processing, and the next start finds it.</summary>
     private static readonly TimeSpan FinishPatienceWhenStopping = TimeSpan.FromSeconds(2);
 
+    private static long _turns;
+
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
@@ -88,8 +90,24 @@ public sealed partial class GenerateImageJob(
         try
         {
             await turn.ComeAsync(cancellationToken);
-            var acquiring = pool.AcquireAsync(options.Value.WaitForBackend, cancellationToken);
+            using var leave = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            var acquiring = pool.AcquireAsync(Interlocked.Increment(ref _turns), ForgeWish.Any, leave.Token);
             turn.Dispose(); // In line, though perhaps not yet at its head.
+            while (options.Value.WaitForBackend is { } patience && !acquiring.IsCompleted)
+            {
+                var change = pool.NextChange;
+                var waited = pool.NoneHealthySince is { } since ? time.GetUtcNow() - since : TimeSpan.Zero;
+                if (waited >= patience)
+                {
+                    await leave.CancelAsync();
+                    if (acquiring.IsCompletedSuccessfully)
+                        break;
+                    throw new ForgeException(ForgeFailure.Unavailable, "no Forge is healthy");
+                }
+
+                await Task.WhenAny(acquiring, change, Task.Delay(patience - waited, time, leave.Token));
+            }
+
             return (await acquiring, null);
         }
         catch (ForgeException e)
@@ -148,11 +166,11 @@ public sealed partial class GenerateImageJob(
             failure = e;
         }
 
-        if (failure is ForgeException { Failure: ForgeFailure.Unavailable } unavailable)
+        if (failure is ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Gpu } unavailable)
         {
             if (run.Cancelled.IsCancellationRequested)
                 throw await GiveBackAsync(run, message); // Forge and we are stopping together, as the simulator and we always do.
-            lease.ReportUnavailable(unavailable.Reason);
+            lease.ReportUnavailable(unavailable, TaskId(message.JobId!, message.Attempt)); // Painted, so it has one.
         }
 
         if (policy.Decide(failure, tries).Failure is { } end)
