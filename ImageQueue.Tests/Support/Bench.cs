@@ -70,6 +70,7 @@ internal sealed class Bench : IAsyncDisposable
     {
         var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap);
         await bench.Get<IMessageDatabase>().PrepareAsync(CancellationToken.None);
+        bench.Get<DatabaseReadiness>().Set();
         return bench;
     }
 
@@ -160,6 +161,7 @@ internal sealed class Bench : IAsyncDisposable
         forge.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
         forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
+        forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(ForgeCapabilities.Unknown);
         forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
         return forge;
     }
