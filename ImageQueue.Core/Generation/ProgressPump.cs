@@ -17,9 +17,6 @@ public sealed class ProgressPump(
 
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>How often the row hears that the worker is alive when nothing moves.</summary>
-    internal static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(10);
-
     /// <summary>
     /// A fraction above this is of sampling: until then the model is being loaded, which shows no progress and is no stall
     /// (Forge's <c>progress.py</c>: 0.01 + step / steps).
@@ -62,7 +59,7 @@ public sealed class ProgressPump(
             percent = Math.Max(percent, Percent(progress));
             var sinceSave = time.GetElapsedTime(savedAt);
             var hasMoved = percent != saved || preview.HasNews;
-            if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < HeartbeatInterval)
+            if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < Heartbeat.Interval)
                 continue;
             if (!await SaveAsync(message, percent, cancellationToken))
                 return PumpEnd.LostRow;

@@ -1,3 +1,4 @@
+using Hangfire;
 using Hangfire.Server;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
@@ -39,8 +40,10 @@ public sealed class RowFollower(
         switch (message?.Status)
         {
             case MessageStatus.Queued:
-            case MessageStatus.Processing when isMine:
                 return false;
+            case MessageStatus.Processing when isMine:
+                // Its job has a second entry in the queue, and another worker is at it (Hangfire #2380).
+                throw new JobAbortedException();
             case MessageStatus.Complete when isMine:
                 break;
             case MessageStatus.Error when isMine:

@@ -60,7 +60,10 @@ public interface IRequestStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken);
 
-    /// <summary>Guard: queued, or processing of the same Hangfire job. Raises the attempt and sets the heartbeat.</summary>
+    /// <summary>
+    /// Guard: queued; or processing of the same Hangfire job whose worker has been silent for <see cref="Heartbeat.QuietTime"/>, since
+    /// a job may have two entries in Hangfire's queue (Hangfire #2380) and must not be painted twice. Raises the attempt and sets the
+    /// heartbeat.</summary>
     /// <param name="id">The message.</param>
     /// <param name="hangfireJobId">The job that claims it.</param>
     /// <param name="backend">The name of the Forge that is to paint it; null when none is.</param>

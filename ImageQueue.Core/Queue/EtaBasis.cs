@@ -60,11 +60,14 @@ public sealed class EtaBasis
         {
             _ when _painted.Count == 0 => null,
             MessageStatus.Processing => Round(Remainder(Running(message, now), now)),
-            MessageStatus.Queued when position > 0 && _turns.Value is { } turns => Round(
-                Math.Max(0, turns.SecondsUntil(position) - (now - _at).TotalSeconds) + Time(Work.Of(message, _defaults))),
+            MessageStatus.Queued when position > 0 && Wait(position, now) is { } wait => Round(wait + Time(Work.Of(message, _defaults))),
             _ => null,
         };
     }
+
+    /// <summary>Until the picture at the position is begun; null while no slot is healthy.</summary>
+    internal double? Wait(int position, DateTimeOffset now) =>
+        _turns.Value is { } turns ? Math.Max(0, turns.SecondsUntil(position) - (now - _at).TotalSeconds) : null;
 
     /// <summary>What a picture takes from its beginning.</summary>
     internal double Time(Work work) => _times.GetOrAdd(work, work =>

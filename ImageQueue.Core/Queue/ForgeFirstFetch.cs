@@ -125,7 +125,8 @@ public sealed class ForgeFirstFetch(ForgePool pool, ImageFiles images, IQueueOrd
         }
     }
 
-    private FetchedRequest Take(IFetchedJob job)
+    /// <summary>Gives a job its turn.</summary>
+    internal FetchedRequest Take(IFetchedJob job)
     {
         Interlocked.Increment(ref _promised);
         lock (_lock)

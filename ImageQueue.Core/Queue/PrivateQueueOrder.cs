@@ -30,6 +30,10 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
     // Claimed jobs and where they stood: given back, they stand there again.
     private readonly Dictionary<Guid, long> _claimed = [];
 
+    // Entries that Hangfire's queue still holds beside those in line: of jobs that were deleted, whose entries stay until they
+    // are dequeued and count again if the job is put back (Hangfire #2407), and second ones of jobs put back (#2380).
+    private readonly Dictionary<Guid, SortedSet<long>> _others = [];
+
     // Jobs that were given back, by their places: Hangfire's own queue has only a tail.
     private readonly SortedDictionary<long, string> _returned = [];
     private CancellationTokenSource? _fetching;
@@ -100,7 +104,9 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
 
             try
             {
-                return new Taken(this, connection.FetchNextJob(queues, wake.Token).JobId);
+                var taken = connection.FetchNextJob(queues, wake.Token).JobId;
+                NoteTaken(JobKey.Parse(taken));
+                return new Taken(this, taken);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -157,6 +163,19 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         Changed();
     }
 
+    /// <summary>A job that is not in line was taken by one of its other entries.</summary>
+    private void NoteTaken(Guid job)
+    {
+        lock (_lock)
+        {
+            if (_line.PlaceOf(job) is not null || !_others.TryGetValue(job, out var places))
+                return;
+            places.Remove(places.Min);
+            if (places.Count == 0)
+                _others.Remove(job);
+        }
+    }
+
     /// <summary>Brings what was announced into the line, as far as it has come true.</summary>
     private void Settle()
     {
@@ -180,14 +199,31 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         if (StateOf(id) != announcement.State)
             return time.GetElapsedTime(announcement.At) >= CommitTime;
         var job = JobKey.Parse(id);
-        var wasClaimed = _claimed.Remove(job);
+        _claimed.Remove(job);
         if (!Waits(announcement.State))
-            _line.Remove(job);
-        // Put back by an operator: it has an entry at the tail now. One that is in line still keeps the first of its entries.
-        else if (announcement.IsRequeue && (wasClaimed || _line.PlaceOf(job) is null))
-            _line.Add(job, ++_lastPlace);
+        {
+            if (_line.Remove(job) is { } place)
+                OthersOf(job).Add(place);
+        }
+        else if (announcement.IsRequeue)
+        {
+            // It has another entry at the tail now, and counts by its first.
+            var places = OthersOf(job);
+            places.Add(++_lastPlace);
+            if (_line.PlaceOf(job) is null)
+            {
+                _line.Add(job, places.Min);
+                places.Remove(places.Min);
+            }
+
+            if (places.Count == 0)
+                _others.Remove(job);
+        }
+
         return true;
     }
+
+    private SortedSet<long> OthersOf(Guid job) => _others.TryGetValue(job, out var places) ? places : _others[job] = [];
 
     private static bool Waits(string state) => state == EnqueuedState.StateName || state == ScheduledState.StateName;
 

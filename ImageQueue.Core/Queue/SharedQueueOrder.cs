@@ -13,7 +13,7 @@ namespace ImageQueue.Core.Queue;
 public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger<SharedQueueOrder> logger) : IQueueOrder
 {
     /// <summary>Rows of one read. A queue no longer than this is exact each second.</summary>
-    internal const int PageSize = 5000;
+    internal int PageSize { get; init; } = 5000;
 
     /// <summary>How long a snapshot is served before the next look at the rows.</summary>
     private static readonly TimeSpan ReadInterval = TimeSpan.FromSeconds(1);

@@ -77,15 +77,16 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
 
     // The clustered key (Queue, Id) is the order in which Hangfire fetches. A requeued job has two rows and counts by its first
     // (#2380); a deleted one keeps its row until it is dequeued, and is told by its state (#2407). Rows that are locked are
-    // being fetched or not yet committed: neither waits, so they are passed over as Hangfire's own fetch does.
+    // being fetched or not yet committed: neither waits, so they are passed over as Hangfire's own fetch does. A job that is
+    // processing waits only where its worker is dead; else a free row of it is the second one of a job that runs.
     private const string ReadPage =
         $"""
         SELECT TOP (@Count) waiting.Id, waiting.JobId
         FROM [{SchemaScripts.HangfireSchema}].[JobQueue] AS waiting WITH (READPAST, READCOMMITTEDLOCK, FORCESEEK)
         JOIN [{SchemaScripts.HangfireSchema}].[Job] AS job ON job.Id = waiting.JobId
         WHERE waiting.[Queue] = @Queue AND waiting.Id > @After
-            AND (waiting.FetchedAt IS NULL OR waiting.FetchedAt < DATEADD(second, @Invisible, GETUTCDATE()))
-            AND job.StateName IN (N'Enqueued', N'Scheduled', N'Processing')
+            AND ((waiting.FetchedAt IS NULL AND job.StateName IN (N'Enqueued', N'Scheduled'))
+                OR (waiting.FetchedAt < DATEADD(second, @Invisible, GETUTCDATE()) AND job.StateName IN (N'Enqueued', N'Scheduled', N'Processing')))
         ORDER BY waiting.Id;
         """;
 

@@ -31,12 +31,6 @@ public sealed class Sweep(
     IOptions<ForgeOptions> options,
     ILogger<Sweep> logger)
 {
-    /// <summary>How long a row without a heartbeat is believed to be painted all the same; the pump writes one each ten seconds.</summary>
-    internal static readonly TimeSpan HeartbeatTimeout = TimeSpan.FromSeconds(60);
-
-    /// <summary>The same where there is more against it than silence: its Hangfire job is not running, or its server is gone.</summary>
-    internal static readonly TimeSpan QuietTime = TimeSpan.FromSeconds(20);
-
     /// <summary>How long a submit may take from its row to its Hangfire job.</summary>
     internal static readonly TimeSpan EnqueueGrace = TimeSpan.FromSeconds(10);
 
@@ -117,9 +111,9 @@ public sealed class Sweep(
     {
         var repaired = 0;
         UnfinishedCursor? cursor = null;
-        while (await store.ListSilentAsync(QuietTime, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        while (await store.ListSilentAsync(Heartbeat.QuietTime, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
         {
-            var verySilent = (await store.ListSilentAsync(HeartbeatTimeout, cursor, BatchSize, cancellationToken)).Select(message => message.Id).ToHashSet();
+            var verySilent = (await store.ListSilentAsync(Heartbeat.Timeout, cursor, BatchSize, cancellationToken)).Select(message => message.Id).ToHashSet();
             foreach (var message in page)
             {
                 if (await RepairSilentAsync(message, verySilent.Contains(message.Id), cancellationToken))
@@ -131,8 +125,8 @@ public sealed class Sweep(
         return repaired;
     }
 
-    /// <param name="message">Processing, without a heartbeat for <see cref="QuietTime"/>.</param>
-    /// <param name="isVerySilent">And even for <see cref="HeartbeatTimeout"/>.</param>
+    /// <param name="message">Processing, without a heartbeat for <see cref="Heartbeat.QuietTime"/>.</param>
+    /// <param name="isVerySilent">And even for <see cref="Heartbeat.Timeout"/>.</param>
     /// <param name="cancellationToken">Gives up.</param>
     private async Task<bool> RepairSilentAsync(Message message, bool isVerySilent, CancellationToken cancellationToken)
     {
@@ -150,7 +144,7 @@ public sealed class Sweep(
             case var name when name == ProcessingState.StateName && !jobs.IsServerKnown(state):
                 return await GiveUpAsync(message, message.HangfireJobId, "its Hangfire server died without a word", blamed: true, cancellationToken);
             case var name when name == ProcessingState.StateName && isVerySilent:
-                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {HeartbeatTimeout.TotalSeconds:0} s", blamed: false, cancellationToken);
+                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.Timeout.TotalSeconds:0} s", blamed: false, cancellationToken);
             case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
                 return await RequeueForItsJobAsync(message, cancellationToken);
             default:
