@@ -35,7 +35,7 @@ public sealed partial class GenerateImageJob
     {
         var jobId = message.JobId ?? throw new InvalidOperationException($"Message {message.Id} has no job_id.");
         var taskId = TaskId(jobId, message.Attempt);
-        var request = ImageRequest.FromMessage(message, options.Value.Defaults);
+        var request = ImageRequest.FromMessage(message, models);
         if (message.Attempt > 1)
             await StopEarlierAsync(message, TaskId(jobId, message.Attempt - 1), lease);
 

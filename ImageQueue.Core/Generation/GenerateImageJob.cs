@@ -18,6 +18,7 @@ public sealed partial class GenerateImageJob(
     IMessageStore store,
     ForgePool pool,
     IForgeClient forge,
+    ForgeModels models,
     ProgressPump pump,
     ImageFiles images,
     FailurePolicy policy,
