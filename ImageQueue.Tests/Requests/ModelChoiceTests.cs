@@ -149,6 +149,18 @@ internal sealed class ModelChoiceTests
     public void Validate_SaysWhatIsWrong_AndNamesTheKey(string key, string value, string sentence) =>
         Assert.That(Failures(Two, (key, value)), Is.EqualTo(new[] { sentence }));
 
+    [TestCase("""{"Forge":{"Models":{}}}""", null)]
+    [TestCase("""{"Forge":{"Models":null}}""", null)]
+    [TestCase("""{"Forge":{"Models":{"flux":{}}}}""", "Forge:Models:flux:Checkpoint must name a checkpoint, as Forge calls it.")]
+    public void Settings_MayBeEmptyInAFile(string json, string? sentence)
+    {
+        using var file = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(json));
+        var options = new ConfigurationBuilder().AddJsonStream(file).Build().GetSection(ForgeOptions.Section).Get<ForgeOptions>() ?? new ForgeOptions();
+
+        Assert.That(new ForgeModelsValidator().Validate(null, options).Failures ?? [], Is.EqualTo(sentence is null ? [] : new[] { sentence }));
+        Assert.That(new ForgeModels(options).All, Has.Count.EqualTo(sentence is null ? 0 : 1));
+    }
+
     private static ForgeOptions Options(Dictionary<string, string?> settings, (string Key, string? Value) more = default)
     {
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(settings);
