@@ -69,6 +69,7 @@ public static class CoreServices
         services.AddTransient<GenerateImageJob>();
 
         services.AddSingleton<EnqueueImageRequest>();
+        services.AddSingleton<RequestChoices>();
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();

@@ -21,6 +21,7 @@ public sealed class GenerateImageJob(
     FailurePolicy policy,
     RunningJobs running,
     IQueueOrder order,
+    ForgeModels models,
     IOptions<ForgeOptions> options,
     ILogger<GenerateImageJob> logger)
 {
@@ -56,7 +57,7 @@ public sealed class GenerateImageJob(
     {
         if (await writes.FindAsync(run) is not { } wanted)
             return await follower.FollowAsync(run);
-        var wish = RequestWish.Of(wanted, options.Value, run.FailedAt);
+        var wish = RequestWish.Of(wanted, models, run.FailedAt);
         ForgeLease? lease;
         try
         {

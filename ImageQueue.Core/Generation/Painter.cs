@@ -15,6 +15,7 @@ public sealed class Painter(
     ImageFiles images,
     RequestWrites writes,
     ImageJobs jobs,
+    ForgeModels models,
     IOptions<ForgeOptions> options,
     IOptions<ShutdownOptions> shutdown,
     TimeProvider time,
@@ -29,7 +30,7 @@ public sealed class Painter(
     internal async Task<PaintEnd> PaintAsync(GenerateImageJob.Run run, Message message, ForgeLease lease, CancellationToken stopped)
     {
         var taskId = TaskId(message);
-        var request = ImageRequest.FromMessage(message, options.Value.Defaults);
+        var request = ImageRequest.FromMessage(message, models);
         var clock = new PaintingClock(time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
         var call = new CancellationTokenSource(); // The pool's, once the call is left to it.

@@ -1,3 +1,4 @@
+using ImageQueue.Core.Forge;
 using Microsoft.AspNetCore.Http.Headers;
 using Microsoft.AspNetCore.Mvc;
 
@@ -5,7 +6,7 @@ namespace ImageQueue.Web.Chat;
 
 /// <summary>Serves the demo chat page. Everything on it happens in the browser, through the same API that chat apps use.</summary>
 [ApiExplorerSettings(IgnoreApi = true)]
-public sealed class ChatController : Controller
+public sealed class ChatController(ForgeModels models) : Controller
 {
     /// <summary>
     /// Only files of our own, nothing inline: a prompt that found its way into the markup could still run nothing.
@@ -25,6 +26,6 @@ public sealed class ChatController : Controller
         Response.Headers.CacheControl = "no-cache";
         Response.Headers.Vary = "Accept-Language";
 
-        return View(new ChatPage(ChatPage.LanguageFor(request.AcceptLanguage)));
+        return View(new ChatPage(ChatPage.LanguageFor(request.AcceptLanguage), models.All));
     }
 }
