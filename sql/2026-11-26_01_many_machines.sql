@@ -26,6 +26,21 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messa
     CREATE INDEX IX_messages_jobless ON dbo.messages (status, queued_at, id) WHERE queued_at IS NOT NULL AND hangfire_job_id IS NULL;
 GO
 
+-- What changed in one conversation since a revision: whoever begins to watch, or comes back.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_conversation_revision')
+    CREATE INDEX IX_messages_conversation_revision ON dbo.messages (conversation_id, revision);
+GO
+
+-- Which rows changed since a revision, and in which conversation, without a look at the rows.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_changes')
+    CREATE INDEX IX_messages_changes ON dbo.messages (revision) INCLUDE (conversation_id);
+GO
+
+-- From a picture's name to its message. Queries must say "queued_at IS NOT NULL" to use it.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_picture')
+    CREATE INDEX IX_messages_picture ON dbo.messages (job_id) WHERE queued_at IS NOT NULL;
+GO
+
 -- Requests that wait or are painted get their user and their work now, a thousand in a transaction; the index above finds
 -- those that have none. Others get them when they wait again: writing to all that were ever kept would be a change of each,
 -- which every watcher's machine would read.

@@ -210,7 +210,23 @@ public interface IQueueStore
 public interface IFeedStore
 {
     /// <summary>Messages written after <paramref name="revision"/>, in revision order, each in its newest state.</summary>
+    /// <param name="revision">Where to go on.</param>
+    /// <param name="conversationId">Of one conversation; null: of all.</param>
+    /// <param name="limit">Most of them.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
     Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken);
+
+    /// <summary>The same without the messages themselves: which rows were written, for whoever needs few of them.</summary>
+    Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// The newest of the rows from <see cref="ChangedRows.HeldBackAt"/> on: they are written, but rows that are written already
+    /// may still appear between them.
+    /// </summary>
+    Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken);
+
+    /// <summary>The messages with their owners, in revision order.</summary>
+    Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
 
     /// <summary>The newest revision that <see cref="ChangesSinceAsync"/> would see; 0 when nothing was ever written.</summary>
     Task<long> LatestRevisionAsync(CancellationToken cancellationToken);
@@ -254,10 +270,27 @@ public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id)
 /// <param name="QueuePosition">As stored; 0 where that is no number.</param>
 public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId, int QueuePosition);
 
+/// <summary>Which row was written, and when in the order of writes.</summary>
+public readonly record struct ChangedRow(long Id, string ConversationId, long Revision);
+
+/// <summary>What was written after a revision.</summary>
+/// <param name="Rows">In revision order; no row of a lower revision than the last can appear any more.</param>
+/// <param name="HeldBackAt">
+/// Null when that is all. Otherwise a transaction that has not ended yet: rows from this revision on are there, and rows may still
+/// appear between them.
+/// </param>
+public sealed record ChangedRows(IReadOnlyList<ChangedRow> Rows, long? HeldBackAt);
+
 /// <summary>A written row, with the owner of its conversation. Everyone who watches gets the same object.</summary>
 public sealed record MessageChange(string Username, Message Message)
 {
     private object? _shown;
+
+    /// <summary>
+    /// Where one who has seen this goes on: behind its own revision, or, for a change that is told ahead of the order, where the
+    /// order stands. This is what a client is to give back, so that it misses nothing.
+    /// </summary>
+    public long ResumeFrom { get; init; } = Message.Revision;
 
     /// <summary>What the change looks like to those who watch: made by the first of them, shared by all.</summary>
     public T Shown<T>(Func<MessageChange, T> make)

@@ -105,6 +105,28 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.LatestRevisionAsync(CancellationToken.None), Is.EqualTo(first.Revision));
     }
 
+    /// <summary>The rows alone, and then those that are asked for, are the same changes.</summary>
+    [Test]
+    public async Task ListChanges_NamesTheRows_ThatChangesSinceGives()
+    {
+        for (var i = 0; i < 7; i++)
+            await AddAsync(conversation: $"c{i % 3}");
+        await Store.UpdateMessageAsync((await ListAsync("c1"))[0].Id, "x", null, CancellationToken.None);
+        var changes = await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None);
+
+        var listed = new List<ChangedRow>();
+        while (await Store.ListChangesAsync(listed.LastOrDefault().Revision, 3, CancellationToken.None) is { Rows.Count: > 0 } page)
+        {
+            Assert.That((page.Rows.Count, page.HeldBackAt), Is.EqualTo((Math.Min(3, 7 - listed.Count), (long?)null)));
+            listed.AddRange(page.Rows);
+        }
+
+        Assert.That(listed, Is.EqualTo(changes.Select(change => new ChangedRow(change.Message.Id, change.Message.ConversationId, change.Message.Revision))));
+        Assert.That(
+            await Store.ReadChangesAsync([.. listed.Select(row => row.Id).Skip(2).Reverse(), 4711], CancellationToken.None), Is.EqualTo(changes.Skip(2)));
+        Assert.That(changes.Select(change => change.ResumeFrom), Is.EqualTo(changes.Select(change => change.Message.Revision)));
+    }
+
     /// <summary>Page by page nothing is missed and nothing comes twice.</summary>
     [Test]
     public async Task ChangesSince_GoesOn_WhereTheLastPageEnded()

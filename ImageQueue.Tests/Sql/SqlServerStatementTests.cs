@@ -66,6 +66,9 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.CountAsync), store => store.CountAsync("queued", default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, null, 10, default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, "c", 10, default)),
+        (nameof(IMessageStore.ListChangesAsync), store => store.ListChangesAsync(0, 10, default)),
+        (nameof(IMessageStore.ListAheadAsync), store => store.ListAheadAsync(1, 10, default)),
+        (nameof(IMessageStore.ReadChangesAsync), store => store.ReadChangesAsync([1, 2], default)),
         (nameof(IMessageStore.LatestRevisionAsync), store => store.LatestRevisionAsync(default)),
     ];
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Dapper;
 
 namespace ImageQueue.Core.Messages.SqlServer;
@@ -147,8 +148,7 @@ internal sealed partial class SqlServerMessageStore
         var rows = await ManyAsync(
             $"""
             {DeclareEnd}
-            SELECT TOP (@Limit) {Columns},
-                (SELECT username FROM dbo.conversations WHERE conversations.id = messages.conversation_id) AS Username
+            SELECT TOP (@Limit) {Columns}, {Owner}
             FROM dbo.messages
             WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
             ORDER BY revision;
@@ -156,6 +156,72 @@ internal sealed partial class SqlServerMessageStore
             parameters,
             cancellationToken);
         return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    /// <summary>Rows of an earlier release do not have it themselves.</summary>
+    private const string Owner =
+        "ISNULL(username, (SELECT conversations.username FROM dbo.conversations WHERE conversations.id = messages.conversation_id)) AS Username";
+
+    public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken)
+    {
+        var rows = (await connections.RunAsync(
+            connection => connection.QueryAsync<ChangedRowRow>(Command(
+                $"""
+                {DeclareEnd}
+                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision, @End AS HeldBackAt
+                FROM dbo.messages
+                WHERE revision > @Since
+                ORDER BY revision;
+                """,
+                new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken)).ToList();
+        var heldBackAt = rows.Count > 0 ? RowVersion.ToInt64(rows[0].HeldBackAt) : long.MaxValue;
+        var safe = rows.Select(row => row.ToChangedRow()).Where(row => row.Revision < heldBackAt).ToList();
+        return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
+    }
+
+    public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<ChangedRowRow>(Command(
+                """
+                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision
+                FROM dbo.messages
+                WHERE revision >= @Since
+                ORDER BY revision DESC;
+                """,
+                new StatementParameters().AddRevision("@Since", from).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => row.ToChangedRow())];
+    }
+
+    public async Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    {
+        var rows = await ManyAsync(
+            $"""
+            SELECT {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those)
+            ORDER BY revision;
+            """,
+            new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    private sealed class ChangedRowRow
+    {
+        public long Id { get; init; }
+
+        public string ConversationId { get; init; } = "";
+
+        public byte[] Revision { get; init; } = [];
+
+        public byte[] HeldBackAt { get; init; } = [];
+
+        public ChangedRow ToChangedRow() => new(Id, ConversationId, RowVersion.ToInt64(Revision));
     }
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Dapper;
 using Microsoft.Data.Sqlite;
 
@@ -104,15 +105,31 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
-            // The unary plus keeps the planner on the index that serves the question: one conversation's own, or the revision's.
             $"""
-            SELECT {Columns}, (SELECT username FROM conversations c WHERE c.id = conversation_id) AS Username
+            SELECT {Columns}, username AS Username
             FROM messages
-            WHERE {(conversationId is null ? "revision > @revision" : "conversation_id = @conversationId AND +revision > @revision")}
+            WHERE {(conversationId is null ? "" : "conversation_id = @conversationId AND ")}revision > @revision
             ORDER BY revision
             LIMIT @limit
             """,
             new { revision, conversationId, limit }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
+
+    // One writer at a time gives the revisions and commits them in that order: nothing is ever held back.
+    public Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult(new ChangedRows(
+            Read(connection => connection.Query<(long Id, string ConversationId, long Revision)>(
+                "SELECT id, conversation_id, revision FROM messages WHERE revision > @revision ORDER BY revision LIMIT @limit",
+                new { revision, limit }).Select(row => new ChangedRow(row.Id, row.ConversationId, row.Revision)).ToList()),
+            HeldBackAt: null));
+
+    public Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<ChangedRow>>([]);
+
+    public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
+            // The unary plus keeps the planner on the ids: it would look through all revisions for the order.
+            $"SELECT {Columns}, username AS Username FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
+            new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.ExecuteScalar<long>("SELECT ifnull(max(revision), 0) FROM messages")));

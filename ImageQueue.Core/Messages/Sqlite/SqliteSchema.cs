@@ -71,6 +71,7 @@ internal static class SqliteSchema
 
         CREATE INDEX ix_messages_user ON messages (username, work) WHERE status = 'queued' AND queued_at IS NOT NULL;
         CREATE INDEX ix_messages_jobless ON messages (queued_at, id) WHERE status = 'queued' AND queued_at IS NOT NULL AND hangfire_job_id IS NULL;
+        CREATE INDEX ix_messages_conversation_revision ON messages (conversation_id, revision);
         DROP INDEX ix_messages_conversation_status;
         """;
 
