@@ -117,6 +117,9 @@ public interface IMessageStore
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
 
+    /// <summary>The image request whose picture has this job id in its name, or null.</summary>
+    Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
+
     /// <summary>How many image requests are in the given status.</summary>
     Task<int> CountAsync(string status, CancellationToken cancellationToken);
 

@@ -47,6 +47,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ListAsync), store => store.ListAsync("c", 0, 10, default)),
         (nameof(IMessageStore.ListByStatusAsync), store => store.ListByStatusAsync("queued", null, 10, default)),
         (nameof(IMessageStore.FindByHangfireJobAsync), store => store.FindByHangfireJobAsync("7", default)),
+        (nameof(IMessageStore.FindByJobIdAsync), store => store.FindByJobIdAsync("j", default)),
         (nameof(IMessageStore.ListWaitingAsync), store => store.ListWaitingAsync(null, 10, default)),
         (nameof(IMessageStore.ListNewestAsync), store => store.ListNewestAsync("complete", 10, default)),
         (nameof(IMessageStore.CountAsync), store => store.CountAsync("queued", default)),
@@ -190,6 +191,9 @@ public sealed partial class SqlServerStatementTests
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
         await QuietlyAsync(() => new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance).ReadOrderAsync(default));
+        var keys = new SqlServerKeyRing(Recorded(sent));
+        await keys.AddAsync("key-1", "<key/>", default);
+        await keys.ReadAllAsync(default);
         var installer = new SchemaInstaller(Recorded(sent), NullLogger.Instance);
         await installer.ApplyAsync(default);
         await installer.CheckAsync(default);

@@ -13,6 +13,12 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
 
+    public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
+        OneAsync(
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL;",
+            new StatementParameters().AddText("@JobId", jobId, 32),
+            cancellationToken);
+
     public async Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken)
     {
         var row = await connections.RunAsync(

@@ -15,6 +15,10 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
             $"SELECT {Columns} FROM messages WHERE hangfire_job_id = @hangfireJobId", new { hangfireJobId })?.ToMessage()));
 
+    public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
+        Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
+            $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL", new { jobId })?.ToMessage()));
+
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QuerySingleOrDefault<ConversationRow>(
             "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM conversations WHERE id = @conversationId",
