@@ -1,4 +1,5 @@
 using System.Security.Claims;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace ImageQueue.Web.Auth;
 
@@ -28,7 +29,7 @@ public sealed class AuditLog(ILoggerFactory loggers)
     /// <summary>Notes what an operator did through an endpoint, whatever came of it.</summary>
     public void Acted(HttpContext context)
     {
-        var jobs = context.Request.HasFormContentType ? context.Request.Form["jobs[]"] : default;
+        var jobs = context.Features.Get<IFormFeature>()?.Form?["jobs[]"] ?? default; // Null where nobody has read it.
         _logger.LogInformation(
             "{Name} from {Address}: {Method} {Path}{Jobs} gave {Status}.",
             context.User.Identity?.Name,
@@ -39,9 +40,9 @@ public sealed class AuditLog(ILoggerFactory loggers)
             context.Response.StatusCode);
     }
 
-    /// <summary>Whether this is an operator's doing: signed in, with an operator's key, or on this machine in Development.</summary>
+    /// <summary>Whether this is an operator's doing: signed in, or with an operator's key.</summary>
     public static bool IsAct(HttpContext context) =>
-        context.User.Is(Roles.Operator, Roles.OperatorRead)
+        context.User.Is(Roles.Operator, Roles.OperatorRead) && context.User.Identity?.AuthenticationType != Credentials.Local
         && !DashboardForms.IsLook(context.Request) && !HttpMethods.IsOptions(context.Request.Method)
         && context.GetEndpoint() is RouteEndpoint endpoint
         && endpoint.Metadata.GetMetadata<NoActAttribute>() is null;

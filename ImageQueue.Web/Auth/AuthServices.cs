@@ -55,7 +55,7 @@ internal static class AuthServices
             .WithMethods("GET", "POST")
             .WithHeaders("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "X-Requested-With", "X-SignalR-User-Agent")
             .WithExposedHeaders("Location", "Retry-After", "ETag")));
-        services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>(Configure);
+        services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>((options, auth) => Configure(options, auth.Value, configuration["AllowedHosts"]));
         services.AddOptions<HstsOptions>().Configure(options => options.MaxAge = TimeSpan.FromDays(365));
     }
 
@@ -107,12 +107,14 @@ internal static class AuthServices
         };
     }
 
-    private static void Configure(ForwardedHeadersOptions options, IOptions<AuthOptions> auth)
+    private static void Configure(ForwardedHeadersOptions options, AuthOptions auth, string? allowedHosts)
     {
         options.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost;
         options.KnownProxies.Clear();
         options.KnownIPNetworks.Clear();
-        foreach (var proxy in auth.Value.Proxies)
+        if (allowedHosts is { Length: > 0 } and not "*")
+            options.AllowedHosts = allowedHosts.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        foreach (var proxy in auth.Proxies)
         {
             if (IPAddress.TryParse(proxy, out var address))
                 options.KnownProxies.Add(address);

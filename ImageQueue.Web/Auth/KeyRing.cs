@@ -27,26 +27,31 @@ internal static class KeyRing
         if (StorageOptions.ProviderIn(configuration) == StorageProvider.SqlServer)
         {
             services.AddSingleton<SqlServerKeyRing>();
-            services.AddOptions<KeyManagementOptions>().Configure<SqlServerKeyRing>((options, keys) => options.XmlRepository = new InDatabase(keys));
+            services.AddOptions<KeyManagementOptions>().Configure<SqlServerKeyRing, DatabaseReadiness>(
+                (options, keys, readiness) => options.XmlRepository = new InDatabase(keys, readiness));
         }
         else
         {
-            protection.PersistKeysToFileSystem(Folder(configuration));
+            var folder = Folder(configuration);
+            services.AddOptions<KeyManagementOptions>().Configure<ILoggerFactory>(
+                (options, loggers) => options.XmlRepository = new FileSystemXmlRepository(Create(folder), loggers));
         }
 
         if (Certificate(configuration) is { } certificate)
             protection.ProtectKeysWithCertificate(certificate);
     }
 
-    /// <summary>Beside the SQLite file, and for nobody else to read.</summary>
-    private static DirectoryInfo Folder(IConfiguration configuration)
+    /// <summary>Beside the SQLite file.</summary>
+    private static string Folder(IConfiguration configuration)
     {
         var file = new SqliteConnectionStringBuilder(configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString).DataSource;
-        var folder = new DirectoryInfo(Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".", "keys"));
-        if (!folder.Exists && !OperatingSystem.IsWindows() && folder.Parent is { Exists: true })
-            Directory.CreateDirectory(folder.FullName, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        return folder;
+        return Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".", "keys");
     }
+
+    /// <summary>For nobody else to read. It is asked for when the database file is there, and so is the folder around it.</summary>
+    private static DirectoryInfo Create(string folder) => OperatingSystem.IsWindows()
+        ? Directory.CreateDirectory(folder)
+        : Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
     private static X509Certificate2? Certificate(IConfiguration configuration)
     {
@@ -65,9 +70,12 @@ internal static class KeyRing
     }
 
     /// <summary>Data protection asks in this form, and seldom: at the start, and once a day.</summary>
-    private sealed class InDatabase(SqlServerKeyRing keys) : IXmlRepository
+    private sealed class InDatabase(SqlServerKeyRing keys, DatabaseReadiness readiness) : IXmlRepository
     {
-        public IReadOnlyCollection<XElement> GetAllElements() => [.. keys.ReadAllAsync(CancellationToken.None).GetAwaiter().GetResult().Select(XElement.Parse)];
+        /// <exception cref="StoreUnavailableException">It cannot be asked. Before it has answered once nobody waits for it: the start would.</exception>
+        public IReadOnlyCollection<XElement> GetAllElements() => !readiness.Ready.IsCompleted
+            ? throw new StoreUnavailableException("The message database has not answered since the start.", new InvalidOperationException("Its keys are not known."))
+            : [.. keys.ReadAllAsync(CancellationToken.None).GetAwaiter().GetResult().Select(XElement.Parse)];
 
         public void StoreElement(XElement element, string friendlyName) =>
             keys.AddAsync(friendlyName, element.ToString(SaveOptions.DisableFormatting), CancellationToken.None).GetAwaiter().GetResult();

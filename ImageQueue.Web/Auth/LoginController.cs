@@ -71,7 +71,6 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
     private ViewResult Show(string? problem, string? page, int minutes = 0)
     {
         Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
-        Response.Headers.CacheControl = "no-store";
         Response.Headers.Vary = "Accept-Language";
         var language = ChatPage.LanguageFor(Request.GetTypedHeaders().AcceptLanguage);
         return View("Index", new LoginPage(language, User.Identity is { IsAuthenticated: true, AuthenticationType: Credentials.Cookie } identity ? identity.Name : null, problem, minutes, page));

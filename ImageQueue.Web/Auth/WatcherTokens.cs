@@ -1,6 +1,7 @@
 using System.Security.Claims;
 using System.Security.Cryptography;
 using System.Text.Json;
+using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.Extensions.Options;
 
@@ -33,6 +34,10 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
         {
             var payload = _protector.Unprotect(shown[Prefix.Length..], out var expiresAt);
             return JsonSerializer.Deserialize<WatcherToken>(payload) is { } token && time.GetUtcNow() < expiresAt ? (token, expiresAt) : null;
+        }
+        catch (CryptographicException e) when (e.InnerException is StoreUnavailableException unavailable)
+        {
+            throw new StoreUnavailableException(unavailable.Message, e); // It may be a good one; nobody can tell now.
         }
         catch (CryptographicException)
         {
