@@ -3,11 +3,13 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
+using Hangfire.Dashboard;
 using ImageQueue.Core;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -34,6 +36,7 @@ public static class WebServices
         services.AddHostedService<StartupReport>();
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
+        services.AddImageQueueAuth(builder.Configuration);
         services.AddPush(builder.Configuration, Configure);
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
@@ -53,24 +56,30 @@ public static class WebServices
     /// <summary>Adds all of ImageQueue's endpoints.</summary>
     public static WebApplication UseImageQueue(this WebApplication app)
     {
+        app.UseSecureTransport();
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         // Always asked for anew (a 304 costs little): an old module beside a new one would break the page after an update.
         app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
+        app.UseImageQueueAuth();
+
+        // Each names who may call it: what names nobody is closed (Auth/Access.cs).
         app.MapControllers();
-        app.MapHub<ImagesHub>(ImagesHub.Path);
-        app.MapOpenApi();
-        app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
-        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") });
-        app.MapHangfireDashboard("/hangfire", new DashboardOptions
+        app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
+            .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(new TokenInAddressAttribute(), new NoActAttribute());
+        app.MapOpenApi().RequireAuthorization(Access.Overview);
+        app.MapHealthChecks("/health/live", new() { Predicate = _ => false }).AllowAnonymous();
+        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") }).AllowAnonymous();
+        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, DashboardForms.Path, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
             AppPath = "/",
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
+            IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
         });
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
-            app.MapForgeSimulator();
+            app.MapForgeSimulator().RequireAuthorization(Access.ThisMachine);
         return app;
     }
 

@@ -272,6 +272,9 @@ public sealed partial class SqlServerStatementTests
         var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
         await QuietlyAsync(() => rows.ReadAsync(0, 10, default));
         await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));
+        var keys = new SqlServerKeyRing(Recorded(sent));
+        await keys.AddAsync("key-1", "<key/>", default);
+        await keys.ReadAllAsync(default);
         var installer = new SchemaInstaller(Recorded(sent), NullLogger.Instance);
         await installer.ApplyAsync(default);
         await installer.CheckAsync(default);

@@ -1,6 +1,8 @@
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -16,6 +18,7 @@ public sealed class ImagesController(SubmitImageRequest submit, RequestChoices c
     /// <param name="idempotencyKey">The same key with the same body gives the same message again, not a second picture.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/conversations/{conversation_id}/images")]
+    [Authorize(Access.Ask)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]

@@ -1,5 +1,7 @@
 using ImageQueue.Core.Generation;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -7,6 +9,8 @@ namespace ImageQueue.Web.Api;
 /// <summary>Serves pictures: finished ones, whose bytes never change, and previews of those being painted. Their names are unguessable.</summary>
 [ApiController]
 [Tags("Images")]
+[Authorize(Access.Read)]
+[TokenInAddress]
 public sealed class PicturesController(ImageFiles images, Pictures pictures) : ControllerBase
 {
     /// <summary>A finished picture.</summary>
@@ -19,7 +23,7 @@ public sealed class PicturesController(ImageFiles images, Pictures pictures) : C
     {
         if (await pictures.FindAsync(jobId, cancellationToken) is not { } path)
             return ApiProblem.Result(StatusCodes.Status404NotFound, "There is no such picture. It comes to exist when its message is complete.");
-        Response.Headers.CacheControl = "public, max-age=31536000, immutable";
+        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
     }
 
