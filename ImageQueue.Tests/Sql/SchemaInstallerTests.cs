@@ -227,7 +227,8 @@ public sealed class SchemaInstallerTests
         table.Definition.ColumnDefinitions.Select(column => $"column {Name(table.SchemaObjectName)}.{column.ColumnIdentifier.Value}").Prepend($"table {Name(table.SchemaObjectName)}");
 
     private static IEnumerable<string> Parts(AlterTableAddTableElementStatement addition) =>
-        addition.Definition.ColumnDefinitions.Select(column => $"column {Name(addition.SchemaObjectName)}.{column.ColumnIdentifier.Value}");
+        addition.Definition.ColumnDefinitions.Select(column => $"column {Name(addition.SchemaObjectName)}.{column.ColumnIdentifier.Value}")
+            .Concat(addition.Definition.TableConstraints.Select(constraint => $"constraint dbo.{constraint.ConstraintIdentifier.Value}"));
 
     private static string Part(CreateIndexStatement index) => $"index {Name(index.OnName)}.{index.Name.Value}";
 

@@ -42,8 +42,13 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
 
     public bool HasOwnClock => true;
 
-    public Task SetMetadataAsync(long id, string? metadata) =>
-        ExecuteAsync("UPDATE dbo.messages SET extra_metadata = @metadata WHERE id = @id;", new { id, metadata });
+    public Task SetMetadataAsync(long id, string? metadata) => ExecuteAsync(
+        """
+        ALTER TABLE dbo.messages NOCHECK CONSTRAINT CK_messages_metadata_object;
+        UPDATE dbo.messages SET extra_metadata = @metadata WHERE id = @id;
+        ALTER TABLE dbo.messages CHECK CONSTRAINT CK_messages_metadata_object;
+        """,
+        new { id, metadata });
 
     public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
         "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at) WHERE id = @id;",

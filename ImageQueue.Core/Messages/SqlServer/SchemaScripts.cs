@@ -53,6 +53,7 @@ internal sealed partial record SchemaScript(string Name, string Text)
                 .Prepend(new SchemaPart(Name, IsNeeded: true, $"table {guard.Groups["table"].Value}", guard.Groups["missing"].Value)))
             .Concat(ColumnGuard.Matches(Text).Select(guard => new SchemaPart(
                 Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"].Value)))
+            .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
             .Concat(IndexGuard.Matches(Text).Select(guard => new SchemaPart(
                 Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"].Value)));
 
@@ -75,6 +76,9 @@ internal sealed partial record SchemaScript(string Name, string Text)
         @"^IF (?<missing>NOT EXISTS \(SELECT 1 FROM sys\.indexes WHERE object_id = OBJECT_ID\(N'(?<table>[\w.]+)'\) AND name = N'(?<index>\w+)'\))",
         RegexOptions.Multiline | RegexOptions.CultureInvariant)]
     private static partial Regex IndexGuard { get; }
+
+    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<check>[\w.]+)', N'C'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex CheckGuard { get; }
 
     // Column names are lower case; constraints begin with the keyword.
     [GeneratedRegex(@"^\s+(?<column>[a-z_]+)\s+(AS|[a-z])", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
