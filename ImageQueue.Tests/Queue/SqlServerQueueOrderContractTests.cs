@@ -9,6 +9,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>The queue in Hangfire's tables, where a server is given.</summary>
+[SqlServerFixture]
 internal sealed class SqlServerQueueOrderContractTests : QueueOrderContract
 {
     private SqlServerStoreDatabase? _database;

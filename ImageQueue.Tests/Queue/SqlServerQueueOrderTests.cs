@@ -12,7 +12,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>The order read from Hangfire's tables, against what Hangfire itself does with them, where a server is given.</summary>
-[TestFixture]
+[SqlServerFixture]
 public sealed class SqlServerQueueOrderTests
 {
     private SqlServerStoreDatabase _database = null!;
