@@ -39,7 +39,7 @@ public sealed record MessageResponse
     /// <summary>Shows a message with the positions of one moment.</summary>
     public static MessageResponse From(Message message, LivePositions positions)
     {
-        var metadata = JsonNode.Parse(message.ExtraMetadata)!.AsObject(); // The store keeps objects only.
+        var metadata = message.CopyMetadata();
         var position = positions.Of(message);
         if (position > 0)
             metadata[MetadataFields.QueuePosition] = position;
