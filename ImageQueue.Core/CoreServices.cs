@@ -40,11 +40,12 @@ public static class CoreServices
         else
             services.AddSqliteStorage(configuration);
 
-        // The four faces of the store: each consumer takes the one it needs.
+        // The five faces of the store: each consumer takes the one it needs.
         services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IDeskStore>(provider => provider.GetRequiredService<IMessageStore>());
 
         services.AddSingleton<QueueRebuilding>();
         services.AddSingleton<IHostJobFilter, QueueWatch>();
@@ -52,6 +53,8 @@ public static class CoreServices
         services.AddSingleton<OperatorWishes>();
         services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
+        services.AddSingleton<Pauses>();
+        services.AddHostedService<WhenReady<Pauses>>();
         services.AddSingleton<ForgeFirstFetch>();
         services.AddSingleton<ForgeFirstStorage>();
         services.AddSingleton<Eta>();
@@ -73,6 +76,7 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
+        services.AddSingleton<MoveToFront>();
         services.AddSingleton<Sweep>();
         services.AddSingleton<FollowOperators>();
 

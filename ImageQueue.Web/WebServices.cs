@@ -10,6 +10,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -30,6 +31,7 @@ public static class WebServices
         services.AddImageQueueCore(builder.Configuration);
         services.AddImageHangfire();
         services.AddForgeSimulator();
+        services.AddDesk();
         services.AddSingleton<BackendPlan>();
         services.AddSingleton<DatabaseStart>();
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
@@ -62,6 +64,8 @@ public static class WebServices
         // Always asked for anew (a 304 costs little): an old module beside a new one would break the page after an update.
         app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
         app.UseImageQueueAuth();
+        app.UseJobNames();
+        Desk.AddPages();
 
         // Each names who may call it: what names nobody is closed (Auth/Access.cs).
         app.MapControllers();
@@ -76,6 +80,7 @@ public static class WebServices
             AppPath = "/",
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
+            DisplayNameFunc = (_, job) => JobNames.MarkOf(job),
             IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
         });
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
@@ -107,7 +112,7 @@ public static class WebServices
         {
             var slots = provider.GetRequiredService<BackendPlan>().Slots;
             options.ServerName = $"{Environment.MachineName}:images";
-            options.Queues = [ImageJobs.QueueName];
+            options.Queues = [ImageJobs.FrontQueueName, ImageJobs.QueueName];
             options.WorkerCount = slots + 1 + (slots / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.IsLightweightServer = true; // The other one runs the schedulers.
