@@ -17,7 +17,7 @@ namespace ImageQueue.Tests.Benchmarks;
 [Category("Benchmark")]
 internal sealed class AbuseBenchmark
 {
-    private const int Submits = 300;
+    private const int Submits = 1000;
     private const int Streams = 2000;
     private const int SlowWriters = 200;
 
@@ -110,7 +110,7 @@ internal sealed class AbuseBenchmark
             while (true)
             {
                 await client.GetStream().WriteAsync(" "u8.ToArray(), cancellationToken);
-                await Task.Delay(100, cancellationToken);
+                await Task.Delay(TimeSpan.FromSeconds(1), cancellationToken);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or IOException or SocketException)
