@@ -36,6 +36,12 @@ public sealed record ForgeCapabilities
     /// <summary>Its samplers by <see cref="ForgeNames.Sampler"/> of name and aliases, each with its name. Empty when it does not say.</summary>
     public IReadOnlyDictionary<string, string> Samplers { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Its samplers, each followed by its aliases. Empty when it does not say.</summary>
+    public IReadOnlyList<string> SamplerNames { get; init; } = [];
+
+    /// <summary>Its schedulers, each by label and name. Empty when it does not say, or has none.</summary>
+    public IReadOnlyList<string> SchedulerNames { get; init; } = [];
+
     /// <summary>The checkpoint that was loaded when it was asked; null when it does not say.</summary>
     public string? LoadedModel { get; init; }
 

@@ -27,7 +27,7 @@ internal sealed partial class ForgeClient
             using (kobold.Body)
             {
                 var capabilities = ForgeKinds.Describe(
-                    new ForgeKinds.Answers((await document).Body, (await options).Body, (await models).Body, (await samplers).Body, kobold.Body)
+                    new ForgeKinds.Answers((await document).Body, (await options).Body, (await models).Body, (await samplers).Body, (await schedulers).Body, kobold.Body)
                     {
                         HasTasks = (await tasks).IsThere,
                         HasProgress = (await progress).IsThere,

@@ -10,7 +10,7 @@ internal static class ForgeKinds
     private const string HashOfSdCpp = "8888888888";
 
     /// <summary>What a server answered; null where it did not.</summary>
-    internal readonly record struct Answers(JsonDocument? OpenApi, JsonDocument? Options, JsonDocument? Models, JsonDocument? Samplers, JsonDocument? Kobold)
+    internal readonly record struct Answers(JsonDocument? OpenApi, JsonDocument? Options, JsonDocument? Models, JsonDocument? Samplers, JsonDocument? Schedulers, JsonDocument? Kobold)
     {
         public bool? HasTasks { get; init; }
 
@@ -40,6 +40,8 @@ internal static class ForgeKinds
             Modules = options is null ? null : HasProperty(options, "forge_additional_modules"),
             Models = ReadModels(answers.Models?.RootElement),
             Samplers = ReadSamplers(answers.Samplers?.RootElement),
+            SamplerNames = ReadNames(answers.Samplers?.RootElement, "name", "aliases"),
+            SchedulerNames = ReadNames(answers.Schedulers?.RootElement, "label", "name"),
             LoadedModel = options is { ValueKind: JsonValueKind.Object } set ? TextOf(set, "sd_model_checkpoint") : null,
             LargestSeed = kind == ForgeKind.KoboldCpp ? int.MaxValue : uint.MaxValue,
         };
@@ -101,6 +103,23 @@ internal static class ForgeKinds
         }
 
         return samplers;
+    }
+
+    private static List<string> ReadNames(JsonElement? list, string name, string others)
+    {
+        var names = new List<string>();
+        foreach (var item in Items(list))
+        {
+            if (TextOf(item, name) is { } text) names.Add(text);
+            if (item.ValueKind != JsonValueKind.Object || !item.TryGetProperty(others, out var more)) continue;
+            if (TextOf(item, others) is { } other) names.Add(other);
+            foreach (var alias in Items(more))
+            {
+                if (alias.ValueKind == JsonValueKind.String && ForgeMessages.TextOf(alias) is { Length: > 0 } also) names.Add(also);
+            }
+        }
+
+        return [.. names.Distinct(StringComparer.OrdinalIgnoreCase)];
     }
 
     private static JsonElement.ArrayEnumerator Items(JsonElement? list) => list is { ValueKind: JsonValueKind.Array } array ? array.EnumerateArray() : default;

@@ -45,6 +45,15 @@ public sealed class ForgeOptions
 
     /// <summary>What a request gets for the settings that it leaves out.</summary>
     public GenerationDefaults Defaults { get; init; } = new();
+
+    /// <summary>The models that a request may ask for, by name. Default none: all is painted with <see cref="Defaults"/>.</summary>
+    public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();
+
+    /// <summary>The model of a request that names none. Default: the first by name.</summary>
+    public string? DefaultModel { get; set; }
+
+    /// <summary>Whether a request may name any checkpoint. Default: only where there are no <see cref="Models"/>.</summary>
+    public bool? AllowAnyCheckpoint { get; set; }
 }
 
 /// <summary>Settings under <c>Forge:Backends:n</c>: one Forge server.</summary>

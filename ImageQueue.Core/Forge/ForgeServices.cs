@@ -17,6 +17,9 @@ internal static class ForgeServices
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<ForgeOptions>, ForgeOptionsValidator>());
         services.TryAddSingleton<ForgeConnections>();
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<ForgeOptions>, ForgeModelsValidator>());
+        services.TryAddSingleton(provider => new ForgeModels(provider.GetRequiredService<IOptions<ForgeOptions>>().Value));
+        services.TryAddSingleton<IForgeCatalogue, ForgeCatalogue>();
         services.TryAddSingleton<IForgeClient, ForgeClient>();
         services.TryAddSingleton<ForgePool>();
         services.AddHostedService<ForgePoolStop>();

@@ -156,6 +156,24 @@ public sealed class ForgePoolHealthTests : PoolBench
     }
 
     [Test]
+    public async Task ReportFailed_LeavesItAlone_AfterTwoRequests_ThoughPicturesAreLookedAtLater()
+    {
+        var pool = await ReadyPoolAsync("bad", "good");
+        using var good = pool.TryTake(new ForgeWish(Backends: ["good"]))!;
+        var first = pool.TryTake(Any)!;
+        first.Dispose(); // The next request gets it at once,
+        var second = pool.TryTake(Any)!;
+        first.ReportFailed("1", "no picture"); // and only then the first one's picture has been looked at.
+        second.Dispose();
+
+        Assert.That(pool.TryTake(Any), Is.Null, "the second one's has not been looked at yet");
+        second.ReportPainted();
+
+        using var third = pool.TryTake(Any);
+        Assert.That(third, Is.Not.Null);
+    }
+
+    [Test]
     public async Task ReportFailed_BlamesTheRequest_WhenItFailsElsewhereToo()
     {
         var pool = await ReadyPoolAsync("a", "b");

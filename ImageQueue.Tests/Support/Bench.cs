@@ -2,6 +2,7 @@ using Hangfire;
 using Hangfire.Logging;
 using Hangfire.Server;
 using Hangfire.States;
+using Hangfire.Storage;
 using ImageQueue.Core;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
@@ -95,7 +96,7 @@ internal sealed class Bench : IAsyncDisposable
     public async Task<Message> ClaimAsync(Message? row = null)
     {
         row ??= await QueueAsync();
-        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, null, CancellationToken.None));
+        var claimed = Applied(await Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None));
         SetState(row.HangfireJobId!, new Processing());
         return claimed;
     }
@@ -121,7 +122,8 @@ internal sealed class Bench : IAsyncDisposable
         var job = ActivatorUtilities.CreateInstance<GenerateImageJob>(_services);
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
-        var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
+        using var fetched = Get<ForgeFirstFetch>().Take(new Taken(message.HangfireJobId!));
+        var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, fetched, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
         await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
     }
 
@@ -178,6 +180,26 @@ internal sealed class Bench : IAsyncDisposable
         public bool IgnoreJobLoadException => false;
 
         public Dictionary<string, string> SerializeData() => new() { ["ServerId"] = "gone:1", ["WorkerId"] = "1" };
+    }
+
+    private sealed class Taken(string job) : IFetchedJob
+    {
+        public string JobId => job;
+
+        public void RemoveFromQueue()
+        {
+            // Nobody fetches here.
+        }
+
+        public void Requeue()
+        {
+            // The same.
+        }
+
+        public void Dispose()
+        {
+            // Holds nothing.
+        }
     }
 
     private sealed class WorkerToken(Bench bench, string job, CancellationToken shutdown) : IJobCancellationToken

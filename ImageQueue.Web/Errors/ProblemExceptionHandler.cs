@@ -1,6 +1,7 @@
 using System.Globalization;
 using Hangfire;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Data.SqlClient;
@@ -35,6 +36,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, e.Message),
         ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, e.Message),
         InvalidMetadataPatchException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
+        UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message).WithCode("unknown_model"),
         IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
         TooManyPendingException e => ApiProblem.Of(StatusCodes.Status429TooManyRequests, e.Message),
         StoreUnavailableException e => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),

@@ -15,11 +15,11 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
         if (!changes.Any(change => change.Message.IsImage))
             return [];
         var live = await PositionsAsync(cancellationToken);
-        return [.. changes.Where(change => change.Message.IsImage).Select(change => change.Shown(one => Write(ImageProgressEvent.From(one, live))))];
+        return [.. changes.Where(change => change.Message.IsImage).Select(change => change.Shown(one => Write(ImageProgressEvent.From(one, live), one.ResumeFrom)))];
     }
 
-    private PushedProgress Write(ImageProgressEvent progress) =>
-        new(JsonSerializer.SerializeToUtf8Bytes(progress, json.Value.JsonSerializerOptions), progress.Revision);
+    private PushedProgress Write(ImageProgressEvent progress, long resumeFrom) =>
+        new(JsonSerializer.SerializeToUtf8Bytes(progress, json.Value.JsonSerializerOptions), resumeFrom);
 
     /// <summary>A queue that cannot be asked keeps nobody's picture from being announced.</summary>
     private async ValueTask<LivePositions?> PositionsAsync(CancellationToken cancellationToken)

@@ -9,9 +9,9 @@ namespace ImageQueue.Web.Push;
 [JsonConverter(typeof(Converter))]
 public sealed class PushedProgress
 {
-    internal PushedProgress(byte[] json, long revision)
+    internal PushedProgress(byte[] json, long resumeFrom)
     {
-        var head = Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {revision}\nevent: {ImageProgressEvent.Name}\ndata: "));
+        var head = Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {resumeFrom}\nevent: {ImageProgressEvent.Name}\ndata: "));
         byte[] all = [.. head, .. json, (byte)'\n', (byte)'\n'];
         ServerSentEvent = all;
         Json = all.AsMemory(head.Length, json.Length);
