@@ -80,8 +80,8 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             var now = _time.GetTimestamp();
-            slot.LastProbe = now;
             if (_disposed || slot.Troubles != troubles) return trouble is null;
+            slot.LastProbe = now;
             if (trouble is not null)
             {
                 // Seen down: once it answers again it is another process, or another state of it, than the one that failed.
