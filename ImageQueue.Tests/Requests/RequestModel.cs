@@ -17,8 +17,11 @@ namespace ImageQueue.Tests.Requests;
 /// claim, paint, stop, fall silent and live after all, processes that die, sweeps, users and operators. No request is lost, none is
 /// painted twice at the same time, none is cancelled by nobody, and each is taken in the order that positions show.
 /// </summary>
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 public abstract class RequestModel
 {
+    private const string Nothing = "nothing waits";
+
     private static readonly string[] Queues = [ImageJobs.QueueName];
 
     private readonly List<Instance> _instances = [];
@@ -125,7 +128,7 @@ public abstract class RequestModel
         var snapshot = await at.Order.GetAsync(CancellationToken.None);
         var taken = _instances.SelectMany(instance => instance.Workers).Where(worker => worker.Claimed is null).Select(worker => worker.Job.JobId).ToHashSet();
         if (snapshot.InOrder.FirstOrDefault(job => !taken.Contains(job)) is not { } first)
-            return "nothing waits";
+            return Nothing;
         while (true)
         {
             using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
@@ -274,8 +277,8 @@ public abstract class RequestModel
         if (state.Name is "Failed" or "Deleted" or "Processing")
         {
             at.Bench.Client.ChangeState(job, new EnqueuedState(ImageJobs.QueueName) { Reason = "Triggered via Dashboard UI" }, state.Name);
-            if (state.Name != ProcessingState.StateName)
-                (_requests[id].IsCancelled, _requests[id].Ended, _requests[id].MayBeRetried) = (false, null, true);
+            // Whether it reaches the row before the process dies is open; a cancel stays one until then.
+            _requests[id].MayBeRetried = true;
             return $"an operator requeues {id}, which was {state.Name}";
         }
 
@@ -303,8 +306,8 @@ public abstract class RequestModel
 
                 foreach (var worker in at.Workers.ToList())
                     _log.Enqueue(worker.Claimed is null ? await ClaimAsync(at, worker) : await EndAsync(at, worker, complete: true));
-                var fetched = await FetchAsync(at);
-                _log.Enqueue(fetched);
+                if (await FetchAsync(at) is { } fetched && fetched != Nothing)
+                    _log.Enqueue(fetched);
             }
 
             if (round % 20 == 19)
