@@ -8,6 +8,7 @@ using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Api;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -34,11 +35,17 @@ public static class WebServices
         services.AddHostedService<StartupReport>();
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
+        services.AddSingleton<MessageWait>();
         services.AddPush(builder.Configuration, Configure);
-        services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
+        services.AddSingleton<IProblemDetailsWriter, ProblemWriter>(); // Before MVC's own: the first that can write does, and this one always can.
+        services.AddControllersWithViews(options => options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
-        services.Configure<ApiBehaviorOptions>(options => options.InvalidModelStateResponseFactory = InvalidBody.ToProblem);
-        services.AddProblemDetails(options => options.CustomizeProblemDetails = ApiProblem.Complete);
+        services.Configure<ApiBehaviorOptions>(options =>
+        {
+            options.InvalidModelStateResponseFactory = InvalidBody.ToProblem;
+            options.SuppressMapClientErrors = true; // UseStatusCodePages gives every empty error its problem.
+        });
+        services.AddProblemDetails();
         services.AddExceptionHandler<ProblemExceptionHandler>();
         services.AddOpenApi(options => options.AddDocumentTransformer((document, _, _) =>
         {

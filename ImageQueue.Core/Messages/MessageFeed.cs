@@ -16,6 +16,9 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     /// <summary>Rows that are read at once, and the most that is kept for one watcher.</summary>
     internal const int PageSize = 500;
 
+    /// <summary>Stands for all conversations: none has this id.</summary>
+    private const string Everything = "";
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, ImmutableArray<Watcher>> _watchers = new(StringComparer.Ordinal);
     private readonly MessageSignal _watched = new();
@@ -33,15 +36,15 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     }
 
     /// <summary>Begins to watch a conversation: when this returns, no later change will be missed. Dispose the result to end it.</summary>
-    /// <param name="conversationId">The conversation.</param>
+    /// <param name="conversationId">The conversation, which need not have come to exist yet; null: all of them.</param>
     /// <param name="sinceRevision">What the watcher has seen already; null: only what comes from now on.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="StoreUnavailableException">The database does not answer.</exception>
-    public async Task<FeedSubscription> WatchAsync(string conversationId, long? sinceRevision, CancellationToken cancellationToken)
+    public async Task<FeedSubscription> WatchAsync(string? conversationId, long? sinceRevision, CancellationToken cancellationToken)
     {
         // Registered before the newest revision is read, and the reader begins no later than there: what is written from here
         // on is handed over, or found by the subscription's own first reading, or both.
-        var watcher = Register(conversationId);
+        var watcher = Register(conversationId ?? Everything);
         try
         {
             var latest = await store.LatestRevisionAsync(cancellationToken);
@@ -139,6 +142,8 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     {
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
+        foreach (var watcher in WatchersOf(Everything))
+            watcher.Offer(change);
     }
 
     private ImmutableArray<Watcher> WatchersOf(string conversationId)
@@ -147,11 +152,11 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
             return _watchers.GetValueOrDefault(conversationId, []);
     }
 
-    private Watcher Register(string conversationId)
+    private Watcher Register(string key)
     {
-        var watcher = new Watcher(this, conversationId);
+        var watcher = new Watcher(this, key);
         lock (_lock)
-            _watchers[conversationId] = WatchersOf(conversationId).Add(watcher);
+            _watchers[key] = WatchersOf(key).Add(watcher);
         return watcher;
     }
 
@@ -159,11 +164,11 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     {
         lock (_lock)
         {
-            var left = WatchersOf(watcher.ConversationId).Remove(watcher);
+            var left = WatchersOf(watcher.Key).Remove(watcher);
             if (left.IsEmpty)
-                _watchers.Remove(watcher.ConversationId);
+                _watchers.Remove(watcher.Key);
             else
-                _watchers[watcher.ConversationId] = left;
+                _watchers[watcher.Key] = left;
         }
     }
 
@@ -171,14 +176,18 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     /// What one watcher has not taken yet: the newest state of each message, up to <see cref="PageSize"/> of them. Who falls
     /// further behind reads the rest for itself, so a watcher that takes nothing costs no more than that.
     /// </summary>
-    internal sealed class Watcher(MessageFeed feed, string conversationId) : IDisposable
+    internal sealed class Watcher(MessageFeed feed, string key) : IDisposable
     {
         private readonly Lock _lock = new();
         private readonly SemaphoreSlim _offered = new(0, 1);
         private Dictionary<long, MessageChange> _pending = [];
         private bool _isBehind;
 
-        public string ConversationId => conversationId;
+        /// <summary>Under what it is registered.</summary>
+        public string Key => key;
+
+        /// <summary>What it watches; null: everything.</summary>
+        public string? ConversationId => key.Length == 0 ? null : key;
 
         public void Offer(MessageChange change)
         {

@@ -48,7 +48,9 @@ internal sealed class TestApp : IAsyncDisposable
     /// <summary>Starts the app. Pictures take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
     /// <param name="settings">Settings that differ from those of a test.</param>
     /// <param name="folder">Where the data is, when an earlier app's is to be used; left alone at the end.</param>
-    public static async Task<TestApp> StartAsync(Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null)
+    /// <param name="configure">Replaces services.</param>
+    public static async Task<TestApp> StartAsync(
+        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, Action<IServiceCollection>? configure = null)
     {
         var ownsFolder = folder is null;
         folder ??= new TemporaryFolder();
@@ -72,6 +74,7 @@ internal sealed class TestApp : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(log);
         builder.AddImageQueue();
+        configure?.Invoke(builder.Services);
         var app = builder.Build();
         app.UseImageQueue();
         await app.StartAsync();

@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Api;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Push;
@@ -7,13 +8,16 @@ namespace ImageQueue.Web.Push;
 /// Live progress over SignalR: the same objects as on Server-Sent Events. Each machine feeds its own connections from the rows, so
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
-public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter writer, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+public sealed class ImagesHub(MessageFeed feed, PushWriter writer, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     /// <summary>Where it is.</summary>
     public const string Path = "/hubs/images";
 
-    /// <summary>The event's name.</summary>
+    /// <summary>The event of an image's change.</summary>
     public const string EventName = "ImageProgress";
+
+    /// <summary>The event of a plain message's change: the message itself.</summary>
+    public const string MessageEventName = "Message";
 
     /// <summary>Most conversations that one connection watches at once.</summary>
     internal const int MaxWatches = 100;
@@ -21,8 +25,8 @@ public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     /// <summary>
-    /// Sends every change of the conversation's images from now on, and first what changed since
-    /// <paramref name="sinceRevision"/>. Once it returns, no later change is missed. Again for the same conversation begins anew.
+    /// Sends every change of the conversation from now on, and first what changed since <paramref name="sinceRevision"/>. Once it
+    /// returns, no later change is missed. Again for the same conversation begins anew. The conversation need not have a message yet.
     /// </summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="sinceRevision">The newest revision that the client has seen; may be left out.</param>
@@ -32,8 +36,8 @@ public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter 
         var watches = Watches();
         if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId ?? ""))
             throw new HubException($"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
-        if (string.IsNullOrEmpty(conversationId) || await store.FindConversationAsync(conversationId, Context.ConnectionAborted) is null)
-            throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
+        if (conversationId is null || ConversationIdAttribute.Problem(conversationId) is not null)
+            throw new HubException(ConversationIdAttribute.Problem(conversationId));
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
         Stop(conversationId);
         var stop = CancellationTokenSource.CreateLinkedTokenSource(Context.ConnectionAborted);
@@ -84,8 +88,8 @@ public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter 
             {
                 var changes = await subscription.NextAsync(Patience, cancellationToken);
                 // Waits while the client reads slowly; what comes meanwhile is the newest state of each message.
-                foreach (var progress in await writer.WriteAsync(changes, cancellationToken))
-                    await client.SendAsync(EventName, progress, cancellationToken);
+                foreach (var change in await writer.WriteAsync(changes, cancellationToken))
+                    await client.SendAsync(change.IsImage ? EventName : MessageEventName, change, cancellationToken);
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)

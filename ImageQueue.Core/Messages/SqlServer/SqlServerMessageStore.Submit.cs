@@ -23,7 +23,8 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@Metadata", message.ExtraMetadata?.ToDocument())
                 .Add("@Now", now)
                 .Add("@QueuedAt", (DateTime?)null)
-                .AddText("@IdempotencyKey", null, 200),
+                .AddText("@IdempotencyKey", null, 200)
+                .AddText("@RequestHash", null, RequestHashSize),
             cancellationToken);
         if (added.Outcome == SubmitOutcome.Forbidden)
             throw new ConversationForbiddenException(message.ConversationId);
@@ -46,6 +47,7 @@ internal sealed partial class SqlServerMessageStore
                 .Add("@Now", now)
                 .Add("@QueuedAt", now)
                 .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
+                .AddText("@RequestHash", message.RequestHash, RequestHashSize)
                 .AddText("@UserLock", $"imagequeue:submit:{message.Username}", 255)
                 .Add("@LockTimeout", (int)UserLockTimeout.TotalMilliseconds)
                 .Add("@MaxPending", limits.MaxPending),
@@ -100,9 +102,9 @@ internal sealed partial class SqlServerMessageStore
 
     private const string Insert =
         $"""
-        INSERT INTO dbo.messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key)
+        INSERT INTO dbo.messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key, request_hash)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
-            VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey);
+            VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey, @RequestHash);
         """;
 
     private const string Add =

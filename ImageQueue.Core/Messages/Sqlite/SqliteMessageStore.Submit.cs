@@ -23,6 +23,7 @@ internal sealed partial class SqliteMessageStore
                     Now = now,
                     QueuedAt = (string?)null,
                     IdempotencyKey = (string?)null,
+                    RequestHash = (string?)null,
                 });
             },
             cancellationToken);
@@ -51,6 +52,7 @@ internal sealed partial class SqliteMessageStore
                     Now = now,
                     QueuedAt = now,
                     message.IdempotencyKey,
+                    message.RequestHash,
                 });
                 return new Submitted(added, IsReplay: false);
             },
@@ -99,8 +101,8 @@ internal sealed partial class SqliteMessageStore
 
     private static Message Insert(SqliteConnection connection, object values) => connection.QuerySingle<MessageRow>(
         $"""
-        INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key, revision)
-        VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey, {NextRevision})
+        INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key, request_hash, revision)
+        VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey, @RequestHash, {NextRevision})
         RETURNING {Columns}
         """,
         values).ToMessage();

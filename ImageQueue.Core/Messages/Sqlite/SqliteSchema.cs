@@ -40,7 +40,9 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery];
+    private static readonly string[] Steps = [Tables, Recovery, Idempotency];
+
+    private const string Idempotency = "ALTER TABLE messages ADD COLUMN request_hash TEXT;";
 
     private const string Recovery =
         """
