@@ -9,6 +9,8 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Api;
+using ImageQueue.Web.Api.Description;
+using ImageQueue.Web.Chat;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -47,11 +49,8 @@ public static class WebServices
         });
         services.AddProblemDetails();
         services.AddExceptionHandler<ProblemExceptionHandler>();
-        services.AddOpenApi(options => options.AddDocumentTransformer((document, _, _) =>
-        {
-            document.Info = new() { Title = "ImageQueue", Version = "v1", Description = "Pictures for chat messages, painted one at a time." };
-            return Task.CompletedTask;
-        }));
+        services.AddApiDescription(builder.Configuration);
+        services.AddChatAssets();
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
         services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
         return builder;
@@ -62,11 +61,10 @@ public static class WebServices
     {
         app.UseExceptionHandler();
         app.UseStatusCodePages();
-        // Always asked for anew (a 304 costs little): an old module beside a new one would break the page after an update.
-        app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
+        app.UseChatAssets();
         app.MapControllers();
         app.MapHub<ImagesHub>(ImagesHub.Path);
-        app.MapOpenApi();
+        app.MapApiDescription();
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
         app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") });
         app.MapHangfireDashboard("/hangfire", new DashboardOptions

@@ -49,8 +49,9 @@ internal sealed class TestApp : IAsyncDisposable
     /// <param name="settings">Settings that differ from those of a test.</param>
     /// <param name="folder">Where the data is, when an earlier app's is to be used; left alone at the end.</param>
     /// <param name="configure">Replaces services.</param>
+    /// <param name="environment">What kind of host it runs on.</param>
     public static async Task<TestApp> StartAsync(
-        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, Action<IServiceCollection>? configure = null)
+        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, Action<IServiceCollection>? configure = null, string environment = "Development")
     {
         var ownsFolder = folder is null;
         folder ??= new TemporaryFolder();
@@ -58,7 +59,7 @@ internal sealed class TestApp : IAsyncDisposable
         {
             ApplicationName = "ImageQueue.Web",
             ContentRootPath = Path.Combine(Repository.Root, "ImageQueue.Web"),
-            EnvironmentName = "Development",
+            EnvironmentName = environment,
         });
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
         {

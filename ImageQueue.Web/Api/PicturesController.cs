@@ -11,7 +11,6 @@ public sealed class PicturesController(ImageFiles images) : ControllerBase
 {
     /// <summary>A finished picture.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png", Name = "getPicture")]
-    [Produces("image/png", "application/problem+json")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public IActionResult Get([FromRoute(Name = "job_id")] string jobId)
@@ -24,7 +23,6 @@ public sealed class PicturesController(ImageFiles images) : ControllerBase
 
     /// <summary>What a picture looks like so far: a small JPEG, another one every second or so. None, 204, before the first and after the end.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg", Name = "getPreview")]
-    [Produces("image/jpeg")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
     public IActionResult GetPreview([FromRoute(Name = "job_id")] string jobId)

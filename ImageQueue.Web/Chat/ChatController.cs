@@ -5,7 +5,7 @@ namespace ImageQueue.Web.Chat;
 
 /// <summary>Serves the demo chat page. Everything on it happens in the browser, through the same API that chat apps use.</summary>
 [ApiExplorerSettings(IgnoreApi = true)]
-public sealed class ChatController : Controller
+public sealed class ChatController(ChatAssets assets) : Controller
 {
     /// <summary>
     /// Only files of our own, nothing inline: a prompt that found its way into the markup could still run nothing.
@@ -14,17 +14,27 @@ public sealed class ChatController : Controller
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+    private const string LanguageCookie = "imagequeue.language";
+
+    /// <summary>The page; with <paramref name="lang"/>, it speaks that language from now on.</summary>
     [HttpGet("/")]
-    public ViewResult Index()
+    public IActionResult Index(string? lang)
     {
+        if (lang is ChatPage.Turkish or ChatPage.English)
+        {
+            Response.Cookies.Append(LanguageCookie, lang, new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
+            return LocalRedirect(Url.Content("~/") + QueryString.Create(Request.Query.Where(parameter => parameter.Key != nameof(lang))));
+        }
+
         RequestHeaders request = Request.GetTypedHeaders();
 
         Response.Headers.ContentSecurityPolicy = ContentSecurityPolicy;
         Response.Headers.XContentTypeOptions = "nosniff";
         Response.Headers["Referrer-Policy"] = "same-origin";
         Response.Headers.CacheControl = "no-cache";
-        Response.Headers.Vary = "Accept-Language";
+        Response.Headers.Vary = "Accept-Language, Cookie";
 
-        return View(new ChatPage(ChatPage.LanguageFor(request.AcceptLanguage)));
+        var language = Request.Cookies[LanguageCookie] is ChatPage.Turkish or ChatPage.English ? Request.Cookies[LanguageCookie] : null;
+        return View(new ChatPage(language ?? ChatPage.LanguageFor(request.AcceptLanguage), Url.Content($"~{assets.Path}/")));
     }
 }

@@ -35,14 +35,28 @@ public sealed class ChatPage
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
     };
 
-    public ChatPage(string language)
+    private readonly string _assets;
+
+    /// <param name="language">Turkish or English.</param>
+    /// <param name="assets">Where the page's files are, with a slash at the end.</param>
+    public ChatPage(string language, string assets = "/")
     {
         Language = language;
+        _assets = assets;
         Texts = Keys().ToDictionary(key => key, key => TextOf(key, language), StringComparer.Ordinal);
     }
 
     /// <summary>For <c>&lt;html lang&gt;</c>; the script formats numbers and times by it.</summary>
     public string Language { get; }
+
+    /// <summary>The one to switch to.</summary>
+    public string OtherLanguage => Language == Turkish ? English : Turkish;
+
+    /// <summary>A text in the other language.</summary>
+    public string InOtherLanguage(string key) => TextOf(key, OtherLanguage);
+
+    /// <summary>The address of one of the page's files.</summary>
+    public string Asset(string path) => _assets + path;
 
     /// <summary>Every text of the page by its resource name.</summary>
     public IReadOnlyDictionary<string, string> Texts { get; }
