@@ -38,7 +38,8 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
         $"You already have {max} pictures waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfAll(int max) => new(
-        $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1)) { IsOfAll = true };
+        $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1))
+    { IsOfAll = true };
 }
 
 /// <summary>The database cannot be reached, read or written just now. Nothing was half-written; trying again later may work.</summary>

@@ -191,6 +191,27 @@ internal sealed class ReadingTests
         Assert.That((await waiting.WaitAsync(TimeSpan.FromSeconds(20))).StatusCode, Is.EqualTo(HttpStatusCode.OK));
     }
 
+    /// <summary>What was accepted is not taken back because it cannot be watched.</summary>
+    [Test]
+    public async Task Wait_AnswersWithWhatWasAccepted_WhenTheDatabaseGoesAway()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" }, configure: FaultyStore.PutAround);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "api/conversations/waits/images")
+        {
+            Content = JsonContent.Create(new { username = "ayşe", prompt = "a cat" }),
+            Headers = { { "Prefer", "wait=30" } },
+        };
+        FaultyStore.OfNameless = FaultyStore.Away;
+        try
+        {
+            Assert.That((await app.Http.SendAsync(request)).StatusCode, Is.EqualTo(HttpStatusCode.Accepted));
+        }
+        finally
+        {
+            FaultyStore.OfNameless = null;
+        }
+    }
+
     [TestCase("wait=soon")]
     [TestCase("wait=-1")]
     [TestCase("waits=9")]

@@ -22,7 +22,7 @@ public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplic
         return TimeSpan.Zero;
     }
 
-    /// <summary>The message when it has ended, or as it is when the time is over, or this server stops.</summary>
+    /// <summary>The message when it has ended, or as it is when the time is over, this server stops, or the database is away.</summary>
     public async Task<Message> ForEndAsync(Message message, TimeSpan patience, CancellationToken cancellationToken)
     {
         if (patience == TimeSpan.Zero || HasEnded(message))
@@ -39,6 +39,10 @@ public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplic
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             // The server stops: what is known now is the answer, and the client asks the next one.
+        }
+        catch (StoreUnavailableException)
+        {
+            // The request itself was answered, and may have been accepted: that is not taken back because nobody can watch it.
         }
 
         return message;

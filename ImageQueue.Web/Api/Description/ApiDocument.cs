@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using Microsoft.AspNetCore.Authorization;
@@ -91,8 +92,16 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
 
     private static void Complete(JsonObject operation, bool isApi)
     {
-        foreach (var schema in (operation["parameters"] as JsonArray ?? []).Select(parameter => parameter!["schema"]).OfType<JsonObject>())
+        foreach (var parameter in (operation["parameters"] as JsonArray ?? []).OfType<JsonObject>())
+        {
+            var schema = parameter["schema"]!.AsObject(); // Every parameter has one.
             WithoutVastNumbers(schema);
+            if ((string?)parameter["name"] is ConversationIdAttribute.ParameterName && (string?)parameter["in"] == "path")
+                (schema["minLength"], schema["maxLength"]) = (1, ImageRequest.MaxNameLength);
+            else if ((string?)parameter["name"] is IdempotencyKeyAttribute.HeaderName)
+                (schema["minLength"], schema["maxLength"]) = (1, ImageRequest.MaxIdempotencyKeyLength + 2); // With its quotation marks.
+        }
+
         // The generator gives the body the last parameter's description, which is the cancellation's.
         (operation["requestBody"] as JsonObject)?.Remove("description");
 
