@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
+using Hangfire.Dashboard;
 using ImageQueue.Core;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
@@ -10,6 +11,7 @@ using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Api.Description;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Chat;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
@@ -38,6 +40,7 @@ public static class WebServices
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
         services.AddSingleton<MessageWait>();
+        services.AddImageQueueAuth(builder.Configuration);
         services.AddPush(builder.Configuration, Configure);
         services.AddSingleton<IProblemDetailsWriter, ProblemWriter>(); // Before MVC's own: the first that can write does, and this one always can.
         services.AddControllersWithViews(options => options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options => Configure(options.JsonSerializerOptions));
@@ -59,23 +62,29 @@ public static class WebServices
     /// <summary>Adds all of ImageQueue's endpoints.</summary>
     public static WebApplication UseImageQueue(this WebApplication app)
     {
+        app.UseSecureTransport();
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.UseChatAssets();
+        app.UseImageQueueAuth();
+
+        // Each names who may call it: what names nobody is closed (Auth/Access.cs).
         app.MapControllers();
-        app.MapHub<ImagesHub>(ImagesHub.Path);
+        app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
+            .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(new TokenInAddressAttribute(), new NoActAttribute());
         app.MapApiDescription();
-        app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
-        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") });
-        app.MapHangfireDashboard("/hangfire", new DashboardOptions
+        app.MapHealthChecks("/health/live", new() { Predicate = _ => false }).AllowAnonymous();
+        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") }).AllowAnonymous();
+        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, DashboardForms.Path, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
             AppPath = "/",
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
+            IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
         });
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
-            app.MapForgeSimulator();
+            app.MapForgeSimulator().RequireAuthorization(Access.ThisMachine);
         return app;
     }
 
@@ -97,26 +106,25 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge. On the embedded queue one more stands in line for the next free Forge, which is then already
-        // at the next picture while the finished one is checked and stored. Where several machines share a queue nobody
-        // stands in line: the job in hand could wait here while another machine's Forge is free.
-        services.AddJobServer((provider, options) =>
+        // Forge first, then the job: these workers fetch through ForgeFirstFetch, which tells the whole path up to the claim. A
+        // few more than there are Forges, so that storing a picture never delays the next.
+        services.AddJobServer<ForgeFirstStorage>((provider, options) =>
         {
+            var slots = provider.GetRequiredService<BackendPlan>().Slots;
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
-                + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
+            options.WorkerCount = slots + 1 + (slots / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
+            options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
 
-        // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
-        services.AddJobServer((provider, options) =>
+        // The housekeeping has workers of its own: painting never holds it up, nor it the painting.
+        services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [QueueRebuild.MaintenanceQueue];
             options.WorkerCount = 1;
-            options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
     }

@@ -54,7 +54,15 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
             await GetTaskProgressAsync(backend, taskId, withPreview, token)
             ?? await GetGlobalProgressAsync(backend, token)
-            ?? new ForgeProgress(ForgeTaskState.Unknown));
+            ?? new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.None });
+
+    /// <inheritdoc/>
+    public Task<ForgeServerState?> GetServerStateAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        WithinAsync(ShortDeadline, backend, cancellationToken, token => GetStateAsync(backend, token));
+
+    /// <inheritdoc/>
+    public Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        Task.FromResult(ForgeCapabilities.Unknown);
 
     /// <inheritdoc/>
     /// <remarks>
@@ -144,28 +152,34 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
     }
 
     /// <summary>Progress of whatever the server works on, never with its preview: that may be another person's picture.</summary>
-    private async Task<ForgeProgress?> GetGlobalProgressAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    private async Task<ForgeProgress?> GetGlobalProgressAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        await GetStateAsync(backend, cancellationToken) is not { } state ? null
+        : state.IsIdle ? new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.Server }
+        : new ForgeProgress(ForgeTaskState.Active, state.Fraction) { Source = ForgeProgressSource.Server };
+
+    private async Task<ForgeServerState?> GetStateAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
         var memory = MemoryOf(backend);
         if (IsRemembered(memory.NoGlobalProgressSince)) return null;
 
         using var message = Get(backend, "sdapi/v1/progress?skip_current_image=true");
-        var progress = await AskAsync(backend, message, ForgeMessages.ReadGlobalProgress, cancellationToken);
-        if (progress is null)
+        var state = await AskAsync(backend, message, ForgeMessages.ReadServerState, cancellationToken);
+        if (state is null)
         {
             memory.NoGlobalProgressSince = time.GetTimestamp();
             logger.LogDebug("{Backend} has no /sdapi/v1/progress either; its progress is unknown.", backend.Name);
         }
 
-        return progress;
+        return state;
     }
 
     /// <summary>The answer; null when the endpoint is not there: 404, 405, or a page that answers for every path.</summary>
-    private async Task<ForgeProgress?> AskAsync(
+    private async Task<T?> AskAsync<T>(
         ForgeBackend backend,
         HttpRequestMessage message,
-        Func<ReadOnlyMemory<byte>, ForgeProgress?> read,
+        Func<ReadOnlyMemory<byte>, T?> read,
         CancellationToken cancellationToken)
+        where T : class
     {
         using var response = await SendAsync(backend, message, cancellationToken);
         if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed) return null;

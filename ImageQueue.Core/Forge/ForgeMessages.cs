@@ -108,7 +108,8 @@ internal static class ForgeMessages
     }
 
     /// <summary>The answer of the global <c>/sdapi/v1/progress</c>; null when it is not one.</summary>
-    public static ForgeProgress? ReadGlobalProgress(ReadOnlyMemory<byte> body)
+    /// <remarks>An idle Forge reports 0, no job and a job_count of 0, and leaves the rest of the state as it was.</remarks>
+    public static ForgeServerState? ReadServerState(ReadOnlyMemory<byte> body)
     {
         using var document = TryParse(body);
         if (document is null
@@ -120,16 +121,13 @@ internal static class ForgeMessages
 
         var root = document.RootElement;
         var fraction = ReadFraction(root);
-        var hasJob = root.TryGetProperty("state"u8, out var state)
-            && state.ValueKind == JsonValueKind.Object
-            && state.TryGetProperty("job"u8, out var job)
-            && job.ValueKind == JsonValueKind.String
-            && job.GetString() is { Length: > 0 };
-
-        // Idle Forge reports 0 and no job, and leaves the rest of the state stale.
-        return fraction > 0 || hasJob
-            ? new ForgeProgress(ForgeTaskState.Active, fraction)
-            : new ForgeProgress(ForgeTaskState.Unknown);
+        if (!root.TryGetProperty("state"u8, out var state) || state.ValueKind != JsonValueKind.Object)
+            return new ForgeServerState(IsIdle: fraction is not > 0, WasInterrupted: false, fraction);
+        var hasJob = state.TryGetProperty("job"u8, out var job) && job.ValueKind == JsonValueKind.String && TextOf(job) is { Length: > 0 };
+        return new ForgeServerState(
+            IsIdle: !hasJob && (ReadInteger(state, "job_count"u8) ?? 0) == 0 && fraction is not > 0,
+            WasInterrupted: IsTrue(state, "interrupted"u8) || IsTrue(state, "skipped"u8),
+            fraction);
     }
 
     /// <summary>Whether the body is a JSON array, as <c>/sdapi/v1/samplers</c> answers. A login page is not.</summary>

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
@@ -17,8 +18,12 @@ internal static class ForgeServices
     {
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<ForgeOptions>, ForgeOptionsValidator>());
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<ForgeOptions>, ForgeModelsValidator>());
+        services.TryAddSingleton(provider => new ForgeModels(provider.GetRequiredService<IOptions<ForgeOptions>>().Value));
+        services.TryAddSingleton<IForgeCatalogue, NoForgeCatalogue>();
         services.TryAddSingleton<IForgeClient, ForgeClient>();
         services.TryAddSingleton<ForgePool>();
+        services.AddHostedService<ForgePoolStop>();
 
         services.AddHttpClient(ForgeClient.HttpClientName)
             .ConfigureHttpClient(client => client.Timeout = Timeout.InfiniteTimeSpan)
@@ -67,6 +72,14 @@ internal static class ForgeServices
             socket.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Gives the backends back at a stop; registered before the job servers, so it stops after them.</summary>
+    private sealed class ForgePoolStop(IServiceProvider services) : IHostedService
+    {
+        public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => services.GetRequiredService<ForgePool>().StopAsync(cancellationToken);
     }
 
     /// <summary>The system's proxy (HTTP_PROXY and so on), but never for this machine, where the simulator is.</summary>

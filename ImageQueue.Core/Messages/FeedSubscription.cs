@@ -4,11 +4,15 @@ namespace ImageQueue.Core.Messages;
 public sealed class FeedSubscription : IDisposable
 {
     private readonly MessageFeed.Watcher _watcher;
-    private readonly IMessageStore _store;
+    private readonly IFeedStore _store;
     private readonly TimeProvider _time;
+
+    /// <summary>What was given ahead of the order, which brings it once more: the revision of each message.</summary>
+    private readonly Dictionary<long, long> _ahead = [];
+
     private bool _isBehind = true;
 
-    internal FeedSubscription(MessageFeed.Watcher watcher, IMessageStore store, TimeProvider time, long since)
+    internal FeedSubscription(MessageFeed.Watcher watcher, IFeedStore store, TimeProvider time, long since)
     {
         _watcher = watcher;
         _store = store;
@@ -16,13 +20,17 @@ public sealed class FeedSubscription : IDisposable
         Seen = since;
     }
 
-    /// <summary>The newest revision that was given; at first, what the watcher said to have seen.</summary>
+    /// <summary>
+    /// Up to where nothing is missing: the newest revision that was given in order; at first, what the watcher said to have seen.
+    /// </summary>
     public long Seen { get; private set; }
 
     /// <summary>
     /// The next changes, in revision order: first the newest state of all that changed since the watcher last looked, then
     /// each change as it comes. A watcher that is slow gets the newest state of each message and misses the ones between;
-    /// it never misses the newest. While the database is away nothing comes; it comes afterwards.
+    /// it never misses the newest. While the database is away nothing comes; it comes afterwards. While a transaction of
+    /// somebody's is open for long, what was written since comes ahead of what that one may still bring; each message's own
+    /// states come in order always.
     /// </summary>
     /// <param name="wait">How long to wait for one.</param>
     /// <param name="cancellationToken">Gives up.</param>
@@ -36,13 +44,11 @@ public sealed class FeedSubscription : IDisposable
             var wasBehind = _isBehind;
             var changes = wasBehind ? await CatchUpAsync(left, cancellationToken) : await TakeAsync(left, cancellationToken);
 
-            // What was written while catching up comes a second time, from the feed.
-            var unseen = changes.Where(change => change.Message.Revision > Seen).OrderBy(change => change.Message.Revision).ToList();
+            // What was written while catching up comes a second time, from the feed; so does what was told ahead.
+            var unseen = changes.Where(IsUnseen).OrderBy(change => change.Message.Revision).ToList();
+            Note(changes, unseen);
             if (unseen.Count > 0)
-            {
-                Seen = unseen[^1].Message.Revision;
                 return unseen;
-            }
 
             if (left == TimeSpan.Zero || (changes.Count == 0 && !wasBehind && !_isBehind))
                 return [];
@@ -51,6 +57,22 @@ public sealed class FeedSubscription : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _watcher.Dispose();
+
+    private bool IsUnseen(MessageChange change) =>
+        change.Message.Revision > Seen && !(_ahead.TryGetValue(change.Message.Id, out var given) && given >= change.Message.Revision);
+
+    private void Note(IReadOnlyCollection<MessageChange> taken, List<MessageChange> given)
+    {
+        foreach (var change in taken)
+            Seen = Math.Max(Seen, change.ResumeFrom);
+        foreach (var change in given.Where(change => change.Message.Revision > change.ResumeFrom))
+            _ahead[change.Message.Id] = change.Message.Revision;
+        foreach (var (id, revision) in _ahead)
+        {
+            if (revision <= Seen)
+                _ahead.Remove(id); // Which a dictionary allows while it is looked through.
+        }
+    }
 
     private TimeSpan Left(TimeSpan wait, long started)
     {

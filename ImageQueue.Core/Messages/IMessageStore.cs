@@ -59,7 +59,7 @@ public interface IRequestStore
     /// </summary>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used in this conversation for another request.</exception>
-    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow.</exception>
+    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow, or as much work.</exception>
     Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
@@ -72,12 +72,19 @@ public interface IRequestStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken);
 
-    /// <summary>Guard: queued, or processing of the same Hangfire job. Raises the attempt and sets the heartbeat.</summary>
+    /// <summary>
+    /// Guard: queued; or processing of the same Hangfire job whose worker has been silent for <see cref="Heartbeat.QuietTime"/>, since
+    /// a job may have two entries in Hangfire's queue (Hangfire #2380) and must not be painted twice. Raises the attempt and sets the
+    /// heartbeat.</summary>
     /// <param name="id">The message.</param>
     /// <param name="hangfireJobId">The job that claims it.</param>
     /// <param name="backend">The name of the Forge that is to paint it; null when none is.</param>
+    /// <param name="lease">
+    /// The lease of that Forge: its note becomes <c>{job_id}-{attempt}</c> of this claim in the same commit, so that whoever takes
+    /// the lease next knows what may still be running there. Null: no note is written.
+    /// </param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, CancellationToken cancellationToken);
+    Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine, progress not falling. Sets the heartbeat as well.</summary>
     /// <param name="id">The message.</param>
@@ -120,7 +127,7 @@ public interface IRequestStore
     /// Guard: error or cancelled, and the user's limits, under the same lock as a submit. Forgets the failures counted so far
     /// and takes a new place in the queue.
     /// </summary>
-    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow.</exception>
+    /// <exception cref="TooManyPendingException">The user has as many requests waiting as <paramref name="limits"/> allow, or as much work.</exception>
     Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
@@ -135,14 +142,39 @@ public interface IRequestStore
 
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
+
+    /// <summary>The image message of that <c>job_id</c>, which names its picture, or null.</summary>
+    Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
 }
 
 /// <summary>The queue as a whole: what the sweep, the positions and the estimates read and write.</summary>
 public interface IQueueStore
 {
-    /// <summary>Stores moved positions, one statement for all; only rows still queued under that Hangfire job are touched.</summary>
+    /// <summary>
+    /// Stores moved positions, set-based, found by the messages' ids; only rows still queued under that Hangfire job and whose
+    /// position differs are touched.
+    /// </summary>
     /// <returns>How many rows were written.</returns>
     Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// <see cref="IRequestStore.AttachJobAsync"/> for a page of requests, in one commit. Guard of each: queued, and the stored job
+    /// is still <c>Replaces</c> (null: there is none).
+    /// </summary>
+    /// <returns>The ids it was refused for; the others have their job.</returns>
+    Task<IReadOnlyList<long>> AttachJobsAsync(
+        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Requests that are being painted and whose heartbeat is older than that by the database's own clock, which has written it:
+    /// machines' clocks are never compared. Oldest place in the queue first.
+    /// </summary>
+    Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Requests that have been waiting for longer than that, by the database's own clock, without a Hangfire job. Oldest first.
+    /// </summary>
+    Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Image requests in the given status, oldest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
@@ -152,6 +184,12 @@ public interface IQueueStore
     /// that may be 100,000 rows.
     /// </summary>
     Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>Those of these Hangfire jobs' requests that are queued, in no order.</summary>
+    Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken);
+
+    /// <summary>Requests that have been waiting for longer than that, by the database's own clock. Oldest first.</summary>
+    Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Image requests in the given status, newest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);
@@ -175,13 +213,32 @@ public interface IQueueStore
 
     /// <summary>Gives leases back; their notes stay.</summary>
     Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken);
+
+    /// <summary>The leases that somebody holds now and whose names begin so, ordered by name.</summary>
+    Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken);
 }
 
 /// <summary>Row changes, for those who watch.</summary>
 public interface IFeedStore
 {
     /// <summary>Messages written after <paramref name="revision"/>, in revision order, each in its newest state.</summary>
+    /// <param name="revision">Where to go on.</param>
+    /// <param name="conversationId">Of one conversation; null: of all.</param>
+    /// <param name="limit">Most of them.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
     Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken);
+
+    /// <summary>The same without the messages themselves: which rows were written, for whoever needs few of them.</summary>
+    Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// The newest of the rows from <see cref="ChangedRows.HeldBackAt"/> on: they are written, but rows that are written already
+    /// may still appear between them.
+    /// </summary>
+    Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken);
+
+    /// <summary>The messages with their owners, in revision order.</summary>
+    Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
 
     /// <summary>The newest revision that <see cref="ChangesSinceAsync"/> would see; 0 when nothing was ever written.</summary>
     Task<long> LatestRevisionAsync(CancellationToken cancellationToken);
@@ -189,7 +246,10 @@ public interface IFeedStore
 
 /// <summary>What one user may have waiting.</summary>
 /// <param name="MaxPending">Requests.</param>
-/// <param name="MaxWork">Their sum in megapixel-steps (<see cref="NewImageMessage.Work"/>); null: any.</param>
+/// <param name="MaxWork">
+/// Their sum in megapixel-steps (<see cref="NewImageMessage.Work"/>); null: any. Who has nothing waiting may ask for more than
+/// that: it would never be let in otherwise.
+/// </param>
 public sealed record UserLimits(int MaxPending, double? MaxWork = null)
 {
     /// <summary>For those whom nothing limits.</summary>
@@ -206,6 +266,12 @@ public readonly record struct RequestFailure(string Code, string Sentence);
 /// <param name="Note">What its holder, this one or the one before, wrote last.</param>
 public readonly record struct Lease(string Name, string? Note);
 
+/// <summary>A lease whose term is not over.</summary>
+/// <param name="Name">What.</param>
+/// <param name="Holder">The process that has it.</param>
+/// <param name="Note">What its holder, this one or the one before, wrote last.</param>
+public readonly record struct HeldLease(string Name, string Holder, string? Note);
+
 /// <summary>A place in <see cref="IQueueStore.ListByStatusAsync"/>'s order.</summary>
 public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id);
 
@@ -213,12 +279,30 @@ public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id)
 /// <param name="Id">The message.</param>
 /// <param name="QueuedAt">When it got its place.</param>
 /// <param name="HangfireJobId">The job that is to paint it; null when it has none yet.</param>
-public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId);
+/// <param name="QueuePosition">As stored; 0 where that is no number.</param>
+public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId, int QueuePosition);
+
+/// <summary>Which row was written, and when in the order of writes.</summary>
+public readonly record struct ChangedRow(long Id, string ConversationId, long Revision);
+
+/// <summary>What was written after a revision.</summary>
+/// <param name="Rows">In revision order; no row of a lower revision than the last can appear any more.</param>
+/// <param name="HeldBackAt">
+/// Null when that is all. Otherwise a transaction that has not ended yet: rows from this revision on are there, and rows may still
+/// appear between them.
+/// </param>
+public sealed record ChangedRows(IReadOnlyList<ChangedRow> Rows, long? HeldBackAt);
 
 /// <summary>A written row, with the owner of its conversation. Everyone who watches gets the same object.</summary>
 public sealed record MessageChange(string Username, Message Message)
 {
     private object? _shown;
+
+    /// <summary>
+    /// Where one who has seen this goes on: behind its own revision, or, for a change that is told ahead of the order, where the
+    /// order stands. This is what a client is to give back, so that it misses nothing.
+    /// </summary>
+    public long ResumeFrom { get; init; } = Message.Revision;
 
     /// <summary>What the change looks like to those who watch: made by the first of them, shared by all.</summary>
     public T Shown<T>(Func<MessageChange, T> make)
@@ -298,4 +382,7 @@ public readonly record struct Transition(bool Applied, Message? Message);
 public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration, string? Backend = null);
 
 /// <summary>A position to store.</summary>
-public readonly record struct QueuedPosition(string HangfireJobId, int Position);
+/// <param name="Id">The message: by this the row is found.</param>
+/// <param name="HangfireJobId">The job that the position is of; a row that waits under another by now is left alone.</param>
+/// <param name="Position">1 = next.</param>
+public readonly record struct QueuedPosition(long Id, string HangfireJobId, int Position);

@@ -37,6 +37,10 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
     internal static TooManyPendingException OfUser(int max) => new(
         $"You already have {max} pictures waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
 
+    internal static TooManyPendingException OfWork(double max) => new(
+        $"With this one, your waiting pictures would ask for more than {max:0.#} megapixel-steps. Wait for one of them, cancel one, or ask for a smaller picture or fewer steps.",
+        TimeSpan.FromSeconds(10));
+
     internal static TooManyPendingException OfAll(int max) => new(
         $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1))
     { IsOfAll = true };

@@ -6,22 +6,31 @@ namespace ImageQueue.Core.Messages;
 
 /// <summary>
 /// Turns row changes into events for whoever watches. One reader serves all watchers of this process: woken at once by this
-/// process's writes, by a short poll for those of others. No reading while nobody watches.
+/// process's writes, by a short poll for those of others. It reads which rows changed, and then those that somebody watches; no
+/// reading while nobody watches.
 /// </summary>
-public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger) : BackgroundService
+public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger) : BackgroundService
 {
     /// <summary>How long a write by another process may go unseen.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>How soon to look again for what a transaction that is about to end holds back.</summary>
+    internal static readonly TimeSpan HeldBackInterval = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>How long the same transaction may hold back others' changes before they are told ahead of it.</summary>
+    internal static readonly TimeSpan HeldBackPatience = TimeSpan.FromSeconds(2);
+
     /// <summary>Rows that are read at once, and the most that is kept for one watcher.</summary>
     internal const int PageSize = 500;
 
-    /// <summary>Stands for all conversations: none has this id.</summary>
-    private const string Everything = "";
+    /// <summary>Most rows that are looked at ahead of a transaction; with more than these, the newest.</summary>
+    private const int MaxAhead = 5000;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, ImmutableArray<Watcher>> _watchers = new(StringComparer.Ordinal);
     private readonly MessageSignal _watched = new();
+    private readonly HeldBack _held = new();
+    private ImmutableArray<Watcher> _watchersOfAll = [];
     private long? _read;
     private bool _isAway;
 
@@ -31,12 +40,12 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
         get
         {
             lock (_lock)
-                return _watchers.Values.Sum(watchers => watchers.Length);
+                return _watchers.Values.Sum(watchers => watchers.Length) + _watchersOfAll.Length;
         }
     }
 
     /// <summary>Begins to watch a conversation: when this returns, no later change will be missed. Dispose the result to end it.</summary>
-    /// <param name="conversationId">The conversation, which need not have come to exist yet; null: all of them.</param>
+    /// <param name="conversationId">The conversation; null: all of them.</param>
     /// <param name="sinceRevision">What the watcher has seen already; null: only what comes from now on.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="StoreUnavailableException">The database does not answer.</exception>
@@ -44,13 +53,13 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     {
         // Registered before the newest revision is read, and the reader begins no later than there: what is written from here
         // on is handed over, or found by the subscription's own first reading, or both.
-        var watcher = Register(conversationId ?? Everything);
+        var watcher = Register(conversationId);
         try
         {
             var latest = await store.LatestRevisionAsync(cancellationToken);
             BeginReading(latest);
-            // A revision that is yet to come was seen on another database: waiting for it would be silence.
-            return new FeedSubscription(watcher, store, time, Math.Min(sinceRevision ?? latest, latest));
+            // A revision that is yet to come was seen on another database, or ahead of the order: waiting for it would be silence.
+            return new FeedSubscription(watcher, store, time, Math.Min(InOrder(sinceRevision) ?? latest, latest));
         }
         catch
         {
@@ -92,25 +101,77 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
 
             var written = signal.Next;
             await ReadAsync(position, cancellationToken);
-            await written.WaitAsync(PollInterval, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            // What is held back for a moment is this process's own as a rule; a transaction that stays is looked past.
+            var wait = _held.At is not null && !_held.IsLong ? HeldBackInterval : PollInterval;
+            await written.WaitAsync(wait, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             cancellationToken.ThrowIfCancellationRequested();
         }
     }
 
     private async Task ReadAsync(long position, CancellationToken cancellationToken)
     {
-        while (true)
+        ChangedRows changes;
+        do
         {
-            var changes = await store.ChangesSinceAsync(position, null, PageSize, cancellationToken);
-            foreach (var change in changes)
-                Dispatch(change);
-            if (changes.Count > 0)
-                Advance(position = changes[^1].Message.Revision);
+            changes = await store.ListChangesAsync(position, PageSize, cancellationToken);
+            if (changes.Rows.Count > 0)
+            {
+                position = changes.Rows[^1].Revision;
+                // A row that was written again meanwhile is further on in the order by now, and will be come to there.
+                foreach (var change in await ReadWatchedAsync(changes.Rows, cancellationToken))
+                {
+                    if (change.Message.Revision <= position)
+                        Dispatch(change);
+                }
+
+                Advance(position);
+            }
+
             if (_isAway)
                 logger.LogInformation("Changes are read again.");
             _isAway = false;
-            if (changes.Count < PageSize)
-                return;
+        }
+        while (changes.Rows.Count == PageSize);
+        await LookAheadAsync(changes.HeldBackAt, cancellationToken);
+    }
+
+    private async Task<IReadOnlyList<MessageChange>> ReadWatchedAsync(IEnumerable<ChangedRow> rows, CancellationToken cancellationToken)
+    {
+        var ids = rows.Where(row => !WatchersOf(row.ConversationId).IsEmpty).Select(row => row.Id).ToList();
+        return ids.Count == 0 ? [] : await store.ReadChangesAsync(ids, cancellationToken);
+    }
+
+    /// <summary>
+    /// Revisions are given when a row is written and seen when its transaction ends. Below the lowest of all open transactions the
+    /// order is final; one that stays open, of anybody in the database, would stop every watcher. So what is written beyond it is
+    /// told ahead, marked with where the order stands: the order itself brings it again when that transaction has ended, with
+    /// whatever that has written in between.
+    /// </summary>
+    private async Task LookAheadAsync(long? heldBackAt, CancellationToken cancellationToken)
+    {
+        var wasLong = _held.IsLong;
+        lock (_lock)
+            _held.Note(heldBackAt, time);
+        if (_held.At is not { } from || !_held.IsLong)
+        {
+            if (wasLong)
+                logger.LogInformation("Changes are read in order again.");
+            return;
+        }
+
+        if (!wasLong)
+        {
+            logger.LogWarning(
+                "A transaction on the database has been open for more than {Seconds} s (revision {Revision}): changes after it are told ahead of those that it may bring. DBCC OPENTRAN shows whose it is.",
+                HeldBackPatience.TotalSeconds,
+                from);
+        }
+
+        var ahead = (await store.ListAheadAsync(from, MaxAhead, cancellationToken)).Where(row => !_held.Knows(row));
+        foreach (var page in ahead.Chunk(PageSize))
+        {
+            foreach (var change in await ReadWatchedAsync(page, cancellationToken))
+                DispatchAhead(change with { ResumeFrom = Math.Min(from - 1, change.Message.Revision) });
         }
     }
 
@@ -119,8 +180,12 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     {
         lock (_lock)
         {
-            if (_watchers.Count == 0)
+            if (_watchers.Count == 0 && _watchersOfAll.IsEmpty)
+            {
                 _read = null; // Whoever comes next says where to begin.
+                _held.Note(null, time);
+            }
+
             return _read;
         }
     }
@@ -138,25 +203,47 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
             _read = revision;
     }
 
+    private long? InOrder(long? revision)
+    {
+        lock (_lock)
+            return revision is { } seen ? _held.InOrder(seen) : null;
+    }
+
     private void Dispatch(MessageChange change)
     {
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
-        foreach (var watcher in WatchersOf(Everything))
-            watcher.Offer(change);
+    }
+
+    private void DispatchAhead(MessageChange change)
+    {
+        lock (_lock)
+            _held.Add(change);
+        Dispatch(change);
     }
 
     private ImmutableArray<Watcher> WatchersOf(string conversationId)
     {
         lock (_lock)
-            return _watchers.GetValueOrDefault(conversationId, []);
+        {
+            var watchers = _watchers.GetValueOrDefault(conversationId, []);
+            return _watchersOfAll.IsEmpty ? watchers : watchers.AddRange(_watchersOfAll);
+        }
     }
 
-    private Watcher Register(string key)
+    private Watcher Register(string? conversationId)
     {
-        var watcher = new Watcher(this, key);
+        var watcher = new Watcher(this, conversationId);
         lock (_lock)
-            _watchers[key] = WatchersOf(key).Add(watcher);
+        {
+            if (conversationId is null)
+                _watchersOfAll = _watchersOfAll.Add(watcher);
+            else
+                _watchers[conversationId] = _watchers.GetValueOrDefault(conversationId, []).Add(watcher);
+            foreach (var change in _held.Ahead.Where(change => conversationId is null || change.Message.ConversationId == conversationId))
+                watcher.Offer(change);
+        }
+
         return watcher;
     }
 
@@ -164,11 +251,14 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     {
         lock (_lock)
         {
-            var left = WatchersOf(watcher.Key).Remove(watcher);
+            _watchersOfAll = _watchersOfAll.Remove(watcher);
+            if (watcher.ConversationId is not { } conversation || !_watchers.TryGetValue(conversation, out var watchers))
+                return;
+            var left = watchers.Remove(watcher);
             if (left.IsEmpty)
-                _watchers.Remove(watcher.Key);
+                _watchers.Remove(conversation);
             else
-                _watchers[watcher.Key] = left;
+                _watchers[conversation] = left;
         }
     }
 
@@ -176,18 +266,14 @@ public sealed class MessageFeed(IMessageStore store, MessageSignal signal, TimeP
     /// What one watcher has not taken yet: the newest state of each message, up to <see cref="PageSize"/> of them. Who falls
     /// further behind reads the rest for itself, so a watcher that takes nothing costs no more than that.
     /// </summary>
-    internal sealed class Watcher(MessageFeed feed, string key) : IDisposable
+    internal sealed class Watcher(MessageFeed feed, string? conversationId) : IDisposable
     {
         private readonly Lock _lock = new();
         private readonly SemaphoreSlim _offered = new(0, 1);
         private Dictionary<long, MessageChange> _pending = [];
         private bool _isBehind;
 
-        /// <summary>Under what it is registered.</summary>
-        public string Key => key;
-
-        /// <summary>What it watches; null: everything.</summary>
-        public string? ConversationId => key.Length == 0 ? null : key;
+        public string? ConversationId => conversationId;
 
         public void Offer(MessageChange change)
         {

@@ -195,7 +195,7 @@ internal sealed class ReadingTests
     [Test]
     public async Task Wait_AnswersWithWhatWasAccepted_WhenTheDatabaseGoesAway()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" }, configure: FaultyStore.PutAround);
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" }, configure: builder => FaultyStore.PutAround(builder.Services));
         using var request = new HttpRequestMessage(HttpMethod.Post, "api/conversations/waits/images")
         {
             Content = JsonContent.Create(new { username = "ayşe", prompt = "a cat" }),

@@ -322,7 +322,7 @@ internal sealed class GenerateImageJobTests
     /// <summary>The same Hangfire job on another machine, which has a Forge of its own.</summary>
     private async Task OtherServerAsync(Message row)
     {
-        var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, CancellationToken.None));
+        var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None));
         using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Picture(SKColors.Lime).Bytes);
         Bench.Applied(await Bench.Store.CompleteAsync(
             claimed.Id, claimed.Attempt, "x", "x", new ImageResult(1, 8, 8, "x", TimeSpan.Zero), CancellationToken.None));

@@ -20,7 +20,7 @@ public abstract class MessageFeedContract
     private OpenStore _mine = null!;
     private OpenStore _others = null!;
     private ObservedStore _observed = null!;
-    private FakeTimeProvider _time = null!;
+    private WaitedClock _time = null!;
     private LogRecorder _log = null!;
     private MessageFeed _feed = null!;
 
@@ -47,7 +47,7 @@ public abstract class MessageFeedContract
         var signal = new MessageSignal();
         _mine = _database.Open(TimeProvider.System, signal);
         _others = _database.Open(TimeProvider.System, new MessageSignal());
-        _time = new FakeTimeProvider();
+        _time = new WaitedClock();
         _log = new LogRecorder();
         (var store, _observed) = ObservedStore.Around(_mine.Store);
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
@@ -87,16 +87,13 @@ public abstract class MessageFeedContract
         var message = await AddAsync();
         using var watcher = await WatchAsync();
         Assert.That(await watcher.NextAsync(TimeSpan.Zero, CancellationToken.None), Is.Empty);
+        await _time.WaitedForAsync(MessageFeed.PollInterval, times: 1); // The reader has read, and waits for the clock.
         var written = await _others.Store.UpdateMessageAsync(message.Id, "x", null, CancellationToken.None);
+        var before = _observed.ReadsForAll;
 
         var next = watcher.NextAsync(Patience, CancellationToken.None);
-        await Task.Delay(200);
-        Assert.That(next.IsCompleted, Is.False, "the clock stands still");
-        while (!next.IsCompleted)
-        {
-            _time.Advance(MessageFeed.PollInterval);
-            await Task.Delay(10);
-        }
+        Assert.That((next.IsCompleted, _observed.ReadsForAll), Is.EqualTo((false, before)), "the clock stands still");
+        _time.Advance(MessageFeed.PollInterval);
 
         Assert.That((await next).Select(change => change.Message.Revision), Is.EqualTo(new[] { written.Revision }));
         Assert.That(MessageFeed.PollInterval, Is.LessThanOrEqualTo(TimeSpan.FromMilliseconds(500)));
@@ -221,6 +218,38 @@ public abstract class MessageFeedContract
         foreach (var watcher in watchers)
             watcher.Dispose();
         Assert.That(_feed.WatcherCount, Is.Zero);
+    }
+
+    /// <summary>What nobody watches is found among the changes, and not read.</summary>
+    [Test]
+    public async Task Feed_ReadsNoMessage_ThatNobodyWatches()
+    {
+        var (mine, other) = (await AddAsync(), await AddAsync("c2"));
+        using var watcher = await WatchAsync();
+        Assert.That(await watcher.NextAsync(TimeSpan.Zero, CancellationToken.None), Is.Empty);
+
+        for (var i = 0; i < 5; i++)
+            other = await WriteAsync(other);
+        mine = await WriteAsync(mine);
+
+        Assert.That(await TakeAsync(watcher), Is.EqualTo(new[] { (mine.Id, mine.Revision) }));
+        Assert.That(_observed.ReadMessages.Distinct(), Is.EqualTo(new[] { mine.Id }));
+    }
+
+    /// <summary>One that watches all gets what each conversation's watcher gets.</summary>
+    [Test]
+    public async Task Watch_GivesEveryConversation_WhenNoneIsNamed()
+    {
+        var (one, two) = (await AddAsync(), await AddAsync("c2"));
+        using var all = await _feed.WatchAsync(null, one.Revision, CancellationToken.None);
+        using var single = await WatchAsync();
+        Assert.That(await TakeAsync(all), Is.EqualTo(new[] { (two.Id, two.Revision) }));
+        Assert.That(await single.NextAsync(TimeSpan.Zero, CancellationToken.None), Is.Empty);
+
+        (one, two) = (await WriteAsync(one), await WriteAsync(two));
+
+        Assert.That(await TakeUntilAsync(all, two.Revision), Is.EqualTo(new[] { (one.Id, one.Revision), (two.Id, two.Revision) }));
+        Assert.That(await TakeAsync(single), Is.EqualTo(new[] { (one.Id, one.Revision) }));
     }
 
     /// <summary>A change is made once, and its serialised form with it.</summary>

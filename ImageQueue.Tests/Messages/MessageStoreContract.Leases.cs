@@ -7,7 +7,10 @@ namespace ImageQueue.Tests.Messages;
 /// <summary>Leases: one holder at a time, by the database's clock.</summary>
 public abstract partial class MessageStoreContract
 {
-    private static readonly TimeSpan Term = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Term = TimeSpan.FromMinutes(10);
+
+    /// <summary>Of leases that a test waits to be over: a server's clock goes by itself.</summary>
+    private static readonly TimeSpan ShortTerm = TimeSpan.FromSeconds(1);
 
     /// <summary>The second process gets what the first has not.</summary>
     [Test]
@@ -41,8 +44,8 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task Lease_IsFree_WhenItsTermIsOver()
     {
-        await NamesAsync("one", "a");
-        Time.Advance(Term); // SQLite's clock; a server has one of its own, which goes by itself.
+        await Store.AcquireLeasesAsync("one", ["a"], ShortTerm, CancellationToken.None);
+        Time.Advance(ShortTerm); // SQLite's clock.
         await Bench.UntilAsync(async () => (await NamesAsync("two", "a")).Length == 1, "the lease is free");
 
         Assert.That(await NamesAsync("one", "a"), Is.Empty);
@@ -56,6 +59,57 @@ public abstract partial class MessageStoreContract
         var taken = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => NamesAsync($"p{i}", "a", "b", "c"))));
 
         Assert.That(taken.SelectMany(names => names), Is.EquivalentTo(new[] { "a", "b", "c" }));
+    }
+
+    /// <summary>Whoever takes a backend next learns from its lease what may still be running there.</summary>
+    [Test]
+    public async Task Claim_NotesItsTask_OnTheLeaseOfItsBackend()
+    {
+        await NamesAsync("one", "forge:a", "forge:b");
+        var message = await SubmitAsync();
+
+        var claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "a", "forge:a", CancellationToken.None));
+
+        Assert.That(claimed.Backend, Is.EqualTo("a"));
+        Assert.That(
+            await Store.ListLeasesAsync("forge:", CancellationToken.None),
+            Is.EqualTo(new[] { new HeldLease("forge:a", "one", $"{message.JobId}-1"), new HeldLease("forge:b", "one", null) }));
+
+        claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "b", "forge:b", CancellationToken.None));
+
+        Assert.That((await Store.ListLeasesAsync("forge:b", CancellationToken.None)).Single().Note, Is.EqualTo($"{message.JobId}-{claimed.Attempt}"));
+    }
+
+    /// <summary>A claim that came too late sends nothing anywhere.</summary>
+    [Test]
+    public async Task Claim_NotesNothing_WhenItIsRefused()
+    {
+        await NamesAsync("one", "forge:a");
+        var message = await InStateAsync(MessageStatus.Complete);
+
+        var refused = await Store.ClaimAsync(message.Id, HangfireJob, "a", "forge:a", CancellationToken.None);
+
+        Assert.That((refused.Applied, refused.Message?.Revision), Is.EqualTo((false, message.Revision)));
+        Assert.That((await Store.ListLeasesAsync("forge:a", CancellationToken.None)).Single().Note, Is.Null);
+    }
+
+    /// <summary>By name, those alone that somebody has now; what else a prefix may hold is no pattern.</summary>
+    [Test]
+    public async Task ListLeases_GivesThoseThatAreHeld_OfThatPrefix()
+    {
+        await NamesAsync("one", "forge:b", "forge:a", "positions", "FORGE:c", "forge_d");
+        await NamesAsync("two", "forge:e");
+        await Store.ReleaseLeasesAsync("one", ["forge:b"], CancellationToken.None);
+
+        Assert.That(
+            await Store.ListLeasesAsync("forge:", CancellationToken.None),
+            Is.EqualTo(new[] { new HeldLease("forge:a", "one", null), new HeldLease("forge:e", "two", null) }));
+        Assert.That(await Store.ListLeasesAsync("forge%", CancellationToken.None), Is.Empty);
+        Assert.That((await Store.ListLeasesAsync("", CancellationToken.None)).Select(lease => lease.Name), Is.EqualTo(new[] { "FORGE:c", "forge:a", "forge:e", "forge_d", "positions" }));
+
+        await Store.AcquireLeasesAsync("one", ["forge:a"], ShortTerm, CancellationToken.None);
+        Time.Advance(ShortTerm); // SQLite's clock.
+        await Bench.UntilAsync(async () => (await Store.ListLeasesAsync("forge:", CancellationToken.None)).Count == 1, "the term is over");
     }
 
     private async Task<string[]> NamesAsync(string holder, params string[] names) =>

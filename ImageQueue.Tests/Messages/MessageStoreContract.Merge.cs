@@ -76,7 +76,7 @@ public abstract partial class MessageStoreContract
                 await MergeAsync(message, string.Create(CultureInfo.InvariantCulture, $"{{\"chat\":{{\"k{i}\":{i}}}}}"));
         });
         await Store.AttachJobAsync(message.Id, HangfireJob, null, CancellationToken.None);
-        var claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
+        var claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         for (var progress = 1; progress < 100; progress += 7)
             Applied(await Store.SaveProgressAsync(message.Id, claimed.Attempt, progress, CancellationToken.None));
         Applied(await CompleteAsync(claimed));

@@ -28,6 +28,19 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.FindByHangfireJobAsync("HF-1", CancellationToken.None), Is.Null);
     }
 
+    /// <summary>From a picture's name to whose it is. A chat app's own key of that name makes no picture.</summary>
+    [Test]
+    public async Task FindByJobId_FindsTheImageRequest_OfExactlyThatPicture()
+    {
+        var message = await InStateAsync(MessageStatus.Queued);
+        var jobId = message.JobId!; // An image request has one.
+        await Store.UpdateMessageAsync((await AddAsync()).Id, null, MetadataPatch.Of((MetadataFields.JobId, "other")), CancellationToken.None);
+
+        AssertSame(await Store.FindByJobIdAsync(jobId, CancellationToken.None), message);
+        Assert.That(await Store.FindByJobIdAsync(jobId + "0", CancellationToken.None), Is.Null);
+        Assert.That(await Store.FindByJobIdAsync("other", CancellationToken.None), Is.Null);
+    }
+
     /// <summary>A page begins behind an id and ends at the limit.</summary>
     [Test]
     public async Task List_GivesAConversationsMessages_InOrderOfIds()
@@ -95,7 +108,7 @@ public abstract partial class MessageStoreContract
         var first = await InStateAsync(MessageStatus.Queued);
         var second = await AddAsync(conversation: "c2", username: "veli");
         var third = await AddAsync(conversation: "c2", username: "veli");
-        first = Applied(await Store.ClaimAsync(first.Id, HangfireJob, null, CancellationToken.None));
+        first = Applied(await Store.ClaimAsync(first.Id, HangfireJob, null, null, CancellationToken.None));
 
         var changes = await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None);
 
@@ -103,6 +116,28 @@ public abstract partial class MessageStoreContract
         Assert.That(changes.Select(change => change.Message.Revision), Is.Ordered.Ascending);
         AssertSame(changes[2].Message, first);
         Assert.That(await Store.LatestRevisionAsync(CancellationToken.None), Is.EqualTo(first.Revision));
+    }
+
+    /// <summary>The rows alone, and then those that are asked for, are the same changes.</summary>
+    [Test]
+    public async Task ListChanges_NamesTheRows_ThatChangesSinceGives()
+    {
+        for (var i = 0; i < 7; i++)
+            await AddAsync(conversation: $"c{i % 3}");
+        await Store.UpdateMessageAsync((await ListAsync("c1"))[0].Id, "x", null, CancellationToken.None);
+        var changes = await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None);
+
+        var listed = new List<ChangedRow>();
+        while (await Store.ListChangesAsync(listed.LastOrDefault().Revision, 3, CancellationToken.None) is { Rows.Count: > 0 } page)
+        {
+            Assert.That((page.Rows.Count, page.HeldBackAt), Is.EqualTo((Math.Min(3, 7 - listed.Count), (long?)null)));
+            listed.AddRange(page.Rows);
+        }
+
+        Assert.That(listed, Is.EqualTo(changes.Select(change => new ChangedRow(change.Message.Id, change.Message.ConversationId, change.Message.Revision))));
+        Assert.That(
+            await Store.ReadChangesAsync([.. listed.Select(row => row.Id).Skip(2).Reverse(), 4711], CancellationToken.None), Is.EqualTo(changes.Skip(2)));
+        Assert.That(changes.Select(change => change.ResumeFrom), Is.EqualTo(changes.Select(change => change.Message.Revision)));
     }
 
     /// <summary>Page by page nothing is missed and nothing comes twice.</summary>
@@ -174,12 +209,17 @@ public abstract partial class MessageStoreContract
         var moved = await QueuedAsync("hf-moved", 5);
         var same = await QueuedAsync("hf-same", 2);
         var requeued = await QueuedAsync("hf-new", 5);
-        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, CancellationToken.None));
+        var jobless = await SubmitAsync();
+        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, null, CancellationToken.None));
         Time.Advance(TimeSpan.FromSeconds(5));
         var signal = Signal.Next;
 
         var written = await Store.SavePositionsAsync(
-            [new("hf-moved", 1), new("hf-same", 2), new("hf-old", 3), new("hf-claimed", 4), new("hf-unknown", 5)], CancellationToken.None);
+            [
+                new(moved.Id, "hf-moved", 1), new(same.Id, "hf-same", 2), new(requeued.Id, "hf-old", 3), new(claimed.Id, "hf-claimed", 4),
+                new(claimed.Id + 1, "hf-unknown", 5), new(jobless.Id, "", 6),
+            ],
+            CancellationToken.None);
 
         Assert.That(written, Is.EqualTo(1));
         Assert.That(signal.IsCompleted, Is.True);
@@ -191,7 +231,7 @@ public abstract partial class MessageStoreContract
             Revision = after.Revision,
             ExtraMetadata = ReferenceMerge.Merge(moved.ExtraMetadata, """{"queue_position":1}"""),
         });
-        foreach (var untouched in new[] { same, requeued, claimed })
+        foreach (var untouched in new[] { same, requeued, jobless, claimed })
             AssertSame(await ReadAsync(untouched.Id), untouched);
     }
 
@@ -199,11 +239,11 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task SavePositions_WritesNothing_WhenNothingMoved()
     {
-        await QueuedAsync("hf-1", 1);
+        var message = await QueuedAsync("hf-1", 1);
         var signal = Signal.Next;
 
         Assert.That(await Store.SavePositionsAsync([], CancellationToken.None), Is.Zero);
-        Assert.That(await Store.SavePositionsAsync([new("hf-1", 1)], CancellationToken.None), Is.Zero);
+        Assert.That(await Store.SavePositionsAsync([new(message.Id, "hf-1", 1)], CancellationToken.None), Is.Zero);
         Assert.That(signal.IsCompleted, Is.False);
     }
 
@@ -215,7 +255,7 @@ public abstract partial class MessageStoreContract
         var message = await QueuedAsync("hf-1", 1);
         await MergeAsync(message, patch);
 
-        Assert.That(await Store.SavePositionsAsync([new("hf-1", 1)], CancellationToken.None), Is.EqualTo(1));
+        Assert.That(await Store.SavePositionsAsync([new(message.Id, "hf-1", 1)], CancellationToken.None), Is.EqualTo(1));
         Assert.That((await ReadAsync(message.Id))!.QueuePosition, Is.EqualTo(1));
     }
 
@@ -226,8 +266,7 @@ public abstract partial class MessageStoreContract
         var rows = new List<QueuedPosition>();
         for (var i = 0; i < 60; i++)
         {
-            await QueuedAsync($"hf-{i}", 1);
-            rows.Add(new QueuedPosition($"hf-{i}", i + 2));
+            rows.Add(new QueuedPosition((await QueuedAsync($"hf-{i}", 1)).Id, $"hf-{i}", i + 2));
         }
 
         var before = await Store.LatestRevisionAsync(CancellationToken.None);

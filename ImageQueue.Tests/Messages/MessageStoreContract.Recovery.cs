@@ -50,7 +50,7 @@ public abstract partial class MessageStoreContract
         }
 
         rows[1] = Applied(await Store.AttachJobAsync(rows[1].Id, HangfireJob, null, CancellationToken.None));
-        await Store.ClaimAsync(rows[4].Id, "hf-3", null, CancellationToken.None);
+        await Store.ClaimAsync(rows[4].Id, "hf-3", null, null, CancellationToken.None);
         await AddAsync("""{"status":"queued"}""");
 
         var pages = new List<WaitingRequest>();
@@ -61,7 +61,7 @@ public abstract partial class MessageStoreContract
             after = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
         }
 
-        Assert.That(pages, Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId))));
+        Assert.That(pages, Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3))));
     }
 
     [Test]

@@ -14,8 +14,8 @@ public abstract partial class MessageStoreContract
     private static readonly (string Name, Func<IMessageStore, long, Task<Transition>> Run, string[] From)[] Verbs =
     [
         ("attach", (store, id) => store.AttachJobAsync(id, "hf-2", HangfireJob, CancellationToken.None), [MessageStatus.Queued]),
-        ("claim by the same job", (store, id) => store.ClaimAsync(id, HangfireJob, null, CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
-        ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", null, CancellationToken.None), [MessageStatus.Queued]),
+        ("claim by the same job", (store, id) => store.ClaimAsync(id, HangfireJob, null, null, CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
+        ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", null, null, CancellationToken.None), [MessageStatus.Queued]),
         ("save progress", (store, id) => store.SaveProgressAsync(id, StoredAttempt, 40, CancellationToken.None), [MessageStatus.Processing]),
         ("save preview", (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None), [MessageStatus.Processing]),
         ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", AnyResult, CancellationToken.None), [MessageStatus.Processing]),
@@ -113,7 +113,7 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.ClaimAsync(before.Id, "hf-9", null, CancellationToken.None),
+            () => Store.ClaimAsync(before.Id, "hf-9", null, null, CancellationToken.None),
             """{"status":"processing","progress":0,"queue_position":0}""",
             row => row with { HangfireJobId = "hf-9", Attempt = 1, HeartbeatAt = row.UpdatedAt });
     }
@@ -127,7 +127,7 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.ClaimAsync(before.Id, HangfireJob, null, CancellationToken.None),
+            () => Store.ClaimAsync(before.Id, HangfireJob, null, null, CancellationToken.None),
             """{"progress":0}""",
             row => row with { Attempt = 2, HeartbeatAt = row.UpdatedAt });
     }
@@ -138,7 +138,7 @@ public abstract partial class MessageStoreContract
     {
         var message = await SubmitAsync();
 
-        var claims = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => Store.ClaimAsync(message.Id, $"hf-{i}", null, CancellationToken.None))));
+        var claims = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => Store.ClaimAsync(message.Id, $"hf-{i}", null, null, CancellationToken.None))));
 
         Assert.That(claims.Count(claim => claim.Applied), Is.EqualTo(1));
         Assert.That(claims.Select(claim => claim.Message!.Attempt), Is.All.EqualTo(1));
@@ -298,12 +298,12 @@ public abstract partial class MessageStoreContract
         for (var round = 0; round < 2; round++)
         {
             message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, blamed: true, CancellationToken.None));
-            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
             counts.Add((message.Attempt, message.Failures));
             message = Applied(await Store.FailAsync(message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
             message = Applied(await Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
             Assert.That((message.Failures, message.Backend), Is.EqualTo((0, "gpu1")));
-            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         }
 
         Assert.That(counts, Is.EqualTo(new[] { (2, 1), (4, 1) }));
@@ -317,7 +317,7 @@ public abstract partial class MessageStoreContract
         foreach (var blamed in new[] { false, true, false, true })
         {
             message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, blamed, CancellationToken.None));
-            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         }
 
         Assert.That((message.Attempt, message.Failures), Is.EqualTo((5, 2)));
@@ -345,7 +345,7 @@ public abstract partial class MessageStoreContract
     public async Task Attempt_FencesEveryWrite_WhenItIsNotTheCurrentOne(int attempt)
     {
         var message = await InStateAsync(MessageStatus.Processing);
-        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, CancellationToken.None));
+        message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         Assert.That(message.Attempt, Is.EqualTo(2));
 
         var id = message.Id;

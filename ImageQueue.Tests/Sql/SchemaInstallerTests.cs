@@ -22,12 +22,14 @@ public sealed class SchemaInstallerTests
     public void Parts_AreEveryTableColumnAndIndex_OfTheScripts()
     {
         var definitions = SchemaScripts.All.SelectMany(script => SchemaModel.Definitions(script.Text)).ToList();
-        var expected = definitions.OfType<CreateTableStatement>().SelectMany(Parts).Concat(definitions.OfType<CreateIndexStatement>().Select(Part));
+        var expected = definitions.OfType<CreateTableStatement>().SelectMany(Parts)
+            .Concat(definitions.OfType<AlterTableAddTableElementStatement>().SelectMany(Parts))
+            .Concat(definitions.OfType<CreateIndexStatement>().Select(Part));
 
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.Name).ToList();
 
         Assert.That(parts, Is.EquivalentTo(expected));
-        Assert.That(parts, Does.Contain("column dbo.messages.status").And.Contain("index dbo.messages.UX_messages_idempotency_key"));
+        Assert.That(parts, Does.Contain("column dbo.messages.status").And.Contain("column dbo.messages.failures").And.Contain("index dbo.messages.UX_messages_idempotency_key"));
         Assert.That(SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.MissingWhen).Distinct().Count(), Is.EqualTo(parts.Count));
     }
 
@@ -69,7 +71,7 @@ public sealed class SchemaInstallerTests
         var (database, _) = Database(missing: _ => true, hangfire: null);
 
         Assert.That(() => database.PrepareAsync(CancellationToken.None), Throws.TypeOf<SchemaException>().With.Message.EqualTo(
-            "The database Pictures on db1 lacks table dbo.conversations, table dbo.messages (script 2026-11-01_01_tables.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
+            "The database Pictures on db1 lacks table dbo.conversations, table dbo.messages (script 2026-11-01_01_tables.sql); table dbo.imagequeue_leases (script 2026-11-26_00_recovery.sql); table dbo.data_protection_keys (script 2026-11-26_10_data_protection.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
     }
 
     /// <summary>A schema of an earlier release.</summary>
@@ -223,6 +225,9 @@ public sealed class SchemaInstallerTests
 
     private static IEnumerable<string> Parts(CreateTableStatement table) =>
         table.Definition.ColumnDefinitions.Select(column => $"column {Name(table.SchemaObjectName)}.{column.ColumnIdentifier.Value}").Prepend($"table {Name(table.SchemaObjectName)}");
+
+    private static IEnumerable<string> Parts(AlterTableAddTableElementStatement addition) =>
+        addition.Definition.ColumnDefinitions.Select(column => $"column {Name(addition.SchemaObjectName)}.{column.ColumnIdentifier.Value}");
 
     private static string Part(CreateIndexStatement index) => $"index {Name(index.OnName)}.{index.Name.Value}";
 

@@ -7,7 +7,8 @@ namespace ImageQueue.Tests.Sql;
 
 /// <summary>
 /// A database as the scripts would leave it, in DacFx's model, which resolves every name without a server. The model takes
-/// definitions only, so they are taken out of the IFs and EXECs around them.
+/// definitions only, so they are taken out of the IFs and EXECs around them, and what a later script adds to a table is written
+/// into the table's own definition.
 /// </summary>
 internal static class SchemaModel
 {
@@ -16,11 +17,16 @@ internal static class SchemaModel
     {
         using var model = new TSqlModel(SqlServerVersion.Sql140, new TSqlModelOptions());
         var problems = new List<string>();
-        foreach (var definition in scripts.SelectMany(Definitions))
+        var definitions = scripts.SelectMany(Definitions).ToList();
+        var additions = definitions.OfType<AlterTableAddTableElementStatement>().ToLookup(addition => NameOf(addition.SchemaObjectName));
+        var tables = definitions.OfType<CreateTableStatement>().Select(table => NameOf(table.SchemaObjectName)).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        foreach (var definition in definitions)
         {
+            if (definition is AlterTableAddTableElementStatement addition && tables.Contains(NameOf(addition.SchemaObjectName)))
+                continue;
             try
             {
-                model.AddObjects(TSqlSyntax.TextOf(definition));
+                model.AddObjects(definition is CreateTableStatement table ? Whole(table, additions[NameOf(table.SchemaObjectName)]) : TSqlSyntax.TextOf(definition));
             }
             catch (DacModelException e)
             {
@@ -30,6 +36,16 @@ internal static class SchemaModel
 
         return [.. problems, .. model.Validate().Select(message => message.ToString())];
     }
+
+    /// <summary>The table with what was added to it.</summary>
+    private static string Whole(CreateTableStatement table, IEnumerable<AlterTableAddTableElementStatement> additions)
+    {
+        var text = TSqlSyntax.TextOf(table);
+        var end = text.LastIndexOf(')');
+        return string.Concat([text[..end], .. additions.Select(addition => $",\n{TSqlSyntax.TextOf(addition.Definition)}"), text[end..]]);
+    }
+
+    private static string NameOf(SchemaObjectName name) => $"{name.SchemaIdentifier?.Value}.{name.BaseIdentifier.Value}";
 
     /// <summary>
     /// What is wrong with statements against the database that the product's scripts make: what cannot be parsed on the
@@ -82,6 +98,8 @@ internal static class SchemaModel
         public List<TSqlStatement> Found { get; } = [];
 
         public override void ExplicitVisit(CreateTableStatement node) => Found.Add(node);
+
+        public override void ExplicitVisit(AlterTableAddTableElementStatement node) => Found.Add(node);
 
         public override void ExplicitVisit(CreateIndexStatement node) => Found.Add(node);
 

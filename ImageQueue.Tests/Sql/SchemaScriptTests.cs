@@ -60,6 +60,8 @@ public sealed partial class SchemaScriptTests
     [TestCase("ON OBJECT::dbo.messages TO imagequeue_app", "ON OBJECT::dbo.message TO imagequeue_app")]
     [TestCase("ON SCHEMA::HangFire TO imagequeue_app", "ON SCHEMA::HangFire TO imagequeue_application")]
     [TestCase("CREATE SCHEMA HangFire", "CREATE SCHEMA Hang")]
+    [TestCase("ALTER TABLE dbo.messages ADD backend", "ALTER TABLE dbo.message ADD backend")]
+    [TestCase("ADD backend nvarchar(200) NULL", "ADD content nvarchar(200) NULL")]
     public void Problems_AreFound_WhenANameIsUnknown(string right, string wrong)
     {
         Assert.That(SchemaScripts.All.Any(script => Broken(script, right, wrong) is not null), "no script holds the text to break");
@@ -83,6 +85,10 @@ public sealed partial class SchemaScriptTests
     [TestCase("IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.y') AND name = N'IX_x') CREATE INDEX IX_x ON dbo.x (id);", "guarded")]
     [TestCase("IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.x') AND name = N'IX_y') CREATE INDEX IX_x ON dbo.x (id);", "guarded")]
     [TestCase("IF DATABASE_PRINCIPAL_ID(N'x') IS NULL CREATE ROLE y;", "guarded")]
+    [TestCase("ALTER TABLE dbo.x ADD y int NULL;", "guarded")]
+    [TestCase("IF COL_LENGTH(N'dbo.x', N'z') IS NULL ALTER TABLE dbo.x ADD y int NULL;", "guarded")]
+    [TestCase("IF COL_LENGTH(N'dbo.x', N'y') IS NULL ALTER TABLE dbo.x ADD y int NULL, z int NULL;", "in one ALTER TABLE")]
+    [TestCase("IF COL_LENGTH(N'dbo.x', N'y') IS NULL ALTER TABLE dbo.x ADD y int NOT NULL;", "without a default")]
     [TestCase("EXEC (N'CREATE SCHEMA x');", "guarded")]
     [TestCase("MERGE dbo.x AS t USING dbo.y AS s ON t.id = s.id WHEN MATCHED THEN DELETE;", "MERGE")]
     [TestCase("UPDATE t SET id = 1 FROM dbo.x AS t;", "FROM")]
@@ -157,6 +163,23 @@ public sealed partial class SchemaScriptTests
         }
 
         public override void Visit(CreateTableStatement node) => MustBeGuarded(node, Name(node.SchemaObjectName));
+
+        public override void Visit(AlterTableAddTableElementStatement node)
+        {
+            // The check reads one guard for each: see SchemaScript.Parts.
+            var added = node.Definition.ColumnDefinitions.Select(column => column.ColumnIdentifier.Value)
+                .Concat(node.Definition.TableConstraints.Select(constraint => constraint.ConstraintIdentifier?.Value ?? "")).ToList();
+            if (added.Count != 1)
+                Broken.Add($"adds {added.Count} things in one ALTER TABLE");
+            foreach (var name in added)
+                MustBeGuarded(node, Name(node.SchemaObjectName), name);
+            foreach (var column in node.Definition.ColumnDefinitions)
+            {
+                var isNullable = !column.Constraints.OfType<NullableConstraintDefinition>().Any(constraint => !constraint.Nullable);
+                if (!isNullable && column.DefaultConstraint is null && column.ComputedColumnExpression is null)
+                    Broken.Add($"column {column.ColumnIdentifier.Value} is NOT NULL without a default: the release before cannot write the table");
+            }
+        }
 
         public override void Visit(CreateIndexStatement node) => MustBeGuarded(node, Name(node.OnName), node.Name.Value);
 

@@ -6,8 +6,10 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Messages;
+using ImageQueue.Tests.Queue;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.SqlServer.TransactSql.ScriptDom;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Sql;
@@ -31,7 +33,9 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.SubmitAsync), store => store.SubmitAsync(new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), new UserLimits(20), default)),
         (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", null, default)),
         (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", "6", default)),
-        (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", null, default)),
+        (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", null, null, default)),
+        (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", "gpu1", "forge:gpu1", default)),
+        (nameof(IMessageStore.ListLeasesAsync), store => store.ListLeasesAsync("forge:", default)),
         (nameof(IMessageStore.SaveProgressAsync), store => store.SaveProgressAsync(1, 1, 50, default)),
         (nameof(IMessageStore.SavePreviewAsync), store => store.SavePreviewAsync(1, 1, "/p", default)),
         (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result, default)),
@@ -48,17 +52,26 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, null, null, default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, "c", null, default)),
         .. Rfc7396Table.All.Select(merge => (nameof(IMessageStore.UpdateMessageAsync), new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
-        (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition("7", 1)], default)),
+        (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition(1, "7", 1)], default)),
+        (nameof(IMessageStore.AttachJobsAsync), store => store.AttachJobsAsync([(1, "7", null), (2, "8", "6")], default)),
+        (nameof(IMessageStore.ListSilentAsync), store => store.ListSilentAsync(TimeSpan.FromSeconds(20), null, 10, default)),
+        (nameof(IMessageStore.ListJoblessAsync), store => store.ListJoblessAsync(TimeSpan.FromSeconds(10), null, 10, default)),
         (nameof(IMessageStore.FindAsync), store => store.FindAsync(1, default)),
         (nameof(IMessageStore.FindConversationAsync), store => store.FindConversationAsync("c", default)),
         (nameof(IMessageStore.ListAsync), store => store.ListAsync("c", 0, 10, default)),
         (nameof(IMessageStore.ListByStatusAsync), store => store.ListByStatusAsync("queued", null, 10, default)),
         (nameof(IMessageStore.FindByHangfireJobAsync), store => store.FindByHangfireJobAsync("7", default)),
+        (nameof(IMessageStore.FindByJobIdAsync), store => store.FindByJobIdAsync("j", default)),
+        (nameof(IMessageStore.FindWaitingAsync), store => store.FindWaitingAsync(["7", "8"], default)),
+        (nameof(IMessageStore.ListWaitingLongerAsync), store => store.ListWaitingLongerAsync(TimeSpan.FromMinutes(1), null, 10, default)),
         (nameof(IMessageStore.ListWaitingAsync), store => store.ListWaitingAsync(null, 10, default)),
         (nameof(IMessageStore.ListNewestAsync), store => store.ListNewestAsync("complete", 10, default)),
         (nameof(IMessageStore.CountAsync), store => store.CountAsync("queued", default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, null, 10, default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, "c", 10, default)),
+        (nameof(IMessageStore.ListChangesAsync), store => store.ListChangesAsync(0, 10, default)),
+        (nameof(IMessageStore.ListAheadAsync), store => store.ListAheadAsync(1, 10, default)),
+        (nameof(IMessageStore.ReadChangesAsync), store => store.ReadChangesAsync([1, 2], default)),
         (nameof(IMessageStore.LatestRevisionAsync), store => store.LatestRevisionAsync(default)),
     ];
 
@@ -140,6 +153,62 @@ public sealed partial class SqlServerStatementTests
         Assert.That(types["Attempt"], Is.EqualTo(new[] { "Int(0)" }));
     }
 
+    /// <summary>
+    /// Clocks of machines differ, by minutes at times. What is compared with time, silence, age, a lease's term, is written and
+    /// judged by the server's clock alone; a time of a machine's own is written into created_at and updated_at, and never asked about.
+    /// </summary>
+    [Test]
+    public async Task Statements_CompareNoTimes_OfTwoMachines()
+    {
+        foreach (var text in await AllAsync())
+        {
+            var times = new TimeFinder();
+            TSqlSyntax.Parse(text).Accept(times);
+            Assert.That(times.Compared.Except(["@QueuedAt"]), Is.Empty, text); // A place in the queue, read from a row.
+            Assert.That(times.WrittenByMachines.Except(["created_at", "updated_at"]), Is.Empty, text);
+        }
+
+        var broken = new TimeFinder();
+        TSqlSyntax.Parse("UPDATE dbo.messages SET heartbeat_at = @Now WHERE queued_at < @Now;").Accept(broken);
+        Assert.That((broken.Compared.Single(), broken.WrittenByMachines.Single()), Is.EqualTo(("@Now", "heartbeat_at")));
+    }
+
+    /// <summary>Where a parameter meets a column that holds a time.</summary>
+    private sealed class TimeFinder : TSqlFragmentVisitor
+    {
+        private static readonly string[] Times = ["created_at", "updated_at", "queued_at", "heartbeat_at", "expires_at"];
+
+        public List<string> Compared { get; } = [];
+
+        public List<string> WrittenByMachines { get; } = [];
+
+        public override void Visit(BooleanComparisonExpression node)
+        {
+            var (left, right) = (TSqlSyntax.TextOf(node.FirstExpression), TSqlSyntax.TextOf(node.SecondExpression));
+            if (Times.Contains(left) && right.StartsWith('@'))
+                Compared.Add(right);
+            if (Times.Contains(right) && left.StartsWith('@'))
+                Compared.Add(left);
+        }
+
+        public override void Visit(AssignmentSetClause node)
+        {
+            if (node.Column is { } column && Times.Contains(TSqlSyntax.TextOf(column)) && TSqlSyntax.TextOf(node.NewValue).StartsWith('@'))
+                WrittenByMachines.Add(TSqlSyntax.TextOf(column));
+        }
+
+        public override void Visit(InsertSpecification node)
+        {
+            if (node.InsertSource is not ValuesInsertSource { RowValues: [var row] })
+                return;
+            for (var i = 0; i < row.ColumnValues.Count; i++)
+            {
+                if (Times.Contains(TSqlSyntax.TextOf(node.Columns[i])) && TSqlSyntax.TextOf(row.ColumnValues[i]).StartsWith('@'))
+                    WrittenByMachines.Add(TSqlSyntax.TextOf(node.Columns[i]));
+            }
+        }
+    }
+
     /// <summary>A text that is longer than its column must be refused or match nothing; cut, it would be another name.</summary>
     [Test]
     public async Task Parameters_AreNeverCut_WhenTheyAreTooLong()
@@ -163,31 +232,38 @@ public sealed partial class SqlServerStatementTests
     [Test]
     public async Task SavePositions_SendsSeveralStatements_WhenThereAreManyRows()
     {
-        var positions = Enumerable.Range(1, 450).Select(i => new QueuedPosition($"{i}", i)).ToList();
+        var positions = Enumerable.Range(1, 450).Select(i => new QueuedPosition(i, $"{i}", i)).ToList();
 
         Assert.That(await SentByStoreAsync(store => store.SavePositionsAsync(positions, default)), Has.Count.EqualTo(3));
     }
 
-    /// <summary>The order is asked of tables that are known; else the caller pages.</summary>
+    /// <summary>The rows are asked of tables that are known; else Hangfire is asked.</summary>
     [TestCase(5, false)]
     [TestCase(6, true)]
     [TestCase(9, true)]
     [TestCase(10, false)]
     [TestCase(null, false)]
-    public async Task ReadOrder_IsNull_WhenHangfiresSchemaIsNotKnown(int? version, bool known)
+    public async Task QueueRows_AreReadFromHangfiresTables_WhenItsSchemaIsKnown(int? version, bool known)
+    {
+        var sent = new SentStatements { Scalar = _ => version, Table = _ => QueueRows() };
+        var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
+
+        var page = await rows.ReadAsync(0, 2, default);
+        await rows.ReadAsync(12, 2, default);
+
+        Assert.That(page.Rows.Select(row => (row.Place, JobKey.Format(row.Job))), known ? Is.EqualTo(new[] { (3L, "12"), (5L, "7") }) : Is.Empty);
+        Assert.That((page.UpTo, page.IsLast), Is.EqualTo(known ? (5L, false) : (long.MaxValue, true)));
+        Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
+    }
+
+    private static DataTable QueueRows()
     {
         var jobs = new DataTable();
+        jobs.Columns.Add("Id", typeof(long));
         jobs.Columns.Add("JobId", typeof(long));
-        jobs.Rows.Add(12L);
-        jobs.Rows.Add(7L);
-        var sent = new SentStatements { Scalar = _ => version, Table = _ => jobs };
-        var order = new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance);
-
-        var first = await order.ReadOrderAsync(default);
-        await order.ReadOrderAsync(default);
-
-        Assert.That(first, known ? Is.EqualTo(new[] { "12", "7" }) : Is.Null);
-        Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
+        jobs.Rows.Add(3L, 12L);
+        jobs.Rows.Add(5L, 7L);
+        return jobs;
     }
 
     /// <summary>Recorded from the store, the order and the installer, and every constant of theirs that is a statement by itself.</summary>
@@ -197,7 +273,12 @@ public sealed partial class SqlServerStatementTests
         var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal());
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
-        await QuietlyAsync(() => new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance).ReadOrderAsync(default));
+        var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
+        await QuietlyAsync(() => rows.ReadAsync(0, 10, default));
+        await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));
+        var keys = new SqlServerKeyRing(Recorded(sent));
+        await keys.AddAsync("key-1", "<key/>", default);
+        await keys.ReadAllAsync(default);
         var installer = new SchemaInstaller(Recorded(sent), NullLogger.Instance);
         await installer.ApplyAsync(default);
         await installer.CheckAsync(default);
@@ -210,7 +291,7 @@ public sealed partial class SqlServerStatementTests
 
     /// <summary>Catches a statement that no recorded path sends, such as one that needs a server's error first.</summary>
     private static IEnumerable<string> Constants() => typeof(SqlServerMessageStore).Assembly.GetTypes()
-        .Where(type => type.Namespace == typeof(SqlServerMessageStore).Namespace || type == typeof(SqlServerQueueOrder))
+        .Where(type => type.Namespace == typeof(SqlServerMessageStore).Namespace || type == typeof(SqlServerQueueRows))
         .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
         .Where(field => field.IsLiteral && field.FieldType == typeof(string))
         .Select(field => (string)field.GetRawConstantValue()!)

@@ -14,6 +14,9 @@ internal class ObservedStore : DispatchProxy
     /// <summary>Runs before changes are read, with the conversation that they are asked of; null for the reader of all.</summary>
     public Func<string?, Task> BeforeReading { get; set; } = _ => Task.CompletedTask;
 
+    /// <summary>The messages that the reader of all has read whole.</summary>
+    public ConcurrentQueue<long> ReadMessages { get; } = new();
+
     /// <summary>All calls.</summary>
     public int Calls => _calls.Values.Sum();
 
@@ -30,16 +33,30 @@ internal class ObservedStore : DispatchProxy
 
     protected override object? Invoke(MethodInfo? targetMethod, object?[]? args)
     {
-        var isReading = targetMethod!.Name == nameof(IMessageStore.ChangesSinceAsync); // The runtime always gives one.
-        _calls.AddOrUpdate(isReading && args![1] is null ? "all" : targetMethod.Name, 1, (_, count) => count + 1);
-        return isReading
-            ? ReadAsync((long)args![0]!, (string?)args[1], (int)args[2]!, (CancellationToken)args[3]!)
-            : targetMethod.Invoke(_inner, args);
+        switch (targetMethod!.Name) // The runtime always gives one.
+        {
+            case nameof(IFeedStore.ListChangesAsync):
+                Count("all");
+                return AfterAsync(null, () => _inner.ListChangesAsync((long)args![0]!, (int)args[1]!, (CancellationToken)args[2]!));
+            case nameof(IFeedStore.ChangesSinceAsync):
+                Count(targetMethod.Name);
+                return AfterAsync(
+                    (string?)args![1] ?? "", () => _inner.ChangesSinceAsync((long)args[0]!, (string?)args[1], (int)args[2]!, (CancellationToken)args[3]!));
+            case nameof(IFeedStore.ReadChangesAsync):
+                foreach (var id in (IReadOnlyCollection<long>)args![0]!)
+                    ReadMessages.Enqueue(id);
+                goto default;
+            default:
+                Count(targetMethod.Name);
+                return targetMethod.Invoke(_inner, args);
+        }
     }
 
-    private async Task<IReadOnlyList<MessageChange>> ReadAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
+    private void Count(string name) => _calls.AddOrUpdate(name, 1, (_, count) => count + 1);
+
+    private async Task<T> AfterAsync<T>(string? conversationId, Func<Task<T>> read)
     {
         await BeforeReading(conversationId);
-        return await _inner.ChangesSinceAsync(revision, conversationId, limit, cancellationToken);
+        return await read();
     }
 }

@@ -40,8 +40,14 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
 
     public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases;");
 
-    public Task SetMetadataAsync(long id, string metadata) =>
+    public bool HasOwnClock => true;
+
+    public Task SetMetadataAsync(long id, string? metadata) =>
         ExecuteAsync("UPDATE dbo.messages SET extra_metadata = @metadata WHERE id = @id;", new { id, metadata });
+
+    public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
+        "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at) WHERE id = @id;",
+        new { id, by = (int)by.TotalMilliseconds });
 
     public OpenStore Open(TimeProvider time, MessageSignal signal) =>
         new(new SqlServerMessageStore(_database.Connections, time, signal), Nothing.ToDispose);

@@ -11,8 +11,14 @@ internal interface IStoreDatabase : IAsyncDisposable
     /// <summary>Leaves no row in it.</summary>
     Task EmptyAsync();
 
-    /// <summary>Writes metadata past every store, as a DBA may.</summary>
-    Task SetMetadataAsync(long id, string metadata);
+    /// <summary>Whether places in the queue and heartbeats are by a clock of the server's own, not by the store's.</summary>
+    bool HasOwnClock { get; }
+
+    /// <summary>Writes metadata past every store, as a DBA may; what the table's own rules refuse, too.</summary>
+    Task SetMetadataAsync(long id, string? metadata);
+
+    /// <summary>Makes it so much longer ago that the row was queued and its worker was heard of.</summary>
+    Task AgeAsync(long id, TimeSpan by);
 
     /// <summary>A store on it, as another process would have one. Whoever asks disposes it.</summary>
     OpenStore Open(TimeProvider time, MessageSignal signal);
@@ -39,8 +45,18 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
 
     public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases");
 
-    public Task SetMetadataAsync(long id, string metadata) =>
-        ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata });
+    public bool HasOwnClock => false;
+
+    public Task SetMetadataAsync(long id, string? metadata) =>
+        ExecuteAsync("PRAGMA ignore_check_constraints = ON; UPDATE messages SET extra_metadata = @metadata WHERE id = @id; PRAGMA ignore_check_constraints = OFF", new { id, metadata });
+
+    public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
+        """
+        UPDATE messages SET
+            heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', heartbeat_at, @by), queued_at = strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, @by)
+        WHERE id = @id
+        """,
+        new { id, by = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"-{by.TotalSeconds} seconds") });
 
     public OpenStore Open(TimeProvider time, MessageSignal signal)
     {

@@ -48,10 +48,10 @@ internal sealed class TestApp : IAsyncDisposable
     /// <summary>Starts the app. Pictures take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
     /// <param name="settings">Settings that differ from those of a test.</param>
     /// <param name="folder">Where the data is, when an earlier app's is to be used; left alone at the end.</param>
-    /// <param name="configure">Replaces services.</param>
-    /// <param name="environment">What kind of host it runs on.</param>
+    /// <param name="environment">Development lets this machine in without a key.</param>
+    /// <param name="configure">What else is to be different.</param>
     public static async Task<TestApp> StartAsync(
-        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, Action<IServiceCollection>? configure = null, string environment = "Development")
+        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, string environment = "Development", Action<WebApplicationBuilder>? configure = null)
     {
         var ownsFolder = folder is null;
         folder ??= new TemporaryFolder();
@@ -75,7 +75,7 @@ internal sealed class TestApp : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(log);
         builder.AddImageQueue();
-        configure?.Invoke(builder.Services);
+        configure?.Invoke(builder);
         var app = builder.Build();
         app.UseImageQueue();
         await app.StartAsync();

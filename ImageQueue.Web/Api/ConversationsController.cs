@@ -1,7 +1,9 @@
 using System.ComponentModel.DataAnnotations;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -17,6 +19,7 @@ public sealed class ConversationsController(IConversationStore store) : Controll
     /// <param name="limit">1..200.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations", Name = "listConversations")]
+    [Authorize(Access.Overview)]
     [ProducesResponseType<ConversationPage>(StatusCodes.Status200OK, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(422, ProblemCodes.InvalidRequest)]

@@ -1,6 +1,8 @@
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -8,7 +10,7 @@ namespace ImageQueue.Web.Api;
 /// <summary>Asks for pictures.</summary>
 [ApiController]
 [Tags("Images")]
-public sealed class ImagesController(SubmitImageRequest submit, QueuePositions positions, MessageWait wait) : ControllerBase
+public sealed class ImagesController(SubmitImageRequest submit, RequestChoices choices, QueuePositions positions, MessageWait wait) : ControllerBase
 {
     /// <summary>Asks for a picture in a conversation. It is stored and waits its turn.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
@@ -17,6 +19,7 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
     /// <param name="prefer">`wait=30` holds the answer back until the picture has ended, or so many seconds, at most 60, are over.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/conversations/{conversation_id}/images", Name = "submitImage")]
+    [Authorize(Access.Ask)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
@@ -24,7 +27,7 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
     [Problem(403, ProblemCodes.ConversationForbidden)]
     [Problem(413, ProblemCodes.BodyTooLarge)]
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
+    [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.UnknownModel, ProblemCodes.IdempotencyKeyReused)]
     [Problem(429, ProblemCodes.TooManyPending, ProblemCodes.QueueFull)]
     public async Task<IActionResult> SubmitAsync(
         [ConversationId] string conversationId,
@@ -34,6 +37,8 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
         CancellationToken cancellationToken)
     {
         var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
+        if (errors.Count == 0)
+            errors = choices.Check(request);
         if (errors.Count > 0)
             return ApiProblem.Unprocessable(errors);
         var submitted = await submit.SubmitAsync(request, cancellationToken);
@@ -44,7 +49,7 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
     }
 }
 
-/// <summary>A picture to paint; what is left out is chosen by <c>Forge:Defaults</c>.</summary>
+/// <summary>A picture to paint; what is left out is chosen by the model, or by <c>Forge:Defaults</c>.</summary>
 public sealed record ImageRequestBody
 {
     /// <summary>The conversation's owner, 1..100 characters. Required.</summary>
@@ -80,7 +85,10 @@ public sealed record ImageRequestBody
     /// <summary>-1 (Forge chooses) .. 4294967295.</summary>
     public long? Seed { get; init; }
 
-    /// <summary>As Forge calls it.</summary>
+    /// <summary>A name from GET /api/models. Default: the first of them.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>As Forge calls it; instead of model, and only where Forge:AllowAnyCheckpoint allows it.</summary>
     public string? Checkpoint { get; init; }
 
     internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new()
@@ -97,6 +105,7 @@ public sealed record ImageRequestBody
         Sampler = Sampler,
         Scheduler = Scheduler,
         Seed = Seed,
+        Model = Model,
         Checkpoint = Checkpoint,
         IdempotencyKey = idempotencyKey,
     };

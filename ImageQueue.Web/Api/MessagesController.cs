@@ -3,7 +3,9 @@ using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Net.Http.Headers;
 
@@ -21,6 +23,7 @@ public sealed class MessagesController(
     /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second one; with another request, 422. Bare or in quotation marks.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/conversations/{conversation_id}/messages", Name = "addMessage")]
+    [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
@@ -58,6 +61,7 @@ public sealed class MessagesController(
     /// <param name="limit">1..200.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations/{conversation_id}/messages", Name = "listMessages")]
+    [Authorize(Access.Read)]
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(404, ProblemCodes.NotFound)]
@@ -93,6 +97,7 @@ public sealed class MessagesController(
     /// <param name="prefer">`wait=30` holds the answer back until the picture has ended, or so many seconds, at most 60, are over.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/messages/{id:long}", Name = "getMessage")]
+    [Authorize(Access.Read)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType(StatusCodes.Status304NotModified)]
     [Problem(404, ProblemCodes.NotFound)]
@@ -116,6 +121,7 @@ public sealed class MessagesController(
     /// <param name="body">What is to change; nothing, when it is empty.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPatch("/api/messages/{id:long}", Name = "patchMessage")]
+    [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/merge-patch+json", "application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
@@ -144,6 +150,7 @@ public sealed class MessagesController(
     /// <param name="id">The message.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/messages/{id:long}/cancel", Name = "cancelMessage")]
+    [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
     [Problem(404, ProblemCodes.NotFound)]
     [Problem(409, ProblemCodes.NotCancellable)]
@@ -158,9 +165,11 @@ public sealed class MessagesController(
     /// <param name="id">The message.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/messages/{id:long}/retry", Name = "retryMessage")]
+    [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
     [Problem(404, ProblemCodes.NotFound)]
     [Problem(409, ProblemCodes.NotRetryable)]
+    [Problem(429, ProblemCodes.TooManyPending)]
     public async Task<IActionResult> RetryAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
         id,
         await retry.RetryAsync(id, cancellationToken),

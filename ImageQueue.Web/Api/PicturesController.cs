@@ -1,5 +1,7 @@
 using ImageQueue.Core.Generation;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -7,17 +9,19 @@ namespace ImageQueue.Web.Api;
 /// <summary>Serves pictures: finished ones, whose bytes never change, and previews of those being painted. Their names are unguessable.</summary>
 [ApiController]
 [Tags("Images")]
-public sealed class PicturesController(ImageFiles images) : ControllerBase
+[Authorize(Access.Read)]
+[TokenInAddress]
+public sealed class PicturesController(ImageFiles images, Pictures pictures) : ControllerBase
 {
     /// <summary>A finished picture.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png", Name = "getPicture")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
-    public IActionResult Get([FromRoute(Name = "job_id")] string jobId)
+    public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken)
     {
-        if (images.FindPath(jobId) is not { } path)
+        if (await pictures.FindAsync(jobId, cancellationToken) is not { } path)
             return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, "There is no such picture. It comes to exist when its message is complete.");
-        Response.Headers.CacheControl = "public, max-age=31536000, immutable";
+        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
     }
 
@@ -25,6 +29,7 @@ public sealed class PicturesController(ImageFiles images) : ControllerBase
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg", Name = "getPreview")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
+    [Problem(404, ProblemCodes.NotFound)]
     public IActionResult GetPreview([FromRoute(Name = "job_id")] string jobId)
     {
         Response.Headers.CacheControl = "no-store";

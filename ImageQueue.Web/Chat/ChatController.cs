@@ -1,3 +1,6 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Web.Auth;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Headers;
 using Microsoft.AspNetCore.Mvc;
 
@@ -5,19 +8,13 @@ namespace ImageQueue.Web.Chat;
 
 /// <summary>Serves the demo chat page. Everything on it happens in the browser, through the same API that chat apps use.</summary>
 [ApiExplorerSettings(IgnoreApi = true)]
-public sealed class ChatController(ChatAssets assets) : Controller
+public sealed class ChatController(ForgeModels models, ChatAssets assets) : Controller
 {
-    /// <summary>
-    /// Only files of our own, nothing inline: a prompt that found its way into the markup could still run nothing.
-    /// </summary>
-    private const string ContentSecurityPolicy =
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-
     private const string LanguageCookie = "imagequeue.language";
 
     /// <summary>The page; with <paramref name="lang"/>, it speaks that language from now on.</summary>
     [HttpGet("/")]
+    [Authorize(Access.Dashboard)]
     public IActionResult Index(string? lang)
     {
         if (lang is ChatPage.Turkish or ChatPage.English)
@@ -28,13 +25,11 @@ public sealed class ChatController(ChatAssets assets) : Controller
 
         RequestHeaders request = Request.GetTypedHeaders();
 
-        Response.Headers.ContentSecurityPolicy = ContentSecurityPolicy;
-        Response.Headers.XContentTypeOptions = "nosniff";
-        Response.Headers["Referrer-Policy"] = "same-origin";
+        Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
         Response.Headers.CacheControl = "no-cache";
         Response.Headers.Vary = "Accept-Language, Cookie";
 
         var language = Request.Cookies[LanguageCookie] is ChatPage.Turkish or ChatPage.English ? Request.Cookies[LanguageCookie] : null;
-        return View(new ChatPage(language ?? ChatPage.LanguageFor(request.AcceptLanguage), Url.Content($"~{assets.Path}/")));
+        return View(new ChatPage(language ?? ChatPage.LanguageFor(request.AcceptLanguage), models.All, Url.Content($"~{assets.Path}/")));
     }
 }

@@ -5,6 +5,8 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Unicode;
 
+using ImageQueue.Core.Forge;
+
 using Microsoft.Net.Http.Headers;
 
 namespace ImageQueue.Web.Chat;
@@ -37,11 +39,13 @@ public sealed class ChatPage
 
     private readonly string _assets;
 
-    /// <param name="language">Turkish or English.</param>
+    /// <param name="language"><see cref="Turkish"/> or <see cref="English"/>.</param>
+    /// <param name="models">What pictures can be painted with, the default first.</param>
     /// <param name="assets">Where the page's files are, with a slash at the end.</param>
-    public ChatPage(string language, string assets = "/")
+    public ChatPage(string language, IReadOnlyList<ForgeModel>? models = null, string assets = "/")
     {
         Language = language;
+        Models = models is { Count: > 1 } ? models : [];
         _assets = assets;
         Texts = Keys().ToDictionary(key => key, key => TextOf(key, language), StringComparer.Ordinal);
     }
@@ -57,6 +61,9 @@ public sealed class ChatPage
 
     /// <summary>The address of one of the page's files.</summary>
     public string Asset(string path) => _assets + path;
+
+    /// <summary>The models to pick from; empty where there is nothing to pick.</summary>
+    public IReadOnlyList<ForgeModel> Models { get; }
 
     /// <summary>Every text of the page by its resource name.</summary>
     public IReadOnlyDictionary<string, string> Texts { get; }

@@ -6,6 +6,9 @@ namespace ImageQueue.Web.Chat;
 /// <summary>What the page's files need: compressed, and kept by browsers for ever.</summary>
 internal static class ChatServices
 {
+    /// <summary>A worker is held to what its own file says: it may listen to this server, and nothing else.</summary>
+    private const string Policy = "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
     /// <summary>Adds them.</summary>
     public static void AddChatAssets(this IServiceCollection services)
     {
@@ -31,7 +34,11 @@ internal static class ChatServices
                 assets.UseStaticFiles(new StaticFileOptions
                 {
                     RequestPath = path,
-                    OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "public, max-age=31536000, immutable",
+                    OnPrepareResponse = context =>
+                    {
+                        context.Context.Response.Headers.CacheControl = "public, max-age=31536000, immutable";
+                        context.Context.Response.Headers.ContentSecurityPolicy = Policy;
+                    },
                 });
             });
         // By their own names they are always asked for anew (a 304 costs little).

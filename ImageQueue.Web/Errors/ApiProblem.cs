@@ -29,6 +29,13 @@ internal static class ApiProblem
         return problem;
     }
 
+    /// <summary>The same with a code that programs can tell it by.</summary>
+    public static ProblemDetails WithCode(this ProblemDetails problem, string code)
+    {
+        problem.Extensions["code"] = code;
+        return problem;
+    }
+
     /// <summary>The same as an MVC result.</summary>
     public static IActionResult Result(int status, string code, string detail, IReadOnlyDictionary<string, string[]>? errors = null) =>
         new ProblemResult(Of(status, code, detail, errors));

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Hangfire;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Data.SqlClient;
@@ -36,6 +37,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"{e.Message}. Check the id: the answer to the request that made the message has it."),
         ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, ProblemCodes.ConversationForbidden, e.Message),
         InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
+        UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),
         DocumentTooLargeException e => Invalid("extra_metadata", e.Message),
         IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.IdempotencyKeyReused, e.Message),
         TooManyPendingException e => ApiProblem.Of(

@@ -4,9 +4,12 @@ using System.IO.Pipelines;
 using System.Text;
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Api;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.RateLimiting;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
@@ -31,6 +34,10 @@ public sealed class EventsController(
     /// <param name="lastEventIdInQuery">The same for clients that cannot set headers, such as a new EventSource. The header goes first: it is newer.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations/{conversation_id}/events", Name = "watchConversation")]
+    [Authorize(Access.Read)]
+    [TokenInAddress]
+    [EnableRateLimiting(RateLimits.Streams)]
+    [Problem(404, ProblemCodes.NotFound)]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(422, ProblemCodes.InvalidRequest)]
     public Task<IActionResult> GetAsync(
@@ -46,6 +53,8 @@ public sealed class EventsController(
     /// <param name="lastEventIdInQuery">The same for clients that cannot set headers. The header goes first: it is newer.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/events", Name = "watchAll")]
+    [Authorize(Access.Overview)]
+    [EnableRateLimiting(RateLimits.Streams)]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> GetAllAsync(
@@ -85,7 +94,8 @@ public sealed class EventsController(
             return new EmptyResult();
         }
 
-        using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping);
+        using var expiry = Expiry.Of(HttpContext, time);
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping, expiry.Token);
         try
         {
             using var subscription = await feed.WatchAsync(conversationId, since, ends.Token);

@@ -1,5 +1,6 @@
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Api;
+using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Push;
@@ -8,7 +9,8 @@ namespace ImageQueue.Web.Push;
 /// Live progress over SignalR: the same objects as on Server-Sent Events. Each machine feeds its own connections from the rows, so
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
-public sealed class ImagesHub(MessageFeed feed, PushWriter writer, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+public sealed class ImagesHub(
+    MessageFeed feed, PushWriter writer, WatcherReach reach, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     /// <summary>Where it is.</summary>
     public const string Path = "/hubs/images";
@@ -38,6 +40,8 @@ public sealed class ImagesHub(MessageFeed feed, PushWriter writer, IHubContext<I
             throw new HubException($"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
         if (conversationId is null || ConversationIdAttribute.Problem(conversationId) is not null)
             throw new HubException(ConversationIdAttribute.Problem(conversationId));
+        if (!await reach.CoversAsync(Context, conversationId, time))
+            throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
         Stop(conversationId);
         var stop = CancellationTokenSource.CreateLinkedTokenSource(Context.ConnectionAborted);

@@ -12,11 +12,11 @@ namespace ImageQueue.Web.Push;
 [JsonConverter(typeof(Converter))]
 public sealed class PushedChange
 {
-    internal PushedChange(bool isImage, byte[] json, long revision)
+    internal PushedChange(bool isImage, byte[] json, long resumeFrom)
     {
         IsImage = isImage;
         var name = isImage ? ImageProgressEvent.Name : MessageName;
-        var head = Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {revision}\nevent: {name}\ndata: "));
+        var head = Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {resumeFrom}\nevent: {name}\ndata: "));
         byte[] all = [.. head, .. json, (byte)'\n', (byte)'\n'];
         ServerSentEvent = all;
         Json = all.AsMemory(head.Length, json.Length);

@@ -19,7 +19,6 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@Content", message.Content)
                 .AddText("@Metadata", message.ExtraMetadata?.ToDocument())
                 .Add("@Now", Now())
-                .Add("@QueuedAt", (DateTime?)null)
                 .AddText("@IdempotencyKey", key.Key, 200)
                 .AddText("@RequestHash", key.RequestHash, RequestHashSize),
             cancellationToken);
@@ -34,6 +33,13 @@ internal sealed partial class SqlServerMessageStore
                 return new Submitted(added.ToMessage(), IsReplay: false);
         }
     }
+
+    private const string InsertOnce =
+        $"""
+        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, idempotency_key, request_hash)
+                OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
+                VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @IdempotencyKey, @RequestHash);
+        """;
 
     /// <summary>Two at once: the index lets one of them in, and the other's batch, undone whole, is repeated and finds it.</summary>
     private const string AddOnce =
@@ -54,7 +60,7 @@ internal sealed partial class SqlServerMessageStore
         END
         ELSE
         BEGIN
-            {Insert}
+            {InsertOnce}
             COMMIT TRANSACTION;
         END
         """;

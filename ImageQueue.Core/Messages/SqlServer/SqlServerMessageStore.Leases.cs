@@ -31,6 +31,23 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken)),
         cancellationToken);
 
+    public async Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<LeaseRow>(Command(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new HeldLease(row.Name, row.Holder, row.Note))];
+    }
+
+    // A few dozen rows at the most: read whole. LEFT and not LIKE, which has characters of its own.
+    private const string ListLeases =
+        """
+        SELECT name AS Name, holder AS Holder, note AS Note
+        FROM dbo.imagequeue_leases
+        WHERE LEFT(name, LEN(@Prefix)) = @Prefix AND holder IS NOT NULL AND expires_at > SYSUTCDATETIME()
+        ORDER BY name;
+        """;
+
     private static StatementParameters Names(IReadOnlyCollection<string> names) => new StatementParameters().AddText("@Names", JsonSerializer.Serialize(names));
 
     private const string ThoseNames = "SELECT those.name COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those";
@@ -51,6 +68,8 @@ internal sealed partial class SqlServerMessageStore
     private sealed class LeaseRow
     {
         public string Name { get; init; } = "";
+
+        public string Holder { get; init; } = "";
 
         public string? Note { get; init; }
     }

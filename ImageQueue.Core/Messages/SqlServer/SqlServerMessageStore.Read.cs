@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Dapper;
 
 namespace ImageQueue.Core.Messages.SqlServer;
@@ -11,6 +12,12 @@ internal sealed partial class SqlServerMessageStore
         OneAsync(
             $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id;",
             new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+
+    public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
+        OneAsync(
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL ORDER BY id;",
+            new StatementParameters().AddText("@JobId", jobId, 32),
             cancellationToken);
 
     public async Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken)
@@ -35,7 +42,7 @@ internal sealed partial class SqlServerMessageStore
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
-            WHERE queued_at IS NOT NULL AND status = @Status AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
+            WHERE queued_at IS NOT NULL AND status = @Status AND {IsBehind}
             ORDER BY queued_at, id;
             """,
             Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
@@ -54,19 +61,76 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
     {
+        var rows = await WaitingAsync("", Place(after).Add("@Limit", limit), cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
+        TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync(
+            " AND hangfire_job_id IS NULL AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
+            Place(after).Add("@Limit", limit).Add("@Age", (int)olderThan.TotalMilliseconds),
+            cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
+        TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync(
+            " AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
+            Place(after).Add("@Limit", limit).Add("@Age", (int)waited.TotalMilliseconds),
+            cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
+    {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId)>(Command(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
                 $"""
-                SELECT TOP (@Limit) id, queued_at, hangfire_job_id
+                SELECT id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
                 FROM dbo.messages
-                WHERE {IsQueued} AND (queued_at > @QueuedAt OR (queued_at = @QueuedAt AND id > @Id))
-                ORDER BY queued_at, id;
+                WHERE hangfire_job_id IN (SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
+                    AND hangfire_job_id IS NOT NULL AND {IsQueued};
                 """,
-                Place(after).Add("@Limit", limit),
+                new StatementParameters().AddText("@Jobs", System.Text.Json.JsonSerializer.Serialize(hangfireJobIds)),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId))];
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)))];
     }
+
+    private async Task<IEnumerable<WaitingRequest>> WaitingAsync(string and, StatementParameters parameters, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
+                $"""
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
+                FROM dbo.messages
+                WHERE {IsQueued} AND {IsBehind}{and}
+                ORDER BY queued_at, id;
+                """,
+                parameters,
+                cancellationToken)),
+            cancellationToken);
+        return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition));
+    }
+
+    public async Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE {IsProcessing} AND {IsBehind}
+                AND (heartbeat_at IS NULL OR heartbeat_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME()))
+            ORDER BY queued_at, id;
+            """,
+            Place(after).Add("@Limit", limit).Add("@Age", (int)silentFor.TotalMilliseconds),
+            cancellationToken));
+
+    /// <summary>Behind a place in the queue. The first condition alone is one that an index seeks by.</summary>
+    private const string IsBehind = "queued_at >= @QueuedAt AND (queued_at > @QueuedAt OR id > @Id)";
 
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         connections.RunAsync(
@@ -84,8 +148,7 @@ internal sealed partial class SqlServerMessageStore
         var rows = await ManyAsync(
             $"""
             {DeclareEnd}
-            SELECT TOP (@Limit) {Columns},
-                (SELECT username FROM dbo.conversations WHERE conversations.id = messages.conversation_id) AS Username
+            SELECT TOP (@Limit) {Columns}, {Owner}
             FROM dbo.messages
             WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
             ORDER BY revision;
@@ -93,6 +156,72 @@ internal sealed partial class SqlServerMessageStore
             parameters,
             cancellationToken);
         return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    /// <summary>Rows of an earlier release do not have it themselves.</summary>
+    private const string Owner =
+        "ISNULL(username, (SELECT conversations.username FROM dbo.conversations WHERE conversations.id = messages.conversation_id)) AS Username";
+
+    public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken)
+    {
+        var rows = (await connections.RunAsync(
+            connection => connection.QueryAsync<ChangedRowRow>(Command(
+                $"""
+                {DeclareEnd}
+                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision, @End AS HeldBackAt
+                FROM dbo.messages
+                WHERE revision > @Since
+                ORDER BY revision;
+                """,
+                new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken)).ToList();
+        var heldBackAt = rows.Count > 0 ? RowVersion.ToInt64(rows[0].HeldBackAt) : long.MaxValue;
+        var safe = rows.Select(row => row.ToChangedRow()).Where(row => row.Revision < heldBackAt).ToList();
+        return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
+    }
+
+    public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<ChangedRowRow>(Command(
+                """
+                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision
+                FROM dbo.messages
+                WHERE revision >= @Since
+                ORDER BY revision DESC;
+                """,
+                new StatementParameters().AddRevision("@Since", from).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => row.ToChangedRow())];
+    }
+
+    public async Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    {
+        var rows = await ManyAsync(
+            $"""
+            SELECT {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those)
+            ORDER BY revision;
+            """,
+            new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    private sealed class ChangedRowRow
+    {
+        public long Id { get; init; }
+
+        public string ConversationId { get; init; } = "";
+
+        public byte[] Revision { get; init; } = [];
+
+        public byte[] HeldBackAt { get; init; } = [];
+
+        public ChangedRow ToChangedRow() => new(Id, ConversationId, RowVersion.ToInt64(Revision));
     }
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>

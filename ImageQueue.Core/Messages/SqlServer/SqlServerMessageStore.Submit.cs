@@ -11,7 +11,6 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken)
     {
-        var now = Now();
         var added = await InsertAsync(
             Add,
             new StatementParameters()
@@ -21,10 +20,7 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@Role", message.Role, 10)
                 .AddText("@Content", message.Content)
                 .AddText("@Metadata", message.ExtraMetadata?.ToDocument())
-                .Add("@Now", now)
-                .Add("@QueuedAt", (DateTime?)null)
-                .AddText("@IdempotencyKey", null, 200)
-                .AddText("@RequestHash", null, RequestHashSize),
+                .Add("@Now", Now()),
             cancellationToken);
         if (added.Outcome == SubmitOutcome.Forbidden)
             throw new ConversationForbiddenException(message.ConversationId);
@@ -34,30 +30,25 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken)
     {
-        var now = Now();
         var submitted = await InsertAsync(
             Submit,
-            new StatementParameters()
+            Limits(new StatementParameters(), limits)
                 .AddText("@ConversationId", message.ConversationId, NameSize)
                 .AddText("@Username", message.Username, NameSize)
                 .AddText("@Title", ConversationTitle.From(message.Prompt), 400)
                 .AddText("@Role", MessageRole.Bot, 10)
                 .AddText("@Content", MessagePatches.PendingContent)
                 .AddText("@Metadata", MessagePatches.Submit(message).ToDocument())
-                .Add("@Now", now)
-                .Add("@QueuedAt", now)
+                .Add("@Now", Now())
+                .Add("@Work", message.Work)
                 .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
-                .AddText("@RequestHash", message.RequestHash, RequestHashSize)
-                .AddText("@UserLock", $"imagequeue:submit:{message.Username}", 255)
-                .Add("@LockTimeout", (int)UserLockTimeout.TotalMilliseconds)
-                .Add("@MaxPending", limits.MaxPending),
+                .AddText("@RequestHash", message.RequestHash, RequestHashSize),
             cancellationToken);
+        ThrowIfFull(submitted.Outcome, limits);
         switch (submitted.Outcome)
         {
             case SubmitOutcome.Forbidden:
                 throw new ConversationForbiddenException(message.ConversationId);
-            case SubmitOutcome.Full:
-                throw TooManyPendingException.OfUser(limits.MaxPending);
             case SubmitOutcome.Replay:
                 var earlier = submitted.ToMessage();
                 return message.IsSameRequestAs(earlier) ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
@@ -65,6 +56,19 @@ internal sealed partial class SqlServerMessageStore
                 signal.Raise();
                 return new Submitted(submitted.ToMessage(), IsReplay: false);
         }
+    }
+
+    private static StatementParameters Limits(StatementParameters parameters, UserLimits limits) => parameters
+        .Add("@LockTimeout", (int)UserLockTimeout.TotalMilliseconds)
+        .Add("@MaxPending", limits.MaxPending)
+        .Add("@MaxWork", limits.MaxWork);
+
+    private static void ThrowIfFull(string outcome, UserLimits limits)
+    {
+        if (outcome == SubmitOutcome.TooMany)
+            throw TooManyPendingException.OfUser(limits.MaxPending);
+        if (outcome == SubmitOutcome.TooMuch)
+            throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // The batch says so only where there is such a limit.
     }
 
     private Task<MessageRow> InsertAsync(string batch, StatementParameters parameters, CancellationToken cancellationToken) =>
@@ -76,7 +80,8 @@ internal sealed partial class SqlServerMessageStore
         public const string Added = "added";
         public const string Replay = "replay";
         public const string Forbidden = "forbidden";
-        public const string Full = "full";
+        public const string TooMany = "too many";
+        public const string TooMuch = "too much";
     }
 
     // XACT_ABORT: an error or a caller who gives up undoes all of it at once, and leaves no lock behind in the pool.
@@ -87,25 +92,54 @@ internal sealed partial class SqlServerMessageStore
         """;
 
     /// <summary>
-    /// The first message makes the conversation. UPDLOCK and HOLDLOCK keep the place in the index for the one who looks first, so
-    /// that two who begin it at once make one; whom it belongs to is compared with the column, which compares exactly.
+    /// The first message makes the conversation. Of two who begin it at once the second gets a key error, which is repeated, and
+    /// then finds it there: nobody holds a range of ids against others who begin theirs. Whom it belongs to is compared with the
+    /// column, which compares exactly.
     /// </summary>
     private const string EnsureConversation =
         """
         IF NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId)
-            INSERT INTO dbo.conversations (id, username, title, created_at)
-            SELECT @ConversationId, @Username, @Title, @Now
-            WHERE NOT EXISTS (SELECT 1 FROM dbo.conversations WITH (UPDLOCK, HOLDLOCK) WHERE id = @ConversationId);
+            INSERT INTO dbo.conversations (id, username, title, created_at) VALUES (@ConversationId, @Username, @Title, @Now);
         """;
 
     private const string IsForeign = "NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId AND username = @Username)";
 
     private const string Insert =
         $"""
-        INSERT INTO dbo.messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key, request_hash)
+        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
-            VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey, @RequestHash);
+            VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now);
         """;
+
+    // The place in the queue is by the server's clock: the same for all machines, and the one that judges its age.
+    private const string InsertRequest =
+        $"""
+        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash)
+            OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
+            VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work, @IdempotencyKey, @RequestHash);
+        """;
+
+    /// <summary>One user's requests are added one after the other, from whichever machine they come.</summary>
+    private const string LockUser =
+        """
+        DECLARE @Lock int;
+        DECLARE @UserLock nvarchar(255) = CONCAT(N'imagequeue:submit:', @Username);
+        EXEC @Lock = sp_getapplock @Resource = @UserLock, @LockMode = N'Exclusive', @LockOwner = N'Transaction', @LockTimeout = @LockTimeout;
+        IF @Lock < 0
+            THROW 51222, N'The user''s other submissions have not ended in time.', 1;
+        """;
+
+    private const string CountPending =
+        $"""
+        DECLARE @Pending int, @PendingWork float;
+        SELECT @Pending = COUNT(*), @PendingWork = ISNULL(SUM(work), 0)
+        FROM dbo.messages
+        WHERE username = @Username AND {IsQueued};
+        """;
+
+    private const string IsFull = "(@Pending >= @MaxPending OR (@Pending > 0 AND @PendingWork + @Work > @MaxWork))";
+
+    private const string FullOutcome = $"CASE WHEN @Pending >= @MaxPending THEN N'{SubmitOutcome.TooMany}' ELSE N'{SubmitOutcome.TooMuch}' END";
 
     private const string Add =
         $"""
@@ -119,17 +153,15 @@ internal sealed partial class SqlServerMessageStore
         """;
 
     /// <summary>
-    /// One user's submissions come one after the other (a lock on the user's name that ends with the transaction): the limit holds
-    /// and a repeated key finds the first one, from whichever machine they come. A refused one leaves nothing behind.
+    /// Under the user's lock, which ends with the transaction, the limits hold and a repeated key finds the first one. A refused
+    /// one leaves nothing behind.
     /// </summary>
     private const string Submit =
         $"""
         {Begin}
-        DECLARE @Lock int;
-        EXEC @Lock = sp_getapplock @Resource = @UserLock, @LockMode = N'Exclusive', @LockOwner = N'Transaction', @LockTimeout = @LockTimeout;
-        IF @Lock < 0
-            THROW 51222, N'The user''s other submissions have not ended in time.', 1;
+        {LockUser}
         {EnsureConversation}
+        {CountPending}
         IF {IsForeign}
         BEGIN
             ROLLBACK TRANSACTION;
@@ -142,18 +174,14 @@ internal sealed partial class SqlServerMessageStore
             FROM dbo.messages
             WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;
         END
-        ELSE IF @MaxPending <= (
-            SELECT COUNT(*)
-            FROM dbo.conversations AS c
-            JOIN dbo.messages AS m ON m.conversation_id = c.id
-            WHERE c.username = @Username AND m.queued_at IS NOT NULL AND m.status = N'queued')
+        ELSE IF {IsFull}
         BEGIN
             ROLLBACK TRANSACTION;
-            SELECT N'{SubmitOutcome.Full}' AS Outcome;
+            SELECT {FullOutcome} AS Outcome;
         END
         ELSE
         BEGIN
-            {Insert}
+            {InsertRequest}
             COMMIT TRANSACTION;
         END
         """;

@@ -33,13 +33,18 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
     private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
 
-    /// <summary>One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it.</summary>
+    /// <summary>
+    /// One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it;
+    /// what belongs to the same commit is in <paramref name="before"/>, which may end in an ELSE, and <paramref name="andThen"/>.
+    /// </summary>
     private Task<Transition> TransitionAsync(
-        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken) =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken);
+        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
+        string? andThen = null, string? before = null, UserLimits? limits = null) =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits);
 
     private async Task<Transition> TransitionAsync(
-        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken)
+        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
+        string? andThen = null, string? before = null, UserLimits? limits = null)
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -64,19 +69,28 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row};
             """;
-        var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, cancellationToken), cancellationToken);
+        if (andThen is not null)
+            update = $"{update}\nELSE\nBEGIN\n{andThen}\nEND";
+        if (andThen is not null || before is not null)
+            update = $"{Begin}\n{before}\nBEGIN\n{update}\nCOMMIT TRANSACTION;\nEND";
+        var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
         if (transition.Applied)
             signal.Raise();
         return transition;
     }
 
     private static async Task<Transition> UpdateAsync(
-        DbConnection connection, string update, StatementParameters parameters, CancellationToken cancellationToken)
+        DbConnection connection, string update, StatementParameters parameters, UserLimits? limits, CancellationToken cancellationToken)
     {
         // The first result is what the UPDATE wrote; a second one comes only when it wrote nothing.
         await using var results = await connection.QueryMultipleAsync(Command(update, parameters, cancellationToken));
         if ((await results.ReadAsync<MessageRow>()).SingleOrDefault() is { } written)
+        {
+            if (limits is not null)
+                ThrowIfFull(written.Outcome, limits);
             return new Transition(true, written.ToMessage());
+        }
+
         return new Transition(false, (await results.ReadAsync<MessageRow>()).SingleOrDefault()?.ToMessage());
     }
 

@@ -12,6 +12,8 @@ internal sealed class StatementParameters : DynamicParameters
 
     public StatementParameters Add(string name, int value) => With(name, value, DbType.Int32);
 
+    public StatementParameters Add(string name, double? value) => With(name, value, DbType.Double);
+
     /// <summary>A time for a <c>datetime2(3)</c>.</summary>
     public StatementParameters Add(string name, DateTime? value)
     {

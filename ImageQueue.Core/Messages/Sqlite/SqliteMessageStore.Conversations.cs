@@ -21,11 +21,13 @@ internal sealed partial class SqliteMessageStore
                 var added = Insert(connection, new
                 {
                     message.ConversationId,
+                    message.Username,
                     message.Role,
                     message.Content,
                     Metadata = message.ExtraMetadata?.ToDocument(),
                     Now = now,
                     QueuedAt = (string?)null,
+                    Work = (double?)null,
                     IdempotencyKey = key.Key,
                     key.RequestHash,
                 });

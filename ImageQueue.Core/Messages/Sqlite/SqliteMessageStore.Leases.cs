@@ -29,9 +29,24 @@ internal sealed partial class SqliteMessageStore
             "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name IN @names AND holder = @holder", new { names, holder }),
         cancellationToken);
 
+    public Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<HeldLease>>(Read(connection => connection.Query<LeaseRow>(
+            """
+            SELECT name AS Name, holder AS Holder, note AS Note FROM leases
+            WHERE substr(name, 1, length(@prefix)) = @prefix AND holder IS NOT NULL AND expires_at > @now
+            ORDER BY name
+            """,
+            new { prefix, now = Now() }).Select(row => new HeldLease(row.Name, row.Holder, row.Note)).ToList()));
+
+    /// <summary>Frees all leases, for a process that knows that it is the only one; what the notes say stays.</summary>
+    public Task ForgetHoldersAsync(CancellationToken cancellationToken) => _writer.RunAsync(
+        session => session.Connection.Execute("UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder IS NOT NULL"), cancellationToken);
+
     private sealed class LeaseRow
     {
         public string Name { get; init; } = "";
+
+        public string Holder { get; init; } = "";
 
         public string? Note { get; init; }
     }

@@ -17,11 +17,13 @@ internal sealed partial class SqliteMessageStore
                 return Insert(connection, new
                 {
                     message.ConversationId,
+                    message.Username,
                     message.Role,
                     message.Content,
                     Metadata = message.ExtraMetadata?.ToDocument(),
                     Now = now,
                     QueuedAt = (string?)null,
+                    Work = (double?)null,
                     IdempotencyKey = (string?)null,
                     RequestHash = (string?)null,
                 });
@@ -42,15 +44,17 @@ internal sealed partial class SqliteMessageStore
                 EnsureConversation(connection, message.ConversationId, message.Username, message.Prompt, now);
                 if (FindReplay(connection, message) is { } earlier)
                     return new Submitted(earlier, IsReplay: true);
-                RefuseTooMany(connection, message.Username, limits);
+                RefuseTooMany(connection, message.Username, message.Work, limits);
                 var added = Insert(connection, new
                 {
                     message.ConversationId,
+                    message.Username,
                     Role = MessageRole.Bot,
                     Content = MessagePatches.PendingContent,
                     Metadata = patch.ToDocument(),
                     Now = now,
                     QueuedAt = now,
+                    message.Work,
                     message.IdempotencyKey,
                     message.RequestHash,
                 });
@@ -84,25 +88,23 @@ internal sealed partial class SqliteMessageStore
         return earlier;
     }
 
-    private static void RefuseTooMany(SqliteConnection connection, string username, UserLimits limits)
+    private static void RefuseTooMany(SqliteConnection connection, string username, double work, UserLimits limits)
     {
-        // By the user's conversations, said aloud: left to itself the planner looks through all that wait, for every submit.
-        var pending = connection.ExecuteScalar<int>(
-            """
-            SELECT count(*)
-            FROM conversations c
-            JOIN messages m INDEXED BY ix_messages_conversation_status ON m.conversation_id = c.id AND m.status = 'queued' AND m.queued_at IS NOT NULL
-            WHERE c.username = @username
-            """,
+        if (limits == UserLimits.None)
+            return;
+        var (pending, waiting) = connection.QuerySingle<(long Pending, double Work)>(
+            "SELECT count(*), total(work) FROM messages INDEXED BY ix_messages_user WHERE username = @username AND status = 'queued' AND queued_at IS NOT NULL",
             new { username });
         if (pending >= limits.MaxPending)
             throw TooManyPendingException.OfUser(limits.MaxPending);
+        if (pending > 0 && waiting + work > limits.MaxWork)
+            throw TooManyPendingException.OfWork(limits.MaxWork.Value);
     }
 
     private static Message Insert(SqliteConnection connection, object values) => connection.QuerySingle<MessageRow>(
         $"""
-        INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, idempotency_key, request_hash, revision)
-        VALUES (@ConversationId, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @IdempotencyKey, @RequestHash, {NextRevision})
+        INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash, revision)
+        VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, @RequestHash, {NextRevision})
         RETURNING {Columns}
         """,
         values).ToMessage();
@@ -117,6 +119,26 @@ internal sealed partial class SqliteMessageStore
             new Change(id, Now()) { HangfireJobId = hangfireJobId, Replaces = replaces },
             cancellationToken);
 
+    public async Task<IReadOnlyList<long>> AttachJobsAsync(
+        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken)
+    {
+        if (jobs.Count == 0)
+            return [];
+        var now = Now();
+        var refused = await _writer.RunAsync(
+            session => jobs.Where(job => session.Execute(
+                $"""
+                UPDATE messages SET hangfire_job_id = @HangfireJobId, {Touch}
+                WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued' AND hangfire_job_id IS @Replaces
+                """,
+                [("@Id", job.Id), ("@HangfireJobId", job.HangfireJobId), ("@Replaces", job.Replaces), ("@Now", now)]) == 0)
+                .Select(job => job.Id).ToList(),
+            cancellationToken);
+        if (refused.Count < jobs.Count)
+            _signal.Raise();
+        return refused;
+    }
+
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
@@ -125,7 +147,14 @@ internal sealed partial class SqliteMessageStore
             RETURNING {Columns}
             """,
             new Change(id, Now(), MessagePatches.Retry(queuePosition).Json, MessagePatches.PendingContent),
-            cancellationToken);
+            cancellationToken,
+            before: connection =>
+            {
+                // In the writer's transaction, as a submit's: nobody else adds to what this user has waiting.
+                if (connection.QuerySingleOrDefault<RetriedRow>(
+                    "SELECT username AS Username, work AS Work FROM messages WHERE id = @id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')", new { id }) is { } row)
+                    RefuseTooMany(connection, row.Username, row.Work, limits);
+            });
 
     public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken) =>
         TransitionAsync(
@@ -146,14 +175,16 @@ internal sealed partial class SqliteMessageStore
         var written = await _writer.RunAsync(
             session => session.Connection.Execute(
                 // Each row its own revision: a reader that pages by revision must never find a group cut in two.
-                // The unary plus keeps the planner off the status index: with it, every queued row looks through all of @rows.
+                // The unary pluses keep the planner on the ids: by the status, every queued row would look through all of @rows.
                 $"""
                 UPDATE messages SET
                     extra_metadata = json_set(extra_metadata, '$.queue_position', moved.position),
                     updated_at = @now,
                     revision = (SELECT max(revision) FROM messages) + 1 + moved.ordinal
-                FROM (SELECT key AS ordinal, value ->> '$.hangfire_job_id' AS job, value ->> '$.position' AS position FROM json_each(@rows)) AS moved
-                WHERE hangfire_job_id = moved.job AND +queued_at IS NOT NULL AND +status = 'queued'
+                FROM (
+                    SELECT key AS ordinal, value ->> '$.id' AS id, value ->> '$.hangfire_job_id' AS job, value ->> '$.position' AS position
+                    FROM json_each(@rows)) AS moved
+                WHERE messages.id = moved.id AND +hangfire_job_id = moved.job AND +queued_at IS NOT NULL AND +status = 'queued'
                     AND extra_metadata ->> '$.queue_position' IS NOT moved.position
                 """,
                 new { rows, now }),
@@ -161,5 +192,12 @@ internal sealed partial class SqliteMessageStore
         if (written > 0)
             _signal.Raise();
         return written;
+    }
+
+    private sealed class RetriedRow
+    {
+        public string Username { get; init; } = "";
+
+        public double Work { get; init; }
     }
 }

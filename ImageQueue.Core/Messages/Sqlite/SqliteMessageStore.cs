@@ -79,15 +79,19 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     private const string EmptyObject = "{}";
 
-    private async Task<Transition> TransitionAsync(string update, Change change, CancellationToken cancellationToken)
+    private async Task<Transition> TransitionAsync(
+        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null, Action<SqliteConnection>? before = null)
     {
         var transition = await _writer.RunAsync(
             session =>
             {
+                before?.Invoke(session.Connection);
                 var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));
-                return new Transition(true, written.ToMessage());
+                var message = written.ToMessage();
+                andThen?.Invoke(session.Connection, message);
+                return new Transition(true, message);
             },
             cancellationToken);
         if (transition.Applied)
@@ -144,12 +148,14 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public int Blame { get; init; }
 
+        public string? Silent { get; init; }
+
         public int Progress { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
         [
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame), ("@Silent", Silent),
         ];
     }
 

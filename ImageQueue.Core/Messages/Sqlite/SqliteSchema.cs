@@ -25,7 +25,9 @@ internal static class SqliteSchema
         if (!apply)
         {
             throw new SchemaException(
-                $"The database {connection.DataSource} has no ImageQueue tables. Set Storage:ApplySchema to true to have them created, or correct ConnectionStrings:ImageQueue.");
+                version == 0
+                    ? $"The database {connection.DataSource} has no ImageQueue tables. Set Storage:ApplySchema to true to have them created, or correct ConnectionStrings:ImageQueue."
+                    : $"The database {connection.DataSource} was written by an older ImageQueue (schema {version}, this one needs {Version}). Make a copy of it, then set Storage:ApplySchema to true to have it changed.");
         }
 
         using var transaction = connection.BeginTransaction(deferred: false);
@@ -40,7 +42,7 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, Idempotency];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency];
 
     private const string Idempotency = "ALTER TABLE messages ADD COLUMN request_hash TEXT;";
 
@@ -55,6 +57,24 @@ internal static class SqliteSchema
             expires_at TEXT,
             note       TEXT
         ) WITHOUT ROWID;
+        """;
+
+    // Whose request it is and what it asks for are written again here, so that a user's share of the queue is one look into an
+    // index of what waits.
+    private const string ManyRequests =
+        """
+        ALTER TABLE messages ADD COLUMN username TEXT;
+        ALTER TABLE messages ADD COLUMN work REAL;
+
+        UPDATE messages SET
+            username = (SELECT username FROM conversations WHERE conversations.id = conversation_id),
+            work = CASE WHEN queued_at IS NOT NULL THEN ifnull(
+                (extra_metadata ->> '$.settings.width') * (extra_metadata ->> '$.settings.height') * (extra_metadata ->> '$.settings.steps') / 1000000.0, 0) END;
+
+        CREATE INDEX ix_messages_user ON messages (username, work) WHERE status = 'queued' AND queued_at IS NOT NULL;
+        CREATE INDEX ix_messages_jobless ON messages (queued_at, id) WHERE status = 'queued' AND queued_at IS NOT NULL AND hangfire_job_id IS NULL;
+        CREATE INDEX ix_messages_conversation_revision ON messages (conversation_id, revision);
+        DROP INDEX ix_messages_conversation_status;
         """;
 
     // An image message is one with queued_at: a plain message may carry a "status" of the chat app's own.

@@ -29,13 +29,13 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
     public T? QuerySingleOrDefault<T>(string sql, ReadOnlySpan<(string Name, object? Value)> parameters, Func<DbDataReader, T> map)
         where T : class
     {
-        var command = Prepared(sql);
-        command.Parameters.Clear();
-        foreach (var (name, value) in parameters)
-            command.Parameters.AddWithValue(name, value ?? DBNull.Value);
-        using var reader = command.ExecuteReader();
+        using var reader = WithParameters(sql, parameters).ExecuteReader();
         return reader.Read() ? map(reader) : null;
     }
+
+    /// <summary>Runs a statement with parameters and without rows.</summary>
+    /// <returns>How many rows it has written.</returns>
+    public int Execute(string sql, ReadOnlySpan<(string Name, object? Value)> parameters) => WithParameters(sql, parameters).ExecuteNonQuery();
 
     /// <summary>Ends the open transaction, if there is one.</summary>
     /// <returns>False when that failed: the connection is then of no more use.</returns>
@@ -58,6 +58,15 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
         foreach (var command in _commands.Values)
             command.Dispose();
         Connection.Dispose();
+    }
+
+    private SqliteCommand WithParameters(string sql, ReadOnlySpan<(string Name, object? Value)> parameters)
+    {
+        var command = Prepared(sql);
+        command.Parameters.Clear();
+        foreach (var (name, value) in parameters)
+            command.Parameters.AddWithValue(name, value ?? DBNull.Value);
+        return command;
     }
 
     private SqliteCommand Prepared(string sql)

@@ -97,7 +97,7 @@ public sealed class SqlServerSchemaTests
             var store = new SqlServerMessageStore(database.Connections, TimeProvider.System, new MessageSignal());
 
             var submitted = await store.SubmitAsync(new NewImageMessage("c", "u", new string('a', 32), "p", [], 1, "k"), new UserLimits(20), default);
-            Assert.That((await store.ClaimAsync(submitted.Message.Id, "1", null, default)).Applied, Is.True);
+            Assert.That((await store.ClaimAsync(submitted.Message.Id, "1", null, null, default)).Applied, Is.True);
             Assert.That(await store.ChangesSinceAsync(0, null, 10, default), Has.Count.EqualTo(1));
             await using var connection = new SqlConnection(own);
             await connection.OpenAsync();

@@ -26,6 +26,14 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
     private const string Codes = "x-codes";
     private const string ProblemSchema = "#/components/schemas/Problem";
 
+    /// <summary>What every call that is not everybody's may answer.</summary>
+    private static readonly (int Status, string Code)[] OfWhoMayAsk =
+    [
+        (StatusCodes.Status401Unauthorized, ProblemCodes.Unauthorized),
+        (StatusCodes.Status403Forbidden, ProblemCodes.Forbidden),
+        (StatusCodes.Status429TooManyRequests, ProblemCodes.RateLimited),
+    ];
+
     private static readonly string[] Methods = ["get", "post", "put", "patch", "delete"];
 
     private static readonly JsonSerializerOptions Written = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, WriteIndented = true };
@@ -47,19 +55,11 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
         options.AddOperationTransformer((operation, context, _) =>
         {
             var metadata = context.Description.ActionDescriptor.EndpointMetadata;
-            foreach (var problems in metadata.OfType<ProblemAttribute>().GroupBy(problem => problem.StatusCode))
-                Describe(operation, problems.Key, [.. problems.SelectMany(problem => problem.Codes).Distinct(StringComparer.Ordinal)]);
-            return Task.CompletedTask;
-        });
-        options.AddOperationTransformer((operation, context, _) =>
-        {
-            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<IAuthorizeData>().Any())
-            {
-                operation.Responses ??= [];
-                operation.Responses.TryAdd("401", new OpenApiResponse());
-                Describe(operation, StatusCodes.Status401Unauthorized, [ProblemCodes.Unauthorized]);
-            }
-
+            var problems = metadata.OfType<ProblemAttribute>().SelectMany(problem => problem.Codes.Select(code => (problem.StatusCode, code))).ToList();
+            if (metadata.OfType<IAuthorizeData>().Any())
+                problems.AddRange(OfWhoMayAsk);
+            foreach (var same in problems.GroupBy(problem => problem.StatusCode, problem => problem.code))
+                Describe(operation, same.Key, [.. same.Distinct(StringComparer.Ordinal)]);
             return Task.CompletedTask;
         });
         options.AddDocumentTransformer(async (document, context, cancellationToken) =>
@@ -68,8 +68,10 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
 
     private static void Describe(OpenApiOperation operation, int status, string[] codes)
     {
-        if (operation.Responses?.GetValueOrDefault(status.ToString(CultureInfo.InvariantCulture)) is not OpenApiResponse response)
-            return;
+        operation.Responses ??= [];
+        var key = status.ToString(CultureInfo.InvariantCulture);
+        if (operation.Responses.GetValueOrDefault(key) is not OpenApiResponse response)
+            operation.Responses[key] = response = new OpenApiResponse();
         response.Extensions ??= new Dictionary<string, IOpenApiExtension>(StringComparer.Ordinal);
         response.Extensions[Codes] = new JsonNodeExtension(new JsonArray([.. codes.Select(code => (JsonNode)code)]));
     }
