@@ -216,11 +216,12 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
         // that comes round finds it, as it finds what was deleted in the middle by others.
         if (_cursor < head.UpTo || _cursor >= LastPlace())
             _cursor = head.UpTo;
-        _cursor = (await ReadPageAsync(_cursor)).UpTo;
-        while (_cursor < LastPlace() && !(await ReadPageAsync(LastPlace())).IsLast)
-        {
-            // What is new at the tail, however much that is.
-        }
+        var page = await ReadPageAsync(_cursor);
+        _cursor = page.UpTo;
+
+        // What is new at the tail, however much that is.
+        for (var tail = LastPlace(); !page.IsLast; tail = page.UpTo)
+            page = await ReadPageAsync(tail);
     }
 
     private long LastPlace()

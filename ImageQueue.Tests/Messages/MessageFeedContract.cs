@@ -421,7 +421,7 @@ public sealed class SqliteMessageFeedTests : MessageFeedContract
 }
 
 /// <summary>The feed's contract on SQL Server, where one is given.</summary>
-[TestFixture]
+[SqlServerFixture]
 public sealed class SqlServerMessageFeedTests : MessageFeedContract
 {
     private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();

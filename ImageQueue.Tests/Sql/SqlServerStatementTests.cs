@@ -24,7 +24,7 @@ public sealed partial class SqlServerStatementTests
     private static readonly ImageResult Result = new(1, 64, 64, "m", TimeSpan.FromSeconds(1));
 
     /// <summary>Each method of the store, in each form that its statement takes.</summary>
-    private static readonly (string Method, Func<IMessageStore, Task> Call)[] Calls =
+    internal static readonly (string Method, Func<IMessageStore, Task> Call)[] Calls =
     [
         (nameof(IMessageStore.AddAsync), store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
         (nameof(IMessageStore.AddOnceAsync), store => store.AddOnceAsync(new NewMessage("c", "u", "user", "x", null), new IdempotencyKey("key", "hash"), default)),
@@ -297,7 +297,7 @@ public sealed partial class SqlServerStatementTests
         .Select(field => (string)field.GetRawConstantValue()!)
         .Where(text => Statement.IsMatch(text) && !text.TrimEnd().EndsWith("BEGIN TRANSACTION;", StringComparison.Ordinal) && TSqlSyntax.Errors(text).Count == 0);
 
-    private static async Task<IReadOnlyCollection<SentStatement>> SentByStoreAsync(Func<IMessageStore, Task> call)
+    internal static async Task<IReadOnlyCollection<SentStatement>> SentByStoreAsync(Func<IMessageStore, Task> call)
     {
         var sent = new SentStatements { Table = _ => Ids() };
         await QuietlyAsync(() => call(new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal())));

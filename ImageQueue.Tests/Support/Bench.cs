@@ -122,9 +122,20 @@ internal sealed class Bench : IAsyncDisposable
         var job = ActivatorUtilities.CreateInstance<GenerateImageJob>(_services);
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
+        await ProbedAsync();
         using var fetched = Get<ForgeFirstFetch>().Take(new Taken(message.HangfireJobId!));
         var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, fetched, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
         await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
+    }
+
+    /// <summary>Until every server has been asked how it is, and those that are well can be had.</summary>
+    public Task ProbedAsync()
+    {
+        var pool = Get<ForgePool>();
+        pool.ProbeUnknown();
+        return UntilAsync(
+            () => Task.FromResult(pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0)),
+            "the servers are known");
     }
 
     /// <summary>Lets Forge paint: a picture comes when the task ends.</summary>

@@ -53,7 +53,7 @@ public sealed record MessageResponse
     /// <summary>Shows a message with the positions of one moment, where those are known.</summary>
     public static MessageResponse From(Message message, LivePositions? positions)
     {
-        var metadata = JsonNode.Parse(message.ExtraMetadata)!.AsObject(); // The store keeps objects only.
+        var metadata = message.CopyMetadata();
         var position = positions?.Of(message) ?? 0;
         if (position > 0)
             metadata[MetadataFields.QueuePosition] = position;

@@ -319,6 +319,14 @@ internal sealed class ApiDescriptionTests
         });
         Add("retryMessage 404", () => Act(4242424, "retry"));
         Later("retryMessage 409", async () => Act((await _source.BeginAsync()).Id, "retry"));
+        Later("retryMessage 429", async () =>
+        {
+            var message = await _app.SubmitAsync("a cat", "full", "full");
+            await Store.CancelAsync((long)message["id"]!, "c", default);
+            for (var i = 0; i < 4; i++)
+                await _app.Http.SendAsync(Post("full/images", Json("""{"username":"full","prompt":"a cat"}""")));
+            return Act((long)message["id"]!, "retry");
+        });
         Add("retryMessage 500", () => Act(FaultyStore.BrokenId, "retry"));
         Add("retryMessage 503", () => Act(FaultyStore.AwayId, "retry"));
 
@@ -331,6 +339,21 @@ internal sealed class ApiDescriptionTests
             Add($"{id} 503", () => With(FaultyStore.Away, Get(path)));
         }
 
+        const string Owner = """{"username":"ayşe"}""";
+        Add("createToken 201", () => Post("tokens/tokens", Json(Owner)));
+        Add("createToken 400", () => Post("tokens/tokens", Json("[]")));
+        Later("createToken 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/tokens", Json("""{"username":"mehmet"}""")));
+        Add("createToken 413", () => Post("tokens/tokens", Json(tooLarge)));
+        Add("createToken 415", () => Post("tokens/tokens", Json("a", "text/plain")));
+        Add("createToken 422", () => Post("tokens/tokens", Json("""{"username":""}""")));
+        Add("createToken 500", () => Post($"{FaultyStore.BrokenName}/tokens", Json(Owner)));
+        Add("createToken 503", () => Post($"{FaultyStore.AwayName}/tokens", Json(Owner)));
+
+        // Somebody else's is not there.
+        Later("watchConversation 404", async () => await AsWatcherAsync(Get("api/conversations/streams/events")));
+        Later("getPreview 404", async () => await AsWatcherAsync(Get($"images/flux_{(await _source.BeginAsync()).JobId}.preview.jpg")));
+
+        Add("listModels 200", () => Get("api/models"));
         Add("getQueue 200", () => Get("api/queue"));
         Add("getQueue 500", () => With(FaultyStore.Broken, Get("api/queue")));
         Add("getQueue 503", () => With(FaultyStore.Away, Get("api/queue")));
@@ -356,6 +379,13 @@ internal sealed class ApiDescriptionTests
         void Later(string name, Func<Task<HttpRequestMessage>> provoke) => table[name] = provoke;
 
         void Add(string name, Func<HttpRequestMessage> provoke) => table[name] = () => Task.FromResult(provoke());
+    }
+
+    private async Task<HttpRequestMessage> AsWatcherAsync(HttpRequestMessage request)
+    {
+        var token = await TestApp.ReadAsync(await _app.Http.SendAsync(Post("watched/tokens", Json("""{"username":"ayşe"}"""))));
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (string?)token["token"]);
+        return request;
     }
 
     private static HttpRequestMessage With(Func<Exception> fault, HttpRequestMessage request)
