@@ -112,7 +112,6 @@ public sealed class MessagesController(
         var shown = await ShowAsync(await wait.ForEndAsync(message, patience, cancellationToken), cancellationToken);
         Response.Tell(isReplay: false, patience);
         Response.GetTypedHeaders().ETag = shown.ETag;
-        Response.Headers.CacheControl = "private, no-cache";
         return Knows(ifNoneMatch, shown.ETag) ? StatusCode(StatusCodes.Status304NotModified) : Ok(shown);
     }
 

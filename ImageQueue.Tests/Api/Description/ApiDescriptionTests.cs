@@ -142,10 +142,10 @@ internal sealed class ApiDescriptionTests
     [Test]
     public async Task Document_TakesNoHost_FromTheRequest()
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, "openapi/v1.json") { Headers = { Host = "evil.example" } };
+        using var request = new HttpRequestMessage(HttpMethod.Get, "openapi/v1.json") { Headers = { Host = "localhost:4711" } };
         var text = await (await _app.Http.SendAsync(request)).Content.ReadAsStringAsync();
 
-        Assert.That(text, Does.Not.Contain("evil.example").And.Not.Contain("127.0.0.1").And.Not.Contain("localhost"));
+        Assert.That(text, Does.Not.Contain("4711").And.Not.Contain("127.0.0.1").And.Not.Contain("localhost"));
         Assert.That(text, Is.EqualTo(await _app.Http.GetStringAsync("openapi/v1.json")));
         Assert.That((string?)_description.Document["servers"]![0]!["url"], Is.EqualTo("/"));
     }
@@ -430,7 +430,7 @@ internal sealed class ApiDescriptionTests
         var type = response.Content.Headers.ContentType?.MediaType;
         var isStream = type == "text/event-stream";
         var text = isStream ? "" : await response.Content.ReadAsStringAsync();
-        Assert.That(((int)response.StatusCode).ToString(CultureInfo.InvariantCulture), Is.EqualTo(status), $"{name}: {text}");
+        Assert.That(((int)response.StatusCode).ToString(CultureInfo.InvariantCulture), Is.EqualTo(status), $"{name}: {text}\n{_app.Log}");
 
         var headers = described["headers"] as JsonObject ?? [];
         foreach (var (header, description) in headers)
