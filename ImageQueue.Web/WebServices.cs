@@ -75,7 +75,7 @@ public static class WebServices
         app.MapApiDescription();
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false }).AllowAnonymous();
         app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") }).AllowAnonymous();
-        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, DashboardForms.Path, new DashboardOptions
+        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
             AppPath = "/",

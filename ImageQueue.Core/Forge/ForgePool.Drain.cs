@@ -161,8 +161,10 @@ public sealed partial class ForgePool
                 return isLate || drain.ServerWasAway;
 
             default:
-                // Neither queued nor active: over, unless it has not yet arrived there.
-                var looks = drain.WasSeen && progress.Source == ForgeProgressSource.Task ? 1 : drain.Painting is { IsCompleted: false } && !drain.WasSeen ? 4 : 2;
+                // Neither queued nor active: over, unless it has not yet arrived there. A new process never heard of it.
+                var looks = progress.Source == ForgeProgressSource.Task && (drain.WasSeen || drain.ServerWasAway) ? 1
+                    : drain.Painting is { IsCompleted: false } && !drain.WasSeen ? 4
+                    : 2;
                 return ++drain.QuietLooks >= looks;
         }
     }

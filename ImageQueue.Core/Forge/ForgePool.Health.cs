@@ -13,6 +13,9 @@ public sealed partial class ForgePool
     /// <summary>Requests that one backend may fail before it is left alone.</summary>
     private const int FailuresAllowed = 2;
 
+    /// <summary>How long an answer may stay without a word on whether the picture in it was good.</summary>
+    private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(10);
+
     private static readonly TimeSpan LongestRest = TimeSpan.FromSeconds(15);
 
     /// <summary>Rests after a failure: 1 s, 2 s, 4 s, 8 s, 15 s; a dead GPU recovers only by a restart, which a probe sees, so 5 s, 10 s, 15 s.</summary>
@@ -28,6 +31,7 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             if (_disposed) return;
+            slot.UnverifiedSince = null;
             if (mayGoOn is not null) Begin(slot, new Drain(mayGoOn));
             SetDown(slot, reason, NextRest(slot, gpuIsDead));
         }
@@ -38,6 +42,7 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             slot.LoadedModel = model ?? slot.LoadedModel;
+            slot.UnverifiedSince = null;
             slot.Failed.Clear();
             (slot.PaintedElsewhere, slot.FailuresInARow) = (0, 0);
             if (slot.Healthy == true) Announce(slot, null);
@@ -50,7 +55,7 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             if (_disposed) return;
-            slot.LastError = reason;
+            (slot.LastError, slot.UnverifiedSince) = (reason, null);
             var failedBefore = false;
             foreach (var one in _slots) failedBefore |= one.Failed.Remove(requestKey);
             if (!failedBefore)
@@ -82,8 +87,14 @@ public sealed partial class ForgePool
     }
 
     /// <summary>Nobody may ever say how the requests fared that failed here, for they can be cancelled: so not for longer than one may take.</summary>
-    private bool IsSuspect(Slot slot) =>
-        slot.Failed.Count + slot.PaintedElsewhere >= FailuresAllowed && _time.GetElapsedTime(slot.LastFailure) < _options.Timeout;
+    private bool IsSuspect(Slot slot)
+    {
+        var failures = slot.Failed.Count + slot.PaintedElsewhere;
+
+        // A picture is looked at after its backend is free again: after one that was bad, the next one is waited for.
+        if (failures > 0 && slot.UnverifiedSince is { } since && _time.GetElapsedTime(since) < VerdictPatience) failures++;
+        return failures >= FailuresAllowed && _time.GetElapsedTime(slot.LastFailure) < _options.Timeout;
+    }
 
     private bool IsThereAnother(Slot slot) => _slots.Exists(other => other != slot && IsUsable(other) && !IsSuspect(other));
 

@@ -275,10 +275,11 @@ public sealed partial class ForgePool : IDisposable
         };
     }
 
-    internal void Release(Slot slot)
+    internal void Release(Slot slot, bool isJudged)
     {
         lock (_gate)
         {
+            if (!isJudged) slot.UnverifiedSince = _time.GetTimestamp();
             slot.Busy = false;
             slot.LastUse = ++_numbers;
             slot.IdleSince = _time.GetTimestamp();
@@ -403,6 +404,9 @@ public sealed partial class ForgePool : IDisposable
         public int PaintedElsewhere { get; set; }
 
         public long LastFailure { get; set; }
+
+        /// <summary>Since when it is not known how its last answer was; null when that is known.</summary>
+        public long? UnverifiedSince { get; set; }
 
         // Leases: see ForgePool.Leases.cs.
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using Hangfire;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
@@ -29,7 +30,10 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         if (RetryAfter(exception) is { } wait)
             context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
         context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
-        return await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception });
+        // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
+        if (!await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception }))
+            await Results.Problem(problem).ExecuteAsync(context);
+        return true;
     }
 
     private static ProblemDetails ToProblem(Exception exception) => exception switch
@@ -48,6 +52,8 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
             StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
             ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
+        DecoderFallbackException => ApiProblem.Of(
+            StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
         BadHttpRequestException e => ApiProblem.Of(
             e.StatusCode, ProblemCodes.OfStatus(e.StatusCode), "The request broke off or is malformed; send it again, whole."),
         _ => ApiProblem.Of(
