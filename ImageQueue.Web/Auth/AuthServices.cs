@@ -64,8 +64,8 @@ internal static class AuthServices
         services.AddOptions<CorsOptions>().Configure<IOptions<AuthOptions>>((cors, options) => cors.AddDefaultPolicy(policy => policy
             .WithOrigins([.. options.Value.AllowedOrigins])
             .WithMethods("GET", "POST")
-            .WithHeaders("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "X-Requested-With", "X-SignalR-User-Agent")
-            .WithExposedHeaders("Location", "Retry-After", "ETag")));
+            .WithHeaders("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "If-None-Match", "X-Requested-With", "X-SignalR-User-Agent")
+            .WithExposedHeaders("Location", "Retry-After", "ETag", "Idempotency-Replayed", "Preference-Applied")));
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>((options, auth) => Configure(options, auth.Value, configuration["AllowedHosts"]));
         services.AddOptions<HstsOptions>().Configure(options => options.MaxAge = TimeSpan.FromDays(365));
     }
