@@ -46,26 +46,30 @@ public static class CoreServices
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
 
-        services.AddSingleton<HeldJobs>();
-        services.AddSingleton<QueueOrder>();
-        services.AddSingleton<IQueueOrder>(provider => provider.GetRequiredService<QueueOrder>());
+        services.AddSingleton<QueueRebuilding>();
         services.AddSingleton<IHostJobFilter, QueueWatch>();
         services.AddSingleton<IJobFilterProvider, JobFilters>();
         services.AddSingleton<OperatorWishes>();
         services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
-        services.AddSingleton<Turns>();
+        services.AddSingleton<ForgeFirstFetch>();
+        services.AddSingleton<ForgeFirstStorage>();
         services.AddSingleton<Eta>();
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
         services.AddSingleton<ImageFiles>();
+        services.AddSingleton<Pictures>();
         services.AddSingleton<RunningJobs>();
         services.AddSingleton<FailurePolicy>();
         services.AddSingleton<ProgressPump>();
+        services.AddSingleton<RequestWrites>();
+        services.AddSingleton<RowFollower>();
+        services.AddSingleton<Painter>();
         services.AddTransient<GenerateImageJob>();
 
         services.AddSingleton<EnqueueImageRequest>();
+        services.AddSingleton<RequestChoices>();
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
@@ -76,6 +80,8 @@ public static class CoreServices
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
         services.AddSingleton<QueueRebuild>();
         services.AddHostedService<WhenReady<FollowOperators>>();
+        services.AddSingleton<OutageWatch>();
+        services.AddHostedService<WhenReady<OutageWatch>>();
         services.AddSingleton<PositionWriter>();
         services.AddHostedService<WhenReady<PositionWriter>>();
         return services;
@@ -93,7 +99,7 @@ public static class CoreServices
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
-        services.AddSingleton<IQueueReader, PagingQueueReader>();
+        services.AddSingleton<IQueueOrder, PrivateQueueOrder>();
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
@@ -116,17 +122,16 @@ public static class CoreServices
             var database = provider.GetRequiredService<SqlServerDatabase>();
             return new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
         });
-        services.AddSingleton<PagingQueueReader>();
-        services.AddSingleton<IQueueReader>(provider =>
+        services.AddSingleton<IQueueRows>(provider =>
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();
-            return new SqlServerQueueReader(
-                new SqlServerQueueOrder(
-                    database.Connections,
-                    database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
-                    provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>()),
-                provider.GetRequiredService<PagingQueueReader>());
+            return new SqlServerQueueRows(
+                database.Connections,
+                database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
+                provider.GetRequiredService<JobStorage>(),
+                provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>());
         });
+        services.AddSingleton<IQueueOrder, SharedQueueOrder>();
         services.AddHostedService<WhenReady<QueueRebuild>>();
     }
 

@@ -3,11 +3,13 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Hangfire;
 using Hangfire.AspNetCore;
+using Hangfire.Dashboard;
 using ImageQueue.Core;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -34,6 +36,7 @@ public static class WebServices
         services.AddHostedService<StartupReport>();
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
+        services.AddImageQueueAuth(builder.Configuration);
         services.AddPush(builder.Configuration, Configure);
         services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
@@ -53,24 +56,30 @@ public static class WebServices
     /// <summary>Adds all of ImageQueue's endpoints.</summary>
     public static WebApplication UseImageQueue(this WebApplication app)
     {
+        app.UseSecureTransport();
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         // Always asked for anew (a 304 costs little): an old module beside a new one would break the page after an update.
         app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
+        app.UseImageQueueAuth();
+
+        // Each names who may call it: what names nobody is closed (Auth/Access.cs).
         app.MapControllers();
-        app.MapHub<ImagesHub>(ImagesHub.Path);
-        app.MapOpenApi();
-        app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
-        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") });
-        app.MapHangfireDashboard("/hangfire", new DashboardOptions
+        app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
+            .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(new TokenInAddressAttribute(), new NoActAttribute());
+        app.MapOpenApi().RequireAuthorization(Access.Overview);
+        app.MapHealthChecks("/health/live", new() { Predicate = _ => false }).AllowAnonymous();
+        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") }).AllowAnonymous();
+        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
             AppPath = "/",
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
+            IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
         });
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
-            app.MapForgeSimulator();
+            app.MapForgeSimulator().RequireAuthorization(Access.ThisMachine);
         return app;
     }
 
@@ -92,26 +101,25 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // One worker for each Forge. On the embedded queue one more stands in line for the next free Forge, which is then already
-        // at the next picture while the finished one is checked and stored. Where several machines share a queue nobody
-        // stands in line: the job in hand could wait here while another machine's Forge is free.
-        services.AddJobServer((provider, options) =>
+        // Forge first, then the job: these workers fetch through ForgeFirstFetch, which tells the whole path up to the claim. A
+        // few more than there are Forges, so that storing a picture never delays the next.
+        services.AddJobServer<ForgeFirstStorage>((provider, options) =>
         {
+            var slots = provider.GetRequiredService<BackendPlan>().Slots;
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.QueueName];
-            options.WorkerCount = provider.GetRequiredService<BackendPlan>().Slots
-                + (provider.GetRequiredService<IOptions<StorageOptions>>().Value.Provider == StorageProvider.Sqlite ? 1 : 0);
+            options.WorkerCount = slots + 1 + (slots / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
+            options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
 
-        // The housekeeping has a worker of its own: painting never holds it up, nor it the painting.
-        services.AddJobServer((provider, options) =>
+        // The housekeeping has workers of its own: painting never holds it up, nor it the painting.
+        services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [QueueRebuild.MaintenanceQueue];
             options.WorkerCount = 1;
-            options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
     }

@@ -11,7 +11,7 @@ public sealed class ForgeOptions
     /// <summary>The Forge servers; one request is in flight per server. Empty in Development means the simulator.</summary>
     public IList<ForgeBackendOptions> Backends { get; init; } = [];
 
-    /// <summary>Longest time for one picture, from the request to Forge to its answer. Default 180 s.</summary>
+    /// <summary>Longest time for one picture, from the moment Forge begins to paint it; waiting in Forge's own line does not count. Default 180 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
     public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(180);
 
@@ -33,15 +33,27 @@ public sealed class ForgeOptions
     [Range(1, 100)]
     public int MaxAttempts { get; set; } = 3;
 
-    /// <summary>Longest time that a request whose turn has come waits for a healthy Forge. Default 10 min.</summary>
+    /// <summary>
+    /// While no Forge is healthy, requests that have waited for longer than this end in error (no_backend). Default none: they
+    /// wait until one is back.
+    /// </summary>
     [Range(typeof(TimeSpan), "00:00:00.1000000", "7.00:00:00")]
-    public TimeSpan WaitForBackend { get; set; } = TimeSpan.FromMinutes(10);
+    public TimeSpan? WaitForBackend { get; set; }
 
     /// <summary>The built-in simulator.</summary>
     public ForgeSimulatorOptions Simulator { get; init; } = new();
 
     /// <summary>What a request gets for the settings that it leaves out.</summary>
     public GenerationDefaults Defaults { get; init; } = new();
+
+    /// <summary>The models that a request may ask for, by name. Default none: all is painted with <see cref="Defaults"/>.</summary>
+    public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();
+
+    /// <summary>The model of a request that names none. Default: the first by name.</summary>
+    public string? DefaultModel { get; set; }
+
+    /// <summary>Whether a request may name any checkpoint. Default: only where there are no <see cref="Models"/>.</summary>
+    public bool? AllowAnyCheckpoint { get; set; }
 }
 
 /// <summary>Settings under <c>Forge:Backends:n</c>: one Forge server.</summary>
@@ -59,6 +71,18 @@ public sealed class ForgeBackendOptions
 
     /// <summary>Password of Forge's <c>--api-auth</c>.</summary>
     public string? Password { get; set; }
+
+    /// <summary>
+    /// Whether people use the server beside ImageQueue. Default false. True puts their model back after each request, and keeps
+    /// ImageQueue from interrupting where it cannot tell whose picture that would hit.
+    /// </summary>
+    public bool Shared { get; set; }
+
+    /// <summary>A PEM file with the authority that signed the server's certificate, where the system does not know it. Default none.</summary>
+    public string? CertificateAuthority { get; set; }
+
+    /// <summary>SHA-256 of the server's certificate in hex: it alone is accepted, whoever signed it. Default none.</summary>
+    public string? CertificateFingerprint { get; set; }
 }
 
 /// <summary>Settings under <c>Forge:Simulator</c>.</summary>

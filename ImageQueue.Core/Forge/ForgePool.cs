@@ -1,49 +1,48 @@
 using System.Globalization;
+using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
 
 /// <summary>
-/// Lends out the Forge backends: one request at a time each, first come first served, healthy ones only. About 40 waiting
-/// requests starve Forge's own progress and interrupt, so the waiting happens here.
+/// Lends out the Forge backends: one request at a time each, over all processes that share the database, healthy ones only.
+/// About 40 waiting requests starve Forge's own progress and interrupt, so the waiting happens here.
 /// </summary>
 /// <remarks>
-/// Health is learnt from use. A backend that nobody asked yet is probed when somebody wants it; one that failed is probed
-/// in the background, after 1 s, 2 s, 4 s ... 15 s, until it answers; one that is healthy is never probed.
+/// This file lends. <c>ForgePool.Health.cs</c> decides which backends are well, <c>ForgePool.Drain.cs</c> waits for what nobody
+/// wants any more, <c>ForgePool.Care.cs</c> is the loop that does both for one backend, and <c>ForgePool.Leases.cs</c> holds the
+/// leases in the database. One gate guards it all, and nothing is awaited under it.
 /// </remarks>
-public sealed class ForgePool : IDisposable
+public sealed partial class ForgePool : IDisposable
 {
-    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(15);
-
     private readonly IForgeClient _client;
+    private readonly IQueueStore _store;
+    private readonly DatabaseReadiness _readiness;
+    private readonly ForgeOptions _options;
     private readonly TimeProvider _time;
     private readonly ILogger<ForgePool> _logger;
     private readonly CancellationTokenSource _stop = new();
-    private readonly ITimer _deadlineTimer;
 
     private readonly Lock _gate = new();
     private readonly List<Slot> _slots = [];
-    private readonly LinkedList<Waiter> _waiters = new();
-    private long _uses;
+    private readonly SortedSet<Waiter> _waiters = new(Comparer<Waiter>.Create((a, b) => (a.Turn, a.Number).CompareTo((b.Turn, b.Number))));
+    private TaskCompletionSource _change = NewSignal();
+    private DateTimeOffset? _noneHealthySince;
+    private long _numbers;
+    private bool _isCaredFor;
+    private bool _isStopping;
     private bool _disposed;
-
-    // A clock that runs only while no backend is healthy: waiters wait by it.
-    private TimeSpan _downTime;
-    private long? _downSince;
 
     /// <summary>Makes a pool of the configured backends; <see cref="Add"/> adds more.</summary>
     /// <exception cref="OptionsValidationException">A backend's settings are wrong.</exception>
-    public ForgePool(IForgeClient client, IOptions<ForgeOptions> options, TimeProvider time, ILogger<ForgePool> logger)
+    public ForgePool(
+        IForgeClient client, IQueueStore store, DatabaseReadiness readiness, IOptions<ForgeOptions> options, TimeProvider time, ILogger<ForgePool> logger)
     {
         ArgumentNullException.ThrowIfNull(options);
-        _client = client;
-        _time = time;
-        _logger = logger;
-        _downSince = time.GetTimestamp();
-        _deadlineTimer = time.CreateTimer(_ => GiveUpOverdue(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        foreach (var backend in options.Value.Backends)
+        (_client, _store, _readiness, _options, _time, _logger) = (client, store, readiness, options.Value, time, logger);
+        _noneHealthySince = time.GetUtcNow();
+        foreach (var backend in _options.Backends)
         {
             Add(ToBackend(backend));
         }
@@ -55,6 +54,50 @@ public sealed class ForgePool : IDisposable
         get
         {
             lock (_gate) return _slots.Count;
+        }
+    }
+
+    /// <summary>How many backends can be had at once: leased by this process, healthy, free, and not held back for somebody in line.</summary>
+    public int Available
+    {
+        get
+        {
+            lock (_gate) return Candidates(ForgeWish.Any).Count(slot => slot.IsFree);
+        }
+    }
+
+    /// <summary>Completes at the next change of <see cref="Available"/>, of health or of the backends. Take it before reading those.</summary>
+    public Task NextChange
+    {
+        get
+        {
+            lock (_gate) return _change.Task;
+        }
+    }
+
+    /// <summary>Whether this process has a backend to paint with, busy or not.</summary>
+    public bool IsAnyHealthy
+    {
+        get
+        {
+            lock (_gate)
+            {
+                FollowHealth();
+                return _noneHealthySince is null;
+            }
+        }
+    }
+
+    /// <summary>Since when there is none; null while there is.</summary>
+    public DateTimeOffset? NoneHealthySince
+    {
+        get
+        {
+            lock (_gate)
+            {
+                FollowHealth();
+                return _noneHealthySince;
+            }
         }
     }
 
@@ -75,7 +118,17 @@ public sealed class ForgePool : IDisposable
             lock (_gate)
             {
                 return [.. _slots.Select(slot => new ForgeBackendStatus(
-                    slot.Backend.Name, slot.Backend.Url, slot.Healthy, slot.Busy, slot.LastError, slot.Since))];
+                    slot.Backend.Name,
+                    slot.Backend.Url,
+                    slot.Healthy,
+                    slot.Busy,
+                    slot.Draining is not null,
+                    slot.LastError,
+                    slot.Since,
+                    slot.LoadedModel,
+                    slot.Capabilities,
+                    IsLeased(slot),
+                    slot.Paused))];
             }
         }
     }
@@ -88,76 +141,111 @@ public sealed class ForgePool : IDisposable
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            if (_slots.Any(slot => slot.Backend.Url == backend.Url))
+            var address = ForgeAddress.Of(backend.Url);
+            if (_slots.Any(slot => ForgeAddress.Of(slot.Backend.Url) == address))
             {
                 throw new ArgumentException($"{backend} is in the pool already.", nameof(backend));
             }
 
-            _slots.Add(new Slot(backend, _time.GetUtcNow()));
-            if (_waiters.Count > 0) ProbeUnknown();
+            var slot = new Slot(backend, _time.GetUtcNow());
+            _slots.Add(slot);
+            if (_isCaredFor) _ = CareForAsync(slot, _stop.Token);
+            Changed();
         }
     }
 
     /// <summary>
-    /// Asks the backends that nobody has asked yet whether they are up, so that <see cref="Status"/> knows before the first
-    /// request. Returns at once.
+    /// Begins to ask the backends whether they are up, so that <see cref="Status"/> knows before the first request. Returns at
+    /// once; wanting a backend does the same.
     /// </summary>
     public void ProbeUnknown()
     {
         lock (_gate)
         {
-            if (_disposed) return;
-            foreach (var slot in _slots)
-            {
-                if (slot.Healthy is null && slot.Probing is null) StartProbing(slot, TimeSpan.Zero);
-            }
+            if (_disposed || _isCaredFor) return;
+            _isCaredFor = true;
+            foreach (var slot in _slots) _ = CareForAsync(slot, _stop.Token);
+            _ = KeepLeasesAsync(_stop.Token);
         }
     }
 
-    /// <summary>Waits in line for a backend that is healthy and free, and takes it. Dispose the lease to give it back.</summary>
-    /// <param name="wait">
-    /// Longest time to wait while no backend is healthy. Waiting for a healthy one that is merely busy does not count.
-    /// </param>
-    /// <param name="cancellationToken">Leaves the line.</param>
-    /// <exception cref="ForgeException"><see cref="ForgeFailure.Unavailable"/>: no backend was healthy for <paramref name="wait"/>.</exception>
-    /// <exception cref="ObjectDisposedException">The pool is closing.</exception>
-    public async Task<ForgeLease> AcquireAsync(TimeSpan wait, CancellationToken cancellationToken)
+    /// <summary>Keeps a backend from being lent, or lets it be lent again; what is painted on it goes on.</summary>
+    /// <returns>False when there is no backend of that name.</returns>
+    public bool SetPaused(string name, bool paused)
     {
+        lock (_gate)
+        {
+            if (_slots.Find(slot => IsNamed(slot, name)) is not { } slot) return false;
+            if (slot.Paused == paused) return true;
+            slot.Paused = paused;
+            WakeLeases();
+            Changed();
+            return true;
+        }
+    }
+
+    /// <summary>A free healthy backend that suits the wish, or null.</summary>
+    public ForgeLease? TryTake(ForgeWish wish)
+    {
+        ArgumentNullException.ThrowIfNull(wish);
+        ProbeUnknown();
+        lock (_gate)
+        {
+            if (Choose(wish) is not { } slot) return null;
+            var lease = Lend(slot, wish);
+            Changed();
+            return lease;
+        }
+    }
+
+    /// <summary>Waits in line for a free healthy backend that suits the wish, for as long as it takes. Dispose the lease to give it back.</summary>
+    /// <param name="turn">Those with a lower turn are served first.</param>
+    /// <param name="wish">What is wanted of it.</param>
+    /// <param name="cancellationToken">Leaves the line.</param>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.Unavailable"/>: none of the backends can ever serve the wish.</exception>
+    /// <exception cref="ObjectDisposedException">The pool is closing.</exception>
+    public async Task<ForgeLease> AcquireAsync(long turn, ForgeWish wish, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(wish);
         cancellationToken.ThrowIfCancellationRequested();
+        ProbeUnknown();
         Waiter waiter;
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            waiter = new Waiter(Sum(DownTime(), wait));
-            _waiters.AddLast(waiter);
-            ProbeUnknown();
-            HandOver();
-            ArmDeadline();
+            if (_slots.Count > 0 && !_slots.Exists(slot => Suits(slot, wish)))
+            {
+                throw new ForgeException(
+                    ForgeFailure.Unavailable, $"none of the backends is called {string.Join(" or ", wish.Backends ?? [])}; see Forge:Models and Forge:Backends");
+            }
+
+            waiter = new Waiter(turn, ++_numbers, wish);
+            _waiters.Add(waiter);
+            Changed();
         }
 
         await using var registration = cancellationToken.UnsafeRegister(_ => Leave(waiter, cancellationToken), null);
         return await waiter.Task;
     }
 
-    /// <summary>Stops probing, and ends the wait of everybody in line.</summary>
+    /// <summary>Stops all care for the backends, and ends the wait of everybody in line.</summary>
     public void Dispose()
     {
         Waiter[] waiting;
+        Drain[] draining;
         lock (_gate)
         {
             if (_disposed) return;
             _disposed = true;
             waiting = [.. _waiters];
             _waiters.Clear();
+            draining = [.. _slots.Select(slot => slot.Draining).OfType<Drain>()];
         }
 
         _stop.Cancel();
         _stop.Dispose();
-        _deadlineTimer.Dispose();
-        foreach (var waiter in waiting)
-        {
-            waiter.TrySetException(new ObjectDisposedException(nameof(ForgePool)));
-        }
+        foreach (var drain in draining) drain.Close(_logger);
+        foreach (var waiter in waiting) waiter.TrySetException(new ObjectDisposedException(nameof(ForgePool)));
     }
 
     internal static ForgeBackend ToBackend(ForgeBackendOptions options)
@@ -177,50 +265,85 @@ public sealed class ForgePool : IDisposable
 
         return new ForgeBackend(
             string.IsNullOrWhiteSpace(options.Name) ? string.Create(CultureInfo.InvariantCulture, $"{url.Host}:{url.Port}") : options.Name,
-            new UriBuilder(url) { UserName = "", Password = "" }.Uri,
+            ForgeAddress.Normalize(url),
             user,
-            password);
+            password)
+        {
+            Shared = options.Shared,
+            CertificateAuthority = options.CertificateAuthority,
+            CertificateFingerprint = options.CertificateFingerprint,
+        };
     }
 
-    internal void Release(Slot slot)
+    internal void Release(Slot slot, bool isJudged)
     {
         lock (_gate)
         {
+            if (!isJudged) slot.UnverifiedSince = _time.GetTimestamp();
             slot.Busy = false;
-            slot.LastUse = ++_uses;
+            slot.LastUse = ++_numbers;
+            slot.IdleSince = _time.GetTimestamp();
 
-            // A use without a report is a good one: the next trouble starts with the shortest pause again.
-            if (slot.Healthy == true && !slot.ReportedInUse) slot.FailuresInARow = 0;
-            HandOver();
+            // The lease came back while this was being painted, with a note of what its other holder left.
+            if (slot.LeftBehind is { } taskId) Begin(slot, new Drain(taskId));
+            slot.LeftBehind = null;
+            Changed();
         }
     }
 
-    internal void MarkDown(Slot slot, string reason)
+    /// <summary>Serves those in line, and tells those who watch. Call it, holding the gate, after anything that could matter to them.</summary>
+    private void Changed()
     {
-        lock (_gate)
+        FollowHealth();
+        if (!_disposed && _waiters.Count > 0)
         {
-            if (_disposed) return;
-            slot.ReportedInUse = true;
-            SetUnhealthy(slot, reason);
-            StartProbing(slot, NextPause(slot));
+            foreach (var waiter in _waiters.ToArray())
+            {
+                if (Choose(waiter.Wish) is not { } slot) continue;
+                _waiters.Remove(waiter);
+                if (!waiter.TrySetResult(Lend(slot, waiter.Wish))) slot.Busy = false;
+            }
         }
+
+        var change = _change;
+        _change = NewSignal();
+        change.TrySetResult();
     }
 
-    /// <summary>Gives free healthy backends to those first in line. Call it, holding the gate, after anything that could let it.</summary>
-    private void HandOver()
+    private ForgeLease Lend(Slot slot, ForgeWish wish)
     {
-        while (!_disposed && _waiters.First is { } first)
-        {
-            // The one that has rested longest: all GPUs get used, so a dead one is noticed and a live one stays warm.
-            var slot = _slots.Where(s => s is { Healthy: true, Busy: false }).MinBy(s => s.LastUse);
-            if (slot is null) return;
-
-            _waiters.RemoveFirst();
-            slot.Busy = true;
-            slot.ReportedInUse = false;
-            if (!first.Value.TrySetResult(new ForgeLease(this, slot))) slot.Busy = false;
-        }
+        slot.Busy = true;
+        slot.NoteIsOld = true;
+        return new ForgeLease(this, slot, wish);
     }
+
+    private Slot? Choose(ForgeWish wish) =>
+        // The warm one; else the one that has rested longest: all GPUs get used, so a dead one is noticed.
+        _isStopping || _disposed
+            ? null
+            : Candidates(wish).Where(slot => slot.IsFree).OrderBy(slot => IsWarm(slot, wish) ? 0 : 1).ThenBy(slot => slot.LastUse).FirstOrDefault();
+
+    /// <summary>Those that the wish should be served by, busy or not: a second choice is one only while there is no better.</summary>
+    private IEnumerable<Slot> Candidates(ForgeWish wish)
+    {
+        var usable = _slots.Where(slot => IsUsable(slot) && Suits(slot, wish)).Select(slot => (Slot: slot, Rank: Rank(slot, wish))).ToList();
+        return usable.Count == 0 ? [] : usable.Where(one => one.Rank == usable.Min(other => other.Rank)).Select(one => one.Slot);
+    }
+
+    private bool IsUsable(Slot slot) => slot is { Healthy: true, Paused: false } && IsLeased(slot);
+
+    private static bool Suits(Slot slot, ForgeWish wish) => wish.Backends is not { } names || names.Any(name => IsNamed(slot, name));
+
+    /// <summary>What speaks against a backend, the worst first: it lacks the model, it failed this request, it is under suspicion.</summary>
+    private int Rank(Slot slot, ForgeWish wish) =>
+        (wish.Checkpoint is { } checkpoint && slot.Capabilities.HasModel(checkpoint) == false ? 4 : 0)
+        + (wish.Except is { } except && except.Any(name => IsNamed(slot, name)) ? 2 : 0)
+        + (IsSuspect(slot) ? 1 : 0);
+
+    private static bool IsWarm(Slot slot, ForgeWish wish) =>
+        wish.Checkpoint is { } checkpoint && slot.LoadedModel is { } loaded && ForgeNames.Model(loaded) == ForgeNames.Model(slot.Capabilities.FindModel(checkpoint) ?? checkpoint);
+
+    private static bool IsNamed(Slot slot, string name) => string.Equals(slot.Backend.Name, name, StringComparison.OrdinalIgnoreCase);
 
     private void Leave(Waiter waiter, CancellationToken cancellationToken)
     {
@@ -228,182 +351,90 @@ public sealed class ForgePool : IDisposable
         waiter.TrySetCanceled(cancellationToken);
     }
 
-    private void StartProbing(Slot slot, TimeSpan pause)
-    {
-        // Every start is a fresh token object, so that an answer to an earlier question cannot speak for later trouble.
-        var probing = new object();
-        slot.Probing = probing;
-        _ = ProbeUntilHealthyAsync(slot, probing, pause, _stop.Token);
-    }
-
-    private async Task ProbeUntilHealthyAsync(Slot slot, object probing, TimeSpan pause, CancellationToken stop)
-    {
-        // Off the caller's lock and thread before anything else.
-        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-        try
-        {
-            while (true)
-            {
-                if (pause > TimeSpan.Zero) await Task.Delay(pause, _time, stop);
-                var trouble = await ProbeAsync(slot.Backend, stop);
-                lock (_gate)
-                {
-                    if (_disposed || slot.Probing != probing) return;
-                    if (trouble is null)
-                    {
-                        slot.Probing = null;
-                        SetHealthy(slot);
-                        HandOver();
-                        return;
-                    }
-
-                    SetUnhealthy(slot, trouble);
-                    pause = NextPause(slot);
-                }
-            }
-        }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
-        {
-            // The pool is closing.
-        }
-    }
-
-    private async Task<string?> ProbeAsync(ForgeBackend backend, CancellationToken stop)
-    {
-        try
-        {
-            return await _client.IsHealthyAsync(backend, stop)
-                ? null
-                : _client.WhyUnhealthy(backend) ?? "it does not answer";
-        }
-        catch (Exception exception) when (!stop.IsCancellationRequested)
-        {
-            // The client promises not to throw. If it does, the backend must not be lost for good.
-            _logger.LogError(exception, "Probing {Backend} failed.", backend);
-            return exception.Message;
-        }
-    }
-
-    /// <summary>1 s, 2 s, 4 s, 8 s, 15 s, 15 s ... for failures in a row, of probes and of use alike: a server that answers probes but drops every request is left alone longer and longer.</summary>
-    private static TimeSpan NextPause(Slot slot)
-    {
-        var pause = FirstPause * Math.Pow(2, Math.Min(slot.FailuresInARow, 10));
-        slot.FailuresInARow++;
-        return pause < LongestPause ? pause : LongestPause;
-    }
-
-    private void SetHealthy(Slot slot)
-    {
-        if (slot.Healthy == false) _logger.LogInformation("Forge {Backend} is up again.", slot.Backend);
-        else _logger.LogInformation("Forge {Backend} is up.", slot.Backend);
-        slot.Healthy = true;
-        slot.Since = _time.GetUtcNow();
-        FollowHealth();
-    }
-
-    private void SetUnhealthy(Slot slot, string reason)
-    {
-        if (slot.Healthy != false || !string.Equals(slot.LastError, reason, StringComparison.Ordinal))
-        {
-            _logger.LogWarning("Forge {Backend} is down: {Reason}.", slot.Backend, reason.TrimEnd('.'));
-        }
-
-        if (slot.Healthy != false) slot.Since = _time.GetUtcNow();
-        slot.Healthy = false;
-        slot.LastError = reason;
-        FollowHealth();
-    }
-
-    /// <summary>Starts or stops the clock of those in line.</summary>
-    private void FollowHealth()
-    {
-        var anyHealthy = _slots.Any(slot => slot.Healthy == true);
-        if (anyHealthy && _downSince is { } since)
-        {
-            _downTime += _time.GetElapsedTime(since);
-            _downSince = null;
-        }
-        else if (!anyHealthy && _downSince is null)
-        {
-            _downSince = _time.GetTimestamp();
-        }
-
-        ArmDeadline();
-    }
-
-    private TimeSpan DownTime() => _downSince is { } since ? _downTime + _time.GetElapsedTime(since) : _downTime;
-
-    private void ArmDeadline()
-    {
-        if (_disposed) return;
-        var due = Timeout.InfiniteTimeSpan;
-        if (_downSince is not null && _waiters.Count > 0)
-        {
-            var left = _waiters.Min(waiter => waiter.Deadline) - DownTime();
-
-            // A timer takes 49 days at most; if it rings early it is set again.
-            due = left <= TimeSpan.Zero ? TimeSpan.Zero : left < TimeSpan.FromDays(1) ? left : TimeSpan.FromDays(1);
-        }
-
-        _deadlineTimer.Change(due, Timeout.InfiniteTimeSpan);
-    }
-
-    private void GiveUpOverdue()
-    {
-        lock (_gate)
-        {
-            if (_disposed || _downSince is null) return;
-            var now = DownTime();
-            foreach (var waiter in _waiters.Where(waiter => waiter.Deadline <= now).ToList())
-            {
-                _waiters.Remove(waiter);
-                waiter.TrySetException(new ForgeException(ForgeFailure.Unavailable, DescribeOutage()));
-            }
-
-            ArmDeadline();
-        }
-    }
-
-    private string DescribeOutage()
-    {
-        if (_slots.Count == 0) return "no Forge is configured (Forge:Backends:0:Url)";
-        var backends = _slots.Select(slot => string.Create(
-            CultureInfo.InvariantCulture,
-            $"{slot.Backend} is down since {slot.Since.UtcDateTime:yyyy-MM-dd HH:mm:ss} UTC ({slot.LastError ?? "it does not answer"})"));
-        return $"no Forge is available: {string.Join("; ", backends)}";
-    }
-
-    /// <summary>Now and the wait, where an endless wait (negative or the largest) stays endless.</summary>
-    private static TimeSpan Sum(TimeSpan now, TimeSpan wait) =>
-        wait < TimeSpan.Zero || wait > TimeSpan.MaxValue - now ? TimeSpan.MaxValue : now + wait;
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>One backend and what is known of it; guarded by the gate.</summary>
     internal sealed class Slot(ForgeBackend backend, DateTimeOffset since)
     {
         public ForgeBackend Backend { get; } = backend;
 
+        public string LeaseName { get; } = ForgeAddress.LeaseName(backend.Url);
+
+        public ForgeCapabilities Capabilities { get; set; } = ForgeCapabilities.Unknown;
+
+        public string? LoadedModel { get; set; }
+
         public bool? Healthy { get; set; }
 
         public bool Busy { get; set; }
+
+        public bool Paused { get; set; }
 
         public string? LastError { get; set; }
 
         public DateTimeOffset Since { get; set; } = since;
 
-        public int FailuresInARow { get; set; }
-
-        public bool ReportedInUse { get; set; }
-
         public long LastUse { get; set; }
 
-        /// <summary>The probing that may speak for this backend; null when none is under way.</summary>
-        public object? Probing { get; set; }
+        /// <summary>Whether it can be lent, were it healthy.</summary>
+        public bool IsFree => this is { Busy: false, Draining: null, IsBeingNoted: false };
+
+        /// <summary>Wakes the loop that cares for it.</summary>
+        public TaskCompletionSource Wake { get; set; } = NewSignal();
+
+        // Health: see ForgePool.Health.cs.
+
+        /// <summary>Raised with each trouble, so that the answer to an earlier probe cannot speak for later trouble.</summary>
+        public int Troubles { get; set; }
+
+        /// <summary>Failures since something was painted here: pauses grow by it.</summary>
+        public int FailuresInARow { get; set; }
+
+        /// <summary>Until when a backend that answers probes is left alone all the same: it answered them when it failed, too.</summary>
+        public long? RestsUntil { get; set; }
+
+        public long? LastProbe { get; set; }
+
+        /// <summary>What operators were told last: why it is down, "" when it is up, null when nothing yet.</summary>
+        public string? Announced { get; set; }
+
+        /// <summary>Requests that failed here in a row and of which nobody knows yet whose fault it is.</summary>
+        public List<string> Failed { get; } = [];
+
+        public int PaintedElsewhere { get; set; }
+
+        public long LastFailure { get; set; }
+
+        /// <summary>Since when it is not known how its last answer was; null when that is known.</summary>
+        public long? UnverifiedSince { get; set; }
+
+        // Leases: see ForgePool.Leases.cs.
+
+        /// <summary>By this process's clock; null when it has not the lease.</summary>
+        public long? LeasedUntil { get; set; }
+
+        /// <summary>Whether the lease's note names a task that has been answered, or none that was ever sent.</summary>
+        public bool NoteIsOld { get; set; }
+
+        public bool IsBeingNoted { get; set; }
+
+        public long IdleSince { get; set; }
+
+        // Draining: see ForgePool.Drain.cs.
+
+        public Drain? Draining { get; set; }
+
+        public string? LeftBehind { get; set; }
     }
 
     /// <summary>One in line. Its continuation never runs under the gate.</summary>
-    private sealed class Waiter(TimeSpan deadline) : TaskCompletionSource<ForgeLease>(TaskCreationOptions.RunContinuationsAsynchronously)
+    private sealed class Waiter(long turn, long number, ForgeWish wish) : TaskCompletionSource<ForgeLease>(TaskCreationOptions.RunContinuationsAsynchronously)
     {
-        /// <summary>By the clock that runs only while no backend is healthy.</summary>
-        public TimeSpan Deadline { get; } = deadline;
+        public long Turn { get; } = turn;
+
+        /// <summary>Among those of one turn, first come, first served.</summary>
+        public long Number { get; } = number;
+
+        public ForgeWish Wish { get; } = wish;
     }
 }

@@ -12,20 +12,29 @@ public interface IForgeClient
     Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken);
 
     /// <summary>
-    /// How far the task is: <c>/internal/progress</c>; where that is not there (404), the global <c>/sdapi/v1/progress</c>;
-    /// where that is not there either, <see cref="ForgeTaskState.Unknown"/> for good. A live preview is given once: who asks
-    /// again gets it when Forge has a newer one.
+    /// How far the task is: by its id where the server knows such; else how far the server is with whatever it paints; else
+    /// <see cref="ForgeTaskState.Unknown"/>. <see cref="ForgeProgress.Source"/> says which. A live preview is given once: who
+    /// asks again gets it when Forge has a newer one.
     /// </summary>
     /// <exception cref="ForgeException">Forge could not be reached or did not answer in time.</exception>
     Task<ForgeProgress> GetProgressAsync(ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken);
 
+    /// <summary>What the whole server is at (<c>/sdapi/v1/progress</c>); null where it does not say.</summary>
+    /// <exception cref="ForgeException">Forge could not be reached or did not answer in time.</exception>
+    Task<ForgeServerState?> GetServerStateAsync(ForgeBackend backend, CancellationToken cancellationToken);
+
     /// <summary>
-    /// <c>POST /sdapi/v1/interrupt</c>, but only while <c>/internal/progress</c> says that <paramref name="taskId"/> is the
-    /// active task: Forge's interrupt is global and would hit somebody else's picture.
+    /// <c>POST /sdapi/v1/interrupt</c>, but only when it is <paramref name="taskId"/> that it would hit, for it is global: while
+    /// that very task is active; on servers without task ids while they are at something and nobody but ImageQueue uses them
+    /// (<see cref="ForgeBackend.Shared"/>).
     /// </summary>
     /// <returns>Whether the interrupt was sent.</returns>
     /// <exception cref="ForgeException">Forge could not be reached or did not answer in time.</exception>
     Task<bool> InterruptAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken);
+
+    /// <summary>Finds out, by GETs only, what kind of server it is and what it can do.</summary>
+    /// <exception cref="ForgeException">Forge could not be reached or did not answer in time.</exception>
+    Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken);
 
     /// <summary>Whether the image API (not only the web server, which is up earlier) answers; never throws for an unhealthy server.</summary>
     Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken);
@@ -41,6 +50,18 @@ public interface IForgeClient
 /// <param name="Password">Password of <c>--api-auth</c>, or null.</param>
 public sealed record ForgeBackend(string Name, Uri Url, string? Username = null, string? Password = null)
 {
+    /// <summary>
+    /// Whether people use it beside ImageQueue. Then its own model is put back after each request, and where it does not know
+    /// tasks by id nothing is interrupted.
+    /// </summary>
+    public bool Shared { get; init; }
+
+    /// <summary>A PEM file with the authority that signed its certificate, or null.</summary>
+    public string? CertificateAuthority { get; init; }
+
+    /// <summary>SHA-256 of its certificate in hex, with or without colons, or null.</summary>
+    public string? CertificateFingerprint { get; init; }
+
     /// <summary>Name and address. What a record would print by itself holds the password, and ends up in logs.</summary>
     public override string ToString() => $"{Name} ({Url.GetComponents(UriComponents.AbsoluteUri & ~UriComponents.UserInfo, UriFormat.UriEscaped)})";
 }
@@ -91,7 +112,7 @@ public sealed record PaintRequest
 public sealed record ForgePicture(ReadOnlyMemory<byte> Bytes, ForgePictureInfo? Info);
 
 /// <summary>What Forge reports of a picture; each null when the server does not say.</summary>
-public sealed record ForgePictureInfo(long? Seed, int? Width, int? Height, string? Model);
+public sealed record ForgePictureInfo(long? Seed, int? Width, int? Height, string? Model, string? Sampler = null);
 
 /// <summary>Where a task stands.</summary>
 public enum ForgeTaskState
@@ -115,4 +136,36 @@ public enum ForgeTaskState
 /// <param name="PreviewImage">The encoded live preview, when asked for and there is a new one.</param>
 /// <param name="PreviewId">Forge's number of that preview.</param>
 public sealed record ForgeProgress(
-    ForgeTaskState State, double? Fraction = null, ReadOnlyMemory<byte>? PreviewImage = null, long? PreviewId = null);
+    ForgeTaskState State, double? Fraction = null, ReadOnlyMemory<byte>? PreviewImage = null, long? PreviewId = null)
+{
+    /// <summary>Whose progress it is.</summary>
+    public ForgeProgressSource Source { get; init; }
+
+    /// <summary>
+    /// Whether time counts as painting: the task is active, or, by a server's whole progress, something is; and always on a
+    /// server that cannot say, where painting begins with the request. Waiting in Forge's own line is not painting.
+    /// </summary>
+    public bool IsPainting => State == ForgeTaskState.Active || Source == ForgeProgressSource.None;
+
+    /// <summary>Whether the first step is done: until then the model may be loading, which shows no progress.</summary>
+    public bool HasStepped => State == ForgeTaskState.Active && Fraction > 0.01;
+}
+
+/// <summary>Whose progress a <see cref="ForgeProgress"/> is.</summary>
+public enum ForgeProgressSource
+{
+    /// <summary>The very task's.</summary>
+    Task,
+
+    /// <summary>The whole server's, which may be at somebody else's picture.</summary>
+    Server,
+
+    /// <summary>Nobody's: the server does not say.</summary>
+    None,
+}
+
+/// <summary>What a server is at, whoever asked for it.</summary>
+/// <param name="IsIdle">It has no job.</param>
+/// <param name="WasInterrupted">The job that it has, or had last, was interrupted or skipped.</param>
+/// <param name="Fraction">0..1, null when it does not say.</param>
+public sealed record ForgeServerState(bool IsIdle, bool WasInterrupted, double? Fraction);

@@ -9,109 +9,77 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>The Hangfire job of one image request: waits for a free Forge, claims the row, paints, and writes how it ended.</summary>
+/// <summary>The Hangfire job of one image request: takes a Forge, claims the row, paints, and writes how it ended.</summary>
 /// <remarks>
 /// The row decides; Hangfire's state follows it: complete is Succeeded, error is Failed, cancelled is Deleted. A crash anywhere
-/// here leaves a processing row, which the next run of the same job claims again, or the sweep gives to another one.
+/// here leaves a processing row, which the next run of the same job claims again, or the sweep gives back to the queue.
 /// </remarks>
-public sealed partial class GenerateImageJob(
-    IMessageStore store,
-    ForgePool pool,
-    IForgeClient forge,
-    ProgressPump pump,
-    ImageFiles images,
+public sealed class GenerateImageJob(
+    RequestWrites writes,
+    Painter painter,
+    RowFollower follower,
     FailurePolicy policy,
-    MessageTexts texts,
-    HeldJobs held,
-    Turns turns,
     RunningJobs running,
-    ImageJobs jobs,
-    OperatorWishes wishes,
-    FollowOperators operators,
     IQueueOrder order,
+    ForgeModels models,
     IOptions<ForgeOptions> options,
-    IOptions<ShutdownOptions> shutdown,
-    TimeProvider time,
     ILogger<GenerateImageJob> logger)
 {
-    /// <summary>How long a picture's end is kept at hand when the database is away; minutes of painting should not be lost to it.</summary>
-    private static readonly TimeSpan FinishPatience = TimeSpan.FromMinutes(10);
-
-    /// <summary>The same when the process stops: then the row stays processing, and the next start finds it.</summary>
-    private static readonly TimeSpan FinishPatienceWhenStopping = TimeSpan.FromSeconds(2);
-
-    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
-
-    /// <summary>What Hangfire calls. Attempts are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
+    /// <summary>What Hangfire calls. Failures are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
     [AutomaticRetry(Attempts = 0)]
     [JobDisplayName("Image for message {0}")]
-    public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken) =>
+    public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        var fetched = (context.Connection as ForgeFirstConnection)?.Fetched
+            ?? throw new InvalidOperationException("Image jobs run on the server for images alone, whose storage is a ForgeFirstStorage.");
+        var run = new Run(messageId, context.BackgroundJob.Id, fetched, context.CancellationToken, cancellationToken);
+
         // Hangfire runs a job's continuations on the worker's own thread, and stops doing so once the token is cancelled: what
         // a job awaits after that would never go on (CoreBackgroundJobPerformer.InvokeOnTaskPump). So not on that thread.
-        Task.Run(
-            () => RunAsync(new Run(messageId, context.BackgroundJob.Id, context.CancellationToken, cancellationToken)), CancellationToken.None);
+        return Task.Run(() => RunAsync(run), CancellationToken.None);
+    }
 
     /// <summary>Paints the message's picture.</summary>
     /// <exception cref="ImageRequestFailedException">The request has ended in error; its row says so.</exception>
-    /// <exception cref="OperationCanceledException">The process stops and Hangfire puts the job back, or the job was taken from this worker.</exception>
-    /// <exception cref="JobAbortedException">The job was taken from this worker.</exception>
+    /// <exception cref="OperationCanceledException">The process stops, or an operator has deleted the job.</exception>
+    /// <exception cref="JobAbortedException">The job was put back to where it was, or was taken from this worker.</exception>
     internal async Task RunAsync(Run run)
     {
+        // A request whose server failed goes on with its turn, to another server if there is one.
         while (!await TryAsync(run))
         {
-            // Given back by this very job, or retried by an operator: it keeps its turn.
         }
     }
 
     /// <returns>False when the request is to be begun again.</returns>
     private async Task<bool> TryAsync(Run run)
     {
-        using var turn = turns.Begin(run.HangfireJobId);
-        using var holding = held.Hold(run.HangfireJobId);
-        order.Changed();
-        var (lease, outage) = await AcquireAsync(turn, run.Cancelled);
-        using var _ = lease;
-        var claim = await ClaimAsync(run);
-        holding.Dispose();
-        order.Changed();
-        if (claim is not { Applied: true, Message: { } message })
-            return await FollowRowAsync(run);
-        return lease is null
-            ? await FailAsync(run, message, policy.NoBackend().Failure!.Value, outage) // NoBackend always ends it.
-            : await AttemptAsync(run, message, lease);
-    }
-
-    /// <summary>Waits for a server; no lease, but the reason, when none is healthy for too long.</summary>
-    private async Task<(ForgeLease? Lease, ForgeException? Outage)> AcquireAsync(Turns.Turn turn, CancellationToken cancellationToken)
-    {
+        // What it asks for decides where it can be painted; what has ended meanwhile needs no Forge.
+        if (await writes.FindAsync(run) is not { Status: MessageStatus.Queued or MessageStatus.Processing } wanted)
+            return await follower.FollowAsync(run);
+        var wish = RequestWish.Of(wanted, models, run.FailedAt);
+        ForgeLease? lease;
         try
         {
-            await turn.ComeAsync(cancellationToken);
-            var acquiring = pool.AcquireAsync(options.Value.WaitForBackend, cancellationToken);
-            turn.Dispose(); // In line, though perhaps not yet at its head.
-            return (await acquiring, null);
+            lease = await run.Fetched.AcquireAsync(wish, run.Cancelled);
         }
         catch (ForgeException e)
         {
-            return (null, e);
+            return await EndUnpaintedAsync(run, policy.NoSuitableBackend, e);
         }
-    }
 
-    /// <summary>Waits for the database as long as it takes: failing here would run the whole queue dry into errors.</summary>
-    private async Task<Transition> ClaimAsync(Run run)
-    {
-        for (var pause = FirstPause; ; pause = Longer(pause))
+        if (lease is null)
+            throw GiveBack(run, "no Forge is healthy");
+        using (lease)
         {
-            try
-            {
-                return await store.ClaimAsync(run.MessageId, run.HangfireJobId, null, null, run.Cancelled);
-            }
-            catch (StoreUnavailableException e)
-            {
-                logger.LogWarning(e, "Message {MessageId} cannot be claimed; trying again in {Pause}.", run.MessageId, pause);
-                await Task.Delay(pause, time, run.Cancelled);
-            }
+            await run.Fetched.EarlierClaims.WaitAsync(run.Cancelled);
+            var claim = await writes.ClaimAsync(run, lease);
+            run.Fetched.StepAside();
+            if (claim is not { Applied: true, Message: { } message })
+                return await follower.FollowAsync(run);
+            order.Left(run.HangfireJobId);
+            return await AttemptAsync(run, message, lease);
         }
     }
 
@@ -120,27 +88,27 @@ public sealed partial class GenerateImageJob(
     {
         using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
-        var tries = message.Failures + 1;
-        if (tries > options.Value.MaxAttempts)
-        {
-            // Every earlier attempt took its process with it, or this one would not be needed.
-            return await FailAsync(run, message, new(ErrorCodes.Abandoned, texts.Abandoned(tries - 1)), null);
-        }
+        if (message.Failures >= options.Value.MaxAttempts)
+            return await FailAsync(run, message, policy.Abandoned(message.Failures), null);
 
         Exception failure;
         try
         {
-            switch (await PaintAsync(run, message, lease, stop.Token))
+            switch (await painter.PaintAsync(run, message, lease, stop.Token))
             {
                 case PaintEnd.Complete:
                     return true;
                 case PaintEnd.Stopping:
-                    throw await GiveBackAsync(run, message);
+                    await writes.RequeueAsync(run, message, blamed: false);
+                    throw GiveBack(run, "the process stops");
+                case PaintEnd.Taken:
+                    await writes.RequeueAsync(run, message, blamed: false);
+                    throw new JobAbortedException();
                 case PaintEnd.Deleted:
-                    await operators.CancelAsync(run.HangfireJobId, CancellationToken.None);
-                    throw new OperationCanceledException(run.Cancelled);
+                    await follower.CancelAsync(run);
+                    throw new JobAbortedException();
                 default:
-                    return await FollowRowAsync(run);
+                    return await follower.FollowAsync(run);
             }
         }
         catch (Exception e) when (MeansFailure(e, run))
@@ -148,18 +116,36 @@ public sealed partial class GenerateImageJob(
             failure = e;
         }
 
-        if (failure is ForgeException { Failure: ForgeFailure.Unavailable } unavailable)
+        // Forge and we are stopping together, as the simulator and we always do.
+        if (failure is ForgeException { Failure: ForgeFailure.Unavailable } && run.Cancelled.IsCancellationRequested)
         {
-            if (run.Cancelled.IsCancellationRequested)
-                throw await GiveBackAsync(run, message); // Forge and we are stopping together, as the simulator and we always do.
-            lease.ReportUnavailable(unavailable.Reason);
+            await writes.RequeueAsync(run, message, blamed: false);
+            throw GiveBack(run, "the process stops");
         }
 
-        if (policy.Decide(failure, tries).Failure is { } end)
+        var decision = policy.Decide(failure, message);
+        Report(lease, message, failure, decision);
+        if (decision.End is { } end)
             return await FailAsync(run, message, end, failure);
-        logger.LogWarning(failure, "Message {MessageId}, attempt {Attempt}: {Backend} failed; trying again.", message.Id, message.Attempt, lease.Backend.Name);
-        var requeued = await RequeueAsync(run, message);
-        return !requeued.Applied && await FollowRowAsync(run);
+        logger.LogWarning(
+            "Message {MessageId}, attempt {Attempt}: {Backend} did not paint it ({Reason}); it goes on with its turn.",
+            message.Id,
+            message.Attempt,
+            lease.Backend.Name,
+            (failure as ForgeException)?.Reason ?? failure.Message);
+        run.FailedAt.Add(lease.Backend.Name);
+        var requeued = await writes.RequeueAsync(run, message, decision.IsBlamed);
+        return !requeued.Applied && await follower.FollowAsync(run);
+    }
+
+    /// <summary>What the pool should know of the server.</summary>
+    private static void Report(ForgeLease lease, Message message, Exception failure, FailureDecision decision)
+    {
+        var reason = (failure as ForgeException)?.Reason ?? failure.Message;
+        if (decision.Server == ServerVerdict.Down && failure is ForgeException down)
+            lease.ReportUnavailable(down, Painter.TaskId(message));
+        else if (decision.Server == ServerVerdict.Doubtful)
+            lease.ReportFailed(message.JobId ?? "", reason);
     }
 
     /// <summary>Whether the request failed, and not this worker: a job that was taken from it, or a database that stays away, say nothing of the request.</summary>
@@ -170,104 +156,57 @@ public sealed partial class GenerateImageJob(
         _ => true,
     };
 
-    /// <summary>The row must not look as if somebody were still painting; Hangfire puts its job back at this exception.</summary>
-    private async Task<OperationCanceledException> GiveBackAsync(Run run, Message message)
+    /// <summary>Puts the job back to where it was; whoever has a Forge next takes it from there.</summary>
+    private JobAbortedException GiveBack(Run run, string why)
     {
-        var requeued = await RequeueAsync(run, message);
-        if (requeued.Applied)
-            logger.LogInformation("Message {MessageId} goes back into the queue, with its turn.", message.Id);
-        return new OperationCanceledException(run.Cancelled);
+        var isBack = run.Fetched.TryGiveBack(why);
+        logger.LogInformation("Message {MessageId} goes back into the queue{Where}: {Why}.", run.MessageId, isBack ? ", to its place" : "", why);
+        return new JobAbortedException();
     }
 
-    private Task<Transition> RequeueAsync(Run run, Message message) =>
-        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, blamed: true, CancellationToken.None));
+    /// <summary>Ends a request that no server can paint: claimed first, since only its own attempt may end it.</summary>
+    private async Task<bool> EndUnpaintedAsync(Run run, RequestFailure failure, ForgeException cause)
+    {
+        run.Fetched.StepAside();
+        if (await writes.ClaimAsync(run, lease: null) is not { Applied: true, Message: { } message })
+            return await follower.FollowAsync(run);
+        order.Left(run.HangfireJobId);
+        return await FailAsync(run, message, failure, cause);
+    }
 
     /// <returns>False when the row was lost meanwhile and can be claimed again.</returns>
     /// <exception cref="ImageRequestFailedException">The request has ended in error.</exception>
     private async Task<bool> FailAsync(Run run, Message message, RequestFailure failure, Exception? cause)
     {
-        logger.LogError(cause, "Message {MessageId}, attempt {Attempt}: {Sentence}", message.Id, message.Attempt, failure.Sentence);
-        var failed = await FinishAsync(
-            run, message, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
-        return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error)
-            ? throw new ImageRequestFailedException(failure.Sentence, cause)
-            : await FollowRowAsync(run);
+        // One entry with one stack, and none for what Forge says of a request: that is no mistake of anybody's here.
+        var isPlain = failure.Code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled;
+        logger.Log(
+            isPlain ? LogLevel.Warning : LogLevel.Error,
+            isPlain ? null : cause,
+            "Message {MessageId}, attempt {Attempt}, {Backend}: {Code} ({Reason})",
+            message.Id,
+            message.Attempt,
+            message.Backend,
+            failure.Code,
+            (cause as ForgeException)?.Reason ?? failure.Sentence);
+        return await writes.FailAsync(run, message, failure)
+            ? throw new ImageRequestFailedException(failure.Sentence)
+            : await follower.FollowAsync(run);
     }
-
-    /// <summary>Repeats a last write that the database was not there for.</summary>
-    private async Task<Transition> FinishAsync(Run run, Message message, Func<Task<Transition>> finish)
-    {
-        var started = time.GetTimestamp();
-        for (var pause = FirstPause; ; pause = Longer(pause))
-        {
-            try
-            {
-                return await finish();
-            }
-            catch (StoreUnavailableException e)
-                when (time.GetElapsedTime(started) < (run.Cancelled.IsCancellationRequested ? FinishPatienceWhenStopping : FinishPatience))
-            {
-                logger.LogWarning(e, "How message {MessageId} ended could not be stored; trying again in {Pause}.", message.Id, pause);
-                await Task.Delay(pause, time, CancellationToken.None);
-            }
-        }
-    }
-
-    /// <summary>A repeated write is refused when the first one was stored after all.</summary>
-    private static bool IsMine(Message? now, Message claimed, string status) => now?.Status == status && now.Attempt == claimed.Attempt;
-
-    /// <summary>
-    /// The row is not this job's to write. Brings Hangfire's state into line with it, or the row with what an operator has asked
-    /// of this job.
-    /// </summary>
-    /// <returns>False when the row can be claimed.</returns>
-    private async Task<bool> FollowRowAsync(Run run)
-    {
-        // Who is no longer the job's worker has no say in how it ends.
-        run.Hangfire.ThrowIfCancellationRequested();
-
-        // An operator has put the failed or deleted job back, and this worker was quicker than the one who brings that to the
-        // row. Without a wish the row has the last word: it was cancelled a moment ago, and its job is about to be deleted.
-        if (wishes.FindRetry(run.HangfireJobId) is { } wish)
-        {
-            await operators.RetryAsync(run.HangfireJobId, run.Cancelled);
-            wishes.Close(wish);
-        }
-
-        // Read after the wish: whoever else granted it did so before taking it away.
-        var message = await store.FindAsync(run.MessageId, run.Cancelled);
-        var isMine = message?.HangfireJobId == run.HangfireJobId;
-        logger.LogInformation("Message {MessageId} is {Status}; job {HangfireJobId} does not paint it.", run.MessageId, message?.Status ?? "gone", run.HangfireJobId);
-        switch (message?.Status)
-        {
-            case MessageStatus.Queued:
-            case MessageStatus.Processing when isMine:
-                return false;
-            case MessageStatus.Complete when isMine:
-                return true;
-            case MessageStatus.Error when isMine:
-                throw new ImageRequestFailedException(message.Error ?? texts.Unexpected);
-            case MessageStatus.Cancelled when isMine:
-                jobs.Delete(run.HangfireJobId);
-                break;
-            default:
-                jobs.Delete(run.HangfireJobId, message is null ? "its message is gone" : "another job has the request");
-                break;
-        }
-
-        order.Changed();
-        return true; // Hangfire changes nothing about a job that is deleted by now.
-    }
-
-    private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;
 
     /// <summary>One run of a Hangfire job.</summary>
     /// <param name="MessageId">The message.</param>
     /// <param name="HangfireJobId">The job.</param>
+    /// <param name="Fetched">How it came here: its turn, and what goes back when it is not used.</param>
     /// <param name="Hangfire">Throws when the job is no longer this worker's.</param>
     /// <param name="Cancelled">
     /// Cancelled as soon as this process is asked to stop (what is being painted then has <see cref="ShutdownOptions.DrainTimeout"/>),
     /// and soon after the job was taken from this worker: deleted, or put back into the queue.
     /// </param>
-    internal sealed record Run(long MessageId, string HangfireJobId, IJobCancellationToken Hangfire, CancellationToken Cancelled);
+    internal sealed record Run(
+        long MessageId, string HangfireJobId, ForgeFirstFetch.FetchedRequest Fetched, IJobCancellationToken Hangfire, CancellationToken Cancelled)
+    {
+        /// <summary>The servers that have failed the request in this run; others are asked first.</summary>
+        public HashSet<string> FailedAt { get; } = new(StringComparer.Ordinal);
+    }
 }

@@ -6,18 +6,26 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>
 /// The folder of pictures: <c>flux_{job_id}.png</c>, written under a temporary name and renamed, so that a file with a
-/// final name is always a whole picture. What a crash leaves behind are temporary files, see <see cref="RemoveTemporaries"/>.
+/// final name is always a whole picture. The temporary name is the attempt's own: the row says which attempt's picture it is,
+/// so that a crash between the row and the rename is put right by whoever looks (<see cref="TryPublish"/>).
 /// </summary>
 /// <remarks>
 /// Trouble with the disk surfaces as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>, untouched.
 /// </remarks>
-public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFiles> logger)
+public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger)
 {
     private const int PreviewSide = 512;
     private const int JobIdLength = 32;
     private const string Prefix = "flux_";
 
+    /// <summary>Less free space than this is as good as none: a large PNG and its neighbours.</summary>
+    private const long LeastRoom = 64L * 1024 * 1024;
+
+    /// <summary>How long an answer of <see cref="WhyNotWritable"/> is good for.</summary>
+    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(10);
+
     private readonly string _directory = Path.GetFullPath(options.Value.Directory);
+    private long? _foundWritableAt;
 
     /// <summary>The folder, as a full path.</summary>
     public string Directory => _directory;
@@ -37,9 +45,53 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
     {
         CheckJobId(jobId);
         var picture = PictureCheck.ToPng(bytes);
-        var temporary = Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.tmp"));
+        var temporary = TemporaryPathOf(jobId, attempt);
         Write(temporary, picture.Png, toDisk: true);
         return new PreparedImage(temporary, PathOf(jobId), picture.Width, picture.Height);
+    }
+
+    /// <summary>
+    /// Why no picture could be stored now, as a sentence for operators; null when one could. Looks at the folder, its rights and
+    /// the room on its disk, at most once in ten seconds while all is well.
+    /// </summary>
+    public string? WhyNotWritable()
+    {
+        if (_foundWritableAt is { } at && time.GetElapsedTime(at) < LookInterval) return null;
+        try
+        {
+            System.IO.Directory.CreateDirectory(_directory);
+            var probe = Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $".probe-{Environment.ProcessId}"));
+            using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
+            {
+                if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
+                    return string.Create(CultureInfo.InvariantCulture, $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.");
+            }
+
+            _foundWritableAt = time.GetTimestamp();
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return $"Images:Directory ({_directory}) cannot be written: {e.Message}";
+        }
+    }
+
+    /// <summary>Gives the picture of a job's attempt its final name, if it has not got it yet.</summary>
+    /// <returns>Its path; null when there is no such picture.</returns>
+    /// <exception cref="IOException">It is there and cannot be renamed.</exception>
+    public string? TryPublish(string jobId, int attempt)
+    {
+        CheckJobId(jobId);
+        try
+        {
+            File.Move(TemporaryPathOf(jobId, attempt), PathOf(jobId), overwrite: true);
+        }
+        catch (FileNotFoundException)
+        {
+            // Somebody else was quicker, or there is none.
+        }
+
+        return FindPath(jobId);
     }
 
     /// <summary>The path of a job's picture; null when there is none, or the id is none.</summary>
@@ -91,9 +143,11 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
     }
 
     /// <summary>Removes what a crash left behind: temporary files and previews of runs that are no more.</summary>
-    /// <param name="keep">Whether a job, by its id, is still running somewhere; null keeps nothing.</param>
+    /// <param name="keep">
+    /// Whether a job, by its id, is still running somewhere, or (with an attempt) is complete by it; null keeps nothing.
+    /// </param>
     /// <returns>How many files were removed. One that cannot be is logged and left.</returns>
-    public int RemoveTemporaries(Func<string, bool>? keep = null)
+    public int RemoveTemporaries(Func<string, int?, bool>? keep = null)
     {
         if (!System.IO.Directory.Exists(_directory)) return 0;
 
@@ -101,7 +155,7 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
         foreach (var path in System.IO.Directory.EnumerateFiles(_directory, Prefix + "*"))
         {
             var name = Path.GetFileName(path);
-            if (!IsTemporary(name, out var jobId) || keep?.Invoke(jobId) == true) continue;
+            if (!IsTemporary(name, out var jobId, out var attempt) || keep?.Invoke(jobId, attempt) == true) continue;
 
             try
             {
@@ -117,9 +171,12 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
         return removed;
     }
 
-    private static bool IsTemporary(string fileName, out string jobId)
+    /// <param name="fileName">A name in the folder.</param>
+    /// <param name="jobId">Its job.</param>
+    /// <param name="attempt">Its attempt, when it is a picture that has not got its final name; else null.</param>
+    private static bool IsTemporary(string fileName, out string jobId, out int? attempt)
     {
-        jobId = "";
+        (jobId, attempt) = ("", null);
         if (fileName.Length <= Prefix.Length + JobIdLength
             || !(fileName.EndsWith(".tmp", StringComparison.Ordinal) || fileName.EndsWith(".preview.jpg", StringComparison.Ordinal)))
         {
@@ -127,6 +184,8 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
         }
 
         jobId = fileName.Substring(Prefix.Length, JobIdLength);
+        if (int.TryParse(Path.GetFileNameWithoutExtension(fileName).AsSpan(Prefix.Length + JobIdLength).TrimStart('.'), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+            attempt = number;
         return IsJobId(jobId) && fileName[Prefix.Length + JobIdLength] == '.';
     }
 
@@ -175,6 +234,9 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, ILogger<ImageFil
             // Gone already, with its folder.
         }
     }
+
+    private string TemporaryPathOf(string jobId, int attempt) =>
+        Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.tmp"));
 
     private string PathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.png");
 

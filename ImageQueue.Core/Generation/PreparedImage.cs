@@ -25,8 +25,8 @@ public sealed class PreparedImage : IDisposable
     public int Height { get; }
 
     /// <summary>
-    /// Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole. Again does
-    /// nothing: a transition whose commit failed is repeated, and its picture is in place already.
+    /// Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole. Somebody who
+    /// asked for the picture may have been quicker. Again does nothing.
     /// </summary>
     /// <exception cref="IOException">The rename failed; the temporary file is still there.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
@@ -34,9 +34,20 @@ public sealed class PreparedImage : IDisposable
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         if (_isPublished) return;
-        File.Move(_temporaryPath, Path, overwrite: true);
+        try
+        {
+            File.Move(_temporaryPath, Path, overwrite: true);
+        }
+        catch (FileNotFoundException) when (File.Exists(Path))
+        {
+            // ImageFiles.TryPublish.
+        }
+
         _isPublished = true;
     }
+
+    /// <summary>Leaves the temporary file where it is: its row is complete, and it gets its final name later.</summary>
+    public void Keep() => _isPublished = true;
 
     /// <summary>Removes the temporary file, if it was not published. What cannot be removed now is removed at the next start.</summary>
     public void Dispose()

@@ -17,13 +17,22 @@ public sealed class ProgressPump(
 
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>How often the row hears that the worker is alive when nothing moves.</summary>
-    internal static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(10);
+    /// <summary>
+    /// A fraction above this is of sampling: until then the model is being loaded, which shows no progress and is no stall
+    /// (Forge's <c>progress.py</c>: 0.01 + step / steps).
+    /// </summary>
+    private const double FirstStep = 0.0101;
 
     /// <summary>Runs until cancelled, or until there is a reason to stop painting.</summary>
+    /// <param name="backend">Who paints.</param>
+    /// <param name="taskId">By what name.</param>
+    /// <param name="message">The claimed row.</param>
+    /// <param name="clock">Told while the task still waits in the server's own line.</param>
+    /// <param name="cancellationToken">Stops.</param>
     /// <returns>Why painting should stop.</returns>
-    public async Task<PumpEnd> RunAsync(ForgeBackend backend, string taskId, Message message, CancellationToken cancellationToken)
+    public async Task<PumpEnd> RunAsync(ForgeBackend backend, string taskId, Message message, PaintingClock clock, CancellationToken cancellationToken)
     {
+        ArgumentNullException.ThrowIfNull(clock);
         var (percent, saved, savedAt) = (0, 0, time.GetTimestamp());
         var (fraction, movedAt) = ((double?)null, time.GetTimestamp());
         using var preview = new LivePreview(images, message, options.Value.LivePreview, time, logger);
@@ -32,8 +41,13 @@ public sealed class ProgressPump(
             await Task.Delay(options.Value.PollInterval, time, cancellationToken);
 
             var progress = await AskAsync(backend, taskId, message, preview.IsDue, cancellationToken);
-            // Only a task that Forge calls active can be stuck: waiting for Forge's lock is somebody else's painting.
-            if (progress.State != ForgeTaskState.Active || progress.Fraction != fraction)
+            if (progress.State == ForgeTaskState.Queued)
+                clock.NotYet();
+            else if (clock.Elapsed >= options.Value.Timeout)
+                return PumpEnd.TimedOut;
+
+            // Only a task that samples can be stuck: loading a model takes its time without a sign of life.
+            if (progress.State != ForgeTaskState.Active || progress.Fraction is not > FirstStep || progress.Fraction != fraction)
                 (fraction, movedAt) = (progress.Fraction, time.GetTimestamp());
             else if (time.GetElapsedTime(movedAt) >= options.Value.StallTimeout)
                 return PumpEnd.Stalled;
@@ -45,7 +59,7 @@ public sealed class ProgressPump(
             percent = Math.Max(percent, Percent(progress));
             var sinceSave = time.GetElapsedTime(savedAt);
             var hasMoved = percent != saved || preview.HasNews;
-            if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < HeartbeatInterval)
+            if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < Heartbeat.Interval)
                 continue;
             if (!await SaveAsync(message, percent, cancellationToken))
                 return PumpEnd.LostRow;
@@ -105,8 +119,11 @@ public sealed class ProgressPump(
 /// <summary>Why painting should stop.</summary>
 public enum PumpEnd
 {
-    /// <summary>Nothing has moved for <see cref="ForgeOptions.StallTimeout"/>.</summary>
+    /// <summary>Nothing has moved for <see cref="ForgeOptions.StallTimeout"/>, though the picture was begun.</summary>
     Stalled,
+
+    /// <summary>It has been painted for <see cref="ForgeOptions.Timeout"/>.</summary>
+    TimedOut,
 
     /// <summary>The row is no longer this attempt's: cancelled, or given to another worker.</summary>
     LostRow,

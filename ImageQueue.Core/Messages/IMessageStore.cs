@@ -60,7 +60,10 @@ public interface IRequestStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken);
 
-    /// <summary>Guard: queued, or processing of the same Hangfire job. Raises the attempt and sets the heartbeat.</summary>
+    /// <summary>
+    /// Guard: queued; or processing of the same Hangfire job whose worker has been silent for <see cref="Heartbeat.QuietTime"/>, since
+    /// a job may have two entries in Hangfire's queue (Hangfire #2380) and must not be painted twice. Raises the attempt and sets the
+    /// heartbeat.</summary>
     /// <param name="id">The message.</param>
     /// <param name="hangfireJobId">The job that claims it.</param>
     /// <param name="backend">The name of the Forge that is to paint it; null when none is.</param>
@@ -127,6 +130,9 @@ public interface IRequestStore
 
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
+
+    /// <summary>The image message of that <c>job_id</c>, which names its picture, or null.</summary>
+    Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
 }
 
 /// <summary>The queue as a whole: what the sweep, the positions and the estimates read and write.</summary>
@@ -166,6 +172,12 @@ public interface IQueueStore
     /// that may be 100,000 rows.
     /// </summary>
     Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>Those of these Hangfire jobs' requests that are queued, in no order.</summary>
+    Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken);
+
+    /// <summary>Requests that have been waiting for longer than that, by the database's own clock. Oldest first.</summary>
+    Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Image requests in the given status, newest place in the queue first.</summary>
     Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken);

@@ -26,17 +26,26 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>No Forge server could be used for so long.</summary>
     public string NoBackend(TimeSpan waited) => Get(nameof(NoBackend), Duration(waited));
 
-    /// <summary>The Forge servers failed each time.</summary>
-    public string BackendKeepsFailing(int times) => Get(nameof(BackendKeepsFailing), times);
+    /// <summary>No server that is configured can do it.</summary>
+    public string NoSuitableBackend => Get(nameof(NoSuitableBackend));
+
+    /// <summary>Nothing moved for so long.</summary>
+    public string Stalled(TimeSpan limit) => Get(nameof(Stalled), Seconds(limit));
 
     /// <summary>Forge does not take the request.</summary>
-    public string Rejected(string reason) => Get(nameof(Rejected), reason);
+    public string Rejected => Get(nameof(Rejected));
+
+    /// <summary>Another model than the one asked for painted it.</summary>
+    public string WrongModel => Get(nameof(WrongModel));
+
+    /// <summary>Somebody interrupted it at the server, each time.</summary>
+    public string Interrupted => Get(nameof(Interrupted));
 
     /// <summary>The GPU has too little memory.</summary>
     public string OutOfMemory => Get(nameof(OutOfMemory));
 
     /// <summary>Forge reported an error.</summary>
-    public string ForgeFailed(string reason) => Get(nameof(ForgeFailed), reason);
+    public string ForgeFailed => Get(nameof(ForgeFailed));
 
     /// <summary>Forge's answer holds no usable image.</summary>
     public string BadImage => Get(nameof(BadImage));

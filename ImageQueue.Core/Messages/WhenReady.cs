@@ -2,18 +2,28 @@ using Microsoft.Extensions.Hosting;
 
 namespace ImageQueue.Core.Messages;
 
-/// <summary>Starts a background service once the database has answered, so that it does not complain of what the start has said already.</summary>
+/// <summary>
+/// Starts a background service once the database has answered, so that it does not complain of what the start has said already. A
+/// service that dies takes the host with it, as any background service's death does: half an app is worse than a restart.
+/// </summary>
 internal sealed class WhenReady<T>(T service, DatabaseReadiness readiness) : BackgroundService
     where T : BackgroundService
 {
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        await readiness.Ready.WaitAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        if (stoppingToken.IsCancellationRequested)
-            return;
+        try
+        {
+            await readiness.Ready.WaitAsync(stoppingToken);
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            return; // Stopped before the database came.
+        }
+
         await service.StartAsync(stoppingToken);
-        await (service.ExecuteTask ?? Task.CompletedTask).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (service.ExecuteTask is { } running)
+            await running;
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Hangfire;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
@@ -11,30 +10,24 @@ namespace ImageQueue.Core.Queue;
 /// Says when pictures will be there. Learns from the rows, so that it knows after a restart what it knew before, and what other
 /// machines have painted; reads them at most once a second, and only when somebody asks. See <see cref="EtaBasis"/> for the formula.
 /// </summary>
-public sealed class Eta(
-    IMessageStore store, ForgePool pool, JobStorage storage, IOptions<ForgeOptions> options, TimeProvider time, ILogger<Eta> logger)
+public sealed class Eta(IQueueStore store, IOptions<ForgeOptions> options, TimeProvider time, ILogger<Eta> logger)
 {
     /// <summary>How many of the newest pictures are looked at.</summary>
     private const int Newest = 100;
 
-    /// <summary>More than there are slots.</summary>
-    private const int MostRunning = 200;
+    private const int PageSize = 500;
 
     private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(1);
 
     /// <summary>Until then the last one is served while the next is read.</summary>
     private static readonly TimeSpan UsableFor = TimeSpan.FromSeconds(5);
 
-    /// <summary>A Hangfire server that has said nothing for longer is taken for dead; it speaks each half minute.</summary>
-    private static readonly TimeSpan ServerSilence = TimeSpan.FromSeconds(90);
-
-    private readonly string _thisMachine = $"{Environment.MachineName}:";
-    private readonly string _thisProcess = string.Create(System.Globalization.CultureInfo.InvariantCulture, $":{Environment.ProcessId}:");
     private readonly Lock _lock = new();
+    private Dictionary<long, Painting> _seen = [];
     private Task<EtaBasis>? _reading;
     private Known? _known;
 
-    /// <summary>What there is to go by, at most a moment old.</summary>
+    /// <summary>What there is to go by, at most a moment old. Never throws for a database that is away.</summary>
     public ValueTask<EtaBasis> GetAsync(CancellationToken cancellationToken)
     {
         var known = Volatile.Read(ref _known);
@@ -53,13 +46,10 @@ public sealed class Eta(
         {
             var at = time.GetTimestamp();
             var painted = await store.ListNewestAsync(MessageStatus.Complete, Newest, CancellationToken.None);
-            var running = await store.ListByStatusAsync(MessageStatus.Processing, null, MostRunning, CancellationToken.None);
-            var basis = new EtaBasis(
-                [.. painted.Select(ToPainted).OfType<Painted>()],
-                // Should there be more than slots, whoever has moved last is the one that is really being painted.
-                [.. running.OrderByDescending(message => message.UpdatedAt).Select(message => EtaBasis.Running(message, options.Value.Defaults))],
-                Slots(),
-                options.Value.Defaults);
+            var running = await ReadRunningAsync();
+            // A lease of a backend is held while it is healthy: so many pictures can be painted at once, on all machines.
+            var slots = await store.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
+            var basis = new EtaBasis([.. painted.Select(ToPainted).OfType<Painted>()], running, slots.Count, options.Value.Defaults, time.GetUtcNow());
             Volatile.Write(ref _known, new Known(basis, at));
             return basis;
         }
@@ -76,6 +66,33 @@ public sealed class Eta(
         }
     }
 
+    /// <summary>All that are being painted. Should there be more than slots, whoever has moved last is the one that is really being painted.</summary>
+    private async Task<IReadOnlyList<Painting>> ReadRunningAsync()
+    {
+        var now = time.GetUtcNow();
+        var seen = new Dictionary<long, Painting>();
+        var rows = new List<Message>();
+        UnfinishedCursor? cursor = null;
+        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, PageSize, CancellationToken.None) is { Count: > 0 } page)
+        {
+            rows.AddRange(page);
+            cursor = new UnfinishedCursor(page[^1].QueuedAt!.Value, page[^1].Id); // Only image rows are listed, and those have it.
+            if (page.Count < PageSize)
+                break;
+        }
+
+        foreach (var message in rows)
+        {
+            var progress = message.Progress / 100.0;
+            seen[message.Id] = _seen.TryGetValue(message.Id, out var known) && known.Progress == progress
+                ? known
+                : new Painting(message.Id, Work.Of(message, options.Value.Defaults), progress, now);
+        }
+
+        _seen = seen; // One read at a time.
+        return [.. rows.OrderByDescending(message => message.Revision).Select(message => seen[message.Id])];
+    }
+
     private Painted? ToPainted(Message message) =>
         message.Metadata.TryGetProperty(MetadataFields.Result, out var result)
         && result.ValueKind == JsonValueKind.Object
@@ -85,22 +102,6 @@ public sealed class Eta(
         && seconds > 0
             ? new Painted(Work.Of(message, options.Value.Defaults), seconds)
             : null;
-
-    /// <summary>This process's healthy backends, and other processes' workers: how their backends are is theirs to know.</summary>
-    private int Slots()
-    {
-        var backends = pool.Status;
-        var healthy = backends.Count(backend => backend.Healthy == true);
-        if (healthy == 0)
-            healthy = backends.Count(backend => backend.Healthy is null);
-        var heard = time.GetUtcNow().UtcDateTime - ServerSilence;
-        return healthy + storage.GetMonitoringApi().Servers()
-            .Where(server => server.Queues.Contains(ImageJobs.QueueName) && !IsThisProcess(server.Name) && server.Heartbeat > heard)
-            .Sum(server => server.WorkersCount);
-    }
-
-    private bool IsThisProcess(string serverName) =>
-        serverName.StartsWith(_thisMachine, StringComparison.OrdinalIgnoreCase) && serverName.Contains(_thisProcess, StringComparison.Ordinal);
 
     private sealed record Known(EtaBasis Basis, long At);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 
@@ -8,10 +9,12 @@ namespace ImageQueue.Core.Queue;
 /// <para>A picture's own time, <c>T(work)</c>, where work is steps times pixels: take the newest pictures of the same checkpoint
 /// whose work is between half and twice as large; if they are fewer than three, all of that checkpoint; if there are none, all.
 /// <c>T</c> is their median of seconds per work, times the work.</para>
-/// <para>A running picture's remainder: <c>(1 - progress) x T</c>, less the time since that progress was stored.</para>
+/// <para>A running picture's remainder: <c>(1 - progress) x T</c>, less the time since that progress was seen here: clocks of
+/// different machines are never compared.</para>
 /// <para>A waiting picture at position <c>p</c>: each healthy slot is free when its running picture is done, or now. The
 /// <c>p - 1</c> ahead go, one after another, to the slot that is free first and take what the newest pictures took on average;
-/// then it is its turn: <c>eta = when the next slot is free + T(own work)</c>.</para>
+/// then it is its turn: <c>eta = when the next slot is free + T(own work)</c>. When which turn comes is worked out once for all
+/// (<see cref="Turns"/>), so that an estimate is a look into a table.</para>
 /// <para>Null until a picture has been painted, and while no slot is healthy.</para>
 /// </remarks>
 public sealed class EtaBasis
@@ -20,22 +23,28 @@ public sealed class EtaBasis
     private const int Enough = 3;
 
     private readonly IReadOnlyList<Painted> _painted;
-    private readonly IReadOnlyList<Painting> _running;
-    private readonly int _slots;
+    private readonly Dictionary<long, Painting> _running = [];
     private readonly GenerationDefaults _defaults;
+    private readonly DateTimeOffset _at;
     private readonly double _mean;
+    private readonly Lazy<Turns?> _turns;
+    private readonly ConcurrentDictionary<Work, double> _times = new();
 
-    internal EtaBasis(IReadOnlyList<Painted> painted, IReadOnlyList<Painting> running, int slots, GenerationDefaults defaults)
+    internal EtaBasis(IReadOnlyList<Painted> painted, IReadOnlyList<Painting> running, int slots, GenerationDefaults defaults, DateTimeOffset at)
     {
         _painted = painted;
-        _running = running;
-        _slots = slots;
+        foreach (var picture in running)
+            _running[picture.MessageId] = picture;
         _defaults = defaults;
+        _at = at;
         _mean = painted.Count == 0 ? 0 : painted.Average(picture => picture.Seconds);
+        _turns = new Lazy<Turns?>(() => slots == 0 || painted.Count == 0
+            ? null
+            : new Turns([.. running.Take(slots).Select(picture => Remainder(picture, at))], slots, _mean));
     }
 
     /// <summary>Nothing is known.</summary>
-    public static EtaBasis Nothing { get; } = new([], [], 0, new GenerationDefaults());
+    public static EtaBasis Nothing { get; } = new([], [], 0, new GenerationDefaults(), default);
 
     /// <summary>What a picture took lately, on average; null until there is anything to go by.</summary>
     public double? SecondsPerImage => _painted.Count == 0 ? null : Round(_mean);
@@ -43,49 +52,74 @@ public sealed class EtaBasis
     /// <summary>Seconds until the message's picture is there; null when there is nothing to go by, or no picture to come.</summary>
     /// <param name="message">The message.</param>
     /// <param name="position">Its live position; 0 when it does not wait.</param>
-    /// <param name="now">The time.</param>
-    public double? Of(Message message, int position, DateTimeOffset now) => message.Status switch
+    /// <param name="now">The time, by this machine's clock.</param>
+    public double? Of(Message message, int position, DateTimeOffset now)
     {
-        _ when _painted.Count == 0 => null,
-        MessageStatus.Processing => Round(Remainder(Running(message, _defaults), now)),
-        MessageStatus.Queued when position > 0 && _slots > 0 => Round(Wait(position, now) + Time(Work.Of(message, _defaults))),
-        _ => null,
-    };
-
-    internal static Painting Running(Message message, GenerationDefaults defaults) =>
-        new(Work.Of(message, defaults), message.Progress / 100.0, message.UpdatedAt);
-
-    /// <summary>Until the picture at the position is begun.</summary>
-    internal double Wait(int position, DateTimeOffset now)
-    {
-        var free = new PriorityQueue<double, double>(_slots);
-        foreach (var picture in _running.Take(_slots))
-            Add(Remainder(picture, now));
-        while (free.Count < _slots)
-            Add(0);
-
-        // After a few rounds the slots are at most one picture apart; from there each round adds one picture's time to all.
-        var ahead = position - 1;
-        var rounds = Math.Max(0, (ahead / _slots) - 8);
-        for (ahead -= rounds * _slots; ahead > 0; ahead--)
-            Add(free.Dequeue() + _mean);
-        return free.Peek() + (rounds * _mean);
-
-        void Add(double seconds) => free.Enqueue(seconds, seconds);
+        ArgumentNullException.ThrowIfNull(message);
+        return message.Status switch
+        {
+            _ when _painted.Count == 0 => null,
+            MessageStatus.Processing => Round(Remainder(Running(message, now), now)),
+            MessageStatus.Queued when position > 0 && Wait(position, now) is { } wait => Round(wait + Time(Work.Of(message, _defaults))),
+            _ => null,
+        };
     }
 
+    /// <summary>Until the picture at the position is begun; null while no slot is healthy.</summary>
+    internal double? Wait(int position, DateTimeOffset now) =>
+        _turns.Value is { } turns ? Math.Max(0, turns.SecondsUntil(position) - (now - _at).TotalSeconds) : null;
+
     /// <summary>What a picture takes from its beginning.</summary>
-    internal double Time(Work work)
+    internal double Time(Work work) => _times.GetOrAdd(work, work =>
     {
         var sameModel = _painted.Where(picture => string.Equals(picture.Work.Checkpoint, work.Checkpoint, StringComparison.OrdinalIgnoreCase)).ToList();
         var alike = sameModel.Where(picture => picture.Work.Size >= work.Size / 2 && picture.Work.Size <= work.Size * 2).ToList();
         var chosen = alike.Count >= Enough ? alike : sameModel.Count > 0 ? sameModel : _painted;
         var rates = chosen.Select(picture => picture.Seconds / picture.Work.Size).Order().ToList();
         return (rates[(rates.Count - 1) / 2] + rates[rates.Count / 2]) / 2 * work.Size;
-    }
+    });
+
+    /// <summary>Progress that is newer than what was read for all counts from now.</summary>
+    private Painting Running(Message message, DateTimeOffset now) =>
+        _running.TryGetValue(message.Id, out var seen) && seen.Progress >= message.Progress / 100.0
+            ? seen
+            : new Painting(message.Id, Work.Of(message, _defaults), message.Progress / 100.0, now);
 
     private double Remainder(Painting picture, DateTimeOffset now) =>
-        Math.Max(0, ((1 - picture.Progress) * Time(picture.Work)) - Math.Max(0, (now - picture.At).TotalSeconds));
+        Math.Max(0, ((1 - picture.Progress) * Time(picture.Work)) - Math.Max(0, (now - picture.SeenAt).TotalSeconds));
 
     private static double Round(double seconds) => Math.Round(seconds, 1);
+
+    /// <summary>When each turn comes: the times at which slots become free, in order.</summary>
+    /// <remarks>
+    /// With pictures of one length, a slot that is free at <c>f</c> takes turns at <c>f</c>, <c>f + mean</c>, <c>f + 2 mean</c> and so on, and the
+    /// turns of all slots together are those numbers in order. From where the last slot has become free they repeat, each
+    /// round of all slots one mean later; up to there they are in a table.
+    /// </remarks>
+    private sealed class Turns
+    {
+        private readonly List<double> _table;
+        private readonly int _slots;
+        private readonly double _mean;
+
+        public Turns(List<double> freeIn, int slots, double mean)
+        {
+            (_slots, _mean) = (slots, mean);
+            while (freeIn.Count < slots)
+                freeIn.Add(0);
+            var last = freeIn.Max();
+            _table = [.. freeIn.SelectMany(free => Enumerable.Range(0, (int)Math.Ceiling((last - free) / mean) + 1).Select(round => free + (round * mean)))];
+            _table.Sort();
+        }
+
+        public double SecondsUntil(int position)
+        {
+            // The table ends with one turn of each slot, the first after the last slot has become free.
+            var index = position - 1;
+            if (index < _table.Count)
+                return _table[index];
+            var rounds = ((index - _table.Count) / _slots) + 1;
+            return _table[index - (rounds * _slots)] + (rounds * _mean);
+        }
+    }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
@@ -17,10 +16,6 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     private const string OurReason = "ImageQueue: ";
 
-    private const string Ticket = "Ticket";
-
-    private long _tickets;
-
     /// <summary>
     /// Whether the jobs are lost when the process ends: then a job that is not there is one of an earlier process, and whoever
     /// painted for it is gone.
@@ -31,18 +26,33 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <returns>The Hangfire id.</returns>
     public string Enqueue(long messageId) => order.Enqueue(() => client.Create(
         Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
-        new EnqueuedState(QueueName),
-        AreVolatile ? new Dictionary<string, object> { [Ticket] = Interlocked.Increment(ref _tickets) } : null));
+        new EnqueuedState(QueueName)));
 
     /// <summary>
-    /// Rises in the order of enqueueing, where that is this process's alone; else null. A job that was put back has kept its own.
+    /// Puts a taken job back to its place in the queue, as if it had not been taken: for a worker that has no Forge for it, that
+    /// stops, or that is no more.
     /// </summary>
-    public long? TicketOf(string hangfireJobId)
+    /// <param name="hangfireJobId">The job.</param>
+    /// <param name="inHand">What the worker's fetch gave; null when it is not this process that has taken it.</param>
+    /// <param name="why">For the job's history.</param>
+    /// <returns>False when its place is lost: it needs a new job at the tail.</returns>
+    /// <remarks>
+    /// The state is written without Hangfire's state machine, whose EnqueuedState would add a second entry at the tail. It
+    /// comes first: whoever takes the entry finds the job ready. A crash between the two leaves an entry that is taken again
+    /// when its invisibility ends.
+    /// </remarks>
+    public bool TryGiveBack(string hangfireJobId, IFetchedJob? inHand, string why)
     {
-        if (!AreVolatile)
-            return null;
-        using var connection = storage.GetConnection();
-        return long.TryParse(connection.GetJobParameter(hangfireJobId, Ticket), NumberStyles.None, CultureInfo.InvariantCulture, out var ticket) ? ticket : null;
+        using (var connection = storage.GetConnection())
+        using (var transaction = connection.CreateWriteTransaction())
+        {
+            if (connection.GetStateData(hangfireJobId) is null)
+                return false;
+            transaction.SetJobState(hangfireJobId, new EnqueuedState(QueueName) { Reason = OurReason + why });
+            transaction.Commit();
+        }
+
+        return order.TryGiveBack(hangfireJobId, inHand);
     }
 
     /// <summary>Takes a cancelled request's job out of the running. Its entry stays in the queue as a ghost until it is dequeued (Hangfire #2407).</summary>
@@ -74,7 +84,10 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         && storage.GetMonitoringApi().Servers().Any(server => string.Equals(server.Name, id, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>Whether ImageQueue itself asked for the state.</summary>
-    internal static bool IsOurs(IState state) => state.Reason?.StartsWith(OurReason, StringComparison.Ordinal) == true;
+    internal static bool IsOurs(IState state) => IsOurs(state.Reason);
+
+    /// <summary>Whether ImageQueue itself gave the reason.</summary>
+    internal static bool IsOurs(string? reason) => reason?.StartsWith(OurReason, StringComparison.Ordinal) == true;
 
     /// <summary>Of Hangfire's states, those from which a job still runs by itself.</summary>
     internal static bool WillRunIn(string? state) =>

@@ -14,10 +14,16 @@ internal static class JobKey
             return true;
         if (!long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             return false;
-        Span<byte> bytes = stackalloc byte[16];
-        BinaryPrimitives.WriteInt64BigEndian(bytes[8..], number);
-        key = new Guid(bytes, bigEndian: true);
+        key = Of(number);
         return true;
+    }
+
+    public static Guid Of(long hangfireJobId)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        bytes.Clear();
+        BinaryPrimitives.WriteInt64BigEndian(bytes[8..], hangfireJobId);
+        return new Guid(bytes, bigEndian: true);
     }
 
     public static Guid Parse(string hangfireJobId) => TryParse(hangfireJobId, out var key)

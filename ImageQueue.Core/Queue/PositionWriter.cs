@@ -6,69 +6,120 @@ namespace ImageQueue.Core.Queue;
 
 /// <summary>
 /// Keeps the stored positions true for those who read the table or watch the feed: exact for the first fifty, within 10 %
-/// beyond, in one statement per pass.
+/// beyond, at most 200 rows a second. One writer for a database, by a lease that moves when its holder dies.
 /// </summary>
 /// <remarks>
-/// Beyond the fiftieth, positions fall into bands that widen by 9 %, and a row is written when it has come into another band.
-/// So its stored position and its true one are always of one band; and a pass looks only at who stands near a band's ends,
-/// and remembers nothing but the snapshot of the pass before.
+/// What is written is decided by what is stored: each pass looks at the rows of the first fifty, at those that have come into
+/// another band of 9 % since the pass before, and at a stretch of all rows that comes round. So nothing that happened unseen (a
+/// requeue, another machine, a restart, a DBA) leaves a position wrong for good, and nothing is remembered that could be.
 /// </remarks>
-public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeProvider time, ILogger<PositionWriter> logger) : BackgroundService
+public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimeProvider time, ILogger<PositionWriter> logger) : BackgroundService
 {
     /// <summary>Up to here every move is stored.</summary>
     public const int ExactUpTo = 50;
 
-    /// <summary>Most rows in one statement, so that no pass keeps other writers waiting for long.</summary>
-    private const int MaxRowsPerStatement = 2000;
+    /// <summary>Most rows of a pass, and there is one pass a second.</summary>
+    public const int MaxRows = 200;
+
+    /// <summary>The lease.</summary>
+    internal const string LeaseName = "positions";
 
     /// <summary>Shortest time between two passes; also how long a change by another process may go unseen.</summary>
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    private QueueSnapshot? _stored;
+    private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
+
+    private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
+    private long? _askedAt;
+    private bool _isHolder;
+    private QueueSnapshot? _before;
+    private UnfinishedCursor? _cursor;
+    private bool _isRoundClean;
+    private bool _isSettled;
+    private bool _isAway;
 
     /// <summary>One pass.</summary>
     /// <returns>How many rows were written.</returns>
     public async Task<int> WriteAsync(CancellationToken cancellationToken)
     {
+        if (!await IsHolderAsync(cancellationToken))
+            return 0;
         var snapshot = await order.GetAsync(cancellationToken);
-        var written = 0;
-        foreach (var moved in Moved(_stored, snapshot).Chunk(MaxRowsPerStatement))
-        {
-            var rows = new List<QueuedPosition>(moved.Length);
-            foreach (var (job, position) in moved)
-            {
-                if (await store.FindByHangfireJobAsync(job, cancellationToken) is { } message)
-                    rows.Add(new QueuedPosition(message.Id, job, position));
-            }
+        if (!snapshot.IsKnown || (ReferenceEquals(snapshot, _before) && _isSettled))
+            return 0;
 
-            written += await store.SavePositionsAsync(rows, cancellationToken);
+        var moved = Moved(_before, snapshot).Take(MaxRows).ToList();
+        var rows = moved.Count == 0 ? [] : (await store.FindWaitingAsync(moved, cancellationToken)).ToList();
+        // The first come first, should there be more to write than one pass may.
+        rows.Sort((one, other) => (PositionOf(one) ?? int.MaxValue).CompareTo(PositionOf(other) ?? int.MaxValue));
+        var stretch = await store.ListWaitingAsync(_cursor, MaxRows, cancellationToken);
+        List<QueuedPosition> wrong =
+        [
+            .. rows.Concat(stretch).DistinctBy(row => row.Id)
+                .Where(row => PositionOf(row) is { } live && IsOff(row.QueuePosition, live))
+                .Select(row => new QueuedPosition(row.Id, row.HangfireJobId!, PositionOf(row)!.Value)) // Who has a position has a job.
+                .Take(MaxRows),
+        ];
+        var written = wrong.Count == 0 ? 0 : await store.SavePositionsAsync(wrong, cancellationToken);
+        _isRoundClean = wrong.Count == 0 && (_isRoundClean || _cursor is null);
+        if (stretch.Count < MaxRows)
+        {
+            // Once round without a find: nothing to do until something moves.
+            (_isSettled, _cursor) = (_isRoundClean, null);
+            _isRoundClean = true;
+        }
+        else
+        {
+            _isSettled = false;
+            _cursor = new UnfinishedCursor(stretch[^1].QueuedAt, stretch[^1].Id);
         }
 
-        _stored = snapshot;
+        _before = snapshot;
         return written;
+
+        int? PositionOf(WaitingRequest row) => row.HangfireJobId is { } job ? snapshot.PositionOf(job) : null;
     }
 
+    /// <summary>Whether a stored position is no longer good enough.</summary>
+    internal static bool IsOff(int stored, int live) => live <= ExactUpTo ? stored != live : Math.Abs(stored - live) * 10 > live;
+
     /// <summary>
-    /// The rows to write. The first are always among them, and written only where they differ: nothing that this process does
-    /// not know of, such as a write of another machine, can leave them wrong.
+    /// Who may have come to a position that is not stored: the first fifty, and beyond them who has come into another band, which
+    /// are those near a band's ends.
     /// </summary>
-    internal static IEnumerable<(string Job, int Position)> Moved(QueueSnapshot? before, QueueSnapshot now)
+    internal static IEnumerable<string> Moved(QueueSnapshot? before, QueueSnapshot now)
     {
         for (var position = 1; position <= Math.Min(ExactUpTo, now.Count); position++)
-            yield return At(position);
+            yield return now.At(position);
 
         for (var (low, high) = (ExactUpTo, EndAfter(ExactUpTo)); low < now.Count; (low, high) = (high, EndAfter(high)))
         {
             // Who has moved up into this band, or was not in line before, stands at its end; who was pushed back, at its beginning.
             var position = Math.Min(high, now.Count);
             for (; position > low && !(Before(position) <= high); position--)
-                yield return At(position);
+                yield return now.At(position);
             for (var pushed = low + 1; pushed <= position && Before(pushed) <= low; pushed++)
-                yield return At(pushed);
+                yield return now.At(pushed);
         }
 
-        (string Job, int Position) At(int position) => (now.At(position), position);
         int? Before(int position) => before?.PositionOf(now.At(position));
+    }
+
+    /// <inheritdoc/>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        if (!_isHolder)
+            return;
+        try
+        {
+            await store.ReleaseLeasesAsync(_holder, [LeaseName], cancellationToken);
+        }
+        catch (StoreUnavailableException e)
+        {
+            logger.LogDebug(e, "The lease on positions ends by itself.");
+        }
     }
 
     /// <inheritdoc/>
@@ -80,15 +131,30 @@ public sealed class PositionWriter(IQueueOrder order, IMessageStore store, TimeP
             try
             {
                 await WriteAsync(stoppingToken);
+                if (_isAway)
+                    logger.LogInformation("Queue positions are stored again.");
+                _isAway = false;
             }
             catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
             {
-                logger.LogWarning(e, "Queue positions could not be stored; trying again. Live positions are not affected.");
+                // Said once: a database can be away for hours.
+                logger.Log(_isAway ? LogLevel.Debug : LogLevel.Warning, "Queue positions could not be stored ({Reason}); trying again. Live positions are not affected.", e.Message);
+                _isAway = true;
             }
 
             await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await change.WaitAsync(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+    }
+
+    private async Task<bool> IsHolderAsync(CancellationToken cancellationToken)
+    {
+        if (_askedAt is { } at && time.GetElapsedTime(at) < LeaseRenewal)
+            return _isHolder;
+        var asked = time.GetTimestamp();
+        _isHolder = (await store.AcquireLeasesAsync(_holder, [LeaseName], LeaseTerm, cancellationToken)).Count > 0;
+        _askedAt = asked;
+        return _isHolder;
     }
 
     private static int EndAfter(int low) => low + Math.Max(1, low * 9 / 100);

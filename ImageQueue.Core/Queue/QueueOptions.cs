@@ -12,8 +12,15 @@ public sealed class QueueOptions
     [Range(1, 1_000_000)]
     public int MaxPendingPerUser { get; set; } = 20;
 
+    /// <summary>
+    /// Most work that one user may have waiting, in megapixel-steps (width x height / 1,000,000 x steps): a hundred small pictures are
+    /// less than twenty large ones. Default 1000; the largest request there is has 629.
+    /// </summary>
+    [Range(630, 1_000_000_000)]
+    public int MaxWorkPerUser { get; set; } = 1000;
+
     /// <summary>The limits of one user, as the store checks them.</summary>
-    internal Messages.UserLimits UserLimits => new(MaxPendingPerUser);
+    internal Messages.UserLimits UserLimits => new(MaxPendingPerUser, MaxWorkPerUser);
 
     /// <summary>Most requests that may wait in all. Default 100,000.</summary>
     [Range(1, 10_000_000)]

@@ -2,12 +2,34 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue;
 
-/// <summary>Where messages stand and when their pictures will be there, live: the stored position is a copy for those who read the table.</summary>
-public sealed class QueuePositions(IQueueOrder order, Eta eta, TimeProvider time)
+/// <summary>
+/// Where messages stand and when their pictures will be there, live: the stored position is a copy for those who read the table.
+/// Decoration: where it cannot be had, the stored one answers, and nothing fails for it.
+/// </summary>
+public sealed class QueuePositions(IQueueOrder order, QueueRebuilding rebuilding, IQueueStore store, Eta eta, TimeProvider time)
 {
+    /// <summary>How long a count of the rows serves: while the queue is rebuilt, every submit asks.</summary>
+    private static readonly TimeSpan CountIsFresh = TimeSpan.FromSeconds(1);
+
+    private (int Count, long At)? _counted;
+
     /// <summary>The positions and estimates of this moment.</summary>
     public async ValueTask<LivePositions> GetAsync(CancellationToken cancellationToken) =>
         new(await order.GetAsync(cancellationToken), await eta.GetAsync(cancellationToken), time.GetUtcNow());
+
+    /// <summary>How many wait: by Hangfire's queue, or by the rows while that is not known or being rebuilt.</summary>
+    /// <exception cref="StoreUnavailableException">Neither can be asked.</exception>
+    public async ValueTask<int> CountAsync(CancellationToken cancellationToken)
+    {
+        if (!rebuilding.IsUnderWay && await order.GetAsync(cancellationToken) is { IsKnown: true } snapshot)
+            return snapshot.Count;
+        if (_counted is { } known && time.GetElapsedTime(known.At) < CountIsFresh)
+            return known.Count;
+        var at = time.GetTimestamp();
+        var count = await store.CountAsync(MessageStatus.Queued, cancellationToken);
+        _counted = (count, at);
+        return count;
+    }
 }
 
 /// <summary>Positions and estimates of one moment.</summary>
@@ -16,15 +38,13 @@ public readonly struct LivePositions(QueueSnapshot snapshot, EtaBasis eta, DateT
     /// <summary>When this was true, UTC.</summary>
     public DateTimeOffset AsOf => snapshot.TakenAt;
 
-    /// <summary>How many wait.</summary>
-    public int Waiting => snapshot.Count;
-
     /// <summary>What a picture took lately; null until there is anything to go by.</summary>
     public double? SecondsPerImage => eta.SecondsPerImage;
 
     /// <summary>1 = next; 0 = not waiting.</summary>
     public int Of(Message message)
     {
+        ArgumentNullException.ThrowIfNull(message);
         if (message.Status != MessageStatus.Queued)
             return 0;
         // Not in the snapshot: on its way into Hangfire, or just taken out of it. What was stored last is the best that is known.

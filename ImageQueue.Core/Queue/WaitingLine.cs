@@ -1,135 +1,246 @@
 using System.Collections.Concurrent;
-using System.Collections.Immutable;
 
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// Jobs in line: some join at the tail, any may leave. A job's position is its place number, less the head's, less how many
-/// between them have left; so a change costs next to nothing however long the line is, and so does a view of it.
+/// Jobs in line, by the place that each has: a number that rises with the line, and has gaps where somebody has left. Kept in
+/// blocks of which views share those that did not change, so a change costs next to nothing however long the line is.
 /// </summary>
 /// <remarks>One writer at a time; views may be read meanwhile by anyone.</remarks>
 internal sealed class WaitingLine
 {
-    // Shared with views, which find no one in it who has left or joined after them: see View.PositionOf.
-    private readonly ConcurrentDictionary<Guid, int> _places;
+    private const int BlockSize = 512;
+    private const int SmallestBlock = 16;
 
-    // The job at each place, from place _first on; views hold on to the array that was current when they were taken.
-    private Guid[] _jobs;
-    private int _first;
-    private int _head;
-    private int _tail;
+    // Shared with views, which find no one in it who has left: see View.PositionOf.
+    private readonly ConcurrentDictionary<Guid, long> _places = new(concurrencyLevel: 1, capacity: 31);
+    private readonly List<Block> _blocks = [];
+    private View? _view;
 
-    // Places between head and tail whose job has left. Immutable, so that a view shares it.
-    private ImmutableSortedSet<int> _gone = [];
+    /// <summary>How many are in line.</summary>
+    public int Count => _places.Count;
 
-    /// <param name="inOrder">Hangfire ids, each once.</param>
-    public WaitingLine(IReadOnlyCollection<string> inOrder)
+    /// <summary>The last one's place; 0 when the line is empty.</summary>
+    public long LastPlace => _blocks.Count == 0 ? 0 : _blocks[^1].Last;
+
+    /// <summary>The line as it is now.</summary>
+    public View Now => _view ??= new View(_places, _blocks);
+
+    /// <summary>The job's place; null when it is not in line.</summary>
+    public long? PlaceOf(Guid job) => _places.TryGetValue(job, out var place) ? place : null;
+
+    /// <summary>Puts the job where its place is. A job that is in line already keeps the first of its places (Hangfire #2380).</summary>
+    public void Add(Guid job, long place)
     {
-        _places = new ConcurrentDictionary<Guid, int>(concurrencyLevel: 1, Math.Max(31, inOrder.Count));
-        _jobs = new Guid[Math.Max(64, inOrder.Count + (inOrder.Count / 8))];
-        foreach (var job in inOrder)
-            Join(job);
-    }
-
-    public bool Contains(string hangfireJobId) => _places.ContainsKey(JobKey.Parse(hangfireJobId));
-
-    /// <summary>Puts the job at the tail, unless it is in the line already.</summary>
-    public void Join(string hangfireJobId)
-    {
-        var key = JobKey.Parse(hangfireJobId);
-        if (_tail - _first == _jobs.Length)
-            MakeRoom();
-        // The array first: who finds the place may look there.
-        _jobs[_tail - _first] = key;
-        if (_places.TryAdd(key, _tail))
-            _tail++;
-    }
-
-    /// <summary>Takes the job out, if it is there.</summary>
-    public void Leave(string hangfireJobId)
-    {
-        if (!_places.TryRemove(JobKey.Parse(hangfireJobId), out var place))
-            return;
-        if (place != _head)
+        if (_places.TryGetValue(job, out var known))
         {
-            _gone = _gone.Add(place);
-            return;
+            if (known <= place)
+                return;
+            Remove(job);
         }
 
-        for (_head++; !_gone.IsEmpty && _gone[0] == _head; _head++)
-            _gone = _gone.Remove(_head);
-    }
-
-    /// <summary>The first few in line.</summary>
-    public IEnumerable<string> First(int count) => ViewWithout([]).InOrder().Take(count);
-
-    /// <summary>The line as it is now, without some.</summary>
-    public View ViewWithout(IReadOnlyList<string> others)
-    {
-        var gone = _gone;
-        foreach (var job in others)
+        _view = null;
+        if (_blocks.Count == 0 || place > _blocks[^1].Last)
         {
-            if (JobKey.TryParse(job, out var key) && _places.TryGetValue(key, out var place))
-                gone = gone.Add(place);
+            Append(job, place);
+        }
+        else
+        {
+            var index = IndexOf(place);
+            _blocks.RemoveAt(index.Block);
+            _blocks.InsertRange(index.Block, index.Of.With(index.Entry, job, place));
         }
 
-        return new View(_places, _jobs, _first, _head, _tail, gone);
+        // After the block: who finds the place may look there.
+        _places[job] = place;
     }
 
-    /// <summary>Leaves out the places before the head, and doubles what is left if that is not enough.</summary>
-    private void MakeRoom()
+    /// <summary>Takes the job out.</summary>
+    /// <returns>Where it stood; null when it was not in line.</returns>
+    public long? Remove(Guid job)
     {
-        var used = _tail - _head;
-        var jobs = new Guid[used > _jobs.Length / 2 ? _jobs.Length * 2 : _jobs.Length];
-        Array.Copy(_jobs, _head - _first, jobs, 0, used);
-        (_jobs, _first) = (jobs, _head);
+        if (!_places.TryRemove(job, out var place))
+            return null;
+        _view = null;
+        var (block, of, entry) = IndexOf(place);
+        if (of.Count == 1)
+            _blocks.RemoveAt(block);
+        else
+            _blocks[block] = of.Without(entry);
+        return place;
+    }
+
+    /// <summary>Makes a stretch of the line what it was read to be.</summary>
+    /// <param name="after">Places above this one,</param>
+    /// <param name="upTo">up to this one,</param>
+    /// <param name="rows">are these, by ascending place.</param>
+    public void Replace(long after, long upTo, IReadOnlyList<(long Place, Guid Job)> rows)
+    {
+        var read = new Dictionary<Guid, long>(rows.Count);
+        foreach (var (place, job) in rows)
+            read.TryAdd(job, place);
+        foreach (var (place, job) in Between(after, upTo))
+        {
+            if (!read.TryGetValue(job, out var now) || now != place)
+                Remove(job);
+        }
+
+        foreach (var (place, job) in rows)
+            Add(job, place);
+    }
+
+    private List<(long Place, Guid Job)> Between(long after, long upTo)
+    {
+        var found = new List<(long, Guid)>();
+        if (_blocks.Count == 0 || after >= LastPlace)
+            return found;
+        for (var block = after < 0 ? 0 : IndexOf(after + 1).Block; block < _blocks.Count && _blocks[block].Places[0] <= upTo; block++)
+        {
+            var of = _blocks[block];
+            for (var i = 0; i < of.Count; i++)
+            {
+                if (of.Places[i] > after && of.Places[i] <= upTo)
+                    found.Add((of.Places[i], of.Jobs[i]));
+            }
+        }
+
+        return found;
+    }
+
+    private void Append(Guid job, long place)
+    {
+        if (_blocks.Count == 0 || _blocks[^1].Count == BlockSize)
+            _blocks.Add(new Block(SmallestBlock));
+        var last = _blocks[^1];
+        if (last.Count == last.Places.Length)
+            _blocks[^1] = last = last.Grown();
+        last.Append(job, place);
+    }
+
+    /// <summary>The block that holds the place, or would; and where in it.</summary>
+    private (int Block, Block Of, int Entry) IndexOf(long place)
+    {
+        var (low, high) = (0, _blocks.Count - 1);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            if (_blocks[middle].Last < place)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+
+        var found = Array.BinarySearch(_blocks[low].Places, 0, _blocks[low].Count, place);
+        return (low, _blocks[low], found < 0 ? ~found : found);
+    }
+
+    /// <summary>Some neighbours in line. Only ever appended to, so that views may share it: they know how many were theirs.</summary>
+    private sealed class Block(int capacity)
+    {
+        public long[] Places { get; private init; } = new long[capacity];
+
+        public Guid[] Jobs { get; private init; } = new Guid[capacity];
+
+        public int Count { get; private set; }
+
+        public long Last => Places[Count - 1];
+
+        public void Append(Guid job, long place)
+        {
+            (Places[Count], Jobs[Count]) = (place, job);
+            Count++;
+        }
+
+        public Block Grown() => Copy(Math.Min(BlockSize, Places.Length * 2), 0, Count);
+
+        public Block Without(int entry)
+        {
+            var copy = Copy(Places.Length, 0, entry);
+            for (var i = entry + 1; i < Count; i++)
+                copy.Append(Jobs[i], Places[i]);
+            return copy;
+        }
+
+        public IEnumerable<Block> With(int entry, Guid job, long place)
+        {
+            var copy = Copy(Math.Min(BlockSize, Math.Max(SmallestBlock, Count + 1)), 0, entry);
+            copy.Append(job, place);
+            if (Count < BlockSize)
+            {
+                for (var i = entry; i < Count; i++)
+                    copy.Append(Jobs[i], Places[i]);
+                return [copy];
+            }
+
+            return entry == Count ? [copy] : [copy, Copy(BlockSize, entry, Count)];
+        }
+
+        private Block Copy(int capacity, int from, int to)
+        {
+            var copy = new Block(capacity) { Count = to - from };
+            Array.Copy(Places, from, copy.Places, 0, to - from);
+            Array.Copy(Jobs, from, copy.Jobs, 0, to - from);
+            return copy;
+        }
     }
 
     /// <summary>The line at one moment. Only those who have left since may be forgotten; nobody else moves.</summary>
-    public readonly struct View(ConcurrentDictionary<Guid, int> places, Guid[] jobs, int first, int head, int tail, ImmutableSortedSet<int> gone)
+    internal sealed class View
     {
-        public int Count => gone is null ? 0 : tail - head - gone.Count;
+        private readonly ConcurrentDictionary<Guid, long> _places;
+        private readonly Block[] _blocks;
 
-        /// <summary>1 = first; null when the job is not in line.</summary>
+        // How many stand before each block, and behind the last one.
+        private readonly int[] _before;
+
+        internal View(ConcurrentDictionary<Guid, long> places, object blocks)
+        {
+            _places = places;
+            _blocks = [.. (List<Block>)blocks];
+            _before = new int[_blocks.Length + 1];
+            for (var i = 0; i < _blocks.Length; i++)
+                _before[i + 1] = _before[i] + _blocks[i].Count;
+        }
+
+        /// <summary>How many were in line.</summary>
+        public int Count => _before[^1];
+
+        /// <summary>1 = first; null when the job was not in line, or has left since.</summary>
         public int? PositionOf(string hangfireJobId)
         {
-            if (gone is null || !JobKey.TryParse(hangfireJobId, out var key) || !places.TryGetValue(key, out var place) || place < head || place >= tail)
+            if (!JobKey.TryParse(hangfireJobId, out var job) || !_places.TryGetValue(job, out var place))
                 return null;
-            if (gone.IsEmpty)
-                return place - head + 1;
-            var before = gone.IndexOf(place);
-            return before >= 0 ? null : place - head + 1 - ~before;
+            var (low, high) = (0, _blocks.Length - 1);
+            while (low < high)
+            {
+                var middle = (low + high) / 2;
+                if (_blocks[middle].Places[_before[middle + 1] - _before[middle] - 1] < place)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+
+            if (low >= _blocks.Length)
+                return null;
+            var entry = Array.BinarySearch(_blocks[low].Places, 0, _before[low + 1] - _before[low], place);
+            return entry >= 0 && _blocks[low].Jobs[entry] == job ? _before[low] + entry + 1 : null;
         }
 
         /// <summary>Who is at the position.</summary>
         public string At(int position)
         {
-            // How many have left before that one: the first so many that those who stay before the next to have left suffice.
-            var (low, high) = (0, gone.Count);
-            while (low < high)
-            {
-                var middle = (low + high) / 2;
-                if (gone[middle] - head - middle >= position)
-                    high = middle;
-                else
-                    low = middle + 1;
-            }
-
-            return JobKey.Format(jobs[head - first + position - 1 + low]);
+            var found = Array.BinarySearch(_before, position - 1);
+            var block = found >= 0 ? found : ~found - 1;
+            return JobKey.Format(_blocks[block].Jobs[position - 1 - _before[block]]);
         }
 
+        /// <summary>All of them.</summary>
         public IEnumerable<string> InOrder()
         {
-            if (gone is null)
-                yield break;
-            using var left = gone.GetEnumerator();
-            var next = left.MoveNext() ? left.Current : int.MaxValue;
-            for (var place = head; place < tail; place++)
+            for (var block = 0; block < _blocks.Length; block++)
             {
-                if (place != next)
-                    yield return JobKey.Format(jobs[place - first]);
-                else
-                    next = left.MoveNext() ? left.Current : int.MaxValue;
+                for (var entry = 0; entry < _before[block + 1] - _before[block]; entry++)
+                    yield return JobKey.Format(_blocks[block].Jobs[entry]);
             }
         }
     }

@@ -28,7 +28,8 @@ internal readonly record struct Work(double Size, string? Checkpoint)
 internal readonly record struct Painted(Work Work, double Seconds);
 
 /// <summary>A picture that is being painted.</summary>
+/// <param name="MessageId">Of its message.</param>
 /// <param name="Work">What it asks for.</param>
 /// <param name="Progress">0..1.</param>
-/// <param name="At">When the progress was that.</param>
-internal readonly record struct Painting(Work Work, double Progress, DateTimeOffset At);
+/// <param name="SeenAt">When that progress was first seen here, by this machine's clock.</param>
+internal readonly record struct Painting(long MessageId, Work Work, double Progress, DateTimeOffset SeenAt);

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Somebody does not want a picture any more.</summary>
-public sealed class CancelImageRequest(IMessageStore store, ImageJobs jobs, RunningJobs running, IQueueOrder order, MessageTexts texts, ILogger<CancelImageRequest> logger)
+public sealed class CancelImageRequest(IRequestStore store, ImageJobs jobs, RunningJobs running, IQueueOrder order, MessageTexts texts, ILogger<CancelImageRequest> logger)
 {
     /// <summary>
     /// Cancels a queued or processing request. The row decides: after it, whatever a worker still does is refused by the guards.
@@ -18,8 +18,11 @@ public sealed class CancelImageRequest(IMessageStore store, ImageJobs jobs, Runn
             return cancelled;
         running.Stop(messageId);
         if (message.HangfireJobId is { } job)
+        {
             DeleteJob(message.Id, job);
-        order.Changed();
+            order.Left(job);
+        }
+
         return cancelled;
     }
 

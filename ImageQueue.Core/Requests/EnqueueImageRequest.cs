@@ -4,21 +4,9 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Gives a queued row its Hangfire job: the one way into Hangfire's queue, for submits, retries and repairs alike.</summary>
-public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQueueOrder order, ILogger<EnqueueImageRequest> logger)
+/// <summary>Gives queued rows their Hangfire jobs: the one way into Hangfire's queue, for submits, retries and repairs alike.</summary>
+public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQueueOrder order, QueueRebuilding rebuilding, ILogger<EnqueueImageRequest> logger)
 {
-    private volatile bool _isRebuilding;
-
-    /// <summary>
-    /// While the queue is being rebuilt from the rows, new rows wait for the rebuild to come to them, so that they do not
-    /// overtake older ones.
-    /// </summary>
-    public bool IsRebuilding
-    {
-        get => _isRebuilding;
-        set => _isRebuilding = value;
-    }
-
     /// <summary>
     /// Enqueues the message at the tail, unless a rebuild is under way, which will do it in its turn. Never throws: the row is
     /// the promise and has been given; what fails here is left to the sweep.
@@ -26,11 +14,12 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <returns>The message as it is now.</returns>
     public async Task<Message> EnqueueAsync(Message message)
     {
-        if (IsRebuilding)
+        ArgumentNullException.ThrowIfNull(message);
+        if (rebuilding.IsUnderWay)
             return message;
         try
         {
-            return (await AttachAsync(message.Id, jobs.Enqueue(message.Id), message.HangfireJobId)).Message ?? message;
+            return (await EnqueueAgainAsync(message.Id, message.HangfireJobId)).Message ?? message;
         }
         catch (Exception e)
         {
@@ -44,24 +33,36 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <param name="replaces">The job that it has; null when it has none.</param>
     /// <returns>Not applied when somebody else was quicker, and the new job has been deleted.</returns>
     /// <exception cref="StoreUnavailableException">The job is in Hangfire, and will claim the row, but the row does not know it.</exception>
-    internal Task<Transition> EnqueueAgainAsync(long messageId, string? replaces)
+    internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces)
     {
+        // The attach comes before anything else looks at the queue: a crash between the two is the sweep's to repair.
         var job = jobs.Enqueue(messageId);
-        order.Changed();
-        return AttachAsync(messageId, job, replaces);
+        var attached = await store.AttachJobAsync(messageId, job, replaces, CancellationToken.None);
+        if (!attached.Applied)
+            DropUnlessAttached(messageId, job, attached.Message);
+        return attached;
     }
 
-    private async Task<Transition> AttachAsync(long messageId, string job, string? replaces)
+    /// <summary>Enqueues many rows in order; their writes share a commit.</summary>
+    /// <returns>How many got a job.</returns>
+    internal async Task<int> EnqueueAgainAsync(IReadOnlyList<WaitingRequest> rows)
     {
-        var attached = await store.AttachJobAsync(messageId, job, replaces, CancellationToken.None);
-        if (!attached.Applied && attached.Message?.HangfireJobId != job)
-        {
-            // Cancelled meanwhile, or somebody repairing the same row was quicker: this job has nothing to do.
-            logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, attached.Message?.Status ?? "gone");
-            jobs.Delete(job, "another job has the request, or it was cancelled");
-            order.Changed();
-        }
+        if (rows.Count == 0)
+            return 0;
+        var enqueued = rows.Select(row => (row.Id, Job: jobs.Enqueue(row.Id), Replaces: row.HangfireJobId)).ToList();
+        var refused = (await store.AttachJobsAsync(enqueued, CancellationToken.None)).ToHashSet();
+        foreach (var (id, job, _) in enqueued.Where(row => refused.Contains(row.Id)))
+            DropUnlessAttached(id, job, await store.FindAsync(id, CancellationToken.None));
+        return enqueued.Count - refused.Count;
+    }
 
-        return attached;
+    private void DropUnlessAttached(long messageId, string job, Message? message)
+    {
+        if (message?.HangfireJobId == job)
+            return; // A worker was quicker and has claimed the row with it.
+        // Cancelled meanwhile, or somebody repairing the same row was quicker: this job has nothing to do.
+        logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, message?.Status ?? "gone");
+        jobs.Delete(job, "another job has the request, or it was cancelled");
+        order.Left(job);
     }
 }

@@ -12,27 +12,44 @@ namespace ImageQueue.Core.Requests;
 /// or deleted one put back is a retried request. Every process looks each second; whoever comes first does it.
 /// </summary>
 public sealed class FollowOperators(
-    IMessageStore store, ImageJobs jobs, OperatorWishes wishes, RunningJobs running, IQueueOrder order, MessageTexts texts, TimeProvider time, ILogger<FollowOperators> logger)
+    IRequestStore store, ImageJobs jobs, OperatorWishes wishes, RunningJobs running, IQueueOrder order, MessageTexts texts, TimeProvider time, ILogger<FollowOperators> logger)
     : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    /// <summary>Grants all open wishes.</summary>
+    // Wishes that could not be granted yet, which the log has been told of.
+    private readonly HashSet<string> _told = new(StringComparer.Ordinal);
+
+    /// <summary>Grants all open wishes; one that cannot be granted keeps no other waiting.</summary>
     public async Task FollowAsync(CancellationToken cancellationToken)
     {
         foreach (var wish in wishes.Open())
         {
-            var state = jobs.Find(wish.HangfireJobId)?.Name;
-            if (wish.Kind == WishKind.Cancel && state == DeletedState.StateName)
-                await CancelAsync(wish.HangfireJobId, cancellationToken);
-            else if (wish.Kind == WishKind.Retry && state == ProcessingState.StateName)
-                continue; // A worker has it already; it finds the wish itself, and alone knows whether it has granted it.
-            else if (wish.Kind == WishKind.Retry && ImageJobs.WillRunIn(state))
-                await RetryAsync(wish.HangfireJobId, cancellationToken);
-
-            // Last: a crash before this repeats what the guards then refuse.
-            wishes.Close(wish);
+            try
+            {
+                await GrantAsync(wish, cancellationToken);
+                _told.Remove(wish.Entry);
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
+            {
+                logger.Log(
+                    _told.Add(wish.Entry) ? LogLevel.Warning : LogLevel.Debug, e, "What an operator did to Hangfire job {HangfireJobId} could not be brought to its message yet; trying again.", wish.HangfireJobId);
+            }
         }
+    }
+
+    private async Task GrantAsync(OperatorWish wish, CancellationToken cancellationToken)
+    {
+        var state = jobs.Find(wish.HangfireJobId)?.Name;
+        if (wish.Kind == WishKind.Cancel && state == DeletedState.StateName)
+            await CancelAsync(wish.HangfireJobId, cancellationToken);
+        else if (wish.Kind == WishKind.Retry && state == ProcessingState.StateName)
+            return; // A worker has it already; it finds the wish itself, and alone knows whether it has granted it.
+        else if (wish.Kind == WishKind.Retry && ImageJobs.WillRunIn(state))
+            await RetryAsync(wish.HangfireJobId, cancellationToken);
+
+        // Last: a crash before this repeats what the guards then refuse.
+        wishes.Close(wish);
     }
 
     /// <summary>Cancels the request of a job that an operator has deleted.</summary>
@@ -42,7 +59,7 @@ public sealed class FollowOperators(
         if (cancelled is not { Applied: true, Message: { } message })
             return;
         running.Stop(message.Id);
-        order.Changed();
+        order.Left(hangfireJobId);
         logger.LogInformation("Message {MessageId} is cancelled: an operator deleted its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
     }
 

@@ -4,7 +4,7 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>What a chat user asks for, checked by <see cref="Check"/>. Null leaves a setting to <c>Forge:Defaults</c>.</summary>
+/// <summary>What a chat user asks for, checked by <see cref="Check"/>. Null leaves a setting to the model, or to <c>Forge:Defaults</c>.</summary>
 public sealed record ImageRequest
 {
     /// <summary>Longest prompt, in UTF-16 code units after trimming.</summary>
@@ -52,7 +52,10 @@ public sealed record ImageRequest
     /// <summary>-1 (Forge chooses) .. 4294967295.</summary>
     public long? Seed { get; init; }
 
-    /// <summary>As Forge calls it.</summary>
+    /// <summary>One of <c>Forge:Models</c>.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>As Forge calls it; instead of <see cref="Model"/>.</summary>
     public string? Checkpoint { get; init; }
 
     /// <summary>The same key and request give the same message.</summary>
@@ -76,14 +79,17 @@ public sealed record ImageRequest
         rules.Range("seed", request.Seed, -1, uint.MaxValue);
         rules.OptionalName("sampler", request.Sampler);
         rules.OptionalName("scheduler", request.Scheduler);
+        rules.OptionalName("model", request.Model);
         rules.OptionalName("checkpoint", request.Checkpoint, 300);
         rules.OptionalName("Idempotency-Key", request.IdempotencyKey, MaxIdempotencyKeyLength);
         return (request, rules.Errors);
     }
 
-    /// <summary>The message's <c>settings</c>: what was asked, and the defaults for what was not.</summary>
-    public JsonObject ToSettings(GenerationDefaults defaults)
+    /// <summary>The message's <c>settings</c>: what was asked, and the model's defaults for what was not.</summary>
+    public JsonObject ToSettings(ForgeModels models)
     {
+        var model = models.Choose(Model, Checkpoint);
+        var defaults = models.DefaultsOf(model);
         var settings = new JsonObject
         {
             ["width"] = Width ?? defaults.Width,
@@ -95,6 +101,8 @@ public sealed record ImageRequest
             ["scheduler"] = Scheduler ?? defaults.Scheduler,
             ["seed"] = Seed ?? -1,
         };
+        if (model is not null)
+            settings["model"] = model.Name;
         if (NegativePrompt is not null)
             settings["negative_prompt"] = NegativePrompt;
         if ((Checkpoint ?? defaults.Checkpoint) is { } checkpoint)
@@ -102,12 +110,22 @@ public sealed record ImageRequest
         return settings;
     }
 
-    /// <summary>What to send to Forge for a stored message.</summary>
-    public static PaintRequest FromMessage(Message message, GenerationDefaults defaults)
+    /// <summary>The name of the model that a stored message asks for; null when it asks for none.</summary>
+    internal static string? ModelOf(Message message) =>
+        message.Metadata.TryGetProperty(MetadataFields.Settings, out var settings)
+        && settings.ValueKind == System.Text.Json.JsonValueKind.Object
+        && settings.TryGetProperty("model", out var model)
+        && model.ValueKind == System.Text.Json.JsonValueKind.String
+            ? model.GetString()
+            : null;
+
+    /// <summary>What to send to Forge for a stored message. What is stored stays; the modules are those that its model has now.</summary>
+    public static PaintRequest FromMessage(Message message, ForgeModels models)
     {
         var settings = message.Metadata.TryGetProperty(MetadataFields.Settings, out var stored) && JsonObject.Create(stored) is { } known
             ? known
             : [];
+        var defaults = models.DefaultsOf(models.Find(ModelOf(message)));
         return new PaintRequest
         {
             Prompt = message.Prompt ?? "",

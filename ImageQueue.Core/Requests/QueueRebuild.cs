@@ -15,7 +15,7 @@ namespace ImageQueue.Core.Requests;
 /// </summary>
 public sealed class QueueRebuild(
     IMessageStore store,
-    EnqueueImageRequest queue,
+    QueueRebuilding rebuilding,
     ImageJobs jobs,
     Sweep sweep,
     ImageFiles images,
@@ -39,7 +39,7 @@ public sealed class QueueRebuild(
     public override Task StartAsync(CancellationToken cancellationToken)
     {
         // Before the first request can come in.
-        queue.IsRebuilding = jobs.AreVolatile;
+        rebuilding.IsUnderWay = jobs.AreVolatile;
         return base.StartAsync(cancellationToken);
     }
 
@@ -63,7 +63,7 @@ public sealed class QueueRebuild(
         var started = time.GetTimestamp();
         var (repaired, cursor) = await sweep.RebuildAsync(null, cancellationToken);
         // A row that was added until here left its job to this rebuild; one that is added after it does not. So look once more.
-        queue.IsRebuilding = false;
+        rebuilding.IsUnderWay = false;
         var back = cursor is { } last ? new UnfinishedCursor(last.QueuedAt - Overlap, 0) : cursor;
         repaired += (await sweep.RebuildAsync(back, cancellationToken)).Repaired;
         if (repaired > 0)
@@ -78,16 +78,35 @@ public sealed class QueueRebuild(
             // Found first and then judged: other machines may be painting into the same folder, and a file that comes
             // meanwhile is one of theirs.
             var found = new HashSet<string>(StringComparer.Ordinal);
-            images.RemoveTemporaries(jobId => found.Add(jobId) || true);
+            var unnamed = new List<(string JobId, int Attempt)>();
+            images.RemoveTemporaries((jobId, attempt) =>
+            {
+                found.Add(jobId);
+                if (attempt is { } number)
+                    unnamed.Add((jobId, number));
+                return true;
+            });
             if (found.Count == 0)
                 return;
+            await PublishAsync(unnamed, cancellationToken);
             if (!jobs.AreVolatile)
                 found.ExceptWith(await JobIdsBeingPaintedAsync(cancellationToken));
-            logger.LogInformation("Removed {Count} temporary files of pictures that were cut off.", images.RemoveTemporaries(jobId => !found.Contains(jobId)));
+            logger.LogInformation(
+                "Removed {Count} temporary files of pictures that were cut off.", images.RemoveTemporaries((jobId, _) => !found.Contains(jobId)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or StoreUnavailableException)
         {
             logger.LogWarning(e, "Temporary files in {Directory} could not be removed; the next start tries again.", images.Directory);
+        }
+    }
+
+    /// <summary>A process that died between the row and the rename has left a complete row, and its picture under another name.</summary>
+    private async Task PublishAsync(IEnumerable<(string JobId, int Attempt)> unnamed, CancellationToken cancellationToken)
+    {
+        foreach (var (jobId, attempt) in unnamed)
+        {
+            if (await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message && message.Attempt == attempt)
+                images.TryPublish(jobId, attempt);
         }
     }
 

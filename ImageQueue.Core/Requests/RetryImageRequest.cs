@@ -5,13 +5,17 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Somebody wants a failed or cancelled picture after all.</summary>
-public sealed class RetryImageRequest(IMessageStore store, EnqueueImageRequest queue, IQueueOrder order, IOptions<QueueOptions> options)
+public sealed class RetryImageRequest(IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> options)
 {
-    /// <summary>Puts a request in error or cancelled at the queue's tail again, under a new Hangfire job.</summary>
+    /// <summary>Puts a request in error or cancelled at the queue's tail again, under a new Hangfire job, within the limits of a submit.</summary>
+    /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
+    /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was changed.</exception>
     public async Task<Transition> RetryAsync(long messageId, CancellationToken cancellationToken)
     {
-        var position = (await order.GetAsync(cancellationToken)).Count + 1;
-        var retried = await store.RetryAsync(messageId, position, options.Value.UserLimits, cancellationToken);
+        var waiting = await positions.CountAsync(cancellationToken);
+        if (waiting >= options.Value.MaxLength)
+            throw TooManyPendingException.OfAll(options.Value.MaxLength);
+        var retried = await store.RetryAsync(messageId, waiting + 1, options.Value.UserLimits, cancellationToken);
         return retried is { Applied: true, Message: { } message }
             ? retried with { Message = await queue.EnqueueAsync(message) }
             : retried;

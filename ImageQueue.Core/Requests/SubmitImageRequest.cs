@@ -7,7 +7,7 @@ namespace ImageQueue.Core.Requests;
 
 /// <summary>Takes a checked image request: a row first, then its Hangfire job.</summary>
 public sealed class SubmitImageRequest(
-    IMessageStore store, EnqueueImageRequest queue, IQueueOrder order, IOptions<QueueOptions> queueOptions, IOptions<ForgeOptions> forgeOptions)
+    IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> queueOptions, ForgeModels models)
 {
     /// <summary>Stores the request and puts it into the queue.</summary>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
@@ -17,7 +17,7 @@ public sealed class SubmitImageRequest(
     public async Task<Submitted> SubmitAsync(ImageRequest request, CancellationToken cancellationToken)
     {
         var limits = queueOptions.Value;
-        var waiting = (await order.GetAsync(cancellationToken)).Count;
+        var waiting = await positions.CountAsync(cancellationToken);
         // Not exact to the last place: requests of the same instant do not see each other yet.
         var isFull = waiting >= limits.MaxLength;
         if (isFull && request.IdempotencyKey is null)
@@ -28,7 +28,7 @@ public sealed class SubmitImageRequest(
             request.Username,
             JobId: Guid.NewGuid().ToString("N"),
             request.Prompt,
-            request.ToSettings(forgeOptions.Value.Defaults),
+            request.ToSettings(models),
             QueuePosition: waiting + 1,
             request.IdempotencyKey);
         var submitted = await (isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.UserLimits, cancellationToken));

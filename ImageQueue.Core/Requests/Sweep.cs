@@ -16,25 +16,21 @@ namespace ImageQueue.Core.Requests;
 /// </summary>
 /// <remarks>
 /// What leads here: a crash between the row's commit and Hangfire's, a worker that died or was cut off from the database,
-/// jobs that expired or were changed without a filter (direct SQL), Hangfire failing to write a state.
+/// jobs that expired or were changed without a filter (direct SQL), Hangfire failing to write a state. Silence is judged by the
+/// database's clock alone.
 /// </remarks>
 public sealed class Sweep(
     IMessageStore store,
     EnqueueImageRequest queue,
+    QueueRebuilding rebuilding,
     ImageJobs jobs,
     RunningJobs running,
     IQueueOrder order,
+    FailurePolicy policy,
     MessageTexts texts,
     IOptions<ForgeOptions> options,
-    TimeProvider time,
     ILogger<Sweep> logger)
 {
-    /// <summary>How long a row without a heartbeat is believed to be painted all the same; the pump writes one each ten seconds.</summary>
-    internal static readonly TimeSpan HeartbeatTimeout = TimeSpan.FromSeconds(60);
-
-    /// <summary>The same where there is more against it than silence: its Hangfire job is not running, or its server is gone.</summary>
-    internal static readonly TimeSpan QuietTime = TimeSpan.FromSeconds(20);
-
     /// <summary>How long a submit may take from its row to its Hangfire job.</summary>
     internal static readonly TimeSpan EnqueueGrace = TimeSpan.FromSeconds(10);
 
@@ -42,6 +38,11 @@ public sealed class Sweep(
     private const int BatchSize = 200;
 
     private const int LookSize = 2000;
+
+    /// <summary>How many waiting rows one sweep compares with the queue; of a longer queue each sweep takes the next part.</summary>
+    private const int MostCompared = 20_000;
+
+    private UnfinishedCursor? _compared;
 
     /// <summary>What Hangfire calls.</summary>
     [AutomaticRetry(Attempts = 0)]
@@ -55,9 +56,10 @@ public sealed class Sweep(
     /// <returns>How many requests were put right.</returns>
     internal async Task<int> SweepAsync(CancellationToken cancellationToken)
     {
-        if (queue.IsRebuilding)
+        if (rebuilding.IsUnderWay)
             return 0; // The rebuild is such a look itself, and comes to every row.
-        var repaired = await SweepProcessingAsync(cancellationToken);
+        var repaired = await SweepSilentAsync(cancellationToken);
+        repaired += await SweepJoblessAsync(cancellationToken);
         repaired += await SweepWaitingAsync(cancellationToken);
         if (repaired > 0)
             logger.LogWarning("The sweep put {Count} requests right.", repaired);
@@ -73,15 +75,12 @@ public sealed class Sweep(
     /// <returns>How many requests were put right, and the last place in the queue that was seen.</returns>
     internal async Task<(int Repaired, UnfinishedCursor? Cursor)> RebuildAsync(UnfinishedCursor? from, CancellationToken cancellationToken)
     {
-        var repaired = await SweepProcessingAsync(cancellationToken);
+        var repaired = await RebuildProcessingAsync(cancellationToken);
         var cursor = from;
-        while (await store.ListWaitingAsync(cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        while (await store.ListWaitingAsync(cursor, LookSize, cancellationToken) is { Count: > 0 } page)
         {
-            // A row that has a living job was come to before, or was claimed and given back. Hangfire gets the others in
-            // order; only the writes that follow run side by side.
-            var jobless = page.Where(row => row.HangfireJobId is not { } job || !jobs.WillRun(job)).ToList();
-            await Task.WhenAll(jobless.Select(row => queue.EnqueueAgainAsync(row.Id, row.HangfireJobId)));
-            repaired += jobless.Count;
+            // A row that has a living job was come to before, or was claimed and given back.
+            repaired += await queue.EnqueueAgainAsync([.. page.Where(row => row.HangfireJobId is not { } job || !jobs.WillRun(job))]);
             cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
             cancellationToken.ThrowIfCancellationRequested();
         }
@@ -89,7 +88,8 @@ public sealed class Sweep(
         return (repaired, cursor);
     }
 
-    private async Task<int> SweepProcessingAsync(CancellationToken cancellationToken)
+    /// <summary>What an earlier process was painting when it died goes first.</summary>
+    private async Task<int> RebuildProcessingAsync(CancellationToken cancellationToken)
     {
         var repaired = 0;
         UnfinishedCursor? cursor = null;
@@ -97,7 +97,26 @@ public sealed class Sweep(
         {
             foreach (var message in page)
             {
-                if (await RepairProcessingAsync(message, cancellationToken))
+                cursor = new UnfinishedCursor(message.QueuedAt!.Value, message.Id); // Only image rows are listed, and those have it.
+                var isOurs = running.IsRunning(message.Id) || (message.HangfireJobId is { } job && jobs.Find(job) is not null);
+                if (!isOurs && await GiveUpAsync(message, null, "its process is gone", blamed: true, cancellationToken))
+                    repaired++;
+            }
+        }
+
+        return repaired;
+    }
+
+    private async Task<int> SweepSilentAsync(CancellationToken cancellationToken)
+    {
+        var repaired = 0;
+        UnfinishedCursor? cursor = null;
+        while (await store.ListSilentAsync(Heartbeat.QuietTime, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        {
+            var verySilent = (await store.ListSilentAsync(Heartbeat.Timeout, cursor, BatchSize, cancellationToken)).Select(message => message.Id).ToHashSet();
+            foreach (var message in page)
+            {
+                if (await RepairSilentAsync(message, verySilent.Contains(message.Id), cancellationToken))
                     repaired++;
                 cursor = new UnfinishedCursor(message.QueuedAt!.Value, message.Id); // Only image rows are listed, and those have it.
             }
@@ -106,62 +125,62 @@ public sealed class Sweep(
         return repaired;
     }
 
-    private async Task<bool> RepairProcessingAsync(Message message, CancellationToken cancellationToken)
+    /// <param name="message">Processing, without a heartbeat for <see cref="Heartbeat.QuietTime"/>.</param>
+    /// <param name="isVerySilent">And even for <see cref="Heartbeat.Timeout"/>.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    private async Task<bool> RepairSilentAsync(Message message, bool isVerySilent, CancellationToken cancellationToken)
     {
         if (running.IsRunning(message.Id))
             return false;
         var state = message.HangfireJobId is { } job ? jobs.Find(job) : null;
-        var silence = time.GetUtcNow() - (message.HeartbeatAt ?? message.UpdatedAt);
         switch (state?.Name)
         {
-            case null when jobs.AreVolatile:
-                return await GiveUpAsync(message, null, "its process is gone", cancellationToken);
-            case null when silence > QuietTime:
-                return await GiveUpAsync(message, null, "its Hangfire job is gone", cancellationToken);
-            case var name when name == DeletedState.StateName:
+            case null:
+                return await GiveUpAsync(message, null, "its Hangfire job is gone", blamed: true, cancellationToken);
+            case var name when name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason):
                 return await CancelAsync(message.Id, message.HangfireJobId!, cancellationToken); // It has a state, so there is a job.
-            case var name when (name == FailedState.StateName || name == SucceededState.StateName) && silence > QuietTime:
-                return await GiveUpAsync(message, message.HangfireJobId, $"its Hangfire job is over ({name}) without its end", cancellationToken);
-            case var name when name == ProcessingState.StateName && silence > QuietTime && !jobs.IsServerKnown(state!):
-                return await GiveUpAsync(message, message.HangfireJobId, "its Hangfire server is gone", cancellationToken);
-            case var name when name == ProcessingState.StateName && silence > HeartbeatTimeout:
-                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {silence.TotalSeconds:0} s", cancellationToken);
-            case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && silence > HeartbeatTimeout:
+            case var name when name == DeletedState.StateName || name == FailedState.StateName || name == SucceededState.StateName:
+                return await GiveUpAsync(message, null, $"its Hangfire job is over ({name}) without its end", blamed: false, cancellationToken);
+            case var name when name == ProcessingState.StateName && !jobs.IsServerKnown(state):
+                return await GiveUpAsync(message, message.HangfireJobId, "its Hangfire server died without a word", blamed: true, cancellationToken);
+            case var name when name == ProcessingState.StateName && isVerySilent:
+                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.Timeout.TotalSeconds:0} s", blamed: false, cancellationToken);
+            case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
                 return await RequeueForItsJobAsync(message, cancellationToken);
             default:
                 return false;
         }
     }
 
-    /// <summary>A worker is given up for dead: the request is queued again, or ends in error when that has happened too often.</summary>
+    /// <summary>A worker is given up for dead: the request is queued again, in its place, or ends in error when that has happened too often.</summary>
     /// <param name="message">The request.</param>
-    /// <param name="job">Its job, if Hangfire still knows it.</param>
+    /// <param name="job">Its job, if its place in the queue may be had again.</param>
     /// <param name="why">For the log, and for the job's history.</param>
+    /// <param name="blamed">Whether the request may be what killed its worker.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    private async Task<bool> GiveUpAsync(Message message, string? job, string why, CancellationToken cancellationToken)
+    private async Task<bool> GiveUpAsync(Message message, string? job, string why, bool blamed, CancellationToken cancellationToken)
     {
-        var tries = message.Failures + 1;
-        if (tries >= options.Value.MaxAttempts)
+        var failures = message.Failures + (blamed ? 1 : 0);
+        if (failures >= options.Value.MaxAttempts)
         {
             // It may be what kills its workers: run again at every start, it would kill every start.
-            var sentence = texts.Abandoned(tries);
-            var failed = await store.FailAsync(message.Id, message.Attempt, texts.Failed(sentence), new RequestFailure(ErrorCodes.Abandoned, sentence), cancellationToken);
-            if (!failed.Applied)
+            var end = policy.Abandoned(failures);
+            if (!(await store.FailAsync(message.Id, message.Attempt, texts.Failed(end.Sentence), end, cancellationToken)).Applied)
                 return false;
-            logger.LogError("Message {MessageId}: {Why}, in attempt {Tries} of {MaxAttempts}; it is given up.", message.Id, why, tries, options.Value.MaxAttempts);
+            logger.LogError("Message {MessageId}: {Why}, failure {Failures} of {MaxAttempts}; it is given up.", message.Id, why, failures, options.Value.MaxAttempts);
             if (job is not null)
-                jobs.Fail(job, sentence);
+                jobs.Fail(job, end.Sentence);
             return true;
         }
 
-        if (!(await store.RequeueAsync(message.Id, message.Attempt, blamed: true, cancellationToken)).Applied)
+        if (!(await store.RequeueAsync(message.Id, message.Attempt, blamed, cancellationToken)).Applied)
             return false;
-        logger.LogWarning("Message {MessageId}: {Why}, in attempt {Tries} of {MaxAttempts}; it is queued again.", message.Id, why, tries, options.Value.MaxAttempts);
-        await queue.EnqueueAgainAsync(message.Id, message.HangfireJobId);
-        // After it has a new one: a crash in between must not leave a row whose only job looks deleted by an operator. A
-        // worker that lives after all is told by this to stop.
-        if (job is not null)
-            jobs.Delete(job, $"given up, since {why}");
+        logger.LogWarning("Message {MessageId}, attempt {Attempt}: {Why}; it is queued again ({Failures} failures of its own).", message.Id, message.Attempt, why, failures);
+
+        // A worker that lives after all is stopped by the change of its job's state. Should it claim the row again before
+        // that, the row is its, and the entry that was given back finds nothing to do.
+        if (job is null || !jobs.TryGiveBack(job, inHand: null, $"given up, since {why}"))
+            await queue.EnqueueAgainAsync(message.Id, message.HangfireJobId);
         return true;
     }
 
@@ -174,50 +193,69 @@ public sealed class Sweep(
         return requeued.Applied;
     }
 
-    private async Task<int> SweepWaitingAsync(CancellationToken cancellationToken)
+    private async Task<int> SweepJoblessAsync(CancellationToken cancellationToken)
     {
         var repaired = 0;
-        var snapshot = await order.GetAsync(cancellationToken);
         UnfinishedCursor? cursor = null;
-        while (await store.ListWaitingAsync(cursor, LookSize, cancellationToken) is { Count: > 0 } page)
+        while (await store.ListJoblessAsync(EnqueueGrace, cursor, LookSize, cancellationToken) is { Count: > 0 } page)
         {
-            // Who is in the snapshot will run; only the few others are asked for one by one.
-            foreach (var row in page.Where(row => row.HangfireJobId is not { } job || snapshot.PositionOf(job) is null))
-            {
-                if (await RepairWaitingAsync(row, cancellationToken))
-                    repaired++;
-            }
-
+            var enqueued = await queue.EnqueueAgainAsync(page);
+            if (enqueued > 0)
+                logger.LogWarning("{Count} messages are enqueued, {First} among them: they had no Hangfire job.", enqueued, page[0].Id);
+            repaired += enqueued;
             cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
         }
 
         return repaired;
     }
 
-    private async Task<bool> RepairWaitingAsync(WaitingRequest row, CancellationToken cancellationToken)
+    private async Task<int> SweepWaitingAsync(CancellationToken cancellationToken)
     {
-        if (row.HangfireJobId is not { } job)
+        var repaired = 0;
+        var snapshot = await order.GetAsync(cancellationToken);
+        for (var compared = 0; compared < MostCompared; compared += LookSize)
         {
-            return time.GetUtcNow() - row.QueuedAt > EnqueueGrace
-                && await EnqueueAsync(row, "it had no Hangfire job");
+            var page = await store.ListWaitingAsync(_compared, LookSize, cancellationToken);
+
+            // Who is in the snapshot will run; only the few others are asked for one by one.
+            foreach (var row in page)
+            {
+                if (row.HangfireJobId is { } job && snapshot.PositionOf(job) is null && await RepairWaitingAsync(row.Id, job, cancellationToken))
+                    repaired++;
+            }
+
+            _compared = page.Count < LookSize ? null : new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
+            if (_compared is null)
+                break;
         }
 
-        var state = jobs.Find(job)?.Name;
-        if (ImageJobs.WillRunIn(state))
-            return false;
-        if (state == DeletedState.StateName)
-            return await CancelAsync(row.Id, job, cancellationToken);
-        return state == FailedState.StateName
-            ? await FailAsync(row.Id, job, cancellationToken)
-            : await EnqueueAsync(row, state is null ? "its Hangfire job was gone" : $"its Hangfire job was over ({state})");
+        return repaired;
     }
 
-    private async Task<bool> EnqueueAsync(WaitingRequest row, string why)
+    private async Task<bool> RepairWaitingAsync(long messageId, string job, CancellationToken cancellationToken)
     {
-        var enqueued = await queue.EnqueueAgainAsync(row.Id, row.HangfireJobId);
+        var state = jobs.Find(job);
+        if (state?.Name == ProcessingState.StateName && !jobs.AreVolatile && !jobs.IsServerKnown(state))
+            return TryGiveBack(messageId, job);
+        if (ImageJobs.WillRunIn(state?.Name))
+            return false;
+        if (state?.Name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason))
+            return await CancelAsync(messageId, job, cancellationToken);
+        if (state?.Name == FailedState.StateName)
+            return await FailAsync(messageId, job, cancellationToken);
+        var enqueued = await queue.EnqueueAgainAsync(messageId, job);
         if (enqueued.Applied)
-            logger.LogWarning("Message {MessageId} is enqueued: {Why}.", row.Id, why);
+            logger.LogWarning("Message {MessageId} is enqueued: its Hangfire job was {What}.", messageId, state is null ? "gone" : $"over ({state.Name})");
         return enqueued.Applied;
+    }
+
+    /// <summary>Its worker died between the fetch and the claim.</summary>
+    private bool TryGiveBack(long messageId, string job)
+    {
+        if (!jobs.TryGiveBack(job, inHand: null, "its Hangfire server died before it was begun"))
+            return false;
+        logger.LogWarning("Message {MessageId}'s Hangfire job {HangfireJobId} is back in the queue: its server died before it was begun.", messageId, job);
+        return true;
     }
 
     private async Task<bool> CancelAsync(long messageId, string job, CancellationToken cancellationToken)
@@ -237,7 +275,8 @@ public sealed class Sweep(
         if (await store.ClaimAsync(messageId, job, backend: null, lease: null, cancellationToken) is not { Applied: true, Message: { } message })
             return false;
         logger.LogError("Message {MessageId} ends in error: Hangfire could not run its job {HangfireJobId}.", messageId, job);
-        await store.FailAsync(messageId, message.Attempt, texts.Failed(texts.Unexpected), new RequestFailure(ErrorCodes.Unexpected, texts.Unexpected), cancellationToken);
+        var end = new RequestFailure(ErrorCodes.Unexpected, texts.Unexpected);
+        await store.FailAsync(messageId, message.Attempt, texts.Failed(end.Sentence), end, cancellationToken);
         return true;
     }
 }

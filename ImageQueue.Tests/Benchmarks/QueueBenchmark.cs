@@ -66,7 +66,7 @@ internal sealed class QueueBenchmark
     {
         var (host, jobs) = await FillAsync();
         var random = new Random(2);
-        var full = Median(Enumerable.Range(0, 3).Select(_ => Milliseconds(() => host.Order.ReadNowAsync().GetAwaiter().GetResult())));
+        var full = Median(Enumerable.Range(0, 3).Select(_ => Milliseconds(() => host.Storage.GetMonitoringApi().EnqueuedJobs(ImageJobs.QueueName, 0, Waiting))));
         var next = Waiting;
 
         var refreshes = new List<double>();
@@ -75,7 +75,7 @@ internal sealed class QueueBenchmark
             for (var change = 0; change < 4; change++)
                 host.Jobs.Delete(jobs[random.Next(jobs.Count)]);
             for (var change = 0; change < 3; change++)
-                host.Begin(host.Snapshot().At(host.Held.InOrder().Count + 1 + random.Next(50)));
+                host.Order.Left(host.Snapshot().At(1 + random.Next(50)));
             for (var change = 0; change < 3; change++)
                 host.Jobs.Enqueue(next++);
             refreshes.Add(Milliseconds(() => host.Snapshot()));
@@ -90,17 +90,13 @@ internal sealed class QueueBenchmark
     public async Task Pass_OfThePositionWriter_AgainstAFullRead()
     {
         var (host, _) = await FillAsync();
-        var full = Milliseconds(() => host.Order.ReadNowAsync().GetAwaiter().GetResult());
+        var full = Milliseconds(() => host.Storage.GetMonitoringApi().EnqueuedJobs(ImageJobs.QueueName, 0, Waiting));
         var before = host.Snapshot();
         var (rows, passes) = (0, new List<double>());
         for (var round = 0; round < 50; round++)
         {
             for (var change = 0; change < 3; change++)
-            {
-                host.Begin(host.Snapshot().At(1));
-                host.Held.Drop(host.Snapshot().At(1));
-                host.Order.Changed();
-            }
+                host.Order.Left(host.Snapshot().At(1));
 
             var now = host.Snapshot();
             passes.Add(Milliseconds(() => rows += PositionWriter.Moved(before, now).Count()));

@@ -1,46 +1,13 @@
-using System.Collections.Concurrent;
-using System.Globalization;
 using ImageQueue.Core.Forge;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
-using Microsoft.Extensions.Time.Testing;
-using Moq;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Forge;
 
+/// <summary>Who gets which backend, and when.</summary>
 [TestFixture]
-[CancelAfter(20_000)]
-public sealed class ForgePoolTests
+public sealed class ForgePoolTests : PoolBench
 {
-    private static readonly TimeSpan Wait = TimeSpan.FromMinutes(10);
-
-    private readonly ConcurrentDictionary<string, bool> _isUp = new();
-    private int _probes;
-    private WatchedTime _time = null!;
-    private Mock<IForgeClient> _client = null!;
-    private List<(LogLevel Level, string Text)> _log = null!;
-    private ForgePool _pool = null!;
-
-    [SetUp]
-    public void SetUp()
-    {
-        _isUp.Clear();
-        _probes = 0;
-        _log = [];
-        _time = new WatchedTime();
-        _client = new Mock<IForgeClient>();
-        _client.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
-            .Returns((ForgeBackend backend, CancellationToken _) =>
-            {
-                Interlocked.Increment(ref _probes);
-                return Task.FromResult(_isUp.GetValueOrDefault(backend.Name, true));
-            });
-        _client.Setup(client => client.WhyUnhealthy(It.IsAny<ForgeBackend>())).Returns("it is off");
-    }
-
-    [TearDown]
-    public void TearDown() => _pool?.Dispose();
+    private static readonly ForgeWish Any = ForgeWish.Any;
 
     [Test]
     public async Task AcquireAsync_ProbesFirst_WhenBackendIsUnknown(CancellationToken cancellationToken)
@@ -48,27 +15,28 @@ public sealed class ForgePoolTests
         var pool = Pool("a");
         var before = pool.Status.Single();
 
-        using var lease = await pool.AcquireAsync(Wait, cancellationToken);
+        using var lease = await pool.AcquireAsync(1, Any, cancellationToken);
 
         var status = pool.Status.Single();
         Assert.Multiple(() =>
         {
             Assert.That((before.Healthy, before.Busy), Is.EqualTo(((bool?)null, false)));
-            Assert.That((status.Healthy, status.Busy, status.LastError), Is.EqualTo(((bool?)true, true, (string?)null)));
+            Assert.That((status.Healthy, status.Busy, status.Leased, status.LastError), Is.EqualTo(((bool?)true, true, true, (string?)null)));
             Assert.That(lease.Backend.Name, Is.EqualTo("a"));
-            Assert.That(_probes, Is.EqualTo(1));
+            Assert.That(lease.LeaseName, Is.EqualTo("forge:http://a:7860"));
+            Assert.That(Forge["a"].Probes, Is.EqualTo(1));
         });
     }
 
     [Test]
     public async Task AcquireAsync_LendsToOneAtATime_WhenManyAsk(CancellationToken cancellationToken)
     {
-        var pool = Pool("a", "b");
+        var pool = await ReadyPoolAsync("a", "b");
         int inUse = 0, most = 0, done = 0;
 
-        await Task.WhenAll(Enumerable.Range(0, 200).Select(async _ =>
+        await Task.WhenAll(Enumerable.Range(0, 200).Select(async i =>
         {
-            using var lease = await pool.AcquireAsync(Wait, cancellationToken);
+            using var lease = await pool.AcquireAsync(i, Any, cancellationToken);
             var now = Interlocked.Increment(ref inUse);
             InterlockedMax(ref most, now);
             await Task.Yield();
@@ -78,58 +46,75 @@ public sealed class ForgePoolTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(most, Is.LessThanOrEqualTo(2));
+            Assert.That(most, Is.EqualTo(2));
             Assert.That(done, Is.EqualTo(200));
             Assert.That(pool.Status.Any(status => status.Busy), Is.False);
-            Assert.That(_probes, Is.EqualTo(2), "a healthy backend is never probed");
         });
     }
 
     [Test]
-    public async Task AcquireAsync_ServesInOrder_WhenManyWait(CancellationToken cancellationToken)
+    public async Task AcquireAsync_ServesByTurn_WhenManyWait(CancellationToken cancellationToken)
     {
-        var pool = Pool("a");
-        var order = new List<int>();
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
-        var waiting = Enumerable.Range(0, 20).Select(i => (i, Task: pool.AcquireAsync(Wait, cancellationToken))).ToList();
+        var pool = await ReadyPoolAsync("a");
+        var lease = pool.TryTake(Any)!;
+        int[] turns = [7, 3, 9, 1, 3, 8];
+        var waiting = turns.Select((turn, i) => (Turn: turn, Number: i, Task: pool.AcquireAsync(turn, Any, cancellationToken))).ToList();
+        var order = new List<(int, int)>();
 
         while (waiting.Count > 0)
         {
             lease.Dispose();
-            var next = await Task.WhenAny(waiting.Select(w => w.Task));
-            order.Add(waiting.Single(w => w.Task == next).i);
-            waiting.RemoveAll(w => w.Task == next);
+            var next = await Task.WhenAny(waiting.Select(one => one.Task));
+            order.AddRange(waiting.Where(one => one.Task == next).Select(one => (one.Turn, one.Number)));
+            waiting.RemoveAll(one => one.Task == next);
             lease = await next;
         }
 
         lease.Dispose();
-        Assert.That(order, Is.EqualTo(Enumerable.Range(0, 20)));
+        Assert.That(order, Is.EqualTo(new[] { (1, 3), (3, 1), (3, 4), (7, 0), (8, 5), (9, 2) }));
+    }
+
+    [Test]
+    public async Task AcquireAsync_ServesALaterTurn_WhenTheFreeOneDoesNotSuitTheEarlier(CancellationToken cancellationToken)
+    {
+        var pool = await ReadyPoolAsync("a", "b");
+        using var a = pool.TryTake(new ForgeWish(Backends: ["a"]))!;
+        var b = pool.TryTake(Any)!;
+        var first = pool.AcquireAsync(1, new ForgeWish(Backends: ["A"]), cancellationToken);
+        var second = pool.AcquireAsync(2, Any, cancellationToken);
+
+        b.Dispose();
+
+        using var lease = await second;
+        Assert.That((lease.Backend.Name, first.IsCompleted), Is.EqualTo(("b", false)));
+        a.Dispose();
+        (await first).Dispose();
     }
 
     [Test]
     public async Task Dispose_HandsOverAtOnce_WhenSomebodyWaits(CancellationToken cancellationToken)
     {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
-        var next = pool.AcquireAsync(Wait, cancellationToken);
+        var pool = await ReadyPoolAsync("a");
+        var lease = pool.TryTake(Any)!;
+        var next = pool.AcquireAsync(1, Any, cancellationToken);
 
         lease.Dispose();
         lease.Dispose();
 
         // Busy again before anybody else could run: given over, not put back.
-        Assert.That(pool.Status.Single().Busy, Is.True);
+        Assert.That((pool.Status.Single().Busy, pool.Available), Is.EqualTo((true, 0)));
         using var second = await next;
-        Assert.That(pool.AcquireAsync(Wait, cancellationToken).IsCompleted, Is.False, "the second Dispose gave nothing away");
+        Assert.That(pool.TryTake(Any), Is.Null, "the second Dispose gave nothing away");
     }
 
     [Test]
     public async Task AcquireAsync_LeavesTheLine_WhenCancelled(CancellationToken cancellationToken)
     {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
+        var pool = await ReadyPoolAsync("a");
+        var lease = pool.TryTake(Any)!;
         using var cancel = new CancellationTokenSource();
-        var first = pool.AcquireAsync(Wait, cancel.Token);
-        var second = pool.AcquireAsync(Wait, cancellationToken);
+        var first = pool.AcquireAsync(1, Any, cancel.Token);
+        var second = pool.AcquireAsync(2, Any, cancellationToken);
 
         await cancel.CancelAsync();
         Assert.ThrowsAsync<TaskCanceledException>(() => first);
@@ -139,29 +124,40 @@ public sealed class ForgePoolTests
     }
 
     [Test]
-    public async Task AcquireAsync_TakesTheOther_WhenOneIsDown(CancellationToken cancellationToken)
+    public async Task AcquireAsync_WaitsForEver_WhenNoneIsHealthy(CancellationToken cancellationToken)
     {
-        _isUp["a"] = false;
-        var pool = Pool("a", "b");
+        Forge["a"].Down = "connection refused";
+        var pool = await ReadyPoolAsync("a");
+        var waiting = pool.AcquireAsync(1, Any, cancellationToken);
+        for (var day = 0; day < 100; day++) Time.Advance(TimeSpan.FromDays(1));
+        Assert.That(waiting.IsCompleted, Is.False);
 
-        for (var i = 0; i < 3; i++)
-        {
-            using var lease = await pool.AcquireAsync(Wait, cancellationToken);
-            Assert.That(lease.Backend.Name, Is.EqualTo("b"));
-        }
+        Forge["a"].Down = null;
+        var took = await AdvanceUntil(() => waiting.IsCompleted);
+
+        (await waiting).Dispose();
+        Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(2)));
     }
 
     [Test]
-    public async Task AcquireAsync_SharesOut_WhenSeveralAreFree(CancellationToken cancellationToken)
+    public async Task AcquireAsync_Throws_WhenNoBackendCouldEverServe(CancellationToken cancellationToken)
     {
-        var pool = Pool("a", "b");
-        pool.ProbeUnknown();
-        await Eventually(() => pool.Status.All(status => status.Healthy == true));
+        var pool = await ReadyPoolAsync("a");
+
+        var exception = Assert.ThrowsAsync<ForgeException>(() => pool.AcquireAsync(1, new ForgeWish(Backends: ["gone"]), cancellationToken));
+
+        Assert.That((exception!.Failure, exception.Reason), Is.EqualTo((ForgeFailure.Unavailable, "none of the backends is called gone; see Forge:Models and Forge:Backends")));
+    }
+
+    [Test]
+    public async Task TryTake_SharesOut_WhenSeveralAreFree()
+    {
+        var pool = await ReadyPoolAsync("a", "b");
         var names = new List<string>();
 
         for (var i = 0; i < 4; i++)
         {
-            using var lease = await pool.AcquireAsync(Wait, cancellationToken);
+            using var lease = pool.TryTake(Any)!;
             names.Add(lease.Backend.Name);
         }
 
@@ -169,209 +165,93 @@ public sealed class ForgePoolTests
     }
 
     [Test]
-    public async Task AcquireAsync_Throws_WhenNoneIsHealthyForTheWholeWait(CancellationToken cancellationToken)
+    public async Task TryTake_TakesTheWarmOne_WhenItHasTheModelLoaded()
     {
-        _isUp["a"] = false;
-        var pool = Pool("a");
-        var started = _time.GetUtcNow();
+        Forge["b"].Capabilities = new ForgeCapabilities { LoadedModel = "flux/flux1-dev.safetensors [a1b2c3d4]" };
+        var pool = await ReadyPoolAsync("a", "b");
 
-        var waiting = pool.AcquireAsync(TimeSpan.FromSeconds(30), cancellationToken);
-        await AdvanceUntil(() => waiting.IsCompleted);
-
-        var exception = Assert.ThrowsAsync<ForgeException>(() => waiting);
-        Assert.Multiple(() =>
+        using (var byOptions = pool.TryTake(new ForgeWish("flux1-dev"))!)
         {
-            Assert.That(exception!.Failure, Is.EqualTo(ForgeFailure.Unavailable));
-            Assert.That(exception.Reason, Does.StartWith("no Forge is available: a (http://a:7860/) is down since 20"));
-            Assert.That(exception.Reason, Does.EndWith("UTC (it is off)"));
-            Assert.That(_time.GetUtcNow() - started, Is.GreaterThanOrEqualTo(TimeSpan.FromSeconds(30)));
-        });
-    }
-
-    [Test]
-    public async Task AcquireAsync_Throws_WhenThereIsNoBackend(CancellationToken cancellationToken)
-    {
-        var waiting = Pool().AcquireAsync(TimeSpan.FromSeconds(1), cancellationToken);
-
-        await AdvanceUntil(() => waiting.IsCompleted);
-
-        Assert.That(Assert.ThrowsAsync<ForgeException>(() => waiting)!.Reason, Does.Contain("Forge:Backends"));
-    }
-
-    [Test]
-    public async Task AcquireAsync_WaitsOn_WhenHealthyBackendIsBusy(CancellationToken cancellationToken)
-    {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
-        var waiting = pool.AcquireAsync(TimeSpan.FromSeconds(1), cancellationToken);
-
-        _time.Advance(TimeSpan.FromDays(2));
-        await Task.Delay(20, cancellationToken);
-
-        Assert.That(waiting.IsCompleted, Is.False);
-        lease.Dispose();
-        (await waiting).Dispose();
-    }
-
-    [Test]
-    public async Task AcquireAsync_CountsOnlyDownTime_WhenBackendGoesAndComes(CancellationToken cancellationToken)
-    {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
-        var waiting = pool.AcquireAsync(TimeSpan.FromSeconds(10), cancellationToken);
-        _time.Advance(TimeSpan.FromHours(1));
-
-        // Down for 1 s, then up but still busy for an hour.
-        lease.ReportUnavailable("reset");
-        await AdvanceUntil(() => pool.Status.Single().Healthy == true, TimeSpan.FromMilliseconds(500));
-        _time.Advance(TimeSpan.FromHours(1));
-        await Task.Delay(20, cancellationToken);
-        Assert.That(waiting.IsCompleted, Is.False);
-
-        // Down for good: what is left of the 10 s.
-        _isUp["a"] = false;
-        lease.ReportUnavailable("reset");
-        _time.Advance(TimeSpan.FromSeconds(10));
-
-        Assert.ThrowsAsync<ForgeException>(() => waiting);
-    }
-
-    [Test]
-    public async Task AcquireAsync_WaitsForEver_WhenWaitIsEndless(
-        [Values(-1, long.MaxValue)] long ticks, CancellationToken cancellationToken)
-    {
-        _isUp["a"] = false;
-        var pool = Pool("a");
-        var waiting = pool.AcquireAsync(TimeSpan.FromTicks(ticks), cancellationToken);
-        for (var day = 0; day < 100; day++) _time.Advance(TimeSpan.FromDays(1));
-
-        Assert.That(waiting.IsCompleted, Is.False);
-        _isUp["a"] = true;
-        await AdvanceUntil(() => waiting.IsCompleted);
-        (await waiting).Dispose();
-    }
-
-    [Test]
-    public async Task ReportUnavailable_KeepsBackendOut_WhenItDoesNotAnswer(CancellationToken cancellationToken)
-    {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
-        _isUp["a"] = false;
-        _time.Pauses.Clear();
-        lease.ReportUnavailable("connection refused");
-        lease.Dispose();
-        var waiting = pool.AcquireAsync(Wait, cancellationToken);
-
-        // Each pause is over when the time-provider has been asked for the next one.
-        for (var i = 1; i <= 7; i++)
-        {
-            await Eventually(() => _time.Pauses.Count == i);
-            Assert.That(waiting.IsCompleted, Is.False);
-            if (i < 7) _time.Advance(_time.Pauses.Last());
+            Assert.That(byOptions.Backend.Name, Is.EqualTo("b"));
+            byOptions.ReportPainted("sdxl");
         }
 
-        Assert.That(_time.PausesInSeconds, Is.EqualTo("1 2 4 8 15 15 15"));
-        _isUp["a"] = true;
-        _time.Advance(TimeSpan.FromSeconds(15));
-        (await waiting).Dispose();
-        Assert.That(pool.Status.Single().LastError, Is.EqualTo("it is off"));
-    }
+        using (var cold = pool.TryTake(new ForgeWish("flux1-dev"))!)
+        {
+            Assert.That(cold.Backend.Name, Is.EqualTo("a"));
+            cold.ReportPainted();
+        }
 
-    [Test]
-    public async Task ReportUnavailable_MakesPausesGrow_WhenBackendAnswersProbesOnly(CancellationToken cancellationToken)
-    {
-        var pool = Pool("a");
         for (var i = 0; i < 3; i++)
         {
-            using var lease = await AcquireAdvancing(pool, cancellationToken);
-            lease.ReportUnavailable("502");
+            using var byAnswer = pool.TryTake(new ForgeWish("flux1-dev.safetensors"))!;
+            Assert.That(byAnswer.Backend.Name, Is.EqualTo("a"));
         }
 
-        using (await AcquireAdvancing(pool, cancellationToken)) { }
-        using (var lease = await pool.AcquireAsync(Wait, cancellationToken)) lease.ReportUnavailable("502");
-
-        await Eventually(() => _time.Pauses.Count == 4);
-        Assert.That(_time.PausesInSeconds, Is.EqualTo("1 2 4 1"));
+        Assert.That((StatusOf(pool, "a").LoadedModel, StatusOf(pool, "b").LoadedModel), Is.EqualTo(("flux1-dev", "sdxl")));
     }
 
     [Test]
-    public async Task ReportSuspect_ProbesBeforeNextUse_WhenBackendStalled(CancellationToken cancellationToken)
+    public async Task TryTake_LeavesOutTheOneThatFailedIt_WhileAnotherIsHealthy()
     {
-        var pool = Pool("a");
-        using (var lease = await pool.AcquireAsync(Wait, cancellationToken)) lease.ReportSuspect();
-        var waiting = pool.AcquireAsync(Wait, cancellationToken);
+        var pool = await ReadyPoolAsync("a", "b");
+        var wish = new ForgeWish(Except: ["A"]);
+        using var b = pool.TryTake(wish)!;
 
-        Assert.Multiple(() =>
-        {
-            Assert.That(waiting.IsCompleted, Is.False);
-            Assert.That(pool.Status.Single().Healthy, Is.False);
-            Assert.That(pool.Status.Single().LastError, Is.EqualTo("it made no progress"));
-        });
-        await AdvanceUntil(() => waiting.IsCompleted);
-        (await waiting).Dispose();
-        Assert.That(_probes, Is.EqualTo(2));
+        Assert.That((b.Backend.Name, pool.TryTake(wish)), Is.EqualTo(("b", (ForgeLease?)null)), "b is busy, but healthy");
+        b.ReportUnavailable("reset");
+
+        using var last = pool.TryTake(wish)!;
+        Assert.That(last.Backend.Name, Is.EqualTo("a"));
     }
 
     [Test]
-    public async Task ReportUnavailable_IgnoresAnEarlierAnswer_WhenProbeWasUnderWay(CancellationToken cancellationToken)
+    public async Task TryTake_PrefersOneThatHasTheModel_WhenServersListTheirs()
     {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
-        var answer = new TaskCompletionSource<bool>();
-        _client.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).Returns(answer.Task);
-        lease.ReportSuspect();
-        await Eventually(() => _time.Pauses.Count == 1);
-        _time.Advance(TimeSpan.FromSeconds(1));
+        Forge["a"].Capabilities = new ForgeCapabilities { Models = new Dictionary<string, string> { ["sdxl"] = "sdxl" } };
+        Forge["b"].Capabilities = new ForgeCapabilities { Models = new Dictionary<string, string> { ["flux1-dev"] = "flux1-dev" } };
+        var pool = await ReadyPoolAsync("a", "b");
 
-        lease.ReportUnavailable("reset");
-        answer.SetResult(true);
-        await Task.Delay(50, cancellationToken);
+        using var lease = pool.TryTake(new ForgeWish("flux1-dev.safetensors"))!;
 
-        Assert.That(pool.Status.Single().Healthy, Is.False);
+        Assert.That((lease.Backend.Name, pool.TryTake(new ForgeWish("flux1-dev"))), Is.EqualTo(("b", (ForgeLease?)null)));
+        Assert.That(pool.TryTake(new ForgeWish("unknown to both"))?.Backend.Name, Is.EqualTo("a"), "perhaps its list is old");
     }
 
     [Test]
-    public async Task Probing_Warns_WhenStateOrReasonChangesOnly(CancellationToken cancellationToken)
+    public async Task NextChange_Completes_WhenAvailableChanges(CancellationToken cancellationToken)
     {
-        var reason = "refused";
-        _isUp["a"] = false;
-        _client.Setup(client => client.WhyUnhealthy(It.IsAny<ForgeBackend>())).Returns(() => reason);
-        var pool = Pool("a");
-        var waiting = pool.AcquireAsync(Wait, cancellationToken);
-        await AdvanceUntil(() => _probes >= 4);
-        reason = "wrong password";
-        await AdvanceUntil(() => pool.Status.Single().LastError == reason);
-        _isUp["a"] = true;
-        await AdvanceUntil(() => waiting.IsCompleted);
+        var pool = await ReadyPoolAsync("a", "b");
+        var change = pool.NextChange;
+        var before = pool.Available;
 
-        (await waiting).Dispose();
-        Assert.That(_log, Is.EqualTo(new[]
-        {
-            (LogLevel.Warning, "Forge a (http://a:7860/) is down: refused."),
-            (LogLevel.Warning, "Forge a (http://a:7860/) is down: wrong password."),
-            (LogLevel.Information, "Forge a (http://a:7860/) is up again."),
-        }));
+        var lease = pool.TryTake(Any)!;
+        await change.WaitAsync(cancellationToken);
+        var (taken, next) = (pool.Available, pool.NextChange);
+        lease.Dispose();
+        await next.WaitAsync(cancellationToken);
+
+        Assert.That((before, taken, pool.Available), Is.EqualTo((2, 1, 2)));
     }
 
     [Test]
-    public async Task Probing_GoesOn_WhenClientThrows(CancellationToken cancellationToken)
+    public async Task SetPaused_KeepsItFromBeingLent_UntilItIsResumed()
     {
-        _client.SetupSequence(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
-            .ThrowsAsync(new InvalidOperationException("a bug"))
-            .ReturnsAsync(true);
+        var pool = await ReadyPoolAsync("a");
 
-        var waiting = Pool("a").AcquireAsync(Wait, cancellationToken);
-        await AdvanceUntil(() => waiting.IsCompleted);
+        Assert.That(pool.SetPaused("A", true), Is.True);
+        Assert.That((pool.TryTake(Any), pool.Available, pool.IsAnyHealthy), Is.EqualTo(((ForgeLease?)null, 0, true)), "paused is not broken");
+        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        Assert.That((pool.SetPaused("a", false), pool.SetPaused("b", true)), Is.EqualTo((true, false)));
 
-        (await waiting).Dispose();
-        Assert.That(_log.Select(entry => entry.Level), Has.One.EqualTo(LogLevel.Error));
+        await Eventually(() => pool.Available == 1);
     }
 
     [Test]
     public async Task Add_ServesThoseInLine_WhenPoolWasEmpty(CancellationToken cancellationToken)
     {
         var pool = Pool();
-        var waiting = pool.AcquireAsync(Wait, cancellationToken);
+        var waiting = pool.AcquireAsync(1, Any, cancellationToken);
 
         pool.Add(new ForgeBackend("simulator", new Uri("http://127.0.0.1:5080/simulator")));
 
@@ -379,42 +259,44 @@ public sealed class ForgePoolTests
         Assert.Multiple(() =>
         {
             Assert.That(lease.Backend.Name, Is.EqualTo("simulator"));
+            Assert.That(lease.LeaseName, Is.EqualTo($"forge:http://127.0.0.1:5080/simulator@{Environment.MachineName}"), "each machine has a loopback of its own");
             Assert.That(pool.Slots, Is.EqualTo(1));
-            Assert.Throws<ArgumentException>(() => pool.Add(lease.Backend));
+            Assert.Throws<ArgumentException>(() => pool.Add(new ForgeBackend("again", new Uri("http://127.0.0.1:5080/simulator/"))));
         });
     }
 
     [Test]
     public async Task Dispose_EndsTheWaitAndTheProbing_WhenPoolCloses(CancellationToken cancellationToken)
     {
-        _isUp["a"] = false;
-        var pool = Pool("a");
-        var waiting = pool.AcquireAsync(Wait, cancellationToken);
-        await Eventually(() => _time.Pauses.Count == 1);
+        Forge["a"].Down = "off";
+        var pool = await ReadyPoolAsync("a");
+        var waiting = pool.AcquireAsync(1, Any, cancellationToken);
 
         pool.Dispose();
         pool.Dispose();
-        var probes = _probes;
-        _time.Advance(TimeSpan.FromHours(1));
+        var probes = Forge["a"].Probes;
+        await Pass(TimeSpan.FromSeconds(5));
 
         Assert.Multiple(() =>
         {
             Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
-            Assert.ThrowsAsync<ObjectDisposedException>(() => pool.AcquireAsync(Wait, cancellationToken));
-            Assert.That(_probes, Is.EqualTo(probes));
+            Assert.ThrowsAsync<ObjectDisposedException>(() => pool.AcquireAsync(1, Any, cancellationToken));
+            Assert.That(pool.TryTake(Any), Is.Null);
+            Assert.That(Forge["a"].Probes, Is.EqualTo(probes));
         });
     }
 
     [Test]
-    public async Task Dispose_LetsLeasesEnd_WhenPoolClosedFirst(CancellationToken cancellationToken)
+    public async Task Dispose_LetsLeasesEnd_WhenPoolClosedFirst()
     {
-        var pool = Pool("a");
-        var lease = await pool.AcquireAsync(Wait, cancellationToken);
+        var pool = await ReadyPoolAsync("a");
+        var lease = pool.TryTake(Any)!;
         pool.Dispose();
 
         Assert.DoesNotThrow(() =>
         {
             lease.ReportUnavailable("closing");
+            lease.ReportPainted();
             lease.Dispose();
         });
     }
@@ -422,7 +304,7 @@ public sealed class ForgePoolTests
     [Test]
     public void ToBackend_TakesCredentialsOutOfTheAddress_WhenTheyAreInIt()
     {
-        var backend = ForgePool.ToBackend(new ForgeBackendOptions { Url = new Uri("http://ay%C5%9Fe:p%3Ass@gpu1:7860/forge") });
+        var backend = ForgePool.ToBackend(new ForgeBackendOptions { Url = new Uri("http://ay%C5%9Fe:p%3Ass@gpu1:7860/forge/") });
 
         Assert.Multiple(() =>
         {
@@ -431,36 +313,13 @@ public sealed class ForgePoolTests
         });
     }
 
-    private ForgePool Pool(params string[] names) => _pool = new ForgePool(
-        _client.Object,
-        Options.Create(new ForgeOptions
-        {
-            Backends = [.. names.Select(name => new ForgeBackendOptions { Name = name, Url = new Uri($"http://{name}:7860") })],
-        }),
-        _time,
-        new ListLogger(_log));
-
-    private async Task<ForgeLease> AcquireAdvancing(ForgePool pool, CancellationToken cancellationToken)
+    [Test]
+    public void LeaseName_FitsItsColumn_WhenTheAddressIsLong()
     {
-        var waiting = pool.AcquireAsync(Wait, cancellationToken);
-        await AdvanceUntil(() => waiting.IsCompleted);
-        return await waiting;
-    }
+        var one = ForgeAddress.LeaseName(new Uri($"http://gpu1/{new string('x', 400)}/1"));
+        var two = ForgeAddress.LeaseName(new Uri($"http://gpu1/{new string('x', 400)}/2"));
 
-    private async Task AdvanceUntil(Func<bool> condition, TimeSpan? step = null)
-    {
-        while (!condition())
-        {
-            await Task.Delay(2);
-            if (condition()) return;
-            _time.Advance(step ?? TimeSpan.FromSeconds(1));
-            await Task.Delay(2);
-        }
-    }
-
-    private static async Task Eventually(Func<bool> condition)
-    {
-        while (!condition()) await Task.Delay(1);
+        Assert.That((one.Length, two.Length, one != two), Is.EqualTo((250, 250, true)));
     }
 
     private static void InterlockedMax(ref int target, int value)
@@ -468,36 +327,6 @@ public sealed class ForgePoolTests
         for (var seen = Volatile.Read(ref target); seen < value;)
         {
             seen = Interlocked.CompareExchange(ref target, value, seen);
-        }
-    }
-
-    /// <summary>Time moved by hand, which remembers the pauses that were asked of it.</summary>
-    private sealed class WatchedTime : FakeTimeProvider
-    {
-        public ConcurrentQueue<TimeSpan> Pauses { get; } = new();
-
-        public string PausesInSeconds =>
-            string.Join(' ', Pauses.Select(pause => pause.TotalSeconds.ToString(CultureInfo.InvariantCulture)));
-
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
-        {
-            var timer = base.CreateTimer(callback, state, dueTime, period);
-            if (dueTime > TimeSpan.Zero) Pauses.Enqueue(dueTime);
-            return timer;
-        }
-    }
-
-    private sealed class ListLogger(List<(LogLevel, string)> entries) : ILogger<ForgePool>
-    {
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-        {
-            lock (entries) entries.Add((logLevel, formatter(state, exception)));
         }
     }
 }

@@ -19,7 +19,7 @@ public sealed class ImageFilesTests
     public void MakeFolder()
     {
         _directory = Path.Combine(Path.GetTempPath(), $"imagequeue-{Guid.NewGuid():N}", "images");
-        _files = new ImageFiles(Options.Create(new ImagesOptions { Directory = _directory }), NullLogger<ImageFiles>.Instance);
+        _files = new ImageFiles(Options.Create(new ImagesOptions { Directory = _directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
     }
 
     [TearDown]
@@ -195,7 +195,7 @@ public sealed class ImageFilesTests
         _ = _files.Prepare(running, 1, png);
         File.WriteAllText(Path.Combine(_directory, "flux_notes.tmp"), "not ours");
 
-        var removed = _files.RemoveTemporaries(keep: id => id == running);
+        var removed = _files.RemoveTemporaries(keep: (id, _) => id == running);
 
         Assert.Multiple(() =>
         {

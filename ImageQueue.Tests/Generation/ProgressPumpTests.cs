@@ -168,7 +168,7 @@ internal sealed class ProgressPumpTests
     }
 
     private static ImageFiles Images(string directory) =>
-        new(Options.Create(new ImagesOptions { Directory = directory }), LoggerFactory.Create(_ => { }).CreateLogger<ImageFiles>());
+        new(Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, LoggerFactory.Create(_ => { }).CreateLogger<ImageFiles>());
 
     /// <summary>Forge paints, further with each question, and shows what a test says.</summary>
     private void Answer(Func<bool, byte[]?> preview)
@@ -198,7 +198,7 @@ internal sealed class ProgressPumpTests
         };
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
         return new ProgressPump(_forge.Object, _store.Object, _images, Options.Create(options), TimeProvider.System, logs.CreateLogger<ProgressPump>())
-            .RunAsync(Backend, "task", message, cancellationToken);
+            .RunAsync(Backend, "task", message, new PaintingClock(TimeProvider.System), cancellationToken);
     }
 
     private int Named() => Calls(nameof(IMessageStore.SavePreviewAsync));

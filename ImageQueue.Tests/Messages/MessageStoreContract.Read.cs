@@ -28,6 +28,19 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.FindByHangfireJobAsync("HF-1", CancellationToken.None), Is.Null);
     }
 
+    /// <summary>From a picture's name to whose it is. A chat app's own key of that name makes no picture.</summary>
+    [Test]
+    public async Task FindByJobId_FindsTheImageRequest_OfExactlyThatPicture()
+    {
+        var message = await InStateAsync(MessageStatus.Queued);
+        var jobId = message.JobId!; // An image request has one.
+        await Store.UpdateMessageAsync((await AddAsync()).Id, null, MetadataPatch.Of((MetadataFields.JobId, "other")), CancellationToken.None);
+
+        AssertSame(await Store.FindByJobIdAsync(jobId, CancellationToken.None), message);
+        Assert.That(await Store.FindByJobIdAsync(jobId + "0", CancellationToken.None), Is.Null);
+        Assert.That(await Store.FindByJobIdAsync("other", CancellationToken.None), Is.Null);
+    }
+
     /// <summary>A page begins behind an id and ends at the limit.</summary>
     [Test]
     public async Task List_GivesAConversationsMessages_InOrderOfIds()

@@ -64,10 +64,10 @@ internal sealed class EtaDayTests
 
             now = nextArrival;
             var request = NewRequest(now, random);
-            var basis = new EtaBasis([.. painted.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, new GenerationDefaults());
+            var basis = new EtaBasis([.. painted.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, new GenerationDefaults(), Midnight.AddSeconds(now));
             var position = waiting.Count + 1;
             if (painted.Count > 0)
-                told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now)) + basis.Time(request.Work)));
+                told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));
             waiting.Enqueue(request);
 
             // Quiet at night, a bit more than can be painted in the evening.
@@ -94,6 +94,10 @@ internal sealed class EtaDayTests
 
     private sealed class Request(Work work, double seconds, double arrived)
     {
+        private static long _last;
+
+        private readonly long _id = Interlocked.Increment(ref _last);
+
         public Work Work => work;
 
         public double Seconds => seconds;
@@ -106,7 +110,7 @@ internal sealed class EtaDayTests
         public Painting AsSeen(double now, Random random)
         {
             var at = Math.Max(Start, now - random.NextDouble());
-            return new Painting(work, Math.Floor((at - Start) / seconds * 100) / 100, Midnight.AddSeconds(at));
+            return new Painting(_id, work, Math.Floor((at - Start) / seconds * 100) / 100, Midnight.AddSeconds(at));
         }
     }
 }

@@ -49,8 +49,10 @@ internal sealed class EtaTests
     [Test]
     public void Of_CountsDownWhatRuns()
     {
-        var basis = Basis([Took(512, 10)], [new Painting(Work(512), 0.4, Now)], 1);
-        Assert.That(basis.Of(Message("processing", 512, progress: 40), 0, Now), Is.EqualTo(6));
+        var basis = Basis([Took(512, 10)], [new Painting(7, Work(512), 0.4, Now)], 1);
+        Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now), Is.EqualTo(6));
+        Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(4));
+        Assert.That(basis.Of(Message("processing", 512, progress: 70) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(3), "newer than what was read");
         Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(16));
         Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(2)), Is.EqualTo(14), "lives between two reads");
         Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(60)), Is.EqualTo(10), "never less than nothing");
@@ -67,16 +69,36 @@ internal sealed class EtaTests
     [Test]
     public void Of_TakesTheSlotThatIsFreeFirst()
     {
-        Painting[] running = [new(Work(512), 0.9, Now), new(Work(512), 0.2, Now)];
+        Painting[] running = [new(7, Work(512), 0.9, Now), new(8, Work(512), 0.2, Now)];
         var basis = Basis([Took(512, 10)], running, 2);
         Assert.That(new[] { 1, 2, 3, 4 }.Select(position => basis.Of(Queued(512), position, Now)), Is.EqualTo(new double?[] { 11, 18, 21, 28 }));
+    }
+
+    /// <summary>A thousand GPUs at once, against the formula spelled out.</summary>
+    [Test]
+    public void Of_IsExact_AtAThousandSlots()
+    {
+        const int slots = 1000;
+        var random = new Random(5);
+        var running = Enumerable.Range(1, 900).Select(i => new Painting(i, Work(512), Math.Round(random.NextDouble(), 2), Now)).ToList();
+        var basis = Basis([Took(512, 10)], running, slots);
+        var free = new PriorityQueue<double, double>();
+        foreach (var seconds in running.Select(picture => (1 - picture.Progress) * 10).Concat(Enumerable.Repeat(0.0, 100)))
+            free.Enqueue(seconds, seconds);
+
+        for (var position = 1; position <= 6000; position++)
+        {
+            var turn = free.Dequeue();
+            free.Enqueue(turn + 10, turn + 10);
+            Assert.That(basis.Wait(position, Now), Is.EqualTo(turn).Within(1e-6), $"position {position}");
+        }
     }
 
     [Test]
     public void SecondsPerImage_IsTheMean() =>
         Assert.That(Basis([Took(512, 4), Took(512, 5)], [], 1).SecondsPerImage, Is.EqualTo(4.5));
 
-    private static EtaBasis Basis(IReadOnlyList<Painted> painted, IReadOnlyList<Painting> running, int slots) => new(painted, running, slots, Defaults);
+    private static EtaBasis Basis(IReadOnlyList<Painted> painted, IReadOnlyList<Painting> running, int slots) => new(painted, running, slots, Defaults, Now);
 
     private static Painted Took(int side, double seconds, string? checkpoint = null) => new(Work(side, checkpoint), seconds);
 

@@ -3,6 +3,7 @@ using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
 using Hangfire.States;
+using Hangfire.Storage;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -10,26 +11,28 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>What one process has of the queue, on a job storage that others may share.</summary>
-internal sealed class QueueHost
+/// <summary>What one process has of the queue: its order, and Hangfire beneath it.</summary>
+internal sealed class QueueHost : IDisposable
 {
-    public QueueHost(JobStorage storage, FakeTimeProvider time, IQueueReader? reader = null)
+    private readonly IStorageConnection _connection;
+
+    public QueueHost(JobStorage storage, FakeTimeProvider time, IQueueRows? rows = null, int pageSize = 5000)
     {
         Storage = storage;
         Time = time;
-        Held = new HeldJobs(time);
-        Order = new QueueOrder(reader ?? new PagingQueueReader(storage), storage, Held, time, NullLogger<QueueOrder>.Instance);
-        Client = new BackgroundJobClient(storage, new JobFilters([new QueueWatch(Order, Held)]));
+        Order = rows is null
+            ? new PrivateQueueOrder(storage, time)
+            : new SharedQueueOrder(rows, time, NullLogger<SharedQueueOrder>.Instance) { PageSize = pageSize };
+        Client = new BackgroundJobClient(storage, new JobFilters([new QueueWatch(Order)]));
         Jobs = new ImageJobs(Client, storage, Order);
+        _connection = storage.GetConnection();
     }
 
     public JobStorage Storage { get; }
 
     public FakeTimeProvider Time { get; }
 
-    public HeldJobs Held { get; }
-
-    public QueueOrder Order { get; }
+    public IQueueOrder Order { get; }
 
     public BackgroundJobClient Client { get; }
 
@@ -39,10 +42,20 @@ internal sealed class QueueHost
 
     public static FakeTimeProvider Clock() => new(new DateTimeOffset(2026, 11, 1, 12, 0, 0, TimeSpan.Zero));
 
-    public QueueSnapshot Snapshot()
+    public QueueSnapshot Snapshot() => Order.GetAsync(CancellationToken.None).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>Takes the next job that will run, as a worker does.</summary>
+    public IFetchedJob Fetch()
     {
-        var snapshot = Order.GetAsync(CancellationToken.None);
-        return snapshot.IsCompleted ? snapshot.Result : snapshot.AsTask().GetAwaiter().GetResult();
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        while (true)
+        {
+            var job = Order.Fetch(_connection, [ImageJobs.QueueName], timeout.Token);
+            if (_connection.GetStateData(job.JobId).Name == EnqueuedState.StateName)
+                return job;
+            job.RemoveFromQueue(); // A ghost.
+            job.Dispose();
+        }
     }
 
     /// <summary>What a worker does to a job that it has taken, before it runs it.</summary>
@@ -53,10 +66,12 @@ internal sealed class QueueHost
     /// <summary>What an operator does in the dashboard.</summary>
     public void Requeue(string job) => Client.ChangeState(job, new EnqueuedState(ImageJobs.QueueName), expectedState: null);
 
-    /// <summary>A job that nobody told the order of.</summary>
+    /// <summary>A job that nobody told the order of, as another machine makes it.</summary>
     public string EnqueueSilently(long messageId) => new BackgroundJobClient(Storage).Create(
         Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), ImageJobs.QueueName),
         new EnqueuedState(ImageJobs.QueueName));
+
+    public void Dispose() => _connection.Dispose();
 
     /// <summary>Hangfire makes it for its own workers only.</summary>
     private static IState NewProcessingState() => (IState)Activator.CreateInstance(

@@ -1,51 +1,43 @@
-using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>What <see cref="QueueOrder"/> promises on every job storage: each position as a naive model has it, after each step.</summary>
+/// <summary>What <see cref="IQueueOrder"/> promises on every job storage: each position as a naive model has it, after each step.</summary>
 public abstract class QueueOrderContract
 {
-    private const int Steps = 700;
+    private const int Steps = 900;
 
-    private readonly Dictionary<string, string> _states = new(StringComparer.Ordinal);
-    private readonly List<string> _queue = [];
-    private readonly List<IFetchedJob> _taken = [];
-    private readonly List<(IFetchedJob Job, IDisposable? Hold)> _held = [];
-    private readonly List<IFetchedJob> _running = [];
-    private QueueHost _host = null!; // Set before each test.
-    private IStorageConnection? _connection;
-    private Random _random = null!;
-    private readonly Queue<string> _log = new();
-
-    /// <summary>An empty queue.</summary>
-    private protected abstract Task<QueueHost> CreateHostAsync();
-
-    /// <summary>Whether a job that a worker gives back goes to the tail, or keeps its place.</summary>
-    private protected virtual bool GivesBackToTail => true;
-
-    /// <summary>Whether a running job's second entry in the queue is passed over, or counts until it is dequeued.</summary>
-    private protected virtual bool PassesOverSecondEntries => true;
-
-    /// <summary>Starts with an empty queue.</summary>
-    [SetUp]
-    public async Task CreateAsync()
+    /// <summary>What can be done to a queue.</summary>
+    private protected interface IQueue : IDisposable
     {
-        _states.Clear();
-        _queue.Clear();
-        _taken.Clear();
-        _held.Clear();
-        _running.Clear();
-        _host = await CreateHostAsync();
-        _connection = _host.Storage.GetConnection();
+        IQueueOrder Order { get; }
+
+        string Enqueue(long messageId);
+
+        void Cancel(string job);
+
+        void Requeue(string job);
+
+        /// <summary>Takes the first and calls it processing.</summary>
+        IFetchedJob Begin();
+
+        void Complete(IFetchedJob job);
+
+        /// <summary>Puts a job that was begun back to where it was.</summary>
+        void GiveBack(IFetchedJob job);
+
+        /// <summary>Whether a job that was given back gets another entry at the tail, for others to see.</summary>
+        bool GivesBackWithMarker { get; }
+
+        /// <summary>Until what others see, and what only a look can tell, is known.</summary>
+        Task SettleAsync();
     }
 
-    /// <summary>Ends the connection.</summary>
-    [TearDown]
-    public void Close() => _connection?.Dispose();
+    private protected abstract Task<IQueue> CreateAsync();
 
     /// <summary>Random steps, compared after each.</summary>
     [TestCase(20261101)]
@@ -54,198 +46,192 @@ public abstract class QueueOrderContract
     public async Task Positions_AreTheModels_AfterEachOfManyRandomSteps(int seed)
     {
         TestContext.Out.WriteLine($"seed {seed}");
-        _random = new Random(seed);
-        Compare("empty");
+        var random = new Random(seed);
+        using var queue = await CreateAsync();
+        await queue.Order.GetAsync(CancellationToken.None);
+        await queue.SettleAsync();
+        // Hangfire's entries by place, some of them of jobs that do not wait; a job waits at the first of its own.
+        var entries = new SortedList<long, string>();
+        var waits = new HashSet<string>(StringComparer.Ordinal);
+        var running = new List<(long Place, IFetchedJob Job)>();
+        var ended = new List<string>();
+        var places = 0L;
         for (var step = 1; step <= Steps; step++)
         {
-            var (what, isSilent) = Act(step);
-            _log.Enqueue($"{step} {what} | taken {string.Join(' ', _taken.Select(t => Short(t.JobId)))} held {string.Join(' ', _held.Select(t => Short(t.Job.JobId)))}");
-            if (isSilent)
-                await CompareSoonAsync($"step {step}: {what}");
-            else
-                Compare($"step {step}: {what}");
+            var what = await ActAsync(step);
+            var expected = Waiting();
+            var snapshot = await queue.Order.GetAsync(CancellationToken.None);
+            Assert.That(snapshot.InOrder, Is.EqualTo(expected), $"step {step}: {what}");
+            Assert.That(expected.Select(job => snapshot.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, expected.Count)), $"step {step}: {what}");
+            Assert.That(snapshot.Count, Is.EqualTo(expected.Count));
+            foreach (var job in ended.Take(20))
+                Assert.That(snapshot.PositionOf(job), Is.Null);
         }
-    }
 
-    /// <returns>What was done, and whether only Hangfire knows what came of it.</returns>
-    private (string What, bool IsSilent) Act(int step)
-    {
-        switch (_random.Next(100))
+        List<string> Waiting() => [.. entries.Values.Where(waits.Contains).Distinct(StringComparer.Ordinal)];
+
+        async Task<string> ActAsync(int step)
         {
-            case < 35:
-                var job = _host.Jobs.Enqueue(step);
-                _states[job] = EnqueuedState.StateName;
-                _queue.Add(job);
-                return ($"submit {job}", false);
-            case < 50 when _states.Count > 0:
-                var cancelled = Any(_states.Keys);
-                Cancel(cancelled);
-                return ($"cancel {cancelled}", false);
-            case < 55 when _states.Count > 0 && Any(_states.Keys) is { } requeued && MayRequeue(requeued):
-                _host.Requeue(requeued);
-                _held.RemoveAll(held => held.Job.JobId == requeued);
-                _states[requeued] = EnqueuedState.StateName;
-                _queue.Add(requeued);
-                return ($"requeue {requeued}", true);
-            case < 68 when _queue.Count > 0 && _taken.Count < 3:
-                return ($"take {Take()}", false);
-            case < 78 when _taken.Count > 0:
-                return ($"begin {Begin(_random.Next(_taken.Count))}", false);
-            case < 85 when _held.Count > 0:
-                var index = _random.Next(_held.Count);
-                var (held, hold) = _held[index];
-                if (hold is null)
-                {
-                    _held[index] = (held, _host.Held.Hold(held.JobId));
-                    _host.Order.Changed();
-                    return ($"hold {held.JobId}", false);
-                }
-
-                _held.RemoveAt(index);
-                hold.Dispose();
-                _host.Order.Changed();
-                _running.Add(held);
-                return ($"claim {held.JobId}", false);
-            case < 95 when _running.Count > 0:
-                var done = _running[0];
-                _running.RemoveAt(0);
-                if (_states[done.JobId] == ProcessingState.StateName)
-                {
-                    _host.Succeed(done.JobId);
-                    _states[done.JobId] = SucceededState.StateName;
-                }
-
-                done.RemoveFromQueue();
-                done.Dispose();
-                return ($"complete {done.JobId}", false);
-            case < 97 when _taken.Count > 0:
-                var back = _taken[^1];
-                _taken.RemoveAt(_taken.Count - 1);
-                back.Requeue();
-                back.Dispose();
-                if (GivesBackToTail)
-                    _queue.Add(back.JobId);
-                else
-                    _queue.Insert(0, back.JobId);
-                return ($"give back {back.JobId}", true);
-            default:
-                _host.Time.Advance(TimeSpan.FromSeconds(_random.Next(3)));
-                return ("wait", false);
+            var waiting = Waiting();
+            switch (random.Next(100))
+            {
+                case < 38:
+                    var job = queue.Enqueue(step);
+                    entries.Add(++places, job);
+                    waits.Add(job);
+                    return $"submit {job}";
+                case < 50 when waiting.Count > 0:
+                    var cancelled = waiting[random.Next(waiting.Count)];
+                    queue.Cancel(cancelled);
+                    waits.Remove(cancelled);
+                    ended.Add(cancelled);
+                    return $"cancel {cancelled}";
+                case < 56 when ended.Count > 0:
+                    var requeued = ended[random.Next(ended.Count)];
+                    ended.Remove(requeued);
+                    queue.Requeue(requeued);
+                    entries.Add(++places, requeued);
+                    waits.Add(requeued);
+                    await queue.SettleAsync();
+                    return $"requeue {requeued}";
+                case < 76 when waiting.Count > 0 && running.Count < 4:
+                    var begun = queue.Begin();
+                    Assert.That(begun.JobId, Is.EqualTo(waiting[0]), $"step {step}: the first is taken first");
+                    // Those before it were of jobs that do not wait: they are gone now.
+                    while (entries.Values[0] != begun.JobId)
+                        entries.RemoveAt(0);
+                    running.Add((entries.Keys[0], begun));
+                    entries.RemoveAt(0);
+                    waits.Remove(begun.JobId);
+                    queue.Order.Left(begun.JobId);
+                    return $"claim {begun.JobId}";
+                case < 88 when running.Count > 0:
+                    var done = running[0].Job;
+                    running.RemoveAt(0);
+                    queue.Complete(done);
+                    ended.Add(done.JobId);
+                    return $"complete {done.JobId}";
+                case < 95 when running.Count > 0:
+                    var which = random.Next(running.Count);
+                    var (place, back) = running[which];
+                    running.RemoveAt(which);
+                    queue.GiveBack(back);
+                    if (queue.GivesBackWithMarker && !entries.ContainsValue(back.JobId))
+                        entries.Add(++places, back.JobId);
+                    entries.Add(place, back.JobId);
+                    waits.Add(back.JobId);
+                    await queue.SettleAsync();
+                    return $"give back {back.JobId}";
+                default:
+                    await queue.SettleAsync();
+                    return "look";
+            }
         }
     }
-
-    private bool MayRequeue(string job) =>
-        _taken.All(taken => taken.JobId != job) && (PassesOverSecondEntries || !_queue.Contains(job));
-
-    private void Cancel(string job)
-    {
-        _host.Jobs.Delete(job);
-        _states[job] = DeletedState.StateName;
-        // A job that is deleted stops counting at once; its worker finds out later.
-        foreach (var held in _held.FindAll(held => held.Job.JobId == job))
-        {
-            _held.Remove(held);
-            held.Hold?.Dispose();
-            _running.Add(held.Job);
-        }
-    }
-
-    private string Take()
-    {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(10));
-        var taken = _connection!.FetchNextJob([ImageJobs.QueueName], timeout.Token);
-        Assert.That(taken.JobId, Is.EqualTo(_queue[0]), "Hangfire serves first come first");
-        _queue.RemoveAt(0);
-        if (_states[taken.JobId] == EnqueuedState.StateName && _taken.All(other => other.JobId != taken.JobId))
-        {
-            _taken.Add(taken);
-            // Nobody can tell a job that was given back from one that was taken and has a second entry.
-            return _queue.Contains(taken.JobId) ? Begin(_taken.Count - 1) : taken.JobId;
-        }
-
-        taken.RemoveFromQueue(); // As a worker does with a job in a state that does not run.
-        taken.Dispose();
-        return $"ghost {taken.JobId}";
-    }
-
-    private string Begin(int index)
-    {
-        var taken = _taken[index];
-        _taken.RemoveAt(index);
-        if (_states[taken.JobId] != EnqueuedState.StateName)
-        {
-            taken.RemoveFromQueue();
-            taken.Dispose();
-            return $"nothing, {taken.JobId} was cancelled";
-        }
-
-        _host.Begin(taken.JobId);
-        _states[taken.JobId] = ProcessingState.StateName;
-        _held.Add((taken, null));
-        return taken.JobId;
-    }
-
-    private void Compare(string after)
-    {
-        var expected = Expected();
-        var snapshot = _host.Snapshot();
-        Assert.That(snapshot.InOrder, Is.EqualTo(expected), after + "\n" + string.Join("\n", _log.TakeLast(12)));
-        Assert.That(snapshot.Count, Is.EqualTo(expected.Count), after);
-        Assert.That(Enumerable.Range(1, expected.Count).Select(snapshot.At), Is.EqualTo(expected), after);
-        foreach (var job in _states.Keys)
-        {
-            var position = expected.IndexOf(job) + 1;
-            Assert.That(snapshot.PositionOf(job), Is.EqualTo(position == 0 ? (int?)null : position), $"{after}; position of {job}");
-        }
-    }
-
-    /// <summary>What the filters cannot tell is found by the next read, without anybody asking for one.</summary>
-    private async Task CompareSoonAsync(string after)
-    {
-        _host.Time.Advance(TimeSpan.FromSeconds(11));
-        for (var tries = 0; tries < 200 && !_host.Snapshot().InOrder.SequenceEqual(Expected()); tries++)
-        {
-            await Task.Delay(5);
-            _host.Time.Advance(TimeSpan.FromSeconds(5));
-        }
-
-        Compare(after);
-    }
-
-    /// <summary>Held, then taken but not begun, then the queue: each job once, by the first of its entries, if it will run.</summary>
-    private List<string> Expected() =>
-    [
-        .. _held.Select(held => held.Job.JobId)
-            .Concat(_taken.Select(taken => taken.JobId).Concat(_queue).Where(job => _states[job] == EnqueuedState.StateName))
-            .Distinct(StringComparer.Ordinal),
-    ];
-
-    private static string Short(string job) => job[..Math.Min(4, job.Length)];
-
-    private string Any(Dictionary<string, string>.KeyCollection jobs) => jobs.ElementAt(_random.Next(jobs.Count));
 }
 
 /// <summary>The queue of the embedded default: in this process, and nobody else's.</summary>
-internal sealed class InMemoryQueueOrderTests : QueueOrderContract
+internal sealed class PrivateQueueOrderContractTests : QueueOrderContract
 {
-    private protected override Task<QueueHost> CreateHostAsync() => Task.FromResult(new QueueHost(QueueHost.InMemory(), QueueHost.Clock()));
+    private protected override Task<IQueue> CreateAsync() => Task.FromResult<IQueue>(new Queue());
+
+    private sealed class Queue : IQueue
+    {
+        private readonly QueueHost _host = new(QueueHost.InMemory(), QueueHost.Clock());
+
+        public IQueueOrder Order => _host.Order;
+
+        public string Enqueue(long messageId) => _host.Jobs.Enqueue(messageId);
+
+        public void Cancel(string job) => _host.Jobs.Delete(job);
+
+        public void Requeue(string job) => _host.Requeue(job);
+
+        public IFetchedJob Begin()
+        {
+            var job = _host.Fetch();
+            _host.Begin(job.JobId);
+            return job;
+        }
+
+        public void Complete(IFetchedJob job)
+        {
+            _host.Succeed(job.JobId);
+            job.RemoveFromQueue();
+        }
+
+        public void GiveBack(IFetchedJob job) => Assert.That(_host.Jobs.TryGiveBack(job.JobId, job, "the model says so"), Is.True);
+
+        public bool GivesBackWithMarker => true;
+
+        public Task SettleAsync() => Task.CompletedTask; // It is told of everything.
+
+        public void Dispose() => _host.Dispose();
+    }
 }
 
-/// <summary>A queue that other machines change too: hints are believed, and each second it is read.</summary>
-internal sealed class SharedQueueOrderTests : QueueOrderContract
+/// <summary>A queue that other machines change too: hints are believed, and each second its rows are looked at.</summary>
+[TestFixture(5000)]
+[TestFixture(7)]
+internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderContract
 {
-    private protected override Task<QueueHost> CreateHostAsync()
+    private protected override Task<IQueue> CreateAsync() => Task.FromResult<IQueue>(new Queue(pageSize));
+
+    private sealed class Queue : IQueue
     {
-        var storage = QueueHost.InMemory();
-        return Task.FromResult(new QueueHost(storage, QueueHost.Clock(), new SharedReader(storage)));
-    }
+        private readonly FakeQueueRows _rows = new();
+        private readonly SharedQueueOrder _order;
 
-    private sealed class SharedReader(JobStorage storage) : IQueueReader
-    {
-        private readonly PagingQueueReader _pages = new(storage);
+        public Queue(int pageSize) => _order = new SharedQueueOrder(_rows, QueueHost.Clock(), NullLogger<SharedQueueOrder>.Instance) { PageSize = pageSize };
 
-        public bool IsPrivate => false;
+        public IQueueOrder Order => _order;
 
-        public Task<IReadOnlyList<string>> ReadAsync(CancellationToken cancellationToken) => _pages.ReadAsync(cancellationToken);
+        public string Enqueue(long messageId) => _order.Enqueue(() => _rows.Add());
+
+        public void Cancel(string job)
+        {
+            _rows.SetState(job, DeletedState.StateName);
+            _order.Announce(job, EnqueuedState.StateName, DeletedState.StateName);
+        }
+
+        public void Requeue(string job)
+        {
+            _rows.Requeue(job);
+            _order.Announce(job, DeletedState.StateName, EnqueuedState.StateName);
+        }
+
+        public IFetchedJob Begin()
+        {
+            var job = _rows.Fetch();
+            _rows.SetState(job.JobId, ProcessingState.StateName);
+            return job;
+        }
+
+        public void Complete(IFetchedJob job)
+        {
+            _rows.SetState(job.JobId, SucceededState.StateName);
+            _order.Announce(job.JobId, ProcessingState.StateName, SucceededState.StateName);
+            job.RemoveFromQueue();
+        }
+
+        public void GiveBack(IFetchedJob job)
+        {
+            _rows.SetState(job.JobId, EnqueuedState.StateName);
+            Assert.That(_order.TryGiveBack(job.JobId, job), Is.True);
+        }
+
+        public bool GivesBackWithMarker => false;
+
+        public async Task SettleAsync()
+        {
+            // As often as it takes for the stretch that is read beside head and tail to come round.
+            for (var i = 0; i < 60; i++)
+                await _order.ReadNowAsync();
+        }
+
+        public void Dispose()
+        {
+            // Nothing is held.
+        }
     }
 }

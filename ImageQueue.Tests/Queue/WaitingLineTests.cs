@@ -1,71 +1,114 @@
-using System.Globalization;
 using ImageQueue.Core.Queue;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>Positions in a line that many join and leave.</summary>
+/// <summary>Positions in a line that many join and leave, at its ends and between.</summary>
 internal sealed class WaitingLineTests
 {
     [Test]
-    public void PositionOf_IsTheLists_AfterManyHaveJoinedAndLeft()
+    public void PositionOf_IsTheLists_AfterManyHaveJoinedAndLeftAndComeBack()
     {
         const int seed = 11;
         TestContext.Out.WriteLine($"seed {seed}");
         var random = new Random(seed);
-        var expected = new List<string>();
-        var line = new WaitingLine([]);
-        for (var step = 0; step < 6000; step++)
+        var expected = new SortedList<long, Guid>();
+        var line = new WaitingLine();
+        var gone = new List<(long Place, Guid Job)>();
+        for (var step = 1; step <= 9000; step++)
         {
-            if (random.Next(100) < 52)
+            var what = random.Next(100);
+            if (what < 55)
             {
-                expected.Add(Job(step));
-                line.Join(Job(step));
+                expected.Add(step, Job(step));
+                line.Add(Job(step), step);
             }
-            else if (expected.Count > 0)
+            else if (what < 92 && expected.Count > 0)
             {
                 // Mostly the head, as in a queue; now and then from the middle.
                 var index = random.Next(3) > 0 ? 0 : random.Next(expected.Count);
-                line.Leave(expected[index]);
+                var (place, job) = (expected.Keys[index], expected.Values[index]);
+                gone.Add((place, job));
                 expected.RemoveAt(index);
+                Assert.That(line.Remove(job), Is.EqualTo(place));
+            }
+            else if (gone.Count > 0)
+            {
+                var (place, job) = gone[random.Next(gone.Count)];
+                gone.RemoveAll(one => one.Place == place);
+                expected.Add(place, job);
+                line.Add(job, place);
             }
 
-            if (step % 50 != 0)
+            if (step % 60 != 0)
                 continue;
-            var view = line.ViewWithout([]);
-            Assert.That(view.InOrder(), Is.EqualTo(expected));
-            Assert.That(expected.Select(job => view.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, expected.Count)));
-            Assert.That(Enumerable.Range(1, view.Count).Select(view.At), Is.EqualTo(expected));
+            var view = line.Now;
+            var inOrder = expected.Values.Select(JobKey.Format).ToList();
+            Assert.That(view.InOrder(), Is.EqualTo(inOrder));
+            Assert.That(inOrder.Select(job => view.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, inOrder.Count)));
+            Assert.That(Enumerable.Range(1, view.Count).Select(view.At), Is.EqualTo(inOrder));
         }
+    }
+
+    [Test]
+    public void Replace_MakesAStretchWhatItWasReadToBe()
+    {
+        const int seed = 12;
+        TestContext.Out.WriteLine($"seed {seed}");
+        var random = new Random(seed);
+        var line = new WaitingLine();
+        for (var place = 1; place <= 3000; place++)
+            line.Add(Job(place), place * 2);
+        var expected = Enumerable.Range(1, 3000).ToDictionary(i => (long)i * 2, i => Job(i));
+        for (var round = 0; round < 60; round++)
+        {
+            var after = random.Next(6000);
+            var upTo = round % 7 == 0 ? long.MaxValue : after + random.Next(1500);
+            foreach (var place in expected.Keys.Where(place => place > after && place <= upTo && random.Next(4) == 0).ToList())
+                expected.Remove(place);
+            for (var i = 0; i < 5 && upTo > after; i++)
+                expected.TryAdd(after + 1 + random.Next((int)Math.Min(upTo - after, 500)), Job(100_000 + (round * 10) + i));
+            var rows = expected.Where(entry => entry.Key > after && entry.Key <= upTo).OrderBy(entry => entry.Key).Select(entry => (entry.Key, entry.Value)).ToList();
+
+            line.Replace(after, upTo, rows);
+
+            Assert.That(line.Now.InOrder(), Is.EqualTo(expected.OrderBy(entry => entry.Key).Select(entry => JobKey.Format(entry.Value))), $"round {round}");
+        }
+    }
+
+    [Test]
+    public void Add_KeepsTheFirstPlace_WhenAJobHasTwo()
+    {
+        var line = new WaitingLine();
+        line.Add(Job(1), 10);
+        line.Add(Job(2), 20);
+
+        line.Add(Job(1), 30);
+        line.Add(Job(2), 5);
+
+        Assert.That(line.Now.InOrder(), Is.EqualTo(new[] { JobKey.Format(Job(2)), JobKey.Format(Job(1)) }));
     }
 
     [Test]
     public void View_KeepsItsPositions_WhenOthersJoinAndLeave()
     {
-        var line = new WaitingLine([Job(1), Job(2), Job(3)]);
-        var view = line.ViewWithout([]);
+        var line = new WaitingLine();
+        for (var i = 1; i <= 3; i++)
+            line.Add(Job(i), i);
+        var view = line.Now;
 
-        line.Leave(Job(1));
-        for (var i = 4; i < 400; i++)
-            line.Join(Job(i));
+        line.Remove(Job(1));
+        for (var i = 4; i < 1400; i++)
+            line.Add(Job(i), i);
 
         Assert.Multiple(() =>
         {
             Assert.That(view.Count, Is.EqualTo(3));
-            Assert.That(view.PositionOf(Job(3)), Is.EqualTo(3));
-            Assert.That(view.PositionOf(Job(4)), Is.Null);
-            Assert.That(view.At(2), Is.EqualTo(Job(2)));
-            Assert.That(line.ViewWithout([]).PositionOf(Job(3)), Is.EqualTo(2));
+            Assert.That(view.PositionOf(JobKey.Format(Job(3))), Is.EqualTo(3));
+            Assert.That(view.PositionOf(JobKey.Format(Job(4))), Is.Null);
+            Assert.That(view.At(2), Is.EqualTo(JobKey.Format(Job(2))));
+            Assert.That(line.Now.PositionOf(JobKey.Format(Job(3))), Is.EqualTo(2));
         });
-    }
-
-    [Test]
-    public void ViewWithout_LeavesOthersOut_ButNotForGood()
-    {
-        var line = new WaitingLine([Job(1), Job(2), Job(3)]);
-
-        Assert.That(line.ViewWithout([Job(1), "unknown", Job(9)]).InOrder(), Is.EqualTo(new[] { Job(2), Job(3) }));
-        Assert.That(line.ViewWithout([]).Count, Is.EqualTo(3));
     }
 
     [TestCase("0")]
@@ -80,8 +123,8 @@ internal sealed class WaitingLineTests
     public void JobKey_IsNone_WhenTheTextIsNoHangfireId(string job)
     {
         Assert.That(JobKey.TryParse(job, out _), Is.False);
-        Assert.That(new WaitingLine([Job(1)]).ViewWithout([]).PositionOf(job), Is.Null);
+        Assert.That(new WaitingLine().Now.PositionOf(job), Is.Null);
     }
 
-    private static string Job(int number) => number.ToString(CultureInfo.InvariantCulture);
+    private static Guid Job(int number) => JobKey.Of(number);
 }

@@ -107,7 +107,7 @@ internal sealed class SweepTests
     public async Task Processing_IsLeftAlone_WhileItsHeartbeatIsYoung()
     {
         var row = await _bench.ClaimAsync();
-        _time.Advance(Sweep.QuietTime - TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.QuietTime - TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.Zero);
 
@@ -129,7 +129,7 @@ internal sealed class SweepTests
     public async Task Processing_IsQueuedAgain_WhenItsServerIsGone()
     {
         var row = await _bench.ClaimAsync();
-        _time.Advance(Sweep.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -149,7 +149,7 @@ internal sealed class SweepTests
     {
         var row = await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new FailedState(new StoreUnavailableException("away", new IOException())));
-        _time.Advance(Sweep.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -161,7 +161,7 @@ internal sealed class SweepTests
     {
         var row = await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new EnqueuedState("images"));
-        _time.Advance(Sweep.HeartbeatTimeout + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -177,7 +177,7 @@ internal sealed class SweepTests
         for (var attempt = 1; attempt <= attempts; attempt++)
         {
             row = await _bench.ClaimAsync(row);
-            _time.Advance(Sweep.HeartbeatTimeout + TimeSpan.FromSeconds(1));
+            _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
             Assert.That(await SweepAsync(), Is.EqualTo(1));
             row = await _bench.FindAsync(row);
         }
@@ -194,7 +194,7 @@ internal sealed class SweepTests
     public async Task GivenUpWorker_WritesNothing_WhenItLivesAfterAll()
     {
         var stale = await _bench.ClaimAsync();
-        _time.Advance(Sweep.HeartbeatTimeout + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
         await SweepAsync();
         var winner = Bench.Applied(await _bench.Store.ClaimAsync(stale.Id, (await _bench.FindAsync(stale)).HangfireJobId!, null, null, CancellationToken.None));
 
@@ -220,7 +220,7 @@ internal sealed class SweepTests
         var stale = new List<Message>();
         for (var i = 0; i < 5; i++)
             stale.Add(await _bench.ClaimAsync());
-        _time.Advance(Sweep.HeartbeatTimeout + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
 
         var repaired = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => Task.Run(SweepAsync)));
 
@@ -246,7 +246,7 @@ internal sealed class SweepTests
         Bench.Applied(await _bench.Store.ClaimAsync(rows[300].Id, "of a dead process", null, null, CancellationToken.None));
         Bench.Applied(await _bench.Store.AttachJobAsync(rows[5].Id, "also of a dead process", null, CancellationToken.None));
         Bench.Applied(await _bench.Store.CancelAsync(rows[6].Id, "x", CancellationToken.None));
-        _bench.Get<EnqueueImageRequest>().IsRebuilding = true;
+        _bench.Get<QueueRebuilding>().IsUnderWay = true;
 
         var watch = System.Diagnostics.Stopwatch.StartNew();
         await _bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);

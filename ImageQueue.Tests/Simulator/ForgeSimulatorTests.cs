@@ -84,6 +84,30 @@ public sealed class ForgeSimulatorTests
         Assert.That(unknown.GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2"));
     }
 
+    [TestCase(true, "flux1-dev-bnb-nf4-v2", 3)]
+    [TestCase(false, "flux1-schnell-fp8", 2)]
+    public async Task Model_StaysLoaded_UnlessItsOptionIsRestored(bool restore, string then, int loads)
+    {
+        await using var server = await StartAsync();
+        var body = $$"""{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"override_settings_restore_afterwards":{{(restore ? "true" : "false")}}}""";
+        var before = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
+        using (await server.PaintAsync())
+        {
+        }
+
+        await server.SendAsync(HttpMethod.Post, "sdapi/v1/txt2img", body);
+        var option = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
+        var next = Info(await PaintedAsync(server.PaintAsync()));
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(before, Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"));
+            Assert.That(option, Does.StartWith(then));
+            Assert.That(next.GetProperty("sd_model_name").GetString(), Is.EqualTo(then));
+            Assert.That(server.Stats.ModelLoads, Is.EqualTo(loads));
+        });
+    }
+
     [Test]
     public async Task TextToImage_Gives500_WhenAnOptionIsUnknown()
     {
@@ -95,8 +119,8 @@ public sealed class ForgeSimulatorTests
         Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("KeyError"));
     }
 
-    [TestCase("""{"width":"wide"}""", "width", "int_parsing")]
-    [TestCase("""{"width":64.5}""", "width", "int_from_float")]
+    [TestCase("""{"width":"wide"}""", "width", "int_type")]
+    [TestCase("""{"width":64.5}""", "width", "int_type")]
     [TestCase("""{"prompt":7}""", "prompt", "string_type")]
     [TestCase("""{"cfg_scale":[]}""", "cfg_scale", "float_type")]
     [TestCase("""{"send_images":null}""", "send_images", "bool_type")]
@@ -199,15 +223,17 @@ public sealed class ForgeSimulatorTests
     public async Task TaskProgress_GivesSharperPreviews_OnlyWhenThereIsANewOne()
     {
         var time = new FakeTimeProvider();
-        await using var server = await StartAsync(128_000, time);
-        var asked = server.PaintAsync(task: "a");
-        await StepAsync(0);
+        await using var server = await StartAsync(time: time, millisecondsPerImage: 100_000);
+        var asked = server.PaintAsync(task: "a", steps: 24);
+        await StepAsync(9);
         var none = await server.TaskProgressAsync("a", preview: true);
-        await StepAsync(1);
+        await StepAsync(10);
         var first = await server.TaskProgressAsync("a", preview: true);
         var seen = await server.TaskProgressAsync("a", preview: true, seen: first.GetProperty("id_live_preview").GetInt32());
         var unasked = await server.TaskProgressAsync("a", preview: false);
-        await StepAsync(3);
+        await StepAsync(19);
+        var notYet = await server.TaskProgressAsync("a", preview: true, seen: first.GetProperty("id_live_preview").GetInt32());
+        await StepAsync(20);
         var later = await server.TaskProgressAsync("a", preview: true, seen: first.GetProperty("id_live_preview").GetInt32());
         await server.InterruptAsync();
         time.Advance(TimeSpan.FromSeconds(200));
@@ -220,6 +246,7 @@ public sealed class ForgeSimulatorTests
             Assert.That(seen.GetProperty("live_preview").ValueKind, Is.EqualTo(JsonValueKind.Null));
             Assert.That(seen.GetProperty("id_live_preview").GetInt32(), Is.EqualTo(first.GetProperty("id_live_preview").GetInt32()));
             Assert.That(unasked.GetProperty("live_preview").ValueKind, Is.EqualTo(JsonValueKind.Null));
+            Assert.That(notYet.GetProperty("live_preview").ValueKind, Is.EqualTo(JsonValueKind.Null), "each ten steps, as Forge does unless told otherwise");
             Assert.That(later.GetProperty("live_preview").GetString(), Does.StartWith("data:image/jpeg;base64,/9j/"));
             Assert.That(later.GetProperty("id_live_preview").GetInt32(), Is.GreaterThan(first.GetProperty("id_live_preview").GetInt32()));
         });
@@ -432,7 +459,7 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
 
         var (status, answer) = await server.SendAsync(
-            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"Iİıi ışık","width":64,"height":64,"steps":2,"cfg_scale":"1.5","sampler_name":"ddim","send_images":"TRUE"}""");
+            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"Iİıi ışık","width":64,"height":64,"steps":2,"cfg_scale":1.5,"sampler_name":"ddim"}""");
         var (set, _) = await server.SendAsync(HttpMethod.Post, "faults", """{"fault":"NOTJSON"}""");
 
         Assert.Multiple(() =>

@@ -39,7 +39,7 @@ public sealed class PicturePainterTests
             {
                 File.WriteAllBytes(Path.Combine(directory, $"{seed}.png"), png);
                 File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), PicturePainter.Paint("half done", seed, 512, 512, seed / 24d));
-                File.WriteAllBytes(Path.Combine(directory, $"preview{seed}.jpg"), PicturePainter.Preview("half done", seed, 1024, 1024, seed / 24d, SKEncodedImageFormat.Jpeg));
+                File.WriteAllBytes(Path.Combine(directory, $"preview{seed}.jpg"), PicturePainter.Preview("half done", seed, 1024, 1024, seed / 24d));
             }
         }
 

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using ImageQueue.Web.Simulator;
+using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
 using static ImageQueue.Tests.Simulator.SimulatorServer;
 
@@ -15,6 +16,7 @@ public sealed class SimulatorFaultsTests
     [TestCase(SimulatorFaults.OutOfMemory, 500, "\"error\":\"OutOfMemoryError\",\"detail\":\"\",\"body\":\"\",\"message\":\"CUDA out of memory.")]
     [TestCase(SimulatorFaults.Invalid, 422, "\"loc\":[\"body\",\"steps\"]")]
     [TestCase(SimulatorFaults.Rejected, 422, "{\"detail\":\"always on script")]
+    [TestCase(SimulatorFaults.Cuda, 500, "\"error\":\"RuntimeError\",\"detail\":\"\",\"body\":\"\",\"message\":\"CUDA error: unspecified launch failure")]
     [TestCase(SimulatorFaults.Unauthorized, 401, "{\"detail\":\"Incorrect username or password\"}")]
     [TestCase(SimulatorFaults.Unavailable, 503, "<html>")]
     [TestCase(SimulatorFaults.Loading, 404, "{\"detail\":\"Not Found\"}")]
@@ -36,7 +38,8 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
         var whole = await (await server.PaintAsync("same", seed: 1)).Content.ReadAsStringAsync();
-        foreach (var fault in SimulatorFaults.Known.Except([SimulatorFaults.Slow, SimulatorFaults.Stalled]))
+        foreach (var fault in SimulatorFaults.Known.Except(
+            [SimulatorFaults.Slow, SimulatorFaults.Stalled, SimulatorFaults.Hang, SimulatorFaults.SlowLoad, SimulatorFaults.NoWebUi, SimulatorFaults.NoTasks]))
         {
             server.Simulator.Faults.Set(fault, 1);
             string answer;
@@ -207,6 +210,7 @@ public sealed class SimulatorFaultsTests
 
     [TestCase(SimulatorFaults.Unavailable, HttpStatusCode.ServiceUnavailable, HttpStatusCode.ServiceUnavailable)]
     [TestCase(SimulatorFaults.Loading, HttpStatusCode.NotFound, HttpStatusCode.OK)]
+    [TestCase(SimulatorFaults.Unauthorized, HttpStatusCode.Unauthorized, HttpStatusCode.Unauthorized)]
     public async Task FaultOfTheWholeServer_HitsProbesToo(string fault, HttpStatusCode api, HttpStatusCode ping)
     {
         await using var server = await StartAsync();
@@ -217,6 +221,97 @@ public sealed class SimulatorFaultsTests
         using var painted = await server.PaintAsync();
 
         Assert.That((options.StatusCode, pong.StatusCode, painted.StatusCode), Is.EqualTo((api, ping, api)));
+    }
+
+    [Test]
+    public async Task Cuda_HitsEveryLaterRequest_UntilItIsCleared()
+    {
+        await using var server = await StartAsync();
+        var statuses = new List<int>();
+        foreach (var prompt in (string[])["a [fault:cuda*1]", "b", "a [fault:cuda*1]"])
+        {
+            using var response = await server.PaintAsync(prompt);
+            statuses.Add((int)response.StatusCode);
+        }
+
+        using var probe = await server.Client.GetAsync("sdapi/v1/samplers");
+        await server.SendAsync(HttpMethod.Delete, "faults");
+        using var after = await server.PaintAsync("b");
+
+        Assert.That(statuses, Is.EqualTo((int[])[500, 500, 500]));
+        Assert.That((probe.StatusCode, after.StatusCode), Is.EqualTo((HttpStatusCode.OK, HttpStatusCode.OK)));
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task Hang_OutlivesInterrupts_AndEndsWhenItIsCleared(bool interrupted)
+    {
+        await using var server = await StartAsync();
+        var asked = server.PaintAsync("[fault:hang]", "h");
+        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
+
+        if (interrupted) await server.InterruptAsync();
+        var (still, _) = await server.SendAsync(HttpMethod.Get, "sdapi/v1/options");
+        var goesOn = (await server.TaskProgressAsync("h")).GetProperty("active").GetBoolean();
+        await server.SendAsync(HttpMethod.Delete, "faults");
+        var answer = await PaintedAsync(asked);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(goesOn, Is.True);
+            Assert.That(still, Is.EqualTo(HttpStatusCode.OK));
+            Assert.That(answer.GetProperty("images").GetArrayLength(), Is.EqualTo(1));
+            Assert.That((server.Stats.Painted, server.Stats.Interrupted), Is.EqualTo(interrupted ? (0, 1) : (1, 0)));
+        });
+    }
+
+    [Test]
+    public async Task SlowLoad_ShowsNoProgress_ForSeconds()
+    {
+        var time = new FakeTimeProvider();
+        await using var server = await StartAsync(time: time);
+        var asked = server.PaintAsync("[fault:slowload]", "a");
+        await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
+
+        time.Advance(TimeSpan.FromSeconds(2.9));
+        var own = await server.TaskProgressAsync("a");
+        var global = await server.GetAsync("sdapi/v1/progress");
+        time.Advance(TimeSpan.FromSeconds(0.2));
+        using var response = await asked;
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(own.GetProperty("progress").GetDouble(), Is.Zero);
+            Assert.That(global.GetProperty("progress").GetDouble(), Is.EqualTo(0.01));
+            Assert.That(global.GetProperty("state").GetProperty("job_count").GetInt32(), Is.EqualTo(-1));
+            Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+        });
+    }
+
+    [Test]
+    public async Task Nan_GivesAWholePicture_AllBlack()
+    {
+        await using var server = await StartAsync();
+
+        using var picture = Decode((await PaintedAsync(server.PaintAsync("[fault:nan]"))).GetProperty("images")[0]);
+
+        Assert.That(picture.Pixels, Is.All.EqualTo(SkiaSharp.SKColors.Black));
+    }
+
+    [TestCase(SimulatorFaults.NoWebUi, "internal/ping", HttpStatusCode.NotFound)]
+    [TestCase(SimulatorFaults.NoTasks, "internal/ping", HttpStatusCode.OK)]
+    public async Task FaultOfCapabilities_TakesEndpointsAway_AndPaintsAllTheSame(string fault, string path, HttpStatusCode expected)
+    {
+        await using var server = await StartAsync();
+        server.Break(fault);
+
+        using var other = await server.Client.GetAsync(path);
+        using var tasks = await server.Client.GetAsync("internal/pending-tasks");
+        using var painted = await server.PaintAsync();
+        using var asked = await server.PaintAsync($"[fault:{fault}]");
+
+        Assert.That((other.StatusCode, tasks.StatusCode, painted.StatusCode), Is.EqualTo((expected, HttpStatusCode.NotFound, HttpStatusCode.OK)));
+        Assert.That(asked.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest), "one request cannot be without them");
     }
 
     [Test]

@@ -6,54 +6,153 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 using SkiaSharp;
 
 namespace ImageQueue.Tests.Simulator;
 
-/// <summary>The simulator on a port of its own, and nothing else.</summary>
+/// <summary>
+/// One simulated image server: a Kestrel of its own on a port of its own, with its own kind, pace, faults and statistics. As many
+/// of them as a test wants run side by side in its process, so that a bad one can stand beside good ones.
+/// </summary>
+/// <remarks>
+/// <code>
+/// await using var good = await SimulatorServer.StartAsync(millisecondsPerImage: 200);
+/// await using var bad = await SimulatorServer.StartAsync(profile: SimulatorProfile.A1111);
+/// await using var app = await TestApp.StartAsync(SimulatorServer.Settings(bad, good));
+/// bad.Break(SimulatorFaults.Cuda);      // Until it is mended or restarted; also by a word in one prompt: "[fault:cuda]".
+/// await bad.KillAsync();                // Gone at once, as by kill -9: port closed, connections reset, work lost.
+/// await bad.RestartAsync();             // A new process at the same address: well, idle, no task remembered.
+/// Assert.That(bad.Stats.Begun, Is.Empty);
+/// </code>
+/// Statistics are the test's and outlive the server's process; faults and tasks are the process's.
+/// </remarks>
 internal sealed class SimulatorServer : IAsyncDisposable
 {
-    private readonly WebApplication _app;
+    private readonly SimulatorProfile _profile;
+    private readonly double _secondsPerImage;
+    private readonly TimeProvider _time;
+    private readonly SimulatorStats _stats = new();
+    private WebApplication? _app; // Null while the process is dead.
+    private int? _millisecondsPerImage;
 
-    private SimulatorServer(WebApplication app)
+    private SimulatorServer(SimulatorProfile profile, double secondsPerImage, int? millisecondsPerImage, TimeProvider time)
     {
-        _app = app;
-        Simulator = app.Services.GetRequiredService<ForgeSimulator>();
-        Client = new HttpClient { BaseAddress = new Uri(app.Urls.Single() + "/simulator/"), Timeout = TimeSpan.FromSeconds(30) };
+        (_profile, _secondsPerImage, _millisecondsPerImage, _time) = (profile, secondsPerImage, millisecondsPerImage, time);
+        Client = new HttpClient { Timeout = TimeSpan.FromSeconds(30) };
     }
 
     public HttpClient Client { get; }
 
-    /// <summary>What to set <c>Forge:Backends:n:Url</c> to.</summary>
-    public Uri Address => Client.BaseAddress!; // Set when made.
+    /// <summary>What to set <c>Forge:Backends:n:Url</c> to; the same for good.</summary>
+    public Uri Address => Client.BaseAddress!; // Set by the first start.
 
-    public ForgeSimulator Simulator { get; }
+    /// <summary>The process that runs.</summary>
+    public ForgeSimulator Simulator => (_app ?? throw new InvalidOperationException("The server has been killed.")).Services.GetRequiredService<ForgeSimulator>();
 
-    public static async Task<SimulatorServer> StartAsync(double secondsPerImage = 0, TimeProvider? time = null)
+    /// <summary>
+    /// What it was asked, over all its processes: which tasks arrived, which got the lock and in which order
+    /// (<see cref="StatsSnapshot.Begun"/>; <see cref="ReceivedRequest.BegunNumber"/> is comparable between servers), how each ended,
+    /// the most in flight at once, whom interrupts hit, and what was asked for that it does not have.
+    /// </summary>
+    public StatsSnapshot Stats => _stats.Snapshot();
+
+    /// <summary>Time for one picture whatever its size, from the next picture on; null: by <c>secondsPerImage</c> and size.</summary>
+    public int? MillisecondsPerImage
     {
-        // Empty: no files, no log, and a start within milliseconds.
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        builder.Services.AddRoutingCore();
-        builder.Services.AddSingleton(time ?? TimeProvider.System);
-        builder.Services.AddForgeSimulator();
-        builder.Services.Configure<ForgeOptions>(options => options.Simulator.SecondsPerImage = secondsPerImage);
-        var app = builder.Build();
-        app.MapForgeSimulator();
-        await app.StartAsync();
-        return new SimulatorServer(app);
+        get => _millisecondsPerImage;
+        set
+        {
+            _millisecondsPerImage = value;
+            if (_app is not null) Pace();
+        }
     }
 
-    public Task StopAsync() => _app.StopAsync();
+    /// <summary>Starts one.</summary>
+    /// <param name="secondsPerImage">Time for a picture of the default size; a smaller one takes its share.</param>
+    /// <param name="time">The clock that paints; the system's.</param>
+    /// <param name="profile">The kind of server; Forge.</param>
+    /// <param name="millisecondsPerImage">Time for any picture, instead.</param>
+    public static async Task<SimulatorServer> StartAsync(
+        double secondsPerImage = 0, TimeProvider? time = null, SimulatorProfile? profile = null, int? millisecondsPerImage = null)
+    {
+        var server = new SimulatorServer(profile ?? SimulatorProfile.Forge, secondsPerImage, millisecondsPerImage, time ?? TimeProvider.System);
+        await server.StartProcessAsync("http://127.0.0.1:0");
+        return server;
+    }
+
+    /// <summary>The settings of an app that has these servers and no other; the n-th is named after its kind and n.</summary>
+    public static Dictionary<string, string?> Settings(params ReadOnlySpan<SimulatorServer> servers)
+    {
+        var settings = new Dictionary<string, string?> { ["Forge:Simulator:Enabled"] = "false" };
+        for (var i = 0; i < servers.Length; i++)
+        {
+            settings[FormattableString.Invariant($"Forge:Backends:{i}:Url")] = servers[i].Address.AbsoluteUri;
+            settings[FormattableString.Invariant($"Forge:Backends:{i}:Name")] = FormattableString.Invariant($"{servers[i]._profile.Name}-{i}");
+        }
+
+        return settings;
+    }
+
+    /// <summary>From now on this goes wrong with each request (or with so many), until <see cref="Mend"/> or a restart.</summary>
+    /// <param name="fault">One of <see cref="SimulatorFaults.Known"/>.</param>
+    /// <param name="times">How many requests it hits; null: all.</param>
+    public void Break(string fault, int? times = null) => Simulator.Faults.Set(fault, times);
+
+    /// <summary>Nothing goes wrong any more; what hung goes on.</summary>
+    public void Mend() => Simulator.Faults.Clear();
+
+    /// <summary>Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was painted is lost.</summary>
+    public async Task KillAsync()
+    {
+        if (_app is not { } app) return;
+        _app = null;
+        var closed = app.Services.GetRequiredService<IServer>().StopAsync(new CancellationToken(canceled: true)); // Cancelled: no connection is waited for.
+        app.Lifetime.StopApplication(); // Ends the painting, or its requests would be waited for.
+        await closed;
+        await app.DisposeAsync();
+    }
+
+    /// <summary>A new process at the same address: killed first where it still runs. Faults, tasks and the loaded model are forgotten.</summary>
+    public async Task RestartAsync()
+    {
+        await KillAsync();
+        await StartProcessAsync(Address.GetLeftPart(UriPartial.Authority));
+    }
+
+    /// <summary>Stops politely: the port is closed, and then what is in flight.</summary>
+    public async Task StopAsync()
+    {
+        if (_app is not null) await _app.StopAsync();
+    }
 
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();
-        await _app.StopAsync();
-        await _app.DisposeAsync();
+        await KillAsync();
     }
+
+    private async Task StartProcessAsync(string url)
+    {
+        // Empty: no files, no log, and a start within milliseconds.
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseUrls(url);
+        builder.Services.AddRoutingCore();
+        builder.Services.AddSingleton(_time);
+        builder.Services.AddSingleton(_profile);
+        builder.Services.AddSingleton(_stats);
+        builder.Services.AddForgeSimulator();
+        builder.Services.Configure<ForgeOptions>(options => options.Simulator.SecondsPerImage = _secondsPerImage);
+        _app = builder.Build();
+        _app.MapForgeSimulator();
+        Pace();
+        await _app.StartAsync();
+        Client.BaseAddress ??= new Uri(_app.Urls.Single() + SimulatorEndpoints.Path + "/");
+    }
+
+    private void Pace() => Simulator.TimePerPicture = _millisecondsPerImage is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null;
 
     /// <summary>Asks for a small picture.</summary>
     public Task<HttpResponseMessage> PaintAsync(

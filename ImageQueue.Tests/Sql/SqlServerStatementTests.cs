@@ -6,6 +6,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Messages;
+using ImageQueue.Tests.Queue;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
@@ -57,6 +58,9 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ListAsync), store => store.ListAsync("c", 0, 10, default)),
         (nameof(IMessageStore.ListByStatusAsync), store => store.ListByStatusAsync("queued", null, 10, default)),
         (nameof(IMessageStore.FindByHangfireJobAsync), store => store.FindByHangfireJobAsync("7", default)),
+        (nameof(IMessageStore.FindByJobIdAsync), store => store.FindByJobIdAsync("j", default)),
+        (nameof(IMessageStore.FindWaitingAsync), store => store.FindWaitingAsync(["7", "8"], default)),
+        (nameof(IMessageStore.ListWaitingLongerAsync), store => store.ListWaitingLongerAsync(TimeSpan.FromMinutes(1), null, 10, default)),
         (nameof(IMessageStore.ListWaitingAsync), store => store.ListWaitingAsync(null, 10, default)),
         (nameof(IMessageStore.ListNewestAsync), store => store.ListNewestAsync("complete", 10, default)),
         (nameof(IMessageStore.CountAsync), store => store.CountAsync("queued", default)),
@@ -229,26 +233,33 @@ public sealed partial class SqlServerStatementTests
         Assert.That(await SentByStoreAsync(store => store.SavePositionsAsync(positions, default)), Has.Count.EqualTo(3));
     }
 
-    /// <summary>The order is asked of tables that are known; else the caller pages.</summary>
+    /// <summary>The rows are asked of tables that are known; else Hangfire is asked.</summary>
     [TestCase(5, false)]
     [TestCase(6, true)]
     [TestCase(9, true)]
     [TestCase(10, false)]
     [TestCase(null, false)]
-    public async Task ReadOrder_IsNull_WhenHangfiresSchemaIsNotKnown(int? version, bool known)
+    public async Task QueueRows_AreReadFromHangfiresTables_WhenItsSchemaIsKnown(int? version, bool known)
+    {
+        var sent = new SentStatements { Scalar = _ => version, Table = _ => QueueRows() };
+        var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
+
+        var page = await rows.ReadAsync(0, 2, default);
+        await rows.ReadAsync(12, 2, default);
+
+        Assert.That(page.Rows.Select(row => (row.Place, JobKey.Format(row.Job))), known ? Is.EqualTo(new[] { (3L, "12"), (5L, "7") }) : Is.Empty);
+        Assert.That((page.UpTo, page.IsLast), Is.EqualTo(known ? (5L, false) : (long.MaxValue, true)));
+        Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
+    }
+
+    private static DataTable QueueRows()
     {
         var jobs = new DataTable();
+        jobs.Columns.Add("Id", typeof(long));
         jobs.Columns.Add("JobId", typeof(long));
-        jobs.Rows.Add(12L);
-        jobs.Rows.Add(7L);
-        var sent = new SentStatements { Scalar = _ => version, Table = _ => jobs };
-        var order = new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance);
-
-        var first = await order.ReadOrderAsync(default);
-        await order.ReadOrderAsync(default);
-
-        Assert.That(first, known ? Is.EqualTo(new[] { "12", "7" }) : Is.Null);
-        Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
+        jobs.Rows.Add(3L, 12L);
+        jobs.Rows.Add(5L, 7L);
+        return jobs;
     }
 
     /// <summary>Recorded from the store, the order and the installer, and every constant of theirs that is a statement by itself.</summary>
@@ -258,7 +269,12 @@ public sealed partial class SqlServerStatementTests
         var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal());
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
-        await QuietlyAsync(() => new SqlServerQueueOrder(Recorded(sent), TimeSpan.FromMinutes(5), NullLogger.Instance).ReadOrderAsync(default));
+        var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
+        await QuietlyAsync(() => rows.ReadAsync(0, 10, default));
+        await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));
+        var keys = new SqlServerKeyRing(Recorded(sent));
+        await keys.AddAsync("key-1", "<key/>", default);
+        await keys.ReadAllAsync(default);
         var installer = new SchemaInstaller(Recorded(sent), NullLogger.Instance);
         await installer.ApplyAsync(default);
         await installer.CheckAsync(default);
@@ -271,7 +287,7 @@ public sealed partial class SqlServerStatementTests
 
     /// <summary>Catches a statement that no recorded path sends, such as one that needs a server's error first.</summary>
     private static IEnumerable<string> Constants() => typeof(SqlServerMessageStore).Assembly.GetTypes()
-        .Where(type => type.Namespace == typeof(SqlServerMessageStore).Namespace || type == typeof(SqlServerQueueOrder))
+        .Where(type => type.Namespace == typeof(SqlServerMessageStore).Namespace || type == typeof(SqlServerQueueRows))
         .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
         .Where(field => field.IsLiteral && field.FieldType == typeof(string))
         .Select(field => (string)field.GetRawConstantValue()!)

@@ -2,6 +2,7 @@ using Hangfire;
 using Hangfire.Logging;
 using Hangfire.Server;
 using Hangfire.States;
+using Hangfire.Storage;
 using ImageQueue.Core;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
@@ -70,6 +71,7 @@ internal sealed class Bench : IAsyncDisposable
     {
         var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap);
         await bench.Get<IMessageDatabase>().PrepareAsync(CancellationToken.None);
+        bench.Get<DatabaseReadiness>().Set();
         return bench;
     }
 
@@ -120,8 +122,20 @@ internal sealed class Bench : IAsyncDisposable
         var job = ActivatorUtilities.CreateInstance<GenerateImageJob>(_services);
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
-        var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
+        await ProbedAsync();
+        using var fetched = Get<ForgeFirstFetch>().Take(new Taken(message.HangfireJobId!));
+        var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, fetched, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
         await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
+    }
+
+    /// <summary>Until every server has been asked how it is, and those that are well can be had.</summary>
+    public Task ProbedAsync()
+    {
+        var pool = Get<ForgePool>();
+        pool.ProbeUnknown();
+        return UntilAsync(
+            () => Task.FromResult(pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0)),
+            "the servers are known");
     }
 
     /// <summary>Lets Forge paint: a picture comes when the task ends.</summary>
@@ -160,6 +174,7 @@ internal sealed class Bench : IAsyncDisposable
         forge.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
         forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
+        forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(ForgeCapabilities.Unknown);
         forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
         return forge;
     }
@@ -176,6 +191,26 @@ internal sealed class Bench : IAsyncDisposable
         public bool IgnoreJobLoadException => false;
 
         public Dictionary<string, string> SerializeData() => new() { ["ServerId"] = "gone:1", ["WorkerId"] = "1" };
+    }
+
+    private sealed class Taken(string job) : IFetchedJob
+    {
+        public string JobId => job;
+
+        public void RemoveFromQueue()
+        {
+            // Nobody fetches here.
+        }
+
+        public void Requeue()
+        {
+            // The same.
+        }
+
+        public void Dispose()
+        {
+            // Holds nothing.
+        }
     }
 
     private sealed class WorkerToken(Bench bench, string job, CancellationToken shutdown) : IJobCancellationToken

@@ -48,7 +48,10 @@ internal sealed class TestApp : IAsyncDisposable
     /// <summary>Starts the app. Pictures take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
     /// <param name="settings">Settings that differ from those of a test.</param>
     /// <param name="folder">Where the data is, when an earlier app's is to be used; left alone at the end.</param>
-    public static async Task<TestApp> StartAsync(Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null)
+    /// <param name="environment">Development lets this machine in without a key.</param>
+    /// <param name="configure">What else is to be different.</param>
+    public static async Task<TestApp> StartAsync(
+        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, string environment = "Development", Action<WebApplicationBuilder>? configure = null)
     {
         var ownsFolder = folder is null;
         folder ??= new TemporaryFolder();
@@ -56,7 +59,7 @@ internal sealed class TestApp : IAsyncDisposable
         {
             ApplicationName = "ImageQueue.Web",
             ContentRootPath = Path.Combine(Repository.Root, "ImageQueue.Web"),
-            EnvironmentName = "Development",
+            EnvironmentName = environment,
         });
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
         {
@@ -72,6 +75,7 @@ internal sealed class TestApp : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(log);
         builder.AddImageQueue();
+        configure?.Invoke(builder);
         var app = builder.Build();
         app.UseImageQueue();
         await app.StartAsync();

@@ -1,6 +1,8 @@
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -8,7 +10,7 @@ namespace ImageQueue.Web.Api;
 /// <summary>Asks for pictures.</summary>
 [ApiController]
 [Tags("Images")]
-public sealed class ImagesController(SubmitImageRequest submit, QueuePositions positions) : ControllerBase
+public sealed class ImagesController(SubmitImageRequest submit, RequestChoices choices, QueuePositions positions) : ControllerBase
 {
     /// <summary>Asks for a picture in a conversation. It is stored and waits its turn.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
@@ -16,6 +18,7 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
     /// <param name="idempotencyKey">The same key with the same body gives the same message again, not a second picture.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/conversations/{conversation_id}/images")]
+    [Authorize(Access.Ask)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
@@ -31,6 +34,8 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
         CancellationToken cancellationToken)
     {
         var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
+        if (errors.Count == 0)
+            errors = choices.Check(request);
         if (errors.Count > 0)
             return ApiProblem.Unprocessable(errors);
         var submitted = await submit.SubmitAsync(request, cancellationToken);
@@ -39,7 +44,7 @@ public sealed class ImagesController(SubmitImageRequest submit, QueuePositions p
     }
 }
 
-/// <summary>A picture to paint; what is left out is chosen by <c>Forge:Defaults</c>.</summary>
+/// <summary>A picture to paint; what is left out is chosen by the model, or by <c>Forge:Defaults</c>.</summary>
 public sealed record ImageRequestBody
 {
     /// <summary>The conversation's owner, 1..100 characters. Required.</summary>
@@ -75,7 +80,10 @@ public sealed record ImageRequestBody
     /// <summary>-1 (Forge chooses) .. 4294967295.</summary>
     public long? Seed { get; init; }
 
-    /// <summary>As Forge calls it.</summary>
+    /// <summary>A name from GET /api/models. Default: the first of them.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>As Forge calls it; instead of model, and only where Forge:AllowAnyCheckpoint allows it.</summary>
     public string? Checkpoint { get; init; }
 
     internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new()
@@ -92,6 +100,7 @@ public sealed record ImageRequestBody
         Sampler = Sampler,
         Scheduler = Scheduler,
         Seed = Seed,
+        Model = Model,
         Checkpoint = Checkpoint,
         IdempotencyKey = idempotencyKey,
     };

@@ -3,7 +3,9 @@ using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -17,6 +19,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
 {
     /// <summary>Adds a plain message.</summary>
     [HttpPost("/api/conversations/{conversation_id}/messages")]
+    [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
@@ -47,6 +50,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
     /// <param name="limit">1..200.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations/{conversation_id}/messages")]
+    [Authorize(Access.Read)]
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
     public async Task<IActionResult> ListAsync(
@@ -65,6 +69,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
 
     /// <summary>One message.</summary>
     [HttpGet("/api/messages/{id:long}")]
+    [Authorize(Access.Read)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
     public async Task<IActionResult> GetAsync(long id, CancellationToken cancellationToken)
@@ -75,6 +80,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
 
     /// <summary>Merges the chat app's own keys into a message's metadata (RFC 7396), or replaces its content, or both.</summary>
     [HttpPatch("/api/messages/{id:long}")]
+    [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/merge-patch+json", "application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
@@ -97,6 +103,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
 
     /// <summary>Cancels a queued or processing image.</summary>
     [HttpPost("/api/messages/{id:long}/cancel")]
+    [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status409Conflict, "application/problem+json")]
@@ -105,6 +112,7 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
 
     /// <summary>Puts an image in error or cancelled into the queue again, at its end.</summary>
     [HttpPost("/api/messages/{id:long}/retry")]
+    [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status409Conflict, "application/problem+json")]

@@ -1,5 +1,7 @@
 using ImageQueue.Core.Generation;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -7,7 +9,9 @@ namespace ImageQueue.Web.Api;
 /// <summary>Serves pictures: finished ones, whose bytes never change, and previews of those being painted. Their names are unguessable.</summary>
 [ApiController]
 [Tags("Images")]
-public sealed class PicturesController(ImageFiles images) : ControllerBase
+[Authorize(Access.Read)]
+[TokenInAddress]
+public sealed class PicturesController(ImageFiles images, Pictures pictures) : ControllerBase
 {
     /// <summary>A finished picture.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png")]
@@ -15,11 +19,11 @@ public sealed class PicturesController(ImageFiles images) : ControllerBase
     [Produces("image/png", "application/problem+json")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
-    public IActionResult Get([FromRoute(Name = "job_id")] string jobId)
+    public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken)
     {
-        if (images.FindPath(jobId) is not { } path)
+        if (await pictures.FindAsync(jobId, cancellationToken) is not { } path)
             return ApiProblem.Result(StatusCodes.Status404NotFound, "There is no such picture. It comes to exist when its message is complete.");
-        Response.Headers.CacheControl = "public, max-age=31536000, immutable";
+        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
     }
 

@@ -1,6 +1,8 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Web.Auth;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -12,12 +14,13 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
 {
     /// <summary>How many wait, how many are being painted, and on what.</summary>
     [HttpGet("/api/queue")]
+    [Authorize(Access.Overview)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> GetAsync(CancellationToken cancellationToken)
     {
         var live = await positions.GetAsync(cancellationToken);
         return new QueueOverview(
-            live.Waiting,
+            await positions.CountAsync(cancellationToken),
             await store.CountAsync(MessageStatus.Processing, cancellationToken),
             Paused: false,
             [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy))],

@@ -5,6 +5,8 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Unicode;
 
+using ImageQueue.Core.Forge;
+
 using Microsoft.Net.Http.Headers;
 
 namespace ImageQueue.Web.Chat;
@@ -35,14 +37,20 @@ public sealed class ChatPage
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
     };
 
-    public ChatPage(string language)
+    /// <param name="language"><see cref="Turkish"/> or <see cref="English"/>.</param>
+    /// <param name="models">What pictures can be painted with, the default first.</param>
+    public ChatPage(string language, IReadOnlyList<ForgeModel>? models = null)
     {
         Language = language;
+        Models = models is { Count: > 1 } ? models : [];
         Texts = Keys().ToDictionary(key => key, key => TextOf(key, language), StringComparer.Ordinal);
     }
 
     /// <summary>For <c>&lt;html lang&gt;</c>; the script formats numbers and times by it.</summary>
     public string Language { get; }
+
+    /// <summary>The models to pick from; empty where there is nothing to pick.</summary>
+    public IReadOnlyList<ForgeModel> Models { get; }
 
     /// <summary>Every text of the page by its resource name.</summary>
     public IReadOnlyDictionary<string, string> Texts { get; }

@@ -23,6 +23,13 @@ internal static class ApiProblem
         return problem;
     }
 
+    /// <summary>The same with a code that programs can tell it by.</summary>
+    public static ProblemDetails WithCode(this ProblemDetails problem, string code)
+    {
+        problem.Extensions["code"] = code;
+        return problem;
+    }
+
     /// <summary>The same as an MVC result.</summary>
     public static ObjectResult Result(int status, string detail, IReadOnlyDictionary<string, string[]>? errors = null) =>
         new(Of(status, detail, errors)) { StatusCode = status, ContentTypes = { "application/problem+json" } };

@@ -1,6 +1,8 @@
 using System.Globalization;
+using System.Text;
 using Hangfire;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Data.SqlClient;
@@ -27,7 +29,10 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         if (RetryAfter(exception) is { } wait)
             context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
         context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
-        return await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception });
+        // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
+        if (!await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception }))
+            await Results.Problem(problem).ExecuteAsync(context);
+        return true;
     }
 
     private static ProblemDetails ToProblem(Exception exception) => exception switch
@@ -35,12 +40,14 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, e.Message),
         ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, e.Message),
         InvalidMetadataPatchException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
+        UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message).WithCode("unknown_model"),
         IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
         TooManyPendingException e => ApiProblem.Of(StatusCodes.Status429TooManyRequests, e.Message),
         StoreUnavailableException e => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),
         BackgroundJobClientException or SqlException => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
             ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, $"The body is larger than {BodyLimit.Bytes / 1024} KiB; send less."),
+        DecoderFallbackException => ApiProblem.Of(StatusCodes.Status400BadRequest, "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
         BadHttpRequestException e => ApiProblem.Of(e.StatusCode, $"The request could not be read: {e.Message}"),
         _ => ApiProblem.Of(StatusCodes.Status500InternalServerError, "Something unexpected went wrong here; it has been logged. Try again later."),
     };

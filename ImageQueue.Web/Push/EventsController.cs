@@ -4,9 +4,12 @@ using System.IO.Pipelines;
 using System.Text;
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Api;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.RateLimiting;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
@@ -23,6 +26,9 @@ public sealed class EventsController(
     /// <param name="lastEventIdInQuery">The same for clients that cannot set headers, such as a new EventSource. The header goes first: it is newer.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations/{conversation_id}/events")]
+    [Authorize(Access.Read)]
+    [TokenInAddress]
+    [EnableRateLimiting(RateLimits.Streams)]
     [Produces("text/event-stream", "application/problem+json")]
     [ProducesResponseType<ImageProgressEvent>(StatusCodes.Status200OK, "text/event-stream")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status400BadRequest, "application/problem+json")]
@@ -38,7 +44,8 @@ public sealed class EventsController(
         if (!TryParse(string.IsNullOrEmpty(lastEventId) ? lastEventIdInQuery : lastEventId, out var since))
             return ApiProblem.Result(StatusCodes.Status400BadRequest, "Last-Event-ID must be a revision: the id of an event you have seen.");
 
-        using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping);
+        using var expiry = Expiry.Of(HttpContext, time);
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping, expiry.Token);
         try
         {
             using var subscription = await feed.WatchAsync(conversationId, since, ends.Token);

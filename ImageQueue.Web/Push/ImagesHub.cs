@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Push;
@@ -7,7 +8,8 @@ namespace ImageQueue.Web.Push;
 /// Live progress over SignalR: the same objects as on Server-Sent Events. Each machine feeds its own connections from the rows, so
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
-public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter writer, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+public sealed class ImagesHub(
+    IMessageStore store, MessageFeed feed, PushWriter writer, WatcherReach reach, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     /// <summary>Where it is.</summary>
     public const string Path = "/hubs/images";
@@ -32,7 +34,7 @@ public sealed class ImagesHub(IMessageStore store, MessageFeed feed, PushWriter 
         var watches = Watches();
         if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId ?? ""))
             throw new HubException($"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
-        if (string.IsNullOrEmpty(conversationId) || await store.FindConversationAsync(conversationId, Context.ConnectionAborted) is null)
+        if (string.IsNullOrEmpty(conversationId) || !await reach.CoversAsync(Context, conversationId, time) || await store.FindConversationAsync(conversationId, Context.ConnectionAborted) is null)
             throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
         Stop(conversationId);

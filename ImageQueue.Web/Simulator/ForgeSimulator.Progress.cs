@@ -14,29 +14,20 @@ public sealed partial class ForgeSimulator
     /// <summary><c>POST /internal/progress</c>: of one task (progress.py, progressapi).</summary>
     internal SimulatedAnswer TaskProgress(ReadOnlyMemory<byte> body)
     {
-        var (document, errors) = PydanticFields.Parse(body);
-        if (document is null)
-        {
-            return SimulatedAnswer.Invalid(errors);
-        }
+        var fields = new BodyFields(body);
 
-        using (document)
-        {
-            var fields = new PydanticFields(document.RootElement);
-
-            // Missing is None and equals the current task of an idle server; null is not allowed.
-            var task = fields.RequiredText("id_task");
-            var seen = fields.RequiredInteger("id_live_preview") ?? -1;
-            var withPreview = fields.Flag("live_preview") ?? true;
-            return fields.Errors.Count == 0 ? SimulatedAnswer.Json(TaskProgress(task, seen, withPreview)) : SimulatedAnswer.Invalid(fields.Errors);
-        }
+        // Missing is None and equals the current task of an idle server; null is not allowed.
+        var task = fields.Text("id_task", notNull: true);
+        var seen = fields.Integer("id_live_preview", notNull: true) ?? -1;
+        var withPreview = fields.Flag("live_preview") ?? true;
+        return fields.Errors.Count == 0 ? SimulatedAnswer.Json(TaskProgress(task, seen, withPreview)) : SimulatedAnswer.Invalid(fields.Errors);
     }
 
     private InternalProgress TaskProgress(string? task, long seen, bool withPreview)
     {
         InternalProgress answer;
         Painting? painting;
-        int step, preview;
+        (int Id, int Step)? preview;
         lock (_gate)
         {
             var completed = task is not null && _finished.Contains(task);
@@ -50,13 +41,12 @@ public sealed partial class ForgeSimulator
             var progress = _state.JobCount > 0 ? Fraction() : 0;
             answer = new InternalProgress(true, place >= 0, completed, progress, Eta(progress), null, seen, null);
             painting = _state.Painting;
-            step = _state.SamplingStep;
-            preview = (_state.JobNo * _state.SamplingSteps) + step;
+            preview = withPreview ? _state.Preview() : null;
         }
 
         // A new preview has a new id; one that the client has seen is not sent again.
-        return withPreview && painting is not null && step > 0 && preview != seen
-            ? answer with { LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(painting.Preview(step))}", IdLivePreview = preview }
+        return painting is not null && preview is { } one && one.Id != seen
+            ? answer with { LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(painting.Preview(one.Step))}", IdLivePreview = one.Id }
             : answer;
     }
 
@@ -67,7 +57,7 @@ public sealed partial class ForgeSimulator
         double? eta;
         object state;
         Painting? painting;
-        int step;
+        (int Id, int Step)? preview;
         lock (_gate)
         {
             state = _state.Shown();
@@ -80,10 +70,10 @@ public sealed partial class ForgeSimulator
             eta = Eta(progress);
             progress = Math.Min(progress, 1);
             painting = _state.Painting;
-            step = _state.SamplingStep;
+            preview = _state.Preview();
         }
 
-        var image = !skipImage && painting is not null && step > 0 ? Convert.ToBase64String(painting.Preview(step)) : null;
+        var image = !skipImage && painting is not null && preview is { } one ? Convert.ToBase64String(painting.Preview(one.Step)) : null;
         return new { progress, eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
     }
 
@@ -92,19 +82,29 @@ public sealed partial class ForgeSimulator
     {
         lock (_gate)
         {
-            return SimulatorCatalogue.Models.Select(model =>
+            return SimulatorCatalogue.Models.Take(_profile.HasOneModel ? 1 : int.MaxValue).Select(model =>
             {
                 var hashed = _hashed.Contains(model);
                 return new
                 {
                     title = hashed ? model.TitleWithHash : model.Filename,
                     model_name = model.ModelName,
-                    hash = hashed ? model.Hash : null,
+                    hash = _profile.HasOneModel ? SimulatorProfile.HashOfSdCpp : hashed ? model.Hash : null,
                     sha256 = hashed ? model.Sha256 : null,
                     filename = $"/models/Stable-diffusion/{model.Filename}",
                     config = (string?)null,
                 };
             }).ToArray();
+        }
+    }
+
+    /// <summary><c>GET /sdapi/v1/options</c>: those of the kind, and the model that is set.</summary>
+    internal object Options()
+    {
+        lock (_gate)
+        {
+            var options = _profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
+            return new Dictionary<string, object?>(options) { ["sd_model_checkpoint"] = _hashed.Contains(_option) ? _option.TitleWithHash : _option.Filename };
         }
     }
 

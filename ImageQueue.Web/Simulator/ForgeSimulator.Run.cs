@@ -4,24 +4,27 @@ public sealed partial class ForgeSimulator
 {
     /// <summary>One turn at the lock: load, sample, decode, finish, each for its share of the time.</summary>
     /// <remarks>Order of states: <c>modules/processing.py</c>, process_images_inner.</remarks>
-    private sealed class Run(ForgeSimulator simulator, Painting painting, string? fault)
+    private sealed class Run(ForgeSimulator simulator, Painting painting, string? fault, Task cleared)
     {
+        private const string CudaError =
+            "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.\n"
+            + "For debugging consider passing CUDA_LAUNCH_BLOCKING=1";
+
         private readonly long _started = simulator._time.GetTimestamp();
         private TimeSpan _due;
 
         /// <summary>Goes through the phases; null when it came to its end, even an interrupted one.</summary>
         public async Task<SimulatedAnswer?> PaintAsync()
         {
-            if (painting.UnknownOption is { } option)
-            {
-                return SimulatedAnswer.ServerError("KeyError", $"'{option}'");
-            }
+            if (painting.UnknownOption is { } option) return painting.Profile.Failure("KeyError", $"'{option}'");
+            if (fault == SimulatorFaults.Cuda) return painting.Profile.Failure("RuntimeError", CudaError);
 
             var time = TimeForOne();
+            if (fault == SimulatorFaults.SlowLoad) await WaitAsync(Longer(time * 20, SlowLoadAtLeast));
             await WaitAsync(time * LoadShare);
             if (painting.Width < 8 || painting.Height < 8 || painting.Steps < 1 || painting.Pictures < 1)
             {
-                return SimulatedAnswer.ServerError("RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
+                return painting.Profile.Failure("RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
             }
 
             var pixels = (long)painting.Width * painting.Height;
@@ -45,7 +48,7 @@ public sealed partial class ForgeSimulator
                 }
 
                 await WaitAsync(time * DecodeShare);
-                State(state => (state.JobNo, state.SamplingStep) = (job + 1, 0));
+                State(state => (state.JobNo, state.SamplingStep, state.PreviewStep) = (job + 1, 0, 0));
                 painting.Done.Add(painting.Interrupted ? painting.Reached : 1);
                 await WaitAsync(time * PostShare);
             }
@@ -68,7 +71,7 @@ public sealed partial class ForgeSimulator
                     switch (fault)
                     {
                         case SimulatorFaults.ServerError:
-                            return SimulatedAnswer.ServerError("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
+                            return painting.Profile.Failure("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
                         case SimulatorFaults.ServerErrorOfA1111:
                             return SimulatedAnswer.ServerErrorOfA1111("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
                         case SimulatorFaults.OutOfMemory:
@@ -77,6 +80,12 @@ public sealed partial class ForgeSimulator
                             return SimulatedAnswer.ConnectionReset;
                         case SimulatorFaults.Stalled:
                             await simulator.InterruptAsync();
+                            StopAt(step);
+                            return null;
+                        case SimulatorFaults.Hang:
+                            await cleared.WaitAsync(simulator._stopping);
+                            _due = Elapsed();
+                            if (State(_ => { })) break;
                             StopAt(step);
                             return null;
                     }
@@ -95,7 +104,7 @@ public sealed partial class ForgeSimulator
             _due = Elapsed();
         }
 
-        private static SimulatedAnswer OutOfMemory() => SimulatedAnswer.ServerError(
+        private SimulatedAnswer OutOfMemory() => painting.Profile.Failure(
             "OutOfMemoryError",
             "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 12.00 GiB of which 1.25 GiB is free.");
 
@@ -117,16 +126,13 @@ public sealed partial class ForgeSimulator
         /// <summary>The setting is for the default size and steps; other pictures take their share of it.</summary>
         private TimeSpan TimeForOne()
         {
-            var seconds = simulator._options.CurrentValue.Simulator.SecondsPerImage;
             var work = (double)painting.Width * painting.Height * painting.Steps * painting.BatchSize / DefaultWork;
-            var time = TimeSpan.FromSeconds(Math.Clamp(seconds * work, 0, 86_400));
-            if (fault != SimulatorFaults.Slow)
-            {
-                return time;
-            }
-
-            return time * 10 > SlowAtLeast ? time * 10 : SlowAtLeast;
+            var time = simulator.TimePerPicture
+                ?? TimeSpan.FromSeconds(Math.Clamp(simulator._options.CurrentValue.Simulator.SecondsPerImage * work, 0, 86_400));
+            return fault == SimulatorFaults.Slow ? Longer(time * 10, SlowAtLeast) : time;
         }
+
+        private static TimeSpan Longer(TimeSpan one, TimeSpan other) => one > other ? one : other;
 
         // Waits for a point on the clock, not for a time: lateness of timers does not add up over the steps.
         private async Task WaitAsync(TimeSpan time)

@@ -6,8 +6,8 @@ using SkiaSharp;
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>
-/// A Forge without a GPU: one lock, one picture at a time, the same states and the same oddities. Pictures are landscapes
-/// drawn in milliseconds; the time that a GPU would take is waited out.
+/// A Forge without a GPU, or one of its relatives (<see cref="SimulatorProfile"/>): one lock, one picture at a time, the same
+/// states and the same oddities. Pictures are landscapes drawn in milliseconds; the time that a GPU would take is waited out.
 /// </summary>
 /// <remarks>
 /// Sources: <c>modules/api/api.py</c> (text2imgapi), <c>modules/call_queue.py</c>, <c>modules/progress.py</c>, <c>modules/shared_state.py</c>.
@@ -24,7 +24,9 @@ public sealed partial class ForgeSimulator : IDisposable
     private const int FinishedKept = 16;
     private const int MostPictures = 16;
     private static TimeSpan SlowAtLeast { get; } = TimeSpan.FromSeconds(2);
+    private static TimeSpan SlowLoadAtLeast { get; } = TimeSpan.FromSeconds(3);
 
+    private readonly SimulatorProfile _profile;
     private readonly IOptionsMonitor<ForgeOptions> _options;
     private readonly TimeProvider _time;
     private readonly CancellationToken _stopping;
@@ -37,24 +39,45 @@ public sealed partial class ForgeSimulator : IDisposable
     private readonly HashSet<SimulatedModel> _hashed = [];
     private Task _lastInLine = Task.CompletedTask;
     private string? _current;
+    private string? _running;
+    private SimulatedModel _option = SimulatorCatalogue.Models[0]; // The option sd_model_checkpoint.
+    private SimulatedModel? _loaded; // What is in the GPU's memory.
     private SimulatorState _state = new();
 
     /// <summary>Makes an idle server.</summary>
+    /// <param name="profile">The kind of server.</param>
+    /// <param name="faults">What is to go wrong.</param>
+    /// <param name="stats">Where it is noted what the server was asked.</param>
     /// <param name="options">For the pace.</param>
     /// <param name="time">The clock that is waited on.</param>
     /// <param name="lifetime">When the application stops, all waiting ends at once.</param>
-    public ForgeSimulator(IOptionsMonitor<ForgeOptions> options, TimeProvider time, IHostApplicationLifetime lifetime)
+    public ForgeSimulator(
+        SimulatorProfile profile,
+        SimulatorFaults faults,
+        SimulatorStats stats,
+        IOptionsMonitor<ForgeOptions> options,
+        TimeProvider time,
+        IHostApplicationLifetime lifetime)
     {
+        _profile = profile;
+        Faults = faults;
+        Stats = stats;
         _options = options;
         _time = time;
         _stopping = lifetime.ApplicationStopping;
     }
 
     /// <summary>What is to go wrong.</summary>
-    public SimulatorFaults Faults { get; } = new();
+    public SimulatorFaults Faults { get; }
 
     /// <summary>What it was asked.</summary>
-    public SimulatorStats Stats { get; } = new();
+    public SimulatorStats Stats { get; }
+
+    /// <summary>The time for one picture, whatever its size; null: <c>Forge:Simulator:SecondsPerImage</c>, and its share of it for a smaller one.</summary>
+    public TimeSpan? TimePerPicture { get; set; }
+
+    /// <summary>The kind of server, less what a fault has taken away.</summary>
+    public SimulatorProfile Profile => Faults.Narrow(_profile);
 
     /// <inheritdoc/>
     public void Dispose() => _drawing.Dispose();
@@ -62,9 +85,9 @@ public sealed partial class ForgeSimulator : IDisposable
     /// <summary><c>POST /sdapi/v1/interrupt</c>: hits whatever runs, and nothing that waits; a start clears it (shared_state.py).</summary>
     public void Interrupt()
     {
-        Stats.InterruptCalled();
         lock (_gate)
         {
+            Stats.InterruptCalled(_running);
             _state.Interrupted = true;
             _state.InterruptSignal.TrySetResult();
         }
@@ -85,7 +108,7 @@ public sealed partial class ForgeSimulator : IDisposable
         SimulatedAnswer? answer = null;
         try
         {
-            answer = await AnswerAsync(request, task);
+            answer = await AnswerAsync(request, note);
             return answer;
         }
         finally
@@ -100,20 +123,33 @@ public sealed partial class ForgeSimulator : IDisposable
         }
     }
 
-    private async Task<SimulatedAnswer> AnswerAsync(TextToImageRequest request, string task)
+    /// <summary>A POST to a path that is not served: KoboldCpp takes its lock before it looks at the path.</summary>
+    internal async Task<SimulatedAnswer> UnknownPostAsync()
     {
+        if (Profile.IsOneAtATime) await InTurnAsync(null, () => Task.FromResult(true));
+        return Profile.NotServed;
+    }
+
+    private async Task<SimulatedAnswer> AnswerAsync(TextToImageRequest request, ReceivedRequest note)
+    {
+        var profile = Profile;
+        var cleared = Faults.Cleared;
         var (asked, times) = SimulatorFaults.InPrompt(request.Prompt);
         string? fault = null;
         if (asked is not null && (times is null || Stats.Arrivals(request.Prompt) <= times))
         {
             fault = SimulatorFaults.Find(asked);
-            if (fault is null)
+            if (fault is null or SimulatorFaults.NoWebUi or SimulatorFaults.NoTasks)
             {
-                return SimulatedAnswer.Json(new { detail = SimulatorFaults.Explain(asked) }, StatusCodes.Status400BadRequest);
+                var detail = fault is null ? SimulatorFaults.Explain(asked) : $"The fault '{fault}' is of the whole server; POST it to {SimulatorEndpoints.Path}/faults.";
+                return SimulatedAnswer.Json(new { detail }, StatusCodes.Status400BadRequest);
             }
+
+            if (fault == SimulatorFaults.Cuda) Faults.Set(fault);
         }
 
         fault ??= Faults.Take(static _ => true);
+        if (profile.IsOneAtATime && IsBusy) return SimulatedAnswer.Busy;
         return fault switch
         {
             SimulatorFaults.Invalid => SimulatedAnswer.Invalid(TextToImageRequest.Read("""{"steps":"many"}"""u8.ToArray()).Errors),
@@ -121,48 +157,75 @@ public sealed partial class ForgeSimulator : IDisposable
             SimulatorFaults.Unauthorized => SimulatedAnswer.Unauthorized,
             SimulatorFaults.Unavailable => SimulatedAnswer.Unavailable,
             SimulatorFaults.Loading => SimulatedAnswer.NotFound,
-            _ when request.NullField is { } field =>
-                SimulatedAnswer.ServerError("TypeError", $"unsupported operand type(s): 'NoneType' ({field})"),
-            _ => await PaintInTurnAsync(request, task, fault),
+            _ when request.NullField is { } field => profile.Failure("TypeError", $"unsupported operand type(s): 'NoneType' ({field})"),
+            _ when request.SamplerName is { } sampler && SimulatorCatalogue.FindSampler(sampler) is null && profile.SamplerNotFound(sampler) is { } refusal => refusal,
+            _ => await PaintInTurnAsync(request, note, profile, fault, cleared),
         };
     }
 
     /// <summary>Waits for the lock, paints, gives the lock back, and only then encodes.</summary>
-    private async Task<SimulatedAnswer> PaintInTurnAsync(TextToImageRequest request, string task, string? fault)
+    private async Task<SimulatedAnswer> PaintInTurnAsync(TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
     {
-        // First come, first served (modules/fifo_lock.py): each waits for the one before it.
+        var task = profile.HasTaskIds ? note.Task : null;
+        var painting = await InTurnAsync(task, () => RunAsync(Painting.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
+        return painting.Failure ?? await EncodeAsync(painting, fault);
+    }
+
+    /// <summary>
+    /// Puts the model into memory that a request asks for, else the option's. An unknown checkpoint is dropped without a word. With
+    /// <c>override_settings_restore_afterwards</c> the option stays what it was, and the next request without an override loads that again.
+    /// </summary>
+    private SimulatedModel Load(TextToImageRequest request, SimulatorProfile profile)
+    {
+        var asked = profile.HasOneModel ? null : SimulatorCatalogue.FindModel(SimulatorCatalogue.Override(request.OverrideSettings, "sd_model_checkpoint"));
+        lock (_gate)
+        {
+            var model = asked ?? _option;
+            if (!request.OverrideSettingsRestoreAfterwards) _option = model;
+            if (_loaded != model) Stats.ModelLoaded();
+            return _loaded = model;
+        }
+    }
+
+    private bool IsBusy
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !_lastInLine.IsCompleted;
+            }
+        }
+    }
+
+    /// <summary>First come, first served (modules/fifo_lock.py): each waits for the one before it.</summary>
+    private async Task<T> InTurnAsync<T>(string? task, Func<Task<T>> run)
+    {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Task before;
         lock (_gate)
         {
-            if (!_pending.Contains(task))
-            {
-                _pending.Add(task);
-            }
-
+            if (task is not null && !_pending.Contains(task)) _pending.Add(task);
             before = _lastInLine;
             _lastInLine = done.Task;
         }
 
-        Painting painting;
         try
         {
             await before.WaitAsync(_stopping);
-            painting = await RunAsync(request, task, fault);
+            return await run();
         }
         finally
         {
             done.SetResult();
         }
-
-        return painting.Failure ?? await EncodeAsync(painting, fault);
     }
 
     /// <summary>What happens under the lock. Leaves the state as Forge does, also where that is odd.</summary>
-    private async Task<Painting> RunAsync(TextToImageRequest request, string task, string? fault)
+    private async Task<Painting> RunAsync(Painting painting, string? task, ReceivedRequest note, string? fault, Task cleared)
     {
-        var painting = Painting.Plan(request, _time.GetLocalNow());
-        var run = new Run(this, painting, fault);
+        Stats.Begun(note);
+        var run = new Run(this, painting, fault, cleared);
         lock (_gate)
         {
             _state = new SimulatorState
@@ -174,18 +237,14 @@ public sealed partial class ForgeSimulator : IDisposable
                 StartedAt = _time.GetTimestamp(),
                 Painting = painting,
             };
+            _running = note.Task;
             _current = task;
-            _pending.Remove(task);
+            if (task is not null) _pending.Remove(task);
         }
 
         var failure = await run.PaintAsync();
         lock (_gate)
         {
-            if (failure is null)
-            {
-                _hashed.Add(painting.Model);
-            }
-
             if (failure is null or { Ending: AnswerEnding.Reset })
             {
                 _current = null;
@@ -195,13 +254,12 @@ public sealed partial class ForgeSimulator : IDisposable
             // calls finish_task only after process_images returned).
             if (failure is null)
             {
-                _finished.Enqueue(task);
-                if (_finished.Count > FinishedKept)
-                {
-                    _finished.Dequeue();
-                }
+                _hashed.Add(painting.Model);
+                if (task is not null) _finished.Enqueue(task);
+                if (_finished.Count > FinishedKept) _finished.Dequeue();
             }
 
+            _running = null;
             _state.Job = "";
             _state.JobCount = 0;
             _state.Painting = null;
@@ -238,7 +296,7 @@ public sealed partial class ForgeSimulator : IDisposable
                 SimulatorFaults.WebP => SKEncodedImageFormat.Webp,
                 _ => painting.Format,
             };
-            var images = painting.Encode(format);
+            var images = painting.Encode(format, isBlack: fault == SimulatorFaults.Nan);
             if (fault == SimulatorFaults.CutImage)
             {
                 images = [.. images.Select(image => image[..(image.Length * 6 / 10)])];

@@ -17,6 +17,7 @@ internal sealed record Painting
     public required string Sampler { get; init; }
     public required string Timestamp { get; init; }
     public required SKEncodedImageFormat Format { get; init; }
+    public required SimulatorProfile Profile { get; init; }
     public string? UnknownOption { get; init; }
 
     public int Steps => Request.Steps;
@@ -36,11 +37,13 @@ internal sealed record Painting
     /// <summary>The answer when it failed.</summary>
     public SimulatedAnswer? Failure { get; init; }
 
-    public static Painting Plan(TextToImageRequest request, DateTimeOffset now)
+    public static Painting Plan(TextToImageRequest request, SimulatorProfile profile, SimulatedModel model, DateTimeOffset now)
     {
-        // An unknown checkpoint is dropped without a word and the current one used; an unknown option is an error.
-        var unknown = request.OverrideSettings?.EnumerateObject().Select(option => option.Name)
-            .FirstOrDefault(name => !SimulatorCatalogue.Options.ContainsKey(name));
+        // An unknown option is an error, where options are looked at.
+        var known = profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
+        var unknown = profile.TakesAnyOption
+            ? null
+            : request.OverrideSettings?.EnumerateObject().Select(option => option.Name).FirstOrDefault(name => !known.ContainsKey(name));
         return new Painting
         {
             Request = request,
@@ -48,9 +51,10 @@ internal sealed record Painting
             // Latents are an eighth of the size: the rest is lost.
             Width = request.Width / 8 * 8,
             Height = request.Height / 8 * 8,
-            Model = SimulatorCatalogue.FindModel(SimulatorCatalogue.Override(request.OverrideSettings, "sd_model_checkpoint")) ?? SimulatorCatalogue.Models[0],
-            // An unknown sampler silently becomes the default one.
-            Sampler = SimulatorCatalogue.SamplerNames.FirstOrDefault(name => name.Equals(request.SamplerName, StringComparison.OrdinalIgnoreCase)) ?? SimulatorCatalogue.DefaultSampler,
+            Profile = profile,
+            Model = model,
+            // An unknown sampler silently becomes the default one, where it is not refused.
+            Sampler = SimulatorCatalogue.FindSampler(request.SamplerName) ?? SimulatorCatalogue.DefaultSampler,
             Timestamp = now.ToString("yyyyMMddHHmmss", CultureInfo.InvariantCulture),
             Format = SimulatorCatalogue.Override(request.OverrideSettings, "samples_format") switch
             {
@@ -63,7 +67,7 @@ internal sealed record Painting
     }
 
     /// <summary>The pictures, and with several the grid before them, as <c>return_grid</c> has it.</summary>
-    public IReadOnlyList<byte[]> Encode(SKEncodedImageFormat format)
+    public IReadOnlyList<byte[]> Encode(SKEncodedImageFormat format, bool isBlack)
     {
         if (!Request.SendImages)
         {
@@ -71,7 +75,7 @@ internal sealed record Painting
         }
 
         var pictures = Done.SelectMany((finished, job) => Enumerable.Range(job * BatchSize, BatchSize)
-            .Select(n => PicturePainter.Paint(Request.Prompt, Seed + n, Width, Height, finished, format))).ToList();
+            .Select(n => isBlack ? PicturePainter.Black(Width, Height, format) : PicturePainter.Paint(Request.Prompt, Seed + n, Width, Height, finished, format))).ToList();
         return pictures.Count > 1 ? [PicturePainter.Grid(pictures, Width, Height), .. pictures] : pictures;
     }
 
@@ -83,7 +87,7 @@ internal sealed record Painting
             return kept.Jpeg;
         }
 
-        var jpeg = PicturePainter.Preview(Request.Prompt, Seed, Width, Height, step / (double)Steps, SKEncodedImageFormat.Jpeg);
+        var jpeg = PicturePainter.Preview(Request.Prompt, Seed, Width, Height, step / (double)Steps);
         _preview = new KeptPreview(step, jpeg);
         return jpeg;
     }
@@ -112,7 +116,7 @@ internal sealed record Painting
             save_images = Request.SaveImages,
             force_task_id = Request.ForceTaskId,
         },
-        info = SimulatorJson.Text(Info()),
+        info = Profile.HasInfo ? SimulatorJson.Text(Info()) : "",
     });
 
     private object Info()
@@ -137,7 +141,7 @@ internal sealed record Painting
             batch_size = BatchSize,
             restore_faces = false,
             face_restoration_model = (string?)null,
-            sd_model_name = Model.ModelName,
+            sd_model_name = Profile.HasOneModel ? Model.Filename : Model.ModelName, // sd-server names the file.
             sd_model_hash = Model.Hash,
             sd_vae_name = (string?)null,
             sd_vae_hash = (string?)null,

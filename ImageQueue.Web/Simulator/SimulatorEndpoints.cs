@@ -11,11 +11,14 @@ public static class SimulatorEndpoints
 
     private const int MostBytes = 1024 * 1024;
 
-    /// <summary>Registers <see cref="ForgeSimulator"/>.</summary>
+    /// <summary>Registers <see cref="ForgeSimulator"/>: as Forge, unless a <see cref="SimulatorProfile"/> has been registered before.</summary>
     public static IServiceCollection AddForgeSimulator(this IServiceCollection services)
     {
         services.AddOptions();
         services.TryAddSingleton(TimeProvider.System);
+        services.TryAddSingleton(SimulatorProfile.Forge);
+        services.TryAddSingleton<SimulatorFaults>();
+        services.TryAddSingleton<SimulatorStats>();
         services.TryAddSingleton<ForgeSimulator>();
         return services;
     }
@@ -30,25 +33,24 @@ public static class SimulatorEndpoints
         group.MapPost("/sdapi/v1/txt2img", TextToImageAsync);
 
         var api = group.MapGroup("/sdapi/v1");
-        api.AddEndpointFilter((context, next) => FrontDoorAsync(simulator, context, next, SimulatorFaults.Unavailable, SimulatorFaults.Loading));
-        api.MapGet("/progress", (string? skip_current_image) =>
-            Json(simulator.GlobalProgress(PydanticFields.ParseFlag(skip_current_image) ?? false)));
+        api.MapGet("/progress", (string? skip_current_image) => Json(simulator.GlobalProgress(IsTrue(skip_current_image)))).Only(simulator, profile => profile.HasGlobalProgress);
         api.MapPost("/interrupt", () =>
         {
             simulator.Interrupt();
             return Json(new { });
-        });
-        api.MapGet("/options", () => Json(SimulatorCatalogue.Options));
-        api.MapGet("/samplers", () => Json(SimulatorCatalogue.Samplers));
-        api.MapGet("/schedulers", () => Json(SimulatorCatalogue.Schedulers));
-        api.MapGet("/sd-models", () => Json(simulator.Models()));
-        api.MapGet("/memory", () => Json(Memory()));
+        }).Only(simulator, profile => profile.HasInterrupt);
+        api.MapGet("/options", () => Json(simulator.Options())).Only(simulator);
+        api.MapGet("/samplers", () => Json(SimulatorCatalogue.Samplers)).Only(simulator);
+        api.MapGet("/schedulers", () => Json(SimulatorCatalogue.Schedulers)).Only(simulator, profile => profile.HasSchedulers);
+        api.MapGet("/sd-models", () => Json(simulator.Models())).Only(simulator);
+        api.MapGet("/memory", () => Json(Memory())).Only(simulator, profile => profile.HasOpenApi);
 
         var inner = group.MapGroup("/internal");
-        inner.AddEndpointFilter((context, next) => FrontDoorAsync(simulator, context, next, SimulatorFaults.Unavailable));
-        inner.MapGet("/ping", () => Json(new { }));
-        inner.MapGet("/pending-tasks", () => Json(simulator.PendingTasks()));
-        inner.MapPost("/progress", TaskProgressAsync);
+        inner.MapGet("/ping", () => Json(new { })).Only(simulator, profile => profile.HasInternal);
+        inner.MapGet("/pending-tasks", () => Json(simulator.PendingTasks())).Only(simulator, profile => profile is { HasInternal: true, HasTaskIds: true });
+        inner.MapPost("/progress", TaskProgressAsync).Only(simulator, profile => profile.HasInternal);
+        group.MapGet("/api/extra/version", () => Json(new { result = "KoboldCpp", version = "1.95" })).Only(simulator, profile => profile == SimulatorProfile.KoboldCpp);
+        group.MapGet("/openapi.json", () => Json(SimulatorCatalogue.OpenApi(simulator.Profile, Paths(simulator.Profile)))).Only(simulator, profile => profile.HasOpenApi);
 
         group.MapGet("/faults", () => ShowFaults(simulator));
         group.MapPost("/faults", SetFaultAsync);
@@ -63,31 +65,42 @@ public static class SimulatorEndpoints
             simulator.Stats.Clear();
             return Json(simulator.Stats.Snapshot());
         });
+        group.Map("/{**path}", NotServedAsync).Only(simulator);
         return group;
     }
 
-    /// <summary>The faults of a whole server, which hit every endpoint and not only the painting.</summary>
-    private static ValueTask<object?> FrontDoorAsync(
-        ForgeSimulator simulator, EndpointFilterInvocationContext context, EndpointFilterDelegate next, params string[] faults)
-    {
-        return simulator.Faults.Take(faults.Contains) switch
+    /// <summary>
+    /// Puts the front door before an endpoint: the faults of a whole server hit every endpoint and not only the painting, and what
+    /// this kind of server does not have is not there.
+    /// </summary>
+    private static void Only(this RouteHandlerBuilder endpoint, ForgeSimulator simulator, Func<SimulatorProfile, bool>? has = null) =>
+        endpoint.AddEndpointFilter(async (context, next) =>
         {
-            SimulatorFaults.Unavailable => new(new Sending(SimulatedAnswer.Unavailable)),
-            SimulatorFaults.Loading => new(new Sending(SimulatedAnswer.NotFound)),
-            _ => next(context),
-        };
+            // Forge's --api-auth covers /sdapi alone and its web server is up before the API; a proxy's password and its 503 are before all of it.
+            var isApi = context.HttpContext.Request.Path.StartsWithSegments($"{Path}/sdapi");
+            return simulator.Faults.Take(fault => fault is SimulatorFaults.Unavailable or SimulatorFaults.Unauthorized || (isApi && fault == SimulatorFaults.Loading)) switch
+            {
+                SimulatorFaults.Unavailable => new Sending(SimulatedAnswer.Unavailable),
+                SimulatorFaults.Unauthorized => new Sending(SimulatedAnswer.Unauthorized),
+                SimulatorFaults.Loading => new Sending(SimulatedAnswer.NotFound),
+                _ => has?.Invoke(simulator.Profile) == false ? await NotServedAsync(simulator, context.HttpContext) : await next(context),
+            };
+        });
+
+    private static async Task<IResult> NotServedAsync(ForgeSimulator simulator, HttpContext context)
+    {
+        simulator.Stats.AskedForUnknown($"{context.Request.Method} {context.Request.Path.Value?[Path.Length..]}");
+        return await OrResetAsync(() => HttpMethods.IsPost(context.Request.Method) ? simulator.UnknownPostAsync() : Task.FromResult(simulator.Profile.NotServed));
     }
 
-    private static async Task<IResult> TextToImageAsync(ForgeSimulator simulator, HttpContext context)
-    {
-        if (await ReadAsync(context) is not { } body)
-        {
-            return TooLarge();
-        }
+    private static async Task<IResult> TextToImageAsync(ForgeSimulator simulator, HttpContext context) =>
+        await ReadAsync(context) is { } body ? await OrResetAsync(() => simulator.TextToImageAsync(body)) : TooLarge();
 
+    private static async Task<IResult> OrResetAsync(Func<Task<SimulatedAnswer>> answer)
+    {
         try
         {
-            return new Sending(await simulator.TextToImageAsync(body));
+            return new Sending(await answer());
         }
         catch (OperationCanceledException)
         {
@@ -128,12 +141,23 @@ public static class SimulatorEndpoints
         return Json(new { fault, times_left = timesLeft, known = SimulatorFaults.Known });
     }
 
+    private static IEnumerable<string> Paths(SimulatorProfile profile) =>
+    [
+        "/sdapi/v1/txt2img", "/sdapi/v1/progress", "/sdapi/v1/interrupt", "/sdapi/v1/options", "/sdapi/v1/samplers", "/sdapi/v1/sd-models", "/sdapi/v1/memory",
+        .. profile.HasSchedulers ? ["/sdapi/v1/schedulers"] : Array.Empty<string>(),
+        .. profile.HasInternal ? ["/internal/progress", "/internal/ping"] : Array.Empty<string>(),
+        .. profile is { HasInternal: true, HasTaskIds: true } ? ["/internal/pending-tasks"] : Array.Empty<string>(),
+        .. profile == SimulatorProfile.SdNext ? ["/sdapi/v1/motd"] : Array.Empty<string>(),
+    ];
+
     private static object Memory()
     {
         var total = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         var used = Environment.WorkingSet;
         return new { ram = new { free = Math.Max(0, total - used), used, total }, cuda = new { error = "unavailable" } };
     }
+
+    private static bool IsTrue(string? text) => text?.ToLowerInvariant() is "true" or "1";
 
     /// <summary>The body; null when it is larger than any request for a picture.</summary>
     private static async Task<ReadOnlyMemory<byte>?> ReadAsync(HttpContext context)

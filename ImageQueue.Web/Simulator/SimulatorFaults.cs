@@ -59,7 +59,28 @@ public sealed partial class SimulatorFaults
     /// <summary>422 with a plain sentence.</summary>
     public const string Rejected = "rejected";
 
-    /// <summary>401: the server wants <c>--api-auth</c>.</summary>
+    /// <summary>Stops moving in the middle of sampling; no interrupt ends it, only the end of the process or <see cref="Clear"/>.</summary>
+    public const string Hang = "hang";
+
+    /// <summary>
+    /// 500 <c>CUDA error: unspecified launch failure</c>. The process does not recover: asked for by a prompt, it hits every later
+    /// request too, until it is cleared. Everything but the painting answers as ever.
+    /// </summary>
+    public const string Cuda = "cuda";
+
+    /// <summary>Loads its model for a long time, without progress: twenty times as long as a picture takes, and at least three seconds.</summary>
+    public const string SlowLoad = "slowload";
+
+    /// <summary>200 with an all-black picture: the numbers have become NaN.</summary>
+    public const string Nan = "nan";
+
+    /// <summary>Nothing under <c>/internal</c> (Forge's <c>--nowebui</c>). Only for all requests.</summary>
+    public const string NoWebUi = "nowebui";
+
+    /// <summary>No task ids: <c>force_task_id</c> is ignored and there is no <c>/internal/pending-tasks</c> (SD.Next, old A1111). Only for all requests.</summary>
+    public const string NoTasks = "notasks";
+
+    /// <summary>401: the password has changed. Set for all requests, it hits every endpoint.</summary>
     public const string Unauthorized = "401";
 
     /// <summary>503 without JSON, as from a proxy whose server is down. Set for all requests, it hits every endpoint.</summary>
@@ -71,12 +92,13 @@ public sealed partial class SimulatorFaults
     private readonly Lock _gate = new();
     private string? _fault;
     private int? _timesLeft;
+    private TaskCompletionSource _cleared = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The names that exist.</summary>
     public static IReadOnlyList<string> Known { get; } =
     [
         Slow, Stalled, ServerError, ServerErrorOfA1111, OutOfMemory, Reset, Truncated, CutImage, Garbage, Empty, Blank, NotJson,
-        Jpeg, WebP, Invalid, Rejected, Unauthorized, Unavailable, Loading,
+        Jpeg, WebP, Invalid, Rejected, Unauthorized, Unavailable, Loading, Hang, Cuda, SlowLoad, Nan, NoWebUi, NoTasks,
     ];
 
     /// <summary>The fault that is set for all requests, or null, and how many more requests it hits (null: all).</summary>
@@ -87,6 +109,18 @@ public sealed partial class SimulatorFaults
             lock (_gate)
             {
                 return (_fault, _timesLeft);
+            }
+        }
+    }
+
+    /// <summary>Ends at the next <see cref="Clear"/>.</summary>
+    internal Task Cleared
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _cleared.Task;
             }
         }
     }
@@ -125,8 +159,18 @@ public sealed partial class SimulatorFaults
         {
             _fault = null;
             _timesLeft = null;
+            _cleared.SetResult();
+            _cleared = new(TaskCreationOptions.RunContinuationsAsynchronously);
         }
     }
+
+    /// <summary>What the server still is and does, with the fault that takes something away from it.</summary>
+    internal SimulatorProfile Narrow(SimulatorProfile profile) => Current.Fault switch
+    {
+        NoWebUi => profile with { HasInternal = false },
+        NoTasks => profile with { HasTaskIds = false },
+        _ => profile,
+    };
 
     /// <summary>The fault word in a prompt, if there is one, known or not, and for how many arrivals of the prompt it counts.</summary>
     public static (string? Name, int? Times) InPrompt(string prompt)

@@ -21,6 +21,23 @@ internal sealed class SimulatorState
 
     public Painting? Painting { get; set; }
 
+    /// <summary>The number of the newest live preview; it is made when somebody asks, and only some steps after the one before.</summary>
+    public int PreviewId { get; set; }
+
+    /// <summary>The step that the newest live preview shows.</summary>
+    public int PreviewStep { get; set; }
+
+    /// <summary>The newest live preview as (number, step); null while there is none (<c>shared_state.py</c>, set_current_image).</summary>
+    public (int Id, int Step)? Preview()
+    {
+        if (Painting is not null && SamplingStep - PreviewStep >= SimulatorCatalogue.StepsPerPreview)
+        {
+            (PreviewId, PreviewStep) = (PreviewId + 1, SamplingStep);
+        }
+
+        return Painting is not null && PreviewId > 0 ? (PreviewId, PreviewStep) : null;
+    }
+
     public TaskCompletionSource InterruptSignal { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The part of it that <c>/sdapi/v1/progress</c> shows.</summary>

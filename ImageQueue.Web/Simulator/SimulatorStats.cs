@@ -10,22 +10,27 @@ public sealed class SimulatorStats
 
     private const int PromptKept = 500;
 
+    // Shared by all simulators of the process, so that a test can tell in which order several of them began.
+    private static readonly long Started = Stopwatch.GetTimestamp();
+    private static long _lastBegun;
+
     private readonly Lock _gate = new();
     private readonly Queue<ReceivedRequest> _received = new();
-    private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly List<string?> _interrupts = [];
+    private readonly List<string> _unknownPaths = [];
     private int _inFlight;
     private int _mostInFlight;
     private long _total;
     private long _painted;
     private long _interrupted;
-    private long _interruptCalls;
+    private long _modelLoads;
 
     /// <summary>The counters and the newest <see cref="Kept"/> requests, oldest first.</summary>
     public StatsSnapshot Snapshot()
     {
         lock (_gate)
         {
-            return new StatsSnapshot(_total, _painted, _interrupted, _interruptCalls, _inFlight, _mostInFlight, [.. _received]);
+            return new StatsSnapshot(_total, _painted, _interrupted, _interrupts.Count, _inFlight, _mostInFlight, [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
         }
     }
 
@@ -35,7 +40,9 @@ public sealed class SimulatorStats
         lock (_gate)
         {
             _received.Clear();
-            _total = _painted = _interrupted = _interruptCalls = 0;
+            _interrupts.Clear();
+            _unknownPaths.Clear();
+            _total = _painted = _interrupted = _modelLoads = 0;
             _mostInFlight = _inFlight;
         }
     }
@@ -68,6 +75,16 @@ public sealed class SimulatorStats
         }
     }
 
+    /// <summary>Notes that a request has the lock and is being painted.</summary>
+    internal void Begun(ReceivedRequest note)
+    {
+        lock (_gate)
+        {
+            note.BegunAtMs = ElapsedMilliseconds();
+            note.BegunNumber = Interlocked.Increment(ref _lastBegun);
+        }
+    }
+
     /// <summary>Notes how a request ended.</summary>
     internal void Answered(ReceivedRequest note, string outcome)
     {
@@ -88,11 +105,30 @@ public sealed class SimulatorStats
         }
     }
 
-    internal void InterruptCalled() => Interlocked.Increment(ref _interruptCalls);
+    /// <summary>Notes an interrupt, and whom it hit.</summary>
+    internal void InterruptCalled(string? task)
+    {
+        lock (_gate)
+        {
+            _interrupts.Add(task);
+        }
+    }
+
+    /// <summary>Notes that a model was put into memory in place of another.</summary>
+    internal void ModelLoaded() => Interlocked.Increment(ref _modelLoads);
+
+    /// <summary>Notes that something was asked for that this kind of server does not have.</summary>
+    internal void AskedForUnknown(string path)
+    {
+        lock (_gate)
+        {
+            _unknownPaths.Add(path);
+        }
+    }
 
     private static string Shorten(string prompt) => prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
 
-    private double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(_started).TotalMilliseconds, 3);
+    private static double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(Started).TotalMilliseconds, 3);
 }
 
 /// <summary>The simulator's counters.</summary>
@@ -103,14 +139,31 @@ public sealed class SimulatorStats
 /// <param name="InFlight">Requests not yet answered, waiting or running.</param>
 /// <param name="MostInFlight">The most there were at once.</param>
 /// <param name="Received">The newest requests, oldest first.</param>
+/// <param name="Interrupts">For each call of interrupt, the task that was being painted; null when none was.</param>
+/// <param name="UnknownPaths">Method and path of each call for something that this kind of server does not have.</param>
+/// <param name="ModelLoads">How often a model was put into memory in place of another, the first included.</param>
 public sealed record StatsSnapshot(
-    long Total, long Painted, long Interrupted, long InterruptCalls, int InFlight, int MostInFlight, IReadOnlyList<ReceivedRequest> Received);
+    long Total,
+    long Painted,
+    long Interrupted,
+    long InterruptCalls,
+    int InFlight,
+    int MostInFlight,
+    IReadOnlyList<ReceivedRequest> Received,
+    IReadOnlyList<string?> Interrupts,
+    IReadOnlyList<string> UnknownPaths,
+    long ModelLoads)
+{
+    /// <summary>The tasks that got the lock, in that order.</summary>
+    public IReadOnlyList<string> Begun =>
+        [.. Received.Where(request => request.BegunNumber is not null).OrderBy(request => request.BegunNumber).Select(request => request.Task)];
+}
 
 /// <summary>One txt2img request that arrived.</summary>
 /// <param name="task">Its <c>force_task_id</c>, or the one given to it.</param>
 /// <param name="prompt">Its prompt, the first 500 characters.</param>
 /// <param name="at">When, by the clock.</param>
-/// <param name="atMs">When, in milliseconds of a clock that never steps, from the simulator's start.</param>
+/// <param name="atMs">When, in milliseconds of a clock that never steps and that all simulators of the process share.</param>
 public sealed class ReceivedRequest(string task, string prompt, DateTimeOffset at, double atMs)
 {
     /// <summary>Its <c>force_task_id</c>, or the one given to it.</summary>
@@ -122,8 +175,14 @@ public sealed class ReceivedRequest(string task, string prompt, DateTimeOffset a
     /// <summary>When it arrived, by the clock.</summary>
     public DateTimeOffset At { get; } = at;
 
-    /// <summary>When it arrived, in milliseconds of a clock that never steps, from the simulator's start.</summary>
+    /// <summary>When it arrived, in milliseconds of a clock that never steps and that all simulators of the process share.</summary>
     public double AtMs { get; } = atMs;
+
+    /// <summary>When it got the lock, on the same clock; null while it waits, and for good when it was refused.</summary>
+    public double? BegunAtMs { get; internal set; }
+
+    /// <summary>Its number among all that got a lock, over all simulators of the process.</summary>
+    public long? BegunNumber { get; internal set; }
 
     /// <summary>When its answer had been sent, on the same clock; null while it is in flight.</summary>
     public double? AnsweredAtMs { get; internal set; }

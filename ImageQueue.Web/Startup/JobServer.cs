@@ -45,7 +45,8 @@ internal sealed class JobServer(
 internal static class JobServerServices
 {
     /// <summary>As Hangfire's AddHangfireServer, but waiting for the database.</summary>
-    public static void AddJobServer(this IServiceCollection services, Action<IServiceProvider, BackgroundJobServerOptions> configure) =>
+    public static void AddJobServer<TStorage>(this IServiceCollection services, Action<IServiceProvider, BackgroundJobServerOptions> configure)
+        where TStorage : JobStorage =>
         services.AddSingleton<IHostedService>(provider =>
         {
             // Hangfire's global configuration is done when this is asked for.
@@ -59,7 +60,7 @@ internal static class JobServerServices
             configure(provider, options);
             return new JobServer(
                 options,
-                provider.GetRequiredService<JobStorage>(),
+                provider.GetRequiredService<TStorage>(),
                 provider.GetServices<IBackgroundProcess>(),
                 provider.GetRequiredService<DatabaseReadiness>(),
                 provider.GetRequiredService<IHostApplicationLifetime>());

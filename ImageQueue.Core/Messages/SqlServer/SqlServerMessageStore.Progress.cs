@@ -13,9 +13,11 @@ internal sealed partial class SqlServerMessageStore
             $"hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, {Beat}",
             MessagePatches.Claim,
             content: null,
-            "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId))",
+            "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId"
+                + " AND (heartbeat_at IS NULL OR heartbeat_at <= DATEADD(millisecond, -@Age, SYSUTCDATETIME()))))",
             (lease is null ? new StatementParameters() : new StatementParameters().AddText("@Lease", lease, LeaseSize))
-                .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize),
+                .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize)
+                .Add("@Age", (int)Heartbeat.QuietTime.TotalMilliseconds),
             cancellationToken,
             andThen: lease is null ? null : NoteClaim);
 

@@ -14,6 +14,12 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
 
+    public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
+        OneAsync(
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL ORDER BY id;",
+            new StatementParameters().AddText("@JobId", jobId, 32),
+            cancellationToken);
+
     public async Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken)
     {
         var row = await connections.RunAsync(
@@ -67,6 +73,32 @@ internal sealed partial class SqlServerMessageStore
             Place(after).Add("@Limit", limit).Add("@Age", (int)olderThan.TotalMilliseconds),
             cancellationToken);
         return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
+        TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync(
+            " AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
+            Place(after).Add("@Limit", limit).Add("@Age", (int)waited.TotalMilliseconds),
+            cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
+                $"""
+                SELECT id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
+                FROM dbo.messages
+                WHERE hangfire_job_id IN (SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
+                    AND hangfire_job_id IS NOT NULL AND {IsQueued};
+                """,
+                new StatementParameters().AddText("@Jobs", System.Text.Json.JsonSerializer.Serialize(hangfireJobIds)),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)))];
     }
 
     private async Task<IEnumerable<WaitingRequest>> WaitingAsync(string and, StatementParameters parameters, CancellationToken cancellationToken)

@@ -38,6 +38,10 @@ internal sealed partial class SqliteMessageStore
             """,
             new { prefix, now = Now() }).Select(row => new HeldLease(row.Name, row.Holder, row.Note)).ToList()));
 
+    /// <summary>Frees all leases, for a process that knows that it is the only one; what the notes say stays.</summary>
+    public Task ForgetHoldersAsync(CancellationToken cancellationToken) => _writer.RunAsync(
+        session => session.Connection.Execute("UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder IS NOT NULL"), cancellationToken);
+
     private sealed class LeaseRow
     {
         public string Name { get; init; } = "";

@@ -9,10 +9,10 @@ internal sealed partial class SqliteMessageStore
             $"""
             UPDATE messages SET hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL
-                AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId))
+                AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId AND ifnull(heartbeat_at, '') <= @Silent))
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend },
+            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime) },
             cancellationToken,
             lease is null ? null : (connection, claimed) => connection.Execute(
                 "UPDATE leases SET note = @note WHERE name = @lease", new { lease, note = $"{claimed.JobId}-{claimed.Attempt}" }));

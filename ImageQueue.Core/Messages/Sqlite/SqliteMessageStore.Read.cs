@@ -16,6 +16,10 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
             $"SELECT {Columns} FROM messages WHERE hangfire_job_id = @hangfireJobId", new { hangfireJobId })?.ToMessage()));
 
+    public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
+        Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
+            $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL", new { jobId })?.ToMessage()));
+
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QuerySingleOrDefault<ConversationRow>(
             "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM conversations WHERE id = @conversationId",
@@ -43,12 +47,30 @@ internal sealed partial class SqliteMessageStore
         TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<WaitingRequest>>(Waiting("messages INDEXED BY ix_messages_jobless", "hangfire_job_id IS NULL AND queued_at < @before", after, limit, olderThan));
 
-    // The index is named: left to itself the planner looks through all that wait.
+    public Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
+        TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(Waiting("messages", "queued_at < @before", after, limit, waited));
+
+    public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>
+        // The unary plus keeps the planner on the jobs' own index: with the status' it looks through all that wait.
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => ToWaiting(connection.Query<(long, string, string?, long)>(
+            $"SELECT {WaitingColumns} FROM messages WHERE hangfire_job_id IN (SELECT value FROM json_each(@jobs)) AND +queued_at IS NOT NULL AND +status = 'queued'",
+            new { jobs = System.Text.Json.JsonSerializer.Serialize(hangfireJobIds) }))));
+
+    private const string WaitingColumns =
+        """
+        id, queued_at, hangfire_job_id,
+            CASE json_type(extra_metadata, '$.queue_position') WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END
+        """;
+
+    private static List<WaitingRequest> ToWaiting(IEnumerable<(long Id, string QueuedAt, string? HangfireJobId, long QueuePosition)> rows) =>
+        rows.Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId, row.QueuePosition is > 0 and <= int.MaxValue ? (int)row.QueuePosition : 0)).ToList();
+
+    // The index is named where it must be: left to itself the planner looks through all that wait.
     private List<WaitingRequest> Waiting(string from, string and, UnfinishedCursor? after, int limit, TimeSpan? olderThan) =>
-        Read(connection => connection.Query<(long Id, string QueuedAt, string? HangfireJobId, long QueuePosition)>(
+        Read(connection => ToWaiting(connection.Query<(long, string, string?, long)>(
             $"""
-            SELECT id, queued_at, hangfire_job_id,
-                CASE json_type(extra_metadata, '$.queue_position') WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END
+            SELECT {WaitingColumns}
             FROM {from}
             WHERE status = 'queued' AND queued_at IS NOT NULL AND (queued_at, id) > (@queuedAt, @id) AND {and}
             ORDER BY queued_at, id
@@ -60,8 +82,7 @@ internal sealed partial class SqliteMessageStore
                 queuedAt = after is null ? "" : Write(after.Value.QueuedAt),
                 id = after?.Id ?? 0,
                 before = olderThan is { } age ? Write(_time.GetUtcNow() - age) : null,
-            })
-            .Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId, row.QueuePosition is > 0 and <= int.MaxValue ? (int)row.QueuePosition : 0)).ToList());
+            })));
 
     public Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(

@@ -148,12 +148,14 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public int Blame { get; init; }
 
+        public string? Silent { get; init; }
+
         public int Progress { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
         [
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame), ("@Silent", Silent),
         ];
     }
 

@@ -19,7 +19,14 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
     public Task PrepareAsync(CancellationToken cancellationToken)
     {
         _file ??= Lock(Location + ".lock");
-        return store.PrepareAsync(cancellationToken);
+        return PrepareAloneAsync(cancellationToken);
+    }
+
+    private async Task PrepareAloneAsync(CancellationToken cancellationToken)
+    {
+        await store.PrepareAsync(cancellationToken);
+        // Whoever held a lease is no more: it held this file's lock.
+        await store.ForgetHoldersAsync(cancellationToken);
     }
 
     /// <summary>Lets the next process in.</summary>

@@ -11,6 +11,7 @@ export class Composer {
   #form = element('composer');
   #prompt = element('prompt');
   #send = element('send');
+  #model = element('model'); // Not there when there is nothing to pick.
   #problem = element('send-problem');
   #conversationId = null;
   #attempt = null;
@@ -39,6 +40,12 @@ export class Composer {
     for (const size of this.#sizes()) size.addEventListener('change', () => memory.setPreferredSize(size.value));
     const preferred = this.#sizes().find(size => size.value === memory.preferredSize());
     if (preferred) preferred.checked = true;
+    for (const size of this.#sizes()) size.usual = { width: Number(size.dataset.width), height: Number(size.dataset.height) };
+    this.#model?.addEventListener('change', () => {
+      memory.setPreferredModel(this.#model.value);
+      this.#fitSizes();
+    });
+    this.#pickModel(memory.preferredModel());
   }
 
   /** Shows the draft of a conversation; null is one that does not exist yet. */
@@ -64,6 +71,7 @@ export class Composer {
   /** Starts a new prompt from one that was sent. */
   fill(prompt, settings = {}) {
     this.#prompt.value = prompt;
+    this.#pickModel(settings.model);
     const size = this.#sizes().find(one => one.dataset.width === String(settings.width) && one.dataset.height === String(settings.height));
     if (size) size.checked = true;
     element('negative-prompt').value = settings.negative_prompt ?? '';
@@ -122,6 +130,7 @@ export class Composer {
     };
     return {
       prompt,
+      ...(this.#model && { model: this.#model.value }),
       width: Number(size.dataset.width),
       height: Number(size.dataset.height),
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
@@ -179,6 +188,25 @@ export class Composer {
   #showAdvanced(show) {
     element('advanced').hidden = !show;
     element('advanced-toggle').setAttribute('aria-expanded', String(show));
+  }
+
+  /** Picks a model, if it is still offered. */
+  #pickModel(name) {
+    const option = [...this.#model?.options ?? []].find(one => one.value === name);
+    if (option) option.selected = true;
+    this.#fitSizes();
+  }
+
+  /** Each shape with about as many pixels as the model was trained on. */
+  #fitSizes() {
+    const { width, height } = this.#model?.selectedOptions[0]?.dataset ?? {};
+    if (!width) return;
+    const scale = Math.sqrt(width * height) / 1024;
+    const fit = side => Math.min(2048, Math.max(64, Math.round(side * scale / 64) * 64));
+    for (const size of this.#sizes()) {
+      [size.dataset.width, size.dataset.height] = [fit(size.usual.width), fit(size.usual.height)];
+      size.parentElement.title = `${size.parentElement.querySelector('.size-name').textContent} · ${size.dataset.width} × ${size.dataset.height}`;
+    }
   }
 
   #sizes() {

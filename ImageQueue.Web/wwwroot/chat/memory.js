@@ -7,7 +7,7 @@ const draftKey = id => `imagequeue.draft.${id ?? 'new'}`;
 let state = read();
 
 function read() {
-  const fresh = { name: null, conversations: [], size: null, notify: false };
+  const fresh = { name: null, conversations: [], size: null, model: null, notify: false };
   try {
     const stored = JSON.parse(localStorage.getItem(key));
     if (!Array.isArray(stored?.conversations)) return { ...fresh, name: stored?.name ?? null };
@@ -43,6 +43,9 @@ export const setName = value => change(memory => { memory.name = value; });
 
 export const preferredSize = () => state.size;
 export const setPreferredSize = value => change(memory => { memory.size = value; });
+
+export const preferredModel = () => state.model;
+export const setPreferredModel = value => change(memory => { memory.model = value; });
 
 export const wantsNotifications = () => state.notify === true;
 export const setWantsNotifications = value => change(memory => { memory.notify = value; });

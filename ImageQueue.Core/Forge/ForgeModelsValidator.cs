@@ -1,0 +1,60 @@
+using System.Text.RegularExpressions;
+using ImageQueue.Core.Requests;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Forge;
+
+/// <summary>The rules for <c>Forge:Models</c> and <c>Forge:Defaults</c>: the same limits that requests are held to, and names that fit together.</summary>
+internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptions>
+{
+    private const string Simulator = "simulator";
+
+    /// <inheritdoc/>
+    public ValidateOptionsResult Validate(string? name, ForgeOptions options)
+    {
+        var rules = new RequestRules();
+        CheckLimits(rules, "Forge:Defaults", options.Defaults.Width, options.Defaults.Height, options.Defaults.Steps, options.Defaults.CfgScale, options.Defaults.DistilledCfgScale);
+        var backends = BackendNames(options);
+        foreach (var (model, settings) in options.Models)
+        {
+            var key = $"Forge:Models:{model}";
+            if (!ModelName().IsMatch(model))
+                rules.Add(key, $"{key} is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.");
+            if (string.IsNullOrWhiteSpace(settings.Checkpoint))
+                rules.Add($"{key}:Checkpoint", $"{key}:Checkpoint must name a checkpoint, as Forge calls it.");
+            CheckLimits(rules, key, settings.Width, settings.Height, settings.Steps, settings.CfgScale, settings.DistilledCfgScale);
+            rules.OptionalName($"{key}:Sampler", settings.Sampler);
+            rules.OptionalName($"{key}:Scheduler", settings.Scheduler);
+            foreach (var backend in settings.Backends.Where(backend => !backends.Contains(backend, StringComparer.Ordinal)))
+                rules.Add($"{key}:Backends", $"{key}:Backends names '{backend}', which is no Name in Forge:Backends. There: {string.Join(", ", backends)}.");
+        }
+
+        if (options.DefaultModel is { } first && !options.Models.Keys.Contains(first, StringComparer.OrdinalIgnoreCase))
+        {
+            var names = options.Models.Count == 0 ? "there are none" : $"there are: {string.Join(", ", options.Models.Keys)}";
+            rules.Add("Forge:DefaultModel", $"Forge:DefaultModel is '{first}', which is none of Forge:Models; {names}.");
+        }
+
+        return rules.Errors.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(rules.Errors.Values.SelectMany(sentences => sentences));
+    }
+
+    private static void CheckLimits(RequestRules rules, string key, int? width, int? height, int? steps, decimal? cfgScale, decimal? distilledCfgScale)
+    {
+        rules.Size($"{key}:Width", width);
+        rules.Size($"{key}:Height", height);
+        rules.Range($"{key}:Steps", steps, 1, 150);
+        rules.Range($"{key}:CfgScale", cfgScale, 0, 30);
+        rules.Range($"{key}:DistilledCfgScale", distilledCfgScale, 0, 30);
+    }
+
+    private static List<string> BackendNames(ForgeOptions options)
+    {
+        List<string> names = [.. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => ForgePool.ToBackend(backend).Name)];
+        if (options.Simulator.Enabled ?? names.Count == 0)
+            names.Add(Simulator);
+        return names;
+    }
+
+    [GeneratedRegex(@"^(?!.*__)[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z", RegexOptions.CultureInvariant)]
+    private static partial Regex ModelName();
+}

@@ -1,0 +1,179 @@
+using Hangfire.States;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Generation;
+
+/// <summary>One attempt at one Forge: paints until there is a stored picture or a reason to stop.</summary>
+public sealed class Painter(
+    IForgeClient forge,
+    ProgressPump pump,
+    ImageFiles images,
+    RequestWrites writes,
+    ImageJobs jobs,
+    ForgeModels models,
+    IOptions<ForgeOptions> options,
+    IOptions<ShutdownOptions> shutdown,
+    TimeProvider time,
+    ILogger<Painter> logger)
+{
+    /// <param name="run">The job.</param>
+    /// <param name="message">The claimed row.</param>
+    /// <param name="lease">Where to paint. Free again when Forge has answered, or when what was left there is over.</param>
+    /// <param name="stopped">Cancelled when the row has been cancelled by a call to this process.</param>
+    /// <exception cref="ForgeException">There is no picture.</exception>
+    /// <exception cref="IOException">The picture could not be stored for a long time.</exception>
+    internal async Task<PaintEnd> PaintAsync(GenerateImageJob.Run run, Message message, ForgeLease lease, CancellationToken stopped)
+    {
+        var taskId = TaskId(message);
+        var request = ImageRequest.FromMessage(message, models);
+        var clock = new PaintingClock(time);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
+        var call = new CancellationTokenSource(); // The pool's, once the call is left to it.
+        var painting = forge.PaintAsync(lease.Backend, taskId, request, call.Token);
+        var watching = pump.RunAsync(lease.Backend, taskId, message, clock, end.Token);
+        var leaving = LeaveAsync(run, message, end.Token);
+        try
+        {
+            var first = await Task.WhenAny(painting, watching, leaving);
+            if (first == painting)
+            {
+                var picture = await painting;
+                var duration = clock.Elapsed;
+                // Forge is free from here on: the next in line gets it while this picture is checked and stored.
+                lease.Dispose();
+                return await StoreAsync(run, message, lease, picture, duration);
+            }
+
+            if (stopped.IsCancellationRequested)
+                return PaintEnd.LostRow;
+            if (first == leaving)
+                return await leaving;
+            return await watching switch
+            {
+                PumpEnd.LostRow => PaintEnd.LostRow,
+                PumpEnd.TimedOut => throw new ForgeException(ForgeFailure.Timeout, $"{lease.Backend.Name} has been painting for {options.Value.Timeout} without an answer"),
+                _ => throw new ForgeException(ForgeFailure.Stalled, $"{lease.Backend.Name} made no progress for {options.Value.StallTimeout}"),
+            };
+        }
+        finally
+        {
+            await end.CancelAsync();
+            if (painting.IsCompleted)
+                call.Dispose();
+            else
+                lease.Abandon(taskId, painting, call);
+            await ObserveAsync(message, watching, leaving);
+        }
+    }
+
+    /// <summary>One per attempt: Forge remembers finished tasks by name, and must not take this one for an earlier one. The lease's note says the same.</summary>
+    internal static string TaskId(Message message) => message.JobId is { } jobId
+        ? FormattableString.Invariant($"{jobId}-{message.Attempt}")
+        : throw new InvalidOperationException($"Message {message.Id} has no job_id.");
+
+    /// <summary>Ends when painting should be left: at once when the job was taken from this worker, after the drain when the process stops.</summary>
+    private async Task<PaintEnd> LeaveAsync(GenerateImageJob.Run run, Message message, CancellationToken end)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(run.Cancelled, end);
+        await Task.Delay(Timeout.InfiniteTimeSpan, time, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        end.ThrowIfCancellationRequested();
+
+        var state = StateOrProcessing(run.HangfireJobId);
+        if (state == DeletedState.StateName)
+            return PaintEnd.Deleted;
+        if (state != ProcessingState.StateName)
+            return PaintEnd.Taken;
+        if (shutdown.Value.DrainTimeout is { Ticks: > 0 } drain)
+        {
+            logger.LogInformation("Message {MessageId} has {Drain} to be finished before the process stops.", message.Id, drain);
+            await Task.Delay(drain, time, end);
+        }
+
+        return PaintEnd.Stopping;
+    }
+
+    /// <summary>Hangfire's word, or what it would be if it could be asked.</summary>
+    private string? StateOrProcessing(string hangfireJobId)
+    {
+        try
+        {
+            return jobs.Find(hangfireJobId)?.Name;
+        }
+        catch (Exception e)
+        {
+            logger.LogDebug(e, "Hangfire could not be asked about job {HangfireJobId}.", hangfireJobId);
+            return ProcessingState.StateName;
+        }
+    }
+
+    /// <summary>
+    /// The file first, under a name of this attempt's own; then the row; then the file's final name. A crash before the last
+    /// step leaves a complete row whose picture is found by its attempt (<see cref="Pictures"/>).
+    /// </summary>
+    private async Task<PaintEnd> StoreAsync(GenerateImageJob.Run run, Message message, ForgeLease lease, ForgePicture picture, TimeSpan duration)
+    {
+        var jobId = message.JobId!; // It named the task.
+        using var prepared = await writes.FinishAsync(run, message, () => Task.FromResult(images.Prepare(jobId, message.Attempt, picture.Bytes)));
+        lease.ReportPainted(picture.Info?.Model);
+        lease.ReportPaintedElsewhere(jobId); // Whoever failed at it before is the worse for it.
+        var result = new ImageResult(picture.Info?.Seed, prepared.Width, prepared.Height, picture.Info?.Model, duration, lease.Backend.Name);
+        if (!await writes.CompleteAsync(run, message, MessagePatches.ImageUrl(jobId), result))
+            return PaintEnd.LostRow;
+        try
+        {
+            prepared.Publish();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // It is complete, and whoever asks for the picture gets it all the same.
+            prepared.Keep();
+            logger.LogWarning(e, "The picture of message {MessageId} has not got its final name yet; it gets it when it is first asked for.", message.Id);
+        }
+
+        return PaintEnd.Complete;
+    }
+
+    /// <summary>What ends after the end may still fail; that is worth a line, not an unobserved exception.</summary>
+    private async Task ObserveAsync(Message message, params Task[] tasks)
+    {
+        await Task.WhenAll(tasks).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        foreach (var task in tasks.Where(task => task.IsFaulted))
+            logger.LogDebug(task.Exception, "Message {MessageId}: after the end.", message.Id);
+    }
+}
+
+/// <summary>How an attempt came to its end, other than by a failure.</summary>
+internal enum PaintEnd
+{
+    /// <summary>The row is complete.</summary>
+    Complete,
+
+    /// <summary>The row is no longer this attempt's: cancelled, or another worker's.</summary>
+    LostRow,
+
+    /// <summary>The process stops.</summary>
+    Stopping,
+
+    /// <summary>An operator has put the job back into the queue.</summary>
+    Taken,
+
+    /// <summary>An operator has deleted the job.</summary>
+    Deleted,
+}
+
+/// <summary>How long a picture has been painted: waiting in Forge's own line, behind people at its page, is no painting.</summary>
+public sealed class PaintingClock(TimeProvider time)
+{
+    private long _began = time.GetTimestamp();
+
+    /// <summary>Since it was begun.</summary>
+    public TimeSpan Elapsed => time.GetElapsedTime(Interlocked.Read(ref _began));
+
+    /// <summary>It has not begun yet.</summary>
+    public void NotYet() => Interlocked.Exchange(ref _began, time.GetTimestamp());
+}

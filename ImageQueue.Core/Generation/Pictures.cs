@@ -1,0 +1,23 @@
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Generation;
+
+/// <summary>
+/// Finds the picture of a job. A row is complete a moment before its file has its final name, and a crash may fall between: then
+/// the row says which attempt's file it is.
+/// </summary>
+public sealed class Pictures(ImageFiles images, IRequestStore store)
+{
+    /// <summary>The file's path; null when there is no picture of that job.</summary>
+    /// <param name="jobId">32 lower-case hex digits.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="StoreUnavailableException">There is no file of that name, and the database cannot be asked for another.</exception>
+    public async ValueTask<string?> FindAsync(string jobId, CancellationToken cancellationToken)
+    {
+        if (images.FindPath(jobId) is { } path)
+            return path;
+        return await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message
+            ? images.TryPublish(jobId, message.Attempt)
+            : null;
+    }
+}

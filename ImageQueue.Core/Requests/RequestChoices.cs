@@ -1,0 +1,40 @@
+using ImageQueue.Core.Forge;
+
+namespace ImageQueue.Core.Requests;
+
+/// <summary>Refuses what nobody here can paint: models that are not offered, and samplers and schedulers that no server has.</summary>
+public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue)
+{
+    /// <summary>What is wrong with the choices of a request that <see cref="ImageRequest.Check"/> found well-formed: field to sentence.</summary>
+    /// <exception cref="UnknownModelException">It names a model that is not offered.</exception>
+    public IReadOnlyDictionary<string, string[]> Check(ImageRequest request)
+    {
+        if (request.Model is { } model && models.Find(model) is null)
+            throw new UnknownModelException(model, [.. models.All.Select(one => one.Name)]);
+
+        var rules = new RequestRules();
+        if (request.Checkpoint is not null)
+        {
+            if (request.Model is not null)
+                rules.Add("checkpoint", "checkpoint and model cannot both be sent; leave out one of them.");
+            else if (!models.TakesCheckpoints)
+                rules.Add("checkpoint", $"checkpoint cannot be chosen here; leave it out, or send one of these as model: {string.Join(", ", models.All.Select(one => one.Name))}.");
+        }
+
+        OneOf("sampler", request.Sampler, catalogue.Samplers);
+        OneOf("scheduler", request.Scheduler, catalogue.Schedulers);
+        return rules.Errors;
+
+        void OneOf(string field, string? value, IReadOnlyCollection<string>? known)
+        {
+            if (value is not null && known is not null && !known.Contains(value, StringComparer.OrdinalIgnoreCase))
+                rules.Add(field, $"{field} '{value}' is not known to any image server here. These are: {string.Join(", ", known.Order(StringComparer.OrdinalIgnoreCase))}.");
+        }
+    }
+}
+
+/// <summary>A request names a model that is not offered.</summary>
+public sealed class UnknownModelException(string model, IReadOnlyList<string> known) : Exception(
+    known.Count == 0
+        ? $"There is no model '{model}'; none can be chosen here. Leave model out."
+        : $"There is no model '{model}'. Send one of these, or leave model out: {string.Join(", ", known)}.");

@@ -1,0 +1,98 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+using ImageQueue.Tests.Support;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Api;
+
+/// <summary>Models over HTTP: offered, asked for, painted with, refused.</summary>
+[TestFixture]
+internal sealed class ModelsTests
+{
+    private static readonly Dictionary<string, string?> Two = new()
+    {
+        ["Forge:Models:dev:Checkpoint"] = "flux1-dev-bnb-nf4-v2",
+        ["Forge:Models:dev:Title"] = "FLUX.1 dev",
+        ["Forge:Models:schnell:Checkpoint"] = "flux1-schnell-fp8",
+        ["Forge:Models:schnell:Steps"] = "4",
+        ["Forge:Models:schnell:Width"] = "512",
+        ["Forge:Models:schnell:Height"] = "512",
+    };
+
+    private TestApp _app = null!; // Set before any test runs.
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => _app = await TestApp.StartAsync(Two);
+
+    [OneTimeTearDown]
+    public async Task StopAsync() => await _app.DisposeAsync();
+
+    [Test]
+    public async Task Get_OffersThem_TheDefaultFirst()
+    {
+        var answer = await TestApp.ReadAsync(await _app.Http.GetAsync("api/models"));
+
+        Assert.That(JsonNode.DeepEquals(answer, JsonNode.Parse(
+            """
+            {"models":[
+              {"name":"dev","title":"FLUX.1 dev","width":1024,"height":1024,"steps":20,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"},
+              {"name":"schnell","title":"schnell","width":512,"height":512,"steps":4,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"}]}
+            """)), answer.ToJsonString());
+    }
+
+    [Test]
+    public async Task Get_IsEmpty_WhenNoneIsConfigured()
+    {
+        await using var app = await TestApp.StartAsync();
+
+        var answer = await TestApp.ReadAsync(await app.Http.GetAsync("api/models"));
+
+        Assert.That(answer["models"]!.AsArray(), Is.Empty);
+    }
+
+    [TestCase("schnell", "flux1-schnell-fp8", 512)]
+    [TestCase(null, "flux1-dev-bnb-nf4-v2", 1024)]
+    public async Task Request_IsPaintedWithItsModel(string? asked, string checkpoint, int width)
+    {
+        var accepted = await _app.SubmitAsync("bir kedi", more: asked is null ? null : new { model = asked });
+
+        var done = await _app.WaitForAsync((long)accepted["id"]!, "complete", "error");
+
+        var metadata = done["extra_metadata"]!;
+        Assert.Multiple(() =>
+        {
+            Assert.That((string?)metadata["settings"]!["model"], Is.EqualTo(asked ?? "dev"));
+            Assert.That((string?)metadata["settings"]!["checkpoint"], Is.EqualTo(checkpoint));
+            Assert.That((string?)metadata["result"]?["model"], Is.EqualTo(checkpoint), metadata.ToJsonString());
+            Assert.That((int?)metadata["result"]?["width"], Is.EqualTo(width));
+        });
+    }
+
+    [TestCase("""{"username":"a","prompt":"a cat","model":"sd15"}""", "There is no model 'sd15'. Send one of these, or leave model out: dev, schnell.", "unknown_model")]
+    [TestCase("""{"username":"a","prompt":"a cat","model":""}""", "model must not be empty.", null)]
+    [TestCase("""{"username":"a","prompt":"a cat","checkpoint":"x"}""", "checkpoint cannot be chosen here; leave it out, or send one of these as model: dev, schnell.", null)]
+    public async Task Request_IsRefused_WhenItsModelIsNotOffered(string body, string sentence, string? code)
+    {
+        using var response = await _app.Http.PostAsync("api/conversations/models/images", new StringContent(body, System.Text.Encoding.UTF8, "application/json"));
+
+        var problem = await TestApp.ReadAsync(response);
+        Assert.Multiple(() =>
+        {
+            Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.UnprocessableEntity));
+            Assert.That(response.Content.Headers.ContentType?.MediaType, Is.EqualTo("application/problem+json"));
+            Assert.That((string?)problem["detail"], Is.EqualTo(sentence));
+            if (code is not null)
+                Assert.That((string?)problem["code"], Is.EqualTo(code));
+        });
+    }
+
+    [Test]
+    public async Task OpenApi_HasThem()
+    {
+        var document = await _app.Http.GetFromJsonAsync<JsonObject>("openapi/v1.json");
+
+        Assert.That(document!["paths"]!["/api/models"], Is.Not.Null);
+        Assert.That(document["components"]!["schemas"]!["ImageRequestBody"]!["properties"]!["model"], Is.Not.Null);
+    }
+}

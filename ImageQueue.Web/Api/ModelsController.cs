@@ -1,0 +1,44 @@
+using ImageQueue.Core.Forge;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web.Api;
+
+/// <summary>What pictures can be painted with.</summary>
+[ApiController]
+[Tags("Models")]
+public sealed class ModelsController(ForgeModels models) : ControllerBase
+{
+    /// <summary>The models that a request may ask for. The first is painted with when a request names none.</summary>
+    [HttpGet("/api/models")]
+    [ProducesResponseType<ModelList>(StatusCodes.Status200OK, "application/json")]
+    public ModelList Get() => new([.. models.All.Select(ModelResponse.From)]);
+}
+
+/// <summary>The models that a request may ask for.</summary>
+/// <param name="Models">The default first; empty where there is nothing to choose.</param>
+public sealed record ModelList(IReadOnlyList<ModelResponse> Models);
+
+/// <summary>A model, and what a request gets for what it leaves out.</summary>
+/// <param name="Name">What to send as model.</param>
+/// <param name="Title">What to show people.</param>
+/// <param name="Width">Pixels.</param>
+/// <param name="Height">Pixels.</param>
+/// <param name="Steps">Sampling steps.</param>
+/// <param name="CfgScale">Classifier-free guidance.</param>
+/// <param name="DistilledCfgScale">Distilled guidance (Flux).</param>
+/// <param name="Sampler">As Forge calls it.</param>
+/// <param name="Scheduler">As Forge calls it.</param>
+public sealed record ModelResponse(
+    string Name, string Title, int Width, int Height, int Steps, decimal CfgScale, decimal DistilledCfgScale, string Sampler, string Scheduler)
+{
+    internal static ModelResponse From(ForgeModel model) => new(
+        model.Name,
+        model.Title,
+        model.Defaults.Width,
+        model.Defaults.Height,
+        model.Defaults.Steps,
+        model.Defaults.CfgScale,
+        model.Defaults.DistilledCfgScale,
+        model.Defaults.Sampler,
+        model.Defaults.Scheduler);
+}

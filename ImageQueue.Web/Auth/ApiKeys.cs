@@ -1,0 +1,88 @@
+using System.Buffers.Text;
+using System.Diagnostics.CodeAnalysis;
+using System.Security.Claims;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>
+/// The configured keys, as SHA-256 hashes. A fast hash will do: a key is 256 random bits and no password that could be tried.
+/// </summary>
+public sealed class ApiKeys
+{
+    private const int RandomBytes = 32;
+
+    private readonly ApiKey[] _keys;
+
+    /// <summary>Reads the settings.</summary>
+    public ApiKeys(IOptions<AuthOptions> options, ILogger<ApiKeys> logger)
+    {
+        _keys = [.. options.Value.ApiKeys.Select(key => new ApiKey(key.Name, key.Role, HashOf(key)))];
+        foreach (var plain in options.Value.ApiKeys.Where(key => !string.IsNullOrEmpty(key.Key)))
+        {
+            logger.LogWarning(
+                "The key of {Name} is in the settings in plain text. Set its KeyHash to {Hash} instead of Key.", plain.Name, Convert.ToHexStringLower(HashOf(plain)));
+        }
+    }
+
+    /// <summary>Whether there is any.</summary>
+    public bool Any => _keys.Length > 0;
+
+    /// <summary>A new key: its role in plain words, then 256 random bits.</summary>
+    public static string Create(string role) => $"iq_{role}_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(RandomBytes))}";
+
+    /// <summary>What is kept of a key: its SHA-256.</summary>
+    public static byte[] Hash(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
+
+    /// <summary>The key that was shown, or null. Takes as long for one that is nearly right: every hash is compared, each in constant time.</summary>
+    public ApiKey? Find(string shown)
+    {
+        ApiKey? found = null;
+        var hash = Hash(shown);
+        foreach (var key in _keys)
+        {
+            if (CryptographicOperations.FixedTimeEquals(hash, key.Hash))
+                found = key;
+        }
+
+        return found;
+    }
+
+    /// <summary>Whether a key that somebody signed in with is still configured, in the same role.</summary>
+    public bool IsCurrent(ClaimsPrincipal user) =>
+        Array.Exists(_keys, key => key.Fingerprint == user.FindFirstValue(ApiKey.FingerprintClaim) && user.IsInRole(key.Role));
+
+    internal static byte[] HashOf(ApiKeyOptions key) => TryParseHash(key.KeyHash, out var hash) ? hash : Hash(key.Key ?? "");
+
+    internal static bool TryParseHash(string? text, [NotNullWhen(true)] out byte[]? hash)
+    {
+        hash = text is { Length: SHA256.HashSizeInBytes * 2 } && text.All(char.IsAsciiHexDigit) ? Convert.FromHexString(text) : null;
+        return hash is not null;
+    }
+}
+
+/// <summary>A configured key.</summary>
+/// <param name="Name">Whose it is.</param>
+/// <param name="Role">One of <see cref="Roles.OfKeys"/>.</param>
+/// <param name="Hash">Its SHA-256.</param>
+public sealed record ApiKey(string Name, string Role, byte[] Hash)
+{
+    /// <summary>The claim that says by which key somebody signed in.</summary>
+    public const string FingerprintClaim = "imagequeue:key";
+
+    /// <summary>Tells keys apart without saying anything of them.</summary>
+    public string Fingerprint { get; } = Convert.ToHexStringLower(SHA256.HashData(Hash).AsSpan(0, 8));
+
+    /// <summary>Who shows it.</summary>
+    /// <param name="scheme">How it was shown.</param>
+    public ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
+        [
+            new Claim(ClaimTypes.NameIdentifier, $"{Role}:{Fingerprint}"),
+            new Claim(ClaimTypes.Name, Name),
+            new Claim(ClaimTypes.Role, Role),
+            new Claim(FingerprintClaim, Fingerprint),
+        ],
+        scheme));
+}

@@ -1,0 +1,112 @@
+using System.Security.Claims;
+using System.Text.Encodings.Web;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>
+/// Finds out who calls. What is shown on purpose, a key or a token, is all that counts where it is shown; a cookie and being on
+/// this machine count only for requests that no other website sends.
+/// </summary>
+internal static class Credentials
+{
+    /// <summary>The scheme that picks one of the others.</summary>
+    public const string Any = "imagequeue";
+
+    /// <summary>A key in the header.</summary>
+    public const string Key = "key";
+
+    /// <summary>A watcher's token.</summary>
+    public const string Token = "token";
+
+    /// <summary>An operator's cookie.</summary>
+    public const string Cookie = "cookie";
+
+    /// <summary>This machine, in Development.</summary>
+    public const string Local = "local";
+
+    private const string KeyHeader = "X-Api-Key";
+    private const string Bearer = "Bearer ";
+
+    /// <summary>Which scheme answers for the request.</summary>
+    public static string Pick(HttpContext context)
+    {
+        if (Shown(context) is { } shown)
+            return shown.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) ? Token : Key;
+        if (RequestOrigin.IsForeign(context.Request))
+            return Key; // Finds none.
+        if (context.RequestServices.GetRequiredService<LocalAccess>().Covers(context))
+            return Local;
+        return IsSafe(context.Request) || RequestOrigin.IsTold(context.Request) ? Cookie : Key;
+    }
+
+    /// <summary>A key or token in the header, or a token in the address where the endpoint takes one there.</summary>
+    public static string? Shown(HttpContext context)
+    {
+        if (context.Request.Headers.Authorization is [{ } authorization] && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
+            return authorization[Bearer.Length..].Trim();
+        if (context.Request.Headers[KeyHeader] is [{ } key, ..])
+            return key;
+        return context.GetEndpoint()?.Metadata.GetMetadata<TokenInAddressAttribute>() is null ? null : TokenInAddress.Of(context);
+    }
+
+    private static bool IsSafe(HttpRequest request) => HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method);
+}
+
+/// <summary>Reads keys.</summary>
+internal sealed class KeyHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
+    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+{
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    {
+        if (Credentials.Shown(Context) is not { } shown)
+            return Task.FromResult(AuthenticateResult.NoResult());
+        return Task.FromResult(keys.Find(shown) is { } key
+            ? AuthenticateResult.Success(new AuthenticationTicket(key.ToPrincipal(Scheme.Name), Scheme.Name))
+            : AuthenticateResult.Fail("The key is not known."));
+    }
+}
+
+/// <summary>Reads watchers' tokens.</summary>
+internal sealed class TokenHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, WatcherTokens tokens)
+    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+{
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    {
+        if (Credentials.Shown(Context) is not { } shown || tokens.Read(shown) is not var (token, expiresAt))
+            return Task.FromResult(AuthenticateResult.Fail("The token is not known, or has expired."));
+        // SignalR ends the connection at this time, and so do the event streams.
+        var properties = new AuthenticationProperties { ExpiresUtc = expiresAt };
+        return Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(token.ToPrincipal(Scheme.Name), properties, Scheme.Name)));
+    }
+}
+
+/// <summary>Whether being on this machine is enough: in Development, as long as no key is configured.</summary>
+internal sealed class LocalAccess(IHostEnvironment environment, ApiKeys keys)
+{
+    /// <summary>Whether it is enough here at all.</summary>
+    public bool IsOn { get; } = environment.IsDevelopment() && !keys.Any;
+
+    public bool Covers(HttpContext context) => IsOn && LocalRequest.IsLoopback(context);
+}
+
+/// <summary>Lets this machine in.</summary>
+internal sealed class LocalHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, LocalAccess local)
+    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+{
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    {
+        if (!local.Covers(Context))
+            return Task.FromResult(AuthenticateResult.NoResult());
+        var identity = new ClaimsIdentity(
+            [
+                new Claim(ClaimTypes.NameIdentifier, Credentials.Local),
+                new Claim(ClaimTypes.Name, Credentials.Local),
+                new Claim(ClaimTypes.Role, Roles.Client),
+                new Claim(ClaimTypes.Role, Roles.Operator),
+            ],
+            Scheme.Name);
+        return Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name)));
+    }
+}

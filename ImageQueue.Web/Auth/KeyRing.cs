@@ -1,0 +1,83 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Xml.Linq;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Messages.SqlServer;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.DataProtection.KeyManagement;
+using Microsoft.AspNetCore.DataProtection.Repositories;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>
+/// Where data protection keeps the keys of tokens, cookies and forms: where all machines of a shared queue see them, so that any
+/// of them takes what another has made.
+/// </summary>
+internal static class KeyRing
+{
+    /// <summary>Warns at each new key that it is not encrypted; README's "Production" says how it can be.</summary>
+    private const string KeyManagerCategory = "Microsoft.AspNetCore.DataProtection.KeyManagement.XmlKeyManager";
+
+    public static void AddKeyRing(this IServiceCollection services, IConfiguration configuration)
+    {
+        var protection = services.AddDataProtection().SetApplicationName("ImageQueue");
+        services.AddLogging(logging => logging.AddFilter(KeyManagerCategory, LogLevel.Error));
+        if (StorageOptions.ProviderIn(configuration) == StorageProvider.SqlServer)
+        {
+            services.AddSingleton<SqlServerKeyRing>();
+            services.AddOptions<KeyManagementOptions>().Configure<SqlServerKeyRing, DatabaseReadiness>(
+                (options, keys, readiness) => options.XmlRepository = new InDatabase(keys, readiness));
+        }
+        else
+        {
+            var folder = Folder(configuration);
+            services.AddOptions<KeyManagementOptions>().Configure<ILoggerFactory>(
+                (options, loggers) => options.XmlRepository = new FileSystemXmlRepository(Create(folder), loggers));
+        }
+
+        if (Certificate(configuration) is { } certificate)
+            protection.ProtectKeysWithCertificate(certificate);
+    }
+
+    /// <summary>Beside the SQLite file.</summary>
+    private static string Folder(IConfiguration configuration)
+    {
+        var file = new SqliteConnectionStringBuilder(configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString).DataSource;
+        return Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".", "keys");
+    }
+
+    /// <summary>For nobody else to read. It is asked for when the database file is there, and so is the folder around it.</summary>
+    private static DirectoryInfo Create(string folder) => OperatingSystem.IsWindows()
+        ? Directory.CreateDirectory(folder)
+        : Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+
+    private static X509Certificate2? Certificate(IConfiguration configuration)
+    {
+        var options = configuration.GetSection($"{AuthOptions.Section}:{nameof(AuthOptions.Certificate)}").Get<CertificateOptions>();
+        if (string.IsNullOrEmpty(options?.Path))
+            return null;
+        try
+        {
+            return X509CertificateLoader.LoadPkcs12FromFile(options.Path, options.Password);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw new OptionsValidationException(
+                AuthOptions.Section, typeof(AuthOptions), [$"Auth:Certificate:Path names {options.Path}, which cannot be opened: {e.Message} Write the path of a .pfx file, and its password into Auth:Certificate:Password."]);
+        }
+    }
+
+    /// <summary>Data protection asks in this form, and seldom: at the start, and once a day.</summary>
+    private sealed class InDatabase(SqlServerKeyRing keys, DatabaseReadiness readiness) : IXmlRepository
+    {
+        /// <exception cref="StoreUnavailableException">It cannot be asked. Before it has answered once nobody waits for it: the start would.</exception>
+        public IReadOnlyCollection<XElement> GetAllElements() => !readiness.Ready.IsCompleted
+            ? throw new StoreUnavailableException("The message database has not answered since the start.", new InvalidOperationException("Its keys are not known."))
+            : [.. keys.ReadAllAsync(CancellationToken.None).GetAwaiter().GetResult().Select(XElement.Parse)];
+
+        public void StoreElement(XElement element, string friendlyName) =>
+            keys.AddAsync(friendlyName, element.ToString(SaveOptions.DisableFormatting), CancellationToken.None).GetAwaiter().GetResult();
+    }
+}

@@ -1,0 +1,78 @@
+using System.Globalization;
+using ImageQueue.Web.Chat;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>Where operators sign in with a key and out again.</summary>
+[AllowAnonymous]
+[NoAct]
+[AutoValidateAntiforgeryToken]
+[RequestSizeLimit(16 * 1024)]
+[ApiExplorerSettings(IgnoreApi = true)]
+public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLog audit) : Controller
+{
+    /// <summary>The form; for who is signed in, the way out.</summary>
+    [HttpGet("/login")]
+    public IActionResult Index([FromQuery(Name = "return")] string? page) => Show(problem: null, page);
+
+    /// <summary>Signs in.</summary>
+    [HttpPost("/login")]
+    [Consumes("application/x-www-form-urlencoded", "multipart/form-data")]
+    public async Task<IActionResult> SignInAsync()
+    {
+        // Read here and bound to no parameter: MVC logs parameters at its lowest level.
+        var form = await Request.ReadFormAsync(HttpContext.RequestAborted);
+        var address = RateLimits.AddressOf(HttpContext);
+        var page = form["return"].ToString();
+        if (lockout.WaitOf(address) is { } wait)
+            return LockedOut(wait, page);
+        if (keys.Find(form["key"].ToString().Trim()) is not { } key)
+        {
+            var isLockedOut = lockout.Fail(address);
+            audit.SignInFailed(address, isLockedOut);
+            return isLockedOut && lockout.WaitOf(address) is { } first ? LockedOut(first, page) : Refused("WrongKey", page);
+        }
+
+        if (key.Role == Roles.Client)
+            return Refused("ClientKey", page); // A right key, and no guess.
+
+        lockout.Succeed(address);
+        await HttpContext.SignInAsync(Credentials.Cookie, key.ToPrincipal(Credentials.Cookie));
+        audit.SignedIn(key, address);
+        return LocalRedirect(Url.IsLocalUrl(page) ? page : "~/hangfire");
+    }
+
+    /// <summary>Signs out.</summary>
+    [HttpPost("/logout")]
+    public async Task<IActionResult> LeaveAsync()
+    {
+        if (User.Identity?.AuthenticationType == Credentials.Cookie)
+            audit.SignedOut(User, RateLimits.AddressOf(HttpContext));
+        await HttpContext.SignOutAsync(Credentials.Cookie);
+        return LocalRedirect("~/login");
+    }
+
+    private ViewResult LockedOut(TimeSpan wait, string page)
+    {
+        Response.StatusCode = StatusCodes.Status429TooManyRequests;
+        Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+        return Show("LockedOut", page, (int)Math.Ceiling(wait.TotalMinutes));
+    }
+
+    private ViewResult Refused(string problem, string page)
+    {
+        Response.StatusCode = StatusCodes.Status401Unauthorized;
+        return Show(problem, page);
+    }
+
+    private ViewResult Show(string? problem, string? page, int minutes = 0)
+    {
+        Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
+        Response.Headers.Vary = "Accept-Language";
+        var language = ChatPage.LanguageFor(Request.GetTypedHeaders().AcceptLanguage);
+        return View("Index", new LoginPage(language, User.Identity is { IsAuthenticated: true, AuthenticationType: Credentials.Cookie } identity ? identity.Name : null, problem, minutes, page));
+    }
+}

@@ -1,0 +1,57 @@
+using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Authorization.Policy;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>
+/// Answers whoever is not let in: 401 says how to get in, 403 that this is not for them, and 404 tells a watcher the same of
+/// somebody else's message as of one that is not there, since ids are sequential. A person with a browser is shown the way to
+/// <c>/login</c>.
+/// </summary>
+internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
+{
+    public Task HandleAsync(RequestDelegate next, HttpContext context, AuthorizationPolicy policy, PolicyAuthorizationResult authorizeResult)
+    {
+        if (authorizeResult.Succeeded)
+            return next(context);
+        if (policy.Requirements.OfType<FromThisMachine>().Any() || (context.User.Is(Roles.Watcher) && policy.Requirements.OfType<InReach>().Any()))
+            return WriteAsync(context, StatusCodes.Status404NotFound, "not_found", $"There is nothing at {context.Request.Path}, or it is not yours.");
+        if (authorizeResult.Forbidden)
+            return WriteAsync(context, StatusCodes.Status403Forbidden, "forbidden", $"{Who(context)} may not do this. SECURITY.md says who may do what.");
+        if (IsPage(context.Request))
+        {
+            var page = context.Request.PathBase + context.Request.Path + context.Request.QueryString;
+            context.Response.Redirect($"{context.Request.PathBase}/login{QueryString.Create("return", page)}");
+            return Task.CompletedTask;
+        }
+
+        context.Response.Headers.WWWAuthenticate = "Bearer";
+        return WriteAsync(
+            context,
+            StatusCodes.Status401Unauthorized,
+            "unauthorized",
+            RequestOrigin.IsForeign(context.Request)
+                ? "A page of another website cannot use this. Send a token as Authorization: Bearer, and add the website to Auth:AllowedOrigins."
+                : "Send a key or a watcher's token as Authorization: Bearer ..., or sign in at /login.");
+    }
+
+    /// <summary>The one place where a refusal becomes a problem.</summary>
+    public static Task WriteAsync(HttpContext context, int status, string code, string detail)
+    {
+        var problem = ApiProblem.Of(status, detail);
+        problem.Extensions["code"] = code;
+        return Results.Problem(problem).ExecuteAsync(context);
+    }
+
+    private static string Who(HttpContext context) => context.User switch
+    {
+        var user when user.Is(Roles.Watcher) => "A watcher's token",
+        var user when user.Is(Roles.Client) => "A client's key",
+        var user when user.Is(Roles.OperatorRead) => "An operator who only looks",
+        _ => "An operator",
+    };
+
+    private static bool IsPage(HttpRequest request) =>
+        HttpMethods.IsGet(request.Method) && request.Headers.Accept.Any(type => type?.Contains("text/html", StringComparison.OrdinalIgnoreCase) == true);
+}

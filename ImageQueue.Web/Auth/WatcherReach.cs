@@ -1,0 +1,58 @@
+using System.Globalization;
+using System.Security.Claims;
+using ImageQueue.Core.Messages;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.SignalR;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>
+/// Whether what somebody asks for is theirs. A watcher reaches one conversation, as long as it is its user's: a token can be made
+/// before the conversation's first message, and that message decides whose it is.
+/// </summary>
+public sealed class WatcherReach(IMessageStore store)
+{
+    /// <summary>Whether the user may watch the conversation.</summary>
+    public async Task<bool> CoversAsync(ClaimsPrincipal user, string conversationId, CancellationToken cancellationToken)
+    {
+        if (WatcherToken.Of(user) is not { } token)
+            return user.Is(Roles.Client, Roles.Operator, Roles.OperatorRead);
+        return token.ConversationId == conversationId
+            && (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation || conversation.Username == token.Username);
+    }
+
+    /// <summary>The same for a connection of the hub's, which may outlive what it was let in with.</summary>
+    internal async Task<bool> CoversAsync(HubCallerContext connection, string conversationId, TimeProvider time) =>
+        connection.User is { } user
+        && !(Expiry.At(connection.GetHttpContext()) <= time.GetUtcNow())
+        && await CoversAsync(user, conversationId, connection.ConnectionAborted);
+
+    /// <summary>Whether what the route names is of a conversation that the user may watch.</summary>
+    internal async Task<bool> CoversAsync(HttpContext context) =>
+        await ConversationIdAsync(context.Request.RouteValues, context.RequestAborted) is { } conversationId
+        && await CoversAsync(context.User, conversationId, context.RequestAborted);
+
+    private async Task<string?> ConversationIdAsync(RouteValueDictionary route, CancellationToken cancellationToken)
+    {
+        if (Text(route, "conversation_id") is { } conversationId)
+            return conversationId;
+        if (long.TryParse(Text(route, "id"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var id))
+            return (await store.FindAsync(id, cancellationToken))?.ConversationId;
+        return Text(route, "job_id") is { } jobId ? (await store.FindByJobIdAsync(jobId, cancellationToken))?.ConversationId : null;
+    }
+
+    private static string? Text(RouteValueDictionary route, string name) => Convert.ToString(route[name], CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : null;
+}
+
+/// <summary>Decides <see cref="InReach"/>.</summary>
+internal sealed class InReachHandler(WatcherReach reach) : AuthorizationHandler<InReach>
+{
+    protected override async Task HandleRequirementAsync(AuthorizationHandlerContext context, InReach requirement)
+    {
+        if (context.User.Is([.. requirement.Roles])
+            || (context.User.Is(Roles.Watcher) && context.Resource is HttpContext http && await reach.CoversAsync(http)))
+        {
+            context.Succeed(requirement);
+        }
+    }
+}

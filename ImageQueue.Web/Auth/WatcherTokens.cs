@@ -1,0 +1,69 @@
+using System.Security.Claims;
+using System.Security.Cryptography;
+using System.Text.Json;
+using ImageQueue.Core.Messages;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Auth;
+
+/// <summary>Makes and reads watchers' tokens: data protection with a time limit, so that nothing is stored and any machine that has its keys can read them.</summary>
+public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<AuthOptions> options, TimeProvider time)
+{
+    /// <summary>Tells a token from a key.</summary>
+    public const string Prefix = "iqw_";
+
+    /// <summary>What data protection keeps apart by: nothing made for another purpose is a token.</summary>
+    internal const string Purpose = "ImageQueue.WatcherToken.v1";
+
+    private readonly ITimeLimitedDataProtector _protector = provider.CreateProtector(Purpose).ToTimeLimitedDataProtector();
+
+    /// <summary>A token for one conversation of one user.</summary>
+    public (string Token, DateTimeOffset ExpiresAt) Issue(string conversationId, string username)
+    {
+        var expiresAt = time.GetUtcNow() + options.Value.TokenLifetime;
+        return (Prefix + _protector.Protect(JsonSerializer.Serialize(new WatcherToken(conversationId, username)), expiresAt), expiresAt);
+    }
+
+    /// <summary>What a token is good for; null when it is none, or was good once.</summary>
+    public (WatcherToken Token, DateTimeOffset ExpiresAt)? Read(string shown)
+    {
+        if (!shown.StartsWith(Prefix, StringComparison.Ordinal))
+            return null;
+        try
+        {
+            var payload = _protector.Unprotect(shown[Prefix.Length..], out var expiresAt);
+            return JsonSerializer.Deserialize<WatcherToken>(payload) is { } token && time.GetUtcNow() < expiresAt ? (token, expiresAt) : null;
+        }
+        catch (CryptographicException e) when (e.InnerException is StoreUnavailableException unavailable)
+        {
+            throw new StoreUnavailableException(unavailable.Message, e); // It may be a good one; nobody can tell now.
+        }
+        catch (CryptographicException)
+        {
+            return null; // Forged, cut off, expired, or of keys that are gone: all the same to whoever shows it.
+        }
+    }
+}
+
+/// <summary>What a token is good for.</summary>
+/// <param name="ConversationId">The conversation.</param>
+/// <param name="Username">Whose it must be.</param>
+public sealed record WatcherToken(string ConversationId, string Username)
+{
+    private const string ConversationClaim = "imagequeue:conversation";
+
+    /// <summary>The watcher's, or null for anybody else.</summary>
+    internal static WatcherToken? Of(ClaimsPrincipal user) =>
+        user.FindFirstValue(ConversationClaim) is { } conversationId && user.Identity?.Name is { } username ? new(conversationId, username) : null;
+
+    /// <summary>Who shows it.</summary>
+    internal ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
+        [
+            new Claim(ClaimTypes.NameIdentifier, $"{Roles.Watcher}:{ConversationId}:{Username}"),
+            new Claim(ClaimTypes.Name, Username),
+            new Claim(ClaimTypes.Role, Roles.Watcher),
+            new Claim(ConversationClaim, ConversationId),
+        ],
+        scheme));
+}
