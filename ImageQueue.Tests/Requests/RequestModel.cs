@@ -443,17 +443,13 @@ public abstract class RequestModel
 }
 
 /// <summary>One process at a time on its file, which dies and comes back.</summary>
-internal sealed class SqliteRequestModelTests : RequestModel
+internal sealed class SqliteRequestModelTests : RequestModel, IDisposable
 {
-    private TemporaryFolder _folder = null!; // Set before each test.
+    private readonly TemporaryFolder _folder = new();
 
     private protected override int Processes => 1;
 
-    [SetUp]
-    public void SetUp() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void TearDown() => _folder.Dispose();
+    public void Dispose() => _folder.Dispose();
 
     [TestCase(20261126)]
     [TestCase(7)]
