@@ -21,8 +21,13 @@ BEGIN
             ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH NO_WAIT;
         END TRY
         BEGIN CATCH
-            -- 5070: others are connected. 5011: not permitted. Neither keeps ImageQueue from working.
-            PRINT N'READ_COMMITTED_SNAPSHOT is still off: ' + ERROR_MESSAGE();
+            -- Neither keeps ImageQueue from working. The server raises two errors and shows the last here, which says only that
+            -- ALTER DATABASE has failed (5069); the first is what is worth saying.
+            IF HAS_PERMS_BY_NAME(DB_NAME(), N'DATABASE', N'ALTER') = 0
+                PRINT N'READ_COMMITTED_SNAPSHOT is still off: this login may not alter the database (5011).';
+            ELSE
+                PRINT N'READ_COMMITTED_SNAPSHOT is still off: others are connected to the database (5070).';
+            PRINT ERROR_MESSAGE();
             PRINT N'Run this script again as the database''s owner when nobody else is connected.';
         END CATCH
     END

@@ -41,6 +41,12 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messa
     CREATE INDEX IX_messages_picture ON dbo.messages (job_id) WHERE queued_at IS NOT NULL;
 GO
 
+-- What the app reads: an object, and nothing before it. WITH NOCHECK: what somebody has written by hand before stays, and is
+-- read as far as it can be.
+IF OBJECT_ID(N'dbo.CK_messages_metadata_object', N'C') IS NULL
+    ALTER TABLE dbo.messages WITH NOCHECK ADD CONSTRAINT CK_messages_metadata_object CHECK (ISJSON(extra_metadata) = 1 AND LEFT(extra_metadata, 1) = N'{');
+GO
+
 -- Requests that wait or are painted get their user and their work now, a thousand in a transaction; the index above finds
 -- those that have none. Others get them when they wait again: writing to all that were ever kept would be a change of each,
 -- which every watcher's machine would read.

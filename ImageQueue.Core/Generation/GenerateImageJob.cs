@@ -55,7 +55,8 @@ public sealed class GenerateImageJob(
     /// <returns>False when the request is to be begun again.</returns>
     private async Task<bool> TryAsync(Run run)
     {
-        if (await writes.FindAsync(run) is not { } wanted)
+        // What it asks for decides where it can be painted; what has ended meanwhile needs no Forge.
+        if (await writes.FindAsync(run) is not { Status: MessageStatus.Queued or MessageStatus.Processing } wanted)
             return await follower.FollowAsync(run);
         var wish = RequestWish.Of(wanted, models, run.FailedAt);
         ForgeLease? lease;

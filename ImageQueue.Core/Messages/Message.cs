@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace ImageQueue.Core.Messages;
 
@@ -32,6 +33,9 @@ public sealed record Message
     /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
     public string? IdempotencyKey { get; init; }
 
+    /// <summary>What the submitter sent, as <see cref="Requests.RequestFingerprint"/> has it; null without a key, and for rows of earlier releases.</summary>
+    public string? RequestHash { get; init; }
+
     /// <summary>The fence: rises with every claim, and a worker may write only under its own. No count of failures.</summary>
     public required int Attempt { get; init; }
 
@@ -53,8 +57,14 @@ public sealed record Message
     /// <summary>Whether this is an image request rather than plain text.</summary>
     public bool IsImage => QueuedAt is not null;
 
-    /// <summary>The metadata, parsed. A copy: changing it changes nothing stored.</summary>
-    public JsonElement Metadata => _metadata ??= JsonElement.Parse(ExtraMetadata);
+    /// <summary>
+    /// The metadata, parsed: an object, whatever the column holds. Of a document that somebody has written past the product and
+    /// that no JSON reader takes, it is what can be read.
+    /// </summary>
+    public JsonElement Metadata => _metadata ??= StoredMetadata.Read(ExtraMetadata);
+
+    /// <summary>The same as an object of the caller's own: changing it changes nothing stored.</summary>
+    public JsonObject CopyMetadata() => StoredMetadata.ToObject(Metadata);
 
     private JsonElement? _metadata;
 

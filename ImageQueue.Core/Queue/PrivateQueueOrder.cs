@@ -96,7 +96,8 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
                 {
                     var (place, id) = _returned.First();
                     _returned.Remove(place);
-                    return new Taken(this, id);
+                    DropOther(JobKey.Parse(id), place);
+                    return new Taken(this, id, null);
                 }
 
                 _fetching = wake;
@@ -104,9 +105,9 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
 
             try
             {
-                var taken = connection.FetchNextJob(queues, wake.Token).JobId;
-                NoteTaken(JobKey.Parse(taken));
-                return new Taken(this, taken);
+                var taken = connection.FetchNextJob(queues, wake.Token);
+                if (IsFirstEntry(JobKey.Parse(taken.JobId)))
+                    return new Taken(this, taken.JobId, taken);
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -140,15 +141,25 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
     public bool TryGiveBack(string hangfireJobId, IFetchedJob? inHand)
     {
         var job = JobKey.Parse(hangfireJobId);
+        IFetchedJob? entry = null;
         lock (_lock)
         {
             if ((_line.PlaceOf(job) ?? (_claimed.Remove(job, out var stood) ? stood : null)) is not { } place)
                 return false;
             _line.Add(job, place);
             _returned[place] = hangfireJobId;
+
+            // It has an entry in Hangfire's own queue too, at the tail, so that the dashboard shows it; that one is passed over.
+            if (!_others.ContainsKey(job) && inHand is Taken { Entry: { } taken })
+            {
+                entry = taken;
+                OthersOf(job).Add(++_lastPlace);
+            }
+
             _fetching?.Cancel();
         }
 
+        entry?.Requeue();
         Changed();
         return true;
     }
@@ -163,17 +174,23 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         Changed();
     }
 
-    /// <summary>A job that is not in line was taken by one of its other entries.</summary>
-    private void NoteTaken(Guid job)
+    /// <summary>Whether a dequeued entry is the one by which its job waits, and not one of its others.</summary>
+    private bool IsFirstEntry(Guid job)
     {
         lock (_lock)
         {
-            if (_line.PlaceOf(job) is not null || !_others.TryGetValue(job, out var places))
-                return;
-            places.Remove(places.Min);
-            if (places.Count == 0)
-                _others.Remove(job);
+            Settle();
+            if (!_others.TryGetValue(job, out var places) || (_line.PlaceOf(job) is { } place && !_returned.ContainsKey(place)))
+                return true;
+            DropOther(job, places.Min);
+            return false;
         }
+    }
+
+    private void DropOther(Guid job, long place)
+    {
+        if (_others.TryGetValue(job, out var places) && places.Remove(place) && places.Count == 0)
+            _others.Remove(job);
     }
 
     /// <summary>Brings what was announced into the line, as far as it has come true.</summary>
@@ -236,8 +253,11 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
     private readonly record struct Announcement(string State, bool IsRequeue, long At);
 
     /// <summary>A job that a worker has taken. Hangfire.InMemory's own goes to the tail when it is requeued; this one keeps its place.</summary>
-    private sealed class Taken(PrivateQueueOrder order, string id) : IFetchedJob
+    private sealed class Taken(PrivateQueueOrder order, string id, IFetchedJob? entry) : IFetchedJob
     {
+        /// <summary>Hangfire's own; null for a job that was given back before, which has an entry there still.</summary>
+        public IFetchedJob? Entry => entry;
+
         public string JobId => id;
 
         public void RemoveFromQueue()

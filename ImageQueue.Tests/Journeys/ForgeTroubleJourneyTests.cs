@@ -33,22 +33,19 @@ internal sealed class ForgeTroubleJourneyTests
         await _forge.DisposeAsync();
     }
 
-    [TestCase(SimulatorFaults.Stalled, "zaman aşımına uğradı (1s)", 1)]
-    [TestCase(SimulatorFaults.ServerError, "mat1 and mat2 shapes", 1)]
-    [TestCase(SimulatorFaults.ServerErrorOfA1111, "mat1 and mat2 shapes", 1)]
-    [TestCase(SimulatorFaults.OutOfMemory, "belleği yetmedi", 1)]
-    [TestCase(SimulatorFaults.Truncated, "geçerli bir görsel", 1)]
-    [TestCase(SimulatorFaults.CutImage, "geçerli bir görsel", 1)]
-    [TestCase(SimulatorFaults.Garbage, "geçerli bir görsel", 1)]
-    [TestCase(SimulatorFaults.Empty, "geçerli bir görsel", 1)]
-    [TestCase(SimulatorFaults.Blank, "geçerli bir görsel", 1)]
-    [TestCase(SimulatorFaults.NotJson, "geçerli bir görsel", 1)]
-    [TestCase(SimulatorFaults.Invalid, "steps", 1)]
-    [TestCase(SimulatorFaults.Rejected, "always on script", 1)]
-    [TestCase(SimulatorFaults.Unauthorized, "Incorrect username or password", 1)]
-    [TestCase(SimulatorFaults.Reset, "2", 2)]
-    [TestCase(SimulatorFaults.Unavailable, "2", 2)]
-    public async Task Request_EndsInError_WhenForgeFails(string fault, string sentence, int asked)
+    [TestCase(SimulatorFaults.Stalled, ErrorCodes.Stalled, "1 s boyunca ilerlemedi", 1)]
+    [TestCase(SimulatorFaults.ServerError, ErrorCodes.BackendFailed, "hata verdi", 2)]
+    [TestCase(SimulatorFaults.ServerErrorOfA1111, ErrorCodes.BackendFailed, "hata verdi", 2)]
+    [TestCase(SimulatorFaults.OutOfMemory, ErrorCodes.OutOfMemory, "belleği yetmedi", 1)]
+    [TestCase(SimulatorFaults.Truncated, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
+    [TestCase(SimulatorFaults.CutImage, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
+    [TestCase(SimulatorFaults.Garbage, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
+    [TestCase(SimulatorFaults.Empty, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
+    [TestCase(SimulatorFaults.Blank, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
+    [TestCase(SimulatorFaults.Nan, ErrorCodes.BadImage, "tamamen siyah", 2)]
+    [TestCase(SimulatorFaults.Invalid, ErrorCodes.Rejected, "kabul etmedi", 1)]
+    [TestCase(SimulatorFaults.Rejected, ErrorCodes.Rejected, "kabul etmedi", 1)]
+    public async Task Request_EndsInError_WhenForgeFails(string fault, string code, string sentence, int asked)
     {
         var id = (long)(await _app.SubmitAsync($"bir gül [fault:{fault}]", more: new { width = 64, height = 64, steps = 4 }))["id"]!;
 
@@ -59,6 +56,7 @@ internal sealed class ForgeTroubleJourneyTests
         {
             Assert.That((string?)metadata["status"], Is.EqualTo(MessageStatus.Error));
             Assert.That((string?)metadata["error"], Does.Contain(sentence));
+            Assert.That((string?)metadata["error_code"], Is.EqualTo(code));
             Assert.That((string?)message["content"], Is.EqualTo($"❌ Görsel oluşturulamadı: {(string?)metadata["error"]}"));
             Assert.That((int)metadata["progress"]!, Is.Zero);
             Assert.That(metadata.ContainsKey("image_url"), Is.False);
@@ -73,6 +71,10 @@ internal sealed class ForgeTroubleJourneyTests
     [TestCase($"{SimulatorFaults.Reset}*1", 2)]
     [TestCase($"{SimulatorFaults.Unavailable}*1", 2)]
     [TestCase($"{SimulatorFaults.Loading}*1", 2)]
+    [TestCase($"{SimulatorFaults.NotJson}*1", 2)]
+    [TestCase($"{SimulatorFaults.Unauthorized}*1", 2)]
+    [TestCase($"{SimulatorFaults.ServerError}*1", 2)]
+    [TestCase($"{SimulatorFaults.Garbage}*1", 2)]
     public async Task Request_IsCompleted_WhenForgeIsOnlyOddOrBriefly(string fault, int asked)
     {
         var id = (long)(await _app.SubmitAsync($"bir gül [fault:{fault}]", more: new { width = 64, height = 64, steps = 4 }))["id"]!;

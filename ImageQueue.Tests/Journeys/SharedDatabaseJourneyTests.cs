@@ -9,7 +9,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Several apps on one SQL Server database, and a server that goes away; where a server is given.</summary>
-[TestFixture]
+[SqlServerFixture]
 public sealed class SharedDatabaseJourneyTests
 {
     private SqlServerStoreDatabase _database = null!;

@@ -128,7 +128,7 @@ public abstract partial class MessageStoreContract
 
     private string Fields(Message m) => string.Join('\n', new object?[]
     {
-        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
+        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.RequestHash ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
         Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt),
     });
 

@@ -4,7 +4,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Messages;
 
 /// <summary>The store's contract on SQL Server, where one is given.</summary>
-[TestFixture]
+[SqlServerFixture]
 public sealed class SqlServerMessageStoreTests : MessageStoreContract
 {
     private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();

@@ -30,6 +30,9 @@ public abstract class QueueOrderContract
         /// <summary>Puts a job that was begun back to where it was.</summary>
         void GiveBack(IFetchedJob job);
 
+        /// <summary>Whether a job that was given back gets another entry at the tail, for others to see.</summary>
+        bool GivesBackWithMarker { get; }
+
         /// <summary>Until what others see, and what only a look can tell, is known.</summary>
         Task SettleAsync();
     }
@@ -113,6 +116,8 @@ public abstract class QueueOrderContract
                     var (place, back) = running[which];
                     running.RemoveAt(which);
                     queue.GiveBack(back);
+                    if (queue.GivesBackWithMarker && !entries.ContainsValue(back.JobId))
+                        entries.Add(++places, back.JobId);
                     entries.Add(place, back.JobId);
                     waits.Add(back.JobId);
                     await queue.SettleAsync();
@@ -156,6 +161,8 @@ internal sealed class PrivateQueueOrderContractTests : QueueOrderContract
         }
 
         public void GiveBack(IFetchedJob job) => Assert.That(_host.Jobs.TryGiveBack(job.JobId, job, "the model says so"), Is.True);
+
+        public bool GivesBackWithMarker => true;
 
         public Task SettleAsync() => Task.CompletedTask; // It is told of everything.
 
@@ -212,6 +219,8 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
             _rows.SetState(job.JobId, EnqueuedState.StateName);
             Assert.That(_order.TryGiveBack(job.JobId, job), Is.True);
         }
+
+        public bool GivesBackWithMarker => false;
 
         public async Task SettleAsync()
         {

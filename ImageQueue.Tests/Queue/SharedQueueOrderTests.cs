@@ -8,6 +8,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>When the rows of a shared queue are read, who waits for that, and what is known without.</summary>
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 internal sealed class SharedQueueOrderTests
 {
     private readonly FakeTimeProvider _time = QueueHost.Clock();

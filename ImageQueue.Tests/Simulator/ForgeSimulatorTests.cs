@@ -84,6 +84,30 @@ public sealed class ForgeSimulatorTests
         Assert.That(unknown.GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2"));
     }
 
+    [TestCase(true, "flux1-dev-bnb-nf4-v2", 3)]
+    [TestCase(false, "flux1-schnell-fp8", 2)]
+    public async Task Model_StaysLoaded_UnlessItsOptionIsRestored(bool restore, string then, int loads)
+    {
+        await using var server = await StartAsync();
+        var body = $$"""{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"override_settings_restore_afterwards":{{(restore ? "true" : "false")}}}""";
+        var before = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
+        using (await server.PaintAsync())
+        {
+        }
+
+        await server.SendAsync(HttpMethod.Post, "sdapi/v1/txt2img", body);
+        var option = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
+        var next = Info(await PaintedAsync(server.PaintAsync()));
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(before, Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"));
+            Assert.That(option, Does.StartWith(then));
+            Assert.That(next.GetProperty("sd_model_name").GetString(), Is.EqualTo(then));
+            Assert.That(server.Stats.ModelLoads, Is.EqualTo(loads));
+        });
+    }
+
     [Test]
     public async Task TextToImage_Gives500_WhenAnOptionIsUnknown()
     {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using NUnit.Framework;
 using static ImageQueue.Tests.Simulator.SimulatorServer;
@@ -29,12 +30,13 @@ public sealed class SimulatorServerTests
         });
     }
 
-    [Test]
-    public async Task Kill_DropsThePortAndWhatIsInFlight_AtOnce()
+    [TestCase("bir kedi", 600_000, 0.01)]
+    [TestCase("[fault:hang]", 0, 0.5)]
+    public async Task Kill_DropsThePortAndWhatIsInFlight_AtOnce(string prompt, int milliseconds, double progress)
     {
-        await using var server = await StartAsync(millisecondsPerImage: 600_000);
-        var asked = server.PaintAsync(task: "a");
-        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it paints");
+        await using var server = await StartAsync(millisecondsPerImage: milliseconds);
+        var asked = server.PaintAsync(prompt, "a");
+        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it paints");
 
         var started = Stopwatch.GetTimestamp();
         await server.KillAsync();
@@ -85,6 +87,22 @@ public sealed class SimulatorServerTests
         var fast = server.Stats.Received[1];
         Assert.That(slow.AnsweredAtMs - slow.BegunAtMs, Is.GreaterThan(245));
         Assert.That(fast.AnsweredAtMs - fast.BegunAtMs, Is.LessThan(slow.AnsweredAtMs - slow.BegunAtMs));
+    }
+
+    [Test]
+    public async Task App_PaintsOnEachOfThem()
+    {
+        await using var one = await StartAsync(millisecondsPerImage: 1000);
+        await using var other = await StartAsync(profile: SimulatorProfile.A1111, millisecondsPerImage: 1000);
+        await using var app = await TestApp.StartAsync(Settings(one, other));
+
+        var ids = new List<long>();
+        foreach (var prompt in (string[])["bir kedi", "bir köpek"])
+            ids.Add((long)(await app.SubmitAsync(prompt))["id"]!);
+        foreach (var id in ids)
+            Assert.That((string?)(await app.WaitForAsync(id, "complete", "error"))["extra_metadata"]!["status"], Is.EqualTo("complete"));
+
+        Assert.That((one.Stats.Painted, other.Stats.Painted, one.Stats.MostInFlight), Is.EqualTo((1, 1, 1)));
     }
 
     [Test]

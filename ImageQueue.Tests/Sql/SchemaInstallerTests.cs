@@ -24,7 +24,7 @@ public sealed class SchemaInstallerTests
         var definitions = SchemaScripts.All.SelectMany(script => SchemaModel.Definitions(script.Text)).ToList();
         var expected = definitions.OfType<CreateTableStatement>().SelectMany(Parts)
             .Concat(definitions.OfType<AlterTableAddTableElementStatement>().SelectMany(Parts))
-            .Concat(definitions.OfType<CreateIndexStatement>().Select(Part));
+            .Concat(definitions.OfType<CreateIndexStatement>().Where(index => !SchemaScripts.OfTheReleaseBefore.Contains(index.Name.Value)).Select(Part));
 
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.Name).ToList();
 
@@ -97,6 +97,67 @@ public sealed class SchemaInstallerTests
         if (taken)
             Assert.That(database.HangfireOptions.UseIgnoreDupKeyOption, Is.EqualTo(version >= 8));
     }
+
+    /// <summary>A database carried over from an older server keeps its level, and knows no OPENJSON.</summary>
+    [TestCase(120, false)]
+    [TestCase(130, true)]
+    public void Prepare_Stops_WhenTheCompatibilityLevelIsTooLow(int level, bool taken)
+    {
+        var (database, _) = Database(missing: _ => false, compatibility: level);
+
+        Assert.That(
+            () => database.PrepareAsync(CancellationToken.None),
+            taken ? Throws.Nothing : Throws.TypeOf<SchemaException>().With.Message.EqualTo(
+                "The database Pictures on db1 is at compatibility level 120, and 130 is needed: run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner."));
+    }
+
+    /// <summary>Two processes make the database at once: the second is told that it exists, or that somebody is at it, and goes on.</summary>
+    [TestCase(1801)]
+    [TestCase(1807)]
+    public async Task Apply_GoesOn_WhenAnotherProcessMakesTheDatabase(int number)
+    {
+        var (refusals, entries) = (0, 0);
+        var (database, sent) = Database(
+            missing: _ => false,
+            journal: [.. SchemaScripts.All.Select(script => script.Name)],
+            error: text => text.Contains("sp_getapplock", StringComparison.Ordinal) && entries++ < 2 ? SqlServerError.Of(4060)
+                : text.Contains("CREATE DATABASE", StringComparison.Ordinal) && refusals++ < 2 ? SqlServerError.Of(number)
+                : null);
+
+        await database.ApplySchemaAsync(CancellationToken.None);
+
+        Assert.That(sent.All.Count(statement => statement.Text.Contains("CREATE DATABASE", StringComparison.Ordinal)), Is.EqualTo(4), "two refused, one done, and once more since it could not be entered yet");
+    }
+
+    /// <summary>One number, one meaning: who waits for the schema's lock reads nothing of a busy user.</summary>
+    [TestCase(51222, "is busy with this user's other requests")]
+    [TestCase(51223, "is having its schema changed by another process")]
+    [TestCase(1801, "is being made by another process")]
+    [TestCase(1807, "is being made by another process")]
+    [TestCase(1205, "is busy with others' writes")]
+    [TestCase(4060, "does not exist or is closed to this login")]
+    public void Errors_AreTranslated_ByTheirNumbers(int number, string says) =>
+        Assert.That(SqlServerErrors.Translate(SqlServerError.Of(number)), Is.TypeOf<StoreUnavailableException>().With.Message.Contains(says));
+
+    /// <summary>The numbers that the product's own statements raise are those that are translated.</summary>
+    [Test]
+    public void Errors_AreRaised_WithTheNumbersThatAreTranslated()
+    {
+        var raised = typeof(SqlServerErrors).Assembly.GetTypes()
+            .SelectMany(type => type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Public))
+            .Where(field => field.IsLiteral && field.FieldType == typeof(string))
+            .SelectMany(field => System.Text.RegularExpressions.Regex.Matches((string)field.GetRawConstantValue()!, @"THROW (\d+), N'([^']*)"))
+            .Select(match => (int.Parse(match.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture), match.Groups[2].Value))
+            .Distinct().ToList();
+
+        Assert.That(raised, Is.EquivalentTo(new[] { (SqlServerErrors.UserLockTimeout, "The user"), (SqlServerErrors.SchemaLockTimeout, "Another process has been changing the schema for too long.") }));
+    }
+
+    /// <summary>"Run schema check" is no help where the check finds all there.</summary>
+    [TestCase("Invalid object name 'dbo.messages'.", "run \"schema check\"")]
+    [TestCase("Invalid object name 'OPENJSON'.", "COMPATIBILITY_LEVEL")]
+    public void Errors_SayWhatToDo_WhenAnObjectIsNotThere(string message, string says) =>
+        Assert.That(SqlServerErrors.Translate(SqlServerError.Of(208, message)), Is.TypeOf<StoreUnavailableException>().With.Message.Contains(says));
 
     /// <summary>An index is worth a warning, not a stop.</summary>
     [Test]
@@ -200,12 +261,14 @@ public sealed class SchemaInstallerTests
 
     /// <summary>A database that answers the check's questions as told, and is written to in vain.</summary>
     private static (SqlServerDatabase Database, SentStatements Sent) Database(
-        Func<SchemaPart, bool> missing, int? hangfire = 9, string[]? journal = null, Microsoft.Extensions.Logging.ILogger? logger = null)
+        Func<SchemaPart, bool> missing, int? hangfire = 9, string[]? journal = null, Microsoft.Extensions.Logging.ILogger? logger = null,
+        int compatibility = 130, Func<string, Exception?>? error = null)
     {
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).ToList();
         var sent = new SentStatements
         {
-            Scalar = text => text.Contains("MAX([Version])", StringComparison.Ordinal) ? hangfire : text.Contains("OBJECT_ID(N'HangFire.Schema'", StringComparison.Ordinal) ? (hangfire is null ? 0 : 1) : 1,
+            Error = error ?? (_ => null),
+            Scalar = text => text.Contains("compatibility_level", StringComparison.Ordinal) ? compatibility : text.Contains("MAX([Version])", StringComparison.Ordinal) ? hangfire : text.Contains("OBJECT_ID(N'HangFire.Schema'", StringComparison.Ordinal) ? (hangfire is null ? 0 : 1) : 1,
             Table = text => text.Contains("AS part", StringComparison.Ordinal)
                 ? Rows(Enumerable.Range(0, parts.Count).Where(i => missing(parts[i])).Cast<object>())
                 : Rows(journal ?? []),
@@ -227,7 +290,8 @@ public sealed class SchemaInstallerTests
         table.Definition.ColumnDefinitions.Select(column => $"column {Name(table.SchemaObjectName)}.{column.ColumnIdentifier.Value}").Prepend($"table {Name(table.SchemaObjectName)}");
 
     private static IEnumerable<string> Parts(AlterTableAddTableElementStatement addition) =>
-        addition.Definition.ColumnDefinitions.Select(column => $"column {Name(addition.SchemaObjectName)}.{column.ColumnIdentifier.Value}");
+        addition.Definition.ColumnDefinitions.Select(column => $"column {Name(addition.SchemaObjectName)}.{column.ColumnIdentifier.Value}")
+            .Concat(addition.Definition.TableConstraints.Select(constraint => $"constraint dbo.{constraint.ConstraintIdentifier.Value}"));
 
     private static string Part(CreateIndexStatement index) => $"index {Name(index.OnName)}.{index.Name.Value}";
 

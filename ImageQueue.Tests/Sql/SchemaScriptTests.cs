@@ -84,6 +84,9 @@ public sealed partial class SchemaScriptTests
     [TestCase("IF OBJECT_ID(N'dbo.y', N'U') IS NULL CREATE TABLE dbo.x (id int);", "guarded")]
     [TestCase("IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.y') AND name = N'IX_x') CREATE INDEX IX_x ON dbo.x (id);", "guarded")]
     [TestCase("IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.x') AND name = N'IX_y') CREATE INDEX IX_x ON dbo.x (id);", "guarded")]
+    [TestCase("ALTER TABLE dbo.x WITH NOCHECK ADD CONSTRAINT CK_x CHECK (y > 0);", "guarded")]
+    [TestCase("IF OBJECT_ID(N'dbo.CK_y', N'C') IS NULL ALTER TABLE dbo.x WITH NOCHECK ADD CONSTRAINT CK_x CHECK (y > 0);", "guarded")]
+    [TestCase("IF OBJECT_ID(N'dbo.CK_x', N'C') IS NULL ALTER TABLE dbo.x ADD CONSTRAINT CK_x CHECK (y > 0);", "WITH CHECK")]
     [TestCase("IF DATABASE_PRINCIPAL_ID(N'x') IS NULL CREATE ROLE y;", "guarded")]
     [TestCase("ALTER TABLE dbo.x ADD y int NULL;", "guarded")]
     [TestCase("IF COL_LENGTH(N'dbo.x', N'z') IS NULL ALTER TABLE dbo.x ADD y int NULL;", "guarded")]
@@ -171,8 +174,12 @@ public sealed partial class SchemaScriptTests
                 .Concat(node.Definition.TableConstraints.Select(constraint => constraint.ConstraintIdentifier?.Value ?? "")).ToList();
             if (added.Count != 1)
                 Broken.Add($"adds {added.Count} things in one ALTER TABLE");
-            foreach (var name in added)
-                MustBeGuarded(node, Name(node.SchemaObjectName), name);
+            foreach (var column in node.Definition.ColumnDefinitions)
+                MustBeGuarded(node, Name(node.SchemaObjectName), column.ColumnIdentifier.Value);
+            foreach (var constraint in node.Definition.TableConstraints)
+                MustBeGuarded(node, $"{node.SchemaObjectName.SchemaIdentifier?.Value}.{constraint.ConstraintIdentifier?.Value}");
+            if (node.Definition.TableConstraints.Count > 0 && node.ExistingRowsCheckEnforcement != ConstraintEnforcement.NoCheck)
+                Broken.Add("a constraint WITH CHECK: rows that are there already may break it");
             foreach (var column in node.Definition.ColumnDefinitions)
             {
                 var isNullable = !column.Constraints.OfType<NullableConstraintDefinition>().Any(constraint => !constraint.Nullable);

@@ -15,7 +15,7 @@ internal class OutageStore : DispatchProxy
     /// <summary>Completions that are refused before anything happens.</summary>
     public int RefusedCompletes { get; set; }
 
-    /// <summary>Completions that are undone after the picture was published.</summary>
+    /// <summary>Completions that are stored, but whose answer is lost.</summary>
     public int LostCommits { get; set; }
 
     private IMessageStore Proxy { get; set; } = null!; // Set by Around.
@@ -38,13 +38,7 @@ internal class OutageStore : DispatchProxy
             case nameof(IMessageStore.CompleteAsync) when RefusedCompletes-- > 0:
                 throw Away();
             case nameof(IMessageStore.CompleteAsync) when LostCommits-- > 0:
-                var publish = (Action)args![5]!;
-                args[5] = () =>
-                {
-                    publish();
-                    throw Away();
-                };
-                break;
+                return LoseAsync((Task<Transition>)targetMethod.Invoke(_inner, args)!); // What it returns.
         }
 
         try
@@ -55,6 +49,12 @@ internal class OutageStore : DispatchProxy
         {
             throw e.InnerException!; // Always there.
         }
+    }
+
+    private static async Task<Transition> LoseAsync(Task<Transition> commit)
+    {
+        await commit;
+        throw Away();
     }
 
     private static StoreUnavailableException Away() => new("The message database is away.", new IOException("away"));

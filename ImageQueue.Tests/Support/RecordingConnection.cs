@@ -122,9 +122,17 @@ internal sealed class SentStatements
     /// <summary>The first result set of a query.</summary>
     public Func<string, DataTable> Table { get; init; } = _ => new DataTable();
 
-    public void Add(string text, SqlParameterCollection parameters) => _all.Enqueue(new SentStatement(
-        text,
-        [.. parameters.Cast<SqlParameter>().Select(p => new SentParameter(p.ParameterName.TrimStart('@'), p.SqlDbType, p.Size, p.Scale, p.Value))]));
+    /// <summary>What the server raises instead of an answer; null: nothing.</summary>
+    public Func<string, Exception?> Error { get; init; } = _ => null;
+
+    public void Add(string text, SqlParameterCollection parameters)
+    {
+        _all.Enqueue(new SentStatement(
+            text,
+            [.. parameters.Cast<SqlParameter>().Select(p => new SentParameter(p.ParameterName.TrimStart('@'), p.SqlDbType, p.Size, p.Scale, p.Value))]));
+        if (Error(text) is { } error)
+            throw error;
+    }
 }
 
 internal sealed record SentStatement(string Text, IReadOnlyList<SentParameter> Parameters);

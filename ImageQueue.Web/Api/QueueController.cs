@@ -13,7 +13,7 @@ namespace ImageQueue.Web.Api;
 public sealed class QueueController(QueuePositions positions, IMessageStore store, ForgePool pool) : ControllerBase
 {
     /// <summary>How many wait, how many are being painted, and on what.</summary>
-    [HttpGet("/api/queue")]
+    [HttpGet("/api/queue", Name = "getQueue")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> GetAsync(CancellationToken cancellationToken)

@@ -98,6 +98,16 @@ public sealed partial class ForgeSimulator
         }
     }
 
+    /// <summary><c>GET /sdapi/v1/options</c>: those of the kind, and the model that is set.</summary>
+    internal object Options()
+    {
+        lock (_gate)
+        {
+            var options = _profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
+            return new Dictionary<string, object?>(options) { ["sd_model_checkpoint"] = _hashed.Contains(_option) ? _option.TitleWithHash : _option.Filename };
+        }
+    }
+
     // 0.01 for the load, then job_no/job_count + step/steps of one job; the caller adds the 0.01 where Forge does.
     private double Fraction()
     {

@@ -40,6 +40,8 @@ public sealed partial class ForgeSimulator : IDisposable
     private Task _lastInLine = Task.CompletedTask;
     private string? _current;
     private string? _running;
+    private SimulatedModel _option = SimulatorCatalogue.Models[0]; // The option sd_model_checkpoint.
+    private SimulatedModel? _loaded; // What is in the GPU's memory.
     private SimulatorState _state = new();
 
     /// <summary>Makes an idle server.</summary>
@@ -165,8 +167,24 @@ public sealed partial class ForgeSimulator : IDisposable
     private async Task<SimulatedAnswer> PaintInTurnAsync(TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
     {
         var task = profile.HasTaskIds ? note.Task : null;
-        var painting = await InTurnAsync(task, () => RunAsync(Painting.Plan(request, profile, _time.GetLocalNow()), task, note, fault, cleared));
+        var painting = await InTurnAsync(task, () => RunAsync(Painting.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
         return painting.Failure ?? await EncodeAsync(painting, fault);
+    }
+
+    /// <summary>
+    /// Puts the model into memory that a request asks for, else the option's. An unknown checkpoint is dropped without a word. With
+    /// <c>override_settings_restore_afterwards</c> the option stays what it was, and the next request without an override loads that again.
+    /// </summary>
+    private SimulatedModel Load(TextToImageRequest request, SimulatorProfile profile)
+    {
+        var asked = profile.HasOneModel ? null : SimulatorCatalogue.FindModel(SimulatorCatalogue.Override(request.OverrideSettings, "sd_model_checkpoint"));
+        lock (_gate)
+        {
+            var model = asked ?? _option;
+            if (!request.OverrideSettingsRestoreAfterwards) _option = model;
+            if (_loaded != model) Stats.ModelLoaded();
+            return _loaded = model;
+        }
     }
 
     private bool IsBusy

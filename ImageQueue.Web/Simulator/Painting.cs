@@ -37,14 +37,13 @@ internal sealed record Painting
     /// <summary>The answer when it failed.</summary>
     public SimulatedAnswer? Failure { get; init; }
 
-    public static Painting Plan(TextToImageRequest request, SimulatorProfile profile, DateTimeOffset now)
+    public static Painting Plan(TextToImageRequest request, SimulatorProfile profile, SimulatedModel model, DateTimeOffset now)
     {
-        // An unknown checkpoint is dropped without a word and the current one used; an unknown option is an error.
+        // An unknown option is an error, where options are looked at.
         var known = profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
         var unknown = profile.TakesAnyOption
             ? null
             : request.OverrideSettings?.EnumerateObject().Select(option => option.Name).FirstOrDefault(name => !known.ContainsKey(name));
-        var asked = profile.HasOneModel ? null : SimulatorCatalogue.FindModel(SimulatorCatalogue.Override(request.OverrideSettings, "sd_model_checkpoint"));
         return new Painting
         {
             Request = request,
@@ -53,7 +52,7 @@ internal sealed record Painting
             Width = request.Width / 8 * 8,
             Height = request.Height / 8 * 8,
             Profile = profile,
-            Model = asked ?? SimulatorCatalogue.Models[0],
+            Model = model,
             // An unknown sampler silently becomes the default one, where it is not refused.
             Sampler = SimulatorCatalogue.FindSampler(request.SamplerName) ?? SimulatorCatalogue.DefaultSampler,
             Timestamp = now.ToString("yyyyMMddHHmmss", CultureInfo.InvariantCulture),

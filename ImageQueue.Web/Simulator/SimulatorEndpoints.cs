@@ -39,7 +39,7 @@ public static class SimulatorEndpoints
             simulator.Interrupt();
             return Json(new { });
         }).Only(simulator, profile => profile.HasInterrupt);
-        api.MapGet("/options", () => Json(simulator.Profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options)).Only(simulator);
+        api.MapGet("/options", () => Json(simulator.Options())).Only(simulator);
         api.MapGet("/samplers", () => Json(SimulatorCatalogue.Samplers)).Only(simulator);
         api.MapGet("/schedulers", () => Json(SimulatorCatalogue.Schedulers)).Only(simulator, profile => profile.HasSchedulers);
         api.MapGet("/sd-models", () => Json(simulator.Models())).Only(simulator);

@@ -59,21 +59,44 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and options it does not know are nothing to it.</summary>
     public static SimulatorProfile SdNext { get; } = new("sdnext")
     {
-        Errors = ErrorForm.Errors, Sampler = UnknownSampler.NotFound, HasTaskIds = false, HasSchedulers = false, HasModules = false, TakesAnyOption = true,
+        Errors = ErrorForm.Errors,
+        Sampler = UnknownSampler.NotFound,
+        HasTaskIds = false,
+        HasSchedulers = false,
+        HasModules = false,
+        TakesAnyOption = true,
     };
 
     /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, and nothing ends a painting.</summary>
     public static SimulatorProfile SdCpp { get; } = new("sdcpp")
     {
-        Errors = ErrorForm.Brief, Sampler = UnknownSampler.BadRequest, HasInternal = false, HasTaskIds = false, HasGlobalProgress = false,
-        HasInterrupt = false, HasOpenApi = false, HasModules = false, HasOneModel = true, TakesAnyOption = true,
+        Errors = ErrorForm.Brief,
+        Sampler = UnknownSampler.BadRequest,
+        HasInternal = false,
+        HasTaskIds = false,
+        HasGlobalProgress = false,
+        HasInterrupt = false,
+        HasOpenApi = false,
+        HasModules = false,
+        HasOneModel = true,
+        TakesAnyOption = true,
     };
 
     /// <summary>KoboldCpp: refuses while it paints, and holds a POST to an unknown path until it is done.</summary>
     public static SimulatorProfile KoboldCpp { get; } = new("koboldcpp")
     {
-        Errors = ErrorForm.BlankImage, HasInternal = false, HasTaskIds = false, HasGlobalProgress = false, HasInterrupt = false, HasSchedulers = false,
-        HasOpenApi = false, HasModules = false, HasInfo = false, HasOneModel = true, TakesAnyOption = true, IsOneAtATime = true,
+        Errors = ErrorForm.BlankImage,
+        HasInternal = false,
+        HasTaskIds = false,
+        HasGlobalProgress = false,
+        HasInterrupt = false,
+        HasSchedulers = false,
+        HasOpenApi = false,
+        HasModules = false,
+        HasInfo = false,
+        HasOneModel = true,
+        TakesAnyOption = true,
+        IsOneAtATime = true,
     };
 
     /// <summary>All of them.</summary>

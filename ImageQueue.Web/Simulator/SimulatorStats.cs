@@ -23,13 +23,14 @@ public sealed class SimulatorStats
     private long _total;
     private long _painted;
     private long _interrupted;
+    private long _modelLoads;
 
     /// <summary>The counters and the newest <see cref="Kept"/> requests, oldest first.</summary>
     public StatsSnapshot Snapshot()
     {
         lock (_gate)
         {
-            return new StatsSnapshot(_total, _painted, _interrupted, _interrupts.Count, _inFlight, _mostInFlight, [.. _received], [.. _interrupts], [.. _unknownPaths]);
+            return new StatsSnapshot(_total, _painted, _interrupted, _interrupts.Count, _inFlight, _mostInFlight, [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
         }
     }
 
@@ -41,7 +42,7 @@ public sealed class SimulatorStats
             _received.Clear();
             _interrupts.Clear();
             _unknownPaths.Clear();
-            _total = _painted = _interrupted = 0;
+            _total = _painted = _interrupted = _modelLoads = 0;
             _mostInFlight = _inFlight;
         }
     }
@@ -113,6 +114,9 @@ public sealed class SimulatorStats
         }
     }
 
+    /// <summary>Notes that a model was put into memory in place of another.</summary>
+    internal void ModelLoaded() => Interlocked.Increment(ref _modelLoads);
+
     /// <summary>Notes that something was asked for that this kind of server does not have.</summary>
     internal void AskedForUnknown(string path)
     {
@@ -137,6 +141,7 @@ public sealed class SimulatorStats
 /// <param name="Received">The newest requests, oldest first.</param>
 /// <param name="Interrupts">For each call of interrupt, the task that was being painted; null when none was.</param>
 /// <param name="UnknownPaths">Method and path of each call for something that this kind of server does not have.</param>
+/// <param name="ModelLoads">How often a model was put into memory in place of another, the first included.</param>
 public sealed record StatsSnapshot(
     long Total,
     long Painted,
@@ -146,7 +151,8 @@ public sealed record StatsSnapshot(
     int MostInFlight,
     IReadOnlyList<ReceivedRequest> Received,
     IReadOnlyList<string?> Interrupts,
-    IReadOnlyList<string> UnknownPaths)
+    IReadOnlyList<string> UnknownPaths,
+    long ModelLoads)
 {
     /// <summary>The tasks that got the lock, in that order.</summary>
     public IReadOnlyList<string> Begun =>

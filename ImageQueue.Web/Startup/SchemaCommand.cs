@@ -61,6 +61,12 @@ internal static class SchemaCommand
             await output.WriteLineAsync($"Missing: {part.Name}; run {part.Script}.");
         if (!state.HasSnapshots)
             await output.WriteLineAsync("Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; see 2026-11-01_00_database_options.sql.");
+        if (state.CompatibilityProblem is { } problem)
+        {
+            await output.WriteLineAsync($"{database.Location} {problem}.");
+            return 1;
+        }
+
         await output.WriteLineAsync(state.Missing.Count == 0
             ? $"{database.Location} has all that this release needs."
             : $"{database.Location} lacks {state.Missing.Count} of what this release needs.");

@@ -46,13 +46,23 @@ internal static class JsonModify
     /// <summary>The size that stands for <c>nvarchar(max)</c>.</summary>
     public const int MaxText = -1;
 
+    /// <summary>
+    /// The column's document, from which a merge starts: an empty object where there is none, or where somebody has written an
+    /// array there. Blanks before the object, which the table's rules do not let in any more, go.
+    /// </summary>
+    public const string Document =
+        $"CASE WHEN LEFT({Column}, 1) = N'{{' THEN {Column} WHEN LEFT({Trimmed}, 1) = N'{{' THEN {Trimmed} ELSE N'{{}}' END";
+
+    /// <summary>JSON's blanks, which stand between its tokens and never raw in its texts. TRIM's are the same only from 2022 on.</summary>
+    private const string Trimmed = $"LTRIM(REPLACE(REPLACE(REPLACE({Column}, NCHAR(9), N' '), NCHAR(10), N' '), NCHAR(13), N' '))";
+
     /// <summary>The expression whose value is the column's document with the patch merged into it.</summary>
     /// <remarks>Its parameters are named <c>@m0</c>, <c>@m1</c>, ...: the statement around it must not use those.</remarks>
     public static JsonModifyExpression For(MetadataPatch patch)
     {
         ArgumentNullException.ThrowIfNull(patch);
         var writer = new Writer();
-        writer.Merge(patch.Root, "$", $"ISNULL({Column}, N'{{}}')");
+        writer.Merge(patch.Root, "$", Document);
         return new JsonModifyExpression(writer.Text.ToString(), writer.Parameters);
     }
 

@@ -14,6 +14,9 @@ namespace ImageQueue.Core.Messages.SqlServer;
 /// </summary>
 internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger logger)
 {
+    /// <summary>Oldest compatibility level that knows OPENJSON; a database carried over from an older server keeps that one's.</summary>
+    public const int OldestCompatibility = 130;
+
     /// <summary>Oldest schema of Hangfire's that the app can work with.</summary>
     public const int OldestHangfire = 6;
 
@@ -97,7 +100,8 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
         }
 
         var hasSnapshots = await connection.ExecuteScalarAsync<int>(new CommandDefinition(FindSnapshots, cancellationToken: cancellationToken)) == 1;
-        return new SchemaState(found, version, hasSnapshots);
+        var compatibility = await connection.ExecuteScalarAsync<int>(new CommandDefinition(ReadCompatibility, cancellationToken: cancellationToken));
+        return new SchemaState(found, version, hasSnapshots, compatibility);
     }
 
     private static string FindMissing(IEnumerable<SchemaPart> parts) =>
@@ -109,12 +113,14 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
 
     private const string FindSnapshots = "SELECT CASE WHEN EXISTS (SELECT 1 FROM sys.databases WHERE database_id = DB_ID() AND is_read_committed_snapshot_on = 1) THEN 1 ELSE 0 END;";
 
+    private const string ReadCompatibility = "SELECT CAST(compatibility_level AS int) FROM sys.databases WHERE database_id = DB_ID();";
+
     private const string Lock =
         """
         DECLARE @Lock int;
         EXEC @Lock = sp_getapplock @Resource = N'imagequeue:schema', @LockMode = N'Exclusive', @LockOwner = N'Session', @LockTimeout = @LockTimeout;
         IF @Lock < 0
-            THROW 51222, N'Another process has been changing the schema for too long.', 1;
+            THROW 51223, N'Another process has been changing the schema for too long.', 1;
         """;
 
     private const string Unlock = "EXEC sp_releaseapplock @Resource = N'imagequeue:schema', @LockOwner = N'Session';";
@@ -139,8 +145,14 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
 /// <param name="Missing">What is not there, in the order of the scripts.</param>
 /// <param name="HangfireVersion">Of Hangfire's tables; null when there are none.</param>
 /// <param name="HasSnapshots">Whether readers see the last committed row instead of waiting for a writer.</param>
-public sealed record SchemaState(IReadOnlyList<SchemaPart> Missing, int? HangfireVersion, bool HasSnapshots)
+/// <param name="Compatibility">The database's compatibility level.</param>
+public sealed record SchemaState(IReadOnlyList<SchemaPart> Missing, int? HangfireVersion, bool HasSnapshots, int Compatibility)
 {
+    /// <summary>What is wrong with the compatibility level, and what to do; null when nothing is.</summary>
+    public string? CompatibilityProblem => Compatibility >= SchemaInstaller.OldestCompatibility
+        ? null
+        : $"is at compatibility level {Compatibility}, and {SchemaInstaller.OldestCompatibility} is needed: {SqlServerErrors.RaiseCompatibility}";
+
     /// <summary>What the app cannot work without.</summary>
     public IEnumerable<SchemaPart> Needed => Missing.Where(part => part.IsNeeded);
 }

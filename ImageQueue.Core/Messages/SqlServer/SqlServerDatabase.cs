@@ -8,6 +8,8 @@ namespace ImageQueue.Core.Messages.SqlServer;
 /// <summary>The SQL Server database that <c>ConnectionStrings:ImageQueue</c> names: its connections, its schema, Hangfire's options for it.</summary>
 public sealed class SqlServerDatabase : IMessageDatabase
 {
+    private const int MaxTries = 6;
+
     private readonly SqlConnectionStringBuilder _connectionString;
     private readonly bool _applySchema;
     private readonly SchemaInstaller _installer;
@@ -70,6 +72,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
         if (_applySchema)
             await ApplySchemaAsync(cancellationToken);
         var state = await CheckSchemaAsync(cancellationToken);
+        if (state.CompatibilityProblem is { } problem)
+            throw new SchemaException($"The database {Location} {problem}.");
         if (state.Needed.Any())
         {
             throw new SchemaException(
@@ -89,20 +93,30 @@ public sealed class SqlServerDatabase : IMessageDatabase
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or does not permit it.</exception>
     public async Task ApplySchemaAsync(CancellationToken cancellationToken)
     {
-        try
+        for (var tries = 1; ; tries++)
         {
-            await _installer.ApplyAsync(cancellationToken);
+            try
+            {
+                await _installer.ApplyAsync(cancellationToken);
+                return;
+            }
+            catch (StoreUnavailableException e) when (e.InnerException is SqlException { Number: SqlServerErrors.CannotOpenDatabase } && tries < MaxTries)
+            {
+                // Asked again each time: a database that another process has just made is there, and cannot be entered yet.
+                await CreateAsync(cancellationToken);
+                await Task.Delay(TimeSpan.FromMilliseconds(100 * (tries - 1)), cancellationToken);
+            }
         }
-        catch (StoreUnavailableException e) when (e.InnerException is SqlException { Number: SqlServerErrors.CannotOpenDatabase })
-        {
-            _logger.LogInformation("Making the database {Database}.", Location);
-            var master = _connect(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
-            await master.RunAsync(
-                connection => connection.ExecuteAsync(new CommandDefinition(
-                    CreateDatabase, new StatementParameters().AddText("@Name", _connectionString.InitialCatalog, 128), commandTimeout: 0, cancellationToken: cancellationToken)),
-                cancellationToken);
-            await _installer.ApplyAsync(cancellationToken);
-        }
+    }
+
+    private async Task CreateAsync(CancellationToken cancellationToken)
+    {
+        _logger.LogInformation("Making the database {Database}.", Location);
+        var master = _connect(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
+        await master.RunAsync(
+            connection => connection.ExecuteAsync(new CommandDefinition(
+                CreateDatabase, new StatementParameters().AddText("@Name", _connectionString.InitialCatalog, 128), commandTimeout: 0, cancellationToken: cancellationToken)),
+            cancellationToken);
     }
 
     /// <summary>What is missing, and which scripts make it.</summary>

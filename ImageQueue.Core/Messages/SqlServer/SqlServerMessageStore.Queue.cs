@@ -135,7 +135,7 @@ internal sealed partial class SqlServerMessageStore
     private const string SavePositions =
         $"""
         UPDATE dbo.messages
-        SET extra_metadata = JSON_MODIFY(extra_metadata, N'$."queue_position"', (SELECT MAX(moved.position) FROM {Moved} WHERE moved.id = messages.id)),
+        SET extra_metadata = JSON_MODIFY({JsonModify.Document}, N'$."queue_position"', (SELECT MAX(moved.position) FROM {Moved} WHERE moved.id = messages.id)),
             updated_at = @Now
         WHERE id IN (SELECT moved.id FROM {Moved}) AND {IsQueued} AND hangfire_job_id IS NOT NULL AND EXISTS (
             SELECT 1 FROM {Moved}

@@ -42,7 +42,9 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency];
+
+    private const string Idempotency = "ALTER TABLE messages ADD COLUMN request_hash TEXT;";
 
     private const string Recovery =
         """

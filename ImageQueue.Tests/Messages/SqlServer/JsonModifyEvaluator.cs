@@ -68,6 +68,7 @@ internal sealed class JsonModifyEvaluator
     private Value Evaluate(ScalarExpression node) => node switch
     {
         NullLiteral => Value.Null,
+        IntegerLiteral number => new Value(long.Parse(number.Value, CultureInfo.InvariantCulture), 0),
         StringLiteral literal => new Value(literal.Value, Math.Max(1, literal.Value.Length)),
         VariableReference variable => _parameters.TryGetValue(variable.Name, out var value)
             ? value
@@ -91,12 +92,18 @@ internal sealed class JsonModifyEvaluator
         return (call.FunctionName.Value.ToUpperInvariant(), arguments.Count) switch
         {
             ("ISNULL", 2) => IsNull(arguments[0], arguments[1]),
+            ("LTRIM", 1) => arguments[0] with { Content = ((string?)arguments[0].Content)?.TrimStart(' '), IsJson = false },
+            ("REPLACE", 3) => Replace(arguments[0], arguments[1], arguments[2]),
+            ("NCHAR", 1) => new Value(((char)(long)arguments[0].Content!).ToString(), 1),
             ("JSON_QUERY", 1) => Query(arguments[0], new Value("$", 1)),
             ("JSON_QUERY", 2) => Query(arguments[0], arguments[1]),
             ("JSON_MODIFY", 3) => Modify(arguments[0], arguments[1], arguments[2]),
             _ => throw new SqlFailedException($"{call.FunctionName.Value} of {arguments.Count} arguments is not known to the evaluator."),
         };
     }
+
+    private static Value Replace(Value text, Value what, Value with) =>
+        text with { Content = ((string?)text.Content)?.Replace((string)what.Content!, (string)with.Content!, StringComparison.Ordinal), IsJson = false };
 
     private static Value IsNull(Value check, Value replacement)
     {

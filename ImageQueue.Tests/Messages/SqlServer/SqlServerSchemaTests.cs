@@ -9,7 +9,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Messages.SqlServer;
 
 /// <summary>The scripts on a real server, and the rights they give.</summary>
-[TestFixture]
+[SqlServerFixture]
 public sealed class SqlServerSchemaTests
 {
     private SqlServerStoreDatabase _database = null!;
