@@ -49,13 +49,16 @@ internal sealed class SignInJourneyTests
         await app.WaitForAsync(id, MessageStatus.Cancelled);
 
         await page.GotoAsync("/hangfire/servers");
+        var forgotten = await context.NewPageAsync();
+        await forgotten.GotoAsync("/?c=sohbet");
         await page.GotoAsync("/");
         await page.GetByTestId("account").ClickAsync();
         await page.GetByTestId("sign-out").ClickAsync();
         await Assertions.Expect(page.GetByTestId("key")).ToBeVisibleAsync();
         await page.GotoAsync("/hangfire");
         Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
-        Assert.That(_browser.Errors, Is.Empty, "no page of ours or of Hangfire's breaks its own content security policy");
+        await forgotten.WaitForURLAsync("**/login?return=%2F%3Fc%3Dsohbet");
+        Assert.That(_browser.Errors.Where(error => !error.Contains("401", StringComparison.Ordinal)), Is.Empty, "no page of ours or of Hangfire's breaks its own content security policy");
     }
 
     [Test]

@@ -60,6 +60,9 @@ async function request(method, path, body, headers = {}) {
 
 /** Errors are RFC 9457 problem details; a proxy in between may answer with anything. */
 async function problem(response) {
+  // The sign-in has ended: there is nothing to do here until somebody signs in again.
+  if (response.status === 401) location.assign(address(`login?${new URLSearchParams({ return: location.pathname + location.search })}`));
+
   let detail;
   let code = '';
   try {
