@@ -4,6 +4,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Requests;
@@ -151,7 +152,7 @@ internal sealed class FollowOperatorsTests
     {
         string? broken = null;
         await TearDown();
-        _bench = await Bench.CreateAsync(wrap: store => FaultyStore.Around(
+        _bench = await Bench.CreateAsync(wrap: store => RefusingStore.Around(
             store, (method, args) => method == nameof(IMessageStore.FindByHangfireJobAsync) && Equals(args[0], broken) ? new InvalidOperationException("a broken row") : null));
         var rows = new[] { await FailedAsync(), await FailedAsync(), await FailedAsync() };
         broken = rows[0].HangfireJobId;
@@ -164,7 +165,7 @@ internal sealed class FollowOperatorsTests
         Assert.That((await _bench.FindAsync(rows[1])).Status, Is.EqualTo(MessageStatus.Queued));
         Assert.That((await _bench.FindAsync(rows[2])).Status, Is.EqualTo(MessageStatus.Queued));
         Assert.That(Wishes.Open(), Has.Count.EqualTo(1), "it is kept, and tried again");
-        Assert.That(_bench.Log.Of(LogLevel.Warning), Has.Count.EqualTo(1), "and said once");
+        Assert.That(_bench.Log.Of(LogLevel.Warning).Count(), Is.EqualTo(1), "and said once");
         broken = null;
         await FollowAsync();
         Assert.That((await _bench.FindAsync(rows[0])).Status, Is.EqualTo(MessageStatus.Queued));
