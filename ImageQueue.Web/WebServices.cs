@@ -9,7 +9,10 @@ using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Api;
+using ImageQueue.Web.Api.Description;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Chat;
 using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
@@ -38,18 +41,21 @@ public static class WebServices
         services.AddHostedService<StartupReport>();
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
+        services.AddSingleton<MessageWait>();
         services.AddImageQueueAuth(builder.Configuration);
         services.AddPush(builder.Configuration, Configure);
-        services.AddControllersWithViews().AddJsonOptions(options => Configure(options.JsonSerializerOptions));
+        services.AddSingleton<IProblemDetailsWriter, ProblemWriter>(); // Before MVC's own: the first that can write does, and this one always can.
+        services.AddControllersWithViews(options => options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
-        services.Configure<ApiBehaviorOptions>(options => options.InvalidModelStateResponseFactory = InvalidBody.ToProblem);
-        services.AddProblemDetails(options => options.CustomizeProblemDetails = ApiProblem.Complete);
-        services.AddExceptionHandler<ProblemExceptionHandler>();
-        services.AddOpenApi(options => options.AddDocumentTransformer((document, _, _) =>
+        services.Configure<ApiBehaviorOptions>(options =>
         {
-            document.Info = new() { Title = "ImageQueue", Version = "v1", Description = "Pictures for chat messages, painted one at a time." };
-            return Task.CompletedTask;
-        }));
+            options.InvalidModelStateResponseFactory = InvalidBody.ToProblem;
+            options.SuppressMapClientErrors = true; // UseStatusCodePages gives every empty error its problem.
+        });
+        services.AddProblemDetails();
+        services.AddExceptionHandler<ProblemExceptionHandler>();
+        services.AddApiDescription(builder.Configuration);
+        services.AddChatAssets();
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
         services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
         return builder;
@@ -61,8 +67,7 @@ public static class WebServices
         app.UseSecureTransport();
         app.UseExceptionHandler();
         app.UseStatusCodePages();
-        // Always asked for anew (a 304 costs little): an old module beside a new one would break the page after an update.
-        app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
+        app.UseChatAssets();
         app.UseImageQueueAuth();
         app.UseJobNames();
         Desk.AddPages();
@@ -71,10 +76,10 @@ public static class WebServices
         app.MapControllers();
         app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
             .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(new TokenInAddressAttribute(), new NoActAttribute());
-        app.MapOpenApi().RequireAuthorization(Access.Overview);
+        app.MapApiDescription();
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false }).AllowAnonymous();
         app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") }).AllowAnonymous();
-        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, DashboardForms.Path, new DashboardOptions
+        app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
             AppPath = "/",

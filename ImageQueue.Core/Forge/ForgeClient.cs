@@ -2,30 +2,27 @@ using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Sockets;
 using System.Text;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Forge;
 
 /// <summary>
-/// Speaks Forge's HTTP API and turns all of its trouble into <see cref="ForgeException"/>. Holds nothing but a memory of
-/// which servers lack which endpoint, and which preview each has sent last.
+/// Speaks Forge's HTTP API and turns all of its trouble into <see cref="ForgeException"/>. Holds nothing but a memory of what
+/// each server can do, and which preview it has sent last.
 /// </summary>
 /// <remarks>
 /// Source: Forge's <c>modules/api/api.py</c> (endpoints, error bodies), <c>modules/progress.py</c> (progress). A cancelled
-/// token always surfaces as <see cref="OperationCanceledException"/>.
+/// token always surfaces as <see cref="OperationCanceledException"/>. <c>ForgeClient.Learn.cs</c> finds out what a server can do,
+/// <see cref="ForgeFailures"/> says what its answers mean, <see cref="ForgeConnections"/> holds the connections.
 /// </remarks>
-internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, ILogger<ForgeClient> logger) : IForgeClient
+internal sealed partial class ForgeClient(ForgeConnections connections, TimeProvider time, ILogger<ForgeClient> logger) : IForgeClient
 {
-    /// <summary>The name of the <see cref="HttpClient"/>; see <see cref="ForgeServices"/>.</summary>
-    public const string HttpClientName = "forge";
-
     /// <summary>Longest wait for the small answers: progress, interrupt, probe, and the text of an error.</summary>
     private static readonly TimeSpan ShortDeadline = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long an endpoint that was not there is not asked for again. Servers restart with other flags.</summary>
-    private static readonly TimeSpan AbsenceIsRemembered = TimeSpan.FromSeconds(60);
+    /// <summary>Longest wait for a word on whether a picture that is there was interrupted: nobody should wait long for it.</summary>
+    private static readonly TimeSpan AfterwordDeadline = TimeSpan.FromSeconds(2);
 
     private const int MaxPictureBody = 256 * 1024 * 1024;
     private const int MaxSmallBody = 16 * 1024 * 1024;
@@ -37,15 +34,34 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
     public async Task<ForgePicture> PaintAsync(
         ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken)
     {
-        using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, request));
+        var capabilities = MemoryOf(backend).Capabilities ?? ForgeCapabilities.Unknown;
+        using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, ForgeRequests.Suit(request, capabilities), capabilities, backend.Shared));
         using var response = await SendAsync(backend, message, cancellationToken);
         if (response.StatusCode != HttpStatusCode.OK)
         {
             throw await ReadFailureAsync(backend, response, cancellationToken);
         }
 
-        using var body = await ReadPictureBodyAsync(response, cancellationToken);
-        return ForgeMessages.ReadPicture(body.Bytes);
+        // Asked while the picture is on its way. The flag stays until the next job begins.
+        using var noLonger = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var afterword = AskAfterwardsAsync(backend, capabilities, noLonger.Token);
+        try
+        {
+            using var body = await ReadPictureBodyAsync(response, cancellationToken);
+            if (await afterword is { WasInterrupted: true })
+            {
+                throw new ForgeException(ForgeFailure.Interrupted, $"somebody interrupted it at {backend.Name}");
+            }
+
+            var picture = ForgeMessages.ReadPicture(body.Bytes);
+            ForgeRequests.Compare(request, picture.Info, capabilities);
+            return picture;
+        }
+        finally
+        {
+            await noLonger.CancelAsync();
+            await afterword;
+        }
     }
 
     /// <inheritdoc/>
@@ -61,34 +77,26 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         WithinAsync(ShortDeadline, backend, cancellationToken, token => GetStateAsync(backend, token));
 
     /// <inheritdoc/>
-    public Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
-        Task.FromResult(ForgeCapabilities.Unknown);
-
-    /// <inheritdoc/>
     /// <remarks>
-    /// Where there is no <c>/internal/progress</c> nothing is interrupted: people at Forge's own page share the server, and
-    /// without a task's name it cannot be told whose picture would be lost. Between the question and the interrupt our task
-    /// can still end and another begin; Forge has no way to close that gap.
+    /// Between the question and the interrupt our task can still end and another begin; Forge has no way to close that gap.
     /// </remarks>
     public Task<bool> InterruptAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
         {
-            var progress = await GetTaskProgressAsync(backend, taskId, withPreview: false, token);
-            if (progress?.State != ForgeTaskState.Active) return false;
+            if (await CapabilitiesOfAsync(backend, token) is { Interrupt: false } || !await WouldHitAsync(backend, taskId, token)) return false;
 
             using var message = Post(backend, "sdapi/v1/interrupt", []);
             using var response = await SendAsync(backend, message, token);
             if (response.IsSuccessStatusCode) return true;
-            if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed) return false;
-            throw await ReadFailureAsync(backend, response, token);
+            if (response.StatusCode is not (HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)) throw await ReadFailureAsync(backend, response, token);
+            Forget(backend, capabilities => capabilities with { Interrupt = false });
+            return false;
         });
 
     /// <inheritdoc/>
     /// <remarks>
     /// Asks <c>GET /sdapi/v1/samplers</c>: every known server has it, it lists constants (sd-models reads a directory, options
-    /// builds the whole settings page), it is behind <c>--api-auth</c>, and it is there only when txt2img is. Wrong
-    /// credentials (401, 403) are unhealthy: every request would be refused for a reason that is not its own, so requests
-    /// wait while an operator reads <see cref="WhyUnhealthy"/>.
+    /// builds the whole settings page), it is behind <c>--api-auth</c>, and it is there only when txt2img is.
     /// </remarks>
     public async Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
@@ -99,18 +107,13 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
             {
                 using var message = Get(backend, "sdapi/v1/samplers");
                 using var response = await SendAsync(backend, message, token);
-                if (response.StatusCode == HttpStatusCode.OK)
+                if (response.StatusCode != HttpStatusCode.OK) return (await ReadFailureAsync(backend, response, token)).Reason;
+                using var body = await ReadSmallBodyAsync(backend, response, token);
+                return ForgeMessages.CountItems(body.Bytes) switch
                 {
-                    using var body = await ReadSmallBodyAsync(backend, response, token);
-                    return ForgeMessages.IsArray(body.Bytes) ? null : "its answer is not that of Forge's API; is the address right?";
-                }
-
-                return response.StatusCode switch
-                {
-                    HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden =>
-                        "it refuses the user and password (Forge:Backends:n:Username and Password)",
-                    HttpStatusCode.NotFound => "its API is off (start Forge with --api) or not up yet",
-                    _ => (await ReadFailureAsync(backend, response, token)).Reason,
+                    null => "its answer is not that of Forge's API; is the address right?",
+                    0 => "it has no sampler: no image model is loaded",
+                    _ => null,
                 };
             });
         }
@@ -125,22 +128,48 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
     /// <inheritdoc/>
     public string? WhyUnhealthy(ForgeBackend backend) => MemoryOf(backend).WhyUnhealthy;
 
+    /// <summary>Whether an interrupt would hit this task, as far as the server can tell.</summary>
+    private async Task<bool> WouldHitAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken)
+    {
+        if (await GetTaskProgressAsync(backend, taskId, withPreview: false, cancellationToken) is { } progress)
+            return progress.State == ForgeTaskState.Active;
+
+        // Without task ids it hits whatever runs, and that is ours only where nobody else comes: one request is in flight.
+        return !backend.Shared
+            && MemoryOf(backend).Capabilities is { Interrupt: true }
+            && await GetStateAsync(backend, cancellationToken) is not { IsIdle: true };
+    }
+
+    /// <summary>A courtesy of the server's: without it the picture counts as whole.</summary>
+    private async Task<ForgeServerState?> AskAfterwardsAsync(ForgeBackend backend, ForgeCapabilities capabilities, CancellationToken cancellationToken)
+    {
+        if (capabilities.GlobalProgress != true) return null;
+        try
+        {
+            return await WithinAsync(AfterwordDeadline, backend, cancellationToken, token => GetStateAsync(backend, token));
+        }
+        catch (Exception exception) when (exception is ForgeException or OperationCanceledException)
+        {
+            logger.LogDebug(exception, "{Backend} does not say whether a picture was interrupted.", backend.Name);
+            return null;
+        }
+    }
+
     /// <summary>Progress of the very task; null where the server has no such endpoint.</summary>
     private async Task<ForgeProgress?> GetTaskProgressAsync(
         ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken)
     {
-        var memory = MemoryOf(backend);
-        if (IsRemembered(memory.NoTaskProgressSince)) return null;
+        if (await CapabilitiesOfAsync(backend, cancellationToken) is { TaskIds: false }) return null;
 
         // Forge encodes and sends a preview only when its number is another than the asker's (progress.py, progressapi).
+        var memory = MemoryOf(backend);
         var seen = memory.SeenPreview;
         using var message = Post(
             backend, "internal/progress", ForgeMessages.InternalProgress(taskId, withPreview, withPreview && seen?.TaskId == taskId ? seen.Id : -1));
         var progress = await AskAsync(backend, message, ForgeMessages.ReadInternalProgress, cancellationToken);
         if (progress is null)
         {
-            memory.NoTaskProgressSince = time.GetTimestamp();
-            logger.LogDebug("{Backend} has no /internal/progress; its global progress is used.", backend.Name);
+            Forget(backend, capabilities => capabilities with { TaskIds = false });
         }
         else if (progress.PreviewId is { } preview)
         {
@@ -159,17 +188,10 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
 
     private async Task<ForgeServerState?> GetStateAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
-        var memory = MemoryOf(backend);
-        if (IsRemembered(memory.NoGlobalProgressSince)) return null;
-
-        using var message = Get(backend, "sdapi/v1/progress?skip_current_image=true");
+        if (await CapabilitiesOfAsync(backend, cancellationToken) is { GlobalProgress: false }) return null;
+        using var message = Get(backend, GlobalProgressPath);
         var state = await AskAsync(backend, message, ForgeMessages.ReadServerState, cancellationToken);
-        if (state is null)
-        {
-            memory.NoGlobalProgressSince = time.GetTimestamp();
-            logger.LogDebug("{Backend} has no /sdapi/v1/progress either; its progress is unknown.", backend.Name);
-        }
-
+        if (state is null) Forget(backend, capabilities => capabilities with { GlobalProgress = false });
         return state;
     }
 
@@ -199,15 +221,13 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
     {
         try
         {
-            var client = http.CreateClient(HttpClientName);
-            return await client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            return await connections.SendAsync(backend, message, cancellationToken);
         }
-        catch (Exception exception) when (IsTransportTrouble(exception))
+        catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception))
         {
             // A cancelled exchange can also surface as a broken one, and a connect time-out as a cancelled one.
             cancellationToken.ThrowIfCancellationRequested();
-            throw new ForgeException(
-                ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {DescribeTransport(exception)}", exception);
+            throw ForgeFailures.OfTransport(backend, exception);
         }
     }
 
@@ -221,7 +241,7 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         {
             throw new ForgeException(ForgeFailure.BadImage, $"the answer is {exception.Message}", exception);
         }
-        catch (Exception exception) when (IsTransportTrouble(exception))
+        catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception))
         {
             cancellationToken.ThrowIfCancellationRequested();
             throw new ForgeException(ForgeFailure.BadImage, "the answer was cut short", exception);
@@ -239,7 +259,7 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         {
             throw new ForgeException(ForgeFailure.Failed, $"the answer of {backend.Name} is {exception.Message}", exception);
         }
-        catch (Exception exception) when (IsTransportTrouble(exception))
+        catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception))
         {
             cancellationToken.ThrowIfCancellationRequested();
             throw new ForgeException(
@@ -251,80 +271,19 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
     private async Task<ForgeException> ReadFailureAsync(
         ForgeBackend backend, HttpResponseMessage response, CancellationToken cancellationToken)
     {
-        string? text = null;
-        var outOfMemory = false;
-        Exception? cause = null;
         try
         {
             // The text is worth a moment, not the whole time that a picture may take.
             using var deadline = new CancellationTokenSource(ShortDeadline, time);
             using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
             using var body = await ForgeBody.ReadAsync(response.Content, MaxErrorBody, linked.Token);
-            text = ForgeErrorText.Of(body.Bytes);
-            outOfMemory = ForgeErrorText.IsOutOfMemory(body.Bytes.Span);
+            return ForgeFailures.OfAnswer(backend, response, body.Bytes);
         }
-        catch (Exception exception) when (IsTransportTrouble(exception) || exception is ForgeBodyTooLongException)
+        catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception) || exception is ForgeBodyTooLongException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            cause = exception;
+            return ForgeFailures.OfAnswer(backend, response, default, exception);
         }
-
-        var failure = FailureOf(response.StatusCode, text, outOfMemory);
-        return new ForgeException(failure, text ?? DescribeStatus(backend, response), cause);
-    }
-
-    private static ForgeFailure FailureOf(HttpStatusCode status, string? text, bool outOfMemory) => status switch
-    {
-        HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout =>
-            ForgeFailure.Unavailable,
-
-        // FastAPI says just "Not Found" for a path that is not there (yet); forge-classic answers 404 with a reason of its
-        // own for a sampler that it does not know.
-        HttpStatusCode.NotFound => NamesASetting(text) ? ForgeFailure.Rejected : ForgeFailure.Unavailable,
-
-        // Redirects are not followed: a POST would become a GET. The address in the settings is at fault.
-        >= HttpStatusCode.Ambiguous and < HttpStatusCode.BadRequest => ForgeFailure.Unavailable,
-        >= HttpStatusCode.BadRequest and < HttpStatusCode.InternalServerError => ForgeFailure.Rejected,
-        >= HttpStatusCode.InternalServerError => outOfMemory ? ForgeFailure.OutOfMemory : ForgeFailure.Failed,
-        _ => ForgeFailure.BadImage,
-    };
-
-    private static bool NamesASetting(string? text) =>
-        text is not null
-        && (text.Contains("sampler", StringComparison.OrdinalIgnoreCase) || text.Contains("scheduler", StringComparison.OrdinalIgnoreCase));
-
-    private static string DescribeStatus(ForgeBackend backend, HttpResponseMessage response)
-    {
-        var status = FormattableString.Invariant($"{backend.Name} answered {(int)response.StatusCode} {response.ReasonPhrase}").TrimEnd();
-        return response.Headers.Location is { } location
-            ? $"{status} to {location}; set Forge:Backends:n:Url to the final address"
-            : status;
-    }
-
-    /// <summary>What the transport throws when an exchange breaks; <see cref="InvalidDataException"/> is a gzip body cut short.</summary>
-    private static bool IsTransportTrouble(Exception exception) =>
-        exception is HttpRequestException or IOException or InvalidDataException or SocketException or OperationCanceledException;
-
-    private static string DescribeTransport(Exception exception)
-    {
-        for (var cause = exception; cause is not null; cause = cause.InnerException)
-        {
-            switch (cause)
-            {
-                case SocketException { SocketErrorCode: SocketError.ConnectionRefused }:
-                    return "connection refused";
-                case SocketException { SocketErrorCode: SocketError.ConnectionReset }:
-                    return "connection reset";
-                case SocketException { SocketErrorCode: SocketError.HostNotFound or SocketError.TryAgain or SocketError.NoData }:
-                    return "its host name is not known";
-                case SocketException or TimeoutException:
-                    return cause.Message;
-            }
-        }
-
-        return exception is HttpRequestException { HttpRequestError: HttpRequestError.ResponseEnded }
-            ? "it closed the connection without an answer"
-            : exception.Message;
     }
 
     /// <summary>Runs within a deadline of its own; missing it is the server's fault.</summary>
@@ -361,8 +320,7 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
     private static HttpRequestMessage Request(HttpMethod method, ForgeBackend backend, string path)
     {
         // A path in the base address is kept: http://host/simulator/ + sdapi/v1/txt2img.
-        var address = backend.Url.GetLeftPart(UriPartial.Path);
-        var message = new HttpRequestMessage(method, new Uri(address.EndsWith('/') ? address + path : $"{address}/{path}"));
+        var message = new HttpRequestMessage(method, new Uri($"{ForgeAddress.Of(backend.Url)}/{path}"));
         message.Headers.Accept.ParseAdd("application/json");
         if (backend.Username is not null)
         {
@@ -373,16 +331,19 @@ internal sealed class ForgeClient(IHttpClientFactory http, TimeProvider time, IL
         return message;
     }
 
-    private bool IsRemembered(long? since) => since is { } timestamp && time.GetElapsedTime(timestamp) < AbsenceIsRemembered;
-
     private Memory MemoryOf(ForgeBackend backend) => _memories.GetOrAdd(backend, _ => new Memory());
+
+    /// <summary>A server that restarted with other flags lacks what it had: it is not asked for that again until it comes up anew.</summary>
+    private void Forget(ForgeBackend backend, Func<ForgeCapabilities, ForgeCapabilities> without)
+    {
+        var memory = MemoryOf(backend);
+        memory.Capabilities = without(memory.Capabilities ?? ForgeCapabilities.Unknown);
+    }
 
     /// <summary>What was learnt of one server. Races only cost a question more.</summary>
     private sealed class Memory
     {
-        public long? NoTaskProgressSince { get; set; }
-
-        public long? NoGlobalProgressSince { get; set; }
+        public ForgeCapabilities? Capabilities { get; set; }
 
         public string? WhyUnhealthy { get; set; }
 

@@ -33,11 +33,13 @@ internal static class ForgeErrorText
     }
 
     /// <summary>Whether the body says that the GPU has run out of memory, in any of its fields.</summary>
-    public static bool IsOutOfMemory(ReadOnlySpan<byte> body)
+    public static bool IsOutOfMemory(ReadOnlySpan<byte> body) => Says(body, ["OutOfMemoryError", "out of memory"]);
+
+    /// <summary>Whether the body holds one of the phrases, in any of its fields.</summary>
+    public static bool Says(ReadOnlySpan<byte> body, IEnumerable<string> phrases)
     {
         var text = Encoding.UTF8.GetString(body);
-        return text.Contains("OutOfMemoryError", StringComparison.OrdinalIgnoreCase)
-            || text.Contains("out of memory", StringComparison.OrdinalIgnoreCase);
+        return phrases.Any(phrase => text.Contains(phrase, StringComparison.OrdinalIgnoreCase));
     }
 
     /// <summary>One line of at most 300 characters; null when nothing is left.</summary>

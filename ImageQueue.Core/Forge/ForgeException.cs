@@ -30,6 +30,9 @@ public enum ForgeFailure
     /// <summary>200, but no image in it, or bytes that do not decode, or an answer cut short.</summary>
     BadImage,
 
+    /// <summary>200 with a picture without any colour: the model's numbers became NaN.</summary>
+    BlackImage,
+
     /// <summary>Somebody else interrupted or skipped it: the picture is half done.</summary>
     Interrupted,
 

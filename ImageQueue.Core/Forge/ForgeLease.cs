@@ -10,6 +10,7 @@ public sealed class ForgeLease : IDisposable
     private readonly ForgePool.Slot _slot;
     private readonly ForgeWish _wish;
     private int _over;
+    private bool _isJudged;
 
     internal ForgeLease(ForgePool pool, ForgePool.Slot slot, ForgeWish wish)
     {
@@ -33,7 +34,11 @@ public sealed class ForgeLease : IDisposable
     /// failure in a row.
     /// </summary>
     /// <param name="reason">What was seen, for operators.</param>
-    public void ReportUnavailable(string reason) => _pool.ReportDown(_slot, reason, gpuIsDead: false, mayGoOn: null);
+    public void ReportUnavailable(string reason)
+    {
+        _isJudged = true;
+        _pool.ReportDown(_slot, reason, gpuIsDead: false, mayGoOn: null);
+    }
 
     /// <summary>The same, by what was thrown: a dead GPU gets longer pauses, and what may still be painted there is drained first when the backend is back.</summary>
     /// <param name="failure">A <see cref="ForgeFailure.Unavailable"/> or <see cref="ForgeFailure.Gpu"/>.</param>
@@ -41,17 +46,26 @@ public sealed class ForgeLease : IDisposable
     public void ReportUnavailable(ForgeException failure, string taskId)
     {
         ArgumentNullException.ThrowIfNull(failure);
+        _isJudged = true;
         _pool.ReportDown(_slot, failure.Reason, failure.Failure == ForgeFailure.Gpu, failure.MayGoOn ? taskId : null);
     }
 
     /// <summary>A request was painted well: ends a row of failures.</summary>
     /// <param name="model">The model that Forge says it was painted by; null: the one that was wished for.</param>
-    public void ReportPainted(string? model = null) => _pool.ReportPainted(_slot, model ?? _wish.Checkpoint);
+    public void ReportPainted(string? model = null)
+    {
+        _isJudged = true;
+        _pool.ReportPainted(_slot, model ?? _wish.Checkpoint);
+    }
 
     /// <summary>An answer that may be the server's or the request's fault: any other 500, a bad picture. Whose, another server tells.</summary>
     /// <param name="requestKey">Names the request over all its tries.</param>
     /// <param name="reason">What was seen, for operators.</param>
-    public void ReportFailed(string requestKey, string reason) => _pool.ReportFailed(_slot, requestKey, reason);
+    public void ReportFailed(string requestKey, string reason)
+    {
+        _isJudged = true;
+        _pool.ReportFailed(_slot, requestKey, reason);
+    }
 
     /// <summary>A request that failed before was painted by another server now: the ones where it failed are to blame. Any lease may say so.</summary>
     /// <param name="requestKey">As given to <see cref="ReportFailed"/>.</param>
@@ -70,7 +84,7 @@ public sealed class ForgeLease : IDisposable
     /// <summary>Gives the backend to the next in line. Later calls do nothing.</summary>
     public void Dispose()
     {
-        if (Interlocked.Exchange(ref _over, 1) == 0) _pool.Release(_slot);
+        if (Interlocked.Exchange(ref _over, 1) == 0) _pool.Release(_slot, _isJudged);
     }
 }
 

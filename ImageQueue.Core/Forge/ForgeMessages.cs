@@ -13,7 +13,14 @@ namespace ImageQueue.Core.Forge;
 internal static class ForgeMessages
 {
     /// <summary>The body of txt2img. What is null in the request is left out: Forge answers an explicit null with 422.</summary>
-    public static byte[] Txt2Img(string taskId, PaintRequest request) =>
+    /// <param name="taskId">For <c>force_task_id</c>.</param>
+    /// <param name="request">What to paint.</param>
+    /// <param name="capabilities">What the server knows.</param>
+    /// <param name="isShared">
+    /// Whether its own model is put back afterwards. That unloads ours with each request, so it is done only where people use the
+    /// server beside us.
+    /// </param>
+    public static byte[] Txt2Img(string taskId, PaintRequest request, ForgeCapabilities capabilities, bool isShared) =>
         JsonSerializer.SerializeToUtf8Bytes(
             new Txt2ImgBody
             {
@@ -25,15 +32,18 @@ internal static class ForgeMessages
                 CfgScale = request.CfgScale,
                 DistilledCfgScale = request.DistilledCfgScale,
                 SamplerName = request.Sampler,
-                Scheduler = request.Scheduler,
+                Scheduler = capabilities.Scheduler ? request.Scheduler : null,
                 Seed = request.Seed,
                 OverrideSettings = request.Checkpoint is null
                     ? null
                     : new OverrideSettingsBody
                     {
                         Checkpoint = request.Checkpoint,
-                        AdditionalModules = request.AdditionalModules.Count == 0 ? null : request.AdditionalModules,
+
+                        // Each time, even when there are none: those of the request before would stay.
+                        AdditionalModules = capabilities.Modules ?? request.AdditionalModules.Count > 0 ? request.AdditionalModules : null,
                     },
+                RestoreAfterwards = request.Checkpoint is null || isShared ? null : false,
                 TaskId = taskId,
             },
             ForgeJson.Default.Txt2ImgBody);
@@ -49,7 +59,9 @@ internal static class ForgeMessages
 
     /// <summary>The picture in a txt2img answer.</summary>
     /// <param name="body">The whole body of a 200.</param>
-    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: not JSON, or without a picture in base64.</exception>
+    /// <exception cref="ForgeException">
+    /// <see cref="ForgeFailure.BadImage"/>: not JSON, or without a picture in base64. <see cref="ForgeFailure.Unavailable"/>: a page.
+    /// </exception>
     public static ForgePicture ReadPicture(ReadOnlyMemory<byte> body)
     {
         using var document = ParsePictureAnswer(body);
@@ -130,12 +142,15 @@ internal static class ForgeMessages
             fraction);
     }
 
-    /// <summary>Whether the body is a JSON array, as <c>/sdapi/v1/samplers</c> answers. A login page is not.</summary>
-    public static bool IsArray(ReadOnlyMemory<byte> body)
+    /// <summary>How many items a JSON array has, as <c>/sdapi/v1/samplers</c> answers; null when it is none. A login page is not.</summary>
+    public static int? CountItems(ReadOnlyMemory<byte> body)
     {
         using var document = TryParse(body);
-        return document?.RootElement.ValueKind == JsonValueKind.Array;
+        return document?.RootElement is { ValueKind: JsonValueKind.Array } array ? array.GetArrayLength() : null;
     }
+
+    /// <summary>Whether it is a page for people: that of a proxy, a login, a web server at the wrong address.</summary>
+    public static bool IsPage(ReadOnlySpan<byte> body) => body.TrimStart(" \t\r\n\uFEFF"u8).StartsWith("<"u8);
 
     /// <summary>The body as JSON, or null when it is not JSON.</summary>
     public static JsonDocument? TryParse(ReadOnlyMemory<byte> body)
@@ -155,6 +170,11 @@ internal static class ForgeMessages
         try
         {
             return JsonDocument.Parse(body);
+        }
+        catch (JsonException exception) when (IsPage(body.Span))
+        {
+            throw new ForgeException(
+                ForgeFailure.Unavailable, $"it answers with a page where Forge's API should be: {ForgeErrorText.Of(body)}", exception);
         }
         catch (JsonException exception)
         {
@@ -194,18 +214,21 @@ internal static class ForgeMessages
 
     private static (ForgePictureInfo Info, int FirstImage) ReadInfoObject(JsonElement info)
     {
-        var model = info.TryGetProperty("sd_model_name"u8, out var name) && name.ValueKind == JsonValueKind.String
-            ? TextOf(name)
-            : null;
         var first = ReadInteger(info, "index_of_first_image"u8) ?? 0;
         return (
             new ForgePictureInfo(
                 ReadInteger(info, "seed"u8),
                 ReadSide(info, "width"u8),
                 ReadSide(info, "height"u8),
-                string.IsNullOrWhiteSpace(model) ? null : model),
+                ReadText(info, "sd_model_name"u8),
+                ReadText(info, "sampler_name"u8)),
             first is >= 0 and <= int.MaxValue ? (int)first : 0);
     }
+
+    private static string? ReadText(JsonElement parent, ReadOnlySpan<byte> name) =>
+        parent.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String && TextOf(value) is { } text && !string.IsNullOrWhiteSpace(text)
+            ? text
+            : null;
 
     private static int? ReadSide(JsonElement parent, ReadOnlySpan<byte> name) =>
         ReadInteger(parent, name) is { } value and > 0 and <= int.MaxValue ? (int)value : null;
@@ -287,6 +310,7 @@ internal sealed record Txt2ImgBody
     [JsonPropertyName("send_images")] public bool SendImages { get; init; } = true;
     [JsonPropertyName("save_images")] public bool SaveImages { get; init; }
     [JsonPropertyName("override_settings")] public OverrideSettingsBody? OverrideSettings { get; init; }
+    [JsonPropertyName("override_settings_restore_afterwards")] public bool? RestoreAfterwards { get; init; }
     [JsonPropertyName("force_task_id")] public required string TaskId { get; init; }
 }
 

@@ -31,8 +31,10 @@ internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
                 failures.Add($"{key}:Password is set but {key}:Username is not.");
             }
 
+            failures.AddRange(CertificateTroubles(key, backend, url));
+
             // Twice the same server would get two requests at once.
-            var address = ForgePool.ToBackend(backend).Url.AbsoluteUri;
+            var address = ForgeAddress.Of(url);
             if (!seen.TryAdd(address, i))
             {
                 failures.Add(string.Create(
@@ -41,5 +43,28 @@ internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
         }
 
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
+    }
+
+    private static IEnumerable<string> CertificateTroubles(string key, ForgeBackendOptions backend, Uri url)
+    {
+        if (backend.CertificateAuthority is null && backend.CertificateFingerprint is null) yield break;
+        if (url.Scheme != Uri.UriSchemeHttps) yield return $"{key}:CertificateAuthority and CertificateFingerprint need an address that begins with https.";
+        if (backend.CertificateFingerprint is { } fingerprint && ForgeCertificates.Bare(fingerprint) is null)
+            yield return $"{key}:CertificateFingerprint must be a SHA-256 in hex: 64 digits.";
+        if (backend.CertificateAuthority is { } file && WhyUnreadable(file) is { } why)
+            yield return $"{key}:CertificateAuthority: {why}.";
+    }
+
+    private static string? WhyUnreadable(string file)
+    {
+        try
+        {
+            _ = ForgeCertificates.ReadAuthorities(file);
+            return null;
+        }
+        catch (InvalidDataException exception)
+        {
+            return exception.Message.TrimEnd('.');
+        }
     }
 }

@@ -13,6 +13,9 @@ public sealed partial class ForgePool
 
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(15);
 
+    /// <summary>The same while there are none: its return should be known at once.</summary>
+    private static readonly TimeSpan PauseOfAll = TimeSpan.FromSeconds(0.5);
+
     /// <summary>Between two probes of one that is healthy and idle, so that its death is known before its next request pays for it.</summary>
     private static readonly TimeSpan IdlePause = TimeSpan.FromSeconds(15);
 
@@ -70,8 +73,7 @@ public sealed partial class ForgePool
         if (slot.Healthy == true)
             return slot is { Busy: false, Draining: null } && _time.GetElapsedTime(slot.IdleSince, now) >= IdlePause;
 
-        // With nothing else to paint on, its return should be known at once.
-        if (_noneHealthySince is not null) pause = FirstPause;
+        if (_noneHealthySince is not null) pause = PauseOfAll;
         return slot.LastProbe is not { } last || _time.GetElapsedTime(last, now) >= pause;
     }
 
@@ -86,8 +88,8 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             var now = _time.GetTimestamp();
-            slot.LastProbe = now;
             if (_disposed || slot.Troubles != troubles) return trouble is null;
+            slot.LastProbe = now;
             if (trouble is not null)
             {
                 // Seen down: once it answers again it is another process, or another state of it, than the one that failed.

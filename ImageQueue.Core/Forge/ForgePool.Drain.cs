@@ -14,6 +14,9 @@ public sealed partial class ForgePool
 
     private static readonly TimeSpan LongestPoll = TimeSpan.FromSeconds(0.5);
 
+    /// <summary>How many times <c>Forge:Timeout</c> a server that can be neither asked nor interrupted is waited for while its answer may come.</summary>
+    private const int DeafPatience = 5;
+
     internal void Abandon(Slot slot, Drain drain, bool isFirst)
     {
         lock (_gate)
@@ -156,13 +159,17 @@ public sealed partial class ForgePool
                 return false;
 
             case ForgeTaskState.Unknown when progress.Source == ForgeProgressSource.None:
-                // It does not say. A process that was away since then has forgotten it; else only the answer tells.
+                // It does not say. A process that was away since then has forgotten it; else only the answer tells, and the
+                // call stays open for it: a picture that takes a few times as long as it may is still being painted.
                 if (mayInterrupt) await InterruptAsync(slot, drain, stop);
-                return isLate || drain.ServerWasAway;
+                var patience = drain.Painting is { IsCompleted: false } ? DeafPatience * _options.Timeout : _options.Timeout;
+                return _time.GetElapsedTime(drain.Since) >= patience || drain.ServerWasAway;
 
             default:
-                // Neither queued nor active: over, unless it has not yet arrived there.
-                var looks = drain.WasSeen && progress.Source == ForgeProgressSource.Task ? 1 : drain.Painting is { IsCompleted: false } && !drain.WasSeen ? 4 : 2;
+                // Neither queued nor active: over, unless it has not yet arrived there. A new process never heard of it.
+                var looks = progress.Source == ForgeProgressSource.Task && (drain.WasSeen || drain.ServerWasAway) ? 1
+                    : drain.Painting is { IsCompleted: false } && !drain.WasSeen ? 4
+                    : 2;
                 return ++drain.QuietLooks >= looks;
         }
     }

@@ -13,14 +13,33 @@ public sealed partial class ForgePool
     /// <summary>Requests that one backend may fail before it is left alone.</summary>
     private const int FailuresAllowed = 2;
 
+    /// <summary>How long an answer may stay without a word on whether the picture in it was good.</summary>
+    private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(10);
+
     private static readonly TimeSpan LongestRest = TimeSpan.FromSeconds(15);
 
-    /// <summary>Rests after a failure: 1 s, 2 s, 4 s, 8 s, 15 s; a dead GPU recovers only by a restart, which a probe sees, so 5 s, 10 s, 15 s.</summary>
-    private static TimeSpan NextRest(Slot slot, bool gpuIsDead)
+    /// <summary>
+    /// Rests after failures in a row. One that cannot be reached, 1 s, 2 s, 4 s, 8 s, 15 s: it costs nobody more than a moment.
+    /// One that fails what others paint, 5 s, 10 s, 15 s: each time a request has to go elsewhere. A dead GPU, 10 s, 15 s: only a
+    /// restart helps it, and a probe sees that.
+    /// </summary>
+    private static TimeSpan NextRest(Slot slot, Rest kind)
     {
         var failures = Math.Min(slot.FailuresInARow++, 10);
-        var rest = gpuIsDead ? TimeSpan.FromSeconds(5 * (failures + 1)) : TimeSpan.FromSeconds(1 << failures);
+        var rest = TimeSpan.FromSeconds(kind switch
+        {
+            Rest.Unreachable => 1 << failures,
+            Rest.Failing => 5 * (failures + 1),
+            _ => 10 + (5 * failures),
+        });
         return rest < LongestRest ? rest : LongestRest;
+    }
+
+    private enum Rest
+    {
+        Unreachable,
+        Failing,
+        DeadGpu,
     }
 
     internal void ReportDown(Slot slot, string reason, bool gpuIsDead, string? mayGoOn)
@@ -28,8 +47,9 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             if (_disposed) return;
+            slot.UnverifiedSince = null;
             if (mayGoOn is not null) Begin(slot, new Drain(mayGoOn));
-            SetDown(slot, reason, NextRest(slot, gpuIsDead));
+            SetDown(slot, reason, NextRest(slot, gpuIsDead ? Rest.DeadGpu : Rest.Unreachable));
         }
     }
 
@@ -38,6 +58,7 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             slot.LoadedModel = model ?? slot.LoadedModel;
+            slot.UnverifiedSince = null;
             slot.Failed.Clear();
             (slot.PaintedElsewhere, slot.FailuresInARow) = (0, 0);
             if (slot.Healthy == true) Announce(slot, null);
@@ -50,7 +71,7 @@ public sealed partial class ForgePool
         lock (_gate)
         {
             if (_disposed) return;
-            slot.LastError = reason;
+            (slot.LastError, slot.UnverifiedSince) = (reason, null);
             var failedBefore = false;
             foreach (var one in _slots) failedBefore |= one.Failed.Remove(requestKey);
             if (!failedBefore)
@@ -59,7 +80,7 @@ public sealed partial class ForgePool
                 slot.LastFailure = _time.GetTimestamp();
 
                 // Back from a rest, and it fails again: there is nothing more to find out.
-                if (slot.FailuresInARow > 0 && IsThereAnother(slot)) SetDown(slot, $"it keeps failing: {reason}", NextRest(slot, gpuIsDead: false));
+                if (slot.FailuresInARow > 0 && IsThereAnother(slot)) SetDown(slot, $"it keeps failing: {reason}", NextRest(slot, Rest.Failing));
             }
 
             Changed();
@@ -74,7 +95,7 @@ public sealed partial class ForgePool
             foreach (var slot in _slots.Where(slot => slot.Failed.Remove(requestKey)))
             {
                 if (++slot.PaintedElsewhere < FailuresAllowed || slot.Healthy != true) continue;
-                SetDown(slot, $"it failed {slot.PaintedElsewhere} requests in a row that others painted: {slot.LastError}", NextRest(slot, gpuIsDead: false));
+                SetDown(slot, $"it failed {slot.PaintedElsewhere} requests in a row that others painted: {slot.LastError}", NextRest(slot, Rest.Failing));
             }
 
             Changed();
@@ -82,8 +103,14 @@ public sealed partial class ForgePool
     }
 
     /// <summary>Nobody may ever say how the requests fared that failed here, for they can be cancelled: so not for longer than one may take.</summary>
-    private bool IsSuspect(Slot slot) =>
-        slot.Failed.Count + slot.PaintedElsewhere >= FailuresAllowed && _time.GetElapsedTime(slot.LastFailure) < _options.Timeout;
+    private bool IsSuspect(Slot slot)
+    {
+        var failures = slot.Failed.Count + slot.PaintedElsewhere;
+
+        // A picture is looked at after its backend is free again: after one that was bad, the next one is waited for.
+        if (failures > 0 && slot.UnverifiedSince is { } since && _time.GetElapsedTime(since) < VerdictPatience) failures++;
+        return failures >= FailuresAllowed && _time.GetElapsedTime(slot.LastFailure) < _options.Timeout;
+    }
 
     private bool IsThereAnother(Slot slot) => _slots.Exists(other => other != slot && IsUsable(other) && !IsSuspect(other));
 

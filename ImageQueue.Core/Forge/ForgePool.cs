@@ -300,10 +300,11 @@ public sealed partial class ForgePool : IDisposable
         };
     }
 
-    internal void Release(Slot slot)
+    internal void Release(Slot slot, bool isJudged)
     {
         lock (_gate)
         {
+            if (!isJudged) slot.UnverifiedSince = _time.GetTimestamp();
             slot.Busy = false;
             slot.LastUse = ++_numbers;
             slot.IdleSince = _time.GetTimestamp();
@@ -311,6 +312,7 @@ public sealed partial class ForgePool : IDisposable
             // The lease came back while this was being painted, with a note of what its other holder left.
             if (slot.LeftBehind is { } taskId) Begin(slot, new Drain(taskId));
             slot.LeftBehind = null;
+            if (!IsUsable(slot)) WakeLeases();
             Changed();
         }
     }
@@ -428,6 +430,9 @@ public sealed partial class ForgePool : IDisposable
         public int PaintedElsewhere { get; set; }
 
         public long LastFailure { get; set; }
+
+        /// <summary>Since when it is not known how its last answer was; null when that is known.</summary>
+        public long? UnverifiedSince { get; set; }
 
         // Leases: see ForgePool.Leases.cs.
 

@@ -10,10 +10,16 @@ public interface IForgeCatalogue
     IReadOnlyCollection<string>? Schedulers { get; }
 }
 
-/// <summary>Knows nothing, so that nothing is refused.</summary>
-internal sealed class NoForgeCatalogue : IForgeCatalogue
+/// <summary>What the pool has learnt of those that are healthy now: one of them that does not say makes it unknown.</summary>
+internal sealed class ForgeCatalogue(ForgePool pool) : IForgeCatalogue
 {
-    public IReadOnlyCollection<string>? Samplers => null;
+    public IReadOnlyCollection<string>? Samplers => Union(capabilities => capabilities.SamplerNames);
 
-    public IReadOnlyCollection<string>? Schedulers => null;
+    public IReadOnlyCollection<string>? Schedulers => Union(capabilities => capabilities.SchedulerNames);
+
+    private string[]? Union(Func<ForgeCapabilities, IReadOnlyList<string>> names)
+    {
+        var lists = pool.Status.Where(backend => backend.Healthy == true).Select(backend => names(backend.Capabilities)).ToList();
+        return lists.Count == 0 || lists.Exists(list => list.Count == 0) ? null : [.. lists.SelectMany(list => list).Distinct(StringComparer.OrdinalIgnoreCase)];
+    }
 }

@@ -35,6 +35,7 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
             // Either's fault: once more, elsewhere if there is an elsewhere.
             ForgeException { Failure: ForgeFailure.Failed } => OnceMore(ErrorCodes.BackendFailed, texts.ForgeFailed),
             ForgeException { Failure: ForgeFailure.BadImage } => OnceMore(ErrorCodes.BadImage, texts.BadImage),
+            ForgeException { Failure: ForgeFailure.BlackImage } => OnceMore(ErrorCodes.BadImage, texts.BlackImage),
             ForgeException { Failure: ForgeFailure.WrongModel } => OnceMore(ErrorCodes.BackendFailed, texts.WrongModel),
 
             // Somebody at Forge's own page; it may happen again.

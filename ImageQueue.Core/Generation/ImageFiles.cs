@@ -38,6 +38,7 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
     /// <param name="attempt">The attempt, so that two of one job never share a file.</param>
     /// <param name="bytes">Encoded image. PNG is kept byte for byte, with Forge's parameters in it.</param>
     /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no picture, or not a whole one; nothing was written.</exception>
+    /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BlackImage"/>: no pixel has any colour.</exception>
     /// <exception cref="ArgumentException">The job id is none.</exception>
     /// <exception cref="IOException">The file could not be written, and none is left.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using ImageQueue.Core.Forge;
 using SkiaSharp;
 
@@ -37,6 +38,7 @@ internal static class PictureCheck
         }
 
         using var bitmap = Decode(codec);
+        if (IsBlack(bitmap.GetPixelSpan())) throw Black();
         return new CheckedPicture(EncodePng(bitmap), width, height);
     }
 
@@ -81,9 +83,11 @@ internal static class PictureCheck
     private static void DecodeRows(SKCodec codec)
     {
         var info = PixelsOf(codec);
+        var isBlack = true;
         if (codec.StartScanlineDecode(info) != SKCodecResult.Success)
         {
-            Decode(codec).Dispose();
+            using var whole = Decode(codec);
+            if (IsBlack(whole.GetPixelSpan())) throw Black();
             return;
         }
 
@@ -96,7 +100,22 @@ internal static class PictureCheck
             {
                 throw Bad("the PNG image was cut short or is corrupt");
             }
+
+            isBlack = isBlack && IsBlack(buffer.GetPixelSpan()[..(wanted * info.RowBytes)]);
         }
+
+        if (isBlack) throw Black();
+    }
+
+    /// <summary>Whether no pixel has any colour. No painting is exactly that; it is what a model's numbers that became NaN come out as.</summary>
+    private static bool IsBlack(ReadOnlySpan<byte> rgba)
+    {
+        foreach (var pixel in MemoryMarshal.Cast<byte, uint>(rgba))
+        {
+            if ((pixel & (BitConverter.IsLittleEndian ? 0x00FFFFFFu : 0xFFFFFF00u)) != 0) return false;
+        }
+
+        return true;
     }
 
     private static SKBitmap Decode(SKCodec codec)
@@ -151,6 +170,9 @@ internal static class PictureCheck
 
         return false;
     }
+
+    private static ForgeException Black() => new(
+        ForgeFailure.BlackImage, "the image is all black: the model's numbers became NaN (--no-half-vae, or another VAE, helps)");
 
     private static ForgeException Bad(string reason) => new(ForgeFailure.BadImage, reason);
 }

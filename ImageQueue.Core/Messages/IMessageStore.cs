@@ -19,9 +19,15 @@ public interface IConversationStore
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken);
 
+    /// <summary>The same, once: the same key with the same request gives the message that is already there.</summary>
+    /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
+    /// <exception cref="IdempotencyKeyReusedException">The key was used in this conversation for another request.</exception>
+    Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey key, CancellationToken cancellationToken);
+
     /// <summary>
     /// The general write: null content leaves the content, null patch leaves the metadata; with both null only updated_at moves.
     /// </summary>
+    /// <exception cref="DocumentTooLargeException">The merged metadata would be larger than <see cref="MetadataPatch.MaxDocumentLength"/>, and than it is.</exception>
     /// <exception cref="MessageNotFoundException">There is no such message.</exception>
     Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken);
 
@@ -33,6 +39,12 @@ public interface IConversationStore
 
     /// <summary>Messages of a conversation with an id above <paramref name="after"/>, in id order.</summary>
     Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>Messages of a conversation with an id below <paramref name="before"/>, the newest first.</summary>
+    Task<IReadOnlyList<Message>> ListBackwardsAsync(string conversationId, long before, int limit, CancellationToken cancellationToken);
+
+    /// <summary>A user's conversations by their newest messages, the newest first, of those whose newest has an id below <paramref name="before"/>.</summary>
+    Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(string username, long before, int limit, CancellationToken cancellationToken);
 }
 
 /// <summary>
@@ -306,6 +318,17 @@ public sealed record MessageChange(string Username, Message Message)
 /// <summary>A conversation.</summary>
 public sealed record Conversation(string Id, string Username, string? Title, DateTimeOffset CreatedAt);
 
+/// <summary>A conversation in a list of them.</summary>
+/// <param name="Conversation">The conversation.</param>
+/// <param name="LastMessageId">Its newest message.</param>
+/// <param name="UpdatedAt">When that one was last written.</param>
+public sealed record ConversationSummary(Conversation Conversation, long LastMessageId, DateTimeOffset UpdatedAt);
+
+/// <summary>What makes a repeated request known.</summary>
+/// <param name="Key">The submitter's key, unique in its conversation.</param>
+/// <param name="RequestHash">What was sent with it: <see cref="Requests.RequestFingerprint"/>.</param>
+public sealed record IdempotencyKey(string Key, string RequestHash);
+
 /// <summary>A plain message to add.</summary>
 public sealed record NewMessage(string ConversationId, string Username, string Role, string Content, MetadataPatch? ExtraMetadata);
 
@@ -320,14 +343,21 @@ public sealed record NewMessage(string ConversationId, string Username, string R
 public sealed record NewImageMessage(
     string ConversationId, string Username, string JobId, string Prompt, JsonObject Settings, int QueuePosition, string? IdempotencyKey)
 {
+    /// <summary>What was sent with the key: <see cref="Requests.RequestFingerprint"/>.</summary>
+    public string? RequestHash { get; init; }
+
     /// <summary>What it asks of a GPU, in megapixel-steps: width x height x steps / 1,000,000. 0 where the settings do not say.</summary>
     public double Work => Setting("width") * Setting("height") * Setting("steps") / 1_000_000;
 
     private double Setting(string name) => Settings[name] is JsonValue value && value.TryGetValue<int>(out var number) ? number : 0;
 
-    /// <summary>Whether an earlier message came from the same request: an idempotency key may come again only with the same.</summary>
-    internal bool IsSameRequestAs(Message earlier) =>
-        string.Equals(earlier.Prompt, Prompt, StringComparison.Ordinal)
+    /// <summary>
+    /// Whether an earlier message came from the same request: an idempotency key may come again only with the same. What was sent
+    /// decides; for rows that do not know that, what it came to, which the defaults of a later release may change.
+    /// </summary>
+    internal bool IsSameRequestAs(Message earlier) => earlier.RequestHash is { } sent && RequestHash is not null
+        ? string.Equals(sent, RequestHash, StringComparison.Ordinal)
+        : string.Equals(earlier.Prompt, Prompt, StringComparison.Ordinal)
         && earlier.Metadata.TryGetProperty(MetadataFields.Settings, out var settings)
         && JsonElement.DeepEquals(settings, JsonElement.Parse(Settings.ToJsonString()));
 }

@@ -33,6 +33,9 @@ public sealed record Message
     /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
     public string? IdempotencyKey { get; init; }
 
+    /// <summary>What the submitter sent, as <see cref="Requests.RequestFingerprint"/> has it; null without a key, and for rows of earlier releases.</summary>
+    public string? RequestHash { get; init; }
+
     /// <summary>The fence: rises with every claim, and a worker may write only under its own. No count of failures.</summary>
     public required int Attempt { get; init; }
 

@@ -19,6 +19,10 @@ public sealed class ConversationForbiddenException(string conversationId)
 public sealed class IdempotencyKeyReusedException()
     : Exception("This Idempotency-Key was already used in this conversation for another request. Send a new key with a new request.");
 
+/// <summary>With the patch merged into it, a message's metadata would be larger than <see cref="MetadataPatch.MaxDocumentLength"/>.</summary>
+public sealed class DocumentTooLargeException() : Exception(
+    $"The message's metadata would be larger than {MetadataPatch.MaxDocumentLength / 1024} KiB with this patch. Remove keys that are no longer needed, or keep large values elsewhere.");
+
 /// <summary>Too many requests are waiting; the caller should come back later.</summary>
 /// <param name="message">A sentence for the caller.</param>
 /// <param name="retryAfter">When a place may be free.</param>
@@ -26,6 +30,9 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
 {
     /// <summary>When a place may be free.</summary>
     public TimeSpan RetryAfter { get; } = retryAfter;
+
+    /// <summary>Whether the whole queue is full, and not only this user's share of it.</summary>
+    public bool IsOfAll { get; private init; }
 
     internal static TooManyPendingException OfUser(int max) => new(
         $"You already have {max} pictures waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
@@ -35,7 +42,8 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
         TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfAll(int max) => new(
-        $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1));
+        $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1))
+    { IsOfAll = true };
 }
 
 /// <summary>The database cannot be reached, read or written just now. Nothing was half-written; trying again later may work.</summary>

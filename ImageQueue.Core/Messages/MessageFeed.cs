@@ -44,6 +44,16 @@ public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProv
         }
     }
 
+    /// <summary>Whether the reader has noticed that nobody watches, and reads nothing.</summary>
+    internal bool IsIdle
+    {
+        get
+        {
+            lock (_lock)
+                return _read is null;
+        }
+    }
+
     /// <summary>Begins to watch a conversation: when this returns, no later change will be missed. Dispose the result to end it.</summary>
     /// <param name="conversationId">The conversation; null: all of them.</param>
     /// <param name="sinceRevision">What the watcher has seen already; null: only what comes from now on.</param>

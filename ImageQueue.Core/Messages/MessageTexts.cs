@@ -50,6 +50,9 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>Forge's answer holds no usable image.</summary>
     public string BadImage => Get(nameof(BadImage));
 
+    /// <summary>Forge's picture is all black.</summary>
+    public string BlackImage => Get(nameof(BlackImage));
+
     /// <summary>The picture could not be stored.</summary>
     public string ImageNotStored => Get(nameof(ImageNotStored));
 

@@ -29,6 +29,12 @@ public sealed class MetadataPatch
     /// <summary>Largest patch, in bytes of UTF-8 of the normalised text.</summary>
     public const int MaxBytes = 64 * 1024;
 
+    /// <summary>
+    /// Largest document that a patch of the chat app's may make of a message's metadata, in characters as the database counts
+    /// them (SQLite: Unicode's, SQL Server: UTF-16's). What ImageQueue itself writes is not held to it.
+    /// </summary>
+    public const int MaxDocumentLength = 256 * 1024;
+
     /// <summary>The patch that changes nothing.</summary>
     public static MetadataPatch Empty { get; } = Parse("{}");
 

@@ -24,14 +24,11 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     /// <summary>Longest wait of a reader: positions are decoration, and no answer is held up for them.</summary>
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(1);
 
-    /// <summary>How long a job that this process has enqueued is believed to be behind all others, until its row is read.</summary>
-    private static readonly TimeSpan Belief = TimeSpan.FromSeconds(10);
-
     private readonly MessageSignal _changed = new();
 
     // All that follows is guarded by this lock, which is never held while rows are read.
     private readonly Lock _lock = new();
-    private readonly List<(string Job, long At)> _behind = [];
+    private readonly List<string> _behind = [];
     private readonly HashSet<string> _leftMeanwhile = new(StringComparer.Ordinal);
     private WaitingLine _line = new();
     private bool _isKnown;
@@ -61,7 +58,7 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
         lock (_lock)
         {
             if (_isKnown)
-                _behind.Add((job, time.GetTimestamp()));
+                _behind.Add(job);
         }
 
         Changed();
@@ -80,7 +77,7 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     {
         lock (_lock)
         {
-            _behind.RemoveAll(entry => entry.Job == hangfireJobId);
+            _behind.Remove(hangfireJobId);
             _line.Remove(JobKey.Parse(hangfireJobId));
             if (_reading is not null)
                 _leftMeanwhile.Add(hangfireJobId);
@@ -133,7 +130,7 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
         {
             if (!_isKnown)
                 return QueueSnapshot.Unknown(time.GetUtcNow());
-            return _latest ??= new QueueSnapshot(_line.Now, [.. _behind.Select(entry => entry.Job)], _readAt);
+            return _latest ??= new QueueSnapshot(_line.Now, [.. _behind], _readAt);
         }
     }
 
@@ -184,13 +181,17 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
         try
         {
             var (began, at) = (time.GetTimestamp(), time.GetUtcNow());
+            HashSet<string> enqueuedBefore;
+            lock (_lock)
+                enqueuedBefore = [.. _behind];
             if (!_isKnown)
                 await ReadAllAsync();
             else
                 await ReadWhatMovesAsync();
             lock (_lock)
             {
-                _behind.RemoveAll(entry => _line.PlaceOf(JobKey.Parse(entry.Job)) is not null || time.GetElapsedTime(entry.At) >= Belief);
+                // Each look reads the tail to its end: who was there before it has been read, or has left.
+                _behind.RemoveAll(job => enqueuedBefore.Contains(job) || _line.PlaceOf(JobKey.Parse(job)) is not null);
                 (_isKnown, _readBegan, _readAt) = (true, began, at);
             }
 

@@ -30,7 +30,10 @@ public sealed class SubmitImageRequest(
             request.Prompt,
             request.ToSettings(models),
             QueuePosition: waiting + 1,
-            request.IdempotencyKey);
+            request.IdempotencyKey)
+        {
+            RequestHash = request.IdempotencyKey is null ? null : RequestFingerprint.Of("images", request with { IdempotencyKey = null }),
+        };
         var submitted = await (isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.UserLimits, cancellationToken));
         if (submitted.IsReplay)
             return submitted;

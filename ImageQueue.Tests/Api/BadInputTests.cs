@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
+using ImageQueue.Web.Errors;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 
@@ -49,6 +50,32 @@ internal sealed class BadInputTests
             new TestCaseData(body, status, sentence).SetArgDisplayNames(name);
     }
 
+    /// <summary>Who would rather have a picture or events gets the sentence all the same.</summary>
+    [TestCase("images/flux_00000000000000000000000000000000.png", "image/png", 404)]
+    [TestCase("api/conversations/a%20/events", "text/event-stream", 422)]
+    [TestCase("nothing/here", "text/html", 404)]
+    public async Task Get_IsRefusedWithASentence_WhateverIsAccepted(string path, string accept, int status)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path) { Headers = { { "Accept", accept } } };
+
+        await AssertProblemAsync(await App.Http.SendAsync(request), status, "");
+    }
+
+    [Test]
+    public async Task Patch_Is415WithTheRightAdvice_WhenTheBodyIsNoMergePatch() => await AssertProblemAsync(
+        await App.Http.PatchAsync("api/messages/1", new StringContent("a", Encoding.UTF8, "text/plain")), 415, "application/merge-patch+json");
+
+    /// <summary>Programs see which field it is.</summary>
+    [TestCase("""{"username":"a","prompt":"","width":63}""", "prompt,width")]
+    [TestCase("""{"username":"a","prompt":"b","width":"x"}""", "width")]
+    [TestCase("""{"username":"a","prompt":"b","widht":1}""", "widht")]
+    public async Task Submit_NamesTheFields_WhenTheyAreWrong(string body, string fields)
+    {
+        var problem = await TestApp.ReadAsync(await App.Http.PostAsync("api/conversations/bad-input/images", Json(body)));
+
+        Assert.That(problem["errors"]!.AsObject().Select(field => field.Key), Is.EquivalentTo(fields.Split(',')));
+    }
+
     [TestCaseSource(nameof(BadImages))]
     public async Task Submit_IsRefusedWithASentence_AndNothingIsWritten_When(string body, int status, string sentence)
     {
@@ -82,12 +109,21 @@ internal sealed class BadInputTests
 
     [TestCase("api/messages/4242", 404, "Message 4242 not found")]
     [TestCase("api/conversations/nobody/messages", 404, "Conversation nobody not found")]
-    [TestCase("api/conversations/nobody/events", 404, "Conversation nobody not found")]
     [TestCase("api/messages/cat", 404, "There is nothing at /api/messages/cat")]
     [TestCase("images/flux_00000000000000000000000000000000.png", 404, "There is no such picture")]
     [TestCase("images/flux_..%2Fimagequeue.png", 404, "")]
-    [TestCase("api/conversations/nobody/messages?limit=0", 400, "limit")]
-    [TestCase("api/conversations/nobody/messages?after=x", 400, "after")]
+    [TestCase("api/conversations/nobody/messages?limit=0", 400, "limit must be a whole number from 1 to 200.")]
+    [TestCase("api/conversations/nobody/messages?after=x", 400, "after must be a whole number, at least 0.")]
+    [TestCase("api/conversations/nobody/messages?before=-1", 400, "before must be a whole number, at least 1.")]
+    [TestCase("api/conversations/nobody/messages?before=2&after=1", 400, "Send after or before, not both.")]
+    [TestCase("api/conversations/%20/messages", 422, "conversation_id must not be empty")]
+    [TestCase("api/conversations/a%20/messages", 422, "begins or ends with a blank")]
+    [TestCase("api/conversations/a%FFb/messages", 422, "conversation_id is not valid UTF-8")]
+    [TestCase("api/conversations/a%0Ab/events", 422, "control character")]
+    [TestCase("api/events?conversation_id=a%20", 422, "begins or ends with a blank")]
+    [TestCase("api/events?last_event_id=x", 400, "Last-Event-ID must be a revision")]
+    [TestCase("api/conversations", 422, "username must not be empty")]
+    [TestCase("api/conversations?username=a&limit=x", 400, "limit must be a whole number from 1 to 200.")]
     public async Task Get_IsRefusedWithASentence_When(string path, int status, string sentence) =>
         await AssertProblemAsync(await App.Http.GetAsync(path), status, sentence);
 
@@ -152,7 +188,20 @@ internal sealed class BadInputTests
         var text = await response.Content.ReadAsStringAsync();
         Assert.That((int)response.StatusCode, Is.EqualTo(status), text);
         Assert.That(response.Content.Headers.ContentType?.MediaType, Is.EqualTo("application/problem+json"), text);
-        if (sentence.Length > 0)
-            Assert.That((string?)(await TestApp.ReadAsync(response))["detail"], Does.Contain(sentence));
+        var problem = await TestApp.ReadAsync(response);
+        var code = (string?)problem["code"] ?? "";
+        Assert.Multiple(() =>
+        {
+            Assert.That(ProblemCodes.Titles, Does.ContainKey(code), text);
+            Assert.That((string?)problem["type"], Is.EqualTo($"/problems/{code}"));
+            Assert.That((string?)problem["title"], Is.EqualTo(ProblemCodes.Titles.GetValueOrDefault(code)));
+            Assert.That((int)problem["status"]!, Is.EqualTo(status));
+            Assert.That((string?)problem["trace_id"], Does.Match("^[0-9a-f]{32}$"));
+            Assert.That((string?)problem["detail"], Does.Contain(sentence));
+            Assert.That(problem.Select(member => member.Key), Is.SubsetOf(new[] { "type", "title", "status", "detail", "code", "trace_id", "errors" }));
+            Assert.That(text, Does.Not.Contain("conversationId").And.Not.Contain("9.22E").And.Not.Contain("is not valid for").And.Not.Contain("traceId"));
+        });
+        if (problem["errors"] is { } errors)
+            Assert.That(errors.AsObject().SelectMany(field => field.Value!.AsArray()).Select(one => (string?)one), Is.All.Not.Empty);
     }
 }

@@ -63,12 +63,12 @@ public sealed class ForgeClientMeetsSimulatorTests
     [TestCase(SimulatorFaults.Garbage, ForgeFailure.BadImage)]
     [TestCase(SimulatorFaults.Empty, ForgeFailure.BadImage)]
     [TestCase(SimulatorFaults.Blank, ForgeFailure.BadImage)]
-    [TestCase(SimulatorFaults.NotJson, ForgeFailure.BadImage)]
+    [TestCase(SimulatorFaults.NotJson, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Jpeg, null)]
     [TestCase(SimulatorFaults.WebP, null)]
     [TestCase(SimulatorFaults.Invalid, ForgeFailure.Rejected)]
     [TestCase(SimulatorFaults.Rejected, ForgeFailure.Rejected)]
-    [TestCase(SimulatorFaults.Unauthorized, ForgeFailure.Rejected)]
+    [TestCase(SimulatorFaults.Unauthorized, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Unavailable, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Loading, ForgeFailure.Unavailable)]
     public async Task PaintAsync_NamesTheFailure_WhenSimulatorIsAskedForIt(string fault, ForgeFailure? expected)
@@ -93,7 +93,7 @@ public sealed class ForgeClientMeetsSimulatorTests
     [Test]
     public async Task GetProgressAsync_FollowsTheTask_WhenItIsPaintedAndInterrupted(CancellationToken cancellationToken)
     {
-        await using var server = await SimulatorServer.StartAsync(secondsPerImage: 400);
+        await using var server = await SimulatorServer.StartAsync(millisecondsPerImage: 60_000);
         var backend = BackendOf(server);
         var first = _client.PaintAsync(backend, "first", Request, cancellationToken);
         await UntilAsync("first", ForgeTaskState.Active);
@@ -126,6 +126,38 @@ public sealed class ForgeClientMeetsSimulatorTests
         if (fault is not null) server.Simulator.Faults.Set(fault);
 
         Assert.That(await _client.IsHealthyAsync(BackendOf(server), default), Is.EqualTo(expected));
+    }
+
+    [TestCase("forge", ForgeKind.Forge, true, true, true, true, true)]
+    [TestCase("neo", ForgeKind.Forge, true, true, true, true, true)]
+    [TestCase("forge-nowebui", ForgeKind.Forge, false, true, true, true, true)]
+    [TestCase("forge-classic", ForgeKind.A1111, true, true, true, false, false)]
+    [TestCase("a1111", ForgeKind.A1111, true, true, true, true, false)]
+    [TestCase("a1111-old", ForgeKind.A1111, false, true, true, false, false)]
+    [TestCase("sdnext", ForgeKind.SdNext, false, true, true, false, false)]
+    [TestCase("sdcpp", ForgeKind.SdCpp, false, false, false, true, false)]
+    [TestCase("koboldcpp", ForgeKind.KoboldCpp, false, false, false, false, false)]
+    public async Task LearnAsync_FindsOutByGetsAlone_WhateverServerItIs(
+        string profile, ForgeKind kind, bool taskIds, bool globalProgress, bool interrupt, bool scheduler, bool modules)
+    {
+        await using var server = await SimulatorServer.StartAsync(profile: SimulatorProfile.Named(profile));
+        var backend = BackendOf(server);
+
+        var learnt = await _client.LearnAsync(backend, default);
+        var picture = await _client.PaintAsync(backend, "t", Request, default);
+        var progress = await _client.GetProgressAsync(backend, "t", withPreview: false, default);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(
+                (learnt.Kind, learnt.TaskIds, learnt.GlobalProgress, learnt.Interrupt, learnt.Scheduler, learnt.Modules),
+                Is.EqualTo((kind, (bool?)taskIds, (bool?)globalProgress, (bool?)interrupt, scheduler, (bool?)modules)));
+            Assert.That(learnt.LoadedModel, Is.Not.Empty);
+            Assert.That(learnt.FindModel(learnt.LoadedModel!), Is.Not.Null);
+            Assert.That(learnt.SamplerNames, Does.Contain("Euler"));
+            Assert.That(picture.Bytes.Length, Is.GreaterThan(0));
+            Assert.That(progress.Source, Is.EqualTo(taskIds ? ForgeProgressSource.Task : globalProgress ? ForgeProgressSource.Server : ForgeProgressSource.None));
+        });
     }
 
     private static ForgeBackend BackendOf(SimulatorServer server) => new("simulator", server.Client.BaseAddress!);

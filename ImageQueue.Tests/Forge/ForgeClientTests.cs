@@ -63,9 +63,8 @@ public sealed class ForgeClientTests
     public async Task StopServer() => await _server.DisposeAsync();
 
     [SetUp]
-    public void SetUp()
+    public async Task SetUp()
     {
-        _requests.Clear();
         _time = new FakeTimeProvider();
         _services = new ServiceCollection()
             .AddSingleton<TimeProvider>(_time)
@@ -74,6 +73,10 @@ public sealed class ForgeClientTests
             .BuildServiceProvider();
         _client = _services.GetRequiredService<IForgeClient>();
         _backend = new ForgeBackend("gpu1", new Uri(_server.Urls.Single()));
+        await LearnAsync(
+            ("/openapi.json", """{"paths":{"/internal/progress":{},"/sdapi/v1/interrupt":{}},"components":{"Txt2Img":{"force_task_id":{}}}}"""),
+            ("/internal/pending-tasks", """{"size":0,"tasks":[]}"""),
+            ("/sdapi/v1/schedulers", """[{"name":"simple","label":"Simple"}]"""));
     }
 
     [TearDown]
@@ -128,7 +131,7 @@ public sealed class ForgeClientTests
                 {"prompt":"p","negative_prompt":"blur","width":1024,"height":768,"steps":20,"cfg_scale":7.25,"distilled_cfg_scale":3.5,
                  "sampler_name":"Euler","scheduler":"Simple","seed":4294967295,"send_images":true,"save_images":false,
                  "override_settings":{"sd_model_checkpoint":"flux1-dev.safetensors","forge_additional_modules":["ae.safetensors","clip_l.safetensors"]},
-                 "force_task_id":"t"}
+                 "override_settings_restore_afterwards":false,"force_task_id":"t"}
                 """)));
             Assert.That(bodies[1], Does.Contain("sd_model_checkpoint").And.Not.Contain("forge_additional_modules"));
             Assert.That(bodies[2], Does.Not.Contain("override_settings"));
@@ -163,14 +166,14 @@ public sealed class ForgeClientTests
     [Test]
     public async Task PaintAsync_ReadsInfo_WhenItIsJsonInAString(CancellationToken cancellationToken)
     {
-        AnswerPicture(info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","all_seeds":[1],"infotexts":["a \"b\""]}""");
+        AnswerPicture(info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":[1],"infotexts":["a \"b\""]}""");
 
         var picture = await _client.PaintAsync(_backend, "t", Request, cancellationToken);
 
         Assert.Multiple(() =>
         {
             Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
-            Assert.That(picture.Info, Is.EqualTo(new ForgePictureInfo(4294967295, 1024, 768, "flux1-dev")));
+            Assert.That(picture.Info, Is.EqualTo(new ForgePictureInfo(4294967295, 1024, 768, "flux1-dev", "Euler")));
         });
     }
 
@@ -265,7 +268,6 @@ public sealed class ForgeClientTests
     [TestCase("""{"images":["data:image/png;base64,"]}""", "the image in the answer is empty or not base64")]
     [TestCase("""{"images":["what is this?"]}""", "the image in the answer is empty or not base64")]
     [TestCase("""{"images":["iVBORw0KGgoAAAANSU""", "the answer is not JSON, or was cut short")]
-    [TestCase("<html><body>Hello</body></html>", "the answer is not JSON, or was cut short")]
     [TestCase("", "the answer is empty")]
     public void PaintAsync_SaysBadImage_When200HoldsNone(string body, string reason)
     {
@@ -347,9 +349,25 @@ public sealed class ForgeClientTests
     [TestCase(422, """{"detail":[{"loc":["body","steps"],"msg":"Input should be a valid integer","type":"int_parsing"},{"loc":["body","override_settings",0],"msg":"wrong","type":"x"}]}""", ForgeFailure.Rejected, "steps: Input should be a valid integer; override_settings.0: wrong", TestName = "422 list")]
     [TestCase(422, """{"detail":"Sampler not known"}""", ForgeFailure.Rejected, "Sampler not known", TestName = "422 text")]
     [TestCase(422, """{"detail":[{"loc":["body"],"msg":"field required"}, 7, "and more"]}""", ForgeFailure.Rejected, "field required; and more", TestName = "422 odd list")]
-    [TestCase(401, """{"detail":"Incorrect username or password"}""", ForgeFailure.Rejected, "Incorrect username or password", TestName = "401")]
-    [TestCase(403, "<html><head><title>403 Forbidden</title></head><body>x</body></html>", ForgeFailure.Rejected, "403 Forbidden", TestName = "403 page")]
-    [TestCase(404, """{"detail":"Not Found"}""", ForgeFailure.Unavailable, "Not Found", TestName = "404, API not up")]
+    [TestCase(401, """{"detail":"Incorrect username or password"}""", ForgeFailure.Unavailable, "it refuses the user and password (Forge:Backends:n:Username and Password)", TestName = "401")]
+    [TestCase(403, "<html><head><title>403 Forbidden</title></head><body>x</body></html>", ForgeFailure.Unavailable, "it refuses the user and password (Forge:Backends:n:Username and Password)", TestName = "403 page")]
+    [TestCase(404, """{"detail":"Not Found"}""", ForgeFailure.Unavailable, "its API is off (start Forge with --api) or not up yet", TestName = "404, API not up")]
+    [TestCase(404, """{"detail":"Model not found"}""", ForgeFailure.Rejected, "Model not found", TestName = "404 for a model")]
+    [TestCase(404, "<html><title>404: sampler</title></html>", ForgeFailure.Unavailable, "its API is off (start Forge with --api) or not up yet", TestName = "404 page")]
+    [TestCase(400, "<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>", ForgeFailure.Unavailable, "400 The plain HTTP request was sent to HTTPS port", TestName = "400 page")]
+    [TestCase(500, "<html><title>500 Internal Server Error</title></html>", ForgeFailure.Unavailable, "500 Internal Server Error", TestName = "500 page of a proxy")]
+    [TestCase(405, """{"detail":"Method Not Allowed"}""", ForgeFailure.Unavailable, "Method Not Allowed", TestName = "405")]
+    [TestCase(407, "", ForgeFailure.Unavailable, "gpu1 answered 407 Proxy Authentication Required", TestName = "407")]
+    [TestCase(408, "", ForgeFailure.Unavailable, "gpu1 answered 408 Request Timeout", TestName = "408")]
+    [TestCase(413, "", ForgeFailure.Rejected, "gpu1 answered 413 Payload Too Large", TestName = "413")]
+    [TestCase(425, "", ForgeFailure.Unavailable, "gpu1 answered 425", TestName = "425")]
+    [TestCase(429, """{"detail":"slow down"}""", ForgeFailure.Unavailable, "slow down", TestName = "429")]
+    [TestCase(520, "", ForgeFailure.Unavailable, "gpu1 answered 520", TestName = "520")]
+    [TestCase(524, "error code: 524", ForgeFailure.Unavailable, "error code: 524", TestName = "524")]
+    [TestCase(500, """{"error":"RuntimeError","message":"CUDA error: unspecified launch failure\nCUDA kernel errors might be..."}""", ForgeFailure.Gpu, "CUDA error: unspecified launch failure CUDA kernel errors might be...", TestName = "CUDA error")]
+    [TestCase(500, """{"error":"AcceleratorError","errors":"CUDA error: device-side assert triggered"}""", ForgeFailure.Gpu, "CUDA error: device-side assert triggered", TestName = "device-side assert")]
+    [TestCase(500, """{"error":"RuntimeError","message":"HIP error: an illegal memory access was encountered"}""", ForgeFailure.Gpu, "HIP error: an illegal memory access was encountered", TestName = "HIP error")]
+    [TestCase(500, """{"error":"RuntimeError","message":"CUDA error: out of memory"}""", ForgeFailure.OutOfMemory, "CUDA error: out of memory", TestName = "CUDA error that is only memory")]
     [TestCase(404, """{"error":"HTTPException","detail":"Sampler not found","body":"","errors":""}""", ForgeFailure.Rejected, "Sampler not found", TestName = "404 of forge-classic for a sampler")]
     [TestCase(502, "<html>\n<body><style>p{}</style><h1>Bad&nbsp;Gateway</h1><p>nginx &amp; co</p></body></html>", ForgeFailure.Unavailable, "Bad Gateway nginx & co", TestName = "502 page")]
     [TestCase(503, """{"detail":{"msg":"Server is busy; please try again later.","type":"service_unavailable"}}""", ForgeFailure.Unavailable, "Server is busy; please try again later.", TestName = "503 of KoboldCpp")]
@@ -562,6 +580,7 @@ public sealed class ForgeClientTests
     [TestCase("""{"progress":0.5}""", ForgeTaskState.Active, 0.5)]
     public async Task GetProgressAsync_AsksTheWholeServer_WhenTasksAreNotKnown(string body, ForgeTaskState state, double? fraction)
     {
+        await LearnAsync(("/sdapi/v1/progress", body));
         AnswerByPath(("/sdapi/v1/progress", 200, body));
 
         var first = await _client.GetProgressAsync(_backend, "t", withPreview: true, default);
@@ -569,33 +588,28 @@ public sealed class ForgeClientTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(first, Is.EqualTo(new ForgeProgress(state, fraction)));
+            Assert.That(first, Is.EqualTo(new ForgeProgress(state, fraction) { Source = ForgeProgressSource.Server }));
             Assert.That(second, Is.EqualTo(first));
-            Assert.That(Paths(), Is.EqualTo("/internal/progress /sdapi/v1/progress?skip_current_image=true /sdapi/v1/progress?skip_current_image=true"));
+            Assert.That(Paths(), Is.EqualTo("/sdapi/v1/progress?skip_current_image=true /sdapi/v1/progress?skip_current_image=true"));
         });
     }
 
     [Test]
-    public async Task GetProgressAsync_AsksNoMoreForAMinute_WhenThereIsNone(CancellationToken cancellationToken)
+    public async Task GetProgressAsync_AsksNoMore_WhenTheServerHasLostIt(CancellationToken cancellationToken)
     {
+        // It was there when the server came up: restarted with other flags since.
         Answer(404, """{"detail":"Not Found"}""");
 
         for (var i = 0; i < 3; i++)
         {
             var progress = await _client.GetProgressAsync(_backend, "t", false, cancellationToken);
-            Assert.That(progress, Is.EqualTo(new ForgeProgress(ForgeTaskState.Unknown)));
+            Assert.That(progress, Is.EqualTo(new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.None }));
         }
 
-        var askedAtFirst = _requests.Count;
-        _time.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(Paths(), Is.EqualTo("/internal/progress"));
+        await LearnAsync(("/internal/pending-tasks", "{}"));
         Answer(200, """{"active":true,"progress":0.5}""");
-        var later = await _client.GetProgressAsync(_backend, "t", false, cancellationToken);
-
-        Assert.Multiple(() =>
-        {
-            Assert.That(askedAtFirst, Is.EqualTo(2));
-            Assert.That(later.State, Is.EqualTo(ForgeTaskState.Active));
-        });
+        Assert.That((await _client.GetProgressAsync(_backend, "t", false, cancellationToken)).State, Is.EqualTo(ForgeTaskState.Active));
     }
 
     [Test]
@@ -611,7 +625,7 @@ public sealed class ForgeClientTests
     [Test]
     public async Task GetProgressAsync_RemembersEachServerApart_WhenThereAreTwo(CancellationToken cancellationToken)
     {
-        AnswerByPath(("/b/internal/progress", 200, """{"active":true}"""));
+        AnswerByPath(("/b/internal/progress", 200, """{"active":true}"""), ("/b/internal/pending-tasks", 200, "{}"));
         var b = _backend with { Url = new Uri(_server.Urls.Single() + "/b") };
 
         var ofA = await _client.GetProgressAsync(_backend, "t", false, cancellationToken);
@@ -620,7 +634,7 @@ public sealed class ForgeClientTests
         Assert.That((ofA.State, ofB.State), Is.EqualTo((ForgeTaskState.Unknown, ForgeTaskState.Active)));
     }
 
-    [TestCase(401, ForgeFailure.Rejected)]
+    [TestCase(401, ForgeFailure.Unavailable)]
     [TestCase(422, ForgeFailure.Rejected)]
     [TestCase(500, ForgeFailure.Failed)]
     [TestCase(503, ForgeFailure.Unavailable)]
@@ -712,13 +726,17 @@ public sealed class ForgeClientTests
         });
     }
 
-    [Test]
-    public async Task InterruptAsync_LeavesOthersAlone_WhenTasksAreNotKnown(CancellationToken cancellationToken)
+    [TestCase(false, """{"progress":0.5,"state":{"job":"txt2img"}}""", true)]
+    [TestCase(false, """{"progress":0,"state":{"job":"","job_count":0}}""", false)]
+    [TestCase(true, """{"progress":0.5,"state":{"job":"txt2img"}}""", false, Description = "it may be another person's picture")]
+    public async Task InterruptAsync_GoesByTheWholeServer_WhenTasksAreNotKnown(bool shared, string progress, bool expected)
     {
-        AnswerByPath(("/sdapi/v1/progress", 200, """{"progress":0.5,"state":{"job":"txt2img"}}"""), ("/sdapi/v1/interrupt", 200, "{}"));
+        _backend = _backend with { Shared = shared };
+        await LearnAsync(("/sdapi/v1/progress", progress));
+        AnswerByPath(("/sdapi/v1/progress", 200, progress), ("/sdapi/v1/interrupt", 200, "{}"));
 
-        Assert.That(await _client.InterruptAsync(_backend, "t", cancellationToken), Is.False);
-        Assert.That(Paths(), Is.EqualTo("/internal/progress"));
+        Assert.That(await _client.InterruptAsync(_backend, "t", default), Is.EqualTo(expected));
+        Assert.That(_requests.Any(request => request.Path == "/sdapi/v1/interrupt"), Is.EqualTo(expected));
     }
 
     [TestCase(404, false)]
@@ -731,7 +749,7 @@ public sealed class ForgeClientTests
     }
 
     [TestCase(200, """[{"name":"Euler","aliases":["k_euler"],"options":{}}]""", null)]
-    [TestCase(200, "[]", null)]
+    [TestCase(200, "[]", "it has no sampler: no image model is loaded")]
     [TestCase(200, "<html>please sign in</html>", "its answer is not that of Forge's API; is the address right?")]
     [TestCase(404, """{"detail":"Not Found"}""", "its API is off (start Forge with --api) or not up yet")]
     [TestCase(401, """{"detail":"Incorrect username or password"}""", "it refuses the user and password (Forge:Backends:n:Username and Password)")]
@@ -771,6 +789,14 @@ public sealed class ForgeClientTests
             Assert.That(await _client.IsHealthyAsync(backend, default), Is.False);
             Assert.That(_client.WhyUnhealthy(backend), Is.EqualTo(reason));
         });
+    }
+
+    /// <summary>What the server shows of itself; all else is not there.</summary>
+    private async Task LearnAsync(params (string Path, string Body)[] answers)
+    {
+        AnswerByPath([("/sdapi/v1/samplers", 200, "[]"), .. answers.Select(answer => (answer.Path, 200, answer.Body))]);
+        await _client.LearnAsync(_backend, default);
+        _requests.Clear();
     }
 
     private void AnswerPicture(string info = "{}") => Answer(

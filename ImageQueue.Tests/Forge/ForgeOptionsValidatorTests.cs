@@ -29,10 +29,11 @@ public sealed class ForgeOptionsValidatorTests
         Assert.That(result, Is.EqualTo("Forge:Backends:1:Url must be an address such as http://gpu1:7860."));
     }
 
-    [Test]
-    public void Validate_NamesBothKeys_WhenServerIsThereTwice()
+    [TestCase("http://gpu1:80/", "http://u:p@GPU1")]
+    [TestCase("http://h/x", "http://h/x/")]
+    public void Validate_NamesBothKeys_WhenServerIsThereTwice(string one, string two)
     {
-        var result = Validate(new() { Url = new Uri("http://gpu1:80/") }, new() { Url = new Uri("http://u:p@GPU1") });
+        var result = Validate(new() { Url = new Uri(one) }, new() { Url = new Uri(two) });
 
         Assert.That(result, Is.EqualTo("Forge:Backends:1:Url is the same server as Forge:Backends:0:Url."));
     }
@@ -43,6 +44,20 @@ public sealed class ForgeOptionsValidatorTests
         var result = Validate(new ForgeBackendOptions { Url = new Uri("http://gpu1"), Password = "p" });
 
         Assert.That(result, Does.StartWith("Forge:Backends:0:Password"));
+    }
+
+    [TestCase("http://gpu1", "aa", null, "Forge:Backends:0:CertificateAuthority and CertificateFingerprint need an address that begins with https. Forge:Backends:0:CertificateFingerprint must be a SHA-256 in hex: 64 digits.")]
+    [TestCase("https://gpu1", "not hex", null, "Forge:Backends:0:CertificateFingerprint must be a SHA-256 in hex: 64 digits.")]
+    [TestCase("https://gpu1", "AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa", null, "")]
+    public void Validate_NamesTheKey_WhenCertificateIsNone(string url, string? fingerprint, string? authority, string expected) =>
+        Assert.That(Validate(new ForgeBackendOptions { Url = new Uri(url), CertificateFingerprint = fingerprint, CertificateAuthority = authority }), Is.EqualTo(expected));
+
+    [Test]
+    public void Validate_NamesTheFile_WhenItCannotBeRead()
+    {
+        var result = Validate(new ForgeBackendOptions { Url = new Uri("https://gpu1"), CertificateAuthority = "/nowhere/ca.pem" });
+
+        Assert.That(result, Does.StartWith("Forge:Backends:0:CertificateAuthority: /nowhere/ca.pem cannot be read as PEM: ").And.EndWith("."));
     }
 
     private static string Validate(params ForgeBackendOptions[] backends) => string.Join(

@@ -67,10 +67,11 @@ public abstract class PoolBench
     /// <summary>Moves the clock in small steps until it is so, and says how far it went.</summary>
     internal async Task<TimeSpan> AdvanceUntil(Func<bool> condition, TimeSpan? step = null)
     {
-        var started = Time.GetUtcNow();
+        var (started, patience) = (Time.GetUtcNow(), Patience());
         while (true)
         {
-            for (var i = 0; i < 20; i++)
+            patience();
+            for (var i = 0; i < 6; i++)
             {
                 if (condition()) return Time.GetUtcNow() - started;
                 await Task.Delay(i == 0 ? 0 : 1);
@@ -84,10 +85,11 @@ public abstract class PoolBench
     internal async Task Pass(TimeSpan time)
     {
         var end = Time.GetUtcNow() + time;
+        var step = TimeSpan.FromSeconds(Math.Clamp(time.TotalSeconds / 100, 0.25, 2));
         while (Time.GetUtcNow() < end)
         {
             await Task.Delay(5);
-            Time.Advance(TimeSpan.FromSeconds(0.25));
+            Time.Advance(step);
         }
 
         await Task.Delay(5);
@@ -95,7 +97,22 @@ public abstract class PoolBench
 
     internal static async Task Eventually(Func<bool> condition)
     {
-        while (!condition()) await Task.Delay(1);
+        var patience = Patience();
+        while (!condition())
+        {
+            patience();
+            await Task.Delay(1);
+        }
+    }
+
+    /// <summary>A test that waits for what never comes should say so.</summary>
+    private static Action Patience()
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        return () =>
+        {
+            if (TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromSeconds(30)) Assert.Fail("What is waited for does not come.");
+        };
     }
 
     private static Uri AddressOf(string name) => new($"http://{name}:7860");

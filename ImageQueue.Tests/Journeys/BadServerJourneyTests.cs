@@ -81,7 +81,10 @@ internal sealed class BadServerJourneyTests
         await app.WaitForAsync(ids[0], MessageStatus.Complete);
         TestContext.Out.WriteLine($"{fault}: the first picture {TimeProvider.System.GetElapsedTime(back).TotalMilliseconds:0} ms after a server was known to be well");
         await CompleteAsync(app, ids);
-        Assert.That(two.Stats.Received.Where(request => request.Outcome == "200").OrderBy(request => request.BegunNumber).Select(request => request.Prompt), Is.EqualTo(Enumerable.Range(0, 8).Select(i => $"picture {i}")), "each kept its turn");
+        var painted = two.Stats.Received.Where(request => request.Outcome == "200").OrderBy(request => request.BegunNumber).Select(request => request.Prompt).ToList();
+        // The other one may have looked well and have been tried meanwhile, by the one that was first.
+        Assert.That(painted.Take(2), Does.Contain("picture 0"), "each kept its turn");
+        Assert.That(painted.Where(prompt => prompt != "picture 0"), Is.EqualTo(Enumerable.Range(1, 7).Select(i => $"picture {i}")));
     }
 
     [Test]

@@ -42,7 +42,7 @@ internal sealed class ForgeTroubleJourneyTests
     [TestCase(SimulatorFaults.Garbage, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
     [TestCase(SimulatorFaults.Empty, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
     [TestCase(SimulatorFaults.Blank, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
-    [TestCase(SimulatorFaults.Nan, ErrorCodes.BadImage, "geçerli bir görsel", 2)]
+    [TestCase(SimulatorFaults.Nan, ErrorCodes.BadImage, "tamamen siyah", 2)]
     [TestCase(SimulatorFaults.Invalid, ErrorCodes.Rejected, "kabul etmedi", 1)]
     [TestCase(SimulatorFaults.Rejected, ErrorCodes.Rejected, "kabul etmedi", 1)]
     public async Task Request_EndsInError_WhenForgeFails(string fault, string code, string sentence, int asked)

@@ -187,7 +187,8 @@ public abstract class MessageFeedContract
             await TakeAsync(watcher);
         }
 
-        await PassAsync(polls: 1); // It may have been reading at that moment.
+        while (!_feed.IsIdle)
+            await PassAsync(polls: 1);
         var before = _observed.Calls;
         await WriteAsync(message);
         await PassAsync(polls: 5);

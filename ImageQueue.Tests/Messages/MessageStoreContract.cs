@@ -104,6 +104,13 @@ public abstract partial class MessageStoreContract
         };
     }
 
+    /// <summary>The row of a worker that has not been heard of for a minute.</summary>
+    private protected async Task<Message> SilentAsync(Message message)
+    {
+        await _database.AgeAsync(message.Id, TimeSpan.FromMinutes(1));
+        return (await ReadAsync(message.Id))!; // It was there.
+    }
+
     private protected Task<Transition> CompleteAsync(Message message) => Store.CompleteAsync(
         message.Id,
         message.Attempt,
@@ -128,7 +135,7 @@ public abstract partial class MessageStoreContract
 
     private string Fields(Message m) => string.Join('\n', new object?[]
     {
-        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
+        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.RequestHash ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
         Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt),
     });
 

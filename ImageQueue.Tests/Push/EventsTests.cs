@@ -60,17 +60,17 @@ internal sealed class EventsTests
     }
 
     [Test]
-    public async Task Stream_IsNeverSilentForLong_AlsoWhileOnlyWordsAreWritten()
+    public async Task Stream_IsNeverSilentForLong_AlsoWhileOnlyOthersWrite()
     {
         await _source.BeginAsync();
-        using var response = await _app.Http.GetAsync(Path, HttpCompletionOption.ResponseHeadersRead);
+        using var response = await _app.Http.GetAsync("api/events?conversation_id=demo&conversation_id=another", HttpCompletionOption.ResponseHeadersRead);
         using var lines = new StreamReader(await response.Content.ReadAsStreamAsync());
         using var stop = new CancellationTokenSource();
         var talking = Task.Run(async () =>
         {
             while (!stop.IsCancellationRequested)
             {
-                await _app.Http.PostAsJsonAsync("api/conversations/demo/messages", new { username = "ayşe", role = "user", content = "merhaba" });
+                await _app.Http.PostAsJsonAsync("api/conversations/other/messages", new { username = "ayşe", role = "user", content = "merhaba" });
                 await Task.Delay(20);
             }
         });
@@ -79,7 +79,7 @@ internal sealed class EventsTests
         while (heartbeats < 3)
         {
             var line = await lines.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20));
-            Assert.That(line, Does.Not.StartWith("event:"), "words are no image's progress");
+            Assert.That(line, Does.Not.StartWith("event:"), "nobody here wants these");
             heartbeats += line == ": still here" ? 1 : 0;
         }
 
@@ -109,6 +109,7 @@ internal sealed class EventsTests
             ["image_url"] = null,
             ["preview_url"] = null,
             ["error"] = null,
+            ["error_code"] = null,
             ["revision"] = message.Revision,
         };
         progress.Remove("eta_seconds");
@@ -184,11 +185,82 @@ internal sealed class EventsTests
     }
 
     [Test]
-    public async Task Stream_IsRefused_WhenThereIsNoConversation()
+    public async Task Stream_WaitsForTheFirstMessage_WhenThereIsNoConversationYet()
     {
-        using var response = await _app.Http.GetAsync("api/conversations/nobody/events");
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
 
-        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+        var message = await _source.BeginAsync();
+
+        Assert.That((long)(await events.ReadUntilAsync(progress => (string?)progress["status"] == "processing"))[^1]["message_id"]!, Is.EqualTo(message.Id));
+    }
+
+    [Test]
+    public async Task Stream_BringsWords_AsTheMessageItself()
+    {
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
+        var added = await AddAsync("demo", "merhaba");
+
+        var pushed = await events.ReadAsync();
+
+        Assert.That(JsonNode.DeepEquals(pushed, added), Is.True, pushed.ToJsonString());
+        Assert.That(events.LastEventName, Is.EqualTo("message"));
+    }
+
+    [Test]
+    public async Task Event_SaysWhy_WhenAPictureEndsInError()
+    {
+        var message = await _source.BeginAsync();
+        using var events = await SseReader.OpenAsync(_app.Http, Path);
+
+        await _app.Services.GetRequiredService<IMessageStore>().FailAsync(
+            message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.OutOfMemory, "Yetmedi."), CancellationToken.None);
+
+        var progress = await events.ReadAsync();
+        Assert.That(((string?)progress["status"], (string?)progress["error"], (string?)progress["error_code"]), Is.EqualTo(("error", "Yetmedi.", "out_of_memory")));
+    }
+
+    /// <summary>A server's own stream: everything, and after an outage of its own what it has missed.</summary>
+    [Test]
+    public async Task AllEvents_BringEveryConversation_AndReplayWhatWasMissed()
+    {
+        string? seen;
+        using (var events = await SseReader.OpenAsync(_app.Http, "api/events"))
+        {
+            await AddAsync("one", "bir");
+            await AddAsync("two", "iki");
+            var both = new[] { await events.ReadAsync(), await events.ReadAsync() };
+            Assert.That(both.Select(one => (string?)one["conversation_id"]), Is.EqualTo(new[] { "one", "two" }));
+            seen = events.LastEventId;
+        }
+
+        var missed = await AddAsync("three", "üç");
+
+        using var again = await SseReader.OpenAsync(_app.Http, "api/events", seen);
+        Assert.That((long)(await again.ReadAsync())["id"]!, Is.EqualTo((long)missed["id"]!));
+        using var fromTheStart = await SseReader.OpenAsync(_app.Http, "api/events", "0");
+        Assert.That((await fromTheStart.ReadUntilAsync(one => (string?)one["conversation_id"] == "three")), Has.Count.EqualTo(3));
+    }
+
+    [Test]
+    public async Task AllEvents_BringSomeConversations_WhenAskedFor()
+    {
+        using var events = await SseReader.OpenAsync(_app.Http, "api/events?conversation_id=one&conversation_id=a%2Fb");
+        foreach (var conversation in new[] { "two", "one", "a%2Fb", "three" })
+            await AddAsync(conversation, "merhaba");
+
+        Assert.That((string?)(await events.ReadAsync())["conversation_id"], Is.EqualTo("one"));
+        Assert.That((string?)(await events.ReadAsync())["conversation_id"], Is.EqualTo("a/b"));
+    }
+
+    [TestCase(Path)]
+    [TestCase("api/events")]
+    public async Task Head_SaysWhatAStreamIs_AndEnds(string path)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Head, path);
+
+        using var response = await _app.Http.SendAsync(request);
+
+        Assert.That((response.StatusCode, response.Content.Headers.ContentType?.MediaType), Is.EqualTo((HttpStatusCode.OK, "text/event-stream")));
     }
 
     [Test]
@@ -334,6 +406,13 @@ internal sealed class EventsTests
             Assert.That(reader.Connections, Is.GreaterThan(1));
             Assert.That(reader.Events.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
         }
+    }
+
+    private async Task<JsonObject> AddAsync(string conversation, string content)
+    {
+        var response = await _app.Http.PostAsJsonAsync($"api/conversations/{conversation}/messages", new { username = "ayşe", role = "user", content });
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.Created));
+        return await TestApp.ReadAsync(response);
     }
 
     private static int Count(StringBuilder text, string what) => text.ToString().Split(what).Length - 1;

@@ -1,3 +1,4 @@
+using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -131,19 +132,50 @@ internal sealed class ImagesHubTests
         Assert.That(client.IsQuiet, Is.True);
     }
 
-    [TestCase("nobody")]
-    [TestCase("")]
-    [TestCase(null)]
-    public async Task Watch_IsRefusedWithASentence_WhenThereIsNoConversation(string? conversation)
+    [TestCase("", "must not be empty")]
+    [TestCase(null, "must not be empty")]
+    [TestCase("a ", "begins or ends with a blank")]
+    public async Task Watch_IsRefusedWithASentence_WhenThatIsNoConversationsId(string? conversation, string sentence)
     {
         await using var client = await ConnectAsync();
 
-        Assert.That(
-            () => client.Hub.InvokeAsync("Watch", conversation),
-            Throws.InstanceOf<HubException>().With.Message.Contains($"Conversation {conversation} not found. It comes to exist with its first message."));
+        Assert.That(() => client.Hub.InvokeAsync("Watch", conversation), Throws.InstanceOf<HubException>().With.Message.Contains(sentence));
         Assert.That(() => client.Hub.InvokeAsync("Watch"), Throws.InstanceOf<HubException>());
         Assert.That(() => client.Hub.InvokeAsync("Watch", "a", 1, 2), Throws.InstanceOf<HubException>());
         Assert.That(client.Hub.State, Is.EqualTo(HubConnectionState.Connected));
+    }
+
+    /// <summary>A typing error costs its caller that call, and not what else the connection watches.</summary>
+    [Test]
+    public async Task Call_FailsAlone_WhenThereIsNoSuchMethod()
+    {
+        await using var client = await ConnectAsync();
+        await client.Hub.InvokeAsync("Watch", "typing");
+
+        Assert.That(() => client.Hub.InvokeAsync("Wacth", "typing"), Throws.InstanceOf<HubException>());
+        await client.Hub.SendAsync("Wacth", "typing");
+
+        var message = await _source.BeginAsync("typing");
+        Assert.That((long)(await client.ReadUntilAsync(message.Revision))[^1]["revision"]!, Is.EqualTo(message.Revision));
+        Assert.That(client.Hub.State, Is.EqualTo(HubConnectionState.Connected));
+    }
+
+    /// <summary>The same id in the hub as in a path, percent-decoded.</summary>
+    [TestCase("a/b", "a%2Fb")]
+    [TestCase("a%2Fb", "a%252Fb")]
+    [TestCase("ağaç 🌳", "a%C4%9Fa%C3%A7%20%F0%9F%8C%B3")]
+    public async Task Watch_BringsWords_OfTheConversationThatAPathNames(string conversation, string path)
+    {
+        await using var client = await ConnectAsync();
+        await client.Hub.InvokeAsync("Watch", conversation);
+
+        var added = await TestApp.ReadAsync(await _app.Http.PostAsJsonAsync($"api/conversations/{path}/messages", new { username = "ayşe", role = "user", content = "merhaba" }));
+
+        var pushed = await client.ReadWordsAsync();
+        Assert.That(JsonNode.DeepEquals(pushed, added), Is.True, pushed.ToJsonString());
+        Assert.That((string?)added["conversation_id"], Is.EqualTo(conversation));
+        Assert.That((await TestApp.ReadAsync(await _app.Http.GetAsync($"api/conversations/{path}/messages")))["messages"]!.AsArray(), Has.Count.EqualTo(1));
+        Assert.That(await _app.Services.GetRequiredService<IMessageStore>().FindConversationAsync(conversation, CancellationToken.None), Is.Not.Null);
     }
 
     [Test]
@@ -253,11 +285,14 @@ internal sealed class ImagesHubTests
 
     private sealed class Client : IAsyncDisposable
     {
+        private readonly Channel<JsonObject> _words = Channel.CreateUnbounded<JsonObject>();
+
         private readonly Channel<JsonObject> _events = Channel.CreateUnbounded<JsonObject>();
 
         public Client(HubConnection hub)
         {
             Hub = hub;
+            hub.On<JsonObject>(ImagesHub.MessageEventName, message => _words.Writer.TryWrite(message));
             hub.On<JsonObject>(ImagesHub.EventName, progress => _events.Writer.TryWrite(progress));
         }
 
@@ -266,6 +301,8 @@ internal sealed class ImagesHubTests
         public bool IsQuiet => !_events.Reader.TryPeek(out _);
 
         public async Task<JsonObject> ReadAsync() => await _events.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+
+        public async Task<JsonObject> ReadWordsAsync() => await _words.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
 
         public async Task<List<JsonObject>> ReadUntilAsync(long revision)
         {

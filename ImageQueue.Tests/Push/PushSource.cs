@@ -21,7 +21,7 @@ internal sealed class PushSource(TestApp app, IMessageStore? store = null)
         var message = (await _store.SubmitAsync(request, UserLimits.None, CancellationToken.None)).Message;
         // To the app's sweep these are jobs of a worker that is alive.
         _running.Register(message.Id, new CancellationTokenSource());
-        return (await _store.ClaimAsync(message.Id, $"test-{message.Id}", null, null, CancellationToken.None)).Message!;
+        return (await _store.ClaimAsync(message.Id, Guid.NewGuid().ToString("D"), null, null, CancellationToken.None)).Message!;
     }
 
     public async Task<Message> ProgressAsync(Message message, int progress) =>

@@ -172,7 +172,7 @@ internal sealed class ModelChoiceTests
     private static ForgeModels Models(Dictionary<string, string?> settings, (string Key, string? Value) more = default) => new(Options(settings, more));
 
     private static RequestChoices Choices(Dictionary<string, string?> settings, IForgeCatalogue? catalogue = null, (string Key, string? Value) more = default) =>
-        new(Models(settings, more), catalogue ?? new NoForgeCatalogue());
+        new(Models(settings, more), catalogue ?? Mock.Of<IForgeCatalogue>());
 
     private static IEnumerable<string> Failures(Dictionary<string, string?> settings, (string Key, string? Value) more = default) =>
         new ForgeModelsValidator().Validate(null, Options(settings, more)).Failures ?? [];

@@ -27,6 +27,9 @@ public sealed partial class SqlServerStatementTests
     internal static readonly (string Method, Func<IMessageStore, Task> Call)[] Calls =
     [
         (nameof(IMessageStore.AddAsync), store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
+        (nameof(IMessageStore.AddOnceAsync), store => store.AddOnceAsync(new NewMessage("c", "u", "user", "x", null), new IdempotencyKey("key", "hash"), default)),
+        (nameof(IMessageStore.ListBackwardsAsync), store => store.ListBackwardsAsync("c", 7, 10, default)),
+        (nameof(IMessageStore.ListConversationsAsync), store => store.ListConversationsAsync("u", 7, 10, default)),
         (nameof(IMessageStore.SubmitAsync), store => store.SubmitAsync(new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), new UserLimits(20), default)),
         (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", null, default)),
         (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", "6", default)),
@@ -150,6 +153,7 @@ public sealed partial class SqlServerStatementTests
         Assert.That(types["ConversationId"], Is.EqualTo(new[] { "NVarChar(100)" }));
         Assert.That(types["HangfireJobId"], Is.EqualTo(new[] { "NVarChar(100)" }));
         Assert.That(types["IdempotencyKey"], Is.EqualTo(new[] { "NVarChar(200)" }));
+        Assert.That(types["RequestHash"], Is.EqualTo(new[] { "NVarChar(64)" }));
         Assert.That(types["Content"], Is.EqualTo(new[] { "NVarChar(-1)" }));
         Assert.That(types["Rows"], Is.EqualTo(new[] { "NVarChar(-1)" }));
         Assert.That(types["Attempt"], Is.EqualTo(new[] { "Int(0)" }));

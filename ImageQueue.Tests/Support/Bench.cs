@@ -22,12 +22,14 @@ namespace ImageQueue.Tests.Support;
 /// </summary>
 internal sealed class Bench : IAsyncDisposable
 {
-    private readonly TemporaryFolder _folder = new();
+    private readonly TemporaryFolder _folder;
+    private readonly bool _ownsFolder;
     private readonly ServiceProvider _services;
     private int _submitted;
 
-    private Bench(TimeProvider time, Dictionary<string, string?> settings, Func<IMessageStore, IMessageStore>? wrap)
+    private Bench(TimeProvider time, Dictionary<string, string?> settings, Func<IMessageStore, IMessageStore>? wrap, TemporaryFolder? folder)
     {
+        (_folder, _ownsFolder) = (folder ?? new TemporaryFolder(), folder is null);
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
         {
             ["ConnectionStrings:ImageQueue"] = $"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}",
@@ -67,9 +69,9 @@ internal sealed class Bench : IAsyncDisposable
     public string ImagesFolder => Path.Combine(_folder.Path, "images");
 
     public static async Task<Bench> CreateAsync(
-        TimeProvider? time = null, Dictionary<string, string?>? settings = null, Func<IMessageStore, IMessageStore>? wrap = null)
+        TimeProvider? time = null, Dictionary<string, string?>? settings = null, Func<IMessageStore, IMessageStore>? wrap = null, TemporaryFolder? folder = null)
     {
-        var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap);
+        var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap, folder);
         await bench.Get<IMessageDatabase>().PrepareAsync(CancellationToken.None);
         bench.Get<DatabaseReadiness>().Set();
         await bench.Get<Pauses>().LookAsync(CancellationToken.None);
@@ -166,7 +168,8 @@ internal sealed class Bench : IAsyncDisposable
     {
         await _services.DisposeAsync();
         LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would go on logging into what is disposed.
-        _folder.Dispose();
+        if (_ownsFolder)
+            _folder.Dispose();
     }
 
     private static Mock<IForgeClient> NewForge()

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace ImageQueue.Tests.Support;
 
-/// <summary>Reads <c>image_progress</c> events from a real connection.</summary>
+/// <summary>Reads events from a real connection.</summary>
 internal sealed class SseReader : IDisposable
 {
     private readonly HttpResponseMessage _response;
@@ -19,6 +19,9 @@ internal sealed class SseReader : IDisposable
 
     /// <summary>What to come back with; also of an id that came without an event.</summary>
     public string LastEventId => _parser.LastEventId;
+
+    /// <summary>What the last event that was read is called.</summary>
+    public string LastEventName { get; private set; } = "";
 
     public HttpResponseMessage Response => _response;
 
@@ -40,6 +43,7 @@ internal sealed class SseReader : IDisposable
     {
         if (!await _events.MoveNextAsync().AsTask().WaitAsync(patience))
             throw new EndOfStreamException("The server has ended the events.");
+        LastEventName = _events.Current.EventType;
         return JsonNode.Parse(_events.Current.Data)!.AsObject();
     }
 

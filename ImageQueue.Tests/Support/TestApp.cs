@@ -68,6 +68,7 @@ internal sealed class TestApp : IAsyncDisposable
             ["Images:Directory"] = Path.Combine(folder.Path, "images"),
             ["Forge:PollInterval"] = "00:00:00.0500000",
             ["Forge:Simulator:SecondsPerImage"] = "0",
+            ["Queue:MaxWorkPerUser"] = "1000000000",
             ["Shutdown:DrainTimeout"] = "00:00:00",
         });
         builder.Configuration.AddInMemoryCollection(settings ?? []);

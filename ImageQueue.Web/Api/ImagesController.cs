@@ -10,27 +10,30 @@ namespace ImageQueue.Web.Api;
 /// <summary>Asks for pictures.</summary>
 [ApiController]
 [Tags("Images")]
-public sealed class ImagesController(SubmitImageRequest submit, RequestChoices choices, QueuePositions positions) : ControllerBase
+public sealed class ImagesController(SubmitImageRequest submit, RequestChoices choices, QueuePositions positions, MessageWait wait) : ControllerBase
 {
     /// <summary>Asks for a picture in a conversation. It is stored and waits its turn.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
     /// <param name="body">What to paint.</param>
-    /// <param name="idempotencyKey">The same key with the same body gives the same message again, not a second picture.</param>
+    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second picture; with another request, 422. Bare or in quotation marks.</param>
+    /// <param name="prefer">`wait=30` holds the answer back until the picture has ended, or so many seconds, at most 60, are over.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
-    [HttpPost("/api/conversations/{conversation_id}/images")]
+    [HttpPost("/api/conversations/{conversation_id}/images", Name = "submitImage")]
     [Authorize(Access.Ask)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status400BadRequest, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status403Forbidden, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status413PayloadTooLarge, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status422UnprocessableEntity, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status429TooManyRequests, "application/problem+json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType)]
+    [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.UnknownModel, ProblemCodes.IdempotencyKeyReused)]
+    [Problem(429, ProblemCodes.TooManyPending, ProblemCodes.QueueFull)]
     public async Task<IActionResult> SubmitAsync(
-        [FromRoute(Name = "conversation_id")] string conversationId,
+        [ConversationId] string conversationId,
         [FromBody] ImageRequestBody body,
-        [FromHeader(Name = "Idempotency-Key")] string? idempotencyKey,
+        [IdempotencyKey] string? idempotencyKey,
+        [FromHeader(Name = "Prefer")] string? prefer,
         CancellationToken cancellationToken)
     {
         var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
@@ -39,8 +42,10 @@ public sealed class ImagesController(SubmitImageRequest submit, RequestChoices c
         if (errors.Count > 0)
             return ApiProblem.Unprocessable(errors);
         var submitted = await submit.SubmitAsync(request, cancellationToken);
-        var response = MessageResponse.From(submitted.Message, await positions.GetAsync(cancellationToken));
-        return Accepted($"/api/messages/{submitted.Message.Id}", response);
+        var patience = MessageWait.In(prefer);
+        var message = await wait.ForEndAsync(submitted.Message, patience, cancellationToken);
+        Response.Tell(submitted.IsReplay, patience);
+        return Accepted($"/api/messages/{message.Id}", MessageResponse.From(message, await positions.GetAsync(cancellationToken)));
     }
 }
 

@@ -1,7 +1,9 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using Microsoft.Net.Http.Headers;
 
 namespace ImageQueue.Web.Api;
 
@@ -13,6 +15,9 @@ public sealed record MessageResponse
 
     /// <summary>The conversation, named by the chat app.</summary>
     public required string ConversationId { get; init; }
+
+    /// <summary><c>image</c> for what was asked of <c>.../images</c>, <c>text</c> for all else, whatever the chat app's own keys are called.</summary>
+    public required string Kind { get; init; }
 
     /// <summary><c>user</c> or <c>bot</c>.</summary>
     public required string Role { get; init; }
@@ -36,24 +41,34 @@ public sealed record MessageResponse
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public QueueResponse? Queue { get; init; }
 
-    /// <summary>Shows a message with the positions of one moment.</summary>
-    public static MessageResponse From(Message message, LivePositions positions)
+    /// <summary>
+    /// The message's entity tag: its revision, and while it waits its place, which moves without a write. Weak then, since the
+    /// estimate moves with every answer.
+    /// </summary>
+    [JsonIgnore]
+    public EntityTagHeaderValue ETag => Queue is null
+        ? new($"\"{Revision.ToString(CultureInfo.InvariantCulture)}\"")
+        : new(string.Create(CultureInfo.InvariantCulture, $"\"{Revision}-{Queue.Position}\""), isWeak: true);
+
+    /// <summary>Shows a message with the positions of one moment, where those are known.</summary>
+    public static MessageResponse From(Message message, LivePositions? positions)
     {
         var metadata = message.CopyMetadata();
-        var position = positions.Of(message);
+        var position = positions?.Of(message) ?? 0;
         if (position > 0)
             metadata[MetadataFields.QueuePosition] = position;
         return new MessageResponse
         {
             Id = message.Id,
             ConversationId = message.ConversationId,
+            Kind = message.IsImage ? "image" : "text",
             Role = message.Role,
             Content = message.Content,
             ExtraMetadata = metadata,
             CreatedAt = message.CreatedAt,
             UpdatedAt = message.UpdatedAt,
             Revision = message.Revision,
-            Queue = position > 0 ? new QueueResponse(position, positions.EtaOf(message), positions.AsOf) : null,
+            Queue = positions is { } live && position > 0 ? new QueueResponse(position, live.EtaOf(message), live.AsOf) : null,
         };
     }
 }
@@ -66,5 +81,7 @@ public sealed record QueueResponse(int Position, double? EtaSeconds, DateTimeOff
 
 /// <summary>A page of messages.</summary>
 /// <param name="Messages">In id order.</param>
-/// <param name="Next">What to give as <c>after</c> for the next page; null on the last.</param>
-public sealed record MessagePage(IReadOnlyList<MessageResponse> Messages, long? Next);
+/// <param name="Next">Read forwards: what to give as <c>after</c> for the next page; null on the last.</param>
+/// <param name="Previous">Read backwards: what to give as <c>before</c> for the page in front of this one; null on the first.</param>
+/// <param name="Username">The conversation's owner.</param>
+public sealed record MessagePage(IReadOnlyList<MessageResponse> Messages, long? Next, long? Previous, string Username);

@@ -7,30 +7,36 @@ using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Net.Http.Headers;
 
 namespace ImageQueue.Web.Api;
 
 /// <summary>Reads and writes messages.</summary>
 [ApiController]
 [Tags("Messages")]
-[ProducesResponseType<ProblemDetails>(StatusCodes.Status400BadRequest, "application/problem+json")]
-public sealed class MessagesController(IMessageStore store, QueuePositions positions, CancelImageRequest cancel, RetryImageRequest retry)
-    : ControllerBase
+public sealed class MessagesController(
+    IMessageStore store, QueuePositions positions, MessageWait wait, CancelImageRequest cancel, RetryImageRequest retry) : ControllerBase
 {
     /// <summary>Adds a plain message.</summary>
-    [HttpPost("/api/conversations/{conversation_id}/messages")]
+    /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
+    /// <param name="body">The message.</param>
+    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second one; with another request, 422. Bare or in quotation marks.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpPost("/api/conversations/{conversation_id}/messages", Name = "addMessage")]
     [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status403Forbidden, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status422UnprocessableEntity, "application/problem+json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType)]
+    [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
     public async Task<IActionResult> AddAsync(
-        [FromRoute(Name = "conversation_id")] string conversationId, [FromBody] NewMessageBody body, CancellationToken cancellationToken)
+        [ConversationId] string conversationId, [FromBody] NewMessageBody body, [IdempotencyKey] string? idempotencyKey, CancellationToken cancellationToken)
     {
         var username = body.Username?.Trim() ?? "";
         var rules = new RequestRules();
-        rules.Name("conversation_id", conversationId);
         rules.Name("username", username);
         if (body.Role is not (MessageRole.User or MessageRole.Bot))
             rules.Add("role", "role must be user or bot.");
@@ -40,99 +46,152 @@ public sealed class MessagesController(IMessageStore store, QueuePositions posit
             return ApiProblem.Unprocessable(rules.Errors);
 
         // The rules above have seen that role and content are there.
-        var message = await store.AddAsync(new NewMessage(conversationId, username, body.Role!, body.Content!, Patch(body.ExtraMetadata)), cancellationToken);
-        return Created($"/api/messages/{message.Id}", await ShowAsync(message, cancellationToken));
+        var message = new NewMessage(conversationId, username, body.Role!, body.Content!, Patch(body.ExtraMetadata));
+        var added = idempotencyKey is null
+            ? new Submitted(await store.AddAsync(message, cancellationToken), IsReplay: false)
+            : await store.AddOnceAsync(message, new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })), cancellationToken);
+        Response.Tell(added.IsReplay, waited: TimeSpan.Zero);
+        return Created($"/api/messages/{added.Message.Id}", await ShowAsync(added.Message, cancellationToken));
     }
 
-    /// <summary>Messages of a conversation, oldest first.</summary>
+    /// <summary>Messages of a conversation, in id order: from its beginning, from behind a message, or from before one.</summary>
     /// <param name="conversationId">The conversation.</param>
-    /// <param name="after">Only messages with a larger id.</param>
+    /// <param name="after">Only messages with a larger id: reads forwards, from 0 by default.</param>
+    /// <param name="before">Only messages with a smaller id, the newest of them: reads backwards. 9223372036854775807 begins at the end.</param>
     /// <param name="limit">1..200.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
-    [HttpGet("/api/conversations/{conversation_id}/messages")]
+    [HttpGet("/api/conversations/{conversation_id}/messages", Name = "listMessages")]
     [Authorize(Access.Read)]
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> ListAsync(
-        [FromRoute(Name = "conversation_id")] string conversationId,
-        [FromQuery, Range(0, long.MaxValue)] long after = 0,
+        [ConversationId] string conversationId,
+        [FromQuery, Range(0, long.MaxValue)] long? after,
+        [FromQuery, Range(1, long.MaxValue)] long? before,
         [FromQuery, Range(1, 200)] int limit = 50,
         CancellationToken cancellationToken = default)
     {
-        var messages = await store.ListAsync(conversationId, after, limit + 1, cancellationToken);
-        if (messages.Count == 0 && await store.FindConversationAsync(conversationId, cancellationToken) is null)
-            return ConversationNotFound(conversationId);
+        if (after is not null && before is not null)
+        {
+            const string Sentence = "Send after or before, not both.";
+            return ApiProblem.Result(
+                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, Sentence, new Dictionary<string, string[]>(StringComparer.Ordinal) { ["before"] = [Sentence] });
+        }
+
+        if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
+            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
+        var found = before is { } end
+            ? await store.ListBackwardsAsync(conversationId, end, limit + 1, cancellationToken)
+            : await store.ListAsync(conversationId, after ?? 0, limit + 1, cancellationToken);
         var live = await positions.GetAsync(cancellationToken);
-        var page = messages.Take(limit).Select(message => MessageResponse.From(message, live)).ToList();
-        return Ok(new MessagePage(page, messages.Count > limit ? page[^1].Id : null));
+        var page = found.Take(limit).OrderBy(message => message.Id).Select(message => MessageResponse.From(message, live)).ToList();
+        var hasMore = found.Count > limit;
+        return Ok(new MessagePage(page, hasMore && before is null ? page[^1].Id : null, hasMore && before is not null ? page[0].Id : null, conversation.Username));
     }
 
     /// <summary>One message.</summary>
-    [HttpGet("/api/messages/{id:long}")]
+    /// <param name="id">The message.</param>
+    /// <param name="ifNoneMatch">The `ETag` of what the client has: 304 when that is still so.</param>
+    /// <param name="prefer">`wait=30` holds the answer back until the picture has ended, or so many seconds, at most 60, are over.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpGet("/api/messages/{id:long}", Name = "getMessage")]
     [Authorize(Access.Read)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
-    public async Task<IActionResult> GetAsync(long id, CancellationToken cancellationToken)
+    [ProducesResponseType(StatusCodes.Status304NotModified)]
+    [Problem(404, ProblemCodes.NotFound)]
+    public async Task<IActionResult> GetAsync(
+        long id,
+        [FromHeader(Name = "If-None-Match")] string? ifNoneMatch,
+        [FromHeader(Name = "Prefer")] string? prefer,
+        CancellationToken cancellationToken)
     {
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
-        return Ok(await ShowAsync(message, cancellationToken));
+        var patience = MessageWait.In(prefer);
+        var shown = await ShowAsync(await wait.ForEndAsync(message, patience, cancellationToken), cancellationToken);
+        Response.Tell(isReplay: false, patience);
+        Response.GetTypedHeaders().ETag = shown.ETag;
+        return Knows(ifNoneMatch, shown.ETag) ? StatusCode(StatusCodes.Status304NotModified) : Ok(shown);
     }
 
     /// <summary>Merges the chat app's own keys into a message's metadata (RFC 7396), or replaces its content, or both.</summary>
-    [HttpPatch("/api/messages/{id:long}")]
+    /// <param name="id">The message.</param>
+    /// <param name="body">What is to change; nothing, when it is empty.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpPatch("/api/messages/{id:long}", Name = "patchMessage")]
     [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/merge-patch+json", "application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status422UnprocessableEntity, "application/problem+json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> PatchAsync(long id, [FromBody] MessagePatchBody body, CancellationToken cancellationToken)
     {
-        var patch = Patch(body.ExtraMetadata);
+        var patch = Patch(body.ExtraMetadata) is { IsEmpty: false } some ? some : null;
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
         // Whether a message is an image never changes, so looking first is safe.
         if (message.IsImage && patch?.Root.EnumerateObject().Select(member => member.Name).FirstOrDefault(MetadataFields.All.Contains) is { } reserved)
         {
-            return ApiProblem.Result(
-                StatusCodes.Status422UnprocessableEntity,
-                $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls.");
+            var sentence = $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls.";
+            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { ["extra_metadata"] = [sentence] });
         }
 
-        return Ok(await ShowAsync(await store.UpdateMessageAsync(id, body.Content, patch, cancellationToken), cancellationToken));
+        if (patch is not null || body.Content is not null)
+            message = await store.UpdateMessageAsync(id, body.Content, patch, cancellationToken);
+        return Ok(await ShowAsync(message, cancellationToken));
     }
 
     /// <summary>Cancels a queued or processing image.</summary>
-    [HttpPost("/api/messages/{id:long}/cancel")]
+    /// <param name="id">The message.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpPost("/api/messages/{id:long}/cancel", Name = "cancelMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status409Conflict, "application/problem+json")]
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(409, ProblemCodes.NotCancellable)]
     public async Task<IActionResult> CancelAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
-        id, await cancel.CancelAsync(id, cancellationToken), "Only an image that is queued or processing can be cancelled", cancellationToken);
+        id,
+        await cancel.CancelAsync(id, cancellationToken),
+        ProblemCodes.NotCancellable,
+        "Only an image that is queued or processing can be cancelled",
+        cancellationToken);
 
     /// <summary>Puts an image in error or cancelled into the queue again, at its end.</summary>
-    [HttpPost("/api/messages/{id:long}/retry")]
+    /// <param name="id">The message.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpPost("/api/messages/{id:long}/retry", Name = "retryMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status409Conflict, "application/problem+json")]
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(409, ProblemCodes.NotRetryable)]
+    [Problem(429, ProblemCodes.TooManyPending)]
     public async Task<IActionResult> RetryAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
-        id, await retry.RetryAsync(id, cancellationToken), "Only an image in error or cancelled can be retried", cancellationToken);
-
-    internal static ObjectResult ConversationNotFound(string conversationId) => ApiProblem.Result(
-        StatusCodes.Status404NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
+        id,
+        await retry.RetryAsync(id, cancellationToken),
+        ProblemCodes.NotRetryable,
+        "Only an image in error or cancelled can be retried",
+        cancellationToken);
 
     private static MetadataPatch? Patch(JsonElement? metadata) =>
         metadata is null or { ValueKind: JsonValueKind.Undefined or JsonValueKind.Null } ? null : MetadataPatch.From(metadata.Value);
 
+    /// <summary>RFC 9110, section 13.1.2: compared weakly. What is no list of tags matches nothing.</summary>
+    private static bool Knows(string? ifNoneMatch, EntityTagHeaderValue tag) =>
+        EntityTagHeaderValue.TryParseList([ifNoneMatch ?? ""], out var known)
+        && known.Any(one => one.Equals(EntityTagHeaderValue.Any) || one.Compare(tag, useStrongComparison: false));
+
     private async Task<MessageResponse> ShowAsync(Message message, CancellationToken cancellationToken) =>
         MessageResponse.From(message, await positions.GetAsync(cancellationToken));
 
-    private async Task<IActionResult> ToResultAsync(long id, Transition transition, string rule, CancellationToken cancellationToken)
+    private async Task<IActionResult> ToResultAsync(long id, Transition transition, string code, string rule, CancellationToken cancellationToken)
     {
         var message = transition.Message ?? throw new MessageNotFoundException(id);
         if (!transition.Applied)
-            return ApiProblem.Result(StatusCodes.Status409Conflict, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
+            return ApiProblem.Result(StatusCodes.Status409Conflict, code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
         return Ok(await ShowAsync(message, cancellationToken));
     }
 }

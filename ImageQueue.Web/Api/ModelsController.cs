@@ -1,4 +1,6 @@
 using ImageQueue.Core.Forge;
+using ImageQueue.Web.Auth;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
@@ -9,7 +11,8 @@ namespace ImageQueue.Web.Api;
 public sealed class ModelsController(ForgeModels models) : ControllerBase
 {
     /// <summary>The models that a request may ask for. The first is painted with when a request names none.</summary>
-    [HttpGet("/api/models")]
+    [HttpGet("/api/models", Name = "listModels")]
+    [Authorize(Access.Overview)]
     [ProducesResponseType<ModelList>(StatusCodes.Status200OK, "application/json")]
     public ModelList Get() => new([.. models.All.Select(ModelResponse.From)]);
 }

@@ -14,25 +14,22 @@ namespace ImageQueue.Web.Api;
 public sealed class PicturesController(ImageFiles images, Pictures pictures) : ControllerBase
 {
     /// <summary>A finished picture.</summary>
-    [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png")]
-    [HttpHead("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png")]
-    [Produces("image/png", "application/problem+json")]
+    [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png", Name = "getPicture")]
     [ProducesResponseType(StatusCodes.Status200OK)]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
+    [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken)
     {
         if (await pictures.FindAsync(jobId, cancellationToken) is not { } path)
-            return ApiProblem.Result(StatusCodes.Status404NotFound, "There is no such picture. It comes to exist when its message is complete.");
+            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, "There is no such picture. It comes to exist when its message is complete.");
         Response.Headers.CacheControl = "private, max-age=31536000, immutable";
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
     }
 
     /// <summary>What a picture looks like so far: a small JPEG, another one every second or so. None, 204, before the first and after the end.</summary>
-    [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg")]
-    [HttpHead("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg")]
-    [Produces("image/jpeg")]
+    [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg", Name = "getPreview")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
+    [Problem(404, ProblemCodes.NotFound)]
     public IActionResult GetPreview([FromRoute(Name = "job_id")] string jobId)
     {
         Response.Headers.CacheControl = "no-store";

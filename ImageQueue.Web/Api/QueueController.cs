@@ -14,7 +14,7 @@ namespace ImageQueue.Web.Api;
 public sealed class QueueController(QueuePositions positions, IMessageStore store, ForgePool pool, Pauses pauses) : ControllerBase
 {
     /// <summary>How many wait, how many are being painted, and on what.</summary>
-    [HttpGet("/api/queue")]
+    [HttpGet("/api/queue", Name = "getQueue")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> GetAsync(CancellationToken cancellationToken)
@@ -30,7 +30,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     }
 
     /// <summary>Stops the queue: nothing new is begun by any process, within a second; what is being painted is finished.</summary>
-    [HttpPost("/api/queue/pause")]
+    [HttpPost("/api/queue/pause", Name = "pauseQueue")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> PauseAsync(CancellationToken cancellationToken)
@@ -40,7 +40,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     }
 
     /// <summary>Lets the queue go on.</summary>
-    [HttpPost("/api/queue/resume")]
+    [HttpPost("/api/queue/resume", Name = "resumeQueue")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> ResumeAsync(CancellationToken cancellationToken)
@@ -50,7 +50,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     }
 
     /// <summary>Keeps one Forge from being used by any process; what it is painting is finished.</summary>
-    [HttpPost("/api/backends/{name}/pause")]
+    [HttpPost("/api/backends/{name}/pause", Name = "pauseBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
@@ -58,7 +58,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
         await pauses.PauseForgeAsync(name, Who, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
     /// <summary>Lets one Forge be used again.</summary>
-    [HttpPost("/api/backends/{name}/resume")]
+    [HttpPost("/api/backends/{name}/resume", Name = "resumeBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
@@ -67,8 +67,8 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
 
     private string Who => User.Identity?.Name ?? "";
 
-    private static ObjectResult BackendNotFound(string name) =>
-        ApiProblem.Result(StatusCodes.Status404NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
+    private static IActionResult BackendNotFound(string name) =>
+        ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
 }
 
 /// <summary>The queue as a whole.</summary>

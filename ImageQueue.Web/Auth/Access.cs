@@ -41,7 +41,7 @@ public static class Access
         options.AddPolicy(Connect, policy => policy.RequireRole(Roles.Client, Roles.Operator, Roles.OperatorRead, Roles.Watcher));
         options.AddPolicy(Overview, policy => policy.RequireRole(Roles.Client, Roles.Operator, Roles.OperatorRead));
         options.AddPolicy(Dashboard, policy => policy.RequireAssertion(context =>
-            context.User.Is(Roles.Operator) || (context.User.Is(Roles.OperatorRead) && context.Resource is HttpContext http && DashboardForms.IsLook(http.Request))));
+            context.User.Is(Roles.Operator) || (context.User.Is(Roles.OperatorRead) && context.Resource is HttpContext http && Forms.IsLook(http.Request))));
         options.AddPolicy(Operate, policy => policy.RequireRole(Roles.Operator));
         options.AddPolicy(ThisMachine, policy => policy.AddRequirements(new FromThisMachine()));
 

@@ -43,7 +43,7 @@ public sealed class AuditLog(ILoggerFactory loggers)
     /// <summary>Whether this is an operator's doing: signed in, or with an operator's key.</summary>
     public static bool IsAct(HttpContext context) =>
         context.User.Is(Roles.Operator, Roles.OperatorRead) && context.User.Identity?.AuthenticationType != Credentials.Local
-        && !DashboardForms.IsLook(context.Request) && !HttpMethods.IsOptions(context.Request.Method)
+        && !Forms.IsLook(context.Request) && !HttpMethods.IsOptions(context.Request.Method)
         && context.GetEndpoint() is RouteEndpoint endpoint
         && endpoint.Metadata.GetMetadata<NoActAttribute>() is null;
 }

@@ -6,6 +6,8 @@ using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Cors.Infrastructure;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.HttpsPolicy;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.ModelBinding;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
@@ -48,13 +50,22 @@ internal static class AuthServices
         services.AddSingleton<IAuthorizationHandler, InReachHandler>();
         services.AddSingleton<IAuthorizationMiddlewareResultHandler, Refusal>();
 
+        services.AddOptions<MvcOptions>().PostConfigure(options =>
+        {
+            // Nothing is bound to form fields, and these throw at fields that are no names (JQueryKeyValuePairNormalizer).
+            options.ValueProviderFactories.RemoveType<FormValueProviderFactory>();
+            options.ValueProviderFactories.RemoveType<FormFileValueProviderFactory>();
+            options.ValueProviderFactories.RemoveType<JQueryFormValueProviderFactory>();
+            options.ValueProviderFactories.RemoveType<JQueryQueryStringValueProviderFactory>();
+        });
+
         services.AddRateLimits();
         services.AddCors();
         services.AddOptions<CorsOptions>().Configure<IOptions<AuthOptions>>((cors, options) => cors.AddDefaultPolicy(policy => policy
             .WithOrigins([.. options.Value.AllowedOrigins])
             .WithMethods("GET", "POST")
-            .WithHeaders("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "X-Requested-With", "X-SignalR-User-Agent")
-            .WithExposedHeaders("Location", "Retry-After", "ETag")));
+            .WithHeaders("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "If-None-Match", "X-Requested-With", "X-SignalR-User-Agent")
+            .WithExposedHeaders("Location", "Retry-After", "ETag", "Idempotency-Replayed", "Preference-Applied")));
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>((options, auth) => Configure(options, auth.Value, configuration["AllowedHosts"]));
         services.AddOptions<HstsOptions>().Configure(options => options.MaxAge = TimeSpan.FromDays(365));
     }
@@ -86,7 +97,7 @@ internal static class AuthServices
         app.UseRateLimiter();
         app.UseHubOrigin();
         app.UseAuthorization();
-        app.UseDashboardForms();
+        app.UseForms();
         app.UseAudit();
     }
 

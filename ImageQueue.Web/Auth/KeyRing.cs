@@ -34,7 +34,7 @@ internal static class KeyRing
         {
             var folder = Folder(configuration);
             services.AddOptions<KeyManagementOptions>().Configure<ILoggerFactory>(
-                (options, loggers) => options.XmlRepository = new FileSystemXmlRepository(Create(folder), loggers));
+                (options, loggers) => options.XmlRepository = new InFolder(folder, loggers));
         }
 
         if (Certificate(configuration) is { } certificate)
@@ -47,11 +47,6 @@ internal static class KeyRing
         var file = new SqliteConnectionStringBuilder(configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString).DataSource;
         return Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".", "keys");
     }
-
-    /// <summary>For nobody else to read. It is asked for when the database file is there, and so is the folder around it.</summary>
-    private static DirectoryInfo Create(string folder) => OperatingSystem.IsWindows()
-        ? Directory.CreateDirectory(folder)
-        : Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
     private static X509Certificate2? Certificate(IConfiguration configuration)
     {
@@ -67,6 +62,24 @@ internal static class KeyRing
             throw new OptionsValidationException(
                 AuthOptions.Section, typeof(AuthOptions), [$"Auth:Certificate:Path names {options.Path}, which cannot be opened: {e.Message} Write the path of a .pfx file, and its password into Auth:Certificate:Password."]);
         }
+    }
+
+    /// <summary>
+    /// A folder that nobody else can read. It is made when it is first asked, which is when the database file beside it is there:
+    /// a path that cannot be is the database's to explain.
+    /// </summary>
+    private sealed class InFolder(string folder, ILoggerFactory loggers) : IXmlRepository
+    {
+        private readonly Lazy<FileSystemXmlRepository> _files = new(
+            () => new FileSystemXmlRepository(Create(folder), loggers), LazyThreadSafetyMode.PublicationOnly); // A failure is not kept.
+
+        public IReadOnlyCollection<XElement> GetAllElements() => _files.Value.GetAllElements();
+
+        public void StoreElement(XElement element, string friendlyName) => _files.Value.StoreElement(element, friendlyName);
+
+        private static DirectoryInfo Create(string folder) => OperatingSystem.IsWindows()
+            ? Directory.CreateDirectory(folder)
+            : Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 
     /// <summary>Data protection asks in this form, and seldom: at the start, and once a day.</summary>

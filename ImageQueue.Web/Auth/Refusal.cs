@@ -39,9 +39,9 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
     /// <summary>The one place where a refusal becomes a problem.</summary>
     public static Task WriteAsync(HttpContext context, int status, string code, string detail)
     {
-        var problem = ApiProblem.Of(status, detail);
-        problem.Extensions["code"] = code;
-        return Results.Problem(problem).ExecuteAsync(context);
+        context.Response.StatusCode = status;
+        return context.RequestServices.GetRequiredService<IProblemDetailsService>()
+            .WriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = ApiProblem.Of(status, code, detail) }).AsTask();
     }
 
     private static string Who(HttpContext context) => context.User switch

@@ -26,7 +26,7 @@ internal static class SecurityHeaders
     public static void UseSecurityHeaders(this IApplicationBuilder app) => app.Use((context, next) =>
     {
         // At the last moment, since what handles an exception clears the headers first; but Hangfire takes its part out of the path.
-        var policy = context.Request.Path.StartsWithSegments(DashboardForms.Path) ? Dashboard : NoPage;
+        var policy = context.Request.Path.StartsWithSegments(Forms.Dashboard) ? Dashboard : NoPage;
         context.Response.OnStarting(() =>
         {
             Add(context.Response, policy);

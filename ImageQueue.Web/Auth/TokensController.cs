@@ -1,5 +1,6 @@
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Api;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
@@ -18,19 +19,21 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
     /// <param name="conversationId">The conversation; it need not exist yet.</param>
     /// <param name="body">Whose it is.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
-    [HttpPost("/api/conversations/{conversation_id}/tokens")]
+    [HttpPost("/api/conversations/{conversation_id}/tokens", Name = "createToken")]
     [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<WatcherTokenResponse>(StatusCodes.Status201Created, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status403Forbidden, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status422UnprocessableEntity, "application/problem+json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> CreateAsync(
-        [FromRoute(Name = "conversation_id")] string conversationId, [FromBody] WatcherTokenBody body, CancellationToken cancellationToken)
+        [ConversationId] string conversationId, [FromBody] WatcherTokenBody body, CancellationToken cancellationToken)
     {
         var username = body.Username?.Trim() ?? "";
         var rules = new RequestRules();
-        rules.Name("conversation_id", conversationId);
         rules.Name("username", username);
         if (rules.Errors.Count > 0)
             return ApiProblem.Unprocessable(rules.Errors);

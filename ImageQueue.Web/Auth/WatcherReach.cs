@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Claims;
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Api;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.SignalR;
 
@@ -29,13 +30,14 @@ public sealed class WatcherReach(IMessageStore store)
 
     /// <summary>Whether what the route names is of a conversation that the user may watch.</summary>
     internal async Task<bool> CoversAsync(HttpContext context) =>
-        await ConversationIdAsync(context.Request.RouteValues, context.RequestAborted) is { } conversationId
+        await ConversationIdAsync(context, context.RequestAborted) is { } conversationId
         && await CoversAsync(context.User, conversationId, context.RequestAborted);
 
-    private async Task<string?> ConversationIdAsync(RouteValueDictionary route, CancellationToken cancellationToken)
+    private async Task<string?> ConversationIdAsync(HttpContext context, CancellationToken cancellationToken)
     {
-        if (Text(route, "conversation_id") is { } conversationId)
-            return conversationId;
+        var route = context.Request.RouteValues;
+        if (Text(route, ConversationIdAttribute.ParameterName) is not null)
+            return ConversationPath.IdOf(context);
         if (long.TryParse(Text(route, "id"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var id))
             return (await store.FindAsync(id, cancellationToken))?.ConversationId;
         return Text(route, "job_id") is { } jobId ? (await store.FindByJobIdAsync(jobId, cancellationToken))?.ConversationId : null;

@@ -8,19 +8,28 @@ namespace ImageQueue.Web.Chat;
 
 /// <summary>Serves the demo chat page. Everything on it happens in the browser, through the same API that chat apps use.</summary>
 [ApiExplorerSettings(IgnoreApi = true)]
-public sealed class ChatController(ForgeModels models) : Controller
+public sealed class ChatController(ForgeModels models, ChatAssets assets) : Controller
 {
-    /// <summary>The page.</summary>
+    private const string LanguageCookie = "imagequeue.language";
+
+    /// <summary>The page; with <paramref name="lang"/>, it speaks that language from now on.</summary>
     [HttpGet("/")]
     [Authorize(Access.Dashboard)]
-    public ViewResult Index()
+    public IActionResult Index(string? lang)
     {
+        if (lang is ChatPage.Turkish or ChatPage.English)
+        {
+            Response.Cookies.Append(LanguageCookie, lang, new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
+            return LocalRedirect(Url.Content("~/") + QueryString.Create(Request.Query.Where(parameter => parameter.Key != nameof(lang))));
+        }
+
         RequestHeaders request = Request.GetTypedHeaders();
 
         Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
         Response.Headers.CacheControl = "no-cache";
-        Response.Headers.Vary = "Accept-Language";
+        Response.Headers.Vary = "Accept-Language, Cookie";
 
-        return View(new ChatPage(ChatPage.LanguageFor(request.AcceptLanguage), models.All));
+        var language = Request.Cookies[LanguageCookie] is ChatPage.Turkish or ChatPage.English ? Request.Cookies[LanguageCookie] : null;
+        return View(new ChatPage(language ?? ChatPage.LanguageFor(request.AcceptLanguage), models.All, Url.Content($"~{assets.Path}/")));
     }
 }

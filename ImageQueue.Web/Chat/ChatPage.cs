@@ -37,17 +37,30 @@ public sealed class ChatPage
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
     };
 
+    private readonly string _assets;
+
     /// <param name="language"><see cref="Turkish"/> or <see cref="English"/>.</param>
     /// <param name="models">What pictures can be painted with, the default first.</param>
-    public ChatPage(string language, IReadOnlyList<ForgeModel>? models = null)
+    /// <param name="assets">Where the page's files are, with a slash at the end.</param>
+    public ChatPage(string language, IReadOnlyList<ForgeModel>? models = null, string assets = "/")
     {
         Language = language;
         Models = models is { Count: > 1 } ? models : [];
+        _assets = assets;
         Texts = Keys().ToDictionary(key => key, key => TextOf(key, language), StringComparer.Ordinal);
     }
 
     /// <summary>For <c>&lt;html lang&gt;</c>; the script formats numbers and times by it.</summary>
     public string Language { get; }
+
+    /// <summary>The one to switch to.</summary>
+    public string OtherLanguage => Language == Turkish ? English : Turkish;
+
+    /// <summary>A text in the other language.</summary>
+    public string InOtherLanguage(string key) => TextOf(key, OtherLanguage);
+
+    /// <summary>The address of one of the page's files.</summary>
+    public string Asset(string path) => _assets + path;
 
     /// <summary>The models to pick from; empty where there is nothing to pick.</summary>
     public IReadOnlyList<ForgeModel> Models { get; }

@@ -27,7 +27,7 @@ internal static partial class JobNames
 
     /// <summary>Fills the marks in.</summary>
     public static void UseJobNames(this IApplicationBuilder app) => app.UseWhen(
-        context => context.Request.Path.StartsWithSegments(DashboardForms.Path) && HttpMethods.IsGet(context.Request.Method),
+        context => context.Request.Path.StartsWithSegments(Forms.Dashboard) && HttpMethods.IsGet(context.Request.Method),
         dashboard => dashboard.Use(FillAsync));
 
     private static async Task FillAsync(HttpContext context, RequestDelegate next)

@@ -1,23 +1,29 @@
+using System.Diagnostics;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Errors;
 
-/// <summary>RFC 9457 problem details with a <c>detail</c> that says what to do.</summary>
+/// <summary>
+/// RFC 9457 problem details: a <c>detail</c> that says what to do, a <c>code</c> for programs, a <c>type</c> made of it, and the
+/// <c>trace_id</c> that the log has too.
+/// </summary>
 internal static class ApiProblem
 {
+    /// <summary>The media type.</summary>
+    public const string ContentType = "application/problem+json";
+
+    private const string Code = "code";
+    private const string TraceId = "trace_id";
+
     /// <summary>A problem of the given status.</summary>
     /// <param name="status">The HTTP status.</param>
+    /// <param name="code">One of <see cref="ProblemCodes"/>.</param>
     /// <param name="detail">A sentence for the caller.</param>
-    /// <param name="errors">Field to sentences, where several fields are wrong.</param>
-    public static ProblemDetails Of(int status, string detail, IReadOnlyDictionary<string, string[]>? errors = null)
+    /// <param name="errors">Field to sentences, where fields are wrong.</param>
+    public static ProblemDetails Of(int status, string code, string detail, IReadOnlyDictionary<string, string[]>? errors = null)
     {
-        var problem = new ProblemDetails
-        {
-            Status = status,
-            Title = Title(status),
-            Type = $"https://www.rfc-editor.org/rfc/rfc9110#{Section(status)}",
-            Detail = detail,
-        };
+        var problem = new ProblemDetails { Status = status, Detail = detail };
+        SetCode(problem, code);
         if (errors is { Count: > 0 })
             problem.Extensions["errors"] = errors;
         return problem;
@@ -31,40 +37,81 @@ internal static class ApiProblem
     }
 
     /// <summary>The same as an MVC result.</summary>
-    public static ObjectResult Result(int status, string detail, IReadOnlyDictionary<string, string[]>? errors = null) =>
-        new(Of(status, detail, errors)) { StatusCode = status, ContentTypes = { "application/problem+json" } };
+    public static IActionResult Result(int status, string code, string detail, IReadOnlyDictionary<string, string[]>? errors = null) =>
+        new ProblemResult(Of(status, code, detail, errors));
 
     /// <summary>422: the request is well-formed, but not allowed.</summary>
-    public static ObjectResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) =>
-        Result(StatusCodes.Status422UnprocessableEntity, string.Join(' ', errors.Values.SelectMany(sentences => sentences)), errors);
+    public static IActionResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) => Result(
+        StatusCodes.Status422UnprocessableEntity,
+        ProblemCodes.InvalidRequest,
+        string.Join(' ', errors.Values.SelectMany(sentences => sentences)),
+        errors);
 
-    /// <summary>Gives the framework's own problems a sentence as well: no endpoint there, not that method, not that media type.</summary>
-    public static void Complete(ProblemDetailsContext context)
+    /// <summary>What names a request in the log and in its problem.</summary>
+    public static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToHexString() ?? context.TraceIdentifier;
+
+    /// <summary>
+    /// Completes every problem on its way out: gives the framework's own (no endpoint there, not that method, not that media type)
+    /// a code and a sentence of ours.
+    /// </summary>
+    public static void Complete(ProblemDetails problem, HttpContext context)
     {
-        var problem = context.ProblemDetails;
-        var request = context.HttpContext.Request;
-        problem.Extensions.Remove("traceId");
-        problem.Detail ??= problem.Status switch
+        problem.Status ??= context.Response.StatusCode;
+        if (!problem.Extensions.ContainsKey(Code))
         {
-            StatusCodes.Status404NotFound => $"There is nothing at {request.Path}. The API is described at /openapi/v1.json.",
-            StatusCodes.Status405MethodNotAllowed => $"{request.Path} does not take {request.Method}. The API is described at /openapi/v1.json.",
-            StatusCodes.Status415UnsupportedMediaType => "Send a JSON object, and say so: Content-Type: application/json.",
-            _ => "The request could not be answered. The API is described at /openapi/v1.json.",
-        };
+            SetCode(problem, ProblemCodes.OfStatus(problem.Status.Value));
+            problem.Detail = Sentence(problem.Status.Value, context.Request);
+            problem.Extensions.Remove("traceId");
+            problem.Extensions.Remove("errors");
+        }
+
+        problem.Extensions[TraceId] = TraceIdOf(context);
     }
 
-    private static string Title(int status) => Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
-
-    private static string Section(int status) => status switch
+    private static string Sentence(int status, HttpRequest request) => status switch
     {
-        StatusCodes.Status400BadRequest => "section-15.5.1",
-        StatusCodes.Status403Forbidden => "section-15.5.4",
-        StatusCodes.Status404NotFound => "section-15.5.5",
-        StatusCodes.Status409Conflict => "section-15.5.10",
-        StatusCodes.Status413PayloadTooLarge => "section-15.5.14",
-        StatusCodes.Status422UnprocessableEntity => "section-15.5.21",
-        StatusCodes.Status503ServiceUnavailable => "section-15.6.4",
-        >= 500 => "section-15.6",
-        _ => "section-15.5",
+        StatusCodes.Status401Unauthorized => "Send an API key: Authorization: Bearer <key>, or X-Api-Key.",
+        StatusCodes.Status403Forbidden => "Whoever shows this key may not do that.",
+        StatusCodes.Status404NotFound => $"There is nothing at {request.Path}. The API is described at /openapi/v1.json.",
+        StatusCodes.Status405MethodNotAllowed => $"{request.Path} does not take {request.Method}. The API is described at /openapi/v1.json.",
+        StatusCodes.Status413PayloadTooLarge => BodyLimit.Sentence,
+        StatusCodes.Status415UnsupportedMediaType => HttpMethods.IsPatch(request.Method)
+            ? "Send a JSON merge patch, and say so: Content-Type: application/merge-patch+json."
+            : "Send a JSON object, and say so: Content-Type: application/json.",
+        StatusCodes.Status503ServiceUnavailable => "This cannot be answered just now. Nothing was changed; try again later.",
+        >= 500 => "Something unexpected went wrong here; it has been logged. Try again later.",
+        _ => "The request could not be read. The API is described at /openapi/v1.json.",
     };
+
+    private static void SetCode(ProblemDetails problem, string code)
+    {
+        problem.Type = $"/problems/{code}";
+        problem.Title = ProblemCodes.Titles[code];
+        problem.Extensions[Code] = code;
+    }
+
+    private sealed class ProblemResult(ProblemDetails problem) : IActionResult
+    {
+        public async Task ExecuteResultAsync(ActionContext context)
+        {
+            context.HttpContext.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
+            await context.HttpContext.RequestServices.GetRequiredService<IProblemDetailsService>()
+                .WriteAsync(new ProblemDetailsContext { HttpContext = context.HttpContext, ProblemDetails = problem });
+        }
+    }
+}
+
+/// <summary>Writes every problem as JSON, whatever the caller would rather have had: a sentence in JSON is better than none.</summary>
+internal sealed class ProblemWriter : IProblemDetailsWriter
+{
+    /// <inheritdoc/>
+    public bool CanWrite(ProblemDetailsContext context) => true;
+
+    /// <inheritdoc/>
+    public async ValueTask WriteAsync(ProblemDetailsContext context)
+    {
+        ApiProblem.Complete(context.ProblemDetails, context.HttpContext);
+        await context.HttpContext.Response.WriteAsJsonAsync(
+            context.ProblemDetails, options: null, ApiProblem.ContentType, context.HttpContext.RequestAborted);
+    }
 }

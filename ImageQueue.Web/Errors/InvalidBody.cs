@@ -1,5 +1,8 @@
+using System.ComponentModel.DataAnnotations;
+using System.Globalization;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.Controllers;
 using Microsoft.AspNetCore.Mvc.ModelBinding;
 
 namespace ImageQueue.Web.Errors;
@@ -12,24 +15,47 @@ internal static partial class InvalidBody
     {
         var (key, error) = context.ModelState
             .SelectMany(entry => entry.Value?.Errors.Select(error => (entry.Key, error)) ?? [])
-            .OrderByDescending(entry => entry.Key.StartsWith('$')) // What the JSON reader says comes before "is required".
+            .OrderByDescending(entry => entry.error.Exception is UnprocessableException or UnreadableException)
+            .ThenByDescending(entry => entry.Key.StartsWith('$')) // What the JSON reader says comes before "is required".
             .First();
-        return ApiProblem.Result(StatusCodes.Status400BadRequest, Sentence(key, error));
+        if (error.Exception is UnprocessableException unprocessable)
+            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { [key] = [unprocessable.Message] });
+
+        var parameter = context.ActionDescriptor.Parameters.OfType<ControllerParameterDescriptor>()
+            .FirstOrDefault(parameter => parameter.BindingInfo?.BindingSource != BindingSource.Body && NameOf(parameter) == key);
+        var (field, sentence) = error.Exception is UnreadableException unreadable ? (key, unreadable.Message)
+            : parameter is null ? OfBody(key, error)
+            : (key, OfParameter(key, parameter));
+        var errors = field.Length == 0 ? null : new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] };
+        return ApiProblem.Result(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence, errors);
     }
 
-    private static string Sentence(string key, ModelError error)
+    private static string NameOf(ControllerParameterDescriptor parameter) => parameter.BindingInfo?.BinderModelName ?? parameter.Name;
+
+    /// <summary>What would be right, from the parameter itself.</summary>
+    private static string OfParameter(string name, ControllerParameterDescriptor parameter)
+    {
+        var kind = Kind(parameter.ParameterType.ToString());
+        return parameter.ParameterInfo.GetCustomAttributes(typeof(RangeAttribute), inherit: false).OfType<RangeAttribute>().FirstOrDefault() is not { } range
+            ? $"{name} must be {kind}."
+            : Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture) >= long.MaxValue
+                ? string.Create(CultureInfo.InvariantCulture, $"{name} must be {kind}, at least {range.Minimum}.")
+                : string.Create(CultureInfo.InvariantCulture, $"{name} must be {kind} from {range.Minimum} to {range.Maximum}.");
+    }
+
+    private static (string Field, string Sentence) OfBody(string key, ModelError error)
     {
         var text = error.Exception?.Message ?? error.ErrorMessage;
-        var field = key.StartsWith("$.", StringComparison.Ordinal) ? key[2..] : key;
+        var field = key.StartsWith("$.", StringComparison.Ordinal) ? key[2..] : key is "$" ? "" : key;
         if (UnknownField().Match(text) is { Success: true } unknown)
-            return $"The field {unknown.Groups[1].Value} is not known here; remove it, or check its spelling.";
+            return (unknown.Groups[1].Value, $"The field {unknown.Groups[1].Value} is not known here; remove it, or check its spelling.");
         if (DuplicateField().IsMatch(text))
-            return $"The field {field} appears twice; send it once.";
-        if (WrongType().Match(text) is { Success: true } wrong && field is not ("" or "$"))
-            return $"{field} must be {Kind(wrong.Groups[1].Value)}.";
-        if (key.StartsWith('$') || text.Contains("JSON", StringComparison.Ordinal))
-            return "The body is not the JSON object that is expected here. Send one, such as {\"username\": \"...\"}, in UTF-8.";
-        return field.Length == 0 ? "The body is empty; send a JSON object." : $"{field}: {text}";
+            return (field, $"The field {field} appears twice; send it once.");
+        if (WrongType().Match(text) is { Success: true } wrong && field.Length > 0)
+            return (field, $"{field} must be {Kind(wrong.Groups[1].Value)}.");
+        return key.Length == 0
+            ? ("", "The body is empty; send a JSON object.")
+            : ("", "The body is not the JSON object that is expected here. Send one, such as {\"username\": \"...\"}, in UTF-8.");
     }
 
     private static string Kind(string type) => type switch
@@ -49,3 +75,9 @@ internal static partial class InvalidBody
     [GeneratedRegex("could not be converted to ([A-Za-z0-9_.`\\[\\]]+)", RegexOptions.CultureInvariant)]
     private static partial Regex WrongType();
 }
+
+/// <summary>What a binder could read, but not allow: 422. The message is a sentence for the caller.</summary>
+internal sealed class UnprocessableException(string sentence) : Exception(sentence);
+
+/// <summary>What a binder could not read at all: 400. The message is a sentence for the caller.</summary>
+internal sealed class UnreadableException(string sentence) : Exception(sentence);

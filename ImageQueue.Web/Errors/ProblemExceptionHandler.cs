@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using Hangfire;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
@@ -21,31 +22,49 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
 
         var problem = ToProblem(exception);
         if (problem.Status == StatusCodes.Status503ServiceUnavailable)
-            logger.LogWarning(exception, "{Method} {Path} was refused: {Detail}", context.Request.Method, context.Request.Path, problem.Detail);
+            logger.LogWarning(
+                exception, "{Method} {Path} was refused: {Detail} ({TraceId})", context.Request.Method, context.Request.Path, problem.Detail, ApiProblem.TraceIdOf(context));
         else if (problem.Status >= 500)
-            logger.LogError(exception, "{Method} {Path} failed.", context.Request.Method, context.Request.Path);
+            logger.LogError(exception, "{Method} {Path} failed ({TraceId}).", context.Request.Method, context.Request.Path, ApiProblem.TraceIdOf(context));
 
         if (RetryAfter(exception) is { } wait)
             context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
         context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
-        return await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception });
+        // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
+        if (!await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception }))
+            await Results.Problem(problem).ExecuteAsync(context);
+        return true;
     }
 
     private static ProblemDetails ToProblem(Exception exception) => exception switch
     {
-        MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, e.Message),
-        ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, e.Message),
-        InvalidMetadataPatchException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
-        UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message).WithCode("unknown_model"),
-        IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, e.Message),
-        TooManyPendingException e => ApiProblem.Of(StatusCodes.Status429TooManyRequests, e.Message),
-        StoreUnavailableException e => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, $"{e.Message} Nothing was changed; try again later."),
-        BackgroundJobClientException or SqlException => ApiProblem.Of(StatusCodes.Status503ServiceUnavailable, "The job queue's database cannot be reached. Try again later."),
+        MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"{e.Message}. Check the id: the answer to the request that made the message has it."),
+        ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, ProblemCodes.ConversationForbidden, e.Message),
+        InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
+        UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),
+        DocumentTooLargeException e => Invalid("extra_metadata", e.Message),
+        IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.IdempotencyKeyReused, e.Message),
+        TooManyPendingException e => ApiProblem.Of(
+            StatusCodes.Status429TooManyRequests, e.IsOfAll ? ProblemCodes.QueueFull : ProblemCodes.TooManyPending, e.Message),
+        StoreUnavailableException e => ApiProblem.Of(
+            StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, $"{e.Message} Nothing was changed; try again later."),
+        BackgroundJobClientException or SqlException => ApiProblem.Of(
+            StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
-            ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, $"The body is larger than {BodyLimit.Bytes / 1024} KiB; send less."),
-        BadHttpRequestException e => ApiProblem.Of(e.StatusCode, $"The request could not be read: {e.Message}"),
-        _ => ApiProblem.Of(StatusCodes.Status500InternalServerError, "Something unexpected went wrong here; it has been logged. Try again later."),
+            ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
+        DecoderFallbackException => ApiProblem.Of(
+            StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
+        BadHttpRequestException e => ApiProblem.Of(
+            e.StatusCode, ProblemCodes.OfStatus(e.StatusCode), "The request broke off or is malformed; send it again, whole."),
+        _ => ApiProblem.Of(
+            StatusCodes.Status500InternalServerError, ProblemCodes.Unexpected, "Something unexpected went wrong here; it has been logged. Try again later."),
     };
+
+    private static ProblemDetails Invalid(string field, string sentence) => ApiProblem.Of(
+        StatusCodes.Status422UnprocessableEntity,
+        ProblemCodes.InvalidRequest,
+        sentence,
+        new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] });
 
     private static TimeSpan? RetryAfter(Exception exception) => exception switch
     {

@@ -14,42 +14,92 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
-/// <summary>Server-Sent Events (WHATWG HTML, section 9.2): live progress for browsers, with replay.</summary>
+/// <summary>Server-Sent Events (WHATWG HTML, section 9.2): live changes, with replay.</summary>
 [ApiController]
 [Tags("Push")]
+[ProducesResponseType<ServerSentEvents>(StatusCodes.Status200OK, ServerSentEvents.ContentType)]
 public sealed class EventsController(
-    IMessageStore store, MessageFeed feed, PushWriter writer, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
+    MessageFeed feed, PushWriter writer, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
 {
-    /// <summary>Every change of a conversation's images, as <c>image_progress</c> events whose id is the revision.</summary>
+    /// <summary>Most conversations that one stream can be narrowed to.</summary>
+    internal const int MaxConversations = 100;
+
+    /// <summary>Every change of a conversation, as events whose id is the revision. The conversation need not have a message yet.</summary>
+    /// <remarks>
+    /// An image's change is an `image_progress`, a plain message's a `message`. A browser over HTTP/1.1 has six connections to
+    /// one server for all its tabs: share one stream among them (SharedWorker, or `GET /api/events` for several conversations).
+    /// </remarks>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="lastEventId">The newest id the client has seen; what changed since comes first. Browsers send it by themselves.</param>
     /// <param name="lastEventIdInQuery">The same for clients that cannot set headers, such as a new EventSource. The header goes first: it is newer.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
-    [HttpGet("/api/conversations/{conversation_id}/events")]
+    [HttpGet("/api/conversations/{conversation_id}/events", Name = "watchConversation")]
     [Authorize(Access.Read)]
     [TokenInAddress]
     [EnableRateLimiting(RateLimits.Streams)]
-    [Produces("text/event-stream", "application/problem+json")]
-    [ProducesResponseType<ImageProgressEvent>(StatusCodes.Status200OK, "text/event-stream")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status400BadRequest, "application/problem+json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
-    public async Task<IActionResult> GetAsync(
-        [FromRoute(Name = "conversation_id")] string conversationId,
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
+    public Task<IActionResult> GetAsync(
+        [ConversationId] string conversationId,
+        [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
+        CancellationToken cancellationToken) =>
+        AnswerAsync(conversationId, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
+
+    /// <summary>Every change of all conversations, for servers; or of some, in one stream.</summary>
+    /// <param name="conversationIds">Only these conversations, at most 100; all, when none is given.</param>
+    /// <param name="lastEventId">The newest id the client has seen; what changed since comes first, each message in its newest state.</param>
+    /// <param name="lastEventIdInQuery">The same for clients that cannot set headers. The header goes first: it is newer.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpGet("/api/events", Name = "watchAll")]
+    [Authorize(Access.Overview)]
+    [EnableRateLimiting(RateLimits.Streams)]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
+    public async Task<IActionResult> GetAllAsync(
+        [FromQuery(Name = "conversation_id")] string[]? conversationIds,
         [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
         [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
         CancellationToken cancellationToken)
     {
-        if (await store.FindConversationAsync(conversationId, cancellationToken) is null)
-            return MessagesController.ConversationNotFound(conversationId);
+        if (conversationIds is not { Length: > 0 })
+            return await AnswerAsync(null, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
+        var problem = conversationIds.Length > MaxConversations
+            ? $"One stream can be narrowed to {MaxConversations} conversations at most, not {conversationIds.Length}. Leave {ConversationIdAttribute.ParameterName} out to get all."
+            : conversationIds.Select(ConversationIdAttribute.Problem).FirstOrDefault(sentence => sentence is not null);
+        if (problem is not null)
+            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
+        var wanted = conversationIds.ToHashSet(StringComparer.Ordinal);
+        return await AnswerAsync(
+            wanted.Count == 1 ? conversationIds[0] : null, change => wanted.Contains(change.Message.ConversationId), lastEventId, lastEventIdInQuery, cancellationToken);
+    }
+
+    private async Task<IActionResult> AnswerAsync(
+        string? conversationId, Func<MessageChange, bool> isWanted, string? lastEventId, string? lastEventIdInQuery, CancellationToken cancellationToken)
+    {
         if (!TryParse(string.IsNullOrEmpty(lastEventId) ? lastEventIdInQuery : lastEventId, out var since))
-            return ApiProblem.Result(StatusCodes.Status400BadRequest, "Last-Event-ID must be a revision: the id of an event you have seen.");
+        {
+            const string Sentence = "Last-Event-ID must be a revision: the id of an event you have seen.";
+            return ApiProblem.Result(
+                StatusCodes.Status400BadRequest,
+                ProblemCodes.InvalidRequest,
+                Sentence,
+                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["Last-Event-ID"] = [Sentence] });
+        }
+
+        if (HttpMethods.IsHead(Request.Method))
+        {
+            Begin();
+            return new EmptyResult();
+        }
 
         using var expiry = Expiry.Of(HttpContext, time);
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping, expiry.Token);
         try
         {
             using var subscription = await feed.WatchAsync(conversationId, since, ends.Token);
-            await StreamAsync(subscription, ends.Token);
+            await StreamAsync(subscription, isWanted, ends.Token);
         }
         catch (OperationCanceledException) when (ends.IsCancellationRequested)
         {
@@ -69,12 +119,17 @@ public sealed class EventsController(
         return isNumber;
     }
 
-    private async Task StreamAsync(FeedSubscription subscription, CancellationToken cancellationToken)
+    private void Begin()
     {
-        Response.ContentType = "text/event-stream; charset=utf-8";
+        Response.ContentType = $"{ServerSentEvents.ContentType}; charset=utf-8";
         Response.Headers.CacheControl = "no-cache, no-transform";
         Response.Headers["X-Accel-Buffering"] = "no"; // nginx would hold events back otherwise.
         HttpContext.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
+    }
+
+    private async Task StreamAsync(FeedSubscription subscription, Func<MessageChange, bool> isWanted, CancellationToken cancellationToken)
+    {
+        Begin();
 
         // An id without data is no event, but the client keeps it: one that is cut off before its first event still says where
         // it was.
@@ -87,13 +142,13 @@ public sealed class EventsController(
         {
             var quiet = options.Value.Heartbeat - time.GetElapsedTime(sentAt);
             var changes = await subscription.NextAsync(quiet > TimeSpan.Zero ? quiet : TimeSpan.Zero, cancellationToken);
-            var events = await writer.WriteAsync(changes, cancellationToken);
-            foreach (var progress in events)
-                body.Write(progress.ServerSentEvent.Span);
+            var events = await writer.WriteAsync([.. changes.Where(isWanted)], cancellationToken);
+            foreach (var change in events)
+                body.Write(change.ServerSentEvent.Span);
             if (events.Count == 0)
             {
                 if (time.GetElapsedTime(sentAt) < options.Value.Heartbeat)
-                    continue; // Only words were written.
+                    continue; // Only what nobody here wants was written.
                 Write(body, ": still here\n\n");
             }
 

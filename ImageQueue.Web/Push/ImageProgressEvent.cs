@@ -45,6 +45,9 @@ public sealed record ImageProgressEvent
     /// <summary>When in error: a sentence for the user.</summary>
     public required string? Error { get; init; }
 
+    /// <summary>When in error: why, for programs.</summary>
+    public required string? ErrorCode { get; init; }
+
     /// <summary>Rises with every change of any message; on SSE also the event's id.</summary>
     public required long Revision { get; init; }
 
@@ -63,6 +66,7 @@ public sealed record ImageProgressEvent
         ImageUrl = change.Message.ImageUrl,
         PreviewUrl = change.Message.PreviewUrl,
         Error = change.Message.Error,
+        ErrorCode = change.Message.ErrorCode,
         Revision = change.Message.Revision,
     };
 }

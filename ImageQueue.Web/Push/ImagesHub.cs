@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.SignalR;
 
@@ -9,13 +10,16 @@ namespace ImageQueue.Web.Push;
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
 public sealed class ImagesHub(
-    IMessageStore store, MessageFeed feed, PushWriter writer, WatcherReach reach, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+    MessageFeed feed, PushWriter writer, WatcherReach reach, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     /// <summary>Where it is.</summary>
     public const string Path = "/hubs/images";
 
-    /// <summary>The event's name.</summary>
+    /// <summary>The event of an image's change.</summary>
     public const string EventName = "ImageProgress";
+
+    /// <summary>The event of a plain message's change: the message itself.</summary>
+    public const string MessageEventName = "Message";
 
     /// <summary>Most conversations that one connection watches at once.</summary>
     internal const int MaxWatches = 100;
@@ -23,8 +27,8 @@ public sealed class ImagesHub(
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     /// <summary>
-    /// Sends every change of the conversation's images from now on, and first what changed since
-    /// <paramref name="sinceRevision"/>. Once it returns, no later change is missed. Again for the same conversation begins anew.
+    /// Sends every change of the conversation from now on, and first what changed since <paramref name="sinceRevision"/>. Once it
+    /// returns, no later change is missed. Again for the same conversation begins anew. The conversation need not have a message yet.
     /// </summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="sinceRevision">The newest revision that the client has seen; may be left out.</param>
@@ -34,7 +38,9 @@ public sealed class ImagesHub(
         var watches = Watches();
         if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId ?? ""))
             throw new HubException($"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
-        if (string.IsNullOrEmpty(conversationId) || !await reach.CoversAsync(Context, conversationId, time) || await store.FindConversationAsync(conversationId, Context.ConnectionAborted) is null)
+        if (conversationId is null || ConversationIdAttribute.Problem(conversationId) is not null)
+            throw new HubException(ConversationIdAttribute.Problem(conversationId));
+        if (!await reach.CoversAsync(Context, conversationId, time))
             throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
         Stop(conversationId);
@@ -86,8 +92,8 @@ public sealed class ImagesHub(
             {
                 var changes = await subscription.NextAsync(Patience, cancellationToken);
                 // Waits while the client reads slowly; what comes meanwhile is the newest state of each message.
-                foreach (var progress in await writer.WriteAsync(changes, cancellationToken))
-                    await client.SendAsync(EventName, progress, cancellationToken);
+                foreach (var change in await writer.WriteAsync(changes, cancellationToken))
+                    await client.SendAsync(change.IsImage ? EventName : MessageEventName, change, cancellationToken);
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)

@@ -36,7 +36,8 @@ internal sealed class OptionalArguments(IHubProtocol inner) : IHubProtocol
 
     private InvocationMessage? TryParseShorter(ReadOnlySequence<byte> input, IInvocationBinder binder, string method)
     {
-        var types = binder.GetParameterTypes(method);
+        if (TryGetTypes(binder, method) is not { } types)
+            return null;
         for (var count = types.Count - 1; count >= 0 && Nullable.GetUnderlyingType(types[count]) is not null; count--)
         {
             var rest = input;
@@ -48,6 +49,19 @@ internal sealed class OptionalArguments(IHubProtocol inner) : IHubProtocol
         }
 
         return null;
+    }
+
+    /// <summary>Null when there is no such method: SignalR then fails that call alone, and says so.</summary>
+    private static IReadOnlyList<Type>? TryGetTypes(IInvocationBinder binder, string method)
+    {
+        try
+        {
+            return binder.GetParameterTypes(method);
+        }
+        catch (HubException)
+        {
+            return null; // Thrown for a method that there is not (DefaultHubDispatcher).
+        }
     }
 
     private sealed class FirstOnly(IInvocationBinder inner, int count) : IInvocationBinder

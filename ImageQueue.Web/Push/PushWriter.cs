@@ -1,6 +1,7 @@
 using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Web.Api;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.Options;
 
@@ -9,17 +10,20 @@ namespace ImageQueue.Web.Push;
 /// <summary>Writes each change once, for all who watch: a thousand watchers cost a thousand copies of bytes, not a thousand serialisations.</summary>
 public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> json, ILogger<PushWriter> logger)
 {
-    /// <summary>The changes as they are pushed, in the same order; those of plain messages are left out.</summary>
-    public async ValueTask<IReadOnlyList<PushedProgress>> WriteAsync(IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken)
+    /// <summary>The changes as they are pushed, in the same order.</summary>
+    public async ValueTask<IReadOnlyList<PushedChange>> WriteAsync(IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken)
     {
-        if (!changes.Any(change => change.Message.IsImage))
+        if (changes.Count == 0)
             return [];
-        var live = await PositionsAsync(cancellationToken);
-        return [.. changes.Where(change => change.Message.IsImage).Select(change => change.Shown(one => Write(ImageProgressEvent.From(one, live), one.ResumeFrom)))];
+        // Words have no place in the queue.
+        var live = changes.Any(change => change.Message.IsImage) ? await PositionsAsync(cancellationToken) : null;
+        return [.. changes.Select(change => change.Shown(one => one.Message.IsImage
+            ? Write(one, ImageProgressEvent.From(one, live))
+            : Write(one, MessageResponse.From(one.Message, null))))];
     }
 
-    private PushedProgress Write(ImageProgressEvent progress, long resumeFrom) =>
-        new(JsonSerializer.SerializeToUtf8Bytes(progress, json.Value.JsonSerializerOptions), resumeFrom);
+    private PushedChange Write<T>(MessageChange change, T shown) =>
+        new(change.Message.IsImage, JsonSerializer.SerializeToUtf8Bytes(shown, json.Value.JsonSerializerOptions), change.ResumeFrom);
 
     /// <summary>A queue that cannot be asked keeps nobody's picture from being announced.</summary>
     private async ValueTask<LivePositions?> PositionsAsync(CancellationToken cancellationToken)

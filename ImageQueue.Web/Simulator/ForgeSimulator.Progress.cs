@@ -89,7 +89,7 @@ public sealed partial class ForgeSimulator
                 {
                     title = hashed ? model.TitleWithHash : model.Filename,
                     model_name = model.ModelName,
-                    hash = hashed ? model.Hash : null,
+                    hash = _profile.HasOneModel ? SimulatorProfile.HashOfSdCpp : hashed ? model.Hash : null,
                     sha256 = hashed ? model.Sha256 : null,
                     filename = $"/models/Stable-diffusion/{model.Filename}",
                     config = (string?)null,

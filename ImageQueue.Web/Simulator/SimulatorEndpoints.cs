@@ -49,6 +49,7 @@ public static class SimulatorEndpoints
         inner.MapGet("/ping", () => Json(new { })).Only(simulator, profile => profile.HasInternal);
         inner.MapGet("/pending-tasks", () => Json(simulator.PendingTasks())).Only(simulator, profile => profile is { HasInternal: true, HasTaskIds: true });
         inner.MapPost("/progress", TaskProgressAsync).Only(simulator, profile => profile.HasInternal);
+        group.MapGet("/api/extra/version", () => Json(new { result = "KoboldCpp", version = "1.95" })).Only(simulator, profile => profile == SimulatorProfile.KoboldCpp);
         group.MapGet("/openapi.json", () => Json(SimulatorCatalogue.OpenApi(simulator.Profile, Paths(simulator.Profile)))).Only(simulator, profile => profile.HasOpenApi);
 
         group.MapGet("/faults", () => ShowFaults(simulator));
@@ -146,6 +147,7 @@ public static class SimulatorEndpoints
         .. profile.HasSchedulers ? ["/sdapi/v1/schedulers"] : Array.Empty<string>(),
         .. profile.HasInternal ? ["/internal/progress", "/internal/ping"] : Array.Empty<string>(),
         .. profile is { HasInternal: true, HasTaskIds: true } ? ["/internal/pending-tasks"] : Array.Empty<string>(),
+        .. profile == SimulatorProfile.SdNext ? ["/sdapi/v1/motd"] : Array.Empty<string>(),
     ];
 
     private static object Memory()

@@ -127,6 +127,9 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>Whether the answer's <c>info</c> is JSON in a string; else it is "".</summary>
     public bool HasInfo { get; init; } = true;
 
+    /// <summary>What stable-diffusion.cpp and KoboldCpp give for every model's hash, which gives them away.</summary>
+    public const string HashOfSdCpp = "8888888888";
+
     /// <summary>Whether it has the model it was started with and no other.</summary>
     public bool HasOneModel { get; init; }
 

@@ -24,7 +24,8 @@ internal static class StartFailure
         }
     }
 
-    private static string? SentenceOf(Exception exception) => exception switch
+    /// <summary>The sentence; null when it is a mistake of ours.</summary>
+    internal static string? SentenceOf(Exception exception) => exception switch
     {
         OptionsValidationException e => string.Join(Environment.NewLine, e.Failures),
         StorageSettingsException or SchemaException or StoreUnavailableException or DatabaseInUseException => exception.Message,

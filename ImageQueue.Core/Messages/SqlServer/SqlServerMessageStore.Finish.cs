@@ -28,7 +28,9 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {
-        var transition = await TransitionAsync(id, "", patch, content, guard: "", new StatementParameters(), cancellationToken);
+        var transition = await TransitionAsync(id, "", patch, content, StaysSmall(patch), new StatementParameters(), cancellationToken);
+        if (transition is { Applied: false, Message: not null })
+            throw new DocumentTooLargeException();
         return transition.Message ?? throw new MessageNotFoundException(id);
     }
 }

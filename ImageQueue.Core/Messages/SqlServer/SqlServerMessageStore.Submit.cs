@@ -41,7 +41,8 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@Metadata", MessagePatches.Submit(message).ToDocument())
                 .Add("@Now", Now())
                 .Add("@Work", message.Work)
-                .AddText("@IdempotencyKey", message.IdempotencyKey, 200),
+                .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
+                .AddText("@RequestHash", message.RequestHash, RequestHashSize),
             cancellationToken);
         ThrowIfFull(submitted.Outcome, limits);
         switch (submitted.Outcome)
@@ -113,9 +114,9 @@ internal sealed partial class SqlServerMessageStore
     // The place in the queue is by the server's clock: the same for all machines, and the one that judges its age.
     private const string InsertRequest =
         $"""
-        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key)
+        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
-            VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work, @IdempotencyKey);
+            VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work, @IdempotencyKey, @RequestHash);
         """;
 
     /// <summary>One user's requests are added one after the other, from whichever machine they come.</summary>

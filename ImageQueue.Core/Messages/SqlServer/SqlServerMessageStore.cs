@@ -14,14 +14,15 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-            attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
+            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
         """;
 
     private const string Inserted =
         """
         inserted.id AS Id, inserted.conversation_id AS ConversationId, inserted.role AS Role, inserted.content AS Content,
             inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
-            inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.attempt AS Attempt,
+            inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
+            inserted.attempt AS Attempt,
             inserted.failures AS Failures, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.revision AS Revision
         """;
 
@@ -127,6 +128,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
         public string? IdempotencyKey { get; init; }
 
+        public string? RequestHash { get; init; }
+
         public int Attempt { get; init; }
 
         public int Failures { get; init; }
@@ -153,6 +156,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             UpdatedAt = Utc(UpdatedAt),
             HangfireJobId = HangfireJobId,
             IdempotencyKey = IdempotencyKey,
+            RequestHash = RequestHash,
             Attempt = Attempt,
             Failures = Failures,
             Backend = Backend,

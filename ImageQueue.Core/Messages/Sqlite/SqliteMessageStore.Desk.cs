@@ -29,7 +29,7 @@ internal sealed partial class SqliteMessageStore
                 {(search.ErrorCode is null ? "" : "AND extra_metadata ->> '$.error_code' = @code")}
                 {(search.Backend is null ? "" : "AND backend = @backend COLLATE NOCASE")}
                 {(search.Username is null ? "" : "AND username = @username")}
-                {(text is null ? "" : "AND (id = @number OR job_id = @text OR hangfire_job_id = @text OR conversation_id = @text OR extra_metadata ->> '$.prompt' LIKE @like ESCAPE '\')")}
+                {(text is null ? "" : "AND (id = @number OR job_id = @text OR hangfire_job_id = @text OR conversation_id = @text OR extra_metadata ->> '$.prompt' LIKE @like ESCAPE '!')")}
             ORDER BY id DESC
             LIMIT @limit
             """,
@@ -43,7 +43,7 @@ internal sealed partial class SqliteMessageStore
                 username = search.Username,
                 text,
                 number = long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1,
-                like = $"%{text?.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal)}%",
+                like = $"%{text?.Replace("!", "!!", StringComparison.Ordinal).Replace("%", "!%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%",
                 limit,
             }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
     }

@@ -52,9 +52,11 @@ internal sealed partial class SqliteMessageStore
         var transition = await TransitionAsync(
             patch is null
                 ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id RETURNING {Columns}"
-                : $"UPDATE messages SET {Merge} WHERE id = @Id RETURNING {Columns}",
+                : $"UPDATE messages SET {Merge} WHERE id = @Id AND {StaysSmall} RETURNING {Columns}",
             new Change(id, Now(), patch?.Json, content),
             cancellationToken);
+        if (transition is { Applied: false, Message: not null })
+            throw new DocumentTooLargeException();
         return transition.Message ?? throw new MessageNotFoundException(id);
     }
 }

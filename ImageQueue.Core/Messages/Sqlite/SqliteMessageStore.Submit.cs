@@ -25,6 +25,7 @@ internal sealed partial class SqliteMessageStore
                     QueuedAt = (string?)null,
                     Work = (double?)null,
                     IdempotencyKey = (string?)null,
+                    RequestHash = (string?)null,
                 });
             },
             cancellationToken);
@@ -55,6 +56,7 @@ internal sealed partial class SqliteMessageStore
                     QueuedAt = now,
                     message.Work,
                     message.IdempotencyKey,
+                    message.RequestHash,
                 });
                 return new Submitted(added, IsReplay: false);
             },
@@ -101,8 +103,8 @@ internal sealed partial class SqliteMessageStore
 
     private static Message Insert(SqliteConnection connection, object values) => connection.QuerySingle<MessageRow>(
         $"""
-        INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, revision)
-        VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, {NextRevision})
+        INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash, revision)
+        VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, @RequestHash, {NextRevision})
         RETURNING {Columns}
         """,
         values).ToMessage();

@@ -63,7 +63,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private const string Columns =
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
-        created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
+        created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey, request_hash AS RequestHash,
         attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
         """;
 
@@ -184,6 +184,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? IdempotencyKey { get; init; }
 
+        public string? RequestHash { get; init; }
+
         public long Attempt { get; init; }
 
         public long Failures { get; init; }
@@ -209,6 +211,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             UpdatedAt = Time(UpdatedAt),
             HangfireJobId = HangfireJobId,
             IdempotencyKey = IdempotencyKey,
+            RequestHash = RequestHash,
             Attempt = (int)Attempt,
             Failures = (int)Failures,
             Backend = Backend,

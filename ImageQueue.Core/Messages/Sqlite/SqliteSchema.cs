@@ -42,7 +42,7 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Operators];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators];
 
     private const string Operators =
         """
@@ -52,6 +52,8 @@ internal static class SqliteSchema
             paused_at TEXT NOT NULL
         ) WITHOUT ROWID;
         """;
+
+    private const string Idempotency = "ALTER TABLE messages ADD COLUMN request_hash TEXT;";
 
     private const string Recovery =
         """

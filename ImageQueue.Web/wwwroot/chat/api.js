@@ -1,12 +1,13 @@
 // The calls of ImageQueue's HTTP API that the page makes, and what can go wrong with them.
 
-import { address, text, duration } from './page.js';
+import { address, duration, optionalText, text } from './page.js';
 
 /** The server answered, and said no. The message is a sentence to show. */
 export class ApiError extends Error {
-  constructor(status, detail, retryAfter) {
+  constructor(status, code, detail, retryAfter) {
     super(detail);
     this.status = status;
+    this.code = code;
     this.retryAfter = retryAfter;
   }
 
@@ -28,10 +29,9 @@ export const getMessage = id => request('GET', `api/messages/${encodeURIComponen
 export const cancelImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/cancel`);
 export const retryImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/retry`);
 
-/** One page of messages after this id, oldest first, and the id to go on from. */
-export function getMessages(conversationId, after) {
-  const query = new URLSearchParams({ limit: '200' });
-  if (after != null) query.set('after', after);
+/** One page of messages, oldest first: { after } or { before } an id, and the id to go on from. */
+export function getMessages(conversationId, place) {
+  const query = new URLSearchParams({ limit: '200', ...place });
   return request('GET', `api/conversations/${encodeURIComponent(conversationId)}/messages?${query}`);
 }
 
@@ -39,8 +39,6 @@ export function getMessages(conversationId, after) {
 export function submitImage(conversationId, image, idempotencyKey) {
   return request('POST', `api/conversations/${encodeURIComponent(conversationId)}/images`, image, { 'Idempotency-Key': idempotencyKey });
 }
-
-export const eventsAddress = conversationId => address(`api/conversations/${encodeURIComponent(conversationId)}/events`);
 
 async function request(method, path, body, headers = {}) {
   let response;
@@ -62,10 +60,16 @@ async function request(method, path, body, headers = {}) {
 
 /** Errors are RFC 9457 problem details; a proxy in between may answer with anything. */
 async function problem(response) {
+  // The sign-in has ended: there is nothing to do here until somebody signs in again.
+  if (response.status === 401) location.assign(address(`login?${new URLSearchParams({ return: location.pathname + location.search })}`));
+
   let detail;
+  let code = '';
   try {
     const details = await response.json();
-    detail = details.detail ?? details.title;
+    code = typeof details.code === 'string' ? details.code : '';
+    // The code is in the reader's language; where there is no sentence for it, the server's own says more than none.
+    detail = optionalText(`Problem_${code}`) ?? details.detail ?? details.title;
   } catch {
     // Not JSON: the general sentence has to do.
   }
@@ -73,5 +77,5 @@ async function problem(response) {
   detail = typeof detail === 'string' && detail ? detail : text('Failed');
   const retryAfter = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
   if (retryAfter > 0) detail += ' ' + text('TryIn', { time: duration(retryAfter) });
-  return new ApiError(response.status, detail, retryAfter);
+  return new ApiError(response.status, code, detail, retryAfter);
 }

@@ -7,7 +7,7 @@ import { Feed } from './feed.js';
 import * as memory from './memory.js';
 import { fromRow, isUnfinished, Messages } from './messages.js';
 import { offerNotifications, pictureReady, showTitle } from './notices.js';
-import { number, percent, setText, text } from './page.js';
+import { number, optionalText, percent, setText, text } from './page.js';
 import { lookSoon, watchQueue } from './queue.js';
 import { Sidebar } from './sidebar.js';
 import { Thread } from './thread.js';
@@ -42,6 +42,8 @@ function start() {
     showWelcome();
   });
   element('name-back').addEventListener('click', showChat);
+  element('earlier').addEventListener('click', showEarlier);
+  element('language').addEventListener('click', chooseLanguage);
   element('thread-reload').addEventListener('click', () => open(current.id));
   for (const example of document.querySelectorAll('.example'))
     example.addEventListener('click', () => composer.fill(example.textContent));
@@ -110,6 +112,8 @@ function open(id) {
   const messages = new Messages((message, before) => messages === current.messages && changed(message, before));
   current = { id, messages, feed: null };
   thread.reset(messages);
+  element('earlier').hidden = true;
+  showOwner(undefined);
   composer.open(id);
   if (id !== null) {
     if (memory.conversation(id)?.news) memory.keepConversation(id, { news: false });
@@ -126,18 +130,52 @@ function listen() {
   const { id, messages } = current;
   const feed = new Feed(id, messages, {
     onConnection: isConnected => feed === current.feed && showConnection(isConnected),
-    onLoaded: () => feed === current.feed && loaded(),
+    onLoaded: owner => feed === current.feed && loaded(owner),
     onRefused: error => feed === current.feed && refused(error),
   });
   current.feed = feed;
   feed.start();
 }
 
-function loaded() {
+function loaded(owner) {
   showLoading(false);
+  showOwner(owner);
+  element('earlier').hidden = !current.feed.hasEarlier;
   element('thread-problem').hidden = true;
   thread.reloadPictures();
   remember();
+}
+
+/** Somebody else's conversation, come by as a link, can be read. */
+function showOwner(owner) {
+  const isForeign = owner !== undefined && owner !== memory.name();
+  element('chat').classList.toggle('read-only', isForeign);
+  element('composer').inert = isForeign;
+  element('read-only').hidden = !isForeign;
+  if (isForeign) setText(element('read-only'), text('ReadOnly', { name: owner }));
+}
+
+async function showEarlier() {
+  const { feed } = current;
+  const button = element('earlier');
+  button.disabled = true;
+  try {
+    await thread.keepPlace(() => feed.loadEarlier());
+  } catch (error) {
+    announce('earlier', error.message);
+    feed.refresh();
+  } finally {
+    button.disabled = false;
+    if (feed === current.feed) button.hidden = !feed.hasEarlier;
+  }
+}
+
+/** The server speaks the language; the page only asks for it, wherever it is. */
+function chooseLanguage(event) {
+  event.preventDefault();
+  const query = new URLSearchParams(location.search);
+  query.set('lang', event.currentTarget.lang);
+  location.search = query;
 }
 
 /** A conversation that nobody has written in does not exist yet: that is no error. */
@@ -257,7 +295,7 @@ function describe(message) {
     queued: () => message.position === 1 ? text('WaitingNext') : message.position > 1 ? text('WaitingAt', { position: number(message.position) }) : text('Waiting'),
     processing: () => message.progress > 0 ? text('PaintingAt', { percent: percent(message.progress) }) : text('Starting'),
     complete: () => text('Ready'),
-    error: () => message.error || text('Error'),
+    error: () => optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
     cancelled: () => text('Cancelled'),
   }[message.status];
   return state ? `${state()}: ${titleFrom(message.prompt)}` : message.content;

@@ -2,7 +2,7 @@
 
 import { ApiError, cancelImage, retryImage } from './api.js';
 import { isUnfinished } from './messages.js';
-import { address, duration, estimate, fullTime, number, percent, setText, shortTime, text } from './page.js';
+import { address, duration, estimate, fullTime, number, optionalText, percent, setText, shortTime, text } from './page.js';
 
 /** What a card says and shows in each state. */
 const views = {
@@ -24,7 +24,7 @@ const views = {
     parts: ['open', 'reuse', 'download', 'enlarge'],
   }),
   error: message => ({
-    headline: message.error || text('Error'),
+    headline: optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
     detail: '',
     mark: 'alert',
     parts: ['mark', 'reuse', 'retry'],
@@ -54,6 +54,7 @@ export class Card {
     const { cancel, retry, reuse, open, enlarge, picture, preview } = this.#parts;
     cancel.addEventListener('click', () => this.#act(cancelImage));
     retry.addEventListener('click', () => this.#act(retryImage));
+    this.#parts.unfold.addEventListener('click', () => this.#fold(this.#parts.unfold.getAttribute('aria-expanded') === 'true'));
     reuse.addEventListener('click', () => actions.onReuse(this.#message));
     open.addEventListener('click', () => actions.onOpen(this.#message));
     enlarge.addEventListener('click', () => actions.onOpen(this.#message));
@@ -77,6 +78,8 @@ export class Card {
 
     if (message.prompt !== before?.prompt) {
       setText(this.#parts.prompt, message.prompt);
+      this.#parts.unfold.hidden = !isLong(message.prompt);
+      this.#fold(isLong(message.prompt));
       this.#parts.card.setAttribute('aria-label', text('PictureOf', { prompt: message.prompt }));
     }
     if (message.createdAt.getTime() !== before?.createdAt.getTime() && !Number.isNaN(message.createdAt.getTime())) {
@@ -109,14 +112,21 @@ export class Card {
     const { picture } = this.#parts;
     if (this.#parts['picture-problem'].hidden) return;
     this.#parts['picture-problem'].hidden = true;
-    const url = picture.src;
+    const url = picture.getAttribute('src');
+    if (!url) return;
     picture.removeAttribute('src');
     picture.src = url;
   }
 
-  /** The picture's place is kept from the first moment on, so that nothing jumps when it comes. */
+  #fold(isFolded) {
+    this.#parts.prompt.classList.toggle('folded', isFolded);
+    this.#parts.unfold.setAttribute('aria-expanded', String(!isFolded));
+    setText(this.#parts.unfold, text(isFolded ? 'ShowAll' : 'ShowLess'));
+  }
+
+  /** What waits takes little room; the picture's place is kept from the moment on when it is being painted. */
   #showFrame({ settings, result, status }) {
-    this.#parts.frame.hidden = status === 'error' || status === 'cancelled';
+    this.#parts.frame.hidden = status !== 'processing' && status !== 'complete';
     const width = Number(result?.width ?? settings.width) || 1024;
     const height = Number(result?.height ?? settings.height) || 1024;
     this.element.style.setProperty('--ratio', String(Math.min(4, Math.max(0.25, width / height))));
@@ -161,7 +171,8 @@ export class Card {
     picture.alt = prompt;
     if (status !== 'complete' || !imageUrl) {
       picture.removeAttribute('src');
-      this.#parts['picture-problem'].hidden = true;
+      download.removeAttribute('href');
+      this.#parts['picture-problem'].hidden = status !== 'complete';
       this.element.classList.remove('has-picture');
       return;
     }
@@ -186,9 +197,13 @@ export class Card {
   async #act(call) {
     if (this.#busy) return;
     this.#setBusy(true);
+    const hadFocus = this.element.contains(document.activeElement);
     try {
       await this.#actions.onRow(call, this.#message.id);
       this.#showProblem('');
+      // The button that was pressed is gone: whoever works by keyboard goes on at the one that took its place.
+      const isLost = document.activeElement === document.body || this.element.contains(document.activeElement);
+      if (hadFocus && isLost) (isUnfinished(this.#message) ? this.#parts.cancel : this.#parts.retry).focus();
     } catch (error) {
       this.#showProblem(error instanceof ApiError ? error.message : text('Offline'));
       this.#actions.onRefresh();
@@ -207,6 +222,8 @@ export class Card {
     this.#parts.problem.hidden = !sentence;
   }
 }
+
+const isLong = prompt => prompt.length > 400 || prompt.split('\n').length > 8;
 
 export const fileName = id => `imagequeue-${id}.png`;
 

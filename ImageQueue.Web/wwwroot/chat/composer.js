@@ -17,6 +17,7 @@ export class Composer {
   #attempt = null;
   #sending = false;
   #visit = 0;
+  #otherSize = null;
   #onSent;
 
   /** @param onSent (row, { conversationId, prompt, askedAt, isHere }): isHere unless another conversation was opened meanwhile. */
@@ -37,7 +38,12 @@ export class Composer {
       this.#changed();
     });
     element('advanced-toggle').addEventListener('click', () => this.#showAdvanced(element('advanced').hidden));
-    for (const size of this.#sizes()) size.addEventListener('change', () => memory.setPreferredSize(size.value));
+    for (const size of this.#sizes()) {
+      size.addEventListener('change', () => {
+        this.#otherSize = null;
+        memory.setPreferredSize(size.value);
+      });
+    }
     const preferred = this.#sizes().find(size => size.value === memory.preferredSize());
     if (preferred) preferred.checked = true;
     for (const size of this.#sizes()) size.usual = { width: Number(size.dataset.width), height: Number(size.dataset.height) };
@@ -74,8 +80,13 @@ export class Composer {
     this.#pickModel(settings.model);
     const size = this.#sizes().find(one => one.dataset.width === String(settings.width) && one.dataset.height === String(settings.height));
     if (size) size.checked = true;
+    // A size that none of the choices has is kept all the same, until one is chosen.
+    this.#otherSize = !size && settings.width && settings.height ? { width: settings.width, height: settings.height } : null;
+    if (this.#otherSize) for (const one of this.#sizes()) one.checked = false;
     element('negative-prompt').value = settings.negative_prompt ?? '';
-    if (settings.negative_prompt) this.#showAdvanced(true);
+    element('steps').value = settings.steps ?? '';
+    element('seed').value = settings.seed >= 0 ? settings.seed : '';
+    if (settings.negative_prompt || settings.seed >= 0) this.#showAdvanced(true);
     this.#changed();
     this.focus();
     this.#prompt.setSelectionRange(prompt.length, prompt.length);
@@ -131,8 +142,8 @@ export class Composer {
     return {
       prompt,
       ...(this.#model && { model: this.#model.value }),
-      width: Number(size.dataset.width),
-      height: Number(size.dataset.height),
+      width: this.#otherSize?.width ?? Number(size?.dataset.width ?? 1024),
+      height: this.#otherSize?.height ?? Number(size?.dataset.height ?? 1024),
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
     };
   }

@@ -1,12 +1,14 @@
 // Keeps one conversation's messages right: reads them, listens to their events, and starts over after every gap.
 // An event stream that was away may have missed something, so each time it opens, the messages are read again.
 
-import { ApiError, eventsAddress, getMessage, getMessages } from './api.js';
+import { ApiError, getMessage, getMessages } from './api.js';
+import { openStream } from './stream.js';
 
 const shortestPause = 1_000;
 const longestPause = 10_000;
 const lookPause = 5_000;
 const idleToPark = 60_000;
+const pageSize = 50;
 
 export class Feed {
   #id;
@@ -18,6 +20,8 @@ export class Feed {
   #loading = null;
   #loadAgain = false;
   #hiddenAt = null;
+  #oldest = null;
+  #earlier = null;
   #looking;
   #stop = new AbortController();
 
@@ -25,7 +29,7 @@ export class Feed {
   isRefused = false;
 
   /**
-   * @param events { onConnection(isConnected), onLoaded(), onRefused(error) }: onRefused says that the server will not
+   * @param events { onConnection(isConnected), onLoaded(owner), onRefused(error) }: onRefused says that the server will not
    * show this conversation, 404 when it does not exist.
    */
   constructor(conversationId, messages, events) {
@@ -63,16 +67,37 @@ export class Feed {
     }
   }
 
+  /** Whether there are messages before those that were read. */
+  get hasEarlier() {
+    return this.#earlier !== null;
+  }
+
+  /** Reads the page before those that were read. */
+  async loadEarlier() {
+    if (this.#earlier === null) return;
+    const askedAt = performance.now();
+    const page = await getMessages(this.#id, { before: this.#earlier, limit: pageSize });
+    if (this.#stop.signal.aborted) return;
+    this.#takePage(page, askedAt);
+  }
+
+  #takePage(page, askedAt) {
+    this.#messages.load(page.messages, askedAt);
+    this.#oldest = page.messages[0]?.id ?? this.#oldest;
+    this.#earlier = page.previous;
+  }
+
   #connect() {
     if (this.#stream || this.#stop.signal.aborted) return;
 
-    const stream = new EventSource(eventsAddress(this.#id));
+    const stream = openStream(this.#id);
     this.#stream = stream;
     stream.addEventListener('open', () => {
       this.#pause = shortestPause;
       this.#load();
     });
     stream.addEventListener('image_progress', event => this.#take(event));
+    stream.addEventListener('message', event => this.#takeWords(event));
     stream.addEventListener('error', () => {
       if (stream !== this.#stream) return;
       this.#events.onConnection(false);
@@ -104,8 +129,21 @@ export class Feed {
       return;
     }
 
+    // Of what nobody has read yet: it comes with its page.
+    if (this.#earlier !== null && data.message_id < this.#oldest) return;
     const message = this.#messages.apply(data);
     if (message && !message.hasRow) await this.#loadOne(message.id);
+  }
+
+  #takeWords(event) {
+    let row;
+    try {
+      row = JSON.parse(event.data);
+    } catch {
+      return;
+    }
+
+    if (this.#earlier === null || row.id > this.#oldest) this.#messages.load([row], performance.now());
   }
 
   async #loadOne(id) {
@@ -118,7 +156,7 @@ export class Feed {
     }
   }
 
-  /** Reads all messages; calls that come meanwhile lead to one more reading. Answers whether it worked. */
+  /** Reads the messages, the newest at first, and then all that were read before; calls that come meanwhile lead to one more reading. Answers whether it worked. */
   #load() {
     if (this.#loading) {
       this.#loadAgain = true;
@@ -136,13 +174,16 @@ export class Feed {
   }
 
   async #readAll() {
+    let owner;
     try {
-      let after = null;
+      let after = this.#oldest === null ? null : this.#oldest - 1;
       do {
         const askedAt = performance.now();
-        const page = await getMessages(this.#id, after);
+        const page = await getMessages(this.#id, after === null ? { before: Number.MAX_SAFE_INTEGER, limit: pageSize } : { after });
         if (this.#stop.signal.aborted) return false;
-        this.#messages.load(page.messages, askedAt);
+        owner = page.username;
+        if (after === null) this.#takePage(page, askedAt);
+        else this.#messages.load(page.messages, askedAt);
         after = page.next ?? null;
       } while (after !== null);
     } catch (error) {
@@ -159,7 +200,7 @@ export class Feed {
     }
 
     if (this.#stream?.readyState === EventSource.OPEN) this.#events.onConnection(true);
-    this.#events.onLoaded();
+    this.#events.onLoaded(owner);
     return true;
   }
 
@@ -182,7 +223,7 @@ export class Feed {
     if (this.#stream && unfinished.length > 0 && !document.hidden && !this.#loading) {
       const askedAt = performance.now();
       try {
-        const { messages } = await getMessages(this.#id, Math.min(...unfinished.map(message => message.order)) - 1);
+        const { messages } = await getMessages(this.#id, { after: Math.min(...unfinished.map(message => message.order)) - 1 });
         if (!this.#stop.signal.aborted) this.#messages.load(messages, askedAt);
       } catch {
         this.#load();

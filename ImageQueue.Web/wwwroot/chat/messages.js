@@ -3,6 +3,18 @@
 
 export const isUnfinished = message => message.status === 'queued' || message.status === 'processing';
 
+const statuses = ['queued', 'processing', 'complete', 'error', 'cancelled'];
+
+/** What no image of ours can be in counts as failed. */
+const statusFrom = value => (statuses.includes(value) ? value : 'error');
+
+const textFrom = value => (typeof value === 'string' ? value : null);
+
+const objectFrom = value => (value !== null && typeof value === 'object' && !Array.isArray(value) ? value : null);
+
+/** Only pictures of this server: whatever else a message may say, the page links nowhere else. */
+const pictureFrom = value => (typeof value === 'string' && /^\/images\/[\w.-]+$/.test(value) ? value : null);
+
 const numberOr = (value, otherwise) => (value == null || Number.isNaN(Number(value)) ? otherwise : Number(value));
 
 export class Messages {
@@ -33,12 +45,21 @@ export class Messages {
    */
   load(rows, askedAt) {
     for (const row of rows) {
-      const before = this.get(row.id);
-      const revision = numberOr(row.revision, null);
-      const older = before && (revision == null ? before.eventAt > askedAt : revision < before.revision);
-      const loaded = fromRow(row, before);
-      this.#put(older ? { ...before, settings: loaded.settings } : loaded, before);
+      try {
+        this.#loadOne(row, askedAt);
+      } catch (error) {
+        // One odd message breaks nothing but itself.
+        console.warn('A message could not be shown.', row?.id, error);
+      }
     }
+  }
+
+  #loadOne(row, askedAt) {
+    const before = this.get(row.id);
+    const revision = numberOr(row.revision, null);
+    const older = before && (revision == null ? before.eventAt > askedAt : revision < before.revision);
+    const loaded = fromRow(row, before);
+    this.#put(older ? { ...before, settings: loaded.settings } : loaded, before);
   }
 
   /**
@@ -56,17 +77,19 @@ export class Messages {
       content: '',
       role: 'bot',
       ...before,
+      kind: 'image',
       id: String(event.message_id),
       order: Number(event.message_id),
-      jobId: event.job_id ?? before?.jobId,
-      prompt: event.prompt ?? before?.prompt ?? '',
-      status: event.status,
+      jobId: textFrom(event.job_id) ?? before?.jobId,
+      prompt: textFrom(event.prompt) ?? before?.prompt ?? '',
+      status: statusFrom(event.status),
       progress: numberOr(event.progress, 0),
       position: numberOr(event.queue_position, 0),
       eta: etaFrom(event.eta_seconds),
-      imageUrl: event.image_url ?? null,
-      previewUrl: event.preview_url ?? null,
-      error: event.error ?? null,
+      imageUrl: pictureFrom(event.image_url),
+      previewUrl: pictureFrom(event.preview_url),
+      error: textFrom(event.error),
+      errorCode: textFrom(event.error_code),
       revision,
       eventAt: performance.now(),
       // Events leave out what does not change while an image is made; the row has it.
@@ -85,24 +108,27 @@ export class Messages {
 
 /** What the page needs of a message as the API returns it. */
 export function fromRow(row, before) {
-  const meta = row.extra_metadata ?? {};
+  const isImage = row.kind === 'image';
+  const meta = isImage ? row.extra_metadata ?? {} : {}; // Else the keys are the chat app's own, whatever they are called.
   return {
+    kind: row.kind,
     id: String(row.id),
     order: Number(row.id),
     role: row.role,
     content: row.content ?? '',
     createdAt: new Date(row.created_at),
-    jobId: meta.job_id ?? null,
-    prompt: typeof meta.prompt === 'string' ? meta.prompt : '',
-    status: meta.status ?? null,
+    jobId: textFrom(meta.job_id),
+    prompt: textFrom(meta.prompt) ?? '',
+    status: isImage ? statusFrom(meta.status) : null,
     progress: numberOr(meta.progress, 0),
     position: numberOr(row.queue?.position ?? meta.queue_position, 0),
     eta: etaFrom(row.queue?.eta_seconds),
-    imageUrl: meta.image_url ?? null,
-    previewUrl: meta.preview_url ?? null,
-    error: meta.error ?? null,
-    settings: meta.settings ?? {},
-    result: meta.result ?? null,
+    imageUrl: pictureFrom(meta.image_url),
+    previewUrl: pictureFrom(meta.preview_url),
+    error: textFrom(meta.error),
+    errorCode: textFrom(meta.error_code),
+    settings: objectFrom(meta.settings) ?? {},
+    result: objectFrom(meta.result),
     revision: Math.max(numberOr(row.revision, 0), before?.revision ?? 0),
     eventAt: before?.eventAt ?? 0,
     hasRow: true,

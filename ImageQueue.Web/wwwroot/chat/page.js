@@ -13,6 +13,9 @@ export function text(key, values = {}) {
   return page.texts[key].replace(/\{(\w+)\}/g, (placeholder, name) => values[name] ?? placeholder);
 }
 
+/** The text with this name, or null where there is none. */
+export const optionalText = key => (Object.hasOwn(page.texts, key) ? page.texts[key] : null);
+
 /** An address of this application, wherever it is mounted: "/images/x.png" and "images/x.png" mean the same. */
 export function address(path) {
   return page.root + path.replace(/^\//, '');

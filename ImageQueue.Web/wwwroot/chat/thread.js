@@ -13,6 +13,8 @@ export class Thread {
   #items = new Map();
   #actions;
   #follows = true;
+  #height = 0;
+  #room = 0;
   #messages = null;
 
   /** @param actions { onRow(call, id), onReuse(message), onRefresh() } */
@@ -43,11 +45,19 @@ export class Thread {
       return;
     }
 
-    const added = message.jobId || message.status ? new Card(message, this.#actions) : new Words(message);
+    const added = message.kind === 'image' ? new Card(message, this.#actions) : new Words(message);
     this.#items.set(message.id, added);
     const later = [...this.#list.children].find(child => Number(child.dataset.order) > message.order);
     added.element.dataset.order = message.order;
     this.#list.insertBefore(added.element, later ?? null);
+  }
+
+  /** Puts earlier messages in front without moving what is being read. */
+  async keepPlace(load) {
+    const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;
+    this.#follows = false;
+    await load();
+    this.#scroller.scrollTo({ top: this.#scroller.scrollHeight - fromEnd, behavior: 'instant' });
   }
 
   reloadPictures() {
@@ -62,6 +72,15 @@ export class Thread {
   }
 
   #scrolled() {
+    // A scroll that comes of the content or the room having changed is nobody's wish to leave the end.
+    const { scrollHeight, clientHeight } = this.#scroller;
+    const isMoved = scrollHeight !== this.#height || clientHeight !== this.#room;
+    [this.#height, this.#room] = [scrollHeight, clientHeight];
+    if (isMoved && this.#follows) {
+      this.scrollToNewest();
+      return;
+    }
+
     const below = this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight;
     this.#follows = below < near;
     this.#toNewest.hidden = below < near * 3;

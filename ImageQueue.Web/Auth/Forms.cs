@@ -1,34 +1,44 @@
+using System.Globalization;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.WebUtilities;
+using Microsoft.Extensions.Primitives;
 
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// Reads what is sent to the dashboard before Hangfire does, and refuses what cannot be read: Hangfire and its antiforgery check
+/// Reads the forms that are sent to the dashboard and to <c>/login</c>, and refuses what cannot be read: Hangfire and antiforgery
 /// throw at such a form, or at none (AspNetCoreDashboardRequest.GetFormValuesAsync), which would be a 500.
 /// </summary>
-internal static class DashboardForms
+internal static class Forms
 {
     /// <summary>Where the dashboard is.</summary>
-    public const string Path = "/hangfire";
+    public const string Dashboard = "/hangfire";
+
+    private static readonly PathString[] Pages = [Dashboard, "/login", "/logout"];
 
     /// <summary>Hangfire deletes or requeues as many jobs as one page shows, 500 at most.</summary>
     private const int MostValues = 1024;
 
+    private const int MostPaged = 1_000_000_000;
+
     /// <summary>Whether a request changes nothing: it reads, or asks for the figures that each page asks for again and again by a form.</summary>
     public static bool IsLook(HttpRequest request) =>
-        HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || request.Path.Equals($"{Path}/stats", StringComparison.OrdinalIgnoreCase);
+        HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || request.Path.Equals($"{Dashboard}/stats", StringComparison.OrdinalIgnoreCase);
 
-    public static void UseDashboardForms(this IApplicationBuilder app) => app.UseWhen(
-        context => context.Request.Path.StartsWithSegments(Path),
-        dashboard => dashboard.Use(async (context, next) =>
+    /// <summary>What Hangfire's lists are paged by; its storage throws at a sum beyond an int.</summary>
+    private static readonly string[] Paging = ["from", "count"];
+
+    public static void UseForms(this IApplicationBuilder app) => app.UseWhen(
+        context => Pages.Any(page => context.Request.Path.StartsWithSegments(page)),
+        forms => forms.Use(async (context, next) =>
         {
             var request = context.Request;
             var isPost = HttpMethods.IsPost(request.Method);
             if (!isPost && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method))
-                await RefuseAsync(context, StatusCodes.Status405MethodNotAllowed, $"The dashboard does not take {request.Method}.");
+                await RefuseAsync(context, StatusCodes.Status405MethodNotAllowed, $"{request.Path} does not take {request.Method}.");
             else if (isPost && !request.HasFormContentType && request.ContentLength is not (null or 0))
-                await RefuseAsync(context, StatusCodes.Status415UnsupportedMediaType, "The dashboard takes forms only.");
+                await RefuseAsync(context, StatusCodes.Status415UnsupportedMediaType, "This takes forms only: Content-Type: application/x-www-form-urlencoded.");
+            else if (!Paging.All(name => IsSmall(request.Query[name])))
+                await RefuseAsync(context, StatusCodes.Status400BadRequest, "from and count must be numbers that a list can have.");
             else if (await IsReadableAsync(context))
                 await next(context);
             else
@@ -54,6 +64,9 @@ internal static class DashboardForms
             return false;
         }
     }
+
+    private static bool IsSmall(StringValues values) =>
+        values is not [{ Length: > 0 } value, ..] || (int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number < MostPaged);
 
     private static Task RefuseAsync(HttpContext context, int status, string detail) => Refusal.WriteAsync(
         context, status, status == StatusCodes.Status415UnsupportedMediaType ? "unsupported_media_type" : "invalid_request", detail);

@@ -1,0 +1,86 @@
+using System.Net;
+using System.Text.Json;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.Forge;
+
+/// <summary>Finds out what a server can do, by GETs only: KoboldCpp holds back a POST to a path that it does not know.</summary>
+internal sealed partial class ForgeClient
+{
+    private const string GlobalProgressPath = "sdapi/v1/progress?skip_current_image=true";
+
+    /// <inheritdoc/>
+    public async Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    {
+        var document = FindAsync(backend, "openapi.json", cancellationToken);
+        var tasks = FindAsync(backend, "internal/pending-tasks", cancellationToken);
+        var progress = FindAsync(backend, GlobalProgressPath, cancellationToken);
+        var options = FindAsync(backend, "sdapi/v1/options", cancellationToken);
+        var models = FindAsync(backend, "sdapi/v1/sd-models", cancellationToken);
+        var samplers = FindAsync(backend, "sdapi/v1/samplers", cancellationToken);
+        var schedulers = FindAsync(backend, "sdapi/v1/schedulers", cancellationToken);
+        Found[] all = await Task.WhenAll(document, tasks, progress, options, models, samplers, schedulers);
+        try
+        {
+            if (all.All(one => one.Trouble is not null)) throw all[0].Trouble!; // There is one: just asked.
+            var kobold = ForgeKinds.IsFamilyOfSdCpp((await models).Body) ? await FindAsync(backend, "api/extra/version", cancellationToken) : default;
+            using (kobold.Body)
+            {
+                var capabilities = ForgeKinds.Describe(
+                    new ForgeKinds.Answers((await document).Body, (await options).Body, (await models).Body, (await samplers).Body, (await schedulers).Body, kobold.Body)
+                    {
+                        HasTasks = (await tasks).IsThere,
+                        HasProgress = (await progress).IsThere,
+                        HasSchedulers = (await schedulers).IsThere,
+                    });
+                MemoryOf(backend).Capabilities = capabilities;
+                logger.LogDebug(
+                    "{Backend} is {Kind}: task ids {TaskIds}, global progress {GlobalProgress}, interrupt {Interrupt}, {Models} models, {Samplers} samplers.",
+                    backend.Name,
+                    capabilities.Kind,
+                    capabilities.TaskIds,
+                    capabilities.GlobalProgress,
+                    capabilities.Interrupt,
+                    capabilities.Models.Count,
+                    capabilities.Samplers.Count);
+                return capabilities;
+            }
+        }
+        finally
+        {
+            foreach (var one in all) one.Body?.Dispose();
+        }
+    }
+
+    /// <summary>What is known of a server; asked of it when nothing is.</summary>
+    private async Task<ForgeCapabilities> CapabilitiesOfAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        MemoryOf(backend).Capabilities ?? await LearnAsync(backend, cancellationToken);
+
+    /// <summary>A JSON answer, or that there is none, or that it cannot be told.</summary>
+    private async Task<Found> FindAsync(ForgeBackend backend, string path, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
+            {
+                using var message = Get(backend, path);
+                using var response = await SendAsync(backend, message, token);
+                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed) return new Found(IsThere: false);
+                if (response.StatusCode != HttpStatusCode.OK) return new Found(Trouble: await ReadFailureAsync(backend, response, token));
+
+                // Not in rented memory: the document reads from it later.
+                var body = ForgeMessages.TryParse(await response.Content.ReadAsByteArrayAsync(token));
+                return new Found(IsThere: body is not null, Body: body);
+            });
+        }
+        catch (ForgeException exception)
+        {
+            return new Found(Trouble: exception);
+        }
+    }
+
+    /// <param name="IsThere">Null when it cannot be told.</param>
+    /// <param name="Body">The JSON.</param>
+    /// <param name="Trouble">Why it cannot be told.</param>
+    private readonly record struct Found(bool? IsThere = null, JsonDocument? Body = null, ForgeException? Trouble = null);
+}

@@ -1,0 +1,48 @@
+using System.Net;
+using System.Text.RegularExpressions;
+using ImageQueue.Tests.Support;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Chat;
+
+/// <summary>The page's files: small on the way, and asked for once.</summary>
+[TestFixture]
+internal sealed class ChatAssetsTests
+{
+    private static TestApp App { get; set; } = null!; // Set before any test runs.
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => App = await TestApp.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task StopAsync() => await App.DisposeAsync();
+
+    [Test]
+    public async Task Files_AreCompressed_AndKeptForEver_UnderAnAddressOfTheirContent()
+    {
+        var page = await App.Http.GetStringAsync("");
+        var addresses = Regex.Matches(page, "(?:src|href)=\"/(assets/[^\"]+)\"").Select(match => match.Groups[1].Value).Distinct().ToList();
+        Assert.That(addresses, Has.Count.EqualTo(4).And.All.Match("^assets/[0-9a-f]{16}/"));
+        Assert.That(page, Does.Not.Contain("href=\"/chat.css").And.Not.Contain("src=\"/chat/"));
+
+        var modules = (await App.Http.GetStringAsync(addresses.Single(address => address.EndsWith("app.js", StringComparison.Ordinal))))
+            .Split('\n').Select(line => Regex.Match(line, "from '\\./(.*)'")).Where(match => match.Success).Select(match => match.Groups[1].Value);
+        var folder = addresses[0][..addresses[0].IndexOf('/', 7)];
+        foreach (var address in addresses.Concat(modules.Select(module => $"{folder}/chat/{module}")))
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, address) { Headers = { { "Accept-Encoding", "br" } } };
+            using var response = await App.Http.SendAsync(request);
+            Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), address);
+            Assert.That(response.Headers.CacheControl?.ToString(), Is.EqualTo("public, max-age=31536000, immutable"), address);
+            Assert.That(response.Content.Headers.ContentEncoding, Is.EqualTo(new[] { "br" }), address);
+        }
+    }
+
+    [Test]
+    public async Task Files_AreAskedForAnew_UnderTheirOwnNames() =>
+        Assert.That((await App.Http.GetAsync("chat.css")).Headers.CacheControl?.NoCache, Is.True);
+
+    [Test]
+    public async Task Files_AreNotThere_UnderAnotherContentsAddress() =>
+        Assert.That((await App.Http.GetAsync("assets/0123456789abcdef/chat.css")).StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+}

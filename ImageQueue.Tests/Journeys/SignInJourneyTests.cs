@@ -1,0 +1,159 @@
+using System.Net;
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Auth;
+using ImageQueue.Tests.Support;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Playwright;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Journeys;
+
+/// <summary>Operators and other people's websites in a real browser.</summary>
+internal sealed class SignInJourneyTests
+{
+    private ChatBrowser _browser = null!; // Set before any test runs.
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_browser is not null) // No Chromium.
+            await _browser.DisposeAsync();
+    }
+
+    [Test]
+    public async Task Operator_SignsIn_ActsInTheDashboard_AndSignsOut()
+    {
+        await using var app = await AuthApp.StartAsync();
+        var id = (long)(await app.SubmitAsync("[fault:stalled]"))["id"]!;
+        await app.WaitForAsync(id, MessageStatus.Processing);
+        await using var context = await _browser.OpenAsync(app.App);
+        var page = await context.NewPageAsync();
+
+        await page.GotoAsync("/hangfire/jobs/processing");
+        Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
+        await page.GetByTestId("key").FillAsync(AuthApp.OperatorKey);
+        await page.GetByTestId("sign-in").ClickAsync();
+
+        await page.WaitForURLAsync("**/hangfire/jobs/processing");
+        await page.Locator("tbody input.js-jobs-list-checkbox").First.CheckAsync();
+        page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
+        await page.Locator("[data-url$='/jobs/processing/delete']").First.ClickAsync();
+        await app.WaitForAsync(id, MessageStatus.Cancelled);
+
+        await page.GotoAsync("/hangfire/servers");
+        var forgotten = await context.NewPageAsync();
+        await forgotten.GotoAsync("/?c=sohbet");
+        await page.GotoAsync("/");
+        await page.GetByTestId("account").ClickAsync();
+        await page.GetByTestId("sign-out").ClickAsync();
+        await Assertions.Expect(page.GetByTestId("key")).ToBeVisibleAsync();
+        await page.GotoAsync("/hangfire");
+        Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
+        await forgotten.WaitForURLAsync("**/login?return=%2F%3Fc%3Dsohbet");
+        Assert.That(_browser.Errors.Where(error => !error.Contains("401", StringComparison.Ordinal)), Is.Empty, "no page of ours or of Hangfire's breaks its own content security policy");
+    }
+
+    [Test]
+    public async Task Operator_IsLockedOut_AfterWrongKeys()
+    {
+        await using var app = await AuthApp.StartAsync(new() { ["Auth:MaxFailedSignIns"] = "2" });
+        await using var context = await _browser.OpenAsync(app.App);
+        var page = await context.NewPageAsync();
+        await page.GotoAsync("/login");
+
+        foreach (var (key, problem) in new[] { ("wrong", "Bu anahtar tanınmıyor."), ("wrong", "15 dakika sonra"), (AuthApp.OperatorKey, "15 dakika sonra") })
+        {
+            await page.GetByTestId("key").FillAsync(key);
+            await page.GetByTestId("sign-in").ClickAsync();
+            await Assertions.Expect(page.GetByTestId("problem")).ToContainTextAsync(problem);
+        }
+
+        await page.GotoAsync("/hangfire");
+        Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
+        _browser.Errors.Clear(); // The browser calls 401 and 429 errors.
+    }
+
+    /// <summary>A page of another website, opened by a signed-in operator: first on this machine in Development, then with a cookie.</summary>
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task ForeignPage_CannotCancelWatchOrRead(bool withCookie)
+    {
+        await using var foreign = await ForeignSiteAsync();
+        await using var auth = withCookie ? await AuthApp.StartAsync() : null;
+        await using var local = withCookie ? null : await TestApp.StartAsync();
+        var app = auth?.App ?? local!; // One of the two.
+        var message = withCookie ? await auth!.SubmitAsync("[fault:stalled]") : await app.SubmitAsync("[fault:stalled]", AuthApp.Conversation);
+        await using var context = await _browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        if (withCookie)
+        {
+            await page.GotoAsync("/login");
+            await page.GetByTestId("key").FillAsync(AuthApp.OperatorKey);
+            await page.GetByTestId("sign-in").ClickAsync();
+            await page.WaitForURLAsync("**/hangfire");
+        }
+
+        await page.GotoAsync(foreign.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        var root = app.Address.ToString();
+        var results = await page.EvaluateAsync<string[]>(
+            """
+            async ([root, id, conversation]) => {
+              const tried = [];
+              const attempt = async (name, act) => { try { tried.push(`${name}: ${await act()}`); } catch (error) { tried.push(`${name}: refused`); } };
+              await attempt('read', async () => (await fetch(`${root}api/messages/${id}`, { credentials: 'include' })).status);
+              await attempt('cancel', async () => (await fetch(`${root}api/messages/${id}/cancel`, { method: 'POST', credentials: 'include', mode: 'no-cors' })).type);
+              await attempt('form', async () => {
+                const frame = Object.assign(document.createElement('iframe'), { name: 'f' });
+                const form = Object.assign(document.createElement('form'), { method: 'post', target: 'f', action: `${root}api/messages/${id}/cancel` });
+                document.body.append(frame, form);
+                const loaded = new Promise(resolve => frame.addEventListener('load', resolve));
+                form.submit();
+                await loaded;
+                return 'sent';
+              });
+              await attempt('events', () => new Promise((resolve, reject) => {
+                const events = new EventSource(`${root}api/conversations/${conversation}/events`, { withCredentials: true });
+                events.onopen = () => resolve('open');
+                events.onerror = reject;
+              }));
+              await attempt('hub', () => new Promise((resolve, reject) => {
+                const socket = new WebSocket(`${root.replace('http', 'ws')}hubs/images`);
+                socket.onopen = () => resolve('open');
+                socket.onerror = reject;
+              }));
+              return tried;
+            }
+            """,
+            new object[] { root, (long)message["id"]!, AuthApp.Conversation });
+
+        Assert.That(results, Is.EqualTo(new[] { "read: refused", "cancel: opaque", "form: sent", "events: refused", "hub: refused" }), "what is sent blindly is not answered, see below");
+        var stored = await app.Services.GetRequiredService<IMessageStore>().FindAsync((long)message["id"]!, default);
+        Assert.That(stored?.Status, Is.Not.EqualTo(MessageStatus.Cancelled));
+        Assert.That(app.Log.Of(LogLevel.Error), Is.Empty);
+        _browser.Errors.Clear(); // The browser says of each that it was refused.
+    }
+
+    /// <summary>A website that has nothing to do with ours: another port is another origin.</summary>
+    private static async Task<WebApplication> ForeignSiteAsync()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        var site = builder.Build();
+        site.Urls.Add($"http://{IPAddress.Loopback}:0");
+        site.Run(context =>
+        {
+            context.Response.ContentType = "text/html";
+            return context.Response.WriteAsync("<!DOCTYPE html><title>Elsewhere</title><link rel=icon href=data:,>");
+        });
+        await site.StartAsync();
+        return site;
+    }
+}

@@ -1,0 +1,57 @@
+using System.ComponentModel.DataAnnotations;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
+using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ImageQueue.Web.Api;
+
+/// <summary>Lists conversations.</summary>
+[ApiController]
+[Tags("Conversations")]
+public sealed class ConversationsController(IConversationStore store) : ControllerBase
+{
+    /// <summary>A user's conversations, the one with the newest message first.</summary>
+    /// <param name="username">Whose, 1..100 characters.</param>
+    /// <param name="after">What the page before gave as `next`.</param>
+    /// <param name="limit">1..200.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpGet("/api/conversations", Name = "listConversations")]
+    [Authorize(Access.Overview)]
+    [ProducesResponseType<ConversationPage>(StatusCodes.Status200OK, "application/json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
+    public async Task<IActionResult> ListAsync(
+        [FromQuery] string? username,
+        [FromQuery, Range(1, long.MaxValue)] long after = long.MaxValue,
+        [FromQuery, Range(1, 200)] int limit = 50,
+        CancellationToken cancellationToken = default)
+    {
+        var rules = new RequestRules();
+        rules.Name("username", username?.Trim() ?? "");
+        if (username is null || rules.Errors.Count > 0)
+            return ApiProblem.Unprocessable(rules.Errors);
+
+        var found = await store.ListConversationsAsync(username.Trim(), after, limit + 1, cancellationToken);
+        var page = found.Take(limit).Select(ConversationResponse.From).ToList();
+        return Ok(new ConversationPage(page, found.Count > limit ? found[limit - 1].LastMessageId : null));
+    }
+}
+
+/// <summary>A conversation.</summary>
+/// <param name="Id">Chosen by the chat app.</param>
+/// <param name="Title">Its first words.</param>
+/// <param name="CreatedAt">UTC.</param>
+/// <param name="UpdatedAt">When its newest message was last written, UTC.</param>
+public sealed record ConversationResponse(string Id, string? Title, DateTimeOffset CreatedAt, DateTimeOffset UpdatedAt)
+{
+    internal static ConversationResponse From(ConversationSummary summary) =>
+        new(summary.Conversation.Id, summary.Conversation.Title, summary.Conversation.CreatedAt, summary.UpdatedAt);
+}
+
+/// <summary>A page of conversations.</summary>
+/// <param name="Conversations">The one with the newest message first.</param>
+/// <param name="Next">What to give as <c>after</c> for the next page; null on the last.</param>
+public sealed record ConversationPage(IReadOnlyList<ConversationResponse> Conversations, long? Next);

@@ -1,0 +1,33 @@
+using Microsoft.AspNetCore.Mvc.ActionConstraints;
+using Microsoft.AspNetCore.Mvc.ApplicationModels;
+using Microsoft.AspNetCore.Routing;
+
+namespace ImageQueue.Web.Api;
+
+/// <summary>RFC 9110, section 9.1: whatever answers GET answers HEAD. The server leaves the body out by itself.</summary>
+internal sealed class HeadWhereverGetIs : IActionModelConvention
+{
+    /// <inheritdoc/>
+    public void Apply(ActionModel action)
+    {
+        foreach (var selector in action.Selectors)
+        {
+            foreach (var constraint in selector.ActionConstraints.OfType<HttpMethodActionConstraint>().Where(NeedsHead).ToList())
+            {
+                selector.ActionConstraints.Remove(constraint);
+                selector.ActionConstraints.Add(new HttpMethodActionConstraint([.. constraint.HttpMethods, HttpMethods.Head]));
+            }
+
+            foreach (var metadata in selector.EndpointMetadata.OfType<HttpMethodMetadata>().Where(metadata => NeedsHead(metadata.HttpMethods)).ToList())
+            {
+                selector.EndpointMetadata.Remove(metadata);
+                selector.EndpointMetadata.Add(new HttpMethodMetadata([.. metadata.HttpMethods, HttpMethods.Head], metadata.AcceptCorsPreflight));
+            }
+        }
+    }
+
+    private static bool NeedsHead(HttpMethodActionConstraint constraint) => NeedsHead(constraint.HttpMethods);
+
+    private static bool NeedsHead(IEnumerable<string> methods) =>
+        methods.Contains(HttpMethods.Get, StringComparer.OrdinalIgnoreCase) && !methods.Contains(HttpMethods.Head, StringComparer.OrdinalIgnoreCase);
+}

@@ -1,0 +1,88 @@
+namespace ImageQueue.Web.Errors;
+
+/// <summary>What programs tell problems apart by: stable, whatever the sentence says. Each has one title and one <c>type</c>.</summary>
+internal static class ProblemCodes
+{
+    /// <summary>Something in the request is not allowed; <c>errors</c> says what, field by field.</summary>
+    public const string InvalidRequest = "invalid_request";
+
+    /// <summary>There is no model of that name here.</summary>
+    public const string UnknownModel = "unknown_model";
+
+    /// <summary>Nobody has shown who asks.</summary>
+    public const string Unauthorized = "unauthorized";
+
+    /// <summary>Whoever asks may not do that.</summary>
+    public const string Forbidden = "forbidden";
+
+    /// <summary>There is no such thing.</summary>
+    public const string NotFound = "not_found";
+
+    /// <summary>The conversation belongs to another username.</summary>
+    public const string ConversationForbidden = "conversation_forbidden";
+
+    /// <summary>The idempotency key came with another request before.</summary>
+    public const string IdempotencyKeyReused = "idempotency_key_reused";
+
+    /// <summary>The message is not in a state that can be cancelled.</summary>
+    public const string NotCancellable = "not_cancellable";
+
+    /// <summary>The message is not in a state that can be retried.</summary>
+    public const string NotRetryable = "not_retryable";
+
+    /// <summary>The user has too much waiting.</summary>
+    public const string TooManyPending = "too_many_pending";
+
+    /// <summary>All users together have too much waiting.</summary>
+    public const string QueueFull = "queue_full";
+
+    /// <summary>Too many requests in too short a time.</summary>
+    public const string RateLimited = "rate_limited";
+
+    /// <summary>The body is too large.</summary>
+    public const string BodyTooLarge = "body_too_large";
+
+    /// <summary>The body is of a type that is not read here.</summary>
+    public const string UnsupportedMediaType = "unsupported_media_type";
+
+    /// <summary>The database cannot be reached or written just now.</summary>
+    public const string StoreUnavailable = "store_unavailable";
+
+    /// <summary>A mistake of ours.</summary>
+    public const string Unexpected = "unexpected";
+
+    /// <summary>Code to title: the same for every occurrence (RFC 9457, section 3.1.3).</summary>
+    public static IReadOnlyDictionary<string, string> Titles { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        [InvalidRequest] = "The request is not valid.",
+        [UnknownModel] = "There is no such model.",
+        [Unauthorized] = "Nobody is signed in.",
+        [Forbidden] = "This is not allowed.",
+        [NotFound] = "There is no such thing.",
+        [ConversationForbidden] = "The conversation belongs to somebody else.",
+        [IdempotencyKeyReused] = "The Idempotency-Key was used for another request.",
+        [NotCancellable] = "The message cannot be cancelled.",
+        [NotRetryable] = "The message cannot be retried.",
+        [TooManyPending] = "Too many pictures of this user are waiting.",
+        [QueueFull] = "The queue is full.",
+        [RateLimited] = "Too many requests.",
+        [BodyTooLarge] = "The body is too large.",
+        [UnsupportedMediaType] = "The body's type is not read here.",
+        [StoreUnavailable] = "The database is away.",
+        [Unexpected] = "Something went wrong here.",
+    };
+
+    /// <summary>For what the framework refuses by a status alone.</summary>
+    public static string OfStatus(int status) => status switch
+    {
+        StatusCodes.Status401Unauthorized => Unauthorized,
+        StatusCodes.Status403Forbidden => Forbidden,
+        StatusCodes.Status404NotFound => NotFound,
+        StatusCodes.Status413PayloadTooLarge => BodyTooLarge,
+        StatusCodes.Status415UnsupportedMediaType => UnsupportedMediaType,
+        StatusCodes.Status429TooManyRequests => RateLimited,
+        StatusCodes.Status503ServiceUnavailable => StoreUnavailable,
+        >= 500 => Unexpected,
+        _ => InvalidRequest,
+    };
+}

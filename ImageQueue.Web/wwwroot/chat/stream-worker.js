@@ -1,0 +1,89 @@
+// The one event stream of a browser: of all conversations that any of its tabs shows. Each tab is told of its own.
+
+const settle = 50;
+const silence = 180_000;
+const mostConversations = 100;
+const tabs = new Map();
+
+let source = null;
+let streamed = '';
+let lastId = '';
+let timer = 0;
+
+globalThis.addEventListener('connect', ({ ports: [port] }) => {
+  port.addEventListener('message', ({ data }) => {
+    if (data.close) {
+      tabs.delete(port);
+      port.close();
+    } else if (data.conversation !== undefined) {
+      tabs.set(port, { conversation: data.conversation, root: data.root, heardAt: performance.now(), isOpen: false });
+    } else if (tabs.has(port)) {
+      tabs.get(port).heardAt = performance.now();
+    }
+    // Several tabs come or go at once when a window opens or closes.
+    clearTimeout(timer);
+    timer = setTimeout(connect, settle);
+  });
+  port.start();
+});
+
+function connect() {
+  for (const [port, tab] of tabs) if (performance.now() - tab.heardAt > silence) tabs.delete(port);
+
+  const wanted = [...new Set([...tabs.values()].map(tab => tab.conversation))].sort().slice(-mostConversations);
+  if (wanted.length === 0) {
+    disconnect();
+    return;
+  }
+
+  const query = new URLSearchParams(wanted.map(id => ['conversation_id', id]));
+  if (source !== null && streamed === query.toString()) {
+    if (source.readyState === EventSource.OPEN) opened();
+    return;
+  }
+
+  disconnect();
+  streamed = query.toString();
+  if (lastId !== '') query.set('last_event_id', lastId);
+  const [{ root }] = tabs.values();
+  const stream = new EventSource(`${root}api/events?${query}`);
+  source = stream;
+  stream.addEventListener('open', opened);
+  stream.addEventListener('error', () => {
+    if (stream !== source) return;
+    const isClosed = stream.readyState === EventSource.CLOSED;
+    if (isClosed) disconnect();
+    for (const [port, tab] of tabs) {
+      tab.isOpen = false;
+      port.postMessage({ type: 'error', isClosed });
+    }
+    if (isClosed) tabs.clear(); // Each comes again when it thinks that it is time.
+  });
+  for (const type of ['image_progress', 'message']) stream.addEventListener(type, event => pass(type, event));
+}
+
+function disconnect() {
+  source?.close();
+  source = null;
+  streamed = '';
+}
+
+/** Whoever comes to a stream that is open, or to one that was away, reads what it may have missed. */
+function opened() {
+  for (const [port, tab] of tabs) {
+    if (tab.isOpen) continue;
+    tab.isOpen = true;
+    port.postMessage({ type: 'open' });
+  }
+}
+
+function pass(type, { data, lastEventId }) {
+  lastId = lastEventId;
+  let conversation;
+  try {
+    conversation = JSON.parse(data).conversation_id;
+  } catch {
+    return; // Cut short on the way: the reading after the next connection brings it.
+  }
+  for (const [port, tab] of tabs) if (tab.conversation === conversation) port.postMessage({ type, data });
+}
