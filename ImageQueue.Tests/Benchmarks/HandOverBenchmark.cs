@@ -58,7 +58,7 @@ internal sealed class HandOverBenchmark
         var client = new BackgroundJobClient(storage);
         BareJob.Forge = forge;
         for (var i = 0; i <= pictures; i++)
-            client.Create<BareJob>(job => job.RunAsync(size), new Hangfire.States.EnqueuedState());
+            client.Create(() => BareJob.RunAsync(size), new Hangfire.States.EnqueuedState());
         using (new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 1 }, storage))
             await Bench.UntilAsync(() => Task.FromResult(forge.Stats.Received.Count(request => request.AnsweredAtMs is not null) > pictures), "all are painted", TimeSpan.FromMinutes(5));
         return Idle(forge);
@@ -76,12 +76,12 @@ internal sealed class HandOverBenchmark
     private static double Share(List<double> idle, double seconds) => idle.Average() / ((seconds * 1000) + idle.Average()) * 100;
 
     /// <summary>What Hangfire runs.</summary>
-    internal sealed class BareJob
+    internal static class BareJob
     {
         internal static SimulatorServer Forge { get; set; } = null!; // Set by the benchmark.
 
         [AutomaticRetry(Attempts = 0)]
-        public async Task RunAsync(int size)
+        public static async Task RunAsync(int size)
         {
             using var response = await Forge.Client.PostAsJsonAsync("sdapi/v1/txt2img", new { prompt = "bir kedi", width = size, height = size, steps = 20, seed = 1 });
             await response.Content.ReadAsByteArrayAsync();

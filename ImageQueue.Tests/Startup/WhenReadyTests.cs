@@ -39,7 +39,7 @@ internal sealed class WhenReadyTests
 
         await waiting.StopAsync(CancellationToken.None);
 
-        Assert.That((waiting.ExecuteTask!.Status, service.ExecuteTask), Is.EqualTo((TaskStatus.RanToCompletion, (Task?)null)));
+        Assert.That((waiting.ExecuteTask!.IsCompleted, waiting.ExecuteTask.IsFaulted, service.ExecuteTask), Is.EqualTo((true, false, (Task?)null)));
     }
 
     private sealed class Dying : BackgroundService

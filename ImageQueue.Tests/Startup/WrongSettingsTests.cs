@@ -28,6 +28,7 @@ internal sealed partial class WrongSettingsTests
         ("Forge:Backends:0:CertificateFingerprint", "AB:CD", [$"{Backend}=https://gpu1"]),
         ("Forge:Backends:1:Url", "http://gpu1/x/", [$"{Backend}=http://gpu1/x"]),
         ("Forge:Timeout", "0", []),
+        ("Forge:TimeOuts", "00:01:00", []),
         ("Forge:StallTimeout", "never", []),
         ("Forge:PollInterval", "00:10:00", []),
         ("Forge:LivePreview", "sometimes", []),
