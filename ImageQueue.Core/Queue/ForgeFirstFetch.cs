@@ -36,11 +36,19 @@ public sealed class ForgeFirstFetch(
     private long _turns;
     private int _promised;
     private bool _toldOfFolder;
+    private bool _isAsking;
 
     /// <summary>Free Forges that are promised to nobody; none while an operator has stopped the queue.</summary>
     private int Offers => pauses.IsQueueStopped ? 0 : _pool.Available - Volatile.Read(ref _promised);
 
     private Task NextChange => Task.WhenAny(_pool.NextChange, _unpromised.Next, pauses.NextChange);
+
+    /// <summary>Whether a worker is asking Hangfire for a job just now.</summary>
+    internal bool IsAsking
+    {
+        get => Volatile.Read(ref _isAsking);
+        private set => Volatile.Write(ref _isAsking, value);
+    }
 
     /// <summary>Waits for a free healthy Forge, then for a job.</summary>
     /// <exception cref="OperationCanceledException">The worker stops.</exception>
@@ -56,11 +64,16 @@ public sealed class ForgeFirstFetch(
                 using var offer = WaitForOffer(stopping);
                 try
                 {
+                    IsAsking = true;
                     return Take(order.Fetch(connection, queues, offer.Token));
                 }
                 catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
                 {
                     // The offer was withdrawn. To Hangfire a fetch that ends so would be a worker's error.
+                }
+                finally
+                {
+                    IsAsking = false;
                 }
             }
         }

@@ -129,6 +129,11 @@ public sealed class Pauses(IDeskStore store, ForgePool pool, TimeProvider time, 
             {
                 return;
             }
+            catch (Exception e)
+            {
+                // Without this loop a pause of another process would never be heard of.
+                logger.LogError(e, "What is paused could not be looked at; what was known holds.");
+            }
 
             await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }

@@ -173,6 +173,12 @@ public sealed partial class SqlServerStatementTests
                 Add(table, node.WhereClause?.SearchCondition, []);
         }
 
+        public override void Visit(DeleteSpecification node)
+        {
+            if (node.Target is NamedTableReference table)
+                Add(table, node.WhereClause?.SearchCondition, []);
+        }
+
         private void Add(NamedTableReference table, BooleanExpression? where, IReadOnlyList<string> order) => Found.Add(new Look(
             Name(table.SchemaObject),
             [.. Conditions(where, table.Alias?.Value ?? table.SchemaObject.BaseIdentifier.Value)],

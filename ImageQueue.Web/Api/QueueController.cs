@@ -53,7 +53,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     [HttpPost("/api/backends/{name}/pause", Name = "pauseBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
+    [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> PauseBackendAsync(string name, CancellationToken cancellationToken) =>
         await pauses.PauseForgeAsync(name, Who, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
@@ -61,7 +61,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     [HttpPost("/api/backends/{name}/resume", Name = "resumeBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
-    [ProducesResponseType<ProblemDetails>(StatusCodes.Status404NotFound, "application/problem+json")]
+    [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> ResumeBackendAsync(string name, CancellationToken cancellationToken) =>
         await pauses.ResumeForgeAsync(name, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
