@@ -40,10 +40,11 @@ public static class CoreServices
         else
             services.AddSqliteStorage(configuration);
 
-        // The four faces of the store: each consumer takes the one it needs.
+        // The five faces of the store: each consumer takes the one it needs.
         services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IEraseStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
 
         services.AddSingleton<QueueRebuilding>();
@@ -73,6 +74,8 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
+        services.AddSingleton<EraseMessages>();
+        services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();
         services.AddSingleton<FollowOperators>();
 

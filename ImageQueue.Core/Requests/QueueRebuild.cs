@@ -19,6 +19,7 @@ public sealed class QueueRebuild(
     ImageJobs jobs,
     Sweep sweep,
     ImageFiles images,
+    Cleanup cleanup,
     IRecurringJobManagerV2 recurring,
     TimeProvider time,
     ILogger<QueueRebuild> logger)
@@ -127,6 +128,7 @@ public sealed class QueueRebuild(
     {
         recurring.AddOrUpdate(
             SweepId, Job.FromExpression<Sweep>(job => job.RunAsync(CancellationToken.None), MaintenanceQueue), Cron.Minutely(), new RecurringJobOptions());
+        cleanup.Schedule(recurring);
         return Task.CompletedTask;
     }
 
