@@ -140,5 +140,7 @@ public static class CoreServices
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)
         where T : class =>
-        services.AddOptions<T>().Bind(configuration.GetSection(section)).ValidateDataAnnotations().ValidateOnStart();
+        // Unknown keys are mistyped ones; and without this the binder drops list entries that it cannot read, without a word.
+        services.AddOptions<T>().Bind(configuration.GetSection(section), binder => binder.ErrorOnUnknownConfiguration = true)
+            .ValidateDataAnnotations().ValidateOnStart();
 }

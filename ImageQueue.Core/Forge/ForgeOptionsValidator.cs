@@ -10,6 +10,8 @@ internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
     public ValidateOptionsResult Validate(string? name, ForgeOptions options)
     {
         var failures = new List<string>();
+        if (options.Simulator.SecondsPerImage is not (>= 0 and <= 3600))
+            failures.Add("Forge:Simulator:SecondsPerImage must be between 0 and 3600.");
         var seen = new Dictionary<string, int>(StringComparer.Ordinal);
         for (var i = 0; i < options.Backends.Count; i++)
         {

@@ -18,12 +18,28 @@ public sealed partial class ForgePool
 
     private static readonly TimeSpan LongestRest = TimeSpan.FromSeconds(15);
 
-    /// <summary>Rests after a failure: 1 s, 2 s, 4 s, 8 s, 15 s; a dead GPU recovers only by a restart, which a probe sees, so 5 s, 10 s, 15 s.</summary>
-    private static TimeSpan NextRest(Slot slot, bool gpuIsDead)
+    /// <summary>
+    /// Rests after failures in a row. One that cannot be reached, 1 s, 2 s, 4 s, 8 s, 15 s: it costs nobody more than a moment.
+    /// One that fails what others paint, 5 s, 10 s, 15 s: each time a request has to go elsewhere. A dead GPU, 10 s, 15 s: only a
+    /// restart helps it, and a probe sees that.
+    /// </summary>
+    private static TimeSpan NextRest(Slot slot, Rest kind)
     {
         var failures = Math.Min(slot.FailuresInARow++, 10);
-        var rest = gpuIsDead ? TimeSpan.FromSeconds(5 * (failures + 1)) : TimeSpan.FromSeconds(1 << failures);
+        var rest = TimeSpan.FromSeconds(kind switch
+        {
+            Rest.Unreachable => 1 << failures,
+            Rest.Failing => 5 * (failures + 1),
+            _ => 10 + (5 * failures),
+        });
         return rest < LongestRest ? rest : LongestRest;
+    }
+
+    private enum Rest
+    {
+        Unreachable,
+        Failing,
+        DeadGpu,
     }
 
     internal void ReportDown(Slot slot, string reason, bool gpuIsDead, string? mayGoOn)
@@ -33,7 +49,7 @@ public sealed partial class ForgePool
             if (_disposed) return;
             slot.UnverifiedSince = null;
             if (mayGoOn is not null) Begin(slot, new Drain(mayGoOn));
-            SetDown(slot, reason, NextRest(slot, gpuIsDead));
+            SetDown(slot, reason, NextRest(slot, gpuIsDead ? Rest.DeadGpu : Rest.Unreachable));
         }
     }
 
@@ -64,7 +80,7 @@ public sealed partial class ForgePool
                 slot.LastFailure = _time.GetTimestamp();
 
                 // Back from a rest, and it fails again: there is nothing more to find out.
-                if (slot.FailuresInARow > 0 && IsThereAnother(slot)) SetDown(slot, $"it keeps failing: {reason}", NextRest(slot, gpuIsDead: false));
+                if (slot.FailuresInARow > 0 && IsThereAnother(slot)) SetDown(slot, $"it keeps failing: {reason}", NextRest(slot, Rest.Failing));
             }
 
             Changed();
@@ -79,7 +95,7 @@ public sealed partial class ForgePool
             foreach (var slot in _slots.Where(slot => slot.Failed.Remove(requestKey)))
             {
                 if (++slot.PaintedElsewhere < FailuresAllowed || slot.Healthy != true) continue;
-                SetDown(slot, $"it failed {slot.PaintedElsewhere} requests in a row that others painted: {slot.LastError}", NextRest(slot, gpuIsDead: false));
+                SetDown(slot, $"it failed {slot.PaintedElsewhere} requests in a row that others painted: {slot.LastError}", NextRest(slot, Rest.Failing));
             }
 
             Changed();

@@ -134,12 +134,23 @@ public sealed partial class ForgePool
         Slot[] wanted, unwanted;
         lock (_gate)
         {
-            wanted = [.. _slots.Where(slot => slot.Busy || (slot is { Healthy: true } && (!slot.Paused || slot.Draining is not null)))];
-            unwanted = [.. _slots.Where(slot => slot.LeasedUntil is not null && !wanted.Contains(slot))];
-            foreach (var slot in unwanted) slot.LeasedUntil = null;
+            wanted = [.. _slots.Where(IsWanted)];
+            unwanted = [.. _slots.Where(slot => slot.LeasedUntil is not null && !IsWanted(slot))];
         }
 
-        if (unwanted.Length > 0) await _store.ReleaseLeasesAsync(_holder, [.. unwanted.Select(slot => slot.LeaseName)], stop);
+        if (unwanted.Length > 0)
+        {
+            // Whoever gets it next should not wait for what was answered: some servers cannot even say that it was.
+            foreach (var slot in unwanted) await NoteNothingAsync(slot, TimeSpan.Zero, stop);
+            lock (_gate)
+            {
+                unwanted = [.. unwanted.Where(slot => !IsWanted(slot))]; // Well again meanwhile, and perhaps lent.
+                foreach (var slot in unwanted) slot.LeasedUntil = null;
+            }
+
+            await _store.ReleaseLeasesAsync(_holder, [.. unwanted.Select(slot => slot.LeaseName)], stop);
+        }
+
         if (wanted.Length == 0) return;
 
         // The term is counted from before the question, so that it ends here no later than in the database.
@@ -154,6 +165,8 @@ public sealed partial class ForgePool
 
         foreach (var slot in wanted) await NoteNothingAsync(slot, NoteGrace, stop);
     }
+
+    private static bool IsWanted(Slot slot) => slot.Busy || (slot.Healthy == true && (!slot.Paused || slot.Draining is not null));
 
     private void Take(Slot slot, Lease? lease, long until)
     {

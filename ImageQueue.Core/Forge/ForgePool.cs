@@ -287,6 +287,7 @@ public sealed partial class ForgePool : IDisposable
             // The lease came back while this was being painted, with a note of what its other holder left.
             if (slot.LeftBehind is { } taskId) Begin(slot, new Drain(taskId));
             slot.LeftBehind = null;
+            if (!IsUsable(slot)) WakeLeases();
             Changed();
         }
     }

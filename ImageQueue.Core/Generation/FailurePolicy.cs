@@ -48,6 +48,8 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
             ForgeException { Failure: ForgeFailure.Stalled } => End(ErrorCodes.Stalled, texts.Stalled(options.Value.StallTimeout)),
 
             // The request's own.
+            ForgeException { Failure: ForgeFailure.Rejected, Refusal: { } refusal } =>
+                End(ErrorCodes.Rejected, texts.Refused(refusal.Field, refusal.Value, refusal.Choices)),
             ForgeException { Failure: ForgeFailure.Rejected } => End(ErrorCodes.Rejected, texts.Rejected),
             ForgeException { Failure: ForgeFailure.OutOfMemory } => End(ErrorCodes.OutOfMemory, texts.OutOfMemory),
 

@@ -38,6 +38,11 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>Forge does not take the request.</summary>
     public string Rejected => Get(nameof(Rejected));
 
+    /// <summary>A server does not have what the request asks for in one field.</summary>
+    public string Refused(string field, string value, IReadOnlyList<string> choices) => choices.Count == 0
+        ? Get(nameof(Refused), field, value)
+        : Get("RefusedOf", field, value, string.Join(", ", choices));
+
     /// <summary>Another model than the one asked for painted it.</summary>
     public string WrongModel => Get(nameof(WrongModel));
 

@@ -71,6 +71,9 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /hangfire/{**path}                                           /hangfire/jobs/failed/requeue       401 403 ok  403 403 403
         POST   /hangfire/{**path}                                           /hangfire/recurring/trigger         401 403 ok  403 403 403
         POST   /hangfire/{**path}                                           /hangfire/recurring/remove          401 403 ok  403 403 403
+        *      /simulator/{**path}                                          /simulator/faults                   local
+        GET    /simulator/api/extra/version                                 /simulator/faults                   local
+        GET    /simulator/openapi.json                                      /simulator/openapi.json             local
         POST   /simulator/sdapi/v1/txt2img                                  /simulator/sdapi/v1/txt2img         local
         GET    /simulator/sdapi/v1/progress                                 /simulator/sdapi/v1/progress        local
         POST   /simulator/sdapi/v1/interrupt                                /simulator/sdapi/v1/interrupt       local

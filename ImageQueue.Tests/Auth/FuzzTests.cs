@@ -42,7 +42,7 @@ internal sealed partial class FuzzTests
             ["Limits:RequestsPerKey"] = "1000000",
             ["Limits:RequestsPerAddress"] = "1000000",
             ["Limits:StreamsPerAddress"] = "100000",
-            ["Forge:Simulator:SecondsPerImage"] = "36000", // Nothing is painted meanwhile.
+            ["Forge:Simulator:SecondsPerImage"] = "3600", // Nothing is painted meanwhile.
             ["Queue:MaxLength"] = "100",
         });
         var known = new ConcurrentDictionary<long, bool>();

@@ -38,7 +38,7 @@ internal sealed class AbuseBenchmark
             ["Limits:RequestsPerAddress"] = "20",
             ["Limits:HeadersTimeout"] = "00:05:00",
             ["Limits:SlowestClient"] = "1",
-            ["Forge:Simulator:SecondsPerImage"] = "3600000",
+            ["Forge:Simulator:SecondsPerImage"] = "3600",
         });
         var user = app.Client();
         await app.SubmitAsync(conversation: "idle");

@@ -93,7 +93,7 @@ public sealed class ForgeClientMeetsSimulatorTests
     [Test]
     public async Task GetProgressAsync_FollowsTheTask_WhenItIsPaintedAndInterrupted(CancellationToken cancellationToken)
     {
-        await using var server = await SimulatorServer.StartAsync(secondsPerImage: 400);
+        await using var server = await SimulatorServer.StartAsync(millisecondsPerImage: 60_000);
         var backend = BackendOf(server);
         var first = _client.PaintAsync(backend, "first", Request, cancellationToken);
         await UntilAsync("first", ForgeTaskState.Active);

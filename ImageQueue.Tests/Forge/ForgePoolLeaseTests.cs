@@ -133,6 +133,37 @@ public sealed class ForgePoolLeaseTests : PoolBench
     }
 
     [Test]
+    public async Task Note_SaysNothing_WhenTheServerThatFailedHadAnswered()
+    {
+        var pool = await ReadyPoolAsync("a");
+        using (var lease = pool.TryTake(Any)!)
+        {
+            Leases.Note(LeaseOf("a"), "job-1");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "503"), "job-1");
+        }
+
+        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null);
+        Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)));
+        Assert.That(Forge["a"].Looks, Is.Zero, "there is nothing to be drained, which some servers could not even tell");
+    }
+
+    [Test]
+    public async Task Note_IsKept_WhenTheServerThatFailedMayGoOn()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Down = "connection reset";
+        using (var lease = pool.TryTake(Any)!)
+        {
+            Leases.Note(LeaseOf("a"), "job-1");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "reset") { MayGoOn = true }, "job-1");
+        }
+
+        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        Assert.That(Leases.NoteOf(LeaseOf("a")), Is.EqualTo("job-1"));
+    }
+
+    [Test]
     public async Task LeaseThatComesBack_IsDrainedAfterOurOwn_WhenItIsBusy()
     {
         var pool = await ReadyPoolAsync("a");

@@ -111,7 +111,7 @@ public abstract class PoolBench
         var started = TimeProvider.System.GetTimestamp();
         return () =>
         {
-            if (TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromSeconds(10)) Assert.Fail("What is waited for does not come.");
+            if (TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromSeconds(30)) Assert.Fail("What is waited for does not come.");
         };
     }
 

@@ -107,10 +107,30 @@ public sealed class ImageFilesTests
         using var grey = new SKBitmap(new SKImageInfo(300, 200, SKColorType.Gray8));
         foreach (var bitmap in (SKBitmap[])[alpha, grey])
         {
+            bitmap.Erase(SKColors.Gray.WithAlpha(128)); // Without any colour it would be taken for a failure.
             using var data = bitmap.Encode(SKEncodedImageFormat.Png, 100);
             using var prepared = _files.Prepare(JobId, 1, data.ToArray());
             Assert.That(prepared.Width, Is.EqualTo(bitmap.Width));
         }
+    }
+
+    /// <summary>What a model's numbers that became NaN come out as.</summary>
+    [TestCase(SKEncodedImageFormat.Png)]
+    [TestCase(SKEncodedImageFormat.Jpeg)]
+    [TestCase(SKEncodedImageFormat.Webp)]
+    public void Prepare_Throws_WhenThePictureIsAllBlack(SKEncodedImageFormat format)
+    {
+        using var bitmap = new SKBitmap(64, 64);
+        bitmap.Erase(SKColors.Black);
+        using var black = bitmap.Encode(format, 100);
+        bitmap.SetPixel(63, 63, SKColors.White);
+        using var almost = bitmap.Encode(format, 100);
+
+        var failure = Assert.Throws<ForgeException>(() => _files.Prepare(JobId, 1, black.ToArray()));
+
+        Assert.That(failure!.Failure, Is.EqualTo(ForgeFailure.BlackImage));
+        Assert.That(Files(), Is.Empty);
+        Assert.DoesNotThrow(() => _files.Prepare(JobId, 1, almost.ToArray()).Dispose());
     }
 
     [Test]

@@ -75,6 +75,7 @@ public abstract partial class MessageStoreContract
             await Store.ListLeasesAsync("forge:", CancellationToken.None),
             Is.EqualTo(new[] { new HeldLease("forge:a", "one", $"{message.JobId}-1"), new HeldLease("forge:b", "one", null) }));
 
+        await SilentAsync(claimed);
         claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "b", "forge:b", CancellationToken.None));
 
         Assert.That((await Store.ListLeasesAsync("forge:b", CancellationToken.None)).Single().Note, Is.EqualTo($"{message.JobId}-{claimed.Attempt}"));

@@ -104,6 +104,13 @@ public abstract partial class MessageStoreContract
         };
     }
 
+    /// <summary>The row of a worker that has not been heard of for a minute.</summary>
+    private protected async Task<Message> SilentAsync(Message message)
+    {
+        await _database.AgeAsync(message.Id, TimeSpan.FromMinutes(1));
+        return (await ReadAsync(message.Id))!; // It was there.
+    }
+
     private protected Task<Transition> CompleteAsync(Message message) => Store.CompleteAsync(
         message.Id,
         message.Attempt,

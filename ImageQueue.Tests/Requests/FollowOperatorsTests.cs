@@ -4,6 +4,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Requests;
@@ -143,6 +144,31 @@ internal sealed class FollowOperatorsTests
 
         Assert.That(_bench.Enqueued(), Is.EquivalentTo(rows.Select(row => row.Id)));
         Assert.That(Wishes.Open(), Is.Empty);
+    }
+
+    /// <summary>Seen before: one wish that kept throwing starved all behind it.</summary>
+    [Test]
+    public async Task Wish_ThatCannotBeGranted_KeepsNoOtherWaiting()
+    {
+        string? broken = null;
+        await TearDown();
+        _bench = await Bench.CreateAsync(wrap: store => RefusingStore.Around(
+            store, (method, args) => method == nameof(IMessageStore.FindByHangfireJobAsync) && Equals(args[0], broken) ? new InvalidOperationException("a broken row") : null));
+        var rows = new[] { await FailedAsync(), await FailedAsync(), await FailedAsync() };
+        broken = rows[0].HangfireJobId;
+        foreach (var row in rows)
+            _bench.SetState(row.HangfireJobId!, Requeue);
+
+        await FollowAsync();
+        await FollowAsync();
+
+        Assert.That((await _bench.FindAsync(rows[1])).Status, Is.EqualTo(MessageStatus.Queued));
+        Assert.That((await _bench.FindAsync(rows[2])).Status, Is.EqualTo(MessageStatus.Queued));
+        Assert.That(Wishes.Open(), Has.Count.EqualTo(1), "it is kept, and tried again");
+        Assert.That(_bench.Log.Of(LogLevel.Warning).Count(), Is.EqualTo(1), "and said once");
+        broken = null;
+        await FollowAsync();
+        Assert.That((await _bench.FindAsync(rows[0])).Status, Is.EqualTo(MessageStatus.Queued));
     }
 
     private async Task<Message> FailedAsync()

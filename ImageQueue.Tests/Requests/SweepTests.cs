@@ -1,3 +1,5 @@
+using Hangfire;
+using Hangfire.Server;
 using Hangfire.States;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
@@ -83,6 +85,7 @@ internal sealed class SweepTests
     {
         var row = status == MessageStatus.Queued ? await _bench.QueueAsync() : await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new DeletedState());
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -136,12 +139,80 @@ internal sealed class SweepTests
         var now = await _bench.FindAsync(row);
         Assert.Multiple(() =>
         {
-            Assert.That((now.Status, now.Attempt, now.QueuedAt), Is.EqualTo((MessageStatus.Queued, 1, row.QueuedAt)));
-            Assert.That(_bench.StateOf(row), Is.EqualTo(DeletedState.StateName), "who paints it after all is told to stop");
-            Assert.That(_bench.StateOf(now), Is.EqualTo(EnqueuedState.StateName));
-            Assert.That(_bench.Log.ToString(), Does.Contain("its Hangfire server is gone, in attempt 1 of 3"));
+            Assert.That((now.Status, now.Attempt, now.Failures, now.QueuedAt), Is.EqualTo((MessageStatus.Queued, 1, 1, row.QueuedAt)));
+            Assert.That(now.HangfireJobId, Is.EqualTo(row.HangfireJobId), "its job is back in its place");
+            Assert.That(_bench.StateOf(now), Is.EqualTo(EnqueuedState.StateName), "who paints it after all is stopped by that");
+            Assert.That(_bench.Log.ToString(), Does.Contain("its Hangfire server died without a word"));
         });
         Assert.That(await SweepAsync(), Is.Zero, "put right twice");
+    }
+
+    /// <summary>Seen before: position 201 of 201, stored as 1.</summary>
+    [Test]
+    public async Task Processing_KeepsItsPlace_WhenItsServerDied()
+    {
+        var dead = await _bench.QueueAsync();
+        var waiting = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
+        await _bench.ClaimAsync(dead);
+        _bench.Get<IQueueOrder>().Left(dead.HangfireJobId!);
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+
+        Assert.That(await SweepAsync(), Is.EqualTo(1));
+
+        var order = await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None);
+        Assert.That(order.InOrder, Is.EqualTo(waiting.Prepend(dead).Select(row => row.HangfireJobId)));
+    }
+
+    /// <summary>A machine that is cut off is no fault of what it paints.</summary>
+    [Test]
+    public async Task Processing_IsNotBlamed_WhenItsWorkerIsOnlySilent()
+    {
+        using var connection = _bench.Get<JobStorage>().GetConnection();
+        connection.AnnounceServer("gone:1", new ServerContext { Queues = [ImageJobs.QueueName], WorkerCount = 1 }); // Bench's worker; it is there after all.
+        var row = await _bench.ClaimAsync();
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        Assert.That(await SweepAsync(), Is.Zero, "there is nothing against it but silence");
+        _time.Advance(Heartbeat.Timeout);
+
+        Assert.That(await SweepAsync(), Is.EqualTo(1));
+
+        var now = await _bench.FindAsync(row);
+        Assert.That((now.Status, now.Failures), Is.EqualTo((MessageStatus.Queued, 0)));
+    }
+
+    /// <summary>Seen before: the old worker claimed while the sweep made another job, and the deletion of its own was read as a cancel.</summary>
+    [Test]
+    public async Task LivingRequest_IsNotCancelled_WhenItsWorkerClaimsDuringTheSweep()
+    {
+        Message? row = null;
+        await TearDown();
+        _bench = await Bench.CreateAsync(_time, wrap: store => HookedStore.After(store, nameof(IMessageStore.RequeueAsync), async () =>
+            Bench.Applied(await store.ClaimAsync(row!.Id, row.HangfireJobId!, null, null, CancellationToken.None))));
+        row = await _bench.ClaimAsync();
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+
+        await SweepAsync();
+        await _bench.Get<FollowOperators>().FollowAsync(CancellationToken.None);
+        _time.Advance(Heartbeat.QuietTime - TimeSpan.FromSeconds(1));
+        await SweepAsync();
+
+        var now = await _bench.FindAsync(row);
+        Assert.That((now.Status, now.Attempt), Is.EqualTo((MessageStatus.Processing, 2)));
+    }
+
+    /// <summary>Our own deletions are never a user's cancel.</summary>
+    [TestCase(MessageStatus.Queued)]
+    [TestCase(MessageStatus.Processing)]
+    public async Task Request_IsQueuedAgain_WhenItsJobWasDeletedByUs(string status)
+    {
+        var row = status == MessageStatus.Queued ? await _bench.QueueAsync() : await _bench.ClaimAsync();
+        _bench.Jobs.Delete(row.HangfireJobId!, "it had nothing to do");
+        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+
+        Assert.That(await SweepAsync(), Is.EqualTo(1));
+
+        var now = await _bench.FindAsync(row);
+        Assert.That((now.Status, _bench.StateOf(now)), Is.EqualTo((MessageStatus.Queued, EnqueuedState.StateName)));
     }
 
     [Test]
@@ -231,6 +302,40 @@ internal sealed class SweepTests
             foreach (var row in jobless.Concat(stale))
                 Assert.That(_bench.StateOf(await _bench.FindAsync(row)), Is.EqualTo(EnqueuedState.StateName));
         });
+    }
+
+    /// <summary>Seen before: 19,546 commits for 20,000 rows; a position of 1403 where 20,001 was true; blind to the queue's limit.</summary>
+    [Test]
+    public async Task Rebuild_WritesPageByPage_AndTellsNewcomersTheTruthMeanwhile()
+    {
+        const int rows = 4500;
+        await TearDown();
+        ObservedStore observed = null!; // Set by the wrap.
+        _bench = await Bench.CreateAsync(_time, new() { ["Queue:MaxLength"] = $"{rows + 2}", ["Queue:MaxPendingPerUser"] = "100000", ["Queue:MaxWorkPerUser"] = "1000000000" }, store =>
+        {
+            (var proxy, observed) = ObservedStore.Around(store);
+            return proxy;
+        });
+        for (var i = 0; i < rows; i++)
+            await _bench.AddRowAsync();
+        _bench.Get<QueueRebuilding>().IsUnderWay = true;
+
+        var newcomer = await SubmitAsync();
+        Assert.That(newcomer.QueuePosition, Is.EqualTo(rows + 1));
+        Assert.That(await _bench.Get<QueuePositions>().CountAsync(CancellationToken.None), Is.EqualTo(rows).Within(1), "a second old at most");
+        _time.Advance(TimeSpan.FromSeconds(2));
+        await SubmitAsync();
+        _time.Advance(TimeSpan.FromSeconds(2));
+        Assert.That(async () => await SubmitAsync(), Throws.TypeOf<TooManyPendingException>(), "the limit holds");
+
+        await _bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);
+
+        Assert.That(observed.CallsOf(nameof(IMessageStore.AttachJobsAsync)), Is.LessThanOrEqualTo(4), "2,000 rows a commit");
+        Assert.That(observed.CallsOf(nameof(IMessageStore.AttachJobAsync)), Is.Zero);
+        Assert.That(_bench.Enqueued(), Has.Length.EqualTo(rows + 2));
+
+        async Task<Message> SubmitAsync() => (await _bench.Get<SubmitImageRequest>().SubmitAsync(
+            new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül", Width = 64, Height = 64 }, CancellationToken.None)).Message;
     }
 
     [Test]

@@ -20,6 +20,9 @@ internal class ObservedStore : DispatchProxy
     /// <summary>All calls.</summary>
     public int Calls => _calls.Values.Sum();
 
+    /// <summary>Calls of one method.</summary>
+    public int CallsOf(string method) => _calls.GetValueOrDefault(method);
+
     /// <summary>Reads of the one reader that serves all watchers.</summary>
     public int ReadsForAll => _calls.GetValueOrDefault("all");
 

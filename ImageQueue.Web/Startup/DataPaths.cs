@@ -9,12 +9,36 @@ internal static class DataPaths
     /// <summary>Makes the data paths absolute.</summary>
     public static void ResolvePaths(this IConfigurationManager configuration, string contentRoot)
     {
-        configuration["Images:Directory"] = Path.GetFullPath(configuration["Images:Directory"] ?? "data/images", contentRoot);
+        configuration["Images:Directory"] = FullPath("Images:Directory", configuration["Images:Directory"] ?? "data/images", contentRoot);
         if (StorageOptions.ProviderIn(configuration) != StorageProvider.Sqlite)
             return;
         var key = $"ConnectionStrings:{StorageOptions.ConnectionStringName}";
-        var connectionString = new SqliteConnectionStringBuilder(configuration[key] ?? StorageOptions.DefaultConnectionString);
-        connectionString.DataSource = Path.GetFullPath(connectionString.DataSource, contentRoot);
+        var connectionString = Parse(key, configuration[key] ?? StorageOptions.DefaultConnectionString);
+        connectionString.DataSource = FullPath(key, connectionString.DataSource, contentRoot);
         configuration[key] = connectionString.ConnectionString;
+    }
+
+    private static SqliteConnectionStringBuilder Parse(string key, string connectionString)
+    {
+        SqliteConnectionStringBuilder parsed;
+        try
+        {
+            parsed = new SqliteConnectionStringBuilder(connectionString);
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException)
+        {
+            // Not the exception's text, nor the setting's: it may hold a password.
+            throw new StorageSettingsException(
+                $"{key} is no connection string of SQLite, such as \"{StorageOptions.DefaultConnectionString}\". If it names a SQL Server, set Storage:Provider to SqlServer.");
+        }
+
+        return parsed.DataSource.Length > 0 ? parsed : throw new StorageSettingsException($"{key} names no file. Write it such as \"{StorageOptions.DefaultConnectionString}\".");
+    }
+
+    private static string FullPath(string key, string path, string contentRoot)
+    {
+        if (path.Length == 0 || path.Contains('\0'))
+            throw new StorageSettingsException($"{key} names no path.");
+        return Path.GetFullPath(path, contentRoot);
     }
 }

@@ -24,13 +24,28 @@ internal static class StartFailure
         }
     }
 
-    private static string? SentenceOf(Exception exception) => exception switch
+    /// <summary>The sentence; null when it is a mistake of ours.</summary>
+    internal static string? SentenceOf(Exception exception) => exception switch
     {
         OptionsValidationException e => string.Join(Environment.NewLine, e.Failures),
         StorageSettingsException or SchemaException or StoreUnavailableException or DatabaseInUseException => exception.Message,
-        InvalidOperationException { InnerException: FormatException } => exception.Message, // A setting that is no number, time or so on.
+        InvalidOperationException when Unreadable(exception) is { } setting => setting,
         IOException { InnerException: AddressInUseException } => $"{exception.Message} Stop what listens there, or set Urls to another address.",
         AggregateException { InnerExceptions: [var only] } => SentenceOf(only),
         _ => null,
     };
+
+    /// <summary>What the configuration binder says of a value that it cannot read, or of a key that nothing asks for; its own words, deep inside.</summary>
+    private static string? Unreadable(Exception exception)
+    {
+        for (var e = exception; e is not null; e = e.InnerException)
+        {
+            if (e.Message.StartsWith("Failed to convert configuration value", StringComparison.Ordinal))
+                return e.Message;
+            if (e.Message.Contains("properties were not found on the instance of", StringComparison.Ordinal))
+                return $"These settings are not known; are they mistyped? {e.Message[(e.Message.LastIndexOf(':') + 1)..].Trim()} (of {e.Message.Split("instance of ")[1].Split(':')[0]}).";
+        }
+
+        return null;
+    }
 }

@@ -28,8 +28,15 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
     private async Task PrepareAloneAsync(CancellationToken cancellationToken)
     {
         await store.PrepareAsync(cancellationToken);
-        // Whoever held a lease is no more: it held this file's lock.
-        await store.ForgetHoldersAsync(cancellationToken);
+        try
+        {
+            // Whoever held a lease is no more: it held this file's lock.
+            await store.ForgetHoldersAsync(cancellationToken);
+        }
+        catch (StoreUnavailableException)
+        {
+            // A file that can only be read is served, and its leases end by themselves; each write says what is wrong.
+        }
     }
 
     /// <summary>Lets the next process in.</summary>
