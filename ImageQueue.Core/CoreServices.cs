@@ -9,6 +9,7 @@ using ImageQueue.Core.Messages.Sqlite;
 using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Webhooks;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -81,6 +82,7 @@ public static class CoreServices
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
+        services.AddWebhooks(configuration);
         services.AddSingleton<QueueRebuild>();
         services.AddHostedService<WhenReady<FollowOperators>>();
         services.AddSingleton<OutageWatch>();
