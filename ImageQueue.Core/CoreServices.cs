@@ -9,6 +9,7 @@ using ImageQueue.Core.Messages.Sqlite;
 using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Webhooks;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -44,6 +45,7 @@ public static class CoreServices
         services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IEraseStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IDeskStore>(provider => provider.GetRequiredService<IMessageStore>());
 
@@ -77,11 +79,14 @@ public static class CoreServices
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
         services.AddSingleton<MoveToFront>();
+        services.AddSingleton<EraseMessages>();
+        services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();
         services.AddSingleton<FollowOperators>();
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
+        services.AddWebhooks(configuration);
         services.AddSingleton<QueueRebuild>();
         services.AddHostedService<WhenReady<FollowOperators>>();
         services.AddSingleton<OutageWatch>();

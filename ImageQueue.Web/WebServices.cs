@@ -9,6 +9,7 @@ using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Webhooks;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Api.Description;
 using ImageQueue.Web.Auth;
@@ -18,6 +19,7 @@ using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
+using ImageQueue.Web.Webhooks;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.Options;
 
@@ -33,6 +35,8 @@ public static class WebServices
         builder.Configuration.ResolvePaths(builder.Environment.ContentRootPath);
         services.AddImageQueueCore(builder.Configuration);
         services.AddImageHangfire();
+        if (WebhooksOptions.AreWanted(builder.Configuration))
+            services.AddWebhookDelivery();
         services.AddForgeSimulator();
         services.AddDesk();
         services.AddSingleton<BackendPlan>();
@@ -130,6 +134,21 @@ public static class WebServices
             options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [QueueRebuild.MaintenanceQueue];
             options.WorkerCount = 1;
+            LetJobsDecideWhenToStop(provider, options);
+        });
+    }
+
+    /// <summary>Webhooks have workers of their own: a receiver that hangs holds up neither painting nor the housekeeping.</summary>
+    private static void AddWebhookDelivery(this IServiceCollection services)
+    {
+        services.AddSingleton<IWebhookBody, WebhookBody>();
+        services.AddJobServer<JobStorage>((provider, options) =>
+        {
+            options.ServerName = $"{Environment.MachineName}:webhooks";
+            options.Queues = [DeliverWebhookJob.QueueName];
+            options.WorkerCount = WebhookTraffic.AtOnce * provider.GetRequiredService<WebhookReceivers>().All.Count;
+            options.SchedulePollingInterval = TimeSpan.FromSeconds(5); // The shortest pause before another try.
+            options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             LetJobsDecideWhenToStop(provider, options);
         });
     }

@@ -5,16 +5,17 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// The folder of pictures: <c>flux_{job_id}.png</c>, written under a temporary name and renamed, so that a file with a
+/// The folder of pictures: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and renamed, so that a file with a
 /// final name is always a whole picture. The temporary name is the attempt's own: the row says which attempt's picture it is,
 /// so that a crash between the row and the rename is put right by whoever looks (<see cref="TryPublish"/>).
 /// </summary>
 /// <remarks>
 /// Trouble with the disk surfaces as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>, untouched.
 /// </remarks>
-public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger)
+public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger)
 {
     private const int PreviewSide = 512;
+    private const int ThumbnailSide = 512;
     private const int JobIdLength = 32;
     private const string Prefix = "flux_";
 
@@ -32,7 +33,7 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
 
     /// <summary>
     /// Checks that the bytes are a whole PNG, JPEG or WebP by decoding every pixel, and writes them, as PNG, to a temporary
-    /// file that has reached the disk when this returns.
+    /// file that has reached the disk when this returns; beside it a thumbnail.
     /// </summary>
     /// <param name="jobId">The job: 32 lower-case hex digits.</param>
     /// <param name="attempt">The attempt, so that two of one job never share a file.</param>
@@ -47,8 +48,20 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
         CheckJobId(jobId);
         var picture = PictureCheck.ToPng(bytes);
         var temporary = TemporaryPathOf(jobId, attempt);
-        Write(temporary, picture.Png, toDisk: true);
-        return new PreparedImage(temporary, PathOf(jobId), picture.Width, picture.Height);
+        var thumbnail = PictureCheck.ToSmallWebP(picture.Png, ThumbnailSide);
+        var temporaryThumbnail = TemporaryThumbnailPathOf(jobId, attempt);
+        Write(temporaryThumbnail, thumbnail, toDisk: true);
+        try
+        {
+            Write(temporary, picture.Png, toDisk: true);
+        }
+        catch
+        {
+            RemoveQuietly(temporaryThumbnail);
+            throw;
+        }
+
+        return new PreparedImage((temporary, PathOf(jobId)), (temporaryThumbnail, ThumbnailPathOf(jobId)), picture.Width, picture.Height);
     }
 
     /// <summary>
@@ -77,26 +90,22 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
         }
     }
 
-    /// <summary>Gives the picture of a job's attempt its final name, if it has not got it yet.</summary>
+    /// <summary>Gives the picture of a job's attempt and its thumbnail their final names, if they have not got them yet.</summary>
     /// <returns>Its path; null when there is no such picture.</returns>
     /// <exception cref="IOException">It is there and cannot be renamed.</exception>
     public string? TryPublish(string jobId, int attempt)
     {
         CheckJobId(jobId);
-        try
-        {
-            File.Move(TemporaryPathOf(jobId, attempt), PathOf(jobId), overwrite: true);
-        }
-        catch (FileNotFoundException)
-        {
-            // Somebody else was quicker, or there is none.
-        }
-
+        TryMove(TemporaryThumbnailPathOf(jobId, attempt), ThumbnailPathOf(jobId));
+        TryMove(TemporaryPathOf(jobId, attempt), PathOf(jobId));
         return FindPath(jobId);
     }
 
     /// <summary>The path of a job's picture; null when there is none, or the id is none.</summary>
     public string? FindPath(string jobId) => IsJobId(jobId) && PathOf(jobId) is var path && File.Exists(path) ? path : null;
+
+    /// <summary>The path of a job's thumbnail; null when there is none, or the id is none.</summary>
+    public string? FindThumbnailPath(string jobId) => IsJobId(jobId) && ThumbnailPathOf(jobId) is var path && File.Exists(path) ? path : null;
 
     /// <summary>The path of a job's preview; null when there is none, or the id is none.</summary>
     public string? FindPreviewPath(string jobId) =>
@@ -174,7 +183,7 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
 
     /// <param name="fileName">A name in the folder.</param>
     /// <param name="jobId">Its job.</param>
-    /// <param name="attempt">Its attempt, when it is a picture that has not got its final name; else null.</param>
+    /// <param name="attempt">Its attempt, when it is a picture or a thumbnail that has not got its final name; else null.</param>
     private static bool IsTemporary(string fileName, out string jobId, out int? attempt)
     {
         (jobId, attempt) = ("", null);
@@ -185,7 +194,8 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
         }
 
         jobId = fileName.Substring(Prefix.Length, JobIdLength);
-        if (int.TryParse(Path.GetFileNameWithoutExtension(fileName).AsSpan(Prefix.Length + JobIdLength).TrimStart('.'), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+        var between = Path.GetFileNameWithoutExtension(fileName).Replace(".thumb", "", StringComparison.Ordinal).AsSpan(Prefix.Length + JobIdLength);
+        if (int.TryParse(between.TrimStart('.'), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             attempt = number;
         return IsJobId(jobId) && fileName[Prefix.Length + JobIdLength] == '.';
     }
@@ -210,6 +220,18 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
         }
 
         file.Dispose();
+    }
+
+    private static void TryMove(string temporary, string path)
+    {
+        try
+        {
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (FileNotFoundException)
+        {
+            // Somebody else was quicker, or there is none.
+        }
     }
 
     private void RemoveQuietly(string path)
@@ -238,6 +260,11 @@ public sealed class ImageFiles(IOptions<ImagesOptions> options, TimeProvider tim
 
     private string TemporaryPathOf(string jobId, int attempt) =>
         Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.tmp"));
+
+    private string TemporaryThumbnailPathOf(string jobId, int attempt) =>
+        Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.thumb.tmp"));
+
+    private string ThumbnailPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.thumb.webp");
 
     private string PathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.png");
 

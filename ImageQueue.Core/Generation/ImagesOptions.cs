@@ -11,4 +11,8 @@ public sealed class ImagesOptions
     /// <summary>Folder of the pictures, made when missing; relative to the working directory. Default <c>data/images</c>.</summary>
     [Required]
     public string Directory { get; set; } = "data/images";
+
+    /// <summary>How long a finished picture is kept; its message stays, and says so. Default: for ever.</summary>
+    [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Images:KeepFor must be 00:01:00 or more.")]
+    public TimeSpan? KeepFor { get; set; }
 }

@@ -122,7 +122,7 @@ public sealed class Painter(
         lease.ReportPainted(picture.Info?.Model);
         lease.ReportPaintedElsewhere(jobId); // Whoever failed at it before is the worse for it.
         var result = new ImageResult(picture.Info?.Seed, prepared.Width, prepared.Height, picture.Info?.Model, duration, lease.Backend.Name);
-        if (!await writes.CompleteAsync(run, message, MessagePatches.ImageUrl(jobId), result))
+        if (!await writes.CompleteAsync(run, message, MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId), result))
             return PaintEnd.LostRow;
         try
         {

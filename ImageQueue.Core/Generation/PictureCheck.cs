@@ -51,19 +51,35 @@ internal static class PictureCheck
         {
             using var codec = Open(bytes.Span);
             using var bitmap = Decode(codec);
-            var scale = Math.Min(1.0, (double)longestSide / Math.Max(bitmap.Width, bitmap.Height));
-            if (scale >= 1 && IsJpeg(bytes.Span)) return bytes.ToArray(); // As it should be already, and it decodes.
-            var size = new SKSizeI(Math.Max(1, (int)(bitmap.Width * scale)), Math.Max(1, (int)(bitmap.Height * scale)));
-            using var smaller = scale < 1
-                ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Nearest))
-                : null;
-            using var jpeg = (smaller ?? bitmap).Encode(SKEncodedImageFormat.Jpeg, 75);
-            return jpeg?.ToArray();
+            if (Math.Max(bitmap.Width, bitmap.Height) <= longestSide && IsJpeg(bytes.Span)) return bytes.ToArray(); // As it should be already, and it decodes.
+            return EncodeSmall(bitmap, longestSide, SKEncodedImageFormat.Jpeg, 75);
         }
         catch (ForgeException)
         {
             return null;
         }
+    }
+
+    /// <summary>The picture made smaller, as WebP.</summary>
+    /// <param name="bytes">PNG, JPEG or WebP.</param>
+    /// <param name="longestSide">Pixels, at most; a smaller picture keeps its size.</param>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: it does not decode.</exception>
+    public static byte[] ToSmallWebP(ReadOnlyMemory<byte> bytes, int longestSide)
+    {
+        using var codec = Open(bytes.Span);
+        using var bitmap = Decode(codec);
+        return EncodeSmall(bitmap, longestSide, SKEncodedImageFormat.Webp, 80) ?? throw Bad("the image could not be made smaller");
+    }
+
+    private static byte[]? EncodeSmall(SKBitmap bitmap, int longestSide, SKEncodedImageFormat format, int quality)
+    {
+        var scale = Math.Min(1.0, (double)longestSide / Math.Max(bitmap.Width, bitmap.Height));
+        var size = new SKSizeI(Math.Max(1, (int)(bitmap.Width * scale)), Math.Max(1, (int)(bitmap.Height * scale)));
+        using var smaller = scale < 1
+            ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Nearest))
+            : null;
+        using var encoded = (smaller ?? bitmap).Encode(format, quality);
+        return encoded?.ToArray();
     }
 
     private static SKCodec Open(ReadOnlySpan<byte> bytes)

@@ -12,12 +12,21 @@ public sealed class Pictures(ImageFiles images, IRequestStore store)
     /// <param name="jobId">32 lower-case hex digits.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="StoreUnavailableException">There is no file of that name, and the database cannot be asked for another.</exception>
-    public async ValueTask<string?> FindAsync(string jobId, CancellationToken cancellationToken)
+    public ValueTask<string?> FindAsync(string jobId, CancellationToken cancellationToken) => FindAsync(jobId, images.FindPath, cancellationToken);
+
+    /// <summary>The same for its thumbnail. Pictures of earlier releases have none.</summary>
+    /// <param name="jobId">32 lower-case hex digits.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="StoreUnavailableException">There is no file of that name, and the database cannot be asked for another.</exception>
+    public ValueTask<string?> FindThumbnailAsync(string jobId, CancellationToken cancellationToken) => FindAsync(jobId, images.FindThumbnailPath, cancellationToken);
+
+    private async ValueTask<string?> FindAsync(string jobId, Func<string, string?> find, CancellationToken cancellationToken)
     {
-        if (images.FindPath(jobId) is { } path)
+        if (find(jobId) is { } path)
             return path;
-        return await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message
-            ? images.TryPublish(jobId, message.Attempt)
-            : null;
+        if (await store.FindByJobIdAsync(jobId, cancellationToken) is not { Status: MessageStatus.Complete } message)
+            return null;
+        images.TryPublish(jobId, message.Attempt);
+        return find(jobId);
     }
 }

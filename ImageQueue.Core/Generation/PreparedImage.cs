@@ -1,22 +1,25 @@
 namespace ImageQueue.Core.Generation;
 
-/// <summary>A checked picture in a temporary file, one rename away from being seen. Disposing removes it unless it was published.</summary>
+/// <summary>A checked picture and its thumbnail in temporary files, one rename away from being seen. Disposing removes them unless they were published.</summary>
 public sealed class PreparedImage : IDisposable
 {
-    private readonly string _temporaryPath;
+    private readonly (string Temporary, string Path) _picture;
+    private readonly (string Temporary, string Path) _thumbnail;
     private bool _isPublished;
     private bool _isDisposed;
 
-    internal PreparedImage(string temporaryPath, string path, int width, int height)
+    internal PreparedImage((string Temporary, string Path) picture, (string Temporary, string Path) thumbnail, int width, int height)
     {
-        _temporaryPath = temporaryPath;
-        Path = path;
+        (_picture, _thumbnail) = (picture, thumbnail);
         Width = width;
         Height = height;
     }
 
     /// <summary>Where <see cref="Publish"/> puts it.</summary>
-    public string Path { get; }
+    public string Path => _picture.Path;
+
+    /// <summary>Where <see cref="Publish"/> puts the thumbnail.</summary>
+    public string ThumbnailPath => _thumbnail.Path;
 
     /// <summary>Pixels.</summary>
     public int Width { get; }
@@ -25,39 +28,50 @@ public sealed class PreparedImage : IDisposable
     public int Height { get; }
 
     /// <summary>
-    /// Renames it to its final name, over a picture that is there; readers see the old one or the new one, whole. Somebody who
-    /// asked for the picture may have been quicker. Again does nothing.
+    /// Renames both to their final names, over what is there; readers see the old one or the new one, whole. The thumbnail goes
+    /// first: a picture that has its name has a thumbnail. Somebody who asked for it may have been quicker. Again does nothing.
     /// </summary>
-    /// <exception cref="IOException">The rename failed; the temporary file is still there.</exception>
+    /// <exception cref="IOException">A rename failed; what was not renamed is still there.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public void Publish()
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         if (_isPublished) return;
-        try
-        {
-            File.Move(_temporaryPath, Path, overwrite: true);
-        }
-        catch (FileNotFoundException) when (File.Exists(Path))
-        {
-            // ImageFiles.TryPublish.
-        }
-
+        Move(_thumbnail);
+        Move(_picture);
         _isPublished = true;
     }
 
-    /// <summary>Leaves the temporary file where it is: its row is complete, and it gets its final name later.</summary>
+    /// <summary>Leaves the temporary files where they are: their row is complete, and they get their final names later.</summary>
     public void Keep() => _isPublished = true;
 
-    /// <summary>Removes the temporary file, if it was not published. What cannot be removed now is removed at the next start.</summary>
+    /// <summary>Removes the temporary files, if they were not published. What cannot be removed now is removed at the next start.</summary>
     public void Dispose()
     {
         if (_isDisposed) return;
         _isDisposed = true;
         if (_isPublished) return;
+        Remove(_thumbnail.Temporary);
+        Remove(_picture.Temporary);
+    }
+
+    private static void Move((string Temporary, string Path) file)
+    {
         try
         {
-            File.Delete(_temporaryPath);
+            File.Move(file.Temporary, file.Path, overwrite: true);
+        }
+        catch (FileNotFoundException) when (File.Exists(file.Path))
+        {
+            // ImageFiles.TryPublish.
+        }
+    }
+
+    private static void Remove(string path)
+    {
+        try
+        {
+            File.Delete(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -42,10 +42,10 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
 
     /// <summary>Says that the picture is there.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>
-    internal async Task<bool> CompleteAsync(GenerateImageJob.Run run, Message message, string imageUrl, ImageResult result)
+    internal async Task<bool> CompleteAsync(GenerateImageJob.Run run, Message message, string imageUrl, string? thumbnailUrl, ImageResult result)
     {
         var completed = await FinishAsync(
-            run, message, () => store.CompleteAsync(message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, result, CancellationToken.None));
+            run, message, () => store.CompleteAsync(message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
         if (completed.Applied || IsMine(completed.Message, message, MessageStatus.Complete))
             return true;
         logger.LogInformation(

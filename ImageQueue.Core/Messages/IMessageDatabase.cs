@@ -16,6 +16,9 @@ public interface IMessageDatabase
     /// <exception cref="SchemaException">Tables are missing or of another release.</exception>
     /// <exception cref="StoreUnavailableException">The database cannot be reached or written.</exception>
     Task PrepareAsync(CancellationToken cancellationToken);
+
+    /// <summary>Sees to it that what was erased is left in none of the database's own files; as far as others who read just now let it.</summary>
+    Task SettleAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }
 
 /// <summary>The tables do not fit this release. The message says what to do.</summary>

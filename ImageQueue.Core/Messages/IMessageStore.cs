@@ -4,13 +4,13 @@ using System.Text.Json.Nodes;
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// The whole store: five faces of the same rows, of which each consumer takes the one it needs.
+/// The whole store: six faces of the same rows, of which each consumer takes the one it needs.
 /// </summary>
 /// <remarks>
 /// Every verb throws <see cref="StoreUnavailableException"/> when the database cannot be reached or written; nothing is then
 /// half-written.
 /// </remarks>
-public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore, IDeskStore;
+public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore, IEraseStore, IDeskStore;
 
 /// <summary>What the chat app reads and writes: conversations and their messages.</summary>
 public interface IConversationStore
@@ -101,9 +101,11 @@ public interface IRequestStore
     /// <param name="attempt">The caller's attempt, from its claim.</param>
     /// <param name="content">What the chat shows.</param>
     /// <param name="imageUrl">Where the picture is served.</param>
+    /// <param name="thumbnailUrl">Where its thumbnail is; null when there is none.</param>
     /// <param name="result">What Forge reported.</param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<Transition> CompleteAsync(long id, int attempt, string content, string imageUrl, ImageResult result, CancellationToken cancellationToken);
+    Task<Transition> CompleteAsync(
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine.</summary>
     /// <param name="id">The message.</param>
@@ -216,6 +218,34 @@ public interface IQueueStore
 
     /// <summary>The leases that somebody holds now and whose names begin so, ordered by name.</summary>
     Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken);
+}
+
+/// <summary>
+/// Erasing. What is erased leaves a tombstone, a row without anything personal, so that whoever watches hears of it; the feed alone
+/// shows it, to all others there is no such message any more.
+/// </summary>
+public interface IEraseStore
+{
+    /// <summary>
+    /// Erases content, metadata, owner and bookkeeping, and the title of the conversation that began with it; status becomes
+    /// <c>deleted</c>. Guard: there, and not erased.
+    /// </summary>
+    /// <returns>The tombstone; no message when there was none to erase.</returns>
+    Task<Transition> EraseAsync(long id, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Erases a conversation's owner and title, not its messages. From then on there is no such conversation, and none can begin
+    /// under its id until its last tombstone is gone.
+    /// </summary>
+    /// <returns>False when there was none.</returns>
+    Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Removes tombstones older than that, by the database's own clock, and closed conversations without any. The newest row of
+    /// all stays where revisions are counted from it.
+    /// </summary>
+    /// <returns>How many tombstones were removed.</returns>
+    Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken);
 }
 
 /// <summary>Row changes, for those who watch.</summary>

@@ -51,6 +51,12 @@ public sealed record Message
     /// <summary>UTC; when the request got its place in the queue. Null for a plain message: this is what tells the two apart.</summary>
     public DateTimeOffset? QueuedAt { get; init; }
 
+    /// <summary>UTC; when it was erased. Null for all but tombstones, which only the feed shows.</summary>
+    public DateTimeOffset? DeletedAt { get; init; }
+
+    /// <summary>Whether it was erased, and this is its tombstone.</summary>
+    public bool IsDeleted => DeletedAt is not null;
+
     /// <summary>Rises with every write to any row; the order of changes.</summary>
     public required long Revision { get; init; }
 
@@ -86,6 +92,9 @@ public sealed record Message
     /// <summary>Where the picture is, when complete.</summary>
     public string? ImageUrl => Text(MetadataFields.ImageUrl);
 
+    /// <summary>Where its thumbnail is, when complete; null for pictures of earlier releases.</summary>
+    public string? ThumbnailUrl => Text(MetadataFields.ThumbnailUrl);
+
     /// <summary>Where the picture can be seen while it is painted.</summary>
     public string? PreviewUrl => Text(MetadataFields.PreviewUrl);
 
@@ -119,6 +128,9 @@ public static class MessageStatus
 
     /// <summary>Somebody did not want it any more.</summary>
     public const string Cancelled = "cancelled";
+
+    /// <summary>It was erased; only those who watch are told.</summary>
+    public const string Deleted = "deleted";
 }
 
 /// <summary>The keys of an image message's metadata that belong to ImageQueue; all others are the chat app's.</summary>
@@ -145,6 +157,9 @@ public static class MetadataFields
     /// <summary><c>/images/flux_{job_id}.png</c>, when complete.</summary>
     public const string ImageUrl = "image_url";
 
+    /// <summary><c>/images/flux_{job_id}.thumb.webp</c>, at most 512 pixels on the long side, when complete.</summary>
+    public const string ThumbnailUrl = "thumbnail_url";
+
     /// <summary><c>/images/flux_{job_id}.preview.jpg</c>, while processing and once Forge has something to show.</summary>
     public const string PreviewUrl = "preview_url";
 
@@ -160,7 +175,7 @@ public static class MetadataFields
     /// <summary>All of them.</summary>
     public static IReadOnlySet<string> All { get; } = new HashSet<string>(StringComparer.Ordinal)
     {
-        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, PreviewUrl, Error, ErrorCode, Result,
+        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, ThumbnailUrl, PreviewUrl, Error, ErrorCode, Result,
     };
 }
 

@@ -15,6 +15,14 @@ public sealed class ConversationForbiddenException(string conversationId)
     public string ConversationId { get; } = conversationId;
 }
 
+/// <summary>The conversation was erased, and its id goes on meaning that one.</summary>
+public sealed class ConversationDeletedException(string conversationId)
+    : Exception($"Conversation {conversationId} was deleted. Use another id.")
+{
+    /// <summary>The conversation.</summary>
+    public string ConversationId { get; } = conversationId;
+}
+
 /// <summary>An idempotency key came again with another request.</summary>
 public sealed class IdempotencyKeyReusedException()
     : Exception("This Idempotency-Key was already used in this conversation for another request. Send a new key with a new request.");

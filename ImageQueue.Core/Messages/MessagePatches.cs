@@ -11,6 +11,9 @@ internal static class MessagePatches
     /// <summary>Where the picture of a job is served.</summary>
     public static string ImageUrl(string jobId) => $"/images/flux_{jobId}.png";
 
+    /// <summary>Where the thumbnail of a job's picture is served.</summary>
+    public static string ThumbnailUrl(string jobId) => $"/images/flux_{jobId}.thumb.webp";
+
     /// <summary>Where the preview of a job is served while it is painted.</summary>
     public static string PreviewUrl(string jobId) => $"/images/flux_{jobId}.preview.jpg";
 
@@ -28,11 +31,12 @@ internal static class MessagePatches
 
     public static MetadataPatch SavePreview(string previewUrl) => MetadataPatch.Of((MetadataFields.PreviewUrl, previewUrl));
 
-    public static MetadataPatch Complete(string imageUrl, ImageResult result) => MetadataPatch.Of(
+    public static MetadataPatch Complete(string imageUrl, string? thumbnailUrl, ImageResult result) => MetadataPatch.Of(
         (MetadataFields.Status, MessageStatus.Complete),
         (MetadataFields.Progress, 100),
         (MetadataFields.QueuePosition, 0),
         (MetadataFields.ImageUrl, imageUrl),
+        (MetadataFields.ThumbnailUrl, thumbnailUrl),
         (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, new JsonObject
         {
@@ -61,6 +65,7 @@ internal static class MessagePatches
         (MetadataFields.Error, null),
         (MetadataFields.ErrorCode, null),
         (MetadataFields.ImageUrl, null),
+        (MetadataFields.ThumbnailUrl, null),
         (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, null));
 

@@ -20,6 +20,9 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>The content of a cancelled message.</summary>
     public string Cancelled => Get(nameof(Cancelled));
 
+    /// <summary>The content of a message whose picture is kept no longer.</summary>
+    public string Expired => Get(nameof(Expired));
+
     /// <summary>Forge took longer than allowed.</summary>
     public string TimedOut(TimeSpan limit) => Get(nameof(TimedOut), Seconds(limit));
 

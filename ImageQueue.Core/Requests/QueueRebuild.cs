@@ -19,6 +19,7 @@ public sealed class QueueRebuild(
     ImageJobs jobs,
     Sweep sweep,
     ImageFiles images,
+    Cleanup cleanup,
     IRecurringJobManagerV2 recurring,
     TimeProvider time,
     ILogger<QueueRebuild> logger)
@@ -133,6 +134,7 @@ public sealed class QueueRebuild(
     private Task ScheduleAsync(CancellationToken cancellationToken)
     {
         Schedule();
+        cleanup.Schedule(recurring);
         return Task.CompletedTask;
     }
 

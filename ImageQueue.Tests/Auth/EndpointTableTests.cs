@@ -33,6 +33,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /api/conversations/{conversation_id}/tokens                  /api/conversations/{c}/tokens       401 ok  403 403 403 403
         GET    /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  ok  ok  ok  404
         PATCH  /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  403 403 403 403
+        DELETE /api/messages/{id:long}                                      /api/messages/4242424242            401 404 403 403 403 403
+        DELETE /api/conversations/{conversation_id}                         /api/conversations/nobody           401 404 403 403 403 403
         POST   /api/messages/{id:long}/cancel                               /api/messages/{m}/cancel            401 ok  ok  403 ok  404
         POST   /api/messages/{id:long}/retry                                /api/messages/{m}/retry             401 ok  ok  403 ok  404
         GET    /api/queue                                                   /api/queue                          401 ok  ok  ok  403 403
@@ -42,6 +44,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /api/backends/{name}/resume                                  /api/backends/simulator/resume      401 403 ok  403 403 403
         GET    /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.png            /images/flux_{j}.png                401 ok  ok  ok  ok  404
         HEAD   /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.png            /images/flux_{j}.png                401 ok  ok  ok  ok  404
+        GET    /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.thumb.webp     /images/flux_{j}.thumb.webp         401 ok  ok  ok  ok  404
+        HEAD   /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.thumb.webp     /images/flux_{j}.thumb.webp         401 ok  ok  ok  ok  404
         GET    /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.preview.jpg    /images/flux_{j}.preview.jpg        401 ok  ok  ok  ok  404
         HEAD   /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.preview.jpg    /images/flux_{j}.preview.jpg        401 ok  ok  ok  ok  404
         *      /hubs/images                                                 /hubs/images                        401 ok  ok  ok  ok  ok

@@ -111,7 +111,7 @@ internal sealed class GenerateImageJobTests
 
         var complete = await Bench.ClaimAsync();
         Bench.Applied(await Bench.Store.CompleteAsync(
-            complete.Id, complete.Attempt, "x", "x", new ImageResult(1, 1, 1, "x", TimeSpan.Zero), CancellationToken.None));
+            complete.Id, complete.Attempt, "x", "x", null, new ImageResult(1, 1, 1, "x", TimeSpan.Zero), CancellationToken.None));
         await Bench.RunAsync(complete);
         Assert.That(Bench.StateOf(complete), Is.EqualTo(ProcessingState.StateName), "Hangfire itself makes Succeeded of it");
 
@@ -259,7 +259,7 @@ internal sealed class GenerateImageJobTests
         var now = await Bench.FindAsync(row);
         Assert.That((now.Status, now.Attempt, now.Revision), Is.EqualTo((MessageStatus.Complete, 2, won.Revision)));
         Assert.That(ColourOf(now), Is.EqualTo(SKColors.Lime));
-        Assert.That(Files(), Has.Length.EqualTo(1));
+        Assert.That(Files(), Has.Length.EqualTo(2), "the picture and its thumbnail");
     }
 
     [Test]
@@ -362,7 +362,7 @@ internal sealed class GenerateImageJobTests
         var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None));
         using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Picture(SKColors.Lime).Bytes);
         Bench.Applied(await Bench.Store.CompleteAsync(
-            claimed.Id, claimed.Attempt, "x", "x", new ImageResult(1, 8, 8, "x", TimeSpan.Zero), CancellationToken.None));
+            claimed.Id, claimed.Attempt, "x", "x", null, new ImageResult(1, 8, 8, "x", TimeSpan.Zero), CancellationToken.None));
         prepared.Publish();
     }
 

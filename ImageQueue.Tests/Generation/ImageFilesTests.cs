@@ -45,6 +45,44 @@ public sealed class ImageFilesTests
         });
     }
 
+    [TestCase(2048, 1024, 512, 256)]
+    [TestCase(100, 2000, 25, 512)]
+    [TestCase(64, 96, 64, 96)]
+    public void Prepare_MakesAThumbnail_NoLongerThan512(int width, int height, int thumbnailWidth, int thumbnailHeight)
+    {
+        using var prepared = _files.Prepare(JobId, 1, Picture(SKEncodedImageFormat.Png, width, height));
+        Assert.That(_files.FindThumbnailPath(JobId), Is.Null, "nobody sees it before the picture");
+        prepared.Publish();
+
+        using var codec = SKCodec.Create(_files.FindThumbnailPath(JobId)!);
+        using var bitmap = SKBitmap.Decode(_files.FindThumbnailPath(JobId)!);
+        Assert.Multiple(() =>
+        {
+            Assert.That(prepared.ThumbnailPath, Is.EqualTo(Path.Combine(_directory, $"flux_{JobId}.thumb.webp")));
+            Assert.That(codec.EncodedFormat, Is.EqualTo(SKEncodedImageFormat.Webp));
+            Assert.That((codec.Info.Width, codec.Info.Height), Is.EqualTo((thumbnailWidth, thumbnailHeight)));
+            Assert.That(bitmap.GetPixel(2, 2).Red, Is.EqualTo(200).Within(12));
+        });
+    }
+
+    /// <summary>A crash between the row and the renames: whoever looks finds both.</summary>
+    [Test]
+    public void TryPublish_GivesBothTheirNames_WhenTheProcessDiedBeforeTheRename()
+    {
+        _files.Prepare(JobId, 3, Picture(SKEncodedImageFormat.Png, 64, 64)).Keep();
+        var found = new List<int?>();
+        _files.RemoveTemporaries((_, attempt) =>
+        {
+            found.Add(attempt);
+            return true;
+        });
+
+        Assert.That(found, Is.EqualTo(new int?[] { 3, 3 }));
+        Assert.That(_files.TryPublish(JobId, 3), Is.Not.Null);
+        Assert.That(_files.FindThumbnailPath(JobId), Is.Not.Null);
+        Assert.That(_files.RemoveTemporaries(), Is.Zero);
+    }
+
     [TestCase(SKEncodedImageFormat.Jpeg)]
     [TestCase(SKEncodedImageFormat.Webp)]
     public void Prepare_ConvertsToPng_WhenOtherFormat(SKEncodedImageFormat format)
@@ -162,7 +200,7 @@ public sealed class ImageFilesTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(Files(), Is.EqualTo(new[] { $"flux_{JobId}.2.tmp" }));
+            Assert.That(Files(), Is.EquivalentTo(new[] { $"flux_{JobId}.2.tmp", $"flux_{JobId}.2.thumb.tmp" }));
             Assert.That(_files.FindPath(JobId), Is.Null);
         });
         prepared.Dispose();
@@ -178,7 +216,7 @@ public sealed class ImageFilesTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(Files(), Is.EqualTo(new[] { $"flux_{JobId}.png" }));
+            Assert.That(Files(), Is.EquivalentTo(new[] { $"flux_{JobId}.png", $"flux_{JobId}.thumb.webp" }));
             Assert.That(File.ReadAllBytes(_files.FindPath(JobId)!), Is.EqualTo(second));
         });
     }
@@ -219,8 +257,8 @@ public sealed class ImageFilesTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(removed, Is.EqualTo(2));
-            Assert.That(Files(), Is.EquivalentTo(new[] { $"flux_{JobId}.png", $"flux_{running}.1.tmp", "flux_notes.tmp" }));
+            Assert.That(removed, Is.EqualTo(3));
+            Assert.That(Files(), Is.EquivalentTo(new[] { $"flux_{JobId}.png", $"flux_{JobId}.thumb.webp", $"flux_{running}.1.tmp", $"flux_{running}.1.thumb.tmp", "flux_notes.tmp" }));
         });
     }
 

@@ -216,7 +216,7 @@ internal sealed partial class ChatPageResilienceTests
     {
         await Expect(card).ToHaveAttributeAsync("data-status", "complete", Patient);
         await Expect(card.GetByTestId("picture")).ToBeVisibleAsync(PatientlyVisible);
-        await Expect(card.GetByTestId("picture")).ToHaveJSPropertyAsync("naturalWidth", 1024, new() { Timeout = 30_000 });
+        await Expect(card.GetByTestId("picture")).ToHaveJSPropertyAsync("naturalWidth", 512, new() { Timeout = 30_000 });
     }
 
     [GeneratedRegex("\\bhas-preview\\b")]

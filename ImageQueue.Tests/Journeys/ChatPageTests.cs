@@ -180,6 +180,6 @@ internal sealed partial class ChatPageTests
     {
         var picture = card.GetByTestId("picture");
         await Expect(picture).ToBeVisibleAsync();
-        await Expect(picture).ToHaveJSPropertyAsync("naturalWidth", 1024);
+        await Expect(picture).ToHaveJSPropertyAsync("naturalWidth", 512);
     }
 }

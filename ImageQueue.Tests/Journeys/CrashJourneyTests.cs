@@ -144,6 +144,8 @@ internal sealed class CrashJourneyTests
             Assert.That((int)metadata["progress"]!, Is.EqualTo(100), message.ToJsonString());
             var file = Path.GetFileName((string)metadata["image_url"]!);
             Assert.That(files.Remove(file), Is.True, $"{file} is missing, or two messages have it");
+            var thumbnail = Path.GetFileName((string)metadata["thumbnail_url"]!);
+            Assert.That(files.Remove(thumbnail), Is.True, $"{thumbnail} is missing, or two messages have it");
             using var bitmap = SKBitmap.Decode(Path.Combine(images, file));
             Assert.That((bitmap?.Width, bitmap?.Height), Is.EqualTo((256, 256)), file);
         }

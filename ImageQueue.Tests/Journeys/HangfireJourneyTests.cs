@@ -74,7 +74,7 @@ internal sealed class HangfireJourneyTests
         await _app.WaitForAsync(waiting[0], MessageStatus.Processing);
         await CallAsync(waiting[0], "cancel");
         await _app.WaitForAsync(waiting[2], MessageStatus.Complete);
-        Assert.That(Directory.GetFiles(_app.ImagesFolder), Has.Length.EqualTo(1), "half-done pictures are thrown away");
+        Assert.That(Directory.GetFiles(_app.ImagesFolder), Has.Length.EqualTo(2), "half-done pictures are thrown away");
     }
 
     [Test]

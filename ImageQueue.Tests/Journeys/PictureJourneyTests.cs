@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -35,6 +36,39 @@ internal sealed class PictureJourneyTests(string culture)
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
     }
 
+    /// <summary>A list of pictures costs what thumbnails cost.</summary>
+    [Test]
+    public async Task Thumbnail_IsASmallWebP_OfThePicture()
+    {
+        var accepted = await _app.SubmitAsync("bir kedi", more: new { width = 1024, height = 640, steps = 2 });
+        using var events = await SseReader.OpenAsync(_app.Http, "api/conversations/demo/events?last_event_id=0");
+        await _app.WaitForAsync((long)accepted["id"]!, MessageStatus.Complete);
+        var pushed = await events.ReadAsync();
+        while ((string?)pushed["status"] != MessageStatus.Complete)
+            pushed = await events.ReadAsync();
+        var url = (string)pushed["thumbnail_url"]!;
+
+        var whole = await _app.Http.GetAsync(url);
+        var bytes = await whole.Content.ReadAsByteArrayAsync();
+        using var codec = SKCodec.Create(new MemoryStream(bytes));
+        Assert.Multiple(() =>
+        {
+            Assert.That(whole.Content.Headers.ContentType?.MediaType, Is.EqualTo("image/webp"));
+            Assert.That(whole.Headers.CacheControl?.ToString(), Does.Contain("private").And.Contain("immutable"));
+            Assert.That(codec.EncodedFormat, Is.EqualTo(SKEncodedImageFormat.Webp));
+            Assert.That((codec.Info.Width, codec.Info.Height), Is.EqualTo((512, 320)));
+        });
+
+        foreach (var path in new[] { url, (string)pushed["image_url"]! })
+        {
+            using var range = new HttpRequestMessage(HttpMethod.Get, path) { Headers = { Range = new RangeHeaderValue(4, 9) } };
+            using var part = await _app.Http.SendAsync(range);
+            Assert.That((part.StatusCode, (await part.Content.ReadAsByteArrayAsync()).Length), Is.EqualTo((HttpStatusCode.PartialContent, 6)), path);
+            using var head = await _app.Http.SendAsync(new HttpRequestMessage(HttpMethod.Head, path));
+            Assert.That(head.Content.Headers.ContentLength, Is.EqualTo((await _app.Http.GetByteArrayAsync(path)).Length), path);
+        }
+    }
+
     [Test]
     public async Task Request_EndsWithARealPicture()
     {
@@ -59,6 +93,7 @@ internal sealed class PictureJourneyTests(string culture)
             Assert.That((string)metadata["job_id"]!, Is.EqualTo(jobId));
             Assert.That((string)metadata["prompt"]!, Is.EqualTo("bir kedi, yağlı boya İIıi"));
             Assert.That((string)metadata["image_url"]!, Is.EqualTo($"/images/flux_{jobId}.png"));
+            Assert.That((string)metadata["thumbnail_url"]!, Is.EqualTo($"/images/flux_{jobId}.thumb.webp"));
             Assert.That(metadata["settings"]!["cfg_scale"]!.ToJsonString(), Is.EqualTo("1.5"));
             Assert.That((long)metadata["result"]!["seed"]!, Is.EqualTo(4294967295L));
             Assert.That((int)metadata["result"]!["width"]!, Is.EqualTo(512));

@@ -18,7 +18,7 @@ public abstract partial class MessageStoreContract
         ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", null, null, CancellationToken.None), [MessageStatus.Queued]),
         ("save progress", (store, id) => store.SaveProgressAsync(id, StoredAttempt, 40, CancellationToken.None), [MessageStatus.Processing]),
         ("save preview", (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None), [MessageStatus.Processing]),
-        ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", AnyResult, CancellationToken.None), [MessageStatus.Processing]),
+        ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", null, AnyResult, CancellationToken.None), [MessageStatus.Processing]),
         ("fail", (store, id) => store.FailAsync(id, StoredAttempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None), [MessageStatus.Processing]),
         ("cancel", (store, id) => store.CancelAsync(id, "c", CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
         ("retry", (store, id) => store.RetryAsync(id, 7, UserLimits.None, CancellationToken.None), [MessageStatus.Error, MessageStatus.Cancelled]),
@@ -247,7 +247,7 @@ public abstract partial class MessageStoreContract
             before,
             () => CompleteAsync(before),
             """
-            {"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_1.png",
+            {"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_1.png","thumbnail_url":"/images/flux_1.thumb.webp",
              "result":{"seed":4294967295,"width":1024,"height":768,"model":"flux1-dev","duration_seconds":12.345}}
             """,
             row => row with { Content = "[IMAGE] Resminiz hazır." });
@@ -259,7 +259,7 @@ public abstract partial class MessageStoreContract
     {
         var message = await InStateAsync(MessageStatus.Processing);
 
-        var done = Applied(await Store.CompleteAsync(message.Id, 1, "c", "/u", new ImageResult(null, 64, 32, null, TimeSpan.Zero), CancellationToken.None));
+        var done = Applied(await Store.CompleteAsync(message.Id, 1, "c", "/u", null, new ImageResult(null, 64, 32, null, TimeSpan.Zero), CancellationToken.None));
 
         Assert.That(JsonStructure.Difference("""{"width":64,"height":32,"duration_seconds":0}""", done.Metadata.GetProperty("result").GetRawText()), Is.Null);
     }
@@ -369,7 +369,7 @@ public abstract partial class MessageStoreContract
         [
             await Store.SaveProgressAsync(id, attempt, 99, CancellationToken.None),
             await Store.SavePreviewAsync(id, attempt, "/u", CancellationToken.None),
-            await Store.CompleteAsync(id, attempt, "c", "/u", AnyResult, CancellationToken.None),
+            await Store.CompleteAsync(id, attempt, "c", "/u", null, AnyResult, CancellationToken.None),
             await Store.FailAsync(id, attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None),
             await Store.RequeueAsync(id, attempt, blamed: false, CancellationToken.None),
         ];

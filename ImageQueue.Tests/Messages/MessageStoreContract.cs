@@ -116,6 +116,7 @@ public abstract partial class MessageStoreContract
         message.Attempt,
         "[IMAGE] Resminiz hazır.",
         "/images/flux_1.png",
+        "/images/flux_1.thumb.webp",
         new ImageResult(4294967295, 1024, 768, "flux1-dev", TimeSpan.FromMilliseconds(12_345)),
         CancellationToken.None);
 
@@ -136,7 +137,7 @@ public abstract partial class MessageStoreContract
     private string Fields(Message m) => string.Join('\n', new object?[]
     {
         m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.RequestHash ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
-        Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt),
+        Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt), Clocked(m.DeletedAt),
     });
 
     /// <summary>By a clock that no test can set, they are only there or not.</summary>

@@ -107,6 +107,7 @@ internal sealed class EventsTests
             ["queue_position"] = 0,
             ["prompt"] = "bir kedi </script> 🐈 İı",
             ["image_url"] = null,
+            ["thumbnail_url"] = null,
             ["preview_url"] = null,
             ["error"] = null,
             ["error_code"] = null,

@@ -202,7 +202,7 @@ public abstract class RequestModel
     {
         var (id, attempt) = (worker.MessageId, worker.Claimed!.Attempt);
         var ended = complete
-            ? await at.Bench.Store.CompleteAsync(id, attempt, "x", "/u", new ImageResult(1, 1, 1, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)
+            ? await at.Bench.Store.CompleteAsync(id, attempt, "x", "/u", null, new ImageResult(1, 1, 1, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)
             : await at.Bench.Store.FailAsync(id, attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None);
         if (ended.Applied)
         {

@@ -167,13 +167,13 @@ public sealed partial class SqlServerStatementTests
             }
         }
 
-        public override void Visit(UpdateSpecification node)
+        public override void Visit(DeleteSpecification node)
         {
             if (node.Target is NamedTableReference table)
                 Add(table, node.WhereClause?.SearchCondition, []);
         }
 
-        public override void Visit(DeleteSpecification node)
+        public override void Visit(UpdateSpecification node)
         {
             if (node.Target is NamedTableReference table)
                 Add(table, node.WhereClause?.SearchCondition, []);

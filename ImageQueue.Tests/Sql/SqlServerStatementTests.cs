@@ -38,8 +38,8 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ListLeasesAsync), store => store.ListLeasesAsync("forge:", default)),
         (nameof(IMessageStore.SaveProgressAsync), store => store.SaveProgressAsync(1, 1, 50, default)),
         (nameof(IMessageStore.SavePreviewAsync), store => store.SavePreviewAsync(1, 1, "/p", default)),
-        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result, default)),
-        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", Result with { Seed = null, Model = null }, default)),
+        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", "/t", Result, default)),
+        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", "/t", Result with { Seed = null, Model = null }, default)),
         (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
         (nameof(IMessageStore.CancelByHangfireJobAsync), store => store.CancelByHangfireJobAsync("7", "c", default)),
@@ -54,6 +54,9 @@ public sealed partial class SqlServerStatementTests
         .. Rfc7396Table.All.Select(merge => (nameof(IMessageStore.UpdateMessageAsync), new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
         (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition(1, "7", 1)], default)),
         (nameof(IMessageStore.AttachJobsAsync), store => store.AttachJobsAsync([(1, "7", null), (2, "8", "6")], default)),
+        (nameof(IMessageStore.EraseAsync), store => store.EraseAsync(1, default)),
+        (nameof(IMessageStore.CloseConversationAsync), store => store.CloseConversationAsync("c", default)),
+        (nameof(IMessageStore.ForgetErasedAsync), store => store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, default)),
         (nameof(IMessageStore.ListSilentAsync), store => store.ListSilentAsync(TimeSpan.FromSeconds(20), null, 10, default)),
         (nameof(IMessageStore.ListJoblessAsync), store => store.ListJoblessAsync(TimeSpan.FromSeconds(10), null, 10, default)),
         (nameof(IMessageStore.FindAsync), store => store.FindAsync(1, default)),
@@ -182,7 +185,7 @@ public sealed partial class SqlServerStatementTests
     /// <summary>Where a parameter meets a column that holds a time.</summary>
     private sealed class TimeFinder : TSqlFragmentVisitor
     {
-        private static readonly string[] Times = ["created_at", "updated_at", "queued_at", "heartbeat_at", "expires_at"];
+        private static readonly string[] Times = ["created_at", "updated_at", "queued_at", "heartbeat_at", "expires_at", "deleted_at"];
 
         public List<string> Compared { get; } = [];
 

@@ -49,7 +49,7 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         new { id, metadata });
 
     public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
-        "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at) WHERE id = @id;",
+        "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at), deleted_at = DATEADD(millisecond, -@by, deleted_at) WHERE id = @id;",
         new { id, by = (int)by.TotalMilliseconds });
 
     public OpenStore Open(TimeProvider time, MessageSignal signal) =>

@@ -17,7 +17,7 @@ internal interface IStoreDatabase : IAsyncDisposable
     /// <summary>Writes metadata past every store, as a DBA may; what the table's own rules refuse, too.</summary>
     Task SetMetadataAsync(long id, string? metadata);
 
-    /// <summary>Makes it so much longer ago that the row was queued and its worker was heard of.</summary>
+    /// <summary>Makes it so much longer ago that the row was queued, its worker was heard of, or it was erased.</summary>
     Task AgeAsync(long id, TimeSpan by);
 
     /// <summary>A store on it, as another process would have one. Whoever asks disposes it.</summary>
@@ -53,7 +53,8 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
     public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
         """
         UPDATE messages SET
-            heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', heartbeat_at, @by), queued_at = strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, @by)
+            heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', heartbeat_at, @by), queued_at = strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, @by),
+            deleted_at = strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, @by)
         WHERE id = @id
         """,
         new { id, by = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"-{by.TotalSeconds} seconds") });

@@ -8,10 +8,10 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>Lists conversations.</summary>
+/// <summary>Lists conversations, and erases them.</summary>
 [ApiController]
 [Tags("Conversations")]
-public sealed class ConversationsController(IConversationStore store) : ControllerBase
+public sealed class ConversationsController(IConversationStore store, EraseMessages erase) : ControllerBase
 {
     /// <summary>A user's conversations, the one with the newest message first.</summary>
     /// <param name="username">Whose, 1..100 characters.</param>
@@ -38,6 +38,20 @@ public sealed class ConversationsController(IConversationStore store) : Controll
         var page = found.Take(limit).Select(ConversationResponse.From).ToList();
         return Ok(new ConversationPage(page, found.Count > limit ? found[limit - 1].LastMessageId : null));
     }
+
+    /// <summary>Erases a conversation for good, with all its messages and pictures. What is under way is cancelled first.</summary>
+    /// <remarks>Whoever watches is told of each message, as with `DELETE /api/messages/{id}`. The id cannot be used again.</remarks>
+    /// <param name="conversationId">The conversation.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpDelete("/api/conversations/{conversation_id}", Name = "deleteConversation")]
+    [Authorize(Access.Client)]
+    [ProducesResponseType(StatusCodes.Status204NoContent)]
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
+    public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>
+        await erase.EraseConversationAsync(conversationId, cancellationToken)
+            ? NoContent()
+            : ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
 }
 
 /// <summary>A conversation.</summary>

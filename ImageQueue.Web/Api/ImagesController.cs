@@ -25,6 +25,7 @@ public sealed class ImagesController(SubmitImageRequest submit, RequestChoices c
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(404, ProblemCodes.NotFound)]
     [Problem(413, ProblemCodes.BodyTooLarge)]
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
     [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.UnknownModel, ProblemCodes.IdempotencyKeyReused)]

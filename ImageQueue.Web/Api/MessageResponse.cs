@@ -37,6 +37,10 @@ public sealed record MessageResponse
     /// <summary>Rises with every change of any message: the number that this change's event has, so that the two can be told apart by age.</summary>
     public required long Revision { get; init; }
 
+    /// <summary>Only in events, and only where it was erased: nothing of it is left.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool Deleted { get; init; }
+
     /// <summary>Where it stands; only while it waits.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public QueueResponse? Queue { get; init; }
@@ -68,6 +72,7 @@ public sealed record MessageResponse
             CreatedAt = message.CreatedAt,
             UpdatedAt = message.UpdatedAt,
             Revision = message.Revision,
+            Deleted = message.IsDeleted,
             Queue = positions is { } live && position > 0 ? new QueueResponse(position, live.EtaOf(message), live.AsOf) : null,
         };
     }

@@ -23,6 +23,7 @@ public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplic
     }
 
     /// <summary>The message when it has ended, or as it is when the time is over, this server stops, or the database is away.</summary>
+    /// <exception cref="MessageNotFoundException">It was erased meanwhile.</exception>
     public async Task<Message> ForEndAsync(Message message, TimeSpan patience, CancellationToken cancellationToken)
     {
         if (patience == TimeSpan.Zero || HasEnded(message))
@@ -45,7 +46,7 @@ public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplic
             // The request itself was answered, and may have been accepted: that is not taken back because nobody can watch it.
         }
 
-        return message;
+        return message.IsDeleted ? throw new MessageNotFoundException(message.Id) : message;
     }
 
     private static bool HasEnded(Message message) => message.Status is not (MessageStatus.Queued or MessageStatus.Processing);

@@ -15,7 +15,7 @@ namespace ImageQueue.Web.Api;
 [ApiController]
 [Tags("Messages")]
 public sealed class MessagesController(
-    IMessageStore store, QueuePositions positions, MessageWait wait, CancelImageRequest cancel, RetryImageRequest retry) : ControllerBase
+    IMessageStore store, QueuePositions positions, MessageWait wait, CancelImageRequest cancel, RetryImageRequest retry, EraseMessages erase) : ControllerBase
 {
     /// <summary>Adds a plain message.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
@@ -29,6 +29,7 @@ public sealed class MessagesController(
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(404, ProblemCodes.NotFound)]
     [Problem(413, ProblemCodes.BodyTooLarge)]
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
     [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
@@ -175,6 +176,17 @@ public sealed class MessagesController(
         ProblemCodes.NotRetryable,
         "Only an image in error or cancelled can be retried",
         cancellationToken);
+
+    /// <summary>Erases a message for good: its words, its metadata and its pictures. One that is under way is cancelled first.</summary>
+    /// <remarks>Whoever watches is told, by an event whose `status` is `deleted` (of a text: `deleted` is true).</remarks>
+    /// <param name="id">The message.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    [HttpDelete("/api/messages/{id:long}", Name = "deleteMessage")]
+    [Authorize(Access.Client)]
+    [ProducesResponseType(StatusCodes.Status204NoContent)]
+    [Problem(404, ProblemCodes.NotFound)]
+    public async Task<IActionResult> DeleteAsync(long id, CancellationToken cancellationToken) =>
+        await erase.EraseAsync(id, cancellationToken) ? NoContent() : throw new MessageNotFoundException(id);
 
     private static MetadataPatch? Patch(JsonElement? metadata) =>
         metadata is null or { ValueKind: JsonValueKind.Undefined or JsonValueKind.Null } ? null : MetadataPatch.From(metadata.Value);

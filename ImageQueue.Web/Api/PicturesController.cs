@@ -25,6 +25,18 @@ public sealed class PicturesController(ImageFiles images, Pictures pictures) : C
         return PhysicalFile(path, "image/png", enableRangeProcessing: true);
     }
 
+    /// <summary>A finished picture's thumbnail: WebP, at most 512 pixels on the long side.</summary>
+    [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.thumb.webp", Name = "getThumbnail")]
+    [ProducesResponseType(StatusCodes.Status200OK)]
+    [Problem(404, ProblemCodes.NotFound)]
+    public async Task<IActionResult> GetThumbnailAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken)
+    {
+        if (await pictures.FindThumbnailAsync(jobId, cancellationToken) is not { } path)
+            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, "There is no such thumbnail. It comes to exist when its message is complete.");
+        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
+        return PhysicalFile(path, "image/webp", enableRangeProcessing: true);
+    }
+
     /// <summary>What a picture looks like so far: a small JPEG, another one every second or so. None, 204, before the first and after the end.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg", Name = "getPreview")]
     [ProducesResponseType(StatusCodes.Status200OK)]

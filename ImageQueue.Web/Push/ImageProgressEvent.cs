@@ -21,7 +21,7 @@ public sealed record ImageProgressEvent
     /// <summary>Names the picture's file.</summary>
     public required string? JobId { get; init; }
 
-    /// <summary>queued, processing, complete, error or cancelled.</summary>
+    /// <summary>queued, processing, complete, error, cancelled; or deleted: then nothing of it is left.</summary>
     public required string? Status { get; init; }
 
     /// <summary>0..100.</summary>
@@ -38,6 +38,9 @@ public sealed record ImageProgressEvent
 
     /// <summary>When complete.</summary>
     public required string? ImageUrl { get; init; }
+
+    /// <summary>When complete: WebP, at most 512 pixels on the long side.</summary>
+    public required string? ThumbnailUrl { get; init; }
 
     /// <summary>While processing, once there is something to see: the picture so far. It changes with each event.</summary>
     public required string? PreviewUrl { get; init; }
@@ -64,6 +67,7 @@ public sealed record ImageProgressEvent
         Prompt = change.Message.Prompt,
         EtaSeconds = live?.EtaOf(change.Message),
         ImageUrl = change.Message.ImageUrl,
+        ThumbnailUrl = change.Message.ThumbnailUrl,
         PreviewUrl = change.Message.PreviewUrl,
         Error = change.Message.Error,
         ErrorCode = change.Message.ErrorCode,

@@ -25,7 +25,7 @@ internal sealed partial class SqlServerMessageStore
         switch (added.Outcome)
         {
             case SubmitOutcome.Forbidden:
-                throw new ConversationForbiddenException(message.ConversationId);
+                throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
             case SubmitOutcome.Replay:
                 return added.RequestHash == key.RequestHash ? new Submitted(added.ToMessage(), IsReplay: true) : throw new IdempotencyKeyReusedException();
             default:
@@ -67,7 +67,7 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<IReadOnlyList<Message>> ListBackwardsAsync(string conversationId, long before, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
-            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id < @Before ORDER BY id DESC;",
+            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id < @Before AND deleted_at IS NULL ORDER BY id DESC;",
             new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@Before", before).Add("@Limit", limit),
             cancellationToken));
 
@@ -78,7 +78,7 @@ internal sealed partial class SqlServerMessageStore
                 """
                 SELECT TOP (@Limit) c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt, m.id AS LastMessageId, m.updated_at AS UpdatedAt
                 FROM dbo.conversations AS c
-                JOIN dbo.messages AS m ON m.id = (SELECT MAX(newest.id) FROM dbo.messages AS newest WHERE newest.conversation_id = c.id)
+                JOIN dbo.messages AS m ON m.id = (SELECT MAX(newest.id) FROM dbo.messages AS newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
                 WHERE c.username = @Username AND m.id < @Before
                 ORDER BY m.id DESC;
                 """,
@@ -92,9 +92,9 @@ internal sealed partial class SqlServerMessageStore
     /// Holds for the merged document, under the row's lock; JSON_MODIFY runs twice for it. One that is too large already may
     /// still shrink. DATALENGTH counts bytes of UTF-16.
     /// </summary>
-    private static string StaysSmall(MetadataPatch? patch) => patch is null ? "" : string.Create(
+    private static string StaysSmall(MetadataPatch? patch) => patch is null ? "deleted_at IS NULL" : string.Create(
         CultureInfo.InvariantCulture,
-        $"(DATALENGTH({JsonModify.For(patch).Expression}) <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR DATALENGTH({JsonModify.For(patch).Expression}) < DATALENGTH(extra_metadata))");
+        $"deleted_at IS NULL AND (DATALENGTH({JsonModify.For(patch).Expression}) <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR DATALENGTH({JsonModify.For(patch).Expression}) < DATALENGTH(extra_metadata))");
 
     private sealed class SummaryRow
     {

@@ -3,9 +3,9 @@ namespace ImageQueue.Core.Messages.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, ImageResult result, CancellationToken cancellationToken) =>
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Complete(imageUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+            id, "", MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(

@@ -6,7 +6,7 @@ namespace ImageQueue.Core.Messages.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
-        OneAsync($"SELECT {Columns} FROM dbo.messages WHERE id = @Id;", new StatementParameters().Add("@Id", id), cancellationToken);
+        OneAsync($"SELECT {Columns} FROM dbo.messages WHERE id = @Id AND deleted_at IS NULL;", new StatementParameters().Add("@Id", id), cancellationToken);
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         OneAsync(
@@ -16,7 +16,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
         OneAsync(
-            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL ORDER BY id;",
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL AND deleted_at IS NULL ORDER BY id;",
             new StatementParameters().AddText("@JobId", jobId, 32),
             cancellationToken);
 
@@ -24,7 +24,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var row = await connections.RunAsync(
             connection => connection.QuerySingleOrDefaultAsync<ConversationRow>(Command(
-                "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM dbo.conversations WHERE id = @ConversationId;",
+                "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM dbo.conversations WHERE id = @ConversationId AND username <> N'';",
                 new StatementParameters().AddText("@ConversationId", conversationId, NameSize),
                 cancellationToken)),
             cancellationToken);
@@ -33,7 +33,7 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
-            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id > @After ORDER BY id;",
+            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id > @After AND deleted_at IS NULL ORDER BY id;",
             new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@After", after).Add("@Limit", limit),
             cancellationToken));
 

@@ -23,7 +23,7 @@ internal sealed partial class SqlServerMessageStore
                 .Add("@Now", Now()),
             cancellationToken);
         if (added.Outcome == SubmitOutcome.Forbidden)
-            throw new ConversationForbiddenException(message.ConversationId);
+            throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
         signal.Raise();
         return added.ToMessage();
     }
@@ -48,7 +48,7 @@ internal sealed partial class SqlServerMessageStore
         switch (submitted.Outcome)
         {
             case SubmitOutcome.Forbidden:
-                throw new ConversationForbiddenException(message.ConversationId);
+                throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
             case SubmitOutcome.Replay:
                 var earlier = submitted.ToMessage();
                 return message.IsSameRequestAs(earlier) ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
@@ -57,6 +57,10 @@ internal sealed partial class SqlServerMessageStore
                 return new Submitted(submitted.ToMessage(), IsReplay: false);
         }
     }
+
+    /// <summary>Nobody owns a conversation that was erased.</summary>
+    private async Task<Exception> WhyForbiddenAsync(string conversationId, CancellationToken cancellationToken) =>
+        await FindConversationAsync(conversationId, cancellationToken) is null ? new ConversationDeletedException(conversationId) : new ConversationForbiddenException(conversationId);
 
     private static StatementParameters Limits(StatementParameters parameters, UserLimits limits) => parameters
         .Add("@LockTimeout", (int)UserLockTimeout.TotalMilliseconds)

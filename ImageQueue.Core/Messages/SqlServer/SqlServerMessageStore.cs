@@ -14,7 +14,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
+            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt,
+            deleted_at AS DeletedAt, revision AS Revision
         """;
 
     private const string Inserted =
@@ -23,7 +24,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
             inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
             inserted.attempt AS Attempt,
-            inserted.failures AS Failures, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.revision AS Revision
+            inserted.failures AS Failures, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt,
+            inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
@@ -67,7 +69,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             OUTPUT {Inserted}
             WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
             IF @@ROWCOUNT = 0
-                SELECT {Columns} FROM dbo.messages WHERE {row};
+                SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;
             """;
         if (andThen is not null)
             update = $"{update}\nELSE\nBEGIN\n{andThen}\nEND";
@@ -140,6 +142,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
         public DateTime? QueuedAt { get; init; }
 
+        public DateTime? DeletedAt { get; init; }
+
         public byte[] Revision { get; init; } = [];
 
         /// <summary>Of a change: the conversation's owner.</summary>
@@ -162,6 +166,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             Backend = Backend,
             HeartbeatAt = HeartbeatAt is { } heartbeat ? Utc(heartbeat) : null,
             QueuedAt = QueuedAt is { } queued ? Utc(queued) : null,
+            DeletedAt = DeletedAt is { } deleted ? Utc(deleted) : null,
             Revision = RowVersion.ToInt64(Revision),
         };
     }

@@ -41,7 +41,7 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<Message>> ListBackwardsAsync(string conversationId, long before, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id < @before ORDER BY id DESC LIMIT @limit",
+            $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id < @before AND deleted_at IS NULL ORDER BY id DESC LIMIT @limit",
             new { conversationId, before, limit }))));
 
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(string username, long before, int limit, CancellationToken cancellationToken) =>
@@ -49,7 +49,7 @@ internal sealed partial class SqliteMessageStore
             """
             SELECT c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt, m.id AS LastMessageId, m.updated_at AS UpdatedAt
             FROM conversations c
-            JOIN messages m ON m.id = (SELECT max(newest.id) FROM messages newest WHERE newest.conversation_id = c.id)
+            JOIN messages m ON m.id = (SELECT max(newest.id) FROM messages newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
             WHERE c.username = @username AND m.id < @before
             ORDER BY m.id DESC
             LIMIT @limit

@@ -3,10 +3,10 @@ namespace ImageQueue.Core.Messages.Sqlite;
 internal sealed partial class SqliteMessageStore
 {
     public Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, ImageResult result, CancellationToken cancellationToken) =>
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
             FinishMine,
-            new Change(id, Now(), MessagePatches.Complete(imageUrl, result).Json, content) { Attempt = attempt },
+            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
@@ -51,8 +51,8 @@ internal sealed partial class SqliteMessageStore
     {
         var transition = await TransitionAsync(
             patch is null
-                ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id RETURNING {Columns}"
-                : $"UPDATE messages SET {Merge} WHERE id = @Id AND {StaysSmall} RETURNING {Columns}",
+                ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id AND deleted_at IS NULL RETURNING {Columns}"
+                : $"UPDATE messages SET {Merge} WHERE id = @Id AND deleted_at IS NULL AND {StaysSmall} RETURNING {Columns}",
             new Change(id, Now(), patch?.Json, content),
             cancellationToken);
         if (transition is { Applied: false, Message: not null })

@@ -10,7 +10,7 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult(Read(connection => Find(connection, id)));
 
     private static Message? Find(SqliteConnection connection, long id) =>
-        connection.QuerySingleOrDefault<MessageRow>($"SELECT {Columns} FROM messages WHERE id = @id", new { id })?.ToMessage();
+        connection.QuerySingleOrDefault<MessageRow>($"SELECT {Columns} FROM messages WHERE id = @id AND deleted_at IS NULL", new { id })?.ToMessage();
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
@@ -18,16 +18,16 @@ internal sealed partial class SqliteMessageStore
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL", new { jobId })?.ToMessage()));
+            $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL AND deleted_at IS NULL", new { jobId })?.ToMessage()));
 
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QuerySingleOrDefault<ConversationRow>(
-            "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM conversations WHERE id = @conversationId",
+            "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM conversations WHERE id = @conversationId AND username <> ''",
             new { conversationId })?.ToConversation()));
 
     public Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id > @after ORDER BY id LIMIT @limit",
+            $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id > @after AND deleted_at IS NULL ORDER BY id LIMIT @limit",
             new { conversationId, after, limit }))));
 
     public Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>

@@ -72,6 +72,8 @@ internal sealed partial class SqliteMessageStore
             "INSERT INTO conversations (id, username, title, created_at) VALUES (@id, @username, @title, @now) ON CONFLICT DO NOTHING",
             new { id, username, title = ConversationTitle.From(title), now });
         var owner = connection.QuerySingle<string>("SELECT username FROM conversations WHERE id = @id", new { id });
+        if (owner.Length == 0)
+            throw new ConversationDeletedException(id);
         if (!string.Equals(owner, username, StringComparison.Ordinal))
             throw new ConversationForbiddenException(id);
     }

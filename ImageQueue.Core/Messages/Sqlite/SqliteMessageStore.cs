@@ -64,7 +64,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
         created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey, request_hash AS RequestHash,
-        attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, revision AS Revision
+        attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     /// <summary>What every write does beside its own: merges the patch, sets the content if there is one, and moves the time and the revision.</summary>
@@ -118,7 +118,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         try
         {
             connection.Open();
-            connection.Execute($"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+            connection.Execute($"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
             return connection;
         }
         catch
@@ -196,6 +196,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? QueuedAt { get; init; }
 
+        public string? DeletedAt { get; init; }
+
         public long Revision { get; init; }
 
         public string Username { get; init; } = "";
@@ -217,6 +219,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             Backend = Backend,
             HeartbeatAt = HeartbeatAt is null ? null : Time(HeartbeatAt),
             QueuedAt = QueuedAt is null ? null : Time(QueuedAt),
+            DeletedAt = DeletedAt is null ? null : Time(DeletedAt),
             Revision = Revision,
         };
     }

@@ -22,6 +22,9 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
         return PrepareAloneAsync(cancellationToken);
     }
 
+    /// <inheritdoc/>
+    public Task SettleAsync(CancellationToken cancellationToken) => store.SettleAsync(cancellationToken);
+
     private async Task PrepareAloneAsync(CancellationToken cancellationToken)
     {
         await store.PrepareAsync(cancellationToken);

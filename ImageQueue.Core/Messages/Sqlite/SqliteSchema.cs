@@ -42,7 +42,7 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing];
 
     private const string Operators =
         """
@@ -54,6 +54,14 @@ internal static class SqliteSchema
         """;
 
     private const string Idempotency = "ALTER TABLE messages ADD COLUMN request_hash TEXT;";
+
+    // A plain message may carry a "status" of the chat app's own, so that a column tells what was erased.
+    private const string Erasing =
+        """
+        ALTER TABLE messages ADD COLUMN deleted_at TEXT;
+
+        CREATE INDEX ix_messages_deleted ON messages (deleted_at) WHERE deleted_at IS NOT NULL;
+        """;
 
     private const string Recovery =
         """

@@ -237,6 +237,7 @@ internal sealed class ApiDescriptionTests
         Later("submitImage 202", async () => Post("described/images", Json("""{"username":"ayşe","prompt":"a cat","width":512,"seed":7,"cfg_scale":1.5,"negative_prompt":"a dog"}"""), "wait=1"));
         Add("submitImage 400", () => Post("described/images", Json("""{"username":7}""")));
         Later("submitImage 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/images", Json("""{"username":"mehmet","prompt":"a cat"}""")));
+        Later("submitImage 404", async () => Post($"{await ErasedAsync()}/images", Json(Image)));
         Add("submitImage 413", () => Post("described/images", Json(tooLarge)));
         Add("submitImage 415", () => Post("described/images", Json("a cat", "text/plain")));
         Add("submitImage 422", () => Post("described/images", Json("""{"username":"ayşe","prompt":"","width":63}""")));
@@ -256,6 +257,7 @@ internal sealed class ApiDescriptionTests
         });
         Add("addMessage 400", () => Post("described/messages", Json("[]")));
         Later("addMessage 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/messages", Json(Words.Replace("ayşe", "mehmet", StringComparison.Ordinal))));
+        Later("addMessage 404", async () => Post($"{await ErasedAsync()}/messages", Json(Words)));
         Add("addMessage 413", () => Post("described/messages", Json(tooLarge)));
         Add("addMessage 415", () => Post("described/messages", Json("a", "text/plain")));
         Add("addMessage 422", () => Post("described/messages", Json("""{"username":"ayşe","role":"robot","content":""}""")));
@@ -305,6 +307,16 @@ internal sealed class ApiDescriptionTests
         Later("patchMessage 422", async () => Patch((await _source.BeginAsync()).Id, """{"extra_metadata":{"status":"complete"}}"""));
         Add("patchMessage 500", () => Patch(FaultyStore.BrokenId, "{}"));
         Add("patchMessage 503", () => Patch(FaultyStore.AwayId, "{}"));
+
+        Later("deleteMessage 204", async () => Delete($"api/messages/{(await _source.BeginAsync()).Id}"));
+        Add("deleteMessage 404", () => Delete("api/messages/4242424"));
+        Add("deleteMessage 500", () => Delete($"api/messages/{FaultyStore.BrokenId}"));
+        Add("deleteMessage 503", () => Delete($"api/messages/{FaultyStore.AwayId}"));
+        Later("deleteConversation 204", async () => Delete($"api/conversations/{(await _source.BeginAsync("going")).ConversationId}"));
+        Add("deleteConversation 404", () => Delete("api/conversations/nobody"));
+        Add("deleteConversation 422", () => Delete("api/conversations/a%20"));
+        Add("deleteConversation 500", () => Delete($"api/conversations/{FaultyStore.BrokenName}"));
+        Add("deleteConversation 503", () => Delete($"api/conversations/{FaultyStore.AwayName}"));
 
         Later("cancelMessage 200", async () => Act((await _source.BeginAsync()).Id, "cancel"));
         Add("cancelMessage 404", () => Act(4242424, "cancel"));
@@ -381,6 +393,14 @@ internal sealed class ApiDescriptionTests
             return Get($"images/flux_{message.JobId}.png");
         });
         Add("getPicture 404", () => Get($"images/flux_{new string('0', 32)}.png"));
+        Later("getThumbnail 200", async () =>
+        {
+            var message = await _source.BeginAsync();
+            Directory.CreateDirectory(_app.ImagesFolder);
+            await File.WriteAllBytesAsync(Path.Combine(_app.ImagesFolder, $"flux_{message.JobId}.thumb.webp"), Png);
+            return Get($"images/flux_{message.JobId}.thumb.webp");
+        });
+        Add("getThumbnail 404", () => Get($"images/flux_{new string('0', 32)}.thumb.webp"));
         Later("getPreview 200", async () =>
         {
             var message = await _source.BeginAsync();
@@ -429,6 +449,16 @@ internal sealed class ApiDescriptionTests
 
     private static HttpRequestMessage Patch(long id, string body, string type = "application/merge-patch+json") =>
         new(HttpMethod.Patch, string.Create(CultureInfo.InvariantCulture, $"api/messages/{id}")) { Content = Json(body, type) };
+
+    private async Task<string> ErasedAsync()
+    {
+        var conversation = $"erased-{Guid.NewGuid():N}";
+        await _source.BeginAsync(conversation);
+        await Store.CloseConversationAsync(conversation, default);
+        return conversation;
+    }
+
+    private static HttpRequestMessage Delete(string path) => new(HttpMethod.Delete, path);
 
     private static HttpRequestMessage Act(long id, string call) => new(HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"api/messages/{id}/{call}"));
 

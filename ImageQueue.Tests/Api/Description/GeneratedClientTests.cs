@@ -78,6 +78,13 @@ internal sealed class GeneratedClientTests
                 Check((await client.ListConversationsAsync("ayşe", null, 10, cancellationToken)).Conversations.Single().Id == "generated", "one conversation");
                 Check((await client.GetQueueAsync(cancellationToken)).Backends.Count == 1, "one backend");
 
+                // Delete: gone for whoever asks, told to whoever watches.
+                await client.DeleteMessageAsync(slow.Id, cancellationToken);
+                do
+                    await events.MoveNextAsync();
+                while (events.Current.EventType != "image_progress" || JsonSerializer.Deserialize<ImageProgressEvent>(events.Current.Data).Status != ImageProgressEventStatus.Deleted);
+                Check((await client.ListMessagesAsync("generated", null, long.MaxValue, 10, cancellationToken)).Messages.Count == 2, "two messages are left");
+
                 // What is refused says why, for programs.
                 try
                 {
@@ -100,7 +107,7 @@ internal sealed class GeneratedClientTests
         """;
 
     [Test]
-    public async Task GeneratedClient_SubmitsWaitsWatchesCancelsAndRetries()
+    public async Task GeneratedClient_SubmitsWaitsWatchesCancelsRetriesAndDeletes()
     {
         await using var app = await TestApp.StartAsync();
         using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(1));

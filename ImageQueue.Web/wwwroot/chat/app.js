@@ -268,6 +268,13 @@ async function act(call, id) {
 }
 
 function changed(message, before) {
+  if (message === null) {
+    thread.remove(before);
+    showEmpty();
+    lookSoon();
+    return;
+  }
+
   thread.show(message);
   showEmpty();
   showHeading();

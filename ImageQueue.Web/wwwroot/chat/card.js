@@ -166,7 +166,8 @@ export class Card {
     this.element.classList.remove('has-preview');
   }
 
-  #showPicture({ status, imageUrl, prompt, id }) {
+  /** The thumbnail, where there is one: the lightbox and the download have the picture itself. */
+  #showPicture({ status, imageUrl, thumbnailUrl, prompt, id }) {
     const { picture, download } = this.#parts;
     picture.alt = prompt;
     if (status !== 'complete' || !imageUrl) {
@@ -177,9 +178,9 @@ export class Card {
       return;
     }
 
-    const url = address(imageUrl);
+    const url = address(thumbnailUrl ?? imageUrl);
     if (picture.getAttribute('src') !== url) picture.src = url;
-    download.href = url;
+    download.href = address(imageUrl);
     download.download = fileName(id);
   }
 

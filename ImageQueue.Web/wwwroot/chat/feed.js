@@ -143,7 +143,8 @@ export class Feed {
       return;
     }
 
-    if (this.#earlier === null || row.id > this.#oldest) this.#messages.load([row], performance.now());
+    if (row.deleted) this.#messages.remove(row.id);
+    else if (this.#earlier === null || row.id > this.#oldest) this.#messages.load([row], performance.now());
   }
 
   async #loadOne(id) {

@@ -21,7 +21,7 @@ export class Messages {
   #byId = new Map();
   #onChange;
 
-  /** @param onChange called with (message, before) whenever a message is new or different. */
+  /** @param onChange called with (message, before) whenever a message is new or different; (null, before) when it is gone. */
   constructor(onChange) {
     this.#onChange = onChange;
   }
@@ -71,6 +71,11 @@ export class Messages {
     const revision = numberOr(event.revision, 0);
     if (before && revision < before.revision) return null;
 
+    if (event.status === 'deleted') {
+      this.remove(event.message_id);
+      return null;
+    }
+
     const message = {
       settings: {},
       createdAt: new Date(),
@@ -87,6 +92,7 @@ export class Messages {
       position: numberOr(event.queue_position, 0),
       eta: etaFrom(event.eta_seconds),
       imageUrl: pictureFrom(event.image_url),
+      thumbnailUrl: pictureFrom(event.thumbnail_url),
       previewUrl: pictureFrom(event.preview_url),
       error: textFrom(event.error),
       errorCode: textFrom(event.error_code),
@@ -98,6 +104,12 @@ export class Messages {
     if (isUnfinished(message)) message.result = null;
     this.#put(message, before);
     return message;
+  }
+
+  /** Takes out a message that was erased. */
+  remove(id) {
+    const before = this.get(id);
+    if (before && this.#byId.delete(before.id)) this.#onChange(null, before);
   }
 
   #put(message, before) {
@@ -124,6 +136,7 @@ export function fromRow(row, before) {
     position: numberOr(row.queue?.position ?? meta.queue_position, 0),
     eta: etaFrom(row.queue?.eta_seconds),
     imageUrl: pictureFrom(meta.image_url),
+    thumbnailUrl: pictureFrom(meta.thumbnail_url),
     previewUrl: pictureFrom(meta.preview_url),
     error: textFrom(meta.error),
     errorCode: textFrom(meta.error_code),

@@ -52,6 +52,12 @@ export class Thread {
     this.#list.insertBefore(added.element, later ?? null);
   }
 
+  /** Takes out a message that was erased. */
+  remove(message) {
+    this.#items.get(message.id)?.element.remove();
+    this.#items.delete(message.id);
+  }
+
   /** Puts earlier messages in front without moving what is being read. */
   async keepPlace(load) {
     const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;

@@ -1,0 +1,61 @@
+using System.Globalization;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Webhooks;
+
+/// <summary>What a receiver can be told of, and what a changed row is an event of.</summary>
+public static class WebhookEvents
+{
+    /// <summary>A picture is there.</summary>
+    public const string Complete = "image.complete";
+
+    /// <summary>A request ended in error.</summary>
+    public const string Error = "image.error";
+
+    /// <summary>A request was cancelled.</summary>
+    public const string Cancelled = "image.cancelled";
+
+    /// <summary>A request waits, or is being painted, and something about it has changed.</summary>
+    public const string Progress = "image.progress";
+
+    /// <summary>A plain message is new, or has changed.</summary>
+    public const string Message = "message";
+
+    /// <summary>A message was erased.</summary>
+    public const string Deleted = "deleted";
+
+    /// <summary>All of them.</summary>
+    public static IReadOnlyList<string> All { get; } = [Complete, Error, Cancelled, Progress, Message, Deleted];
+
+    /// <summary>For receivers that name none.</summary>
+    public static IReadOnlyList<string> Default { get; } = [Complete, Error, Cancelled];
+
+    /// <summary>What a row in this state is an event of; null: of nothing.</summary>
+    internal static string? TypeOf(Message message)
+    {
+        if (message.IsDeleted)
+            return Deleted;
+        if (!message.IsImage)
+            return Message;
+        return message.Status switch
+        {
+            MessageStatus.Complete => Complete,
+            MessageStatus.Error => Error,
+            MessageStatus.Cancelled => Cancelled,
+            MessageStatus.Queued or MessageStatus.Processing => Progress,
+            _ => null,
+        };
+    }
+
+    /// <summary>
+    /// The same for the same event, however often a row is looked at: an end is one event, whatever the chat app writes into the
+    /// message afterwards. A retry is another one.
+    /// </summary>
+    internal static string IdOf(string type, Message message) => type switch
+    {
+        Deleted => string.Create(CultureInfo.InvariantCulture, $"msg_{message.Id}_deleted"),
+        Complete or Error or Cancelled => string.Create(
+            CultureInfo.InvariantCulture, $"msg_{message.Id}_{message.Status}_{message.QueuedAt?.ToUnixTimeMilliseconds()}_{message.Attempt}"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"msg_{message.Id}_{message.Revision}"),
+    };
+}

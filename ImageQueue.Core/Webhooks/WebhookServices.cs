@@ -1,0 +1,53 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Webhooks;
+
+/// <summary>What webhooks register; without a receiver nothing of it runs.</summary>
+internal static class WebhookServices
+{
+    /// <summary>Adds webhooks. What is sent is the host's to write: <see cref="IWebhookBody"/>.</summary>
+    public static void AddWebhooks(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton<IValidateOptions<WebhooksOptions>, WebhooksOptionsValidator>();
+        services.AddOptions<WebhooksOptions>().Configure(options => options.ReadFrom(configuration.GetSection(WebhooksOptions.Section))).ValidateOnStart();
+        if (!WebhooksOptions.AreWanted(configuration))
+            return;
+        services.AddSingleton<WebhookReceivers>();
+        services.AddSingleton<WebhookTraffic>();
+        services.AddSingleton<WebhookSender>();
+        services.AddSingleton<WebhookPosition>();
+        services.AddSingleton<IHostJobFilter, WebhookJobFilter>();
+        services.AddTransient<DeliverWebhookJob>();
+        services.AddSingleton<WebhookDispatcher>();
+        services.AddHostedService<WebhookStart>();
+        services.AddHostedService<WhenReady<WebhookDispatcher>>();
+    }
+}
+
+/// <summary>
+/// Decides where the first of all dispatchers begins before the first request can come in: what is asked for in the very first
+/// second is news already.
+/// </summary>
+internal sealed class WebhookStart(WebhookDispatcher dispatcher, DatabaseReadiness readiness) : IHostedService
+{
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (!readiness.Ready.IsCompletedSuccessfully)
+            return; // Then no request comes in either.
+        try
+        {
+            await dispatcher.BeginAsync(cancellationToken);
+        }
+        catch (StoreUnavailableException)
+        {
+            // The dispatcher itself tries again, and says so.
+        }
+    }
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}
