@@ -47,6 +47,7 @@ public static class CoreServices
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IEraseStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IDeskStore>(provider => provider.GetRequiredService<IMessageStore>());
 
         services.AddSingleton<QueueRebuilding>();
         services.AddSingleton<IHostJobFilter, QueueWatch>();
@@ -54,6 +55,8 @@ public static class CoreServices
         services.AddSingleton<OperatorWishes>();
         services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
         services.AddSingleton<ImageJobs>();
+        services.AddSingleton<Pauses>();
+        services.AddHostedService<WhenReady<Pauses>>();
         services.AddSingleton<ForgeFirstFetch>();
         services.AddSingleton<ForgeFirstStorage>();
         services.AddSingleton<Eta>();
@@ -75,6 +78,7 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
+        services.AddSingleton<MoveToFront>();
         services.AddSingleton<EraseMessages>();
         services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();

@@ -14,6 +14,7 @@ using ImageQueue.Web.Api;
 using ImageQueue.Web.Api.Description;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Chat;
+using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
@@ -37,6 +38,7 @@ public static class WebServices
         if (WebhooksOptions.AreWanted(builder.Configuration))
             services.AddWebhookDelivery();
         services.AddForgeSimulator();
+        services.AddDesk();
         services.AddSingleton<BackendPlan>();
         services.AddSingleton<DatabaseStart>();
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
@@ -71,6 +73,8 @@ public static class WebServices
         app.UseStatusCodePages();
         app.UseChatAssets();
         app.UseImageQueueAuth();
+        app.UseJobNames();
+        Desk.AddPages();
 
         // Each names who may call it: what names nobody is closed (Auth/Access.cs).
         app.MapControllers();
@@ -85,6 +89,7 @@ public static class WebServices
             AppPath = "/",
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
+            DisplayNameFunc = (_, job) => JobNames.MarkOf(job),
             IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
         });
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
@@ -116,7 +121,7 @@ public static class WebServices
         {
             var slots = provider.GetRequiredService<BackendPlan>().Slots;
             options.ServerName = $"{Environment.MachineName}:images";
-            options.Queues = [ImageJobs.QueueName];
+            options.Queues = [ImageJobs.FrontQueueName, ImageJobs.QueueName];
             options.WorkerCount = slots + 1 + (slots / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.IsLightweightServer = true; // The other one runs the schedulers.

@@ -64,6 +64,12 @@ public sealed partial class ForgePool
     private bool IsProbeDue(Slot slot, TimeSpan pause)
     {
         var now = _time.GetTimestamp();
+        if (slot is { MustProbe: true, Busy: false, Draining: null })
+        {
+            slot.MustProbe = false;
+            return true;
+        }
+
         if (slot.Healthy == true)
             return slot is { Busy: false, Draining: null } && _time.GetElapsedTime(slot.IdleSince, now) >= IdlePause;
 

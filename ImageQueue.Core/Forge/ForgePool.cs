@@ -28,6 +28,7 @@ public sealed partial class ForgePool : IDisposable
     private readonly List<Slot> _slots = [];
     private readonly SortedSet<Waiter> _waiters = new(Comparer<Waiter>.Create((a, b) => (a.Turn, a.Number).CompareTo((b.Turn, b.Number))));
     private TaskCompletionSource _change = NewSignal();
+    private HashSet<string> _paused = [];
     private DateTimeOffset? _noneHealthySince;
     private long _numbers;
     private bool _isCaredFor;
@@ -147,7 +148,7 @@ public sealed partial class ForgePool : IDisposable
                 throw new ArgumentException($"{backend} is in the pool already.", nameof(backend));
             }
 
-            var slot = new Slot(backend, _time.GetUtcNow());
+            var slot = new Slot(backend, _time.GetUtcNow()) { Paused = _paused.Contains(backend.Name) };
             _slots.Add(slot);
             if (_isCaredFor) _ = CareForAsync(slot, _stop.Token);
             Changed();
@@ -180,6 +181,30 @@ public sealed partial class ForgePool : IDisposable
             slot.Paused = paused;
             WakeLeases();
             Changed();
+            return true;
+        }
+    }
+
+    /// <summary>The same for all: those named are kept back, and no other; one that is added later is as its name says.</summary>
+    public void SetPaused(IReadOnlyCollection<string> names)
+    {
+        lock (_gate)
+        {
+            _paused = new HashSet<string>(names, StringComparer.OrdinalIgnoreCase);
+            foreach (var slot in _slots.ToArray()) SetPaused(slot.Backend.Name, _paused.Contains(slot.Backend.Name));
+        }
+    }
+
+    /// <summary>Asks a backend at once how it is.</summary>
+    /// <returns>False when there is no backend of that name.</returns>
+    public bool ProbeNow(string name)
+    {
+        ProbeUnknown();
+        lock (_gate)
+        {
+            if (_slots.Find(slot => IsNamed(slot, name)) is not { } slot) return false;
+            slot.MustProbe = true;
+            Wake(slot);
             return true;
         }
     }
@@ -420,6 +445,9 @@ public sealed partial class ForgePool : IDisposable
         public bool IsBeingNoted { get; set; }
 
         public long IdleSince { get; set; }
+
+        /// <summary>Whether an operator wants to know now.</summary>
+        public bool MustProbe { get; set; }
 
         // Draining: see ForgePool.Drain.cs.
 

@@ -90,4 +90,13 @@ public enum ServerVerdict
 }
 
 /// <summary>An image request has ended in error; thrown so that Hangfire calls its job Failed. The message row says the same.</summary>
-public sealed class ImageRequestFailedException(string sentence, Exception? inner = null) : Exception(sentence, inner);
+public sealed class ImageRequestFailedException : Exception
+{
+    /// <param name="sentence">As the user gets it.</param>
+    public ImageRequestFailedException(string sentence)
+        : base(sentence)
+    {
+        // An outcome, and no fault of a line of code: Hangfire, which reads a stack under this key (ShallowExceptionHelper), has none to show.
+        Data["OriginalStackTrace"] = "";
+    }
+}

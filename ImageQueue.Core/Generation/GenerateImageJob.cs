@@ -27,7 +27,6 @@ public sealed class GenerateImageJob(
 {
     /// <summary>What Hangfire calls. Failures are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
     [AutomaticRetry(Attempts = 0)]
-    [JobDisplayName("Image for message {0}")]
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);

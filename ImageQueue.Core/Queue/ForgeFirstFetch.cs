@@ -15,13 +15,14 @@ namespace ImageQueue.Core.Queue;
 /// <para>Hangfire's server for images runs on a <see cref="ForgeFirstStorage"/>, whose connections fetch through this. One worker
 /// at a time asks Hangfire for a job, and only while a Forge is free that no other job was promised (an <em>offer</em>). When
 /// that Forge goes down, or a request whose server died needs it, the offer is withdrawn and the fetch with it. So what waits
-/// stays in Hangfire's queue, in order, for all to see; a process without a healthy Forge takes nothing.</para>
+/// stays in Hangfire's queue, in order, for all to see; a process without a healthy Forge, or in a pause (<see cref="Pauses"/>), takes nothing.</para>
 /// <para>A job that has come is a <see cref="FetchedRequest"/> with its turn. It takes the Forge that suits it best
 /// (<see cref="FetchedRequest.AcquireAsync"/>), and claims its row when all that were fetched before it have claimed theirs, or
 /// have stepped aside. What it does not use goes back when Hangfire is done with the job: the job to its place, the Forge to
 /// the next offer.</para>
 /// </remarks>
-public sealed class ForgeFirstFetch(ForgePool pool, ImageFiles images, IQueueOrder order, ImageJobs jobs, ILogger<ForgeFirstFetch> logger) : IDisposable
+public sealed class ForgeFirstFetch(
+    ForgePool pool, ImageFiles images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<ForgeFirstFetch> logger) : IDisposable
 {
     /// <summary>How long before a folder that could not be written is tried again.</summary>
     private static readonly TimeSpan FolderPause = TimeSpan.FromSeconds(2);
@@ -35,9 +36,19 @@ public sealed class ForgeFirstFetch(ForgePool pool, ImageFiles images, IQueueOrd
     private long _turns;
     private int _promised;
     private bool _toldOfFolder;
+    private bool _isAsking;
 
-    /// <summary>Free Forges that are promised to nobody.</summary>
-    private int Offers => _pool.Available - Volatile.Read(ref _promised);
+    /// <summary>Free Forges that are promised to nobody; none while an operator has stopped the queue.</summary>
+    private int Offers => pauses.IsQueueStopped ? 0 : _pool.Available - Volatile.Read(ref _promised);
+
+    private Task NextChange => Task.WhenAny(_pool.NextChange, _unpromised.Next, pauses.NextChange);
+
+    /// <summary>Whether a worker is asking Hangfire for a job just now.</summary>
+    internal bool IsAsking
+    {
+        get => Volatile.Read(ref _isAsking);
+        private set => Volatile.Write(ref _isAsking, value);
+    }
 
     /// <summary>Waits for a free healthy Forge, then for a job.</summary>
     /// <exception cref="OperationCanceledException">The worker stops.</exception>
@@ -53,11 +64,16 @@ public sealed class ForgeFirstFetch(ForgePool pool, ImageFiles images, IQueueOrd
                 using var offer = WaitForOffer(stopping);
                 try
                 {
+                    IsAsking = true;
                     return Take(order.Fetch(connection, queues, offer.Token));
                 }
                 catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
                 {
                     // The offer was withdrawn. To Hangfire a fetch that ends so would be a worker's error.
+                }
+                finally
+                {
+                    IsAsking = false;
                 }
             }
         }
@@ -92,7 +108,7 @@ public sealed class ForgeFirstFetch(ForgePool pool, ImageFiles images, IQueueOrd
     {
         while (true)
         {
-            var change = Task.WhenAny(_pool.NextChange, _unpromised.Next);
+            var change = NextChange;
             if (Offers > 0)
                 break;
             change.Wait(stopping);
@@ -109,14 +125,14 @@ public sealed class ForgeFirstFetch(ForgePool pool, ImageFiles images, IQueueOrd
         {
             while (!token.IsCancellationRequested)
             {
-                var change = Task.WhenAny(_pool.NextChange, _unpromised.Next);
+                var change = NextChange;
                 if (Offers <= 0)
                 {
                     await offer.CancelAsync();
                     return;
                 }
 
-                await ((Task)change).WaitAsync(token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await change.WaitAsync(token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
         catch (ObjectDisposedException)

@@ -37,6 +37,10 @@ public interface IQueueOrder
     /// <returns>False when its place is lost: it needs a new job at the tail.</returns>
     bool TryGiveBack(string hangfireJobId, IFetchedJob? inHand);
 
+    /// <summary>Puts a waiting job before all others that wait. It has one place afterwards, as before, and cannot be taken twice.</summary>
+    /// <returns>False when it does not wait (any more), or this job storage cannot do it.</returns>
+    Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken);
+
     /// <summary>A job is about to come to a state by this process's doing, if the transaction commits (Hangfire #2502): a hint.</summary>
     void Announce(string hangfireJobId, string? oldState, string newState);
 

@@ -13,6 +13,12 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>The one queue: Hangfire promises an order only within a queue.</summary>
     public const string QueueName = "images";
 
+    /// <summary>
+    /// Where a shared storage keeps the few that an operator has moved to the front: SQL Server serves queues by their names, so
+    /// this one before the other.
+    /// </summary>
+    public const string FrontQueueName = "first";
+
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     private const string OurReason = "ImageQueue: ";
 

@@ -34,10 +34,15 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
     // are dequeued and count again if the job is put back (Hangfire #2407), and second ones of jobs put back (#2380).
     private readonly Dictionary<Guid, SortedSet<long>> _others = [];
 
-    // Jobs that were given back, by their places: Hangfire's own queue has only a tail.
+    // Jobs that were given back or moved to the front, by their places: Hangfire's own queue has only a tail.
     private readonly SortedDictionary<long, string> _returned = [];
+
+    // Those that a worker has taken and not claimed yet: nobody moves them. What was taken from there is not to be taken again by
+    // another entry in Hangfire's queue.
+    private readonly Dictionary<Guid, Taken> _inHand = [];
     private CancellationTokenSource? _fetching;
     private long _lastPlace;
+    private long _frontPlace;
     private QueueSnapshot? _latest;
 
     /// <inheritdoc/>
@@ -97,7 +102,7 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
                     var (place, id) = _returned.First();
                     _returned.Remove(place);
                     DropOther(JobKey.Parse(id), place);
-                    return new Taken(this, id, null);
+                    return _inHand[JobKey.Parse(id)] = new Taken(this, id, null);
                 }
 
                 _fetching = wake;
@@ -106,8 +111,8 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
             try
             {
                 var taken = connection.FetchNextJob(queues, wake.Token);
-                if (IsFirstEntry(JobKey.Parse(taken.JobId)))
-                    return new Taken(this, taken.JobId, taken);
+                if (TakeFirstEntry(taken) is { } first)
+                    return first;
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -127,6 +132,7 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         var job = JobKey.Parse(hangfireJobId);
         lock (_lock)
         {
+            _inHand.Remove(job);
             if (_line.Remove(job) is { } place)
                 _claimed[job] = place;
             if (_leftLately.Count == Remembered)
@@ -146,6 +152,7 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         {
             if ((_line.PlaceOf(job) ?? (_claimed.Remove(job, out var stood) ? stood : null)) is not { } place)
                 return false;
+            _inHand.Remove(job);
             _line.Add(job, place);
             _returned[place] = hangfireJobId;
 
@@ -165,6 +172,26 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
     }
 
     /// <inheritdoc/>
+    public Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken)
+    {
+        var job = JobKey.Parse(hangfireJobId);
+        lock (_lock)
+        {
+            Settle();
+            // A worker that has it already, and is about to claim it, is as far in front as can be.
+            if (_inHand.ContainsKey(job) || _line.PlaceOf(job) is not { } place || StateOf(hangfireJobId) != EnqueuedState.StateName)
+                return Task.FromResult(false);
+            if (!_returned.Remove(place))
+                OthersOf(job).Add(place); // Hangfire's own entry stays where it is, and is passed over.
+            _line.Add(job, --_frontPlace);
+            _returned[_frontPlace] = hangfireJobId;
+        }
+
+        Changed();
+        return Task.FromResult(true);
+    }
+
+    /// <inheritdoc/>
     public void Announce(string hangfireJobId, string? oldState, string newState)
     {
         if (newState == ProcessingState.StateName)
@@ -174,18 +201,21 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         Changed();
     }
 
-    /// <summary>Whether a dequeued entry is the one by which its job waits, and not one of its others.</summary>
-    private bool IsFirstEntry(Guid job)
+    /// <summary>Takes a dequeued entry, if it is the one by which its job waits; null when it is one of its others.</summary>
+    private Taken? TakeFirstEntry(IFetchedJob entry)
     {
+        var job = JobKey.Parse(entry.JobId);
         lock (_lock)
         {
             Settle();
-            if (!_others.TryGetValue(job, out var places) || (_line.PlaceOf(job) is { } place && !_returned.ContainsKey(place)))
-                return true;
+            if (!_others.TryGetValue(job, out var places) || (_line.PlaceOf(job) is { } place && !_returned.ContainsKey(place) && !IsTakenByPlace(job)))
+                return _inHand[job] = new Taken(this, entry.JobId, entry);
             DropOther(job, places.Min);
-            return false;
+            return null;
         }
     }
+
+    private bool IsTakenByPlace(Guid job) => _inHand.TryGetValue(job, out var taken) && taken.Entry is null;
 
     private void DropOther(Guid job, long place)
     {
@@ -217,6 +247,7 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
             return time.GetElapsedTime(announcement.At) >= CommitTime;
         var job = JobKey.Parse(id);
         _claimed.Remove(job);
+        _inHand.Remove(job);
         if (!Waits(announcement.State))
         {
             if (_line.Remove(job) is { } place)
@@ -240,6 +271,16 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
         return true;
     }
 
+    /// <summary>A worker is done with what it took, claimed or not.</summary>
+    private void Done(Taken taken)
+    {
+        lock (_lock)
+        {
+            if (_inHand.TryGetValue(JobKey.Parse(taken.JobId), out var now) && now == taken)
+                _inHand.Remove(JobKey.Parse(taken.JobId));
+        }
+    }
+
     private SortedSet<long> OthersOf(Guid job) => _others.TryGetValue(job, out var places) ? places : _others[job] = [];
 
     private static bool Waits(string state) => state == EnqueuedState.StateName || state == ScheduledState.StateName;
@@ -260,16 +301,11 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
 
         public string JobId => id;
 
-        public void RemoveFromQueue()
-        {
-            // It was taken out when it was fetched.
-        }
+        // It was taken out when it was fetched.
+        public void RemoveFromQueue() => order.Done(this);
 
         public void Requeue() => order.TryGiveBack(id, this);
 
-        public void Dispose()
-        {
-            // Holds nothing.
-        }
+        public void Dispose() => order.Done(this);
     }
 }

@@ -96,6 +96,18 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     }
 
     /// <inheritdoc/>
+    public async Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken)
+    {
+        // Known to this process by a look at the rows, or put there just now.
+        if (PlaceOf(hangfireJobId) is null)
+            await LookAgainAsync(cancellationToken);
+        if (PlaceOf(hangfireJobId) is not { } place || !await rows.TryMoveToFrontAsync(hangfireJobId, place, cancellationToken))
+            return false;
+        await LookAgainAsync(cancellationToken);
+        return true;
+    }
+
+    /// <inheritdoc/>
     public void Announce(string hangfireJobId, string? oldState, string newState)
     {
         if (newState == DeletedState.StateName || newState == SucceededState.StateName || newState == FailedState.StateName)
@@ -127,6 +139,23 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     {
         lock (_lock)
             return _reading ?? BeginReading();
+    }
+
+    /// <summary>A look that begins after this call.</summary>
+    private async Task LookAgainAsync(CancellationToken cancellationToken)
+    {
+        Task? underWay;
+        lock (_lock)
+            underWay = _reading;
+        if (underWay is not null)
+            await underWay.WaitAsync(cancellationToken);
+        await ReadNowAsync().WaitAsync(cancellationToken);
+    }
+
+    private long? PlaceOf(string hangfireJobId)
+    {
+        lock (_lock)
+            return _isKnown ? _line.PlaceOf(JobKey.Parse(hangfireJobId)) : null;
     }
 
     /// <returns>The read to wait for; null when what is known will do.</returns>
@@ -190,7 +219,7 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     private async Task ReadAllAsync()
     {
         var line = new WaitingLine();
-        for (var after = 0L; ;)
+        for (var after = QueuePage.Start; ;)
         {
             var page = await rows.ReadAsync(after, PageSize, CancellationToken.None);
             line.Replace(after, page.UpTo, page.Rows);
@@ -209,7 +238,7 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
 
     private async Task ReadWhatMovesAsync()
     {
-        var head = await ReadPageAsync(0);
+        var head = await ReadPageAsync(QueuePage.Start);
         if (head.IsLast)
             return; // That was all.
 
@@ -250,13 +279,20 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
 public interface IQueueRows
 {
     /// <summary>
-    /// Jobs that wait in <see cref="ImageJobs.QueueName"/>, by ascending place: without the ghosts of jobs that will not run, and
+    /// Jobs that wait in <see cref="ImageJobs.FrontQueueName"/>, at places below 0, and in <see cref="ImageJobs.QueueName"/>, by ascending place: without the ghosts of jobs that will not run, and
     /// without those that a living worker has taken.
     /// </summary>
     /// <param name="after">Only places above this one.</param>
     /// <param name="count">At most so many.</param>
     /// <param name="cancellationToken">Gives up.</param>
     Task<QueuePage> ReadAsync(long after, int count, CancellationToken cancellationToken);
+
+    /// <summary>Moves a row that waits before all others.</summary>
+    /// <param name="hangfireJobId">The job.</param>
+    /// <param name="place">Where it was read.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <returns>False when it is not there any more.</returns>
+    Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken);
 
     /// <summary>Gives a row back, in its place, that a dead worker has taken.</summary>
     /// <returns>False when there is none.</returns>
@@ -267,4 +303,8 @@ public interface IQueueRows
 /// <param name="Rows">By ascending place.</param>
 /// <param name="UpTo">Up to this place, nothing else waits there.</param>
 /// <param name="IsLast">Whether nothing waits behind it.</param>
-public sealed record QueuePage(IReadOnlyList<(long Place, Guid Job)> Rows, long UpTo, bool IsLast);
+public sealed record QueuePage(IReadOnlyList<(long Place, Guid Job)> Rows, long UpTo, bool IsLast)
+{
+    /// <summary>Before every place.</summary>
+    public const long Start = long.MinValue;
+}

@@ -19,6 +19,9 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
 
     private const int MonitoringPage = 1000;
 
+    /// <summary>Added to the numbers of rows in front: below 0, and in their order.</summary>
+    private const long FrontPlaces = long.MinValue / 2;
+
     private bool? _isKnown;
 
     /// <inheritdoc/>
@@ -35,14 +38,21 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
 
             if (!_isKnown.Value)
                 return AskHangfire();
+
+            // Those in front are few: what is left of the page is read from the queue itself, in the same trip.
+            var isHead = after < 0;
             var parameters = new StatementParameters()
                 .AddText("@Queue", ImageJobs.QueueName, 50)
+                .AddText("@Front", ImageJobs.FrontQueueName, 50)
                 .Add("@Invisible", -(int)invisibility.TotalSeconds)
-                .Add("@After", after)
+                .Add("@After", isHead ? 0 : after)
+                .Add("@FrontAfter", isHead ? Math.Max(0, after - FrontPlaces) : 0)
                 .Add("@Count", count);
-            var rows = (await connection.QueryAsync<(long Id, long JobId)>(new CommandDefinition(ReadPage, parameters, cancellationToken: cancellationToken)))
-                .Select(row => (row.Id, JobKey.Of(row.JobId))).ToList();
-            return rows.Count < count ? new QueuePage(rows, long.MaxValue, IsLast: true) : new QueuePage(rows, rows[^1].Id, IsLast: false);
+            await using var results = await connection.QueryMultipleAsync(
+                new CommandDefinition(isHead ? $"{ReadFront}\n{ReadPage}" : ReadPage, parameters, cancellationToken: cancellationToken));
+            var rows = isHead ? (await results.ReadAsync<(long Id, long JobId)>()).Select(row => (Place: FrontPlaces + row.Id, JobKey.Of(row.JobId))).ToList() : [];
+            rows.AddRange((await results.ReadAsync<(long Id, long JobId)>()).Select(row => (row.Id, JobKey.Of(row.JobId))).Take(count - rows.Count));
+            return rows.Count < count ? new QueuePage(rows, long.MaxValue, IsLast: true) : new QueuePage(rows, rows[^1].Place, IsLast: false);
         },
         cancellationToken);
 
@@ -51,17 +61,39 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
         long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
         && connections.RunAsync(
             connection => connection.ExecuteScalarAsync<int>(new CommandDefinition(
-                GiveBack, new StatementParameters().AddText("@Queue", ImageJobs.QueueName, 50).Add("@JobId", job))),
+                GiveBack, new StatementParameters().AddText("@Queue", ImageJobs.QueueName, 50).AddText("@Front", ImageJobs.FrontQueueName, 50).Add("@JobId", job))),
             CancellationToken.None).GetAwaiter().GetResult() > 0;
+
+    /// <inheritdoc/>
+    public async Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken) =>
+        _isKnown == true // Else a place is no row's number.
+        && long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
+        && await connections.RunAsync(
+            connection => connection.ExecuteScalarAsync<int>(new CommandDefinition(
+                MoveToFront,
+                new StatementParameters()
+                    .AddText("@From", place < 0 ? ImageJobs.FrontQueueName : ImageJobs.QueueName, 50)
+                    .AddText("@Front", ImageJobs.FrontQueueName, 50)
+                    .Add("@Id", place < 0 ? place - FrontPlaces : place)
+                    .Add("@JobId", job),
+                cancellationToken: cancellationToken)),
+            cancellationToken) == 1;
 
     /// <summary>All of it, numbered by its order.</summary>
     private QueuePage AskHangfire()
     {
-        var monitoring = storage.GetMonitoringApi();
         var rows = new List<(long, Guid)>();
+        foreach (var queue in new[] { ImageJobs.FrontQueueName, ImageJobs.QueueName })
+            Ask(queue, rows);
+        return new QueuePage(rows, long.MaxValue, IsLast: true);
+    }
+
+    private void Ask(string queue, List<(long Place, Guid Job)> rows)
+    {
+        var monitoring = storage.GetMonitoringApi();
         for (var from = 0; ; from += MonitoringPage)
         {
-            var page = monitoring.EnqueuedJobs(ImageJobs.QueueName, from, MonitoringPage);
+            var page = monitoring.EnqueuedJobs(queue, from, MonitoringPage);
             foreach (var (id, job) in page)
             {
                 if (job?.State is { } state && (state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName))
@@ -69,7 +101,7 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
             }
 
             if (page.Count < MonitoringPage)
-                return new QueuePage(rows, long.MaxValue, IsLast: true);
+                return;
         }
     }
 
@@ -81,12 +113,29 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
     // processing waits only where its worker is dead; else a free row of it is the second one of a job that runs.
     private const string ReadPage =
         $"""
+        {Read}
+        WHERE waiting.[Queue] = @Queue AND waiting.Id > @After
+            {Waits}
+        """;
+
+    private const string ReadFront =
+        $"""
+        {Read}
+        WHERE waiting.[Queue] = @Front AND waiting.Id > @FrontAfter
+            {Waits}
+        """;
+
+    private const string Read =
+        $"""
         SELECT TOP (@Count) waiting.Id, waiting.JobId
         FROM [{SchemaScripts.HangfireSchema}].[JobQueue] AS waiting WITH (READPAST, READCOMMITTEDLOCK, FORCESEEK)
         JOIN [{SchemaScripts.HangfireSchema}].[Job] AS job ON job.Id = waiting.JobId
-        WHERE waiting.[Queue] = @Queue AND waiting.Id > @After
-            AND ((waiting.FetchedAt IS NULL AND job.StateName IN (N'Enqueued', N'Scheduled'))
-                OR (waiting.FetchedAt < DATEADD(second, @Invisible, GETUTCDATE()) AND job.StateName IN (N'Enqueued', N'Scheduled', N'Processing')))
+        """;
+
+    private const string Waits =
+        """
+        AND ((waiting.FetchedAt IS NULL AND job.StateName IN (N'Enqueued', N'Scheduled'))
+            OR (waiting.FetchedAt < DATEADD(second, @Invisible, GETUTCDATE()) AND job.StateName IN (N'Enqueued', N'Scheduled', N'Processing')))
         ORDER BY waiting.Id;
         """;
 
@@ -94,7 +143,33 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
     // all, finds FetchedAt changed, and neither removes the row nor keeps it (SqlServerTimeoutJob).
     private const string GiveBack =
         $"""
-        UPDATE [{SchemaScripts.HangfireSchema}].[JobQueue] SET FetchedAt = NULL WHERE [Queue] = @Queue AND JobId = @JobId AND FetchedAt IS NOT NULL;
-        SELECT COUNT(*) FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WHERE [Queue] = @Queue AND JobId = @JobId;
+        UPDATE [{SchemaScripts.HangfireSchema}].[JobQueue] SET FetchedAt = NULL WHERE [Queue] IN (@Front, @Queue) AND JobId = @JobId AND FetchedAt IS NOT NULL;
+        SELECT COUNT(*) FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WHERE [Queue] IN (@Front, @Queue) AND JobId = @JobId;
+        """;
+
+    // The row that waits goes, and a new one comes before all others: whoever fetches sees the one or the other, since it is one
+    // transaction. A row that is taken, or being taken, is left alone. Numbers only rise, so those that were moved before are put
+    // behind the new one by getting new numbers, in their order.
+    private const string MoveToFront =
+        $"""
+        SET XACT_ABORT ON;
+        DECLARE @Moved int, @Row bigint;
+        DECLARE @Behind TABLE (Id bigint NOT NULL PRIMARY KEY, JobId bigint NOT NULL);
+        BEGIN TRANSACTION;
+        DELETE FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WITH (ROWLOCK, READPAST)
+        WHERE [Queue] = @From AND Id = @Id AND JobId = @JobId AND FetchedAt IS NULL;
+        SET @Moved = @@ROWCOUNT;
+        IF @Moved = 1
+        BEGIN
+            INSERT INTO [{SchemaScripts.HangfireSchema}].[JobQueue] (JobId, [Queue]) VALUES (@JobId, @Front);
+            SET @Row = SCOPE_IDENTITY();
+            DELETE FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WITH (ROWLOCK, READPAST)
+            OUTPUT deleted.Id, deleted.JobId INTO @Behind (Id, JobId)
+            WHERE [Queue] = @Front AND Id < @Row AND FetchedAt IS NULL;
+            INSERT INTO [{SchemaScripts.HangfireSchema}].[JobQueue] (JobId, [Queue])
+            SELECT JobId, @Front FROM @Behind ORDER BY Id;
+        END
+        COMMIT TRANSACTION;
+        SELECT @Moved;
         """;
 }

@@ -3,7 +3,8 @@ using System.Collections.Concurrent;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// Jobs in line, by the place that each has: a number that rises with the line, and has gaps where somebody has left. Kept in
+/// Jobs in line, by the place that each has: a number that rises with the line, below 0 for those who were moved to the front, and
+/// with gaps where somebody has left. Kept in
 /// blocks of which views share those that did not change, so a change costs next to nothing however long the line is.
 /// </summary>
 /// <remarks>One writer at a time; views may be read meanwhile by anyone.</remarks>

@@ -31,6 +31,9 @@ public sealed class QueueRebuild(
     /// <summary>The sweep among Hangfire's recurring jobs.</summary>
     public const string SweepId = "sweep";
 
+    /// <summary>Each minute.</summary>
+    public const string SweepCron = "* * * * *";
+
     /// <summary>
     /// How far back the second look goes: a submit takes its place in the queue a moment before its row is there to be seen.
     /// </summary>
@@ -124,10 +127,13 @@ public sealed class QueueRebuild(
         return ids;
     }
 
+    /// <summary>Makes the sweep a recurring job, or makes it again what it was.</summary>
+    public void Schedule() => recurring.AddOrUpdate(
+        SweepId, Job.FromExpression<Sweep>(job => job.RunAsync(CancellationToken.None), MaintenanceQueue), SweepCron, new RecurringJobOptions());
+
     private Task ScheduleAsync(CancellationToken cancellationToken)
     {
-        recurring.AddOrUpdate(
-            SweepId, Job.FromExpression<Sweep>(job => job.RunAsync(CancellationToken.None), MaintenanceQueue), Cron.Minutely(), new RecurringJobOptions());
+        Schedule();
         cleanup.Schedule(recurring);
         return Task.CompletedTask;
     }

@@ -10,12 +10,21 @@ public sealed class RetryImageRequest(IRequestStore store, EnqueueImageRequest q
     /// <summary>Puts a request in error or cancelled at the queue's tail again, under a new Hangfire job, within the limits of a submit.</summary>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
     /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was changed.</exception>
-    public async Task<Transition> RetryAsync(long messageId, CancellationToken cancellationToken)
+    public Task<Transition> RetryAsync(long messageId, CancellationToken cancellationToken) =>
+        RetryAsync(messageId, options.Value.UserLimits, cancellationToken);
+
+    /// <summary>The same for an operator, whom a user's own limits do not bind.</summary>
+    /// <exception cref="TooManyPendingException">The whole queue is full.</exception>
+    /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was changed.</exception>
+    public Task<Transition> RetryForOperatorAsync(long messageId, CancellationToken cancellationToken) =>
+        RetryAsync(messageId, UserLimits.None, cancellationToken);
+
+    private async Task<Transition> RetryAsync(long messageId, UserLimits limits, CancellationToken cancellationToken)
     {
         var waiting = await positions.CountAsync(cancellationToken);
         if (waiting >= options.Value.MaxLength)
             throw TooManyPendingException.OfAll(options.Value.MaxLength);
-        var retried = await store.RetryAsync(messageId, waiting + 1, options.Value.UserLimits, cancellationToken);
+        var retried = await store.RetryAsync(messageId, waiting + 1, limits, cancellationToken);
         return retried is { Applied: true, Message: { } message }
             ? retried with { Message = await queue.EnqueueAsync(message) }
             : retried;

@@ -38,6 +38,10 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /api/messages/{id:long}/cancel                               /api/messages/{m}/cancel            401 ok  ok  403 ok  404
         POST   /api/messages/{id:long}/retry                                /api/messages/{m}/retry             401 ok  ok  403 ok  404
         GET    /api/queue                                                   /api/queue                          401 ok  ok  ok  403 403
+        POST   /api/queue/pause                                             /api/queue/pause                    401 403 ok  403 403 403
+        POST   /api/queue/resume                                            /api/queue/resume                   401 403 ok  403 403 403
+        POST   /api/backends/{name}/pause                                   /api/backends/simulator/pause       401 403 ok  403 403 403
+        POST   /api/backends/{name}/resume                                  /api/backends/simulator/resume      401 403 ok  403 403 403
         GET    /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.png            /images/flux_{j}.png                401 ok  ok  ok  ok  404
         HEAD   /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.png            /images/flux_{j}.png                401 ok  ok  ok  ok  404
         GET    /images/flux_{job_id:regex(^[0-9a-f]{{32}}$)}.thumb.webp     /images/flux_{j}.thumb.webp         401 ok  ok  ok  ok  404

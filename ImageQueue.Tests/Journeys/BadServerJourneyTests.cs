@@ -82,9 +82,9 @@ internal sealed class BadServerJourneyTests
         TestContext.Out.WriteLine($"{fault}: the first picture {TimeProvider.System.GetElapsedTime(back).TotalMilliseconds:0} ms after a server was known to be well");
         await CompleteAsync(app, ids);
         var painted = two.Stats.Received.Where(request => request.Outcome == "200").OrderBy(request => request.BegunNumber).Select(request => request.Prompt).ToList();
-        // The other one may have looked well and have been tried meanwhile, by the one that was first.
-        Assert.That(painted.Take(2), Does.Contain("picture 0"), "each kept its turn");
-        Assert.That(painted.Where(prompt => prompt != "picture 0"), Is.EqualTo(Enumerable.Range(1, 7).Select(i => $"picture {i}")));
+        // The other one may have looked well and have been tried meanwhile, with the one whose turn it was: that one is a place or two late.
+        for (var i = 0; i < ids.Count; i++)
+            Assert.That(painted.IndexOf($"picture {i}"), Is.InRange(i - 2, i + 2), string.Join(", ", painted));
     }
 
     [Test]

@@ -15,6 +15,7 @@ internal sealed class FakeQueueRows : IQueueRows
     private readonly SortedDictionary<long, (string Job, bool IsTaken)> _rows = [];
     private readonly Dictionary<string, string> _states = new(StringComparer.Ordinal);
     private long _lastRow;
+    private long _frontRow;
     private long _lastJob;
 
     /// <summary>How many times rows were read, and how many of them.</summary>
@@ -98,6 +99,18 @@ internal sealed class FakeQueueRows : IQueueRows
                 .Select(row => (row.Key, JobKey.Parse(row.Value.Job))).ToList();
             RowsRead += rows.Count;
             return rows.Count < count ? new QueuePage(rows, long.MaxValue, IsLast: true) : new QueuePage(rows, rows[^1].Key, IsLast: false);
+        }
+    }
+
+    public Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            if (!_rows.TryGetValue(place, out var entry) || entry.IsTaken || entry.Job != hangfireJobId)
+                return Task.FromResult(false);
+            _rows.Remove(place);
+            _rows.Add(--_frontRow, entry);
+            return Task.FromResult(true);
         }
     }
 

@@ -47,6 +47,56 @@ internal sealed class ForgeFirstFetchTests
     }
 
     [Test]
+    public async Task Fetch_TakesNothing_WhileTheQueueIsPaused()
+    {
+        var row = await _bench.QueueAsync();
+        await _bench.Get<Pauses>().PauseQueueAsync("the operator", CancellationToken.None);
+        await _bench.ProbedAsync();
+        var fetching = FetchAsync();
+
+        Assert.That(fetching.IsCompleted, Is.False);
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }), "it keeps its place");
+
+        await _bench.Get<Pauses>().ResumeQueueAsync(CancellationToken.None);
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
+    }
+
+    [Test]
+    public async Task Fetch_IsWithdrawn_WhenAnotherProcessPausesTheQueue()
+    {
+        await _bench.ProbedAsync();
+        var fetching = FetchAsync();
+        await Bench.UntilAsync(() => Task.FromResult(_bench.Get<ForgeFirstFetch>().IsAsking), "a worker asks");
+        await _bench.Store.PauseAsync("queue", "somebody elsewhere", CancellationToken.None);
+        await _bench.Get<Pauses>().LookAsync(CancellationToken.None);
+        await Bench.UntilAsync(() => Task.FromResult(!_bench.Get<ForgeFirstFetch>().IsAsking), "it asks no more");
+
+        var row = await _bench.QueueAsync();
+
+        Assert.That((fetching.IsCompleted, _bench.Get<Pauses>().OfQueue?.By), Is.EqualTo((false, "somebody elsewhere")));
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }));
+
+        await _bench.Get<Pauses>().ResumeQueueAsync(CancellationToken.None);
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
+    }
+
+    [Test]
+    public async Task PausedForge_IsNotLent_AndComesBack()
+    {
+        await _bench.ProbedAsync();
+        Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("ONE", "the operator", CancellationToken.None), Is.True);
+        Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("three", "the operator", CancellationToken.None), Is.False);
+
+        var pool = _bench.Get<ForgePool>();
+        Assert.That(pool.Status.Select(status => (status.Name, status.Paused)), Is.EqualTo(new[] { ("one", true), ("two", false) }));
+        Assert.That(pool.Available, Is.EqualTo(1));
+        Assert.That(_bench.Get<Pauses>().Of("one")?.By, Is.EqualTo("the operator"));
+
+        Assert.That(await _bench.Get<Pauses>().ResumeForgeAsync("one", CancellationToken.None), Is.True);
+        await Bench.UntilAsync(() => Task.FromResult(pool.Available == 2), "both can be had");
+    }
+
+    [Test]
     public async Task Fetch_TakesNothing_WhileNoForgeIsHealthy()
     {
         _healthy["one"] = _healthy["two"] = false;

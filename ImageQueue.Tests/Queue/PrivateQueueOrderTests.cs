@@ -80,6 +80,49 @@ internal sealed class PrivateQueueOrderTests
     }
 
     [Test]
+    public async Task MovedJob_IsTakenOnce_WhenItsOldEntryComesUpBeforeItsClaim()
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
+        var jobs = Enumerable.Range(1, 4).Select(i => host.Jobs.Enqueue(i)).ToList();
+        Assert.That(await host.Order.TryMoveToFrontAsync(jobs[1], CancellationToken.None), Is.True);
+        Assert.That(host.Snapshot().InOrder, Is.EqualTo(new[] { jobs[1], jobs[0], jobs[2], jobs[3] }));
+
+        // Four workers, none of which has claimed yet.
+        var taken = Enumerable.Range(0, 4).Select(_ => host.Fetch().JobId).ToList();
+
+        Assert.That(taken, Is.EqualTo(new[] { jobs[1], jobs[0], jobs[2], jobs[3] }));
+    }
+
+    [Test]
+    public async Task TakenJob_IsNotMoved_WhileItsClaimIsOnTheWay()
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
+        var jobs = Enumerable.Range(1, 2).Select(i => host.Jobs.Enqueue(i)).ToList();
+        var taken = host.Fetch(); // Hangfire has not called it processing yet.
+
+        Assert.That(await host.Order.TryMoveToFrontAsync(jobs[0], CancellationToken.None), Is.False);
+
+        host.Order.Left(taken.JobId);
+        Assert.That(host.Fetch().JobId, Is.EqualTo(jobs[1]));
+        Assert.That(await host.Order.TryMoveToFrontAsync(jobs[0], CancellationToken.None), Is.False, "it does not wait");
+    }
+
+    [Test]
+    public async Task MovedJob_KeepsItsPlace_WhenItIsGivenBack()
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
+        var jobs = Enumerable.Range(1, 3).Select(i => host.Jobs.Enqueue(i)).ToList();
+        await host.Order.TryMoveToFrontAsync(jobs[2], CancellationToken.None);
+        var taken = host.Fetch();
+        host.Begin(taken.JobId);
+        host.Order.Left(taken.JobId);
+
+        Assert.That(host.Jobs.TryGiveBack(taken.JobId, taken, "no Forge is healthy"), Is.True);
+
+        Assert.That(Enumerable.Range(0, 3).Select(_ => host.Fetch().JobId), Is.EqualTo(new[] { jobs[2], jobs[0], jobs[1] }));
+    }
+
+    [Test]
     public async Task Fetch_IsWokenByAJobThatIsGivenBack_WhileItWaitsForOne()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());

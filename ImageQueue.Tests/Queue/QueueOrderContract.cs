@@ -30,6 +30,9 @@ public abstract class QueueOrderContract
         /// <summary>Puts a job that was begun back to where it was.</summary>
         void GiveBack(IFetchedJob job);
 
+        /// <summary>Whether a job that is moved to the front leaves its entry where it was, to be passed over.</summary>
+        bool LeavesEntryWhenMoved => GivesBackWithMarker;
+
         /// <summary>Whether a job that was given back gets another entry at the tail, for others to see.</summary>
         bool GivesBackWithMarker { get; }
 
@@ -55,7 +58,9 @@ public abstract class QueueOrderContract
         var waits = new HashSet<string>(StringComparer.Ordinal);
         var running = new List<(long Place, IFetchedJob Job)>();
         var ended = new List<string>();
+        var returned = new HashSet<long>();
         var places = 0L;
+        var front = 0L;
         for (var step = 1; step <= Steps; step++)
         {
             var what = await ActAsync(step);
@@ -111,7 +116,7 @@ public abstract class QueueOrderContract
                     queue.Complete(done);
                     ended.Add(done.JobId);
                     return $"complete {done.JobId}";
-                case < 95 when running.Count > 0:
+                case < 93 when running.Count > 0:
                     var which = random.Next(running.Count);
                     var (place, back) = running[which];
                     running.RemoveAt(which);
@@ -119,9 +124,20 @@ public abstract class QueueOrderContract
                     if (queue.GivesBackWithMarker && !entries.ContainsValue(back.JobId))
                         entries.Add(++places, back.JobId);
                     entries.Add(place, back.JobId);
+                    returned.Add(place);
                     waits.Add(back.JobId);
                     await queue.SettleAsync();
                     return $"give back {back.JobId}";
+                case < 98 when waiting.Count > 0:
+                    var moved = waiting[random.Next(waiting.Count)];
+                    Assert.That(await queue.Order.TryMoveToFrontAsync(moved, CancellationToken.None), Is.True, $"step {step}: move {moved}");
+                    var stood = entries.First(entry => entry.Value == moved).Key;
+                    if (returned.Remove(stood) || !queue.LeavesEntryWhenMoved)
+                        entries.Remove(stood);
+                    entries.Add(--front, moved);
+                    returned.Add(front);
+                    await queue.SettleAsync();
+                    return $"move {moved} to the front";
                 default:
                     await queue.SettleAsync();
                     return "look";

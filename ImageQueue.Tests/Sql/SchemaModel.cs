@@ -130,5 +130,7 @@ internal static class SchemaModel
         public override void Visit(VariableReference node) => _used.Add(node.Name);
 
         public override void Visit(DeclareVariableElement node) => _declared.Add(node.VariableName.Value);
+
+        public override void Visit(DeclareTableVariableBody node) => _declared.Add(node.VariableName.Value);
     }
 }

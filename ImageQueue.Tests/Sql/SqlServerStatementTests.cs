@@ -74,6 +74,12 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, "c", 10, default)),
         (nameof(IMessageStore.ListChangesAsync), store => store.ListChangesAsync(0, 10, default)),
         (nameof(IMessageStore.ListAheadAsync), store => store.ListAheadAsync(1, 10, default)),
+        (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"]), 10, 100, 5, default)),
+        (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"], "x", "gpu1", "u", "7"), 10, 100, 5, default)),
+        (nameof(IMessageStore.ListEndsAsync), store => store.ListEndsAsync("error", TimeSpan.FromDays(1), 5, default)),
+        (nameof(IMessageStore.ListPausesAsync), store => store.ListPausesAsync(default)),
+        (nameof(IMessageStore.PauseAsync), store => store.PauseAsync("queue", "x", default)),
+        (nameof(IMessageStore.ResumeAsync), store => store.ResumeAsync("queue", default)),
         (nameof(IMessageStore.ReadChangesAsync), store => store.ReadChangesAsync([1, 2], default)),
         (nameof(IMessageStore.LatestRevisionAsync), store => store.LatestRevisionAsync(default)),
     ];
@@ -278,6 +284,8 @@ public sealed partial class SqlServerStatementTests
             await QuietlyAsync(() => call(store));
         var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
         await QuietlyAsync(() => rows.ReadAsync(0, 10, default));
+        await QuietlyAsync(() => rows.ReadAsync(QueuePage.Start, 10, default));
+        await QuietlyAsync(() => rows.TryMoveToFrontAsync("7", 3, default));
         await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));
         var keys = new SqlServerKeyRing(Recorded(sent));
         await keys.AddAsync("key-1", "<key/>", default);

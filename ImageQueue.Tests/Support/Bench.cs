@@ -74,6 +74,7 @@ internal sealed class Bench : IAsyncDisposable
         var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap, folder);
         await bench.Get<IMessageDatabase>().PrepareAsync(CancellationToken.None);
         bench.Get<DatabaseReadiness>().Set();
+        await bench.Get<Pauses>().LookAsync(CancellationToken.None);
         return bench;
     }
 

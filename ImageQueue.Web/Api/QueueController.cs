@@ -2,6 +2,7 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
@@ -10,7 +11,7 @@ namespace ImageQueue.Web.Api;
 /// <summary>The queue as a whole.</summary>
 [ApiController]
 [Tags("Queue")]
-public sealed class QueueController(QueuePositions positions, IMessageStore store, ForgePool pool) : ControllerBase
+public sealed class QueueController(QueuePositions positions, IMessageStore store, ForgePool pool, Pauses pauses) : ControllerBase
 {
     /// <summary>How many wait, how many are being painted, and on what.</summary>
     [HttpGet("/api/queue", Name = "getQueue")]
@@ -22,11 +23,52 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
         return new QueueOverview(
             await positions.CountAsync(cancellationToken),
             await store.CountAsync(MessageStatus.Processing, cancellationToken),
-            Paused: false,
-            [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy))],
+            pauses.OfQueue is not null,
+            [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy, backend.Paused))],
             live.SecondsPerImage,
             live.AsOf);
     }
+
+    /// <summary>Stops the queue: nothing new is begun by any process, within a second; what is being painted is finished.</summary>
+    [HttpPost("/api/queue/pause", Name = "pauseQueue")]
+    [Authorize(Access.Operate)]
+    [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
+    public async Task<QueueOverview> PauseAsync(CancellationToken cancellationToken)
+    {
+        await pauses.PauseQueueAsync(Who, cancellationToken);
+        return await GetAsync(cancellationToken);
+    }
+
+    /// <summary>Lets the queue go on.</summary>
+    [HttpPost("/api/queue/resume", Name = "resumeQueue")]
+    [Authorize(Access.Operate)]
+    [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
+    public async Task<QueueOverview> ResumeAsync(CancellationToken cancellationToken)
+    {
+        await pauses.ResumeQueueAsync(cancellationToken);
+        return await GetAsync(cancellationToken);
+    }
+
+    /// <summary>Keeps one Forge from being used by any process; what it is painting is finished.</summary>
+    [HttpPost("/api/backends/{name}/pause", Name = "pauseBackend")]
+    [Authorize(Access.Operate)]
+    [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
+    [Problem(404, ProblemCodes.NotFound)]
+    public async Task<IActionResult> PauseBackendAsync(string name, CancellationToken cancellationToken) =>
+        await pauses.PauseForgeAsync(name, Who, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
+
+    /// <summary>Lets one Forge be used again.</summary>
+    [HttpPost("/api/backends/{name}/resume", Name = "resumeBackend")]
+    [Authorize(Access.Operate)]
+    [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
+    [Problem(404, ProblemCodes.NotFound)]
+    public async Task<IActionResult> ResumeBackendAsync(string name, CancellationToken cancellationToken) =>
+        await pauses.ResumeForgeAsync(name, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
+
+    private string Who => User.Identity?.Name ?? "";
+
+    private static IActionResult BackendNotFound(string name) =>
+        ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
 }
 
 /// <summary>The queue as a whole.</summary>
@@ -43,4 +85,5 @@ public sealed record QueueOverview(
 /// <param name="Name">Its name.</param>
 /// <param name="Healthy">Null while nobody has asked it yet.</param>
 /// <param name="Busy">Whether it is painting.</param>
-public sealed record BackendResponse(string Name, bool? Healthy, bool Busy);
+/// <param name="Paused">Whether an operator keeps it from being used.</param>
+public sealed record BackendResponse(string Name, bool? Healthy, bool Busy, bool Paused);

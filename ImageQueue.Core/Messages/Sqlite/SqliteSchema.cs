@@ -42,7 +42,16 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Erasing];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing];
+
+    private const string Operators =
+        """
+        CREATE TABLE pauses (
+            name      TEXT NOT NULL PRIMARY KEY,
+            paused_by TEXT NOT NULL,
+            paused_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        """;
 
     private const string Idempotency = "ALTER TABLE messages ADD COLUMN request_hash TEXT;";
 

@@ -370,6 +370,20 @@ internal sealed class ApiDescriptionTests
         Add("getQueue 200", () => Get("api/queue"));
         Add("getQueue 500", () => With(FaultyStore.Broken, Get("api/queue")));
         Add("getQueue 503", () => With(FaultyStore.Away, Get("api/queue")));
+        Add("pauseQueue 200", () => new HttpRequestMessage(HttpMethod.Post, "api/queue/pause"));
+        Add("pauseQueue 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/queue/pause")));
+        Add("pauseQueue 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/queue/pause")));
+        Add("resumeQueue 200", () => new HttpRequestMessage(HttpMethod.Post, "api/queue/resume"));
+        Add("resumeQueue 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/queue/resume")));
+        Add("resumeQueue 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/queue/resume")));
+        Add("pauseBackend 200", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/pause"));
+        Add("pauseBackend 404", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/nobody/pause"));
+        Add("pauseBackend 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/pause")));
+        Add("pauseBackend 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/pause")));
+        Add("resumeBackend 200", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume"));
+        Add("resumeBackend 404", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/nobody/resume"));
+        Add("resumeBackend 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume")));
+        Add("resumeBackend 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume")));
 
         Later("getPicture 200", async () =>
         {

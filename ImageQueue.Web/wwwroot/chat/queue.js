@@ -45,17 +45,20 @@ function show(queue) {
   const backends = queue.backends ?? [];
   // Null means that nobody has asked it yet: no reason to worry anybody.
   const healthy = backends.filter(backend => backend.healthy !== false).length;
-  const trouble = queue.paused ? text('QueuePaused') : backends.length > 0 && healthy === 0 ? text('QueueNoBackend') : '';
+  const usable = backends.filter(backend => backend.healthy !== false && !backend.paused).length;
+  const trouble = queue.paused ? text('QueuePaused')
+    : backends.length > 0 && healthy === 0 ? text('QueueNoBackend')
+    : backends.length > 0 && usable === 0 ? text('QueueServersPaused') : '';
 
   element('queue').hidden = false;
   element('queue').classList.remove('stale');
   setText(element('queue-waiting'), number(queue.waiting ?? 0));
   setText(element('queue-painting'), number(queue.processing ?? 0));
   setText(element('queue-details'), [
-    backends.length > 0 && text('Servers', { healthy: number(healthy), all: number(backends.length) }),
+    backends.length > 0 && text('Servers', { healthy: number(usable), all: number(backends.length) }),
     queue.seconds_per_image > 0 && text('QueuePace', { time: duration(queue.seconds_per_image) }),
   ].filter(Boolean).join(' · '));
-  element('queue-light').dataset.state = trouble ? 'trouble' : healthy < backends.length ? 'partly' : 'good';
+  element('queue-light').dataset.state = trouble ? 'trouble' : usable < backends.length ? 'partly' : 'good';
   setText(element('queue-notice'), trouble);
   element('queue-notice').hidden = !trouble;
 }

@@ -1,0 +1,130 @@
+using System.Globalization;
+using System.Reflection;
+using Hangfire;
+using Hangfire.Dashboard;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
+
+namespace ImageQueue.Web.Dashboard;
+
+/// <summary>
+/// The operators' image desk: which pages and commands Hangfire's dashboard has beside its own. All of Hangfire's are the
+/// process's, so they are added once, and each finds its host's services by its request.
+/// </summary>
+internal static class Desk
+{
+    private static readonly Lazy<bool> Added = new(Add);
+
+    /// <summary>Adds what the desk needs of services.</summary>
+    public static void AddDesk(this IServiceCollection services)
+    {
+        services.AddSingleton<DeskSummary>();
+        services.AddHostedService<SweepKeeper>();
+    }
+
+    /// <summary>Puts the desk into the dashboard.</summary>
+    public static bool AddPages() => Added.Value;
+
+    /// <summary>Puts one request back into the queue.</summary>
+    public static async Task<bool> RetryAsync(DeskRequest request, string id)
+    {
+        try
+        {
+            return IsId(id, out var message) && (await request.Get<RetryImageRequest>().RetryForOperatorAsync(message, request.Aborted)).Applied;
+        }
+        catch (TooManyPendingException)
+        {
+            return false;
+        }
+    }
+
+    private static bool Add()
+    {
+        AddPage("/images", "Images", (_, request) => ImagesPage.ShowAsync(request));
+        AddPage("/images/(?<id>[0-9]{1,18})", "Image", (match, request) =>
+            ImagePage.ShowAsync(request, long.Parse(match, CultureInfo.InvariantCulture)));
+        AddPage("/forges", "Forges", (_, request) => ForgesPage.ShowAsync(request));
+        AddPage("/failures", "Failures", (_, request) => FailuresPage.ShowAsync(request));
+
+        AddCommand("/desk/images/cancel", async (request, id) => IsId(id, out var message) && (await request.Get<CancelImageRequest>().CancelAsync(message, request.Aborted)).Applied);
+        AddCommand("/desk/images/retry", RetryAsync);
+        AddCommand("/desk/images/front", async (request, id) => IsId(id, out var message) && (await request.Get<MoveToFront>().MoveAsync(message, request.Aborted)).Applied);
+        AddCommand("/desk/failures/retry", FailuresPage.RetryAsync);
+        AddCommand("/desk/forges/pause", (request, name) => request.Get<Pauses>().PauseForgeAsync(name, Who(request), request.Aborted));
+        AddCommand("/desk/forges/resume", (request, name) => request.Get<Pauses>().ResumeForgeAsync(name, request.Aborted));
+        AddCommand("/desk/forges/probe", (request, name) => Task.FromResult(request.Get<ForgePool>().ProbeNow(name)));
+        AddCommand("/desk/queue/pause", async (request, _) =>
+        {
+            await request.Get<Pauses>().PauseQueueAsync(Who(request), request.Aborted);
+            return true;
+        });
+        AddCommand("/desk/queue/resume", async (request, _) =>
+        {
+            await request.Get<Pauses>().ResumeQueueAsync(request.Aborted);
+            return true;
+        });
+
+        AddMenu("Images", "/images");
+        AddMenu("Forges", "/forges");
+        AddMenu("Failures", "/failures");
+
+        var hangfire = GlobalConfiguration.Configuration;
+        hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.desk.css");
+        hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.desk.js");
+        hangfire.UseJobDetailsRenderer(-10, OfJob);
+        AddTile("imagequeue:waiting", "Waiting", figures => new Metric(figures.Waiting));
+        AddTile("imagequeue:oldest", "Oldest wait", figures => new Metric(Words.Ago(figures.At, figures.OldestQueuedAt)));
+        AddTile("imagequeue:painting", "Painting", figures => new Metric(figures.Painting.Count));
+        AddTile("imagequeue:hour", "Pictures, last hour", figures => new Metric(figures.PerHour));
+        AddTile("imagequeue:errors", "Errors, last day", figures => new Metric(figures.ErrorShare) { Style = figures.Errors.Count > 0 ? MetricStyle.Warning : MetricStyle.Default });
+        AddTile("imagequeue:forges", "Healthy Forges", figures => new Metric(string.Create(CultureInfo.InvariantCulture, $"{figures.Healthy} / {figures.Forges.Count}"))
+        {
+            Style = figures.Healthy == 0 ? MetricStyle.Danger : figures.Healthy < figures.Forges.Count ? MetricStyle.Warning : MetricStyle.Success,
+            Highlighted = figures.Healthy == 0,
+        });
+        return true;
+    }
+
+    private static void AddPage(string path, string title, Func<string, DeskRequest, Task<Markup>> show)
+    {
+        DashboardRoutes.Routes.AddRazorPage(path, match => new DeskPage(title, request => show(match.Groups["id"].Value, request)));
+        DashboardRoutes.Routes.Add($"/live{path}", new DeskPage.Part(request => show(request.Http.Request.Path.Value!.Split('/')[^1], request))); // A route has matched it.
+    }
+
+    private static void AddCommand(string path, Func<DeskRequest, string, Task<bool>> doAsync) => DashboardRoutes.Routes.Add(path, new DeskCommand(doAsync));
+
+    private static void AddMenu(string text, string path) => NavigationMenu.Items.Add(page => new MenuItem(text, page.Url.To(path))
+    {
+        Active = page.RequestPath.StartsWith(path, StringComparison.OrdinalIgnoreCase),
+    });
+
+    private static void AddTile(string name, string title, Func<DeskSummary.Figures, Metric> show) =>
+        GlobalConfiguration.Configuration.UseDashboardMetric(new DashboardMetric(name, title, page =>
+        {
+            var http = page.Context.GetHttpContext();
+            try
+            {
+                // Hangfire reckons its tiles synchronously.
+                return show(http.RequestServices.GetRequiredService<DeskSummary>().GetAsync(http.RequestAborted).GetAwaiter().GetResult());
+            }
+            catch (StoreUnavailableException)
+            {
+                return new Metric("–") { Title = "The database cannot be asked just now." };
+            }
+        }));
+
+    private static NonEscapedString OfJob(JobDetailsRendererDto job)
+    {
+        if (job.JobDetails.Job is not { } method || method.Type != typeof(GenerateImageJob) || method.Args is not [long message, ..])
+            return new NonEscapedString("");
+        var request = new DeskRequest(job.Page.Context.GetHttpContext(), job.Page.IsReadOnly);
+        return new NonEscapedString(ImagePage.OfJobAsync(request, message).GetAwaiter().GetResult().ToString());
+    }
+
+    private static bool IsId(string text, out long id) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out id);
+
+    private static string Who(DeskRequest request) => request.Http.User.Identity?.Name ?? "";
+}

@@ -1,0 +1,60 @@
+using System.Globalization;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
+
+namespace ImageQueue.Web.Dashboard;
+
+/// <summary>What went wrong in the last day, by error code and Forge: how often, when, and the newest of each kind.</summary>
+internal static class FailuresPage
+{
+    private const int Examples = 5;
+
+    /// <summary>Most requests that one click puts back into the queue.</summary>
+    private const int MostRetries = 500;
+
+    public static async Task<Markup> ShowAsync(DeskRequest request)
+    {
+        var figures = await request.Get<DeskSummary>().GetAsync(request.Aborted);
+        var groups = figures.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Forge: end.Backend ?? "")).OrderByDescending(group => group.Count()).ToList();
+        if (groups.Count == 0)
+            return Markup.Of($"<div class=\"alert alert-success\">Nothing has failed in the last day.</div>");
+        return Markup.Of(
+            $"""
+            <p class="text-muted">The last 24 hours. What was retried since is not counted.</p>
+            <div class="table-responsive"><table class="table desk-table" aria-label="Failures">
+            <thead><tr><th scope="col">Error</th><th scope="col">Forge</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th><th scope="col">{(request.IsReadOnly ? "" : "Action")}</th></tr></thead>
+            <tbody>{Markup.Join(groups.Select(group => Row(request, figures.At, group.Key, [.. group.OrderByDescending(end => end.At)])))}</tbody>
+            </table></div>
+            """);
+    }
+
+    /// <summary>Retries all of a group.</summary>
+    public static async Task<bool> RetryAsync(DeskRequest request, string group)
+    {
+        if (group.Split('|', 2) is not [var code, var forge])
+            return false;
+        var ends = await request.Get<IDeskStore>().ListEndsAsync(MessageStatus.Error, TimeSpan.FromDays(1), 20_000, request.Aborted);
+        var any = false;
+        foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == forge).OrderBy(end => end.QueuedAt).Take(MostRetries))
+            any |= await Desk.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture));
+        return any;
+    }
+
+    private static Markup Row(DeskRequest request, DateTimeOffset now, (string Code, string Forge) key, List<RequestEnd> ends)
+    {
+        var hours = Enumerable.Range(0, 24).Select(hour => ends.Count(end => (int)(now - end.At).TotalHours == 23 - hour)).ToList();
+        var most = Math.Max(1, hours.Max());
+        return Markup.Of(
+            $"""
+            <tr>
+            <td><a href="{request.Root}/images{Words.Query(("show", "error"), ("code", key.Code), ("forge", key.Forge))}"><code>{key.Code}</code></a></td>
+            <td>{(key.Forge.Length == 0 ? "none" : key.Forge)}</td>
+            <td class="desk-number">{ends.Count}</td>
+            <td><svg class="desk-bars" viewBox="0 0 96 24" width="96" height="24" role="img" aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Select((count, hour) => Markup.Of(
+                $"<rect x=\"{hour * 4}\" y=\"{24 - (count * 24 / most)}\" width=\"3\" height=\"{count * 24 / most}\"></rect>")))}</svg></td>
+            <td>{Markup.Join(ends.Take(Examples).Select(end => Markup.Of($"<a href=\"{request.Root}/images/{end.Id}\">{end.Id}</a> ")))}</td>
+            <td>{request.Button("Retry all", "/desk/failures/retry", $"{key.Code}|{key.Forge}", $"Put {ends.Count} images back into the queue?", "primary")}</td>
+            </tr>
+            """);
+    }
+}
