@@ -38,8 +38,17 @@ public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic
         using var visit = await traffic.EnterAsync(name, cancellationToken);
         if ((await store.ReadChangesAsync([messageId], cancellationToken)).SingleOrDefault() is not { } change)
             return "Nothing was sent: nothing is left of the message.";
-        var answer = await sender.SendAsync(receiver, id, await bodies.WriteAsync(type, change, cancellationToken), cancellationToken);
-        visit.Succeeded();
-        return answer;
+        var body = await bodies.WriteAsync(type, change, cancellationToken);
+        try
+        {
+            var answer = await sender.SendAsync(receiver, id, body, cancellationToken);
+            visit.Succeeded();
+            return answer;
+        }
+        catch (WebhookException)
+        {
+            visit.Failed();
+            throw;
+        }
     }
 }

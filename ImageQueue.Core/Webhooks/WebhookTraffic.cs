@@ -32,18 +32,14 @@ public sealed class WebhookTraffic(TimeProvider time)
         }
     }
 
-    /// <summary>A turn; whoever leaves without <see cref="Succeeded"/> has met trouble.</summary>
+    /// <summary>A turn, to be given back.</summary>
     internal sealed class Visit(Gate gate) : IDisposable
     {
-        private bool _isWell;
+        public void Succeeded() => gate.IsInTrouble = false;
 
-        public void Succeeded() => _isWell = true;
+        public void Failed() => gate.IsInTrouble = true;
 
-        public void Dispose()
-        {
-            gate.IsInTrouble = !_isWell;
-            gate.Turns.Release();
-        }
+        public void Dispose() => gate.Turns.Release();
     }
 
     internal sealed class Gate

@@ -76,6 +76,26 @@ internal sealed class ChatPageDetailsTests
         Assert.That(elsewhere, Is.Empty);
     }
 
+    /// <summary>Whoever looks at it while it is erased.</summary>
+    [Test]
+    public async Task ErasedMessages_LeaveThePage_AtOnce()
+    {
+        var image = await _source.BeginAsync("erased", "a picture to be erased");
+        var words = await Store.AddAsync(new NewMessage("erased", "ayşe", "user", "words to be erased", null), default);
+        var kept = await Store.AddAsync(new NewMessage("erased", "ayşe", "user", "words to be kept", null), default);
+        await using var context = await OpenAsync();
+        var page = await GoAsync(context, "erased");
+        await Expect(page.Locator("#messages > li")).ToHaveCountAsync(3);
+        await _source.ProgressAsync(image, 40);
+        await Expect(page.GetByTestId($"message-{image.Id}")).ToHaveAttributeAsync("data-progress", "40");
+
+        await Store.EraseAsync(image.Id, default);
+        await Store.EraseAsync(words.Id, default);
+
+        await Expect(page.Locator("#messages > li")).ToHaveCountAsync(1);
+        await Expect(page.GetByTestId($"message-{kept.Id}")).ToBeVisibleAsync();
+    }
+
     [Test]
     public async Task LongConversation_OpensAtItsEnd_OnAPhone_AndGoesBackPageByPage()
     {

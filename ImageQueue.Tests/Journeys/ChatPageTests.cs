@@ -180,6 +180,16 @@ internal sealed partial class ChatPageTests
     {
         var picture = card.GetByTestId("picture");
         await Expect(picture).ToBeVisibleAsync();
-        await Expect(picture).ToHaveJSPropertyAsync("naturalWidth", 512);
+        await Expect(picture).ToHaveJSPropertyAsync("naturalWidth", 512); // The thumbnail.
+        await Expect(picture).ToHaveAttributeAsync("loading", "lazy");
+
+        // The picture itself: large, and to keep.
+        await picture.ClickAsync();
+        await Expect(card.Page.Locator("#lightbox-picture")).ToHaveJSPropertyAsync("naturalWidth", 1024);
+        await Expect(card.Page.Locator("#lightbox-download")).ToHaveAttributeAsync("href", PictureAddress());
+        await card.Page.Locator("#lightbox-close").ClickAsync();
     }
+
+    [GeneratedRegex("\\.png$")]
+    private static partial Regex PictureAddress();
 }

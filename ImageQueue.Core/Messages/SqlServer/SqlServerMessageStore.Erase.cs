@@ -5,7 +5,7 @@ namespace ImageQueue.Core.Messages.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> EraseAsync(long id, CancellationToken cancellationToken) =>
-        TransitionAsync(id, Erased, patch: null, content: "", "deleted_at IS NULL", new StatementParameters(), cancellationToken, before: ForgetTitle);
+        TransitionAsync(id, $"{Erased} ", patch: null, content: "", "deleted_at IS NULL", new StatementParameters(), cancellationToken, before: ForgetTitle);
 
     /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
     private const string Erased =
@@ -13,7 +13,7 @@ internal sealed partial class SqlServerMessageStore
         extra_metadata = CASE WHEN queued_at IS NULL THEN N'{"status":"deleted"}'
                 ELSE JSON_MODIFY(N'{"status":"deleted","progress":0,"queue_position":0}', N'$."job_id"', job_id) END,
             username = N'', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL, heartbeat_at = NULL,
-            work = NULL, failures = 0, deleted_at = SYSUTCDATETIME(), 
+            work = NULL, failures = 0, deleted_at = SYSUTCDATETIME(),
         """;
 
     /// <summary>A conversation's title is the beginning of its first message.</summary>
