@@ -122,4 +122,19 @@ internal sealed class ForgeTroubleJourneyTests
         Assert.That((string?)message["extra_metadata"]!["error"], Does.Contain("Forge").And.Contain("0,5 s"));
         await app.JobStateAsync(id, "Failed");
     }
+
+    [Test]
+    public async Task PausedForge_IsNoOutage()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Forge:WaitForBackend"] = "00:00:00.500" });
+        using var paused = await app.Http.PostAsync("api/backends/simulator/pause", null);
+        Assert.That(paused.IsSuccessStatusCode, await paused.Content.ReadAsStringAsync());
+        var id = (long)(await app.SubmitAsync("bir gül"))["id"]!;
+
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        Assert.That((string?)(await app.GetMessageAsync(id))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
+
+        using var resumed = await app.Http.PostAsync("api/backends/simulator/resume", null);
+        await app.WaitForAsync(id, MessageStatus.Complete);
+    }
 }
