@@ -156,14 +156,14 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
         DECLARE @Moved int, @Row bigint;
         DECLARE @Behind TABLE (Id bigint NOT NULL PRIMARY KEY, JobId bigint NOT NULL);
         BEGIN TRANSACTION;
-        DELETE FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WITH (ROWLOCK, READPAST)
+        DELETE FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WITH (ROWLOCK, READPAST, READCOMMITTEDLOCK)
         WHERE [Queue] = @From AND Id = @Id AND JobId = @JobId AND FetchedAt IS NULL;
         SET @Moved = @@ROWCOUNT;
         IF @Moved = 1
         BEGIN
             INSERT INTO [{SchemaScripts.HangfireSchema}].[JobQueue] (JobId, [Queue]) VALUES (@JobId, @Front);
             SET @Row = SCOPE_IDENTITY();
-            DELETE FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WITH (ROWLOCK, READPAST)
+            DELETE FROM [{SchemaScripts.HangfireSchema}].[JobQueue] WITH (ROWLOCK, READPAST, READCOMMITTEDLOCK)
             OUTPUT deleted.Id, deleted.JobId INTO @Behind (Id, JobId)
             WHERE [Queue] = @Front AND Id < @Row AND FetchedAt IS NULL;
             INSERT INTO [{SchemaScripts.HangfireSchema}].[JobQueue] (JobId, [Queue])

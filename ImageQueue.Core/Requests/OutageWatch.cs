@@ -28,7 +28,8 @@ public sealed class OutageWatch(
     {
         if (options.Value.WaitForBackend is not { } patience)
             return 0;
-        if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Count > 0)
+        // What an operator has paused is no outage: a paused Forge could paint what waits.
+        if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Count > 0 || (await store.ListPausesAsync(cancellationToken)).Count > 0)
         {
             _noneSince = null;
             return 0;

@@ -53,8 +53,11 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
         }
     }
 
+    /// <summary>Ends the session. The connection goes back to a pool, whose next user must not find a transaction open.</summary>
     public void Dispose()
     {
+        if (!TryRollBack())
+            SqliteConnection.ClearPool(Connection);
         foreach (var command in _commands.Values)
             command.Dispose();
         Connection.Dispose();
