@@ -152,7 +152,7 @@ internal sealed partial class ChatPageTests
 
         await page.GotoAsync("/hangfire/jobs/succeeded");
 
-        await Expect(page.Locator("body")).ToContainTextAsync($"Image for message {id}");
+        await Expect(page.Locator("body")).ToContainTextAsync($"Image {id} · ayşe · a cat");
     }
 
     [GeneratedRegex("^(queued|processing)$")]

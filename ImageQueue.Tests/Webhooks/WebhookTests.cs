@@ -86,6 +86,8 @@ internal sealed class WebhookTests
         await Until.TrueAsync(() => monitoring.JobDetails(job).History[0].StateName == SucceededState.StateName);
         Assert.That(monitoring.JobDetails(job).History[0].Data["Result"], Does.Contain("204 NoContent"));
 
+        Assert.That(await app.Http.GetStringAsync("hangfire/jobs/succeeded"), Does.Match($@"image\.complete of message {id} to 127\.0\.0\.1-[0-9a-f]{{8}}"));
+
         var before = _receiver.Deliveries.Count;
         app.Services.GetRequiredService<IBackgroundJobClientV2>().ChangeState(job, new EnqueuedState(DeliverWebhookJob.QueueName), null);
         await Until.TrueAsync(() => _receiver.Deliveries.Count == before + 1);
