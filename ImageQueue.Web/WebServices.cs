@@ -61,6 +61,8 @@ public static class WebServices
         services.AddApiDescription(builder.Configuration);
         services.AddChatAssets();
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
+        // A forged cookie would be an error there; the form is refused all the same.
+        services.AddLogging(logging => logging.AddFilter("Microsoft.AspNetCore.Antiforgery.DefaultAntiforgery", LogLevel.None));
         services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
         return builder;
     }

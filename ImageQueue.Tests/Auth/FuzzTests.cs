@@ -95,8 +95,8 @@ internal sealed partial class FuzzTests
         foreach (var (_, message) in changes)
         {
             Assert.That(JsonDocument.Parse(message.ExtraMetadata).RootElement.ValueKind, Is.EqualTo(JsonValueKind.Object));
-            Assert.That(message.Content, Is.Not.Empty);
-            if (message.IsImage)
+            Assert.That(message.Content, message.IsDeleted ? Is.Empty : Is.Not.Empty);
+            if (message.IsImage && !message.IsDeleted)
                 Assert.That((message.Status, message.JobId?.Length, message.Prompt), Is.Not.EqualTo(((string?)null, (int?)null, (string?)null)).And.Matches<(string?, int?, string?)>(all => all is ({ }, 32, { Length: > 0 })));
         }
     }
