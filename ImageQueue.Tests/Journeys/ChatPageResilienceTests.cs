@@ -67,7 +67,7 @@ internal sealed partial class ChatPageResilienceTests
         _hadOutage = true;
         using var folder = new TemporaryFolder();
         var urls = $"http://127.0.0.1:{Ports.FindFree()}";
-        var first = await TestApp.StartAsync(new(Slow("60")) { ["Urls"] = urls }, folder);
+        var first = await TestApp.StartAsync(new(Slow("12")) { ["Urls"] = urls }, folder);
         await using var context = await _browser.OpenAsync(first);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
