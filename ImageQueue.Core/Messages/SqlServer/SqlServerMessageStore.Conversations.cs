@@ -46,18 +46,7 @@ internal sealed partial class SqlServerMessageStore
         $"""
         {Begin}
         {EnsureConversation}
-        IF {IsForeign}
-        BEGIN
-            ROLLBACK TRANSACTION;
-            SELECT N'{SubmitOutcome.Forbidden}' AS Outcome;
-        END
-        ELSE IF EXISTS (SELECT 1 FROM dbo.messages WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL)
-        BEGIN
-            COMMIT TRANSACTION;
-            SELECT N'{SubmitOutcome.Replay}' AS Outcome, {Columns}
-            FROM dbo.messages
-            WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;
-        END
+        {EndIfForeignOrReplay}
         ELSE
         BEGIN
             {InsertOnce}

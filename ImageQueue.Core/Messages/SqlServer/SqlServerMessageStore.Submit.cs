@@ -156,16 +156,9 @@ internal sealed partial class SqlServerMessageStore
         COMMIT TRANSACTION;
         """;
 
-    /// <summary>
-    /// Under the user's lock, which ends with the transaction, the limits hold and a repeated key finds the first one. A refused
-    /// one leaves nothing behind.
-    /// </summary>
-    private const string Submit =
+    /// <summary>Ends the transaction where nothing is to be added; an ELSE has to follow.</summary>
+    private const string EndIfForeignOrReplay =
         $"""
-        {Begin}
-        {LockUser}
-        {EnsureConversation}
-        {CountPending}
         IF {IsForeign}
         BEGIN
             ROLLBACK TRANSACTION;
@@ -178,6 +171,19 @@ internal sealed partial class SqlServerMessageStore
             FROM dbo.messages
             WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;
         END
+        """;
+
+    /// <summary>
+    /// Under the user's lock, which ends with the transaction, the limits hold and a repeated key finds the first one. A refused
+    /// one leaves nothing behind.
+    /// </summary>
+    private const string Submit =
+        $"""
+        {Begin}
+        {LockUser}
+        {EnsureConversation}
+        {CountPending}
+        {EndIfForeignOrReplay}
         ELSE IF {IsFull}
         BEGIN
             ROLLBACK TRANSACTION;
