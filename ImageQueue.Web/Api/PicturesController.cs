@@ -17,25 +17,15 @@ public sealed class PicturesController(ImageFiles images, Pictures pictures) : C
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.png", Name = "getPicture")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
-    public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken)
-    {
-        if (await pictures.FindAsync(jobId, cancellationToken) is not { } path)
-            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, "There is no such picture. It comes to exist when its message is complete.");
-        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
-        return PhysicalFile(path, "image/png", enableRangeProcessing: true);
-    }
+    public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
+        Kept(await pictures.FindAsync(jobId, cancellationToken), "image/png", "There is no such picture. It comes to exist when its message is complete.");
 
     /// <summary>A finished picture's thumbnail: WebP, at most 512 pixels on the long side.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.thumb.webp", Name = "getThumbnail")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
-    public async Task<IActionResult> GetThumbnailAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken)
-    {
-        if (await pictures.FindThumbnailAsync(jobId, cancellationToken) is not { } path)
-            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, "There is no such thumbnail. It comes to exist when its message is complete.");
-        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
-        return PhysicalFile(path, "image/webp", enableRangeProcessing: true);
-    }
+    public async Task<IActionResult> GetThumbnailAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
+        Kept(await pictures.FindThumbnailAsync(jobId, cancellationToken), "image/webp", "There is no such thumbnail. It comes to exist when its message is complete.");
 
     /// <summary>What a picture looks like so far: a small JPEG, another one every second or so. None, 204, before the first and after the end.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg", Name = "getPreview")]
@@ -47,5 +37,14 @@ public sealed class PicturesController(ImageFiles images, Pictures pictures) : C
         Response.Headers.CacheControl = "no-store";
         // Who is told of a preview may come just after the end: that is no error, and browsers show it as none.
         return images.ReadPreview(jobId) is { } jpeg ? File(jpeg, "image/jpeg") : NoContent();
+    }
+
+    /// <summary>A file whose bytes never change, or why there is none.</summary>
+    private IActionResult Kept(string? path, string contentType, string whyNot)
+    {
+        if (path is null)
+            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, whyNot);
+        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
+        return PhysicalFile(path, contentType, enableRangeProcessing: true);
     }
 }

@@ -11,14 +11,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var added = await InsertAsync(
             AddOnce,
-            new StatementParameters()
-                .AddText("@ConversationId", message.ConversationId, NameSize)
-                .AddText("@Username", message.Username, NameSize)
-                .AddText("@Title", ConversationTitle.From(message.Content), 400)
-                .AddText("@Role", message.Role, 10)
-                .AddText("@Content", message.Content)
-                .AddText("@Metadata", message.ExtraMetadata?.ToDocument())
-                .Add("@Now", Now())
+            Row(message.ConversationId, message.Username, message.Content, message.Role, message.Content, message.ExtraMetadata)
                 .AddText("@IdempotencyKey", key.Key, 200)
                 .AddText("@RequestHash", key.RequestHash, RequestHashSize),
             cancellationToken);

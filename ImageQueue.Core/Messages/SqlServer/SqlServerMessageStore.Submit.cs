@@ -13,14 +13,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var added = await InsertAsync(
             Add,
-            new StatementParameters()
-                .AddText("@ConversationId", message.ConversationId, NameSize)
-                .AddText("@Username", message.Username, NameSize)
-                .AddText("@Title", ConversationTitle.From(message.Content), 400)
-                .AddText("@Role", message.Role, 10)
-                .AddText("@Content", message.Content)
-                .AddText("@Metadata", message.ExtraMetadata?.ToDocument())
-                .Add("@Now", Now()),
+            Row(message.ConversationId, message.Username, message.Content, message.Role, message.Content, message.ExtraMetadata),
             cancellationToken);
         if (added.Outcome == SubmitOutcome.Forbidden)
             throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
@@ -32,14 +25,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var submitted = await InsertAsync(
             Submit,
-            Limits(new StatementParameters(), limits)
-                .AddText("@ConversationId", message.ConversationId, NameSize)
-                .AddText("@Username", message.Username, NameSize)
-                .AddText("@Title", ConversationTitle.From(message.Prompt), 400)
-                .AddText("@Role", MessageRole.Bot, 10)
-                .AddText("@Content", MessagePatches.PendingContent)
-                .AddText("@Metadata", MessagePatches.Submit(message).ToDocument())
-                .Add("@Now", Now())
+            Limits(Row(message.ConversationId, message.Username, message.Prompt, MessageRole.Bot, MessagePatches.PendingContent, MessagePatches.Submit(message)), limits)
                 .Add("@Work", message.Work)
                 .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
                 .AddText("@RequestHash", message.RequestHash, RequestHashSize),
@@ -155,6 +141,16 @@ internal sealed partial class SqlServerMessageStore
             {Insert}
         COMMIT TRANSACTION;
         """;
+
+    /// <summary>What every new row has, and its conversation if that is new as well.</summary>
+    private StatementParameters Row(string conversationId, string username, string title, string role, string content, MetadataPatch? metadata) => new StatementParameters()
+        .AddText("@ConversationId", conversationId, NameSize)
+        .AddText("@Username", username, NameSize)
+        .AddText("@Title", ConversationTitle.From(title), 400)
+        .AddText("@Role", role, 10)
+        .AddText("@Content", content)
+        .AddText("@Metadata", metadata?.ToDocument())
+        .Add("@Now", Now());
 
     /// <summary>Ends the transaction where nothing is to be added; an ELSE has to follow.</summary>
     private const string EndIfForeignOrReplay =
