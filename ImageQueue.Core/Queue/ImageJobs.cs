@@ -22,6 +22,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     private const string OurReason = "ImageQueue: ";
 
+    private static readonly Dictionary<string, string?> NoParameters = [];
+
     /// <summary>
     /// Whether the jobs are lost when the process ends: then a job that is not there is one of an earlier process, and whoever
     /// painted for it is gone.
@@ -30,9 +32,39 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Puts a job at the queue's tail. It carries only the message's id: everything else is in the row.</summary>
     /// <returns>The Hangfire id.</returns>
-    public string Enqueue(long messageId) => order.Enqueue(() => client.Create(
-        Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
-        new EnqueuedState(QueueName)));
+    public string Enqueue(long messageId) => order.Enqueue(() => client.Create(JobOf(messageId), new EnqueuedState(QueueName)));
+
+    /// <summary>The same for many, in order.</summary>
+    /// <returns>The Hangfire ids.</returns>
+    /// <remarks>
+    /// In memory it is one transaction instead of one a job, each of which waits for Hangfire's own thread; written as Hangfire's
+    /// client would write it (<c>CoreBackgroundJobFactory</c>), without its filters, which have nothing to say of a job that merely comes back.
+    /// </remarks>
+    public IReadOnlyList<string> EnqueueAll(IReadOnlyList<long> messageIds) => AreVolatile
+        ? order.EnqueueAll(() => CreateAll(messageIds))
+        : messageIds.Select(Enqueue).ToList();
+
+    private List<string> CreateAll(IReadOnlyList<long> messageIds)
+    {
+        using var connection = storage.GetConnection();
+        using var transaction = (JobStorageTransaction)connection.CreateWriteTransaction();
+        var state = new EnqueuedState(QueueName);
+        var ids = new List<string>(messageIds.Count);
+        foreach (var messageId in messageIds)
+        {
+            var id = transaction.CreateJob(JobOf(messageId), NoParameters, state.EnqueuedAt, TimeSpan.FromDays(1));
+            transaction.SetJobState(id, state);
+            transaction.AddToQueue(QueueName, id);
+            transaction.PersistJob(id);
+            ids.Add(id);
+        }
+
+        transaction.Commit();
+        return ids;
+    }
+
+    private static Job JobOf(long messageId) =>
+        Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName);
 
     /// <summary>
     /// Puts a taken job back to its place in the queue, as if it had not been taken: for a worker that has no Forge for it, that

@@ -51,18 +51,21 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     }
 
     /// <inheritdoc/>
-    public string Enqueue(Func<string> enqueue)
+    public string Enqueue(Func<string> enqueue) => EnqueueAll(() => [enqueue()])[0];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
-        var job = enqueue();
+        var jobs = enqueue();
         lock (_lock)
         {
             if (_isKnown)
-                _behind.Add(job);
+                _behind.AddRange(jobs);
         }
 
         Changed();
-        return job;
+        return jobs;
     }
 
     /// <inheritdoc/>

@@ -99,7 +99,8 @@ internal sealed class MillionBenchmark
             """
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $count)
             INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
-            SELECT conversation_id, role, content, json_set(extra_metadata, '$.job_id', printf('%032x', i + 1000)), created_at, updated_at, queued_at, 'u' || (i % 50000), 21, (SELECT max(revision) FROM messages) + i
+            SELECT conversation_id, role, content, json_set(extra_metadata, '$.job_id', printf('%032x', i + 1000)), created_at, updated_at,
+                   strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, ((i - $count) / 1000.0) || ' seconds'), 'u' || (i % 50000), 21, (SELECT max(revision) FROM messages) + i
             FROM messages, n WHERE id = $id;
             """;
         command.Parameters.AddWithValue("$count", Waiting - 1);

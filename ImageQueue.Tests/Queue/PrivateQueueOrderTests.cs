@@ -65,6 +65,26 @@ internal sealed class PrivateQueueOrderTests
     }
 
     [Test]
+    public void Jobs_AreAsOnesOfHangfiresClient_WhenManyAreEnqueuedAtOnce()
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
+        var one = host.Jobs.Enqueue(1);
+
+        var many = host.Jobs.EnqueueAll([2, 3]);
+
+        Assert.That(host.Snapshot().InOrder, Is.EqualTo(new[] { one, many[0], many[1] }));
+        var monitoring = host.Storage.GetMonitoringApi();
+        var (expected, job) = (monitoring.JobDetails(one), monitoring.JobDetails(many[1]));
+        Assert.That(job.Job.ToString(), Is.EqualTo(expected.Job.ToString()));
+        Assert.That(job.Job.Args[0], Is.EqualTo(3));
+        Assert.That(job.Job.Queue, Is.EqualTo(expected.Job.Queue));
+        Assert.That(job.ExpireAt, Is.EqualTo(expected.ExpireAt));
+        Assert.That(job.History.Select(state => (state.StateName, string.Join(',', state.Data.Keys))), Is.EqualTo(expected.History.Select(state => (state.StateName, string.Join(',', state.Data.Keys)))));
+        Assert.That(monitoring.EnqueuedCount(ImageJobs.QueueName), Is.EqualTo(3));
+        Assert.That(Enumerable.Range(0, 3).Select(_ => host.Fetch().JobId), Is.EqualTo(new[] { one, many[0], many[1] }));
+    }
+
+    [Test]
     public void Job_StaysWhereItIs_WhenAClaimIsQuickerThanTheNoteOfItsPlace()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());

@@ -20,10 +20,8 @@ internal class FaultyStore : DispatchProxy
     /// <summary>A message with which something unexpected happens.</summary>
     public const long BrokenId = 999_500;
 
-    private IMessageStore _inner = null!; // Set by Around.
-
-    /// <summary>What the calls that name nothing throw; null: nothing.</summary>
-    public static Func<Exception>? OfNameless { get; set; }
+    private IMessageStore _inner = null!; // Both set by PutAround.
+    private Faults _faults = null!;
 
     /// <summary>What an away database says.</summary>
     public static Exception Away() => new StoreUnavailableException("The message database is away.", new IOException("away"));
@@ -31,14 +29,17 @@ internal class FaultyStore : DispatchProxy
     /// <summary>Something unexpected.</summary>
     public static Exception Broken() => new InvalidOperationException("a mistake of ours, which no caller is told");
 
-    /// <summary>Puts it around the app's own store.</summary>
+    /// <summary>Puts it around the app's own store, and <see cref="Faults"/> among the services.</summary>
     public static void PutAround(IServiceCollection services)
     {
+        services.AddSingleton<Faults>();
         var own = services.Last(service => service.ServiceType == typeof(IMessageStore)).ImplementationFactory!; // Registered with one.
         services.AddSingleton(provider =>
         {
             var proxy = Create<IMessageStore, FaultyStore>();
-            ((FaultyStore)(object)proxy)._inner = (IMessageStore)own(provider);
+            var faulty = (FaultyStore)(object)proxy;
+            faulty._inner = (IMessageStore)own(provider);
+            faulty._faults = provider.GetRequiredService<Faults>();
             return proxy;
         });
     }
@@ -55,7 +56,7 @@ internal class FaultyStore : DispatchProxy
             throw Away();
         if (named.Contains(BrokenName) || named.Contains(BrokenId))
             throw Broken();
-        if (OfNameless is { } fault && targetMethod!.Name is (nameof(IMessageStore.CountAsync) or nameof(IMessageStore.LatestRevisionAsync)))
+        if (_faults.OfNameless is { } fault && targetMethod!.Name is (nameof(IMessageStore.CountAsync) or nameof(IMessageStore.LatestRevisionAsync)))
             throw fault();
         try
         {
@@ -65,5 +66,11 @@ internal class FaultyStore : DispatchProxy
         {
             throw e.InnerException!; // Always there.
         }
+    }
+    /// <summary>The faults of one app.</summary>
+    public sealed class Faults
+    {
+        /// <summary>What the calls that name nothing throw; null: nothing.</summary>
+        public Func<Exception>? OfNameless { get; set; }
     }
 }

@@ -67,13 +67,14 @@ internal sealed class ApiDescriptionTests
             Assert.That(provocations.Keys.Except(all), Is.Empty, "what is provoked is described");
         });
 
+        var faults = _app.Services.GetRequiredService<FaultyStore.Faults>();
         foreach (var (name, provoke) in provocations)
         {
             var (id, status) = name.Split(' ') is [var left, var right] ? (left, right) : throw new InvalidOperationException(name);
             var (_, method, path, operation) = _description.Operations.Single(one => one.Id == id);
             using var request = await provoke();
             AssertIs(request, method, path);
-            FaultyStore.OfNameless = request.Options.TryGetValue(Fault, out var fault) ? fault : null;
+            faults.OfNameless = request.Options.TryGetValue(Fault, out var fault) ? fault : null;
             try
             {
                 using var response = await _app.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
@@ -81,7 +82,7 @@ internal sealed class ApiDescriptionTests
             }
             finally
             {
-                FaultyStore.OfNameless = null;
+                faults.OfNameless = null;
             }
         }
     }
