@@ -156,6 +156,7 @@ internal sealed class GenerateImageJobTests
         var row = await PaintingAsync();
         for (var stop = 1; stop <= 4; stop++)
         {
+            Bench.EndWhenInterrupted();
             using var stopping = new CancellationTokenSource();
             var running = Bench.RunAsync(row, stopping.Token);
             await ProcessingAsync(row);

@@ -11,6 +11,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Nobody pays for a bad server: each line of the design's table, with a bad one beside good ones.</summary>
+[Parallelizable(ParallelScope.All)]
 internal sealed class BadServerJourneyTests
 {
     private static readonly object Small = new { width = 64, height = 64, steps = 4 };

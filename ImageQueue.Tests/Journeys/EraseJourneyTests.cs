@@ -51,8 +51,9 @@ internal sealed class EraseJourneyTests
     [Test]
     public async Task DeletedWhileUnderWay_LeavesNothingBehind()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "30" });
-        var painted = (long)(await app.SubmitAsync($"{Secret} 1"))["id"]!;
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "60" });
+        // A preview comes each ten steps: soon, of a picture that takes long.
+        var painted = (long)(await app.SubmitAsync($"{Secret} 1", more: new { width = 256, height = 256, steps = 100 }))["id"]!;
         var waiting = (long)(await app.SubmitAsync($"{Secret} 2"))["id"]!;
         await app.WaitForAsync(painted, MessageStatus.Processing);
         while ((await app.GetMessageAsync(painted))["extra_metadata"]!["preview_url"] is null)

@@ -13,6 +13,9 @@ namespace ImageQueue.Tests.Journeys;
 [TestFixture]
 internal sealed class LivePreviewJourneyTests
 {
+    /// <summary>A preview comes each ten steps: soon, of a picture that takes long.</summary>
+    private static readonly object ManySteps = new { width = 256, height = 256, steps = 100 };
+
     [Test]
     public async Task Preview_IsServedWhilePainting_AndGoneWhenComplete()
     {
@@ -47,8 +50,8 @@ internal sealed class LivePreviewJourneyTests
     [Test]
     public async Task Preview_IsGone_WhenCancelled()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "30" });
-        var id = (long)(await app.SubmitAsync("bir kedi"))["id"]!;
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "60" });
+        var id = (long)(await app.SubmitAsync("bir kedi", more: ManySteps))["id"]!;
         var url = await WaitForPreviewAsync(app, id);
 
         using var cancelled = await app.Http.PostAsync($"api/messages/{id}/cancel", null);
@@ -61,8 +64,8 @@ internal sealed class LivePreviewJourneyTests
     public async Task Preview_IsGone_WhenTheProcessStops()
     {
         using var folder = new TemporaryFolder();
-        await using (var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "40" }, folder))
-            await WaitForPreviewAsync(app, (long)(await app.SubmitAsync("bir kedi"))["id"]!);
+        await using (var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "60" }, folder))
+            await WaitForPreviewAsync(app, (long)(await app.SubmitAsync("bir kedi", more: ManySteps))["id"]!);
 
         Assert.That(Directory.GetFiles(Path.Combine(folder.Path, "images")), Is.Empty);
     }

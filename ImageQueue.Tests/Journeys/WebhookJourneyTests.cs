@@ -10,7 +10,6 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>A receiver in every kind of trouble, and an app that is killed meanwhile: nothing is lost, and nothing of what was deleted is told.</summary>
 [TestFixture]
-[NonParallelizable] // Its processes would slow every other test down.
 internal sealed class WebhookJourneyTests
 {
     private const string Secret = "zümrüdüanka";

@@ -18,6 +18,7 @@ namespace ImageQueue.Tests.Requests;
 /// painted twice at the same time, none is cancelled by nobody, and each is taken in the order that positions show.
 /// </summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+[Parallelizable(ParallelScope.All)]
 public abstract class RequestModel
 {
     private const string Nothing = "nothing waits";
@@ -86,7 +87,7 @@ public abstract class RequestModel
                 return await EndAsync(at, worker, complete: _random.Next(8) > 0);
             case < 75 when at.Workers.Count > 0:
                 return await StopAsync(at, Any(at.Workers));
-            case < 76:
+            case < 76 when _random.Next(2) == 0:
                 return await CrashAsync(at);
             case < 78 when Painting(at) is { } worker:
                 worker.IsSilent = true;

@@ -57,6 +57,7 @@ internal sealed class TestApp : IAsyncDisposable
         folder ??= new TemporaryFolder();
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions
         {
+            Args = ["--hostBuilder:reloadConfigOnChange=false"], // Each app would watch the same files, and a user's watches are few.
             ApplicationName = "ImageQueue.Web",
             ContentRootPath = Path.Combine(Repository.Root, "ImageQueue.Web"),
             EnvironmentName = environment,
