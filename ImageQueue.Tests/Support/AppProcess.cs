@@ -78,7 +78,6 @@ internal sealed partial class AppProcess : IAsyncDisposable
             ["Forge__PollInterval"] = "00:00:00.0500000",
             ["Queue__MaxPendingPerUser"] = "100000",
             ["DOTNET_gcServer"] = "0",
-            ["DOTNET_hostBuilder__reloadConfigOnChange"] = "false", // A user's file watches are few.
         };
         if (forge is not null)
             all["Forge__Backends__0__Url"] = forge.AbsoluteUri;

@@ -1,5 +1,4 @@
 using Hangfire;
-using Hangfire.Logging;
 using Hangfire.Server;
 using Hangfire.States;
 using Hangfire.Storage;
@@ -43,6 +42,7 @@ internal sealed class Bench : IAsyncDisposable
         services.AddSingleton(Forge.Object);
         services.AddImageQueueCore(configuration);
         services.AddHangfire(_ => { });
+        HangfireLog.PutInto(services);
         if (wrap is not null)
         {
             var inner = services.Last(service => service.ServiceType == typeof(IMessageStore));
@@ -50,6 +50,7 @@ internal sealed class Bench : IAsyncDisposable
         }
 
         _services = services.BuildServiceProvider();
+        HangfireLog.Follow(_services);
         Store = Get<IMessageStore>();
         Jobs = Get<ImageJobs>();
         Client = Get<IBackgroundJobClientV2>();
@@ -167,7 +168,6 @@ internal sealed class Bench : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _services.DisposeAsync();
-        LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would go on logging into what is disposed.
         if (_ownsFolder)
             _folder.Dispose();
     }

@@ -57,7 +57,6 @@ internal sealed class TestApp : IAsyncDisposable
         folder ??= new TemporaryFolder();
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions
         {
-            Args = ["--hostBuilder:reloadConfigOnChange=false"], // Each app would watch the same files, and a user's watches are few.
             ApplicationName = "ImageQueue.Web",
             ContentRootPath = Path.Combine(Repository.Root, "ImageQueue.Web"),
             EnvironmentName = environment,
@@ -77,8 +76,10 @@ internal sealed class TestApp : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(log);
         builder.AddImageQueue();
+        HangfireLog.PutInto(builder.Services);
         configure?.Invoke(builder);
         var app = builder.Build();
+        HangfireLog.Follow(app.Services);
         app.UseImageQueue();
         await app.StartAsync();
         return new TestApp(app, folder, ownsFolder, log);
@@ -148,7 +149,6 @@ internal sealed class TestApp : IAsyncDisposable
         Http.Dispose();
         await _app.StopAsync();
         await _app.DisposeAsync();
-        Hangfire.Logging.LogProvider.SetCurrentLogProvider(null); // Hangfire's is the process's, and would log to what is gone.
         if (_ownsFolder)
             _folder.Dispose();
     }
