@@ -55,7 +55,7 @@ internal sealed class MemoryBenchmark(string storageName)
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var before = Rounds.LiveBytes();
         await using var app = await BareApp.StartAsync(storage);
-        using var server = new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 2, Queues = ["nobody"] }, app.Jobs);
+        using var server = new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 2, Queues = ["nobody"], Activator = new JobActivator() }, app.Jobs);
         for (var i = 0; i < waiting; i++)
             app.Enqueue(i);
         return (Rounds.LiveBytes() - before) / Mega;

@@ -51,7 +51,7 @@ internal sealed class StartBenchmark(string storageName)
         await Bench.UntilAsync(
             () => Task.FromResult(app.Output.Contains("back into the queue in", StringComparison.Ordinal) || app.Output.Contains("The sweep put", StringComparison.Ordinal)),
             "all that wait are enqueued",
-            TimeSpan.FromMinutes(5));
+            TimeSpan.FromMinutes(2));
         return new Start(first, Stopwatch.GetElapsedTime(started).TotalSeconds);
     }
 

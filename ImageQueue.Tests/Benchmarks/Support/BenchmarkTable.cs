@@ -89,7 +89,9 @@ internal static class BenchmarkTable
 
         private string Verdict() => Bar is null ? "" : Bar.IsMet(Figure, Ratio) ? "met" : "MISSED";
 
-        private string ShowRatio() => Ratio is not { } ratio || !double.IsFinite(ratio) ? "" : Number(ratio, ratio < 10 ? "0.00" : "n0");
+        private string ShowRatio() => Ratio is not { } ratio || !double.IsFinite(ratio) || ratio == 0 ? ""
+            : ratio < 0.01 ? $"1/{Number(1 / ratio, "n0")}"
+            : Number(ratio, ratio < 10 ? "0.00" : "n0");
 
         /// <summary>The median, and from the least to the most where there were several.</summary>
         private string Show(IReadOnlyList<double> rounds) => rounds.Count == 1

@@ -25,6 +25,6 @@ internal static class Waiting
     {
         var (order, rebuilding) = (app.Services.GetRequiredService<IQueueOrder>(), app.Services.GetRequiredService<QueueRebuilding>());
         return Bench.UntilAsync(
-            async () => !rebuilding.IsUnderWay && (await order.GetAsync(CancellationToken.None)).Count >= count, "all that wait are enqueued", TimeSpan.FromMinutes(5));
+            async () => !rebuilding.IsUnderWay && (await order.GetAsync(CancellationToken.None)).Count >= count, "all that wait are enqueued", TimeSpan.FromMinutes(2));
     }
 }
