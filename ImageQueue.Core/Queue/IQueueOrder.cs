@@ -24,6 +24,9 @@ public interface IQueueOrder
     /// <returns>The Hangfire id.</returns>
     string Enqueue(Func<string> enqueue);
 
+    /// <summary>The same for many at once, in the order of their ids.</summary>
+    IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue);
+
     /// <summary>Takes the next job, waiting for one; as Hangfire's own fetch, but a job that was given back comes first.</summary>
     /// <exception cref="OperationCanceledException">None has come until then.</exception>
     IFetchedJob Fetch(IStorageConnection connection, string[] queues, CancellationToken cancellationToken);

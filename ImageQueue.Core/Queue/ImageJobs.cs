@@ -1,3 +1,4 @@
+using System.Reflection;
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
@@ -8,7 +9,7 @@ using ImageQueue.Core.Generation;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>The image jobs in Hangfire: one place that knows the queue's name and what a job looks like.</summary>
-public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage, IQueueOrder order)
+public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage, IQueueOrder order, TimeProvider time)
 {
     /// <summary>The one queue: Hangfire promises an order only within a queue.</summary>
     public const string QueueName = "images";
@@ -18,6 +19,11 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// this one before the other.
     /// </summary>
     public const string FrontQueueName = "first";
+
+    /// <summary>How long Hangfire keeps a job that never got a state.</summary>
+    private static readonly TimeSpan Unwanted = TimeSpan.FromDays(30);
+
+    private static readonly MethodInfo Run = typeof(GenerateImageJob).GetMethod(nameof(GenerateImageJob.RunAsync))!; // It is public.
 
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     private const string OurReason = "ImageQueue: ";
@@ -30,9 +36,38 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Puts a job at the queue's tail. It carries only the message's id: everything else is in the row.</summary>
     /// <returns>The Hangfire id.</returns>
-    public string Enqueue(long messageId) => order.Enqueue(() => client.Create(
-        Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
-        new EnqueuedState(QueueName)));
+    public string Enqueue(long messageId) => order.Enqueue(() => client.Create(JobOf(messageId), new EnqueuedState(QueueName)));
+
+    /// <summary>The same for many, in their order. Where the storage can, in one transaction: a start has the whole queue to put back.</summary>
+    /// <returns>The Hangfire ids.</returns>
+    /// <remarks>
+    /// What Hangfire's factory and state machine do for a new job, without asking its filters for each: ours have nothing to say of a job
+    /// whose place is noted here.
+    /// </remarks>
+    public IReadOnlyList<string> EnqueueAll(IReadOnlyList<long> messageIds)
+    {
+        ArgumentNullException.ThrowIfNull(messageIds);
+        return AreVolatile && storage.HasFeature(JobStorageFeatures.Transaction.CreateJob) ? order.EnqueueAll(Create) : [.. messageIds.Select(Enqueue)];
+
+        IReadOnlyList<string> Create()
+        {
+            using var connection = storage.GetConnection();
+            using var transaction = (JobStorageTransaction)connection.CreateWriteTransaction();
+            var (now, state) = (time.GetUtcNow().UtcDateTime, new EnqueuedState(QueueName));
+            var ids = new List<string>(messageIds.Count);
+            foreach (var messageId in messageIds)
+            {
+                var id = transaction.CreateJob(JobOf(messageId), new Dictionary<string, string>(), now, Unwanted);
+                transaction.SetJobState(id, state);
+                transaction.AddToQueue(QueueName, id);
+                transaction.PersistJob(id);
+                ids.Add(id);
+            }
+
+            transaction.Commit();
+            return ids;
+        }
+    }
 
     /// <summary>
     /// Puts a taken job back to its place in the queue, as if it had not been taken: for a worker that has no Forge for it, that
@@ -88,6 +123,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     public bool IsServerKnown(StateData processing) =>
         processing.Data.TryGetValue("ServerId", out var id)
         && storage.GetMonitoringApi().Servers().Any(server => string.Equals(server.Name, id, StringComparison.OrdinalIgnoreCase));
+
+    private static Job JobOf(long messageId) => new(typeof(GenerateImageJob), Run, [messageId, null, CancellationToken.None], QueueName);
 
     /// <summary>Whether ImageQueue itself asked for the state.</summary>
     internal static bool IsOurs(IState state) => IsOurs(state.Reason);

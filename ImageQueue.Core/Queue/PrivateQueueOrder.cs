@@ -60,22 +60,32 @@ public sealed class PrivateQueueOrder(JobStorage storage, TimeProvider time) : I
     public string Enqueue(Func<string> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
-        string id;
+        return EnqueueAll(() => [enqueue()])[0];
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue)
+    {
+        ArgumentNullException.ThrowIfNull(enqueue);
+        IReadOnlyList<string> ids;
         // One at a time: whose job is noted first is first in Hangfire too.
         lock (_enqueuing)
         {
-            id = enqueue();
+            ids = enqueue();
             lock (_lock)
             {
-                _announced.Remove(id); // It has come true.
-                // An idle worker may have been quicker than this thread.
-                if (!_leftLately.Contains(JobKey.Parse(id)))
-                    _line.Add(JobKey.Parse(id), ++_lastPlace);
+                foreach (var id in ids)
+                {
+                    _announced.Remove(id); // It has come true.
+                    // An idle worker may have been quicker than this thread.
+                    if (!_leftLately.Contains(JobKey.Parse(id)))
+                        _line.Add(JobKey.Parse(id), ++_lastPlace);
+                }
             }
         }
 
         Changed();
-        return id;
+        return ids;
     }
 
     /// <inheritdoc/>

@@ -54,15 +54,25 @@ public sealed class SharedQueueOrder(IQueueRows rows, TimeProvider time, ILogger
     public string Enqueue(Func<string> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
-        var job = enqueue();
+        return EnqueueAll(() => [enqueue()])[0];
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue)
+    {
+        ArgumentNullException.ThrowIfNull(enqueue);
+        var jobs = enqueue();
         lock (_lock)
         {
-            if (_isKnown)
-                _behind.Add(job);
+            foreach (var job in jobs)
+            {
+                if (_isKnown)
+                    _behind.Add(job);
+            }
         }
 
         Changed();
-        return job;
+        return jobs;
     }
 
     /// <inheritdoc/>

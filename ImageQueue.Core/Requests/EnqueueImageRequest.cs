@@ -49,7 +49,7 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     {
         if (rows.Count == 0)
             return 0;
-        var enqueued = rows.Select(row => (row.Id, Job: jobs.Enqueue(row.Id), Replaces: row.HangfireJobId)).ToList();
+        var enqueued = jobs.EnqueueAll([.. rows.Select(row => row.Id)]).Zip(rows, (job, row) => (row.Id, Job: job, Replaces: row.HangfireJobId)).ToList();
         var refused = (await store.AttachJobsAsync(enqueued, CancellationToken.None)).ToHashSet();
         foreach (var (id, job, _) in enqueued.Where(row => refused.Contains(row.Id)))
             DropUnlessAttached(id, job, await store.FindAsync(id, CancellationToken.None));
