@@ -31,8 +31,12 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     private readonly ConcurrentDictionary<ForgeBackend, Memory> _memories = new();
 
     /// <inheritdoc/>
+    public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken) =>
+        PaintAsync(backend, taskId, request, () => { }, cancellationToken);
+
+    /// <inheritdoc/>
     public async Task<ForgePicture> PaintAsync(
-        ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken)
+        ForgeBackend backend, string taskId, PaintRequest request, Action answered, CancellationToken cancellationToken)
     {
         var capabilities = MemoryOf(backend).Capabilities ?? ForgeCapabilities.Unknown;
         using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, ForgeRequests.Suit(request, capabilities), capabilities, backend.Shared));
@@ -42,13 +46,17 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             throw await ReadFailureAsync(backend, response, cancellationToken);
         }
 
-        // Asked while the picture is on its way. The flag stays until the next job begins.
+        // Asked while the picture is on its way. The flag stays until the next job begins, so that one is not to begin before it is known.
         using var noLonger = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var afterword = AskAfterwardsAsync(backend, capabilities, noLonger.Token);
         try
         {
-            using var body = await ReadPictureBodyAsync(response, cancellationToken);
-            if (await afterword is { WasInterrupted: true })
+            var reading = ReadPictureBodyAsync(response, cancellationToken);
+            var state = await afterword;
+            // A server answers when it is done: nothing of the answer's way to us needs it any more.
+            if (state is not { WasInterrupted: true }) answered();
+            using var body = await reading;
+            if (state is { WasInterrupted: true })
             {
                 throw new ForgeException(ForgeFailure.Interrupted, $"somebody interrupted it at {backend.Name}");
             }

@@ -12,6 +12,13 @@ public interface IForgeClient
     Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken);
 
     /// <summary>
+    /// The same, and says when the server has answered well and is free for its next request: the picture, megabytes of base64, is
+    /// still on its way then. Not said of any other answer.
+    /// </summary>
+    /// <exception cref="ForgeException">Forge could not be reached, refused, failed, or answered without an image.</exception>
+    Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Action answered, CancellationToken cancellationToken);
+
+    /// <summary>
     /// How far the task is: by its id where the server knows such; else how far the server is with whatever it paints; else
     /// <see cref="ForgeTaskState.Unknown"/>. <see cref="ForgeProgress.Source"/> says which. A live preview is given once: who
     /// asks again gets it when Forge has a newer one.

@@ -23,7 +23,7 @@ public sealed class Painter(
 {
     /// <param name="run">The job.</param>
     /// <param name="message">The claimed row.</param>
-    /// <param name="lease">Where to paint. Free again when Forge has answered, or when what was left there is over.</param>
+    /// <param name="lease">Where to paint. Free again as soon as Forge answers, or when what was left there is over.</param>
     /// <param name="stopped">Cancelled when the row has been cancelled by a call to this process.</param>
     /// <exception cref="ForgeException">There is no picture.</exception>
     /// <exception cref="IOException">The picture could not be stored for a long time.</exception>
@@ -34,7 +34,8 @@ public sealed class Painter(
         var clock = new PaintingClock(time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
         var call = new CancellationTokenSource(); // The pool's, once the call is left to it.
-        var painting = forge.PaintAsync(lease.Backend, taskId, request, call.Token);
+        TimeSpan? duration = null;
+        var painting = forge.PaintAsync(lease.Backend, taskId, request, Answered, call.Token);
         var watching = pump.RunAsync(lease.Backend, taskId, message, clock, end.Token);
         var leaving = LeaveAsync(run, message, end.Token);
         try
@@ -43,10 +44,8 @@ public sealed class Painter(
             if (first == painting)
             {
                 var picture = await painting;
-                var duration = clock.Elapsed;
-                // Forge is free from here on: the next in line gets it while this picture is checked and stored.
-                lease.Dispose();
-                return await StoreAsync(run, message, lease, picture, duration);
+                Answered();
+                return await StoreAsync(run, message, lease, picture, duration ?? clock.Elapsed);
             }
 
             if (stopped.IsCancellationRequested)
@@ -68,6 +67,13 @@ public sealed class Painter(
             else
                 lease.Abandon(taskId, painting, call);
             await ObserveAsync(message, watching, leaving);
+        }
+
+        // Forge is free from here on: the next in line gets it while this picture is on its way, checked and stored.
+        void Answered()
+        {
+            duration ??= clock.Elapsed;
+            lease.Dispose();
         }
     }
 

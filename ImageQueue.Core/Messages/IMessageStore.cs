@@ -262,6 +262,12 @@ public interface IFeedStore
     Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken);
 
     /// <summary>
+    /// The cheapest question there is: the answer is another one when rows may have been written, by whichever process, since it
+    /// was given before. One that is the same proves nothing on a database where a transaction stays open.
+    /// </summary>
+    Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken);
+
+    /// <summary>
     /// The newest of the rows from <see cref="ChangedRows.HeldBackAt"/> on: they are written, but rows that are written already
     /// may still appear between them.
     /// </summary>
@@ -314,6 +320,11 @@ public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, s
 
 /// <summary>Which row was written, and when in the order of writes.</summary>
 public readonly record struct ChangedRow(long Id, string ConversationId, long Revision);
+
+/// <summary>What a database says of its own writes, to be compared with what it said before.</summary>
+/// <param name="Written">Another number after a write.</param>
+/// <param name="Ended">Another number after a transaction's end, where writes are seen later than they are counted.</param>
+public readonly record struct ChangeMark(long Written, long Ended);
 
 /// <summary>What was written after a revision.</summary>
 /// <param name="Rows">In revision order; no row of a lower revision than the last can appear any more.</param>

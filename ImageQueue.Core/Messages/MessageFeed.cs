@@ -6,13 +6,19 @@ namespace ImageQueue.Core.Messages;
 
 /// <summary>
 /// Turns row changes into events for whoever watches. One reader serves all watchers of this process: woken at once by this
-/// process's writes, by a short poll for those of others. It reads which rows changed, and then those that somebody watches; no
-/// reading while nobody watches.
+/// process's writes; for those of others it looks at a mark that costs next to nothing, often, and reads when that has changed. It
+/// reads which rows changed, and then those that somebody watches; no reading while nobody watches.
 /// </summary>
 public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger) : BackgroundService
 {
-    /// <summary>How long a write by another process may go unseen.</summary>
-    internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(500);
+    /// <summary>Between two looks whether another process has written.</summary>
+    internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(80);
+
+    /// <summary>So many looks that show nothing, and it is read all the same: a mark may miss what an open transaction holds back.</summary>
+    internal const int LooksBeforeReading = 12;
+
+    /// <summary>How soon to ask again a database that does not answer.</summary>
+    internal static readonly TimeSpan AwayInterval = TimeSpan.FromMilliseconds(500);
 
     /// <summary>How soon to look again for what a transaction that is about to end holds back.</summary>
     internal static readonly TimeSpan HeldBackInterval = TimeSpan.FromMilliseconds(50);
@@ -93,7 +99,7 @@ public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProv
                 logger.Log(
                     _isAway ? LogLevel.Debug : LogLevel.Warning, e, "Changes could not be read; watchers get them as soon as the database answers again.");
                 _isAway = true;
-                await Task.Delay(PollInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.Delay(AwayInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
@@ -109,13 +115,32 @@ public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProv
                 continue;
             }
 
+            // Both before the reading, so that no write falls between.
             var written = signal.Next;
+            var mark = await store.ChangeMarkAsync(cancellationToken);
             await ReadAsync(position, cancellationToken);
             // What is held back for a moment is this process's own as a rule; a transaction that stays is looked past.
-            var wait = _held.At is not null && !_held.IsLong ? HeldBackInterval : PollInterval;
-            await written.WaitAsync(wait, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            cancellationToken.ThrowIfCancellationRequested();
+            if (_held.At is not null && !_held.IsLong)
+                await WaitAsync(written, HeldBackInterval, cancellationToken);
+            else
+                await WaitForNewsAsync(written, mark, cancellationToken);
         }
+    }
+
+    private async Task WaitForNewsAsync(Task written, ChangeMark mark, CancellationToken cancellationToken)
+    {
+        for (var looks = 0; looks < LooksBeforeReading; looks++)
+        {
+            await WaitAsync(written, PollInterval, cancellationToken);
+            if (written.IsCompleted || await store.ChangeMarkAsync(cancellationToken) != mark)
+                return;
+        }
+    }
+
+    private async Task WaitAsync(Task written, TimeSpan atMost, CancellationToken cancellationToken)
+    {
+        await written.WaitAsync(atMost, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        cancellationToken.ThrowIfCancellationRequested();
     }
 
     private async Task ReadAsync(long position, CancellationToken cancellationToken)

@@ -1,3 +1,4 @@
+using System.Reflection;
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
@@ -8,7 +9,7 @@ using ImageQueue.Core.Generation;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>The image jobs in Hangfire: one place that knows the queue's name and what a job looks like.</summary>
-public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage, IQueueOrder order)
+public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage, IQueueOrder order, TimeProvider time)
 {
     /// <summary>The one queue: Hangfire promises an order only within a queue.</summary>
     public const string QueueName = "images";
@@ -18,6 +19,11 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// this one before the other.
     /// </summary>
     public const string FrontQueueName = "first";
+
+    /// <summary>How long Hangfire keeps a job that never got a state.</summary>
+    private static readonly TimeSpan Unwanted = TimeSpan.FromDays(30);
+
+    private static readonly MethodInfo Run = typeof(GenerateImageJob).GetMethod(nameof(GenerateImageJob.RunAsync))!; // It is public.
 
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     private const string OurReason = "ImageQueue: ";
@@ -48,11 +54,11 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     {
         using var connection = storage.GetConnection();
         using var transaction = (JobStorageTransaction)connection.CreateWriteTransaction();
-        var state = new EnqueuedState(QueueName);
+        var (now, state) = (time.GetUtcNow().UtcDateTime, new EnqueuedState(QueueName));
         var ids = new List<string>(messageIds.Count);
         foreach (var messageId in messageIds)
         {
-            var id = transaction.CreateJob(JobOf(messageId), NoParameters, state.EnqueuedAt, TimeSpan.FromDays(1));
+            var id = transaction.CreateJob(JobOf(messageId), NoParameters, now, Unwanted);
             transaction.SetJobState(id, state);
             transaction.AddToQueue(QueueName, id);
             transaction.PersistJob(id);
@@ -62,9 +68,6 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         transaction.Commit();
         return ids;
     }
-
-    private static Job JobOf(long messageId) =>
-        Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName);
 
     /// <summary>
     /// Puts a taken job back to its place in the queue, as if it had not been taken: for a worker that has no Forge for it, that
@@ -120,6 +123,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     public bool IsServerKnown(StateData processing) =>
         processing.Data.TryGetValue("ServerId", out var id)
         && storage.GetMonitoringApi().Servers().Any(server => string.Equals(server.Name, id, StringComparison.OrdinalIgnoreCase));
+
+    private static Job JobOf(long messageId) => new(typeof(GenerateImageJob), Run, [messageId, null, CancellationToken.None], QueueName);
 
     /// <summary>Whether ImageQueue itself asked for the state.</summary>
     internal static bool IsOurs(IState state) => IsOurs(state.Reason);

@@ -1,8 +1,8 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using ImageQueue.Tests.Auth;
+using ImageQueue.Tests.Benchmarks.Support;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;
@@ -10,11 +10,12 @@ namespace ImageQueue.Tests.Benchmarks;
 /// <summary>
 /// What a normal user feels of others who take too much: idle event streams, clients that send their requests drop by drop, and
 /// a flood that is refused. Clients and server share the machine.
-/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~AbuseBenchmark -- NUnit.ExplicitMode=Only</c>.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~AbuseBenchmark</c>.
 /// </summary>
 [TestFixture]
 [Explicit("A benchmark: prints milliseconds.")]
 [Category("Benchmark")]
+[NonParallelizable]
 internal sealed class AbuseBenchmark
 {
     private const int Submits = 1000;
@@ -60,14 +61,10 @@ internal sealed class AbuseBenchmark
         foreach (var stream in streams)
             stream.Dispose();
 
-        TestContext.Out.WriteLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"""
-            {Submits} submits one after the other
-              quiet: median {Share(quiet, 0.5):0.0} ms, p99 {Share(quiet, 0.99):0.0} ms
-              beside {Streams} idle streams (opened in {openedIn.TotalSeconds:0.0} s), {SlowWriters} slow writers and {answered} requests of a flood ({refused} of them 429):
-                     median {Share(busy, 0.5):0.0} ms, p99 {Share(busy, 0.99):0.0} ms; p99 is {Share(busy, 0.99) / Share(quiet, 0.99):0.00} of the quiet one (goal: under 2)
-            """));
+        var what = FormattableString.Invariant($"submit beside {Streams:n0} idle streams, {SlowWriters} slow writers and a flood of {FloodPerSecond}/s");
+        BenchmarkTable.Add($"{what}: p50", "ms", Rounds.At(busy, 0.5), new Baseline("alone", [Rounds.At(quiet, 0.5)]));
+        BenchmarkTable.Add($"{what}: p99", "ms", Rounds.At(busy, 0.99), new Baseline("alone", [Rounds.At(quiet, 0.99)]), Bar.RatioAtMost(2));
+        TestContext.Progress.WriteLine(FormattableString.Invariant($"  streams opened in {openedIn.TotalSeconds:0.0} s; {answered} requests of the flood, {refused} of them 429"));
         Assert.That(refused, Is.GreaterThan(answered / 2), "the flood is refused");
     }
 
@@ -82,11 +79,8 @@ internal sealed class AbuseBenchmark
             Assert.That((int)response.StatusCode, Is.EqualTo(202), await response.Content.ReadAsStringAsync());
         }
 
-        times.Sort();
         return times;
     }
-
-    private static double Share(List<double> sorted, double share) => sorted[(int)Math.Ceiling(sorted.Count * share) - 1];
 
     private static async Task<TcpClient> OpenStreamAsync(Uri server)
     {

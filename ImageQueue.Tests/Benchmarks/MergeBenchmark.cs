@@ -1,69 +1,64 @@
-using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Dapper;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
-using Microsoft.Data.Sqlite;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
-/// Merges per second of <see cref="IMessageStore.UpdateMessageAsync"/> against a bare UPDATE of one column, and against
-/// reading, changing and writing back. Run: <c>dotnet test -c Release --filter FullyQualifiedName~MergeBenchmark -l "console;verbosity=detailed"</c>.
+/// Merges a second of <see cref="IConversationStore.UpdateMessageAsync"/>, each of two fields into metadata of several sizes,
+/// against a bare UPDATE that replaces as much text, and against reading, changing and writing back.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~MergeBenchmark</c>.
 /// </summary>
-[TestFixture]
+[TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
 [Explicit("A benchmark: prints ratios.")]
 [Category("Benchmark")]
-internal sealed class MergeBenchmark
+[NonParallelizable]
+internal sealed class MergeBenchmark(string storageName)
 {
-    private const int Rounds = 7;
-    private const int Writes = 400;
-
-    [TestCase(1)]
-    [TestCase(16)]
-    public async Task UpdateMessage_AgainstABareUpdate(int writers)
+    [TestCase(0.2, 1)]
+    [TestCase(0.2, 16)]
+    [TestCase(2, 1)]
+    [TestCase(2, 16)]
+    [TestCase(20, 1)]
+    [TestCase(20, 16)]
+    public async Task UpdateMessage_AgainstABareUpdate(double kibibytes, int writers)
     {
-        using var folder = new TemporaryFolder();
-        var connectionString = $"Data Source={Path.Combine(folder.Path, "messages.db")};Default Timeout=60";
-        await using var store = new SqliteMessageStore(connectionString, TimeProvider.System, new MessageSignal());
-        await store.PrepareAsync(default);
+        const int writes = 400;
+        await using var storage = await BenchmarkStorage.CreateAsync(storageName);
+        await using var open = storage.Open(new MessageSignal());
+        var store = open.Store;
+        var metadata = $$"""{"a":{"b":1},"filler":"{{new string('x', (int)(kibibytes * 1024) - 40)}}"}""";
         var ids = new List<long>();
         for (var i = 0; i < writers; i++)
-            ids.Add((await store.AddAsync(new NewMessage("benchmark", "ayşe", MessageRole.Bot, "a", MetadataPatch.Parse("""{"a":{"b":1},"c":"d"}""")), default)).Id);
+            ids.Add((await store.AddAsync(new NewMessage("benchmark", "ayşe", MessageRole.Bot, "a", MetadataPatch.Parse(metadata)), default)).Id);
 
-        var merge = new List<double>();
-        var bare = new List<double>();
-        var readModifyWrite = new List<double>();
-        for (var round = 0; round <= Rounds; round++)
-        {
-            merge.Add(await MeasureAsync(ids, (id, i) => store.UpdateMessageAsync(id, null, MetadataPatch.Of(("progress", i)), default)));
-            bare.Add(await MeasureAsync(ids, (id, i) => OnItsOwnConnectionAsync(connectionString, connection =>
-                connection.Execute("UPDATE messages SET content = @content WHERE id = @id", new { id, content = $"{i}" }))));
-            readModifyWrite.Add(await MeasureAsync(ids, (id, i) => OnItsOwnConnectionAsync(connectionString, connection =>
+        Task<double> MeasureAsync(Func<long, int, Task> write) => Rounds.PerSecondAsync(writes, writers, i => write(ids[i % writers], i));
+        var rounds = await Rounds.ByTurnsAsync(
+            Rounds.Count,
+            () => MeasureAsync((id, i) => store.UpdateMessageAsync(id, null, MetadataPatch.Of(("progress", i), ("step", $"{i}")), default)),
+            () => MeasureAsync((id, i) => storage.WithConnectionAsync(connection =>
+                connection.ExecuteAsync("UPDATE messages SET extra_metadata = @changed WHERE id = @id", new { id, changed = $$"""{"progress":{{i}},{{metadata[1..]}}""" }))), // The same text again would write nothing.
+            () => MeasureAsync((id, i) => storage.WithConnectionAsync(async connection =>
             {
-                var metadata = JsonNode.Parse(connection.QuerySingle<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!;
-                metadata["progress"] = i;
-                return connection.Execute("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = metadata.ToJsonString() });
+                var read = JsonNode.Parse(await connection.QuerySingleAsync<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!; // A row has it.
+                (read["progress"], read["step"]) = (i, $"{i}");
+                return await connection.ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = read.ToJsonString() });
             })));
-        }
 
-        // The first round warms up.
-        var (merges, bares, readModifyWrites) = (Median(merge.Skip(1)), Median(bare.Skip(1)), Median(readModifyWrite.Skip(1)));
-        TestContext.Out.WriteLine($"{writers} writers, {Rounds} rounds of {Writes} writes, medians:");
-        TestContext.Out.WriteLine($"  UpdateMessage                {merges,9:0} merges/s");
-        TestContext.Out.WriteLine($"  bare one-column UPDATE       {bares,9:0} writes/s   UpdateMessage is {merges / bares:0.00} of it (at least 0.7)");
-        TestContext.Out.WriteLine($"  read, modify, write          {readModifyWrites,9:0} writes/s   UpdateMessage is {merges / readModifyWrites:0.00} of it (at least 1.0)");
+        var what = FormattableString.Invariant($"merge into {kibibytes} KiB, {writers} {(writers == 1 ? "writer" : "writers")}, {storageName}");
+        BenchmarkTable.Add(what, "/s", rounds[0], new Baseline("bare UPDATE", rounds[1]), kibibytes switch { 2 => Bar.RatioAtLeast(0.9), 20 => Bar.RatioAtLeast(0.8), _ => null });
+        BenchmarkTable.Add(what, "/s", rounds[0], new Baseline("read, modify, write", rounds[2]), Bar.RatioAtLeast(1));
     }
 
     [Test]
-    public async Task ReadModifyWrite_LosesUpdates_ThatUpdateMessageKeeps()
+    public async Task UpdateMessage_KeepsWhatReadModifyWriteLoses()
     {
-        using var folder = new TemporaryFolder();
-        var connectionString = $"Data Source={Path.Combine(folder.Path, "messages.db")};Default Timeout=60";
-        await using var store = new SqliteMessageStore(connectionString, TimeProvider.System, new MessageSignal());
-        await store.PrepareAsync(default);
+        await using var storage = await BenchmarkStorage.CreateAsync(storageName);
+        await using var open = storage.Open(new MessageSignal());
+        var store = open.Store;
         async Task<int> CountKeptAsync(Func<long, string, Task> write)
         {
             var id = (await store.AddAsync(new NewMessage("benchmark", "ayşe", MessageRole.Bot, "a", MetadataPatch.Empty), default)).Id;
@@ -72,39 +67,19 @@ internal sealed class MergeBenchmark
                 for (var i = 0; i < 20; i++)
                     await write(id, $"w{writer}_{i}");
             })));
-            return (await store.FindAsync(id, default))!.Metadata.EnumerateObject().Count();
+            return (await store.FindAsync(id, default))!.Metadata.EnumerateObject().Count(); // It was added above.
         }
 
         var merged = await CountKeptAsync((id, key) => store.UpdateMessageAsync(id, null, MetadataPatch.Of((key, 1)), default));
-        var overwritten = await CountKeptAsync((id, key) => OnItsOwnConnectionAsync(connectionString, connection =>
+        var overwritten = await CountKeptAsync((id, key) => storage.WithConnectionAsync(async connection =>
         {
-            var metadata = JsonNode.Parse(connection.QuerySingle<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!;
+            var metadata = JsonNode.Parse(await connection.QuerySingleAsync<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!; // A row has it.
             metadata[key] = 1;
-            return connection.Execute("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = metadata.ToJsonString() });
+            return await connection.ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = metadata.ToJsonString() });
         }));
 
-        TestContext.Out.WriteLine($"16 writers, 20 keys each: UpdateMessage kept {merged} of 320 keys; read, modify, write kept {overwritten} of 320.");
+        BenchmarkTable.Add(
+            $"keys kept of 320, 16 writers of one message, {storageName}", "keys", merged, new Baseline("read, modify, write", [overwritten]), new Bar("320", (kept, _) => kept == 320));
+        Assert.That(merged, Is.EqualTo(320));
     }
-
-    private static async Task<double> MeasureAsync(List<long> ids, Func<long, int, Task> write)
-    {
-        var started = Stopwatch.GetTimestamp();
-        await Task.WhenAll(ids.Select(id => Task.Run(async () =>
-        {
-            for (var i = 0; i < Writes / ids.Count; i++)
-                await write(id, i);
-        })));
-        return Writes / Stopwatch.GetElapsedTime(started).TotalSeconds;
-    }
-
-    /// <summary>As applications do it: a pooled connection for each call, with the same durability as the store's.</summary>
-    private static Task<int> OnItsOwnConnectionAsync(string connectionString, Func<SqliteConnection, int> work)
-    {
-        using var connection = new SqliteConnection(connectionString);
-        connection.Open();
-        connection.Execute("PRAGMA busy_timeout = 60000; PRAGMA synchronous = FULL");
-        return Task.FromResult(work(connection));
-    }
-
-    private static double Median(IEnumerable<double> values) => values.Order().ElementAt(Rounds / 2);
 }

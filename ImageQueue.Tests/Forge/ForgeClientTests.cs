@@ -104,6 +104,41 @@ public sealed class ForgeClientTests
         });
     }
 
+    /// <summary>The rest of the picture comes only when the client has said so.</summary>
+    [Test]
+    public async Task PaintAsync_SaysThatTheServerIsFree_WhileThePictureIsOnItsWay(CancellationToken cancellationToken)
+    {
+        var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _answer = async context =>
+        {
+            context.Response.ContentType = "application/json";
+            await context.Response.WriteAsync("""{"images":[""", cancellationToken);
+            await context.Response.Body.FlushAsync(cancellationToken);
+            await answered.Task.WaitAsync(cancellationToken);
+            await context.Response.WriteAsync($$"""
+                "{{ImageBase64}}"],"info":"{}"}
+                """, cancellationToken);
+        };
+
+        var picture = await _client.PaintAsync(_backend, "task-1", Request, answered.SetResult, cancellationToken);
+
+        Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
+    }
+
+    [Test]
+    public void PaintAsync_DoesNotSayThatTheServerIsFree_WhenItFails(CancellationToken cancellationToken)
+    {
+        var answered = false;
+        _answer = context =>
+        {
+            context.Response.StatusCode = 500;
+            return Task.CompletedTask;
+        };
+
+        Assert.That(() => _client.PaintAsync(_backend, "task-1", Request, () => answered = true, cancellationToken), Throws.TypeOf<ForgeException>());
+        Assert.That(answered, Is.False);
+    }
+
     [Test, SetCulture("tr-TR")]
     public async Task PaintAsync_SendsEverything_WhenAllIsAskedUnderTurkish(CancellationToken cancellationToken)
     {

@@ -44,6 +44,34 @@ internal sealed class GenerateImageJobTests
         Assert.That(ColourOf(now), Is.EqualTo(SKColors.Red));
     }
 
+    /// <summary>Megabytes of base64 take their time: the GPU does not wait for them.</summary>
+    [TestCase(false, MessageStatus.Complete)]
+    [TestCase(true, MessageStatus.Cancelled)]
+    public async Task Forge_IsFree_WhileItsPictureIsOnItsWay(bool isCancelled, string end)
+    {
+        var (asked, picture) = (new TaskCompletionSource(), new TaskCompletionSource<ForgePicture>(TaskCreationOptions.RunContinuationsAsynchronously));
+        Bench.Forge.Setup(forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Action>(), It.IsAny<CancellationToken>()))
+            .Returns((ForgeBackend _, string _, PaintRequest _, Action answered, CancellationToken _) =>
+            {
+                answered();
+                asked.SetResult();
+                return picture.Task;
+            });
+        var row = await Bench.QueueAsync();
+        var running = Bench.RunAsync(row);
+        await asked.Task;
+
+        Assert.That(Bench.Get<ForgePool>().Available, Is.EqualTo(1));
+        if (isCancelled)
+            await Bench.Get<CancelImageRequest>().CancelAsync(row.Id, CancellationToken.None);
+        else
+            picture.SetResult(Picture(SKColors.Red));
+        await Task.WhenAny(running);
+
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(end));
+        Assert.That((Bench.Get<ForgePool>().Available, Bench.Get<ForgePool>().Status.Single().Draining), Is.EqualTo((1, false)), "nothing is left there");
+    }
+
     [Test]
     public async Task Cancel_StopsForgeAndDeletesTheJob_WhenPainting()
     {

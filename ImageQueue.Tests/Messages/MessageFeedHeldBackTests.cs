@@ -225,6 +225,12 @@ public sealed class MessageFeedHeldBackTests
         public async Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
             Math.Min(await rows.LatestRevisionAsync(cancellationToken), _transaction is { } open ? open.Revision - 1 : long.MaxValue);
 
+        public async Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken)
+        {
+            var latest = await rows.LatestRevisionAsync(cancellationToken);
+            return new ChangeMark(latest, _transaction?.Revision ?? latest + 1);
+        }
+
         private sealed record Transaction(long Id, long Revision);
     }
 }

@@ -24,7 +24,7 @@ internal sealed class QueueHost : IDisposable
             ? new PrivateQueueOrder(storage, time)
             : new SharedQueueOrder(rows, time, NullLogger<SharedQueueOrder>.Instance) { PageSize = pageSize };
         Client = new BackgroundJobClient(storage, new JobFilters([new QueueWatch(Order)]));
-        Jobs = new ImageJobs(Client, storage, Order);
+        Jobs = new ImageJobs(Client, storage, Order, time);
         _connection = storage.GetConnection();
     }
 

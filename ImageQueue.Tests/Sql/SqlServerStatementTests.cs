@@ -73,6 +73,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, null, 10, default)),
         (nameof(IMessageStore.ChangesSinceAsync), store => store.ChangesSinceAsync(0, "c", 10, default)),
         (nameof(IMessageStore.ListChangesAsync), store => store.ListChangesAsync(0, 10, default)),
+        (nameof(IMessageStore.ChangeMarkAsync), store => store.ChangeMarkAsync(default)),
         (nameof(IMessageStore.ListAheadAsync), store => store.ListAheadAsync(1, 10, default)),
         (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"]), 10, 100, 5, default)),
         (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"], "x", "gpu1", "u", "7"), 10, 100, 5, default)),

@@ -181,6 +181,14 @@ internal sealed partial class SqlServerMessageStore
         return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
     }
 
+    public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken) => connections.RunAsync(
+        connection => connection.QuerySingleAsync<ChangeMark>(Command(
+            // A revision is counted when it is given, and its row is seen when its transaction ends: either changes what can be read.
+            "SELECT CAST(@@DBTS AS bigint) AS Written, CAST(MIN_ACTIVE_ROWVERSION() AS bigint) AS Ended;",
+            new StatementParameters(),
+            cancellationToken)),
+        cancellationToken);
+
     public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(

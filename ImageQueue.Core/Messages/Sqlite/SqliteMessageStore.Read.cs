@@ -123,6 +123,39 @@ internal sealed partial class SqliteMessageStore
                 new { revision, limit }).Select(row => new ChangedRow(row.Id, row.ConversationId, row.Revision)).ToList()),
             HeldBackAt: null));
 
+    public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken)
+    {
+        lock (_marking)
+        {
+            try
+            {
+                // By one connection that stays open: it is told of the commits of all others, and looks into no page of the file.
+                _mark ??= Mark(Open());
+                return Task.FromResult(new ChangeMark((long)_mark.ExecuteScalar()!, 0)); // It always has a value.
+            }
+            catch (SqliteException e)
+            {
+                CloseMark();
+                throw SqliteErrors.Translate(e);
+            }
+        }
+
+        static SqliteCommand Mark(SqliteConnection connection)
+        {
+            var command = connection.CreateCommand();
+            command.CommandText = "PRAGMA data_version";
+            return command;
+        }
+    }
+
+    /// <summary>Call it holding <see cref="_marking"/>.</summary>
+    private void CloseMark()
+    {
+        _mark?.Connection?.Dispose();
+        _mark?.Dispose();
+        _mark = null;
+    }
+
     public Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<ChangedRow>>([]);
 

@@ -119,7 +119,8 @@ internal sealed partial class SqliteMessageStore
             RETURNING {Columns}
             """,
             new Change(id, Now()) { HangfireJobId = hangfireJobId, Replaces = replaces },
-            cancellationToken);
+            cancellationToken,
+            survivesPowerCut: false); // Hangfire's jobs are this process's, and the next start gives each request a new one.
 
     public async Task<IReadOnlyList<long>> AttachJobsAsync(
         IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken)
@@ -135,7 +136,8 @@ internal sealed partial class SqliteMessageStore
                 """,
                 [("@Id", job.Id), ("@HangfireJobId", job.HangfireJobId), ("@Replaces", job.Replaces), ("@Now", now)]) == 0)
                 .Select(job => job.Id).ToList(),
-            cancellationToken);
+            cancellationToken,
+            survivesPowerCut: false);
         if (refused.Count < jobs.Count)
             _signal.Raise();
         return refused;

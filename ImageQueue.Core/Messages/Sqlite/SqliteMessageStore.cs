@@ -7,7 +7,8 @@ namespace ImageQueue.Core.Messages.Sqlite;
 
 /// <summary>
 /// The embedded store: one SQLite file in WAL mode, merged by <c>json_patch</c>, which has the meaning of RFC 7396. A write
-/// that has ended is on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request.
+/// that has ended is on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request. Only which
+/// Hangfire job has it may be lost by a power cut, since those jobs are lost with the process in any case.
 /// </summary>
 internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDatabase, IAsyncDisposable
 {
@@ -19,6 +20,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private readonly MessageSignal _signal;
     private readonly bool _applySchema;
     private readonly SqliteWriter _writer;
+    private readonly Lock _marking = new();
+    private SqliteCommand? _mark;
 
     /// <param name="connectionString">Of Microsoft.Data.Sqlite; <c>Data Source</c> is a file.</param>
     /// <param name="time">The clock for every stored time.</param>
@@ -56,6 +59,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     public async ValueTask DisposeAsync()
     {
         await _writer.DisposeAsync();
+        lock (_marking)
+            CloseMark();
         using var connection = new SqliteConnection(_connectionString);
         SqliteConnection.ClearPool(connection);
     }
@@ -80,7 +85,12 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private const string EmptyObject = "{}";
 
     private async Task<Transition> TransitionAsync(
-        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null, Action<SqliteConnection>? before = null)
+        string update,
+        Change change,
+        CancellationToken cancellationToken,
+        Action<SqliteConnection, Message>? andThen = null,
+        Action<SqliteConnection>? before = null,
+        bool survivesPowerCut = true)
     {
         var transition = await _writer.RunAsync(
             session =>
@@ -93,7 +103,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
                 andThen?.Invoke(session.Connection, message);
                 return new Transition(true, message);
             },
-            cancellationToken);
+            cancellationToken,
+            survivesPowerCut);
         if (transition.Applied)
             _signal.Raise();
         return transition;

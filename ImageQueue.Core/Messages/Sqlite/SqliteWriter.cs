@@ -1,11 +1,12 @@
 using System.Collections.Concurrent;
+using Dapper;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Messages.Sqlite;
 
 /// <summary>
 /// The one writer of this process. Writes that arrive while another commits share the next commit (group commit): each is
-/// durable when its task ends, and many writers cost few disk flushes.
+/// durable when its task ends, unless it says that it need not be, and many writers cost few disk flushes.
 /// </summary>
 /// <remarks>
 /// SQLite has one writer at a time whoever asks; queueing here instead of polling its lock keeps writers in order and awake.
@@ -22,15 +23,22 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
     private int _isCommitting;
     private volatile bool _isDisposed;
     private SqliteSession? _session;
+    private bool _flushes = true;
 
     /// <summary>Runs <paramref name="work"/> in a transaction; it is committed when the task ends, or undone when it throws.</summary>
+    /// <param name="work">What to write.</param>
+    /// <param name="cancellationToken">Gives up waiting for its turn.</param>
+    /// <param name="survivesPowerCut">
+    /// False for what the next start does anew anyway: no disk flush is waited for then, unless the commit is shared with one that
+    /// needs it. The end of the process loses it no more than any other write, and no power cut loses it without all that came after it.
+    /// </param>
     /// <exception cref="StoreUnavailableException">The file is locked by somebody else, read-only, or its disk is full.</exception>
-    public async Task<T> RunAsync<T>(Func<SqliteSession, T> work, CancellationToken cancellationToken)
+    public async Task<T> RunAsync<T>(Func<SqliteSession, T> work, CancellationToken cancellationToken, bool survivesPowerCut = true)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         cancellationToken.ThrowIfCancellationRequested();
         T? result = default;
-        var write = new Write(session => result = work(session), cancellationToken);
+        var write = new Write(session => result = work(session), survivesPowerCut, cancellationToken);
         _writes.Enqueue(write);
         CommitUnlessSomebodyDoes(ownWriteIsIn: true);
         await write.Committed;
@@ -93,7 +101,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
             if (e is SqliteException || _session is null || !_session.TryRollBack())
             {
                 _session?.Dispose();
-                _session = null;
+                (_session, _flushes) = (null, true);
             }
 
             foreach (var write in _batch)
@@ -107,6 +115,10 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
 
     private void Commit(SqliteSession session)
     {
+        var flushes = _batch.Exists(write => write.SurvivesPowerCut);
+        if (flushes != _flushes)
+            session.Connection.Execute(flushes ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"); // Not prepared: it acts when it is compiled.
+        _flushes = flushes;
         session.Execute("BEGIN IMMEDIATE");
         foreach (var write in _batch)
         {
@@ -136,12 +148,14 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
         session.Execute("RELEASE write");
     }
 
-    private sealed class Write(Action<SqliteSession> work, CancellationToken cancellationToken)
+    private sealed class Write(Action<SqliteSession> work, bool survivesPowerCut, CancellationToken cancellationToken)
     {
         // Continuations run elsewhere: a caller must not do its own work on the writer's time.
         private readonly TaskCompletionSource _committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public Task Committed => _committed.Task;
+
+        public bool SurvivesPowerCut => survivesPowerCut;
 
         /// <summary>False when the caller gave up while this waited.</summary>
         public bool CanStart => !cancellationToken.IsCancellationRequested || !_committed.TrySetCanceled(cancellationToken);
