@@ -31,7 +31,7 @@ internal sealed partial class PublishedTests
         _work = _program.CreateWritable("work");
         _settings = new()
         {
-            ["Urls"] = $"http://127.0.0.1:{Ports.FindFree()}",
+            ["Urls"] = "http://127.0.0.1:0",
             ["AllowedHosts"] = "images.example;127.0.0.1",
             ["Forge__Simulator__Enabled"] = "true",
             ["Forge__Simulator__SecondsPerImage"] = "0",
@@ -125,17 +125,18 @@ internal sealed partial class PublishedTests
     [TestCase("health", "ready")]
     public async Task HealthCommand_Succeeds_WhileTheProgramRuns(params string[] words)
     {
-        await using var health = AppProcess.Launch(_program.StartFrom("/", _settings, words));
+        var settings = new Dictionary<string, string>(_settings) { ["Urls"] = _app.Http.BaseAddress!.AbsoluteUri };
+        await using var health = AppProcess.Launch(_program.StartFrom("/", settings, words));
 
         Assert.That(await health.ExitAsync(), Is.Zero, health.Output);
     }
 
-    /// <summary>Nobody there; not ready; not understood.</summary>
+    /// <summary>Nobody there; not understood.</summary>
     [TestCase(1, "does not answer", "health")]
     [TestCase(2, "Usage:", "health", "perhaps")]
     public async Task HealthCommand_Fails_WithASentence(int exitCode, string says, params string[] words)
     {
-        var settings = new Dictionary<string, string>(_settings) { ["Urls"] = $"http://+:{Ports.FindFree()}" };
+        var settings = new Dictionary<string, string>(_settings) { ["Urls"] = "http://+:1" };
         await using var health = AppProcess.Launch(_program.StartFrom("/", settings, words));
 
         Assert.That(await health.ExitAsync(), Is.EqualTo(exitCode), health.Output);
@@ -153,7 +154,7 @@ internal sealed partial class PublishedTests
             File.SetUnixFileMode(path, File.GetUnixFileMode(path) | UnixFileMode.OtherWrite);
         var folder = _program.CreateWritable("service");
 
-        await using var app = await AppProcess.StartAsync(_program.StartFrom(folder, new(_settings) { ["Urls"] = "http://127.0.0.1:0", ["NOTIFY_SOCKET"] = path }));
+        await using var app = await AppProcess.StartAsync(_program.StartFrom(folder, new(_settings) { ["NOTIFY_SOCKET"] = path }));
         Assert.That(await ReceiveAsync(systemd), Does.Contain("READY=1"), app.Output);
         app.SendSigterm();
         Assert.That(await ReceiveAsync(systemd), Does.Contain("STOPPING=1"), app.Output);
