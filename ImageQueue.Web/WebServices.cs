@@ -32,7 +32,8 @@ public static class WebServices
     public static WebApplicationBuilder AddImageQueue(this WebApplicationBuilder builder)
     {
         var services = builder.Services;
-        builder.Configuration.ResolvePaths(builder.Environment.ContentRootPath);
+        builder.Configuration.ResolvePaths(Directory.GetCurrentDirectory());
+        services.AddServiceManager();
         services.AddImageQueueCore(builder.Configuration);
         services.AddImageHangfire();
         if (WebhooksOptions.AreWanted(builder.Configuration))

@@ -51,7 +51,9 @@ internal static class SchemaModel
     /// What is wrong with statements against the database that the product's scripts make: what cannot be parsed on the
     /// oldest or the newest server, and tables and columns that are not there. Parameters need no declaration.
     /// </summary>
-    public static IReadOnlyList<string> StatementProblems(IEnumerable<string> statements)
+    /// <param name="statements">What is sent.</param>
+    /// <param name="scripts">What made the tables; null for all of the product's scripts.</param>
+    public static IReadOnlyList<string> StatementProblems(IEnumerable<string> statements, IEnumerable<string>? scripts = null)
     {
         var texts = statements.ToList();
         var unreadable = texts.SelectMany(TSqlSyntax.Errors).ToList();
@@ -67,7 +69,7 @@ internal static class SchemaModel
             return $"CREATE PROCEDURE dbo.statement_{i.ToString(CultureInfo.InvariantCulture)} {parameters} AS\n{text}\nGO\n";
         });
         var own = texts.SelectMany(Definitions).OfType<CreateTableStatement>().Select(TSqlSyntax.TextOf);
-        return Problems([.. SchemaScripts.All.Select(script => script.Text), .. HangfireTables(), .. SystemProcedures, .. own, .. procedures])
+        return Problems([.. scripts ?? SchemaScripts.All.Select(script => script.Text), .. HangfireTables(), .. SystemProcedures, .. own, .. procedures])
             .Where(problem => !problem.Contains("[sys].", StringComparison.Ordinal))
             .ToList();
     }

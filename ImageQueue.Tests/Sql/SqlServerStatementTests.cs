@@ -277,7 +277,7 @@ public sealed partial class SqlServerStatementTests
     }
 
     /// <summary>Recorded from the store, the order and the installer, and every constant of theirs that is a statement by itself.</summary>
-    private static async Task<IReadOnlyList<string>> AllAsync()
+    internal static async Task<IReadOnlyList<string>> AllAsync()
     {
         var sent = new SentStatements { Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1, Table = _ => Ids() };
         var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal());

@@ -22,6 +22,9 @@ internal sealed partial class AppProcess : IAsyncDisposable
 
     private AppProcess(Process process) => _process = process;
 
+    /// <summary>The dotnet that runs the tests.</summary>
+    public static string DotNet { get; } = Environment.ProcessPath is { } path && Path.GetFileNameWithoutExtension(path) == "dotnet" ? path : "dotnet";
+
     public HttpClient Http { get; } = new() { Timeout = TimeSpan.FromSeconds(30) };
 
     public int Id => _process.Id;
@@ -40,34 +43,19 @@ internal sealed partial class AppProcess : IAsyncDisposable
     /// <param name="folder">Where its data is.</param>
     /// <param name="forge">A Forge to paint with; null for the app's own simulator.</param>
     /// <param name="settings">Settings that differ from those of a test.</param>
-    public static async Task<AppProcess> StartAsync(string folder, Uri? forge, Dictionary<string, string>? settings = null)
-    {
-        var app = Launch(folder, forge, settings);
-        try
-        {
-            app.Http.BaseAddress = await app._listening.Task.WaitAsync(TimeSpan.FromSeconds(90));
-            return app;
-        }
-        catch (Exception e)
-        {
-            await app.DisposeAsync();
-            throw new InvalidOperationException($"The app did not start:\n{app.Output}", e);
-        }
-    }
+    public static Task<AppProcess> StartAsync(string folder, Uri? forge, Dictionary<string, string>? settings = null) => ListeningAsync(Launch(folder, forge, settings));
+
+    /// <summary>Starts the app in a way of the caller's own, and waits until it listens.</summary>
+    public static Task<AppProcess> StartAsync(ProcessStartInfo start) => ListeningAsync(Launch(start));
 
     /// <summary>Starts an app that is not expected to come up.</summary>
     public static AppProcess Launch(string folder, Uri? forge, Dictionary<string, string>? settings = null)
     {
         // The app's own output, beside the tests': dotnet exec, so that the process is the app and not its launcher.
-        var start = new ProcessStartInfo(Environment.ProcessPath is { } path && Path.GetFileNameWithoutExtension(path) == "dotnet" ? path : "dotnet")
+        var start = new ProcessStartInfo(DotNet)
         {
             ArgumentList = { "exec", typeof(WebServices).Assembly.Location },
             WorkingDirectory = Path.Combine(Repository.Root, "ImageQueue.Web"),
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            StandardOutputEncoding = Encoding.UTF8,
-            StandardErrorEncoding = Encoding.UTF8,
-            UseShellExecute = false,
         };
         var all = new Dictionary<string, string>
         {
@@ -83,7 +71,15 @@ internal sealed partial class AppProcess : IAsyncDisposable
             all["Forge__Backends__0__Url"] = forge.AbsoluteUri;
         foreach (var (key, value) in all.Concat(settings ?? []))
             start.Environment[key] = value;
+        return Launch(start);
+    }
 
+    /// <summary>Starts the app, or one of its commands, in a way of the caller's own.</summary>
+    public static AppProcess Launch(ProcessStartInfo start)
+    {
+        start.RedirectStandardOutput = start.RedirectStandardError = true;
+        start.StandardOutputEncoding = start.StandardErrorEncoding = Encoding.UTF8;
+        start.UseShellExecute = false;
         var app = new AppProcess(new Process { StartInfo = start });
         app._process.OutputDataReceived += (_, line) => app.Read(line.Data);
         app._process.ErrorDataReceived += (_, line) => app.Read(line.Data);
@@ -91,6 +87,20 @@ internal sealed partial class AppProcess : IAsyncDisposable
         app._process.BeginOutputReadLine();
         app._process.BeginErrorReadLine();
         return app;
+    }
+
+    private static async Task<AppProcess> ListeningAsync(AppProcess app)
+    {
+        try
+        {
+            app.Http.BaseAddress = await app._listening.Task.WaitAsync(TimeSpan.FromSeconds(90));
+            return app;
+        }
+        catch (Exception e)
+        {
+            await app.DisposeAsync();
+            throw new InvalidOperationException($"The app did not start:\n{app.Output}", e);
+        }
     }
 
     /// <summary>SIGKILL: nothing in the process runs any more.</summary>

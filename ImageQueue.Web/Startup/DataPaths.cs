@@ -3,18 +3,18 @@ using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary>Paths in the settings are relative to the app's content root, not to wherever it was started from.</summary>
+/// <summary>Paths of data are relative to the folder that the app is started in: its own it may not be able to write.</summary>
 internal static class DataPaths
 {
     /// <summary>Makes the data paths absolute.</summary>
-    public static void ResolvePaths(this IConfigurationManager configuration, string contentRoot)
+    public static void ResolvePaths(this IConfigurationManager configuration, string folder)
     {
-        configuration["Images:Directory"] = FullPath("Images:Directory", configuration["Images:Directory"] ?? "data/images", contentRoot);
+        configuration["Images:Directory"] = FullPath("Images:Directory", configuration["Images:Directory"] ?? "data/images", folder);
         if (StorageOptions.ProviderIn(configuration) != StorageProvider.Sqlite)
             return;
         var key = $"ConnectionStrings:{StorageOptions.ConnectionStringName}";
         var connectionString = Parse(key, configuration[key] ?? StorageOptions.DefaultConnectionString);
-        connectionString.DataSource = FullPath(key, connectionString.DataSource, contentRoot);
+        connectionString.DataSource = FullPath(key, connectionString.DataSource, folder);
         configuration[key] = connectionString.ConnectionString;
     }
 
@@ -35,10 +35,10 @@ internal static class DataPaths
         return parsed.DataSource.Length > 0 ? parsed : throw new StorageSettingsException($"{key} names no file. Write it such as \"{StorageOptions.DefaultConnectionString}\".");
     }
 
-    private static string FullPath(string key, string path, string contentRoot)
+    private static string FullPath(string key, string path, string folder)
     {
         if (path.Length == 0 || path.Contains('\0'))
             throw new StorageSettingsException($"{key} names no path.");
-        return Path.GetFullPath(path, contentRoot);
+        return Path.GetFullPath(path, folder);
     }
 }

@@ -18,7 +18,8 @@ internal sealed class StartupReport(
 
     public Task StartedAsync(CancellationToken cancellationToken)
     {
-        var address = OwnAddress();
+        var address = OwnAddress.Of([.. server.Features.Get<IServerAddressesFeature>()?.Addresses ?? []])
+            ?? throw new InvalidOperationException("The web server listens nowhere; set Urls, such as http://localhost:5080.");
         if (plan.UsesSimulator)
             pool.Add(new ForgeBackend("simulator", new Uri(address, "simulator")));
         pool.ProbeUnknown();
@@ -47,15 +48,4 @@ internal sealed class StartupReport(
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    /// <summary>Where this process reaches itself: a wildcard address listens everywhere but is no address to call.</summary>
-    private Uri OwnAddress()
-    {
-        var addresses = server.Features.Get<IServerAddressesFeature>()?.Addresses ?? [];
-        var address = addresses.FirstOrDefault(a => a.StartsWith("http://", StringComparison.OrdinalIgnoreCase)) ?? addresses.FirstOrDefault()
-            ?? throw new InvalidOperationException("The web server listens nowhere; set Urls, such as http://localhost:5080.");
-        var url = BindingAddress.Parse(address);
-        var host = url.Host is "*" or "+" or "0.0.0.0" or "[::]" ? "localhost" : url.Host;
-        return new UriBuilder(url.Scheme, host, url.Port).Uri;
-    }
 }

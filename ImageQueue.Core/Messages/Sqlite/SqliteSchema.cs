@@ -9,6 +9,9 @@ internal static class SqliteSchema
     /// <summary>What this release reads and writes.</summary>
     public static int Version => Steps.Length;
 
+    /// <summary>What made a version, from 1 on, of the one before.</summary>
+    internal static string StepTo(int version) => Steps[version - 1];
+
     /// <summary>Creates what is missing, or only checks. Safe to run at every start and beside another process.</summary>
     /// <exception cref="SchemaException">The tables are missing and may not be created, or are of a newer release.</exception>
     public static void Prepare(SqliteConnection connection, bool apply)
