@@ -3,6 +3,7 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -19,6 +20,7 @@ public sealed class Painter(
     IOptions<ForgeOptions> options,
     IOptions<ShutdownOptions> shutdown,
     TimeProvider time,
+    QueueMetrics metrics,
     ILogger<Painter> logger)
 {
     /// <param name="run">The job.</param>
@@ -44,6 +46,7 @@ public sealed class Painter(
             {
                 var picture = await painting;
                 var duration = clock.Elapsed;
+                metrics.Painted(lease.Backend.Name, duration);
                 // Forge is free from here on: the next in line gets it while this picture is checked and stored.
                 lease.Dispose();
                 return await StoreAsync(run, message, lease, picture, duration);

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -9,7 +10,7 @@ namespace ImageQueue.Core.Messages;
 /// process's writes, by a short poll for those of others. It reads which rows changed, and then those that somebody watches; no
 /// reading while nobody watches.
 /// </summary>
-public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger) : BackgroundService
+public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null) : BackgroundService
 {
     /// <summary>How long a write by another process may go unseen.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(500);
@@ -221,6 +222,7 @@ public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProv
 
     private void Dispatch(MessageChange change)
     {
+        metrics?.Told(time.GetUtcNow() - change.Message.UpdatedAt);
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
     }

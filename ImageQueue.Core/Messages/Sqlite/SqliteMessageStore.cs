@@ -1,6 +1,8 @@
 using System.Data.Common;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using Dapper;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Messages.Sqlite;
@@ -17,6 +19,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private readonly string _connectionString;
     private readonly TimeProvider _time;
     private readonly MessageSignal _signal;
+    private readonly QueueMetrics? _metrics;
     private readonly bool _applySchema;
     private readonly SqliteWriter _writer;
 
@@ -24,8 +27,10 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <param name="time">The clock for every stored time.</param>
     /// <param name="signal">Told of every write of this process.</param>
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
-    public SqliteMessageStore(string connectionString, TimeProvider time, MessageSignal signal, bool applySchema = true)
+    /// <param name="metrics">Counts the transitions.</param>
+    public SqliteMessageStore(string connectionString, TimeProvider time, MessageSignal signal, bool applySchema = true, QueueMetrics? metrics = null)
     {
+        _metrics = metrics;
         _applySchema = applySchema;
         // One second is the shortest time-out the provider takes; the real waiting is done by SQLite's own busy handler.
         _connectionString = new SqliteConnectionStringBuilder(connectionString) { DefaultTimeout = 1, ForeignKeys = true }.ConnectionString;
@@ -80,7 +85,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private const string EmptyObject = "{}";
 
     private async Task<Transition> TransitionAsync(
-        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null, Action<SqliteConnection>? before = null)
+        string update, Change change, CancellationToken cancellationToken, Action<SqliteConnection, Message>? andThen = null, Action<SqliteConnection>? before = null,
+        [CallerMemberName] string verb = "")
     {
         var transition = await _writer.RunAsync(
             session =>
@@ -94,6 +100,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
                 return new Transition(true, message);
             },
             cancellationToken);
+        _metrics?.Wrote(transition, verb);
         if (transition.Applied)
             _signal.Raise();
         return transition;
