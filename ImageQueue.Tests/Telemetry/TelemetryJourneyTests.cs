@@ -23,6 +23,11 @@ internal sealed partial class TelemetryJourneyTests
 {
     private const string Prompt = "gizli bir zürafa";
 
+    /// <summary>As Prometheus 3 asks.</summary>
+    private const string ScraperAccepts =
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4," +
+        "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+
     private readonly List<Activity> _spans = [];
     private readonly List<MetricSnapshot> _exported = [];
     private readonly List<LogRecord> _log = [];
@@ -40,7 +45,7 @@ internal sealed partial class TelemetryJourneyTests
     public async Task TravelAsync()
     {
         await using var receiver = await TestReceiver.StartAsync();
-        receiver.Answer = context => TestReceiver.Status(receiver.Deliveries.Last().Type == "image.cancelled" ? 500 : 200)(context);
+        receiver.Answer = context => TestReceiver.Status(context.Items[nameof(Delivery)] is Delivery { Type: "image.cancelled" } ? 500 : 200)(context);
         var settings = receiver.Settings();
         settings["Telemetry:Prometheus"] = "true";
         await using var app = await AuthApp.StartAsync(settings, configure: Watch);
@@ -71,7 +76,8 @@ internal sealed partial class TelemetryJourneyTests
         await app.As(null).GetAsync($"api/conversations/{AuthApp.Conversation}/messages?access_token={Uri.EscapeDataString(_token)}");
 
         var scraper = app.As(AuthApp.ReaderKey);
-        await Until.TrueAsync(() => receiver.Deliveries.Count >= 6);
+        scraper.DefaultRequestHeaders.TryAddWithoutValidation("Accept", ScraperAccepts);
+        await Until.TrueAsync(() => receiver.Taken.Count() == 5);
         await Bench.UntilAsync(
             async () => (_scrape = await scraper.GetStringAsync("metrics")) is var text && text.Contains("imagequeue_health{", StringComparison.Ordinal) && text.Contains("error_type=\"500\"", StringComparison.Ordinal),
             "all instruments have printed");
@@ -143,8 +149,9 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(Count("imagequeue.handover.gap"), Is.EqualTo(1), "of the two that waited together, the second");
         Assert.That(Count("imagequeue.feed.lag"), Is.GreaterThanOrEqualTo(10));
         Assert.That(Sum("imagequeue.streams", ("imagequeue.transport", "sse")), Is.EqualTo(1));
-        Assert.That(Sum("imagequeue.webhooks.deliveries", ("error.type", "500")), Is.EqualTo(1));
-        Assert.That(Sum("imagequeue.webhooks.deliveries"), Is.EqualTo(6));
+        var refused = Sum("imagequeue.webhooks.deliveries", ("error.type", "500"));
+        Assert.That(refused, Is.GreaterThanOrEqualTo(1), "and again some seconds later");
+        Assert.That(Sum("imagequeue.webhooks.deliveries") - refused, Is.EqualTo(5));
     }
 
     [Test]

@@ -3,6 +3,7 @@ using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Health;
 using ImageQueue.Web.Simulator;
+using OpenTelemetry.Exporter;
 using OpenTelemetry.Logs;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
@@ -40,7 +41,8 @@ internal static class TelemetryServices
         if (plan.Metrics)
             telemetry.WithMetrics(metrics => Measure(metrics).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "METRICS")));
         if (plan.Prometheus)
-            telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter());
+            telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter(options =>
+                options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes)); // Whatever the scraper could take: dashboards and alerts know these.
         if (plan.Logs)
         {
             telemetry.WithLogging(
