@@ -12,11 +12,15 @@ internal sealed class JobServersCheck(IEnumerable<IHostedService> services, JobS
     /// <summary>Hangfire's servers report each half minute.</summary>
     private static readonly TimeSpan LongestSilence = TimeSpan.FromMinutes(2);
 
-    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    // Hangfire's questions wait for a database without hearing of anybody's patience.
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.Run(Look, CancellationToken.None).WaitAsync(cancellationToken);
+
+    private HealthCheckResult Look()
     {
         var known = storage.GetMonitoringApi().Servers();
         var troubles = services.OfType<JobServer>().Select(WhyNot).OfType<string>().ToList();
-        return Task.FromResult(troubles.Count == 0 ? HealthCheckResult.Healthy() : HealthCheckResult.Degraded(string.Join(" ", troubles)));
+        return troubles.Count == 0 ? HealthCheckResult.Healthy() : HealthCheckResult.Degraded(string.Join(" ", troubles));
 
         string? WhyNot(JobServer server)
         {
@@ -34,12 +38,15 @@ internal sealed class RecurringJobsCheck(JobStorage storage, TimeProvider time) 
     /// <summary>It is due each minute.</summary>
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMinutes(3);
 
-    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.Run(Look, CancellationToken.None).WaitAsync(cancellationToken);
+
+    private HealthCheckResult Look()
     {
         if (SweepKeeper.Find(storage) is not { } sweep)
-            return Task.FromResult(HealthCheckResult.Degraded($"The recurring job {QueueRebuild.SweepId} is missing or was changed. It is put back within half a minute."));
-        return Task.FromResult(sweep.NextExecution is { } due && time.GetUtcNow().UtcDateTime - due > LongestDelay
+            return HealthCheckResult.Degraded($"The recurring job {QueueRebuild.SweepId} is missing or was changed. It is put back within half a minute.");
+        return sweep.NextExecution is { } due && time.GetUtcNow().UtcDateTime - due > LongestDelay
             ? HealthCheckResult.Degraded($"The recurring job {QueueRebuild.SweepId} has been due since {due:u}. No Hangfire server runs it.")
-            : HealthCheckResult.Healthy());
+            : HealthCheckResult.Healthy();
     }
 }
