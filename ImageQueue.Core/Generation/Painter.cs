@@ -46,7 +46,6 @@ public sealed class Painter(
             {
                 var picture = await painting;
                 var duration = clock.Elapsed;
-                metrics.Painted(lease.Backend.Name, duration);
                 // Forge is free from here on: the next in line gets it while this picture is checked and stored.
                 lease.Dispose();
                 return await StoreAsync(run, message, lease, picture, duration);
@@ -120,6 +119,7 @@ public sealed class Painter(
     /// </summary>
     private async Task<PaintEnd> StoreAsync(GenerateImageJob.Run run, Message message, ForgeLease lease, ForgePicture picture, TimeSpan duration)
     {
+        metrics.Painted(lease.Backend.Name, duration);
         var jobId = message.JobId!; // It named the task.
         using var prepared = await writes.FinishAsync(run, message, () => Task.FromResult(images.Prepare(jobId, message.Attempt, picture.Bytes)));
         lease.ReportPainted(picture.Info?.Model);

@@ -4,7 +4,6 @@ using Hangfire.InMemory;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Telemetry;
 
 namespace ImageQueue.Core.Queue;
 
@@ -31,15 +30,9 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Puts a job at the queue's tail. It carries only the message's id: everything else is in the row.</summary>
     /// <returns>The Hangfire id.</returns>
-    public string Enqueue(long messageId)
-    {
-        using var activity = QueueTracing.StartSend(messageId);
-        var id = order.Enqueue(() => client.Create(
-            Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
-            new EnqueuedState(QueueName)));
-        activity?.SetTag("messaging.message.id", id);
-        return id;
-    }
+    public string Enqueue(long messageId) => order.Enqueue(() => client.Create(
+        Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), QueueName),
+        new EnqueuedState(QueueName)));
 
     /// <summary>
     /// Puts a taken job back to its place in the queue, as if it had not been taken: for a worker that has no Forge for it, that

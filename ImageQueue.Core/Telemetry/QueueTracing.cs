@@ -46,7 +46,7 @@ public static class QueueTracing
 
 /// <summary>
 /// Keeps with an image job whose doing it is, as parameters of the job (W3C trace context): its arguments stay the message's id
-/// alone. What a start or the sweep puts into the queue is nobody's request, and a trace of its own.
+/// alone. A start, which puts the whole queue back, leaves none: the run begins a trace of its own.
 /// </summary>
 public sealed class JobTrace : IHostJobFilter, IClientFilter
 {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Hangfire;
+using ImageQueue.Core.Requests;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
@@ -15,11 +16,11 @@ internal sealed class JobTraceTests
         await using var bench = await Bench.CreateAsync();
         using var request = new Activity("a request").Start();
 
-        Assert.That(ParameterOf(bench, (await bench.QueueAsync()).HangfireJobId!), Is.Null);
+        Assert.That(ParameterOf(bench, await EnqueueAsync(bench)), Is.Null);
     }
 
     [Test]
-    public async Task Job_BelongsToTheTraceOfTheRequest_AndToOneOfItsOwn_WhenThereIsNone()
+    public async Task Job_BelongsToTheTraceOfTheRequest_AndToNone_WhenAStartPutsItBack()
     {
         var sent = new List<Activity>();
         using var listener = new ActivityListener
@@ -31,17 +32,20 @@ internal sealed class JobTraceTests
         ActivitySource.AddActivityListener(listener);
         await using var bench = await Bench.CreateAsync();
 
-        // As a rebuild does it.
-        Assert.That(Activity.Current, Is.Null);
-        var alone = ParameterOf(bench, (await bench.QueueAsync()).HangfireJobId!);
+        await bench.AddRowAsync();
+        await bench.Get<EnqueueImageRequest>().EnqueueAgainAsync(await bench.Store.ListWaitingAsync(null, 10, default));
+        var back = (await bench.Store.ListWaitingAsync(null, 10, default)).Single().HangfireJobId!;
         using var request = new Activity("a request") { TraceStateString = "vendor=1" };
         request.SetIdFormat(ActivityIdFormat.W3C).Start();
-        var asked = (await bench.QueueAsync()).HangfireJobId!;
+        var asked = await EnqueueAsync(bench);
 
-        Assert.That(sent.Select(span => (span.DisplayName, span.Id)), Is.EqualTo(new[] { ("send images", alone), ("send images", ParameterOf(bench, asked)) }));
-        Assert.That(sent.Select(span => span.ParentId), Is.EqualTo(new[] { null, request.Id }));
+        Assert.That(ParameterOf(bench, back), Is.Null);
+        Assert.That(sent.Select(span => (span.DisplayName, span.Id, span.ParentId)), Is.EqualTo(new[] { ("send images", ParameterOf(bench, asked), request.Id) }));
         Assert.That(ParameterOf(bench, asked, "tracestate"), Is.EqualTo("vendor=1"));
     }
+
+    private static async Task<string> EnqueueAsync(Bench bench) =>
+        (await bench.Get<EnqueueImageRequest>().EnqueueAsync(await bench.AddRowAsync())).HangfireJobId!;
 
     private static string? ParameterOf(Bench bench, string job, string name = "traceparent")
     {
