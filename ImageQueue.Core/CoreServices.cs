@@ -9,6 +9,7 @@ using ImageQueue.Core.Messages.Sqlite;
 using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Telemetry;
 using ImageQueue.Core.Webhooks;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -32,6 +33,12 @@ public static class CoreServices
         services.AddCheckedOptions<ForgeOptions>(configuration, ForgeOptions.Section);
         services.AddCheckedOptions<QueueOptions>(configuration, QueueOptions.Section);
         services.AddCheckedOptions<ShutdownOptions>(configuration, ShutdownOptions.Section);
+
+        services.AddMetrics();
+        services.AddSingleton<QueueMetrics>();
+        services.AddSingleton<QueueGauges>();
+        services.AddHostedService<WhenReady<QueueGauges>>();
+        services.AddSingleton<IHostJobFilter, JobTrace>();
 
         services.AddSingleton<MessageSignal>();
         services.AddSingleton<MessageTexts>();
@@ -103,7 +110,8 @@ public static class CoreServices
             connectionString,
             provider.GetRequiredService<TimeProvider>(),
             provider.GetRequiredService<MessageSignal>(),
-            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true));
+            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true,
+            provider.GetRequiredService<QueueMetrics>()));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
@@ -125,7 +133,8 @@ public static class CoreServices
         services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
             provider.GetRequiredService<SqlServerDatabase>().Connections,
             provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<MessageSignal>()));
+            provider.GetRequiredService<MessageSignal>(),
+            provider.GetRequiredService<QueueMetrics>()));
         services.AddSingleton<JobStorage>(provider =>
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();

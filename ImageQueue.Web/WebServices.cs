@@ -16,9 +16,11 @@ using ImageQueue.Web.Auth;
 using ImageQueue.Web.Chat;
 using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
+using ImageQueue.Web.Health;
 using ImageQueue.Web.Push;
 using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
+using ImageQueue.Web.Telemetry;
 using ImageQueue.Web.Webhooks;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.Options;
@@ -64,7 +66,8 @@ public static class WebServices
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
         // A forged cookie would be an error there; the form is refused all the same.
         services.AddLogging(logging => logging.AddFilter("Microsoft.AspNetCore.Antiforgery.DefaultAntiforgery", LogLevel.None));
-        services.AddHealthChecks().AddCheck<StoreHealthCheck>("messages", tags: ["ready"]);
+        services.AddHealth();
+        builder.AddTelemetry();
         return builder;
     }
 
@@ -84,8 +87,8 @@ public static class WebServices
         app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
             .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(new TokenInAddressAttribute(), new NoActAttribute());
         app.MapApiDescription();
-        app.MapHealthChecks("/health/live", new() { Predicate = _ => false }).AllowAnonymous();
-        app.MapHealthChecks("/health/ready", new() { Predicate = check => check.Tags.Contains("ready") }).AllowAnonymous();
+        app.MapHealth();
+        app.MapTelemetry();
         app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",

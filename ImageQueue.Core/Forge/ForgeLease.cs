@@ -9,6 +9,7 @@ public sealed class ForgeLease : IDisposable
     private readonly ForgePool _pool;
     private readonly ForgePool.Slot _slot;
     private readonly ForgeWish _wish;
+    private readonly long? _freeSince;
     private int _over;
     private bool _isJudged;
 
@@ -17,6 +18,7 @@ public sealed class ForgeLease : IDisposable
         _pool = pool;
         _slot = slot;
         _wish = wish;
+        _freeSince = slot.FreeSince;
         Capabilities = slot.Capabilities;
     }
 
@@ -28,6 +30,9 @@ public sealed class ForgeLease : IDisposable
 
     /// <summary>What the backend could do when it was lent.</summary>
     public ForgeCapabilities Capabilities { get; }
+
+    /// <summary>How long ago the backend was done with the request before this one; null when something else has kept it since.</summary>
+    internal TimeSpan? Idle => _freeSince is { } since ? _pool.Since(since) : null;
 
     /// <summary>
     /// The backend is at fault and not the request: nobody gets it until it answers a probe, after pauses that grow with each

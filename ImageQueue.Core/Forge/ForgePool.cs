@@ -307,7 +307,7 @@ public sealed partial class ForgePool : IDisposable
             if (!isJudged) slot.UnverifiedSince = _time.GetTimestamp();
             slot.Busy = false;
             slot.LastUse = ++_numbers;
-            slot.IdleSince = _time.GetTimestamp();
+            slot.FreeSince = slot.IdleSince = _time.GetTimestamp();
 
             // The lease came back while this was being painted, with a note of what its other holder left.
             if (slot.LeftBehind is { } taskId) Begin(slot, new Drain(taskId));
@@ -317,10 +317,17 @@ public sealed partial class ForgePool : IDisposable
         }
     }
 
+    internal TimeSpan Since(long timestamp) => _time.GetElapsedTime(timestamp);
+
     /// <summary>Serves those in line, and tells those who watch. Call it, holding the gate, after anything that could matter to them.</summary>
     private void Changed()
     {
         FollowHealth();
+        foreach (var slot in _slots)
+        {
+            if (!IsUsable(slot) || slot.Draining is not null) slot.FreeSince = null;
+        }
+
         if (!_disposed && _waiters.Count > 0)
         {
             foreach (var waiter in _waiters.ToArray())
@@ -445,6 +452,9 @@ public sealed partial class ForgePool : IDisposable
         public bool IsBeingNoted { get; set; }
 
         public long IdleSince { get; set; }
+
+        /// <summary>Since when a request could have had it, after another; null when something else has kept it since.</summary>
+        public long? FreeSince { get; set; }
 
         /// <summary>Whether an operator wants to know now.</summary>
         public bool MustProbe { get; set; }

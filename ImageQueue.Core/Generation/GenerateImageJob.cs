@@ -4,6 +4,7 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -23,6 +24,7 @@ public sealed class GenerateImageJob(
     IQueueOrder order,
     ForgeModels models,
     IOptions<ForgeOptions> options,
+    QueueMetrics metrics,
     ILogger<GenerateImageJob> logger)
 {
     /// <summary>What Hangfire calls. Failures are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
@@ -36,7 +38,21 @@ public sealed class GenerateImageJob(
 
         // Hangfire runs a job's continuations on the worker's own thread, and stops doing so once the token is cancelled: what
         // a job awaits after that would never go on (CoreBackgroundJobPerformer.InvokeOnTaskPump). So not on that thread.
-        return Task.Run(() => RunAsync(run), CancellationToken.None);
+        return Task.Run(() => TraceAsync(run, context), CancellationToken.None);
+    }
+
+    private async Task TraceAsync(Run run, PerformContext context)
+    {
+        using var activity = QueueTracing.StartProcess(context, run.MessageId);
+        try
+        {
+            await RunAsync(run);
+        }
+        catch (Exception e) when (e is not (JobAbortedException or OperationCanceledException))
+        {
+            activity.Fail(e);
+            throw;
+        }
     }
 
     /// <summary>Paints the message's picture.</summary>
@@ -45,6 +61,8 @@ public sealed class GenerateImageJob(
     /// <exception cref="JobAbortedException">The job was put back to where it was, or was taken from this worker.</exception>
     internal async Task RunAsync(Run run)
     {
+        using var scope = logger.BeginScope("Message {MessageId}, Hangfire job {HangfireJobId}", run.MessageId, run.HangfireJobId);
+
         // A request whose server failed goes on with its turn, to another server if there is one.
         while (!await TryAsync(run))
         {
@@ -78,6 +96,7 @@ public sealed class GenerateImageJob(
             if (claim is not { Applied: true, Message: { } message })
                 return await follower.FollowAsync(run);
             order.Left(run.HangfireJobId);
+            metrics.HandedOver(lease.Backend.Name, lease.Idle, message);
             return await AttemptAsync(run, message, lease);
         }
     }
@@ -85,6 +104,8 @@ public sealed class GenerateImageJob(
     /// <returns>False when the request is to be begun again.</returns>
     private async Task<bool> AttemptAsync(Run run, Message message, ForgeLease lease)
     {
+        using var scope = logger.BeginScope("job {JobId}, attempt {Attempt}, {Forge}", message.JobId, message.Attempt, lease.Backend.Name);
+        using var activity = QueueTracing.StartPaint(lease.Backend.Name, message.Attempt);
         using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
         if (message.Failures >= options.Value.MaxAttempts)
@@ -113,6 +134,7 @@ public sealed class GenerateImageJob(
         catch (Exception e) when (MeansFailure(e, run))
         {
             failure = e;
+            activity.Fail(e);
         }
 
         // Forge and we are stopping together, as the simulator and we always do.

@@ -90,6 +90,19 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
+    /// <summary>Room on the folder's disk; null when it cannot be told.</summary>
+    public long? FreeBytes()
+    {
+        try
+        {
+            return new DriveInfo(_directory).AvailableFreeSpace;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Gives the picture of a job's attempt and its thumbnail their final names, if they have not got them yet.</summary>
     /// <returns>Its path; null when there is no such picture.</returns>
     /// <exception cref="IOException">It is there and cannot be renamed.</exception>

@@ -3,6 +3,7 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -19,6 +20,7 @@ public sealed class Painter(
     IOptions<ForgeOptions> options,
     IOptions<ShutdownOptions> shutdown,
     TimeProvider time,
+    QueueMetrics metrics,
     ILogger<Painter> logger)
 {
     /// <param name="run">The job.</param>
@@ -123,6 +125,7 @@ public sealed class Painter(
     /// </summary>
     private async Task<PaintEnd> StoreAsync(GenerateImageJob.Run run, Message message, ForgeLease lease, ForgePicture picture, TimeSpan duration)
     {
+        metrics.Painted(lease.Backend.Name, duration);
         var jobId = message.JobId!; // It named the task.
         using var prepared = await writes.FinishAsync(run, message, () => Task.FromResult(images.Prepare(jobId, message.Attempt, picture.Bytes)));
         lease.ReportPainted(picture.Info?.Model);

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -9,7 +10,7 @@ namespace ImageQueue.Core.Messages;
 /// process's writes; for those of others it looks at a mark that costs next to nothing, often, and reads when that has changed. It
 /// reads which rows changed, and then those that somebody watches; no reading while nobody watches.
 /// </summary>
-public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger) : BackgroundService
+public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null) : BackgroundService
 {
     /// <summary>Between two looks whether another process has written.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(80);
@@ -246,6 +247,7 @@ public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProv
 
     private void Dispatch(MessageChange change)
     {
+        metrics?.Told(time.GetUtcNow() - change.Message.UpdatedAt);
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
     }

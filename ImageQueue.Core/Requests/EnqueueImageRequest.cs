@@ -1,5 +1,6 @@
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
@@ -36,7 +37,9 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces)
     {
         // The attach comes before anything else looks at the queue: a crash between the two is the sweep's to repair.
+        using var activity = QueueTracing.StartSend(messageId);
         var job = jobs.Enqueue(messageId);
+        activity?.SetTag("messaging.message.id", job);
         var attached = await store.AttachJobAsync(messageId, job, replaces, CancellationToken.None);
         if (!attached.Applied)
             DropUnlessAttached(messageId, job, attached.Message);

@@ -1,5 +1,6 @@
 using Hangfire;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Telemetry;
 
 namespace ImageQueue.Core.Webhooks;
 
@@ -10,7 +11,7 @@ namespace ImageQueue.Core.Webhooks;
 /// <remarks>
 /// Operators see each delivery and its answer in the dashboard, and put one that has failed, or was taken, back into the queue there.
 /// </remarks>
-public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic traffic, WebhookSender sender, IWebhookBody bodies, IFeedStore store)
+public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic traffic, WebhookSender sender, IWebhookBody bodies, IFeedStore store, QueueMetrics metrics)
 {
     /// <summary>Hangfire's queue of deliveries.</summary>
     public const string QueueName = "webhooks";
@@ -43,11 +44,13 @@ public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic
         {
             var answer = await sender.SendAsync(receiver, id, body, cancellationToken);
             visit.Succeeded();
+            metrics.Delivered(name, error: null);
             return answer;
         }
-        catch (WebhookException)
+        catch (WebhookException e)
         {
             visit.Failed();
+            metrics.Delivered(name, e.Kind);
             throw;
         }
     }

@@ -52,11 +52,13 @@ public sealed class WebhookSender : IDisposable
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
             var answer = string.Create(
                 CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {response.StatusCode} after {_time.GetElapsedTime(started).TotalSeconds:0.00} s");
-            return response.IsSuccessStatusCode ? answer : throw new WebhookException(answer);
+            return response.IsSuccessStatusCode
+                ? answer
+                : throw new WebhookException(answer) { Kind = ((int)response.StatusCode).ToString(CultureInfo.InvariantCulture) };
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new WebhookException($"No answer within {_options.Timeout.TotalSeconds:0.#} s.", e);
+            throw new WebhookException($"No answer within {_options.Timeout.TotalSeconds:0.#} s.", e) { Kind = "timeout" };
         }
         catch (HttpRequestException e)
         {
@@ -89,4 +91,8 @@ public sealed class WebhookSender : IDisposable
 }
 
 /// <summary>A receiver did not take an event. The message is for operators.</summary>
-public sealed class WebhookException(string message, Exception? inner = null) : Exception(message, inner);
+public sealed class WebhookException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>Which kind of trouble, of a few: a status, timeout, or connection.</summary>
+    public string Kind { get; init; } = "connection";
+}

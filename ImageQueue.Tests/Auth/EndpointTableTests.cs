@@ -53,6 +53,7 @@ internal sealed class EndpointTableTests(bool behindProxy)
         GET    /openapi/v1.json                                             /openapi/v1.json                    401 ok  ok  ok  403 403
         *      /health/live                                                 /health/live                        ok  ok  ok  ok  ok  ok
         *      /health/ready                                                /health/ready                       ok  ok  ok  ok  ok  ok
+        *      /metrics                                                     /metrics                            401 403 ok  ok  403 403
         GET    /login                                                       /login                              ok  ok  ok  ok  ok  ok
         POST   /login                                                       /login                              ok  ok  ok  ok  ok  ok
         POST   /logout                                                      /logout                             ok  ok  ok  ok  ok  ok
@@ -114,7 +115,10 @@ internal sealed class EndpointTableTests(bool behindProxy)
     [OneTimeSetUp]
     public async Task StartAsync()
     {
-        _app = await AuthApp.StartAsync(behindProxy ? new() { ["Auth:Proxies:0"] = "127.0.0.1", ["Limits:RequestsPerAddress"] = "10000" } : new() { ["Limits:RequestsPerAddress"] = "10000" }, behindProxy ? ProxyHeaders : null);
+        var settings = new Dictionary<string, string?> { ["Limits:RequestsPerAddress"] = "10000", ["Telemetry:Prometheus"] = "true" };
+        if (behindProxy)
+            settings["Auth:Proxies:0"] = "127.0.0.1";
+        _app = await AuthApp.StartAsync(settings, behindProxy ? ProxyHeaders : null);
         var message = await _app.SubmitAsync();
         _message = (long)message["id"]!;
         _job = (string)message["extra_metadata"]!["job_id"]!;

@@ -25,7 +25,11 @@ public sealed class SqlServerDownTests
         await using (var app = await TestApp.StartAsync(new() { ["Storage:Provider"] = "SqlServer", ["ConnectionStrings:ImageQueue"] = Nowhere }))
         {
             Assert.That((await app.Http.GetAsync("health/live")).StatusCode, Is.EqualTo(HttpStatusCode.OK));
-            Assert.That((await app.Http.GetAsync("health/ready")).StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+            var ready = await app.Http.GetAsync("health/ready");
+            Assert.That(ready.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+            var parts = (await TestApp.ReadAsync(ready))["parts"]!;
+            Assert.That(((string?)parts["database"]!["status"], (string?)parts["schema"]!["status"], (string?)parts["job_servers"]!["status"]), Is.EqualTo(("unhealthy", "unhealthy", "degraded")));
+            Assert.That((string?)parts["database"]!["reason"], Does.Contain("cannot be reached").And.Not.Contain("Gizli1!"));
             foreach (var response in new[]
             {
                 await app.Http.GetAsync("api/messages/1"),

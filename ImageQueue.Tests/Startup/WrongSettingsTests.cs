@@ -68,6 +68,7 @@ internal sealed partial class WrongSettingsTests
         ("Auth:AllowedOrigins:0", "everybody", []),
         ("Auth:Proxies:0", "the proxy", []),
         ("Auth:Certificate:Path", "/no/such.pfx", []),
+        ("Telemetry:Prometheus", "sometimes", []),
         ("Limits:RequestsPerKey", "0", []),
         ("Limits:RequestsPerAddress", "0", []),
         ("Limits:StreamsPerKey", "0", []),

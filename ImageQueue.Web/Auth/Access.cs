@@ -29,6 +29,9 @@ public static class Access
     /// <summary>Acts on the queue or a server as a whole, such as pausing it: operators.</summary>
     public const string Operate = "operate";
 
+    /// <summary>The metrics: operators, and a scraper with the key of one who only looks.</summary>
+    public const string Metrics = "metrics";
+
     /// <summary>The simulator: this machine alone.</summary>
     public const string ThisMachine = "this-machine";
 
@@ -43,6 +46,7 @@ public static class Access
         options.AddPolicy(Dashboard, policy => policy.RequireAssertion(context =>
             context.User.Is(Roles.Operator) || (context.User.Is(Roles.OperatorRead) && context.Resource is HttpContext http && Forms.IsLook(http.Request))));
         options.AddPolicy(Operate, policy => policy.RequireRole(Roles.Operator));
+        options.AddPolicy(Metrics, policy => policy.RequireRole(Roles.Operator, Roles.OperatorRead));
         options.AddPolicy(ThisMachine, policy => policy.AddRequirements(new FromThisMachine()));
 
         // An endpoint that names no policy is closed to everybody. What routing itself answers (405, 415) is no endpoint of ours

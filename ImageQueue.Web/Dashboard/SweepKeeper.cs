@@ -15,8 +15,7 @@ internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, Data
     /// <summary>One look.</summary>
     internal void Look()
     {
-        using var connection = storage.GetReadOnlyConnection();
-        var isThere = connection.GetRecurringJobs([QueueRebuild.SweepId]) is [{ Removed: false, Cron: QueueRebuild.SweepCron, Error: null }];
+        var isThere = Find(storage) is not null;
         if (!isThere && _wasThere)
         {
             rebuild.Schedule();
@@ -24,6 +23,13 @@ internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, Data
         }
 
         _wasThere |= isThere;
+    }
+
+    /// <summary>The sweep's schedule; null when it is missing, or is not as it should be.</summary>
+    internal static RecurringJobDto? Find(JobStorage storage)
+    {
+        using var connection = storage.GetReadOnlyConnection();
+        return connection.GetRecurringJobs([QueueRebuild.SweepId]) is [{ Removed: false, Cron: QueueRebuild.SweepCron, Error: null } sweep] ? sweep : null;
     }
 
     /// <inheritdoc/>

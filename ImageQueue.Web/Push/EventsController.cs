@@ -3,6 +3,7 @@ using System.Globalization;
 using System.IO.Pipelines;
 using System.Text;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
@@ -19,7 +20,7 @@ namespace ImageQueue.Web.Push;
 [Tags("Push")]
 [ProducesResponseType<ServerSentEvents>(StatusCodes.Status200OK, ServerSentEvents.ContentType)]
 public sealed class EventsController(
-    MessageFeed feed, PushWriter writer, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
+    MessageFeed feed, PushWriter writer, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
 {
     /// <summary>Most conversations that one stream can be narrowed to.</summary>
     internal const int MaxConversations = 100;
@@ -99,6 +100,7 @@ public sealed class EventsController(
         try
         {
             using var subscription = await feed.WatchAsync(conversationId, since, ends.Token);
+            using var watching = metrics.Watching("sse");
             await StreamAsync(subscription, isWanted, ends.Token);
         }
         catch (OperationCanceledException) when (ends.IsCancellationRequested)

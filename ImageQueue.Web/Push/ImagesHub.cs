@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.SignalR;
@@ -10,7 +11,7 @@ namespace ImageQueue.Web.Push;
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
 public sealed class ImagesHub(
-    MessageFeed feed, PushWriter writer, WatcherReach reach, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+    MessageFeed feed, PushWriter writer, WatcherReach reach, QueueMetrics metrics, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     /// <summary>Where it is.</summary>
     public const string Path = "/hubs/images";
@@ -86,6 +87,7 @@ public sealed class ImagesHub(
     private async Task SendAsync(HubCallerContext connection, ISingleClientProxy client, FeedSubscription subscription, CancellationToken cancellationToken)
     {
         using var _ = subscription;
+        using var watching = metrics.Watching("signalr");
         try
         {
             while (true)

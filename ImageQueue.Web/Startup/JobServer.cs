@@ -17,6 +17,12 @@ internal sealed class JobServer(
     IHostApplicationLifetime lifetime)
     : BackgroundService
 {
+    /// <summary>Its name in Hangfire.</summary>
+    public string Name => options.ServerName;
+
+    /// <summary>Whether it has started, and is not about to stop.</summary>
+    public bool IsRunning { get; private set; }
+
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -33,7 +39,9 @@ internal sealed class JobServer(
         }
 
         using var server = new BackgroundJobServer(options, storage, processes);
+        IsRunning = true;
         await Task.Delay(Timeout.Infinite, stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        IsRunning = false;
 
         // No longer than the options' StopTimeout and ShutdownTimeout.
         server.SendStop();

@@ -1,6 +1,8 @@
 using System.Data;
 using System.Data.Common;
+using System.Runtime.CompilerServices;
 using Dapper;
+using ImageQueue.Core.Telemetry;
 
 namespace ImageQueue.Core.Messages.SqlServer;
 
@@ -8,7 +10,7 @@ namespace ImageQueue.Core.Messages.SqlServer;
 /// The store for many machines. Each transition is one UPDATE with its guard in WHERE and its merge in one JSON_MODIFY
 /// expression (<see cref="JsonModify"/>): atomic under the row's lock, and OUTPUT gives the row back in the same trip.
 /// </summary>
-internal sealed partial class SqlServerMessageStore(SqlServerConnections connections, TimeProvider time, MessageSignal signal) : IMessageStore
+internal sealed partial class SqlServerMessageStore(SqlServerConnections connections, TimeProvider time, MessageSignal signal, QueueMetrics? metrics = null) : IMessageStore
 {
     private const string Columns =
         """
@@ -41,12 +43,12 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// </summary>
     private Task<Transition> TransitionAsync(
         long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null) =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits);
+        string? andThen = null, string? before = null, UserLimits? limits = null, [CallerMemberName] string verb = "") =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, verb);
 
     private async Task<Transition> TransitionAsync(
         string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null)
+        string? andThen = null, string? before = null, UserLimits? limits = null, [CallerMemberName] string verb = "")
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -76,6 +78,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         if (andThen is not null || before is not null)
             update = $"{Begin}\n{before}\nBEGIN\n{update}\nCOMMIT TRANSACTION;\nEND";
         var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
+        metrics?.Wrote(transition, verb);
         if (transition.Applied)
             signal.Raise();
         return transition;

@@ -61,8 +61,10 @@ internal sealed partial class SqliteMessageStore
                 return new Submitted(added, IsReplay: false);
             },
             cancellationToken);
-        if (!submitted.IsReplay)
-            _signal.Raise();
+        if (submitted.IsReplay)
+            return submitted;
+        _metrics?.Submitted();
+        _signal.Raise();
         return submitted;
     }
 

@@ -1,6 +1,8 @@
 using System.Data.Common;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using Dapper;
+using ImageQueue.Core.Telemetry;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Messages.Sqlite;
@@ -18,6 +20,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private readonly string _connectionString;
     private readonly TimeProvider _time;
     private readonly MessageSignal _signal;
+    private readonly QueueMetrics? _metrics;
     private readonly bool _applySchema;
     private readonly SqliteWriter _writer;
     private readonly Lock _marking = new();
@@ -27,8 +30,10 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <param name="time">The clock for every stored time.</param>
     /// <param name="signal">Told of every write of this process.</param>
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
-    public SqliteMessageStore(string connectionString, TimeProvider time, MessageSignal signal, bool applySchema = true)
+    /// <param name="metrics">Counts the transitions.</param>
+    public SqliteMessageStore(string connectionString, TimeProvider time, MessageSignal signal, bool applySchema = true, QueueMetrics? metrics = null)
     {
+        _metrics = metrics;
         _applySchema = applySchema;
         // One second is the shortest time-out the provider takes; the real waiting is done by SQLite's own busy handler.
         _connectionString = new SqliteConnectionStringBuilder(connectionString) { DefaultTimeout = 1, ForeignKeys = true }.ConnectionString;
@@ -90,7 +95,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         CancellationToken cancellationToken,
         Action<SqliteConnection, Message>? andThen = null,
         Action<SqliteConnection>? before = null,
-        bool survivesPowerCut = true)
+        bool survivesPowerCut = true,
+        [CallerMemberName] string verb = "")
     {
         var transition = await _writer.RunAsync(
             session =>
@@ -105,6 +111,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             },
             cancellationToken,
             survivesPowerCut);
+        _metrics?.Wrote(transition, verb);
         if (transition.Applied)
             _signal.Raise();
         return transition;

@@ -1,0 +1,66 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using ImageQueue.Web.Auth;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace ImageQueue.Web.Health;
+
+/// <summary>
+/// <c>/health/live</c>: the process answers. <c>/health/ready</c>: each part, and for operators why it is not well. Only what makes
+/// submits fail is a 503; with everything else broken requests are still taken and wait, and taking this process out of the
+/// balancer would help nobody: that is 200 and <c>degraded</c>.
+/// </summary>
+internal static class HealthServices
+{
+    /// <summary>A part that says nothing for so long is not well.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    /// <summary>Adds the parts.</summary>
+    public static void AddHealth(this IServiceCollection services)
+    {
+        services.AddHealthChecks()
+            .AddCheck<DatabaseCheck>("database", timeout: Patience)
+            .AddCheck<SchemaCheck>("schema", timeout: Patience)
+            .AddCheck<JobServersCheck>("job_servers", failureStatus: HealthStatus.Degraded, timeout: Patience)
+            .AddCheck<RecurringJobsCheck>("recurring_jobs", failureStatus: HealthStatus.Degraded, timeout: Patience)
+            .AddCheck<ForgesCheck>("forges", failureStatus: HealthStatus.Degraded, timeout: Patience)
+            .AddCheck<DiskCheck>("disk", failureStatus: HealthStatus.Degraded, timeout: Patience);
+        // The answer says all of it; each of those who ask every few seconds would make lines of it.
+        services.AddLogging(logging => logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks.DefaultHealthCheckService", LogLevel.None));
+    }
+
+    /// <summary>Shows the parts as a metric too.</summary>
+    public static void AddHealthGauge(this IServiceCollection services)
+    {
+        services.AddSingleton<IHealthCheckPublisher, HealthGauge>();
+        services.Configure<HealthCheckPublisherOptions>(options => (options.Delay, options.Period) = (TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(15)));
+    }
+
+    /// <summary>Serves both.</summary>
+    public static void MapHealth(this WebApplication app)
+    {
+        app.MapHealthChecks("/health/live", new() { Predicate = _ => false, ResponseWriter = WriteAsync }).AllowAnonymous();
+        app.MapHealthChecks("/health/ready", new() { ResponseWriter = WriteAsync }).AllowAnonymous();
+    }
+
+    private static Task WriteAsync(HttpContext context, HealthReport report)
+    {
+        var isOperator = context.User.Is(Roles.Operator, Roles.OperatorRead);
+        var parts = report.Entries.ToDictionary(part => part.Key, part => new Part(NameOf(part.Value.Status), isOperator ? part.Value.Description : null));
+        return context.Response.WriteAsJsonAsync(new Answer(NameOf(report.Status), parts.Count == 0 ? null : parts), Json, context.RequestAborted);
+    }
+
+    private static string NameOf(HealthStatus status) => JsonNamingPolicy.SnakeCaseLower.ConvertName(status.ToString());
+
+    private sealed record Answer(string Status, Dictionary<string, Part>? Parts);
+
+    private sealed record Part(string Status, string? Reason);
+}

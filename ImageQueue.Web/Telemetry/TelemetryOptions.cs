@@ -1,0 +1,11 @@
+namespace ImageQueue.Web.Telemetry;
+
+/// <summary>Settings under <c>Telemetry</c>. What is sent by OTLP, and where, the environment's standard <c>OTEL_</c> variables say.</summary>
+public sealed class TelemetryOptions
+{
+    /// <summary>The configuration section.</summary>
+    public const string Section = "Telemetry";
+
+    /// <summary>Whether <c>/metrics</c> shows the metrics to Prometheus. Default false.</summary>
+    public bool Prometheus { get; set; }
+}

@@ -1,0 +1,79 @@
+using System.Reflection;
+using ImageQueue.Core.Telemetry;
+using ImageQueue.Web.Auth;
+using ImageQueue.Web.Health;
+using ImageQueue.Web.Simulator;
+using OpenTelemetry.Exporter;
+using OpenTelemetry.Logs;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+
+namespace ImageQueue.Web.Telemetry;
+
+/// <summary>What telemetry registers and serves, where it is asked for (<see cref="TelemetryPlan"/>).</summary>
+internal static class TelemetryServices
+{
+    /// <summary>Where Prometheus scrapes.</summary>
+    public const string MetricsPath = "/metrics";
+
+    private const string ServiceName = "imagequeue";
+
+    /// <summary>Paths that are asked every few seconds, or play a server of somebody else's.</summary>
+    private static readonly PathString[] Untraced = ["/health", MetricsPath, SimulatorEndpoints.Path, "/hangfire/stats"];
+
+    /// <summary>Adds the SDK and its exporters.</summary>
+    /// <exception cref="Microsoft.Extensions.Options.OptionsValidationException">A variable of OpenTelemetry's cannot be used.</exception>
+    public static void AddTelemetry(this WebApplicationBuilder builder)
+    {
+        var (services, configuration) = (builder.Services, builder.Configuration);
+        var plan = TelemetryPlan.Of(configuration);
+        services.AddSingleton(plan);
+        if (!plan.IsAnything)
+            return;
+        var telemetry = services.AddOpenTelemetry().ConfigureResource(resource => resource
+            .AddService(ServiceName, serviceVersion: typeof(TelemetryServices).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion)
+            .AddEnvironmentVariableDetector()); // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
+        if (plan.Traces)
+            telemetry.WithTracing(traces => Trace(traces).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "TRACES")));
+        if (plan.Metrics || plan.Prometheus)
+            services.AddHealthGauge();
+        if (plan.Metrics)
+            telemetry.WithMetrics(metrics => Measure(metrics).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "METRICS")));
+        if (plan.Prometheus)
+            telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter(options =>
+                options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes)); // Whatever the scraper could take: dashboards and alerts know these.
+        if (plan.Logs)
+        {
+            telemetry.WithLogging(
+                logs => logs.AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "LOGS")),
+                options => (options.IncludeScopes, options.IncludeFormattedMessage) = (true, true));
+        }
+    }
+
+    /// <summary>Serves <see cref="MetricsPath"/> where that is asked for.</summary>
+    public static void MapTelemetry(this WebApplication app)
+    {
+        if (app.Services.GetRequiredService<TelemetryPlan>().Prometheus)
+            app.MapPrometheusScrapingEndpoint(MetricsPath).RequireAuthorization(Access.Metrics);
+    }
+
+    /// <summary>
+    /// The spans: a request to us, its way through the queue, and the call that paints. The many questions for progress, and
+    /// those after somebody's health, are no part of the story. Values in addresses are never shown.
+    /// </summary>
+    internal static TracerProviderBuilder Trace(TracerProviderBuilder traces) => traces
+        .AddSource(QueueTracing.SourceName)
+        .AddAspNetCoreInstrumentation(options =>
+            options.Filter = context => !Array.Exists(Untraced, path => context.Request.Path.StartsWithSegments(path)))
+        .AddHttpClientInstrumentation(options =>
+            options.FilterHttpRequestMessage = request =>
+                request.Method == HttpMethod.Post && request.RequestUri?.AbsolutePath.EndsWith("/internal/progress", StringComparison.Ordinal) != true);
+
+    /// <summary>The metrics: ours, those of web server, client and runtime.</summary>
+    internal static MeterProviderBuilder Measure(MeterProviderBuilder metrics) => metrics
+        .AddMeter(QueueMetrics.MeterName)
+        .AddAspNetCoreInstrumentation()
+        .AddHttpClientInstrumentation()
+        .AddRuntimeInstrumentation();
+}
