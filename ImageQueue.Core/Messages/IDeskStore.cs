@@ -44,11 +44,7 @@ public sealed record RequestSearch(
 /// <summary>What was found in a stretch of messages.</summary>
 /// <param name="Requests">Newest first.</param>
 /// <param name="GoOnBefore">Where the stretch ended; null when nothing is older. Where the limit ended it, the last of the requests is that place.</param>
-public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? GoOnBefore)
-{
-    /// <summary>Where a stretch that begins below <paramref name="newest"/> + 1 ends.</summary>
-    internal static long? EndOf(long newest, long span) => newest > span ? newest - span + 1 : null;
-}
+public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? GoOnBefore);
 
 /// <summary>How a request ended.</summary>
 /// <param name="Id">The message.</param>

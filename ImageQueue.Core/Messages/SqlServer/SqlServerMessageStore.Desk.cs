@@ -30,56 +30,67 @@ internal sealed partial class SqlServerMessageStore
             "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText("@Name", name, LeaseSize), cancellationToken)) == 1,
         cancellationToken);
 
-    public async Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
+    public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
     {
+        var parameters = new StatementParameters().Add("@Before", before).Add("@Span", span).Add("@Limit", limit)
+            .AddText("@Statuses", System.Text.Json.JsonSerializer.Serialize(search.Statuses));
+
         // The newest id bounds the stretch where nobody has named a place to go on from.
-        var newest = await connections.RunAsync(
-            connection => connection.ExecuteScalarAsync<long>(Command(
-                "SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before;", new StatementParameters().Add("@Before", before), cancellationToken)),
+        var statement =
+            $"""
+            DECLARE @From bigint = (SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before) - @Span + 1;
+            SELECT @From;
+            SELECT TOP (@Limit) {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE id < @Before AND id >= @From AND queued_at IS NOT NULL
+                AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
+            ORDER BY id DESC;
+            """;
+        return connections.RunAsync(
+            async connection =>
+            {
+                await using var results = await connection.QueryMultipleAsync(Command(statement, parameters, cancellationToken));
+                var from = await results.ReadSingleAsync<long>();
+                var rows = await results.ReadAsync<MessageRow>();
+                return new FoundRequests([.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))], from > 1 ? from : null);
+            },
             cancellationToken);
-        var end = FoundRequests.EndOf(newest, span);
-        var found = await SearchAsync(
-            search,
-            "id < @Before AND id >= @From AND queued_at IS NOT NULL"
-                + " AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those)",
-            "id DESC",
-            new StatementParameters().Add("@Before", before).Add("@From", end ?? 0).AddText("@Statuses", System.Text.Json.JsonSerializer.Serialize(search.Statuses)),
-            limit,
-            cancellationToken);
-        return new FoundRequests(found, end);
     }
 
-    public Task<IReadOnlyList<MessageChange>> SearchWaitingAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
-        SearchAsync(search, IsQueued, "queued_at, id", new StatementParameters(), limit, cancellationToken);
-
-    private async Task<IReadOnlyList<MessageChange>> SearchAsync(
-        RequestSearch search, string where, string order, StatementParameters parameters, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<MessageChange>> SearchWaitingAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
     {
-        parameters.Add("@Limit", limit);
+        var parameters = new StatementParameters().Add("@Limit", limit);
+        var rows = await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE {IsQueued}{Fits(search, parameters)}
+            ORDER BY queued_at, id;
+            """,
+            parameters,
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    /// <summary>What is asked for beside the statuses.</summary>
+    private static string Fits(RequestSearch search, StatementParameters parameters)
+    {
+        var and = "";
         if (search.ErrorCode is { } code)
-            (where, parameters) = (where + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
+            (and, parameters) = (and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
         if (search.Backend is { } backend)
-            (where, parameters) = (where + " AND backend = @Backend", parameters.AddText("@Backend", backend, 200));
+            (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
         if (search.Username is { } username)
-            (where, parameters) = (where + " AND username = @Username", parameters.AddText("@Username", username, NameSize));
+            (and, parameters) = (and + " AND username = @Username", parameters.AddText("@Username", username, NameSize));
         if (search.Text?.Trim() is { Length: > 0 } text)
         {
-            where += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"
+            and += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"
                 + " OR CHARINDEX(@Text, JSON_VALUE(extra_metadata, N'$.\"prompt\"') COLLATE Latin1_General_100_CI_AS) > 0)";
             parameters.AddText("@Text", text).Add(
                 "@Number", long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1);
         }
 
-        var rows = await ManyAsync(
-            $"""
-            SELECT TOP (@Limit) {Columns}, {Owner}
-            FROM dbo.messages
-            WHERE {where}
-            ORDER BY {order};
-            """,
-            parameters,
-            cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+        return and;
     }
 
     public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)

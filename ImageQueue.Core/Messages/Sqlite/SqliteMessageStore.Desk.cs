@@ -22,8 +22,9 @@ internal sealed partial class SqliteMessageStore
         {
             // The newest id bounds the stretch where nobody has named a place to go on from.
             var newest = connection.ExecuteScalar<long>("SELECT ifnull(max(id), 0) FROM messages WHERE id < @before", new { before });
-            var end = FoundRequests.EndOf(newest, span);
-            return new FoundRequests(Search(connection, search, "id < @before AND id >= @from AND +queued_at IS NOT NULL AND +status IN @statuses", "id DESC", before, end ?? 0, limit), end);
+            var from = newest - span + 1;
+            var found = Search(connection, search, "id < @before AND id >= @from AND +queued_at IS NOT NULL AND +status IN @statuses", "id DESC", before, from, limit);
+            return new FoundRequests(found, from > 1 ? from : null);
         }));
 
     public Task<IReadOnlyList<MessageChange>> SearchWaitingAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
