@@ -22,8 +22,11 @@ public interface IDeskStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken);
 
-    /// <summary>Image requests that wait and fit, the oldest place in the queue first; the search's statuses say nothing here.</summary>
-    Task<IReadOnlyList<MessageChange>> SearchWaitingAsync(RequestSearch search, int limit, CancellationToken cancellationToken);
+    /// <summary>
+    /// Image requests that fit, in the one status that is asked for, the oldest place in the queue first. For what has not ended:
+    /// however old, that is found by its status.
+    /// </summary>
+    Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken);
 
     /// <summary>What has happened to these requests, step by step, the oldest first; of rows that an earlier release has written, what this one has seen.</summary>
     Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);

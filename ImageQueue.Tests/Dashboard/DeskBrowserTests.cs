@@ -1,5 +1,4 @@
 using Deque.AxeCore.Commons;
-using Deque.AxeCore.Playwright;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Support;
@@ -18,6 +17,8 @@ internal sealed class DeskBrowserTests(int waiting)
 {
     /// <summary>Ended requests, the first of them in the database.</summary>
     private const int Kept = 60;
+
+    private static readonly string Axe = new BundledAxeScriptProvider().GetScript();
 
     private static readonly string[] Pages =
     [
@@ -61,16 +62,18 @@ internal sealed class DeskBrowserTests(int waiting)
             await page.GotoAsync($"hangfire/{path}");
             await Expect(page.Locator("[data-desk-part]")).ToBeVisibleAsync();
             Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width), path);
-            barriers.AddRange(await BarriersAsync(page, ".desk", path));
+            // The pages differ by what waits in their tables alone.
+            if (waiting == 3 || path == "images")
+                barriers.AddRange(await BarriersAsync(page, ".desk", path, scheme));
         }
 
-        if (waiting > 0)
+        if (waiting == 3)
         {
             // Hangfire's own page of the job has the same part.
             var job = (await _app.Services.GetRequiredService<IMessageStore>().FindAsync(Kept + 1, CancellationToken.None))!.HangfireJobId;
             await page.GotoAsync($"hangfire/jobs/details/{job}");
             await Expect(page.Locator(".desk-image")).ToContainTextAsync("Timeline");
-            barriers.AddRange(await BarriersAsync(page, ".desk-image", "jobs/details"));
+            barriers.AddRange(await BarriersAsync(page, ".desk-image", "jobs/details", scheme));
         }
 
         Assert.That(barriers, Is.Empty);
@@ -163,11 +166,19 @@ internal sealed class DeskBrowserTests(int waiting)
         Assert.Fail($"{selector} is not reached by {key}.");
     }
 
-    /// <summary>What axe finds in what is ours.</summary>
-    private static async Task<IEnumerable<string>> BarriersAsync(IPage page, string ours, string path)
+    /// <summary>What axe finds in what is ours: in the light by all of its rules, in the dark by that of the colours, which alone are others there.</summary>
+    private static async Task<string[]> BarriersAsync(IPage page, string ours, string path, ColorScheme scheme)
     {
-        var found = await page.RunAxe(new AxeRunContext { Include = [new AxeSelector(ours)] });
-        Assert.That(found.Passes, Is.Not.Empty, $"{path}: axe has looked at something");
-        return found.Violations.SelectMany(violation => violation.Nodes.Select(node => $"{path}: {violation.Help} ({violation.Id}) {node.Html}"));
+        // Not by axe's own package for Playwright, which opens another page for each run.
+        await page.EvaluateAsync(Axe);
+        return await page.EvaluateAsync<string[]>(
+            """
+            async ([ours, path, rules]) => {
+              const found = await axe.run(ours, rules ? { runOnly: { type: 'rule', values: rules } } : {});
+              if (found.passes.length === 0) return [path + ': axe has looked at nothing'];
+              return found.violations.flatMap(violation => violation.nodes.map(node => `${path}: ${violation.help} (${violation.id}) ${node.html}`));
+            }
+            """,
+            new object?[] { ours, path, scheme == ColorScheme.Light ? null : new[] { "color-contrast" } });
     }
 }

@@ -108,6 +108,28 @@ internal abstract class DeskCommandContract
         Assert.That((await QueueAsync())["backends"]!.AsArray().Any(forge => (bool)forge!["paused"]!), Is.False);
     }
 
+    /// <summary>There is no elsewhere: it waits, in the first place.</summary>
+    [Test]
+    public async Task Drain_OfTheOnlyForge_PutsItsRequestBackToItsPlace()
+    {
+        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
+        foreach (var forge in _forges)
+            forge.MillisecondsPerImage = 60_000;
+        var painted = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
+        await _app.WaitForAsync(painted, MessageStatus.Processing);
+        var behind = (long)(await _app.SubmitAsync("bir gül daha"))["id"]!;
+        foreach (var forge in _forges)
+            forge.MillisecondsPerImage = 50;
+
+        Assert.That(await CommandAsync("forges/drain", "gpu1"), Is.EqualTo((1, 0)));
+
+        await Bench.UntilAsync(async () => (int?)(await MessageAsync(painted))["queue"]?["position"] == 1, "it waits in the first place");
+        Assert.That((int?)(await MessageAsync(behind))["queue"]!["position"], Is.EqualTo(2));
+        Assert.That(await CommandAsync("forges/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
+        await _app.WaitForAsync(painted, MessageStatus.Complete);
+        await _app.WaitForAsync(behind, MessageStatus.Complete);
+    }
+
     [Test]
     public async Task ForgeCommands_AreObeyed_AndRefusedForAnUnknownName()
     {
@@ -141,6 +163,29 @@ internal abstract class DeskCommandContract
             await _app.WaitForAsync(id, MessageStatus.Complete);
         Assert.That((await Store.FindAsync(ids[3], CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Error));
         Assert.That(await CommandAsync("forges/resume", "gpu2"), Is.EqualTo((1, 0)));
+    }
+
+    /// <summary>Who only looks sees the same pages, without a button, and Hangfire's own commands are refused as well.</summary>
+    [Test]
+    public async Task Reader_SeesEveryPage_AndChangesNothing()
+    {
+        var id = (long)(await _app.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
+        await _app.WaitForAsync(id, MessageStatus.Error);
+        var before = (await Store.FindAsync(id, CancellationToken.None))!;
+        var reader = await _app.SignInAsync(AuthApp.ReaderKey);
+        foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "forges", "failures", $"jobs/details/{before.HangfireJobId}" })
+        {
+            Assert.That(await _operator.GetStringAsync($"hangfire/{path}"), path.StartsWith("images?show=r", StringComparison.Ordinal) ? Does.Contain("desk") : Does.Contain("data-desk-post"), path);
+            Assert.That(await reader.GetStringAsync($"hangfire/{path}"), Does.Not.Contain("data-desk-post").And.Not.Contain("data-desk-pick"), path);
+        }
+
+        foreach (var command in new[] { "desk/images/erase", "desk/images/retry", "desk/failures/retry", "jobs/failed/requeue", "jobs/failed/delete" })
+        {
+            using var refused = await AuthApp.PostDashboardAsync(reader, $"hangfire/{command}", $"{id}", "out_of_memory|gpu1", before.HangfireJobId!);
+            Assert.That((int)refused.StatusCode, Is.EqualTo(403).Or.EqualTo(401), command);
+        }
+
+        Assert.That(await Store.FindAsync(id, CancellationToken.None), Is.EqualTo(before).Using<Message, Message>((one, other) => one.Revision == other.Revision));
     }
 
     private IMessageStore Store => _app.App.Services.GetRequiredService<IMessageStore>();

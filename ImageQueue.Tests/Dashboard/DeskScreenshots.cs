@@ -70,14 +70,14 @@ internal sealed class DeskScreenshots
         await using var context = await browser.OpenAsync(app, new() { ViewportSize = new() { Width = 1180, Height = 760 }, ColorScheme = ColorScheme.Light, Locale = "en-GB" });
         var page = await context.NewPageAsync();
         await page.GotoAsync($"hangfire/images/{painting}");
-        await Expect(page.Locator(".desk-picture img")).ToBeVisibleAsync();
+        await Expect(page.Locator(".desk-picture img")).ToBeVisibleAsync(new() { Timeout = 40_000 });
         await ShootAsync(page, "hangfire/images", "desk-images.png", 620);
         await ShootAsync(page, $"hangfire/images/{twice}", "desk-image.png", 760);
         await ShootAsync(page, "hangfire/forges", "desk-forges.png", 560);
     }
 
     private static async Task<long> SubmitAsync(TestApp app, int i, int size = 512) => (long)(await app.SubmitAsync(
-        Prompts[i % Prompts.Length], $"sohbet-{i % 4 + 1}", Users[i % Users.Length], new { width = size, height = size, steps = 20 }))["id"]!;
+        Prompts[i % Prompts.Length], $"sohbet-{i % Users.Length + 1}", Users[i % Users.Length], new { width = size, height = size, steps = 20 }))["id"]!;
 
     private static async Task ShootAsync(IPage page, string path, string file, int height)
     {

@@ -117,7 +117,7 @@ public abstract partial class MessageStoreContract
 
     /// <summary>What waits is found wherever it is, the oldest place first.</summary>
     [Test]
-    public async Task SearchWaiting_FindsWhatWaits_ByItsPlace()
+    public async Task SearchUnfinished_FindsWhatWaits_ByItsPlace()
     {
         var first = await SubmitAsync(ImageRequest("bir kedi"));
         await InStateAsync(MessageStatus.Complete);
@@ -125,10 +125,10 @@ public abstract partial class MessageStoreContract
         var second = await SubmitAsync(ImageRequest("bir Kedi daha"));
         await SubmitAsync(ImageRequest("bir gül"));
 
-        var found = await Store.SearchWaitingAsync(new([], Text: "kedi"), 10, CancellationToken.None);
+        var found = await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Text: "kedi"), 10, CancellationToken.None);
 
         Assert.That(found.Select(one => one.Message.Id), Is.EqualTo(new[] { first.Id, second.Id }));
-        Assert.That(await Store.SearchWaitingAsync(new([], Username: "mehmet"), 10, CancellationToken.None), Is.Empty);
+        Assert.That(await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Username: "mehmet"), 10, CancellationToken.None), Is.Empty);
     }
 
     private async Task<IReadOnlyList<RequestStep>> HistoryAsync(long id) => (await Store.ReadHistoriesAsync([id], CancellationToken.None))[id];

@@ -36,7 +36,7 @@ internal static class ForgesPage
         return Markup.Of(
             $"""
             <section class="desk-card desk-{state}" aria-label="{forge.Name}">
-            <h3>{forge.Name} <span class="label desk-status desk-{state}">{words}</span></h3>
+            <h2>{forge.Name} <span class="label desk-status desk-{state}">{words}</span></h2>
             <p class="text-muted desk-words">{forge.Url}</p>
             <dl class="dl-horizontal">
             <dt>{(forge.Healthy == false ? "Down" : "Up")} since</dt><dd>{Words.Time(forge.Since)} ({Words.Ago(figures.At, forge.Since)})</dd>

@@ -11,13 +11,13 @@ internal static class ImagesPage
     private const int PageSize = 50;
 
     /// <summary>How many messages one look goes through: what is kept for ever is never read whole.</summary>
-    private const long Span = 100_000;
+    private const long Span = 50_000;
 
     /// <summary>The same where each prompt must be read.</summary>
     private const long SpanOfText = 25_000;
 
-    /// <summary>Most of what waits and was searched for: it is shown by position.</summary>
-    private const int MostWaiting = 500;
+    /// <summary>Most of what has not ended and was searched for: it is shown by position.</summary>
+    private const int MostUnfinished = 500;
 
     private static readonly (string Key, string Title, string[] Statuses)[] Tabs =
     [
@@ -38,7 +38,7 @@ internal static class ImagesPage
         var table = (tab.Key, isFiltered) switch
         {
             ("waiting", false) => await WaitingAsync(request, live),
-            ("waiting", true) => await FoundWaitingAsync(request, live, search),
+            ("waiting" or "running", _) => await UnfinishedAsync(request, live, tab.Key, search),
             _ => await FoundAsync(request, live, tab.Key, search),
         };
         var forges = request.Get<ForgePool>().Backends.Select(forge => forge.Name);
@@ -93,15 +93,15 @@ internal static class ImagesPage
         return Markup.Of($"{await TableAsync(request, live, "waiting", requests)}{Pages(request, from, jobs.Count, snapshot.Count)}");
     }
 
-    /// <summary>What waits and fits, by position.</summary>
-    private static async Task<Markup> FoundWaitingAsync(DeskRequest request, LivePositions live, RequestSearch search)
+    /// <summary>What has not ended and fits, by position.</summary>
+    private static async Task<Markup> UnfinishedAsync(DeskRequest request, LivePositions live, string tab, RequestSearch search)
     {
-        var found = await request.Get<IDeskStore>().SearchWaitingAsync(search, MostWaiting, request.Aborted);
+        var found = await request.Get<IDeskStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
         var ordered = found.OrderBy(one => live.Of(one.Message)).ToList();
         var from = (int)Math.Min(request.Number("from", 0), Math.Max(0, (ordered.Count - 1) / PageSize * PageSize));
         var shown = ordered.Skip(from).Take(PageSize).ToList();
-        var more = ordered.Count == MostWaiting ? Markup.Of($"<p class=\"text-muted\">Only the first {MostWaiting} that fit are shown; say more of what you look for.</p>") : Markup.None;
-        return Markup.Of($"{await TableAsync(request, live, "waiting", shown)}{more}{Pages(request, from, shown.Count, ordered.Count)}");
+        var more = ordered.Count == MostUnfinished ? Markup.Of($"<p class=\"text-muted\">Only the first {MostUnfinished} that fit are shown; say more of what you look for.</p>") : Markup.None;
+        return Markup.Of($"{await TableAsync(request, live, tab, shown)}{more}{Pages(request, from, shown.Count, ordered.Count)}");
     }
 
     private static async Task<Markup> FoundAsync(DeskRequest request, LivePositions live, string tab, RequestSearch search)

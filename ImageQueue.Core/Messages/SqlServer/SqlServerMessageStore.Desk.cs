@@ -57,14 +57,14 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken);
     }
 
-    public async Task<IReadOnlyList<MessageChange>> SearchWaitingAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().Add("@Limit", limit);
+        var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
         var rows = await ManyAsync(
             $"""
             SELECT TOP (@Limit) {Columns}, {Owner}
             FROM dbo.messages
-            WHERE {IsQueued}{Fits(search, parameters)}
+            WHERE queued_at IS NOT NULL AND status = @Status{Fits(search, parameters)}
             ORDER BY queued_at, id;
             """,
             parameters,

@@ -27,8 +27,8 @@ internal sealed partial class SqliteMessageStore
             return new FoundRequests(found, from > 1 ? from : null);
         }));
 
-    public Task<IReadOnlyList<MessageChange>> SearchWaitingAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => Search(connection, search, "queued_at IS NOT NULL AND status = 'queued'", "queued_at, id", 0, 0, limit)));
+    public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
 
     private static List<MessageChange> Search(SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit)
     {
