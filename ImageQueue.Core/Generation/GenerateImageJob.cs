@@ -71,7 +71,7 @@ public sealed class GenerateImageJob(
         }
 
         if (lease is null)
-            throw GiveBack(run, "no Forge is healthy");
+            throw GiveBack(run, "no Forge is healthy and in use");
         using (lease)
         {
             await run.Fetched.EarlierClaims.WaitAsync(run.Cancelled);

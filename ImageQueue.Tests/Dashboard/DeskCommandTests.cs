@@ -123,8 +123,8 @@ internal abstract class DeskCommandContract
 
         Assert.That(await CommandAsync("forges/drain", "gpu1"), Is.EqualTo((1, 0)));
 
-        await Bench.UntilAsync(async () => (int?)(await MessageAsync(painted))["queue"]?["position"] == 1, "it waits in the first place");
-        Assert.That((int?)(await MessageAsync(behind))["queue"]!["position"], Is.EqualTo(2));
+        await Bench.UntilAsync(async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is back in the queue, before the other");
+        Assert.That((int?)(await MessageAsync(painted))["queue"]!["position"], Is.EqualTo(1));
         Assert.That(await CommandAsync("forges/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
         await _app.WaitForAsync(painted, MessageStatus.Complete);
         await _app.WaitForAsync(behind, MessageStatus.Complete);
