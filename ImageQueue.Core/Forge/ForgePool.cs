@@ -89,7 +89,16 @@ public sealed partial class ForgePool : IDisposable
         }
     }
 
-    /// <summary>Since when there is none; null while there is.</summary>
+    /// <summary>Whether this process may paint with a backend, now or when it is free again. What is paused may not be painted with, and is no outage.</summary>
+    public bool IsAnyUsable
+    {
+        get
+        {
+            lock (_gate) return _slots.Exists(IsUsable);
+        }
+    }
+
+    /// <summary>Since when none is healthy; null while one is.</summary>
     public DateTimeOffset? NoneHealthySince
     {
         get

@@ -195,7 +195,7 @@ public sealed class ForgeFirstFetch(
 
                 // Nobody who has a Forge waits for one who has none.
                 StepAside();
-                return _fetch._pool.IsAnyHealthy ? await WaitAsync(wish, cancellationToken) : null;
+                return _fetch._pool.IsAnyUsable ? await WaitAsync(wish, cancellationToken) : null;
             }
             finally
             {
@@ -215,7 +215,7 @@ public sealed class ForgeFirstFetch(
             Unpromise();
         }
 
-        /// <summary>Waits in the pool's line until it is served, or until the last healthy Forge is gone.</summary>
+        /// <summary>Waits in the pool's line until it is served, or until the last healthy Forge is gone or paused.</summary>
         private async Task<ForgeLease?> WaitAsync(ForgeWish wish, CancellationToken cancellationToken)
         {
             using var outage = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -224,7 +224,7 @@ public sealed class ForgeFirstFetch(
             while (!acquiring.IsCompleted)
             {
                 var change = _fetch._pool.NextChange;
-                if (!_fetch._pool.IsAnyHealthy)
+                if (!_fetch._pool.IsAnyUsable)
                     await outage.CancelAsync();
                 await Task.WhenAny(acquiring, change);
             }

@@ -14,8 +14,7 @@ internal sealed class Markup
     public static Markup None { get; } = new("");
 
     /// <summary>The literal parts as they are; what stands between is encoded, unless it is markup itself.</summary>
-    public static Markup Of(FormattableString text) =>
-        new(string.Format(CultureInfo.InvariantCulture, text.Format, [.. text.GetArguments().Select(Encode)]));
+    public static Markup Of(FormattableString text) => new(text.ToString(Encoder.Instance));
 
     /// <summary>One after the other.</summary>
     public static Markup Join(IEnumerable<Markup> parts) => new(string.Concat(parts.Select(part => part._html)));
@@ -23,6 +22,17 @@ internal sealed class Markup
     /// <inheritdoc/>
     public override string ToString() => _html;
 
-    private static object Encode(object? value) =>
-        value is Markup markup ? markup._html : WebUtility.HtmlEncode(Convert.ToString(value, CultureInfo.InvariantCulture)) ?? "";
+    private sealed class Encoder : IFormatProvider, ICustomFormatter
+    {
+        public static Encoder Instance { get; } = new();
+
+        public object? GetFormat(Type? formatType) => formatType == typeof(ICustomFormatter) ? this : null;
+
+        public string Format(string? format, object? arg, IFormatProvider? formatProvider) => arg switch
+        {
+            Markup markup => markup._html,
+            IFormattable value => WebUtility.HtmlEncode(value.ToString(format, CultureInfo.InvariantCulture)),
+            _ => WebUtility.HtmlEncode(arg?.ToString()) ?? "",
+        };
+    }
 }

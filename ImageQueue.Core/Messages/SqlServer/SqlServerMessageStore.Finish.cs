@@ -5,23 +5,23 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+            id, Note(RequestSteps.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Fail(failure), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+            id, Note(RequestSteps.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToHistory()).Add("@Attempt", attempt), cancellationToken);
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
-        TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken);
+        TransitionAsync(id, Note(RequestSteps.Cancelled), MessagePatches.Cancel, content, IsUnfinished, Why(null), cancellationToken);
 
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
             "hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL",
-            "",
+            Note(RequestSteps.Cancelled),
             MessagePatches.Cancel,
             content,
             IsUnfinished,
-            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            Why(null).AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
 
     private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";

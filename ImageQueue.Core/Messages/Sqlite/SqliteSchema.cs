@@ -45,7 +45,9 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, History];
+
+    private const string History = "ALTER TABLE messages ADD COLUMN history TEXT;";
 
     private const string Operators =
         """
