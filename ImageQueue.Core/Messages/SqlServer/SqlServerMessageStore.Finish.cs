@@ -5,14 +5,16 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+            id, "", MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken,
+            moment: MomentNote.Complete(result));
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Fail(failure), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken);
+            id, "", MessagePatches.Fail(failure), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken,
+            moment: MomentNote.Error(failure));
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
-        TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken);
+        TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken, moment: MomentNote.Cancelled);
 
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
@@ -22,7 +24,8 @@ internal sealed partial class SqlServerMessageStore
             content,
             IsUnfinished,
             new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
-            cancellationToken);
+            cancellationToken,
+            moment: MomentNote.Cancelled);
 
     private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
 

@@ -41,12 +41,12 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// </summary>
     private Task<Transition> TransitionAsync(
         long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null) =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits);
+        string? andThen = null, string? before = null, UserLimits? limits = null, MomentNote? moment = null) =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, moment);
 
     private async Task<Transition> TransitionAsync(
         string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null)
+        string? andThen = null, string? before = null, UserLimits? limits = null, MomentNote? moment = null)
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -66,7 +66,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             $"""
             UPDATE dbo.messages
             SET {set}updated_at = @Now
-            OUTPUT {Inserted}
+            {(moment is null ? "" : NoteMoment(moment, parameters))}OUTPUT {Inserted}
             WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;

@@ -12,7 +12,7 @@ internal sealed partial class SqliteMessageStore
                 AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId AND ifnull(heartbeat_at, '') <= @Silent))
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime) },
+            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime), Moment = MomentNote.Begun },
             cancellationToken,
             lease is null ? null : (connection, claimed) => connection.Execute(
                 "UPDATE leases SET note = @note WHERE name = @lease", new { lease, note = $"{claimed.JobId}-{claimed.Attempt}" }));
