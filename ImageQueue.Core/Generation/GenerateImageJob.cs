@@ -25,6 +25,8 @@ public sealed class GenerateImageJob(
     IOptions<ForgeOptions> options,
     ILogger<GenerateImageJob> logger)
 {
+    private const string Stops = "the process stops";
+
     /// <summary>What Hangfire calls. Failures are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
     [AutomaticRetry(Attempts = 0)]
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
@@ -98,10 +100,10 @@ public sealed class GenerateImageJob(
                 case PaintEnd.Complete:
                     return true;
                 case PaintEnd.Stopping:
-                    await writes.RequeueAsync(run, message, blamed: false);
-                    throw GiveBack(run, "the process stops");
+                    await writes.RequeueAsync(run, message, blamed: false, Stops);
+                    throw GiveBack(run, Stops);
                 case PaintEnd.Taken:
-                    await writes.RequeueAsync(run, message, blamed: false);
+                    await writes.RequeueAsync(run, message, blamed: false, "an operator has put its job back into the queue");
                     throw new JobAbortedException();
                 case PaintEnd.Deleted:
                     await follower.CancelAsync(run);
@@ -118,8 +120,8 @@ public sealed class GenerateImageJob(
         // Forge and we are stopping together, as the simulator and we always do.
         if (failure is ForgeException { Failure: ForgeFailure.Unavailable } && run.Cancelled.IsCancellationRequested)
         {
-            await writes.RequeueAsync(run, message, blamed: false);
-            throw GiveBack(run, "the process stops");
+            await writes.RequeueAsync(run, message, blamed: false, Stops);
+            throw GiveBack(run, Stops);
         }
 
         var decision = policy.Decide(failure, message);
@@ -133,7 +135,7 @@ public sealed class GenerateImageJob(
             lease.Backend.Name,
             (failure as ForgeException)?.Reason ?? failure.Message);
         run.FailedAt.Add(lease.Backend.Name);
-        var requeued = await writes.RequeueAsync(run, message, decision.IsBlamed);
+        var requeued = await writes.RequeueAsync(run, message, decision.IsBlamed, (failure as ForgeException)?.Reason ?? failure.Message);
         return !requeued.Applied && await follower.FollowAsync(run);
     }
 
@@ -188,7 +190,7 @@ public sealed class GenerateImageJob(
             message.Backend,
             failure.Code,
             (cause as ForgeException)?.Reason ?? failure.Sentence);
-        return await writes.FailAsync(run, message, failure)
+        return await writes.FailAsync(run, message, failure with { Reason = (cause as ForgeException)?.Reason ?? cause?.Message })
             ? throw new ImageRequestFailedException(failure.Sentence)
             : await follower.FollowAsync(run);
     }

@@ -22,6 +22,9 @@ public interface IDeskStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<IReadOnlyList<MessageChange>> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken);
 
+    /// <summary>What has happened to these requests, step by step, the oldest first; of rows that an earlier release has written, what this one has seen.</summary>
+    Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
+
     /// <summary>Image requests in one status that were queued in the last time, by the database's clock, newest first: their ends in a few columns.</summary>
     Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken);
 }

@@ -140,7 +140,8 @@ public interface IRequestStore
     /// <param name="staleAttempt">The attempt that is over.</param>
     /// <param name="blamed">Whether the request itself may be what ended the attempt: counted in <see cref="Message.Failures"/>.</param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken);
+    /// <param name="why">What ended the attempt, for operators.</param>
+    Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null);
 
     /// <summary>The message that a Hangfire job is to paint, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
@@ -289,7 +290,14 @@ public sealed record UserLimits(int MaxPending, double? MaxWork = null)
 /// <summary>Why a request ended in error.</summary>
 /// <param name="Code">One of <see cref="ErrorCodes"/>, for programs.</param>
 /// <param name="Sentence">For the user.</param>
-public readonly record struct RequestFailure(string Code, string Sentence);
+public readonly record struct RequestFailure(string Code, string Sentence)
+{
+    /// <summary>What was behind it, for operators: a server's own words, perhaps.</summary>
+    public string? Reason { get; init; }
+
+    /// <summary>As the request's history has it.</summary>
+    internal string ToHistory() => Reason is null ? Code : $"{Code}: {Reason}";
+}
 
 /// <summary>Something that one process at a time may do: a backend it alone may use, a task it alone does.</summary>
 /// <param name="Name">What.</param>

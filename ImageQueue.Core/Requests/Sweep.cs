@@ -164,7 +164,7 @@ public sealed class Sweep(
         if (failures >= options.Value.MaxAttempts)
         {
             // It may be what kills its workers: run again at every start, it would kill every start.
-            var end = policy.Abandoned(failures);
+            var end = policy.Abandoned(failures) with { Reason = why };
             if (!(await store.FailAsync(message.Id, message.Attempt, texts.Failed(end.Sentence), end, cancellationToken)).Applied)
                 return false;
             logger.LogError("Message {MessageId}: {Why}, failure {Failures} of {MaxAttempts}; it is given up.", message.Id, why, failures, options.Value.MaxAttempts);
@@ -173,7 +173,7 @@ public sealed class Sweep(
             return true;
         }
 
-        if (!(await store.RequeueAsync(message.Id, message.Attempt, blamed, cancellationToken)).Applied)
+        if (!(await store.RequeueAsync(message.Id, message.Attempt, blamed, cancellationToken, why)).Applied)
             return false;
         logger.LogWarning("Message {MessageId}, attempt {Attempt}: {Why}; it is queued again ({Failures} failures of its own).", message.Id, message.Attempt, why, failures);
 
@@ -187,7 +187,7 @@ public sealed class Sweep(
     /// <summary>Its job was put back while it was painted, and waits; so does the request.</summary>
     private async Task<bool> RequeueForItsJobAsync(Message message, CancellationToken cancellationToken)
     {
-        var requeued = await store.RequeueAsync(message.Id, message.Attempt, blamed: false, cancellationToken);
+        var requeued = await store.RequeueAsync(message.Id, message.Attempt, blamed: false, cancellationToken, "its Hangfire job was put back into the queue");
         if (requeued.Applied)
             logger.LogWarning("Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.", message.Id, message.HangfireJobId);
         return requeued.Applied;

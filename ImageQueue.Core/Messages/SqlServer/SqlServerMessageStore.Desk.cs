@@ -65,6 +65,17 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
     }
 
+    public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, string? History)>(Command(
+                "SELECT id, history FROM dbo.messages WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those);",
+                new StatementParameters().AddText("@Ids", System.Text.Json.JsonSerializer.Serialize(ids)),
+                cancellationToken)),
+            cancellationToken);
+        return rows.ToDictionary(row => row.Id, row => RequestHistory.Read(row.History));
+    }
+
     public async Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(

@@ -5,25 +5,25 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken,
+            id, Note(RequestSteps.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
             moment: MomentNote.Complete(result));
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, "", MessagePatches.Fail(failure), content, IsMine, new StatementParameters().Add("@Attempt", attempt), cancellationToken,
+            id, Note(RequestSteps.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToHistory()).Add("@Attempt", attempt), cancellationToken,
             moment: MomentNote.Error(failure));
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
-        TransitionAsync(id, "", MessagePatches.Cancel, content, IsUnfinished, new StatementParameters(), cancellationToken, moment: MomentNote.Cancelled);
+        TransitionAsync(id, Note(RequestSteps.Cancelled), MessagePatches.Cancel, content, IsUnfinished, Why(null), cancellationToken, moment: MomentNote.Cancelled);
 
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
             "hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL",
-            "",
+            Note(RequestSteps.Cancelled),
             MessagePatches.Cancel,
             content,
             IsUnfinished,
-            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            Why(null).AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken,
             moment: MomentNote.Cancelled);
 

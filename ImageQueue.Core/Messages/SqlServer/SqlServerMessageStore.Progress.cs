@@ -10,12 +10,12 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            $"hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, {Beat}",
+            $"hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, {Note(RequestSteps.Began, "attempt + 1", "@Backend")}{Beat}",
             MessagePatches.Claim,
             content: null,
             "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId"
                 + " AND (heartbeat_at IS NULL OR heartbeat_at <= DATEADD(millisecond, -@Age, SYSUTCDATETIME()))))",
-            (lease is null ? new StatementParameters() : new StatementParameters().AddText("@Lease", lease, LeaseSize))
+            (lease is null ? Why(null) : Why(null).AddText("@Lease", lease, LeaseSize))
                 .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize)
                 .Add("@Age", (int)Heartbeat.QuietTime.TotalMilliseconds),
             cancellationToken,

@@ -67,11 +67,11 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            $"queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, {Owned}",
+            $"queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, {Note(RequestSteps.Retried)}{Owned}",
             MessagePatches.Retry(queuePosition),
             MessagePatches.PendingContent,
             IsRetryable,
-            Limits(new StatementParameters(), limits),
+            Limits(Why(null), limits),
             cancellationToken,
             before: LockRetry,
             limits: limits);
@@ -106,14 +106,14 @@ internal sealed partial class SqlServerMessageStore
         ELSE
         """;
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken) =>
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(
             id,
-            blamed ? $"heartbeat_at = NULL, failures = failures + 1, {Owned}" : $"heartbeat_at = NULL, {Owned}",
+            blamed ? $"heartbeat_at = NULL, failures = failures + 1, {Note(RequestSteps.Back)}{Owned}" : $"heartbeat_at = NULL, {Note(RequestSteps.Back)}{Owned}",
             MessagePatches.Requeue,
             content: null,
             IsMine,
-            new StatementParameters().Add("@Attempt", staleAttempt),
+            Why(why).Add("@Attempt", staleAttempt),
             cancellationToken);
 
     public async Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken)

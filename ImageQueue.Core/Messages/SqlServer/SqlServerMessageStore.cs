@@ -35,6 +35,12 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
     private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
 
+    /// <summary>Adds a line to the row's <see cref="RequestHistory"/>, by the server's clock. In an UPDATE every column has the value from before it.</summary>
+    private static string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
+        $"history = RIGHT(CONCAT(history, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend}, NCHAR(9), @Why, NCHAR(10)), {RequestHistory.MaxLength}), ");
+
+    private static StatementParameters Why(string? why) => new StatementParameters().AddText("@Why", RequestHistory.ToStored(why), RequestHistory.MaxWhy);
+
     /// <summary>
     /// One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it;
     /// what belongs to the same commit is in <paramref name="before"/>, which may end in an ELSE, and <paramref name="andThen"/>.

@@ -48,6 +48,11 @@ internal sealed partial class SqliteMessageStore
             }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
     }
 
+    public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>>(Read(connection => connection.Query<(long Id, string? History)>(
+            "SELECT id, history FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
+            new { ids = System.Text.Json.JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestHistory.Read(row.History))));
+
     public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds)>(
             """

@@ -5,28 +5,32 @@ internal sealed partial class SqliteMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            FinishMine,
+            CompleteMine,
             new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt, Moment = MomentNote.Complete(result) },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            FinishMine,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Moment = MomentNote.Error(failure) },
+            FailMine,
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToHistory(), Moment = MomentNote.Error(failure) },
             cancellationToken);
 
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
-    private const string FinishMine =
+    private static string FinishMine(string what) =>
         $"""
-        UPDATE messages SET {Merge}
+        UPDATE messages SET {Note(what)}, {Merge}
         WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
         RETURNING {Columns}
         """;
 
+    private static readonly string CompleteMine = FinishMine(RequestSteps.Complete);
+
+    private static readonly string FailMine = FinishMine(RequestSteps.Error);
+
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET {Merge}
+            UPDATE messages SET {Note(RequestSteps.Cancelled)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
@@ -39,7 +43,7 @@ internal sealed partial class SqliteMessageStore
             return new Transition(false, null);
         return await TransitionAsync(
             $"""
-            UPDATE messages SET {Merge}
+            UPDATE messages SET {Note(RequestSteps.Cancelled)}, {Merge}
             WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,

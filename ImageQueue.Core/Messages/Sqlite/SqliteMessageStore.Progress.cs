@@ -6,16 +6,20 @@ internal sealed partial class SqliteMessageStore
 {
     public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
-            $"""
-            UPDATE messages SET hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now, {Merge}
-            WHERE id = @Id AND queued_at IS NOT NULL
-                AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId AND ifnull(heartbeat_at, '') <= @Silent))
-            RETURNING {Columns}
-            """,
+            Claim,
             new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime), Moment = MomentNote.Begun },
             cancellationToken,
             lease is null ? null : (connection, claimed) => connection.Execute(
                 "UPDATE leases SET note = @note WHERE name = @lease", new { lease, note = $"{claimed.JobId}-{claimed.Attempt}" }));
+
+    private static readonly string Claim =
+        $"""
+        UPDATE messages SET hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, heartbeat_at = @Now,
+            {Note(RequestSteps.Began, "(attempt + 1)", "@Backend")}, {Merge}
+        WHERE id = @Id AND queued_at IS NOT NULL
+            AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId AND ifnull(heartbeat_at, '') <= @Silent))
+        RETURNING {Columns}
+        """;
 
     public Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken)
     {

@@ -75,6 +75,11 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     private const string Touch = $"updated_at = @Now, revision = {NextRevision}";
 
+    /// <summary>Adds a line to the row's <see cref="RequestHistory"/>. In an UPDATE every column has the value from before it.</summary>
+    private static string Note(string what, string attempt = "attempt", string backend = "backend") => string.Create(
+        CultureInfo.InvariantCulture,
+        $"history = substr(ifnull(history, '') || @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '') || char(9) || ifnull(@Why, '') || char(10), -{RequestHistory.MaxLength})");
+
     private const string NextRevision = "(SELECT ifnull(max(revision), 0) + 1 FROM messages)";
 
     private const string EmptyObject = "{}";
@@ -154,12 +159,14 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public int Progress { get; init; }
 
+        public string? Why { get; init; }
+
         public MomentNote? Moment { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
         [
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame), ("@Silent", Silent),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame), ("@Silent", Silent), ("@Why", RequestHistory.ToStored(Why)),
         ];
     }
 

@@ -42,7 +42,9 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, Overview];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, History, Overview];
+
+    private const string History = "ALTER TABLE messages ADD COLUMN history TEXT;";
 
     private const string Overview =
         """
