@@ -25,12 +25,12 @@ GO
 IF OBJECT_ID(N'dbo.imagequeue_history', N'U') IS NULL
     CREATE TABLE dbo.imagequeue_history
     (
-        hour  datetime2(3) NOT NULL,
-        kind  nvarchar(20) COLLATE Latin1_General_100_BIN2 NOT NULL,
-        code  nvarchar(100) COLLATE Latin1_General_100_BIN2 NOT NULL,
-        count int NOT NULL,
-        p50   float NULL,
-        p95   float NULL,
+        hour   datetime2(3) NOT NULL,
+        kind   nvarchar(20) COLLATE Latin1_General_100_BIN2 NOT NULL,
+        code   nvarchar(100) COLLATE Latin1_General_100_BIN2 NOT NULL,
+        count  int NOT NULL,
+        median float NULL, -- of the seconds that belong to the kind
+        high   float NULL, -- what 95 of 100 of them did not exceed
 
         CONSTRAINT PK_imagequeue_history PRIMARY KEY CLUSTERED (hour, kind, code)
     );

@@ -54,9 +54,9 @@ public readonly record struct MomentCount(string Kind, string? Code, int Count);
 /// <param name="Kind">One of <see cref="HistoryKinds"/>.</param>
 /// <param name="Code">One of <see cref="ErrorCodes"/>, of errors; else empty.</param>
 /// <param name="Count">How many; of the queue, its greatest length.</param>
-/// <param name="P50">Of the seconds that belong to the kind, the median.</param>
-/// <param name="P95">The seconds that 95 of 100 did not exceed.</param>
-public sealed record HistoryRow(DateTimeOffset Hour, string Kind, string Code, int Count, double? P50 = null, double? P95 = null);
+/// <param name="Median">Of the seconds that belong to the kind, the median.</param>
+/// <param name="High">The seconds that 95 of 100 did not exceed.</param>
+public sealed record HistoryRow(DateTimeOffset Hour, string Kind, string Code, int Count, double? Median = null, double? High = null);
 
 /// <summary>What the history counts.</summary>
 public static class HistoryKinds

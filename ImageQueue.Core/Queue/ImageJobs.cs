@@ -20,6 +20,9 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// </summary>
     public const string FrontQueueName = "first";
 
+    /// <summary>The parameter of a restored job that says when it was asked for: a storage in memory knows only when it was told.</summary>
+    public const string RequestedAt = "RequestedAt";
+
     /// <summary>How long the dashboard has what an earlier process has finished.</summary>
     private static readonly TimeSpan KeepRestoredFor = TimeSpan.FromDays(1);
 
@@ -51,7 +54,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         var ids = new List<string>();
         foreach (var one in ended)
         {
-            var id = transaction.CreateJob(JobOf(one.MessageId), new Dictionary<string, string>(StringComparer.Ordinal), one.CreatedAt.UtcDateTime, KeepRestoredFor);
+            var requested = new Dictionary<string, string>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(one.CreatedAt.UtcDateTime) };
+            var id = transaction.CreateJob(JobOf(one.MessageId), requested, one.CreatedAt.UtcDateTime, KeepRestoredFor);
             transaction.SetJobState(id, one.State);
             if (!one.State.IsFinal)
                 transaction.PersistJob(id); // As Hangfire does: a failed job stays until somebody has seen to it.

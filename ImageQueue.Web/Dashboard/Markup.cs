@@ -15,7 +15,7 @@ internal sealed class Markup
 
     /// <summary>The literal parts as they are; what stands between is encoded, unless it is markup itself.</summary>
     public static Markup Of(FormattableString text) =>
-        new(string.Format(CultureInfo.InvariantCulture, text.Format, [.. text.GetArguments().Select(Encode)]));
+        new(string.Format(Encoder.Instance, text.Format, text.GetArguments()));
 
     /// <summary>One after the other.</summary>
     public static Markup Join(IEnumerable<Markup> parts) => new(string.Concat(parts.Select(part => part._html)));
@@ -23,6 +23,18 @@ internal sealed class Markup
     /// <inheritdoc/>
     public override string ToString() => _html;
 
-    private static object Encode(object? value) =>
-        value is Markup markup ? markup._html : WebUtility.HtmlEncode(Convert.ToString(value, CultureInfo.InvariantCulture)) ?? "";
+    /// <summary>Formats a value as it says, and encodes what comes of it.</summary>
+    private sealed class Encoder : IFormatProvider, ICustomFormatter
+    {
+        public static Encoder Instance { get; } = new();
+
+        public object? GetFormat(Type? formatType) => formatType == typeof(ICustomFormatter) ? this : null;
+
+        public string Format(string? format, object? arg, IFormatProvider? formatProvider) => arg switch
+        {
+            Markup markup => markup._html,
+            IFormattable formattable => WebUtility.HtmlEncode(formattable.ToString(format, CultureInfo.InvariantCulture)),
+            _ => WebUtility.HtmlEncode(Convert.ToString(arg, CultureInfo.InvariantCulture)) ?? "",
+        };
+    }
 }

@@ -11,8 +11,8 @@ internal sealed partial class SqlServerMessageStore
     private static string NoteMoment(MomentNote moment, StatementParameters parameters)
     {
         parameters.AddText("@Code", moment.Code, CodeSize);
-        parameters.Add("@Seconds", moment.Seconds);
-        var seconds = moment.Kind == HistoryKinds.Begun ? "DATEDIFF_BIG(millisecond, inserted.queued_at, SYSUTCDATETIME()) / 1000E0" : "@Seconds";
+        parameters.Add("@Took", moment.Seconds);
+        var seconds = moment.Kind == HistoryKinds.Begun ? "DATEDIFF_BIG(millisecond, inserted.queued_at, SYSUTCDATETIME()) / 1000E0" : "@Took";
         return $"OUTPUT SYSUTCDATETIME(), N'{moment.Kind}', @Code, {seconds} INTO dbo.imagequeue_moments (at, kind, code, seconds)\n";
     }
 
@@ -61,7 +61,7 @@ internal sealed partial class SqlServerMessageStore
         foreach (var row in rows)
         {
             var parameters = new StatementParameters().Add("@Hour", Cut(row.Hour)).AddText("@Kind", row.Kind, KindSize).AddText("@Code", row.Code, CodeSize)
-                .Add("@Count", row.Count).Add("@P50", row.P50).Add("@P95", row.P95);
+                .Add("@Count", row.Count).Add("@Median", row.Median).Add("@High", row.High);
             await connections.RunAsync(connection => connection.ExecuteAsync(Command(SaveHistory, parameters, cancellationToken)), cancellationToken);
         }
     }
@@ -69,22 +69,22 @@ internal sealed partial class SqlServerMessageStore
     private const string SaveHistory =
         """
         UPDATE dbo.imagequeue_history
-        SET count = @Count, p50 = @P50, p95 = @P95
+        SET count = @Count, median = @Median, high = @High
         WHERE hour = @Hour AND kind = @Kind AND code = @Code AND count <= @Count;
-        INSERT INTO dbo.imagequeue_history (hour, kind, code, count, p50, p95)
-        SELECT @Hour, @Kind, @Code, @Count, @P50, @P95
+        INSERT INTO dbo.imagequeue_history (hour, kind, code, count, median, high)
+        SELECT @Hour, @Kind, @Code, @Count, @Median, @High
         WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_history WHERE hour = @Hour AND kind = @Kind AND code = @Code);
         """;
 
     public async Task<IReadOnlyList<HistoryRow>> ListHistoryAsync(TimeSpan since, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(DateTime Hour, string Kind, string Code, int Count, double? P50, double? P95)>(Command(
-                "SELECT hour, kind, code, count, p50, p95 FROM dbo.imagequeue_history WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME()) ORDER BY hour, kind, code;",
+            connection => connection.QueryAsync<(DateTime Hour, string Kind, string Code, int Count, double? Median, double? High)>(Command(
+                "SELECT hour, kind, code, count, median, high FROM dbo.imagequeue_history WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME()) ORDER BY hour, kind, code;",
                 new StatementParameters().Add("@Age", (int)since.TotalSeconds),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new HistoryRow(Utc(row.Hour), row.Kind, row.Code, row.Count, row.P50, row.P95))];
+        return [.. rows.Select(row => new HistoryRow(Utc(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High))];
     }
 
     public Task<int> ForgetHistoryAsync(DateTimeOffset momentsBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => connections.RunAsync(

@@ -33,16 +33,16 @@ internal sealed partial class SqliteMessageStore
     public Task SaveHistoryAsync(IReadOnlyList<HistoryRow> rows, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
             """
-            INSERT INTO history (hour, kind, code, count, p50, p95) VALUES (@Hour, @Kind, @Code, @Count, @P50, @P95)
-            ON CONFLICT (hour, kind, code) DO UPDATE SET count = excluded.count, p50 = excluded.p50, p95 = excluded.p95 WHERE excluded.count >= count
+            INSERT INTO history (hour, kind, code, count, median, high) VALUES (@Hour, @Kind, @Code, @Count, @Median, @High)
+            ON CONFLICT (hour, kind, code) DO UPDATE SET count = excluded.count, median = excluded.median, high = excluded.high WHERE excluded.count >= count
             """,
-            rows.Select(row => new { Hour = Write(row.Hour), row.Kind, row.Code, row.Count, row.P50, row.P95 })),
+            rows.Select(row => new { Hour = Write(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High })),
         cancellationToken);
 
     public Task<IReadOnlyList<HistoryRow>> ListHistoryAsync(TimeSpan since, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<HistoryRow>>(Read(connection => connection.Query<(string Hour, string Kind, string Code, long Count, double? P50, double? P95)>(
-            "SELECT hour, kind, code, count, p50, p95 FROM history WHERE hour > @after ORDER BY hour, kind, code",
-            new { after = Write(_time.GetUtcNow() - since) }).Select(row => new HistoryRow(Time(row.Hour), row.Kind, row.Code, (int)row.Count, row.P50, row.P95)).ToList()));
+        Task.FromResult<IReadOnlyList<HistoryRow>>(Read(connection => connection.Query<(string Hour, string Kind, string Code, long Count, double? Median, double? High)>(
+            "SELECT hour, kind, code, count, median, high FROM history WHERE hour > @after ORDER BY hour, kind, code",
+            new { after = Write(_time.GetUtcNow() - since) }).Select(row => new HistoryRow(Time(row.Hour), row.Kind, row.Code, (int)row.Count, row.Median, row.High)).ToList()));
 
     public Task<int> ForgetHistoryAsync(DateTimeOffset momentsBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(

@@ -58,12 +58,12 @@ internal static class SqliteSchema
         CREATE INDEX ix_moments_at ON moments (at);
 
         CREATE TABLE history (
-            hour  TEXT NOT NULL,
-            kind  TEXT NOT NULL,
-            code  TEXT NOT NULL,
-            count INTEGER NOT NULL,
-            p50   REAL,
-            p95   REAL,
+            hour   TEXT NOT NULL,
+            kind   TEXT NOT NULL,
+            code   TEXT NOT NULL,
+            count  INTEGER NOT NULL,
+            median REAL,
+            high   REAL,
             PRIMARY KEY (hour, kind, code)
         ) WITHOUT ROWID;
         """;
