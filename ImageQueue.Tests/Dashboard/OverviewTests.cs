@@ -61,9 +61,10 @@ internal sealed class OverviewTests
 
         Assert.That(lines, Does.Contain("role=\"img\" aria-label=\"Wait &lt;b&gt;, last day: much\"").And.Not.Contain("<b>"));
         Assert.That((Count(lines, "<polyline"), Count(lines, "<circle"), Count(bars, "<rect class=\"one\" x"), Count(bars, "<rect class=\"two\" x")), Is.EqualTo((1, 3, 3, 1)), lines);
-        Assert.That(lines, Does.Contain("points=\"97.3,104.4 188,80.8\""), "of 5 at most, from 128 at the bottom to 10 at the top");
+        Assert.That(lines, Does.Contain("points=\"119.3,104.4 206,80.8\""), "of 5 at most, from 128 at the bottom to 10 at the top");
         Assert.That(bars, Does.Contain("<title>2026-11-26 03:00 UTC: a 4 s, b 2 s</title>"));
         Assert.That(Count(bars, "<th scope=\"row\">"), Is.EqualTo(3), "rows in which there is something");
+        Assert.That(lines, Does.Contain(">6 h ago<").And.Contain(">now<").And.Contain(">5 s<"));
         Assert.That(new Chart("x", "last day", "none", times, [], value => $"{value}").Bars().ToString(), Does.Contain("Nothing."));
     }
 

@@ -14,10 +14,14 @@ namespace ImageQueue.Web.Dashboard;
 /// <param name="Say">A value in words.</param>
 internal sealed record Chart(string Title, string When, string Sum, IReadOnlyList<DateTimeOffset> Times, IReadOnlyList<Chart.Line> Series, Func<double, string> Say)
 {
-    private const double Left = 52;
+    private const double Left = 76;
     private const double Right = 596;
     private const double Top = 10;
     private const double Bottom = 128;
+
+    private string Ago => (Times[1] - Times[0]) * Times.Count is { TotalDays: > 2 } days
+        ? string.Create(CultureInfo.InvariantCulture, $"{days.TotalDays:0} days")
+        : string.Create(CultureInfo.InvariantCulture, $"{((Times[1] - Times[0]) * Times.Count).TotalHours:0} h");
 
     private double Step => (Right - Left) / Times.Count;
 
@@ -71,10 +75,10 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
         $"""
         <figure class="desk-chart">
         <figcaption><strong>{Title}</strong> {Sum}</figcaption>
-        <svg viewBox="0 0 600 150" role="img" aria-label="{Title}, {When}: {Sum}">
+        <svg viewBox="0 0 600 156" role="img" aria-label="{Title}, {When}: {Sum}">
         <g class="desk-grid" aria-hidden="true"><line x1="{Left}" x2="{Right}" y1="{Bottom}" y2="{Bottom}"></line><line x1="{Left}" x2="{Right}" y1="{(Top + Bottom) / 2}" y2="{(Top + Bottom) / 2}"></line><line x1="{Left}" x2="{Right}" y1="{Top}" y2="{Top}"></line>
-        <text x="{Left - 6}" y="{Top + 4}" text-anchor="end">{Say(most)}</text><text x="{Left - 6}" y="{Bottom + 4}" text-anchor="end">0</text>
-        <text x="{Left}" y="146">{Words.Duration(((Times[^1] - Times[0]) + (Times[1] - Times[0])).TotalSeconds)} ago</text><text x="{Right}" y="146" text-anchor="end">now</text></g>
+        <text x="{Left - 6}" y="{Top + 6}" text-anchor="end">{Say(most)}</text><text x="{Left - 6}" y="{Bottom + 6}" text-anchor="end">0</text>
+        <text x="{Left}" y="150">{Ago} ago</text><text x="{Right}" y="150" text-anchor="end">now</text></g>
         {drawn}
         </svg>
         {(Series.Count > 1 ? Markup.Of($"<ul class=\"desk-legend\">{Markup.Join(Series.Select(series => Markup.Of($"<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{series.Style}\" width=\"10\" height=\"10\"></rect></svg> {series.Name}</li>")))}</ul>") : Markup.None)}
