@@ -68,7 +68,5 @@ internal sealed class OverviewBrowserTests
         await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Pictures, last day" })).ToContainTextAsync(_pictures.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
         Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
         Assert.That(_browser.Errors, Is.Empty);
-        if (Environment.GetEnvironmentVariable("SHOTS") is { } folder)
-            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"overview2-{width}.png"), FullPage = true });
     }
 }
