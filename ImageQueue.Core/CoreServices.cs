@@ -81,6 +81,7 @@ public static class CoreServices
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
         services.AddSingleton<MoveToFront>();
+        services.AddSingleton<DrainForge>();
         services.AddSingleton<EraseMessages>();
         services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();

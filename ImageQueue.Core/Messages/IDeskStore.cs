@@ -20,7 +20,13 @@ public interface IDeskStore
     /// <param name="span">How many ids that stretch has: what is kept for ever is never read whole.</param>
     /// <param name="limit">Most of them.</param>
     /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<IReadOnlyList<MessageChange>> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken);
+    Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Image requests that fit, in the one status that is asked for, the oldest place in the queue first. For what has not ended:
+    /// however old, that is found by its status.
+    /// </summary>
+    Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken);
 
     /// <summary>What has happened to these requests, step by step, the oldest first; of rows that an earlier release has written, what this one has seen.</summary>
     Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
@@ -37,6 +43,11 @@ public interface IDeskStore
 /// <param name="Text">A part of the prompt, or the whole of a message id, job id, Hangfire job id or conversation.</param>
 public sealed record RequestSearch(
     IReadOnlyCollection<string> Statuses, string? ErrorCode = null, string? Backend = null, string? Username = null, string? Text = null);
+
+/// <summary>What was found in a stretch of messages.</summary>
+/// <param name="Requests">Newest first.</param>
+/// <param name="GoOnBefore">Where the stretch ended; null when nothing is older. Where the limit ended it, the last of the requests is that place.</param>
+public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? GoOnBefore);
 
 /// <summary>How a request ended.</summary>
 /// <param name="Id">The message.</param>

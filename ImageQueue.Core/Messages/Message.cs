@@ -221,4 +221,8 @@ public static class ErrorCodes
 
     /// <summary>A mistake of ours.</summary>
     public const string Unexpected = "unexpected";
+
+    /// <summary>All of them.</summary>
+    public static IReadOnlyList<string> All { get; } =
+        [TimedOut, Stalled, Rejected, OutOfMemory, BackendFailed, NoBackend, BadImage, Abandoned, NotStored, Unexpected];
 }

@@ -18,7 +18,7 @@ namespace ImageQueue.Tests.Dashboard;
 /// <summary>The operators' desk, from the request of a browser to the row: what pages say, and what commands do.</summary>
 internal sealed class DeskTests
 {
-    private const string Hostile = "\"><img src=x onerror=alert(1)> <script>alert(2)</script> {{x}} \u202e";
+    private const string Hostile = "\"><img src=x onerror=alert(1)> <script>alert(2)</script> <style>*{display:none}</style> \" onmouseover=\"alert(3) javascript:alert(4) {{x}} {0} \u202e";
 
     private AuthApp _app = null!; // All set before each test.
     private SimulatorServer _forge = null!;
@@ -118,28 +118,51 @@ internal sealed class DeskTests
             _forge.Simulator.Stats.Snapshot().Received.Select(request => request.Task).Count(), Is.EqualTo(4), "each is painted once");
     }
 
+    /// <summary>Script, attribute, style, address, template, direction and sheer length, in the words of users and of a server.</summary>
     [Test]
     public async Task Pages_SayWhoseImageAJobIs_AndHostileWordsAreInert()
     {
         await ApiAsync("api/queue/pause");
         var id = (long)(await _app.SubmitAsync(Hostile, "kötü<u>", "<i>ayşe</i>"))["id"]!;
-        var failed = await SubmitAsync("bir kedi, yağlı boya");
-        await CommandAsync("desk/images/cancel", $"{failed}");
-        var job = (await _app.App.Services.GetRequiredService<IMessageStore>().FindAsync(id, CancellationToken.None))!.HangfireJobId;
+        var longOne = (long)(await _app.SubmitAsync(new string('W', 4000), "uzun", new string('<', 100)))["id"]!;
+        var cancelled = await SubmitAsync("bir kedi, yağlı boya");
+        await CommandAsync("desk/images/cancel", $"{cancelled}");
+        var store = _app.App.Services.GetRequiredService<IMessageStore>();
+        var job = (await store.FindAsync(id, CancellationToken.None))!.HangfireJobId;
+        Assert.That(await TextAsync("jobs/enqueued/images"), Does.Contain($"Image {id} · <i>ayşe</i> · \"><img src=x"));
+        Assert.That(await TextAsync("jobs/deleted"), Does.Contain($"Image {cancelled} · ayşe · bir kedi, yağlı boya"));
+        Assert.That(await TextAsync($"jobs/details/{job}"), Does.Contain("Timeline").And.Contain("Move to front"));
 
+        // In error, with a hostile reason and a hostile key of the chat app's own.
+        var failed = (long)(await _app.SubmitAsync(Hostile, "kötü<u>", "<i>ayşe</i>"))["id"]!;
+        var row = (await store.FindAsync(failed, CancellationToken.None))!;
+        row = (await store.ClaimAsync(failed, row.HangfireJobId!, Hostile, null, CancellationToken.None)).Message!;
+        await store.FailAsync(failed, row.Attempt, Hostile, new RequestFailure(ErrorCodes.BackendFailed, Hostile) { Reason = Hostile }, CancellationToken.None);
+        await store.UpdateMessageAsync(failed, null, MetadataPatch.Parse("""{"<img src=x onerror=alert(1)>":["<script>alert(2)</script>"]}"""), CancellationToken.None);
+
+        var hostile = Uri.EscapeDataString(Hostile);
         foreach (var path in new[]
         {
-            "images", "images?show=waiting&q=" + Uri.EscapeDataString(Hostile), "images?user=" + Uri.EscapeDataString("<i>ayşe</i>"), $"images/{id}", "forges", "failures",
-            "live/images", $"live/images/{id}", "jobs/enqueued", "jobs/enqueued/images", $"jobs/details/{job}", "", "jobs/deleted",
+            "images", $"images?show=waiting&q={hostile}", "images?user=" + Uri.EscapeDataString("<i>ayşe</i>"), $"images?show=ended&q={hostile}&user={hostile}&forge={hostile}&code={hostile}",
+            "images?show=ended", "images?show=error", $"images?show=error&forge={hostile}", $"images?show={hostile}", "images?show=running", "images?show=ended&q=kötü<u>",
+            $"images/{id}", $"images/{failed}", $"images/{longOne}", "images/999", "forges", "failures",
+            "live/images", "live/images?show=ended", $"live/images/{id}", $"live/images/{failed}", "live/failures", "live/forges",
+            "jobs/enqueued", "jobs/enqueued/images", $"jobs/details/{job}", $"jobs/details/{row.HangfireJobId}", "", "jobs/deleted", "jobs/failed", "jobs/processing",
         })
         {
             var page = await _operator.GetStringAsync($"hangfire/{path}");
-            Assert.That(page, Does.Not.Contain("<img src=x").And.Not.Contain("<script>alert").And.Not.Contain("<i>ay").And.Not.Contain("<u>").And.Not.Contain("\uE0A0"), path);
+            Assert.That(
+                page,
+                Does.Not.Contain("<img src=x").And.Not.Contain("<script>alert").And.Not.Contain("<style>*").And.Not.Contain("<i>ay").And.Not.Contain("<u>").And.Not.Contain("<<<").And.Not.Contain("\uE0A0")
+                    .And.Not.Contain("\" onmouseover=").And.Not.Contain("href=\"javascript:"),
+                path);
         }
 
-        Assert.That(await TextAsync("jobs/enqueued/images"), Does.Contain($"Image {id} · <i>ayşe</i> · \"><img src=x"));
-        Assert.That(await TextAsync("jobs/deleted"), Does.Contain($"Image {failed} · ayşe · bir kedi, yağlı boya"));
-        Assert.That(await TextAsync($"jobs/details/{job}"), Does.Contain("Timeline").And.Contain("Move to front"));
+        Assert.That(await TextAsync("images"), Does.Contain(new string('W', 120) + "…").And.Not.Contain(new string('W', 121)), "a row stays a row");
+        var turned = await SubmitAsync("sol \u202e sağ");
+        var list = await TextAsync("images");
+        Assert.That(list, Does.Contain($"/images/{turned}\"").And.Contain("datetime=\"20"));
+        Assert.That(list.Contains('\u202e', StringComparison.Ordinal), Is.False, "what steers a line's direction is left out");
     }
 
     [Test]
@@ -161,7 +184,7 @@ internal sealed class DeskTests
         Assert.That(await TextAsync("images?show=error&code=out_of_memory&forge=gpu1"), Does.Contain("bir gül 2"));
         Assert.That(await TextAsync("images?show=error&code=timed_out"), Does.Contain("There is none."));
 
-        Assert.That(await CommandAsync("desk/failures/retry", "out_of_memory|gpu1"), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("desk/failures/retry", "out_of_memory|gpu1"), Is.EqualTo((3, 0)));
         foreach (var id in ids)
             await _app.WaitForAsync(id, MessageStatus.Complete);
     }
@@ -206,9 +229,11 @@ internal sealed class DeskTests
     [TestCase("desk/images/cancel")]
     [TestCase("desk/images/retry")]
     [TestCase("desk/images/front")]
+    [TestCase("desk/images/erase")]
     [TestCase("desk/failures/retry")]
     [TestCase("desk/forges/pause")]
     [TestCase("desk/forges/resume")]
+    [TestCase("desk/forges/drain")]
     [TestCase("desk/forges/probe")]
     [TestCase("desk/queue/pause")]
     [TestCase("desk/queue/resume")]

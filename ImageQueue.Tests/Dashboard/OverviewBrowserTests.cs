@@ -1,3 +1,4 @@
+using Deque.AxeCore.Commons;
 using ImageQueue.Core.History;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
@@ -55,6 +56,9 @@ internal sealed class OverviewBrowserTests
         Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width));
         var bars = page.GetByRole(AriaRole.Img, new() { NameRegex = new("^Errors by code, last day: [0-9]+ errors") }).Locator("g rect");
         Assert.That(await bars.CountAsync(), Is.GreaterThanOrEqualTo(40), "two codes in each of 23 hours, but at most one missing");
+
+        await page.EvaluateAsync(new BundledAxeScriptProvider().GetScript());
+        Assert.That(await page.EvaluateAsync<string[]>("async () => (await axe.run('.desk')).violations.map(one => one.id + ': ' + one.nodes.map(node => node.target).join(' '))"), Is.Empty);
 
         // By keyboard, and still open after the page has looked again.
         var numbers = page.GetByText("Pictures, last day, in numbers");

@@ -50,6 +50,23 @@ internal static class Desk
         }
     }
 
+    /// <summary>Erases one image for good: words, metadata and files.</summary>
+    private static async Task<bool> EraseAsync(DeskRequest request, string id)
+    {
+        // The desk shows images; what else is said in a conversation is the chat app's to erase.
+        if (!IsId(id, out var message) || await request.Get<IMessageStore>().FindAsync(message, request.Aborted) is not { IsImage: true })
+            return false;
+        try
+        {
+            return await request.Get<EraseMessages>().EraseAsync(message, request.Aborted);
+        }
+        catch (IOException e)
+        {
+            request.Get<ILoggerFactory>().CreateLogger(typeof(Desk)).LogWarning(e, "A file of message {MessageId} could not be removed; it is still there.", message);
+            return false;
+        }
+    }
+
     private static bool Add()
     {
         AddPage("/images", "Images", (_, request) => ImagesPage.ShowAsync(request));
@@ -63,9 +80,11 @@ internal static class Desk
         AddCommand("/desk/images/cancel", async (request, id) => IsId(id, out var message) && (await request.Get<CancelImageRequest>().CancelAsync(message, request.Aborted)).Applied);
         AddCommand("/desk/images/retry", RetryAsync);
         AddCommand("/desk/images/front", async (request, id) => IsId(id, out var message) && (await request.Get<MoveToFront>().MoveAsync(message, request.Aborted)).Applied);
+        AddCommand("/desk/images/erase", EraseAsync);
         AddCommand("/desk/failures/retry", FailuresPage.RetryAsync);
         AddCommand("/desk/forges/pause", (request, name) => request.Get<Pauses>().PauseForgeAsync(name, Who(request), request.Aborted));
         AddCommand("/desk/forges/resume", (request, name) => request.Get<Pauses>().ResumeForgeAsync(name, request.Aborted));
+        AddCommand("/desk/forges/drain", async (request, name) => await request.Get<DrainForge>().DrainAsync(name, Who(request), request.Aborted) is not null);
         AddCommand("/desk/forges/probe", (request, name) => Task.FromResult(request.Get<ForgePool>().ProbeNow(name)));
         AddCommand("/desk/queue/pause", async (request, _) =>
         {
@@ -106,7 +125,10 @@ internal static class Desk
         DashboardRoutes.Routes.Add($"/live{path}", new DeskPage.Part(request => show(request.Http.Request.Path.Value!.Split('/')[^1], request))); // A route has matched it.
     }
 
-    private static void AddCommand(string path, Func<DeskRequest, string, Task<bool>> doAsync) => DashboardRoutes.Routes.Add(path, new DeskCommand(doAsync));
+    private static void AddCommand(string path, Func<DeskRequest, string, Task<bool>> doAsync) =>
+        AddCommand(path, async (request, one) => DeskCommand.Tally.Of(await doAsync(request, one)));
+
+    private static void AddCommand(string path, Func<DeskRequest, string, Task<DeskCommand.Tally>> doAsync) => DashboardRoutes.Routes.Add(path, new DeskCommand(doAsync));
 
     private static void AddMenu(string text, string path) => NavigationMenu.Items.Add(page => new MenuItem(text, page.Url.To(path))
     {

@@ -6,8 +6,8 @@ namespace ImageQueue.Web.Dashboard;
 /// Something that an operator does to what was picked (<c>jobs[]</c>, as Hangfire's own commands have it). Refused for one who
 /// only looks; whether the form is ours, Hangfire has asked before.
 /// </summary>
-/// <param name="doAsync">Does it to one; false when that one's state does not allow it.</param>
-internal sealed class DeskCommand(Func<DeskRequest, string, Task<bool>> doAsync) : IDashboardDispatcher
+/// <param name="doAsync">Does it to one of them.</param>
+internal sealed class DeskCommand(Func<DeskRequest, string, Task<DeskCommand.Tally>> doAsync) : IDashboardDispatcher
 {
     public async Task Dispatch(DashboardContext context)
     {
@@ -25,15 +25,19 @@ internal sealed class DeskCommand(Func<DeskRequest, string, Task<bool>> doAsync)
         }
 
         var request = new DeskRequest(http, IsReadOnly: false);
-        var (done, refused) = (0, 0);
+        var all = default(Tally);
         foreach (var value in (await http.Request.ReadFormAsync(http.RequestAborted))["jobs[]"])
-        {
-            if (await doAsync(request, value ?? ""))
-                done++;
-            else
-                refused++;
-        }
+            all += await doAsync(request, value ?? "");
+        await http.Response.WriteAsJsonAsync(new { done = all.Done, refused = all.Refused }, http.RequestAborted);
+    }
 
-        await http.Response.WriteAsJsonAsync(new { done, refused }, http.RequestAborted);
+    /// <summary>What came of it.</summary>
+    /// <param name="Done">How many it was done to.</param>
+    /// <param name="Refused">How many are in a state that does not allow it.</param>
+    internal readonly record struct Tally(int Done, int Refused)
+    {
+        public static Tally operator +(Tally one, Tally other) => new(one.Done + other.Done, one.Refused + other.Refused);
+
+        public static Tally Of(bool done) => done ? new(1, 0) : new(0, 1);
     }
 }

@@ -9,8 +9,8 @@ internal static class FailuresPage
 {
     private const int Examples = 5;
 
-    /// <summary>Most requests that one click puts back into the queue.</summary>
-    private const int MostRetries = 500;
+    /// <summary>Most requests that one click puts back into the queue; for more, once more.</summary>
+    private const int MostRetries = 5000;
 
     public static async Task<Markup> ShowAsync(DeskRequest request)
     {
@@ -18,29 +18,49 @@ internal static class FailuresPage
         var groups = figures.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Forge: end.Backend ?? "")).OrderByDescending(group => group.Count()).ToList();
         if (groups.Count == 0)
             return Markup.Of($"<div class=\"alert alert-success\">Nothing has failed in the last day.</div>");
+        var newest = groups.ToDictionary(group => group.Key, group => group.OrderByDescending(end => end.At).Take(Examples).ToList());
+        var known = (await request.Get<IFeedStore>().ReadChangesAsync([.. newest.Values.Select(ends => ends[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
+        var histories = await request.Get<IDeskStore>().ReadHistoriesAsync([.. known.Keys], request.Aborted);
         return Markup.Of(
             $"""
             <p class="text-muted">The last 24 hours. What was retried since is not counted.</p>
             <div class="table-responsive"><table class="table desk-table" aria-label="Failures">
-            <thead><tr><th scope="col">Error</th><th scope="col">Forge</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th><th scope="col">{(request.IsReadOnly ? "" : "Action")}</th></tr></thead>
-            <tbody>{Markup.Join(groups.Select(group => Row(request, figures.At, group.Key, [.. group.OrderByDescending(end => end.At)])))}</tbody>
+            <thead><tr><th scope="col">Error</th><th scope="col">Forge</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\">Action</th>"))}</tr></thead>
+            <tbody>{Markup.Join(groups.Select(group => Row(request, figures.At, group.Key, [.. group], Newest(request, figures.At, newest[group.Key], known, histories))))}</tbody>
             </table></div>
             """);
     }
 
     /// <summary>Retries all of a group.</summary>
-    public static async Task<bool> RetryAsync(DeskRequest request, string group)
+    public static async Task<DeskCommand.Tally> RetryAsync(DeskRequest request, string group)
     {
         if (group.Split('|', 2) is not [var code, var forge])
-            return false;
+            return DeskCommand.Tally.Of(false);
         var ends = await request.Get<IDeskStore>().ListEndsAsync(MessageStatus.Error, TimeSpan.FromDays(1), 20_000, request.Aborted);
-        var any = false;
+        var all = default(DeskCommand.Tally);
         foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == forge).OrderBy(end => end.QueuedAt).Take(MostRetries))
-            any |= await Desk.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture));
-        return any;
+            all += DeskCommand.Tally.Of(await Desk.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
+        return all;
     }
 
-    private static Markup Row(DeskRequest request, DateTimeOffset now, (string Code, string Forge) key, List<RequestEnd> ends)
+    /// <summary>The newest of a group in words: for operators, what was behind it.</summary>
+    private static Markup Newest(
+        DeskRequest request,
+        DateTimeOffset now,
+        List<RequestEnd> ends,
+        Dictionary<long, MessageChange> known,
+        IReadOnlyDictionary<long, IReadOnlyList<RequestStep>> histories)
+    {
+        var why = histories.GetValueOrDefault(ends[0].Id)?.LastOrDefault(step => step.What == RequestSteps.Error)?.Why
+            ?? known.GetValueOrDefault(ends[0].Id)?.Message.Error;
+        return Markup.Of(
+            $"""
+            {Markup.Join(ends.Select(end => Markup.Of($"<a href=\"{request.Root}/images/{end.Id}\">{end.Id}</a> ")))}
+            <br>{Words.Ago(now, ends[0].At)} ago: <span class="desk-words">{Words.OneLine(why ?? "", 200)}</span>
+            """);
+    }
+
+    private static Markup Row(DeskRequest request, DateTimeOffset now, (string Code, string Forge) key, List<RequestEnd> ends, Markup newest)
     {
         var hours = Enumerable.Range(0, 24).Select(hour => ends.Count(end => (int)(now - end.At).TotalHours == 23 - hour)).ToList();
         var most = Math.Max(1, hours.Max());
@@ -52,8 +72,8 @@ internal static class FailuresPage
             <td class="desk-number">{ends.Count}</td>
             <td><svg class="desk-bars" viewBox="0 0 96 24" width="96" height="24" role="img" aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Select((count, hour) => Markup.Of(
                 $"<rect x=\"{hour * 4}\" y=\"{24 - (count * 24 / most)}\" width=\"3\" height=\"{count * 24 / most}\"></rect>")))}</svg></td>
-            <td>{Markup.Join(ends.Take(Examples).Select(end => Markup.Of($"<a href=\"{request.Root}/images/{end.Id}\">{end.Id}</a> ")))}</td>
-            <td>{request.Button("Retry all", "/desk/failures/retry", $"{key.Code}|{key.Forge}", $"Put {ends.Count} images back into the queue?", "primary")}</td>
+            <td class="desk-newest">{newest}</td>
+            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{request.Button("Retry all", "/desk/failures/retry", $"{key.Code}|{key.Forge}", $"Put {Math.Min(ends.Count, MostRetries)} images back into the queue?", "primary")}</td>"))}
             </tr>
             """);
     }

@@ -21,7 +21,9 @@ internal static class ForgesPage
         var pause = request.Get<Pauses>().Of(forge.Name);
         var (state, words) = forge switch
         {
-            { Paused: true } => ("paused", "Paused"),
+            { Paused: true, Busy: true } => ("paused", "Paused, finishes its picture"),
+            { Paused: true, Draining: true } => ("draining", "Paused, ends what it left"),
+            { Paused: true } => ("paused", "Paused, empty"),
             { Healthy: null } => ("unknown", "Not asked yet"),
             { Healthy: false } => ("down", "Down"),
             { Draining: true } => ("draining", "Draining"),
@@ -34,7 +36,7 @@ internal static class ForgesPage
         return Markup.Of(
             $"""
             <section class="desk-card desk-{state}" aria-label="{forge.Name}">
-            <h3>{forge.Name} <span class="label desk-status desk-{state}">{words}</span></h3>
+            <h2>{forge.Name} <span class="label desk-status desk-{state}">{words}</span></h2>
             <p class="text-muted desk-words">{forge.Url}</p>
             <dl class="dl-horizontal">
             <dt>{(forge.Healthy == false ? "Down" : "Up")} since</dt><dd>{Words.Time(forge.Since)} ({Words.Ago(figures.At, forge.Since)})</dd>
@@ -48,7 +50,9 @@ internal static class ForgesPage
             </dl>
             <p>{(forge.Paused
                 ? request.Button("Resume", "/desk/forges/resume", forge.Name, style: "success")
-                : request.Button("Pause (it finishes what it paints)", "/desk/forges/pause", forge.Name, $"Pause {forge.Name}? It finishes what it paints and gets nothing more."))}{request.Button("Probe now", "/desk/forges/probe", forge.Name)}</p>
+                : request.Button("Pause", "/desk/forges/pause", forge.Name, $"Pause {forge.Name}? It finishes what it paints and gets nothing more."))}{(forge is { Paused: true, Busy: false }
+                ? Markup.None
+                : request.Button("Drain", "/desk/forges/drain", forge.Name, $"Drain {forge.Name}? It is paused, and what it paints is begun again at another Forge, with its turn."))}{request.Button("Probe now", "/desk/forges/probe", forge.Name)}</p>
             </section>
             """);
     }

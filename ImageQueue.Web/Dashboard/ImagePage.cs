@@ -44,12 +44,13 @@ internal static class ImagePage
             {(message.HangfireJobId is { } job ? Fact("Hangfire job", Markup.Of($"<a href=\"{request.Root}/jobs/details/{job}\">{job}</a>")) : Markup.None)}
             {(position > 0 ? Fact("Position", Markup.Of($"{position}, ready in {Words.Duration(live.EtaOf(message))}")) : Markup.None)}
             {(message.Status == MessageStatus.Processing ? Fact("Progress", Markup.Of($"<progress max=\"100\" value=\"{message.Progress}\" aria-label=\"Progress\"></progress> {message.Progress} %")) : Markup.None)}
+            {(ImagesPage.SizeOf(message) is { Length: > 0 } size ? Fact("Size", Markup.Of($"{size}")) : Markup.None)}
             {Fact("Attempts", Markup.Of($"{message.Attempt}{(message.Failures > 0 ? $", of which {message.Failures} may be the request's own fault" : "")}"))}
             {(message.Backend is { } forge ? Fact("Forge", Markup.Of($"{forge}")) : Markup.None)}
             </dl>
             <p>{Buttons(request, message)}</p>
             </div>
-            {Timeline(request, message, now)}
+            {await TimelineAsync(request, message, now)}
             </div>
             """);
     }
@@ -57,37 +58,72 @@ internal static class ImagePage
     private static Markup Buttons(DeskRequest request, Message message)
     {
         var id = message.Id.ToString(CultureInfo.InvariantCulture);
-        return message.Status switch
+        var cancel = request.Button("Cancel", "/desk/images/cancel", id, "Cancel this image?");
+        var own = message.Status switch
         {
-            MessageStatus.Queued => Markup.Join(
-                [request.Button("Move to front", "/desk/images/front", id), request.Button("Cancel", "/desk/images/cancel", id, "Cancel this image?", "danger")]),
-            MessageStatus.Processing => request.Button("Cancel", "/desk/images/cancel", id, "Cancel this image?", "danger"),
+            MessageStatus.Queued => Markup.Join([request.Button("Move to front", "/desk/images/front", id), cancel]),
+            MessageStatus.Processing => cancel,
             MessageStatus.Error or MessageStatus.Cancelled => request.Button("Retry", "/desk/images/retry", id, style: "primary"),
             _ => Markup.None,
         };
+        return Markup.Join([own, request.Button(
+            "Delete", "/desk/images/erase", id, "Delete this image for good? Its words, picture and metadata are erased, in the chat as well. This cannot be undone.", "danger")]);
     }
 
     private static Markup Picture(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
         ? Markup.Of($"<a href=\"{url}\"><img src=\"{url}\" alt=\"The picture\" loading=\"lazy\"></a>")
         : Markup.Of($"<div class=\"desk-nothing\">No picture</div>");
 
-    /// <summary>From the row, and, while Hangfire keeps the job, each state that it came to, with how long it was in it.</summary>
-    private static Markup Timeline(DeskRequest request, Message message, DateTimeOffset now)
+    /// <summary>What the row has kept, attempt by attempt; of rows of an earlier release, what Hangfire still knows of the job.</summary>
+    private static async Task<Markup> TimelineAsync(DeskRequest request, Message message, DateTimeOffset now)
     {
-        var details = message.HangfireJobId is { } job ? request.Get<JobStorage>().GetMonitoringApi().JobDetails(job) : null;
-        var steps = new List<(DateTimeOffset At, string What, string? Why)> { (message.CreatedAt, "Submitted", null) };
-        foreach (var state in details?.History.OrderBy(state => state.CreatedAt) ?? Enumerable.Empty<StateHistoryDto>())
-            steps.Add((new DateTimeOffset(DateTime.SpecifyKind(state.CreatedAt, DateTimeKind.Utc)), Name(state), state.Reason ?? Worker(state)));
-        if (message.Status is MessageStatus.Complete or MessageStatus.Error or MessageStatus.Cancelled)
-            steps.Add((message.UpdatedAt, $"The row says {message.Status}", message.Error));
-        steps = [.. steps.OrderBy(step => step.At)];
+        var history = (await request.Get<IDeskStore>().ReadHistoriesAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
+        var steps = new List<Step> { new(message.CreatedAt, "Submitted", null, "waited") };
+        steps.AddRange(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
+        steps.Sort((one, other) => one.At.CompareTo(other.At));
+        if (history is [{ Attempt: > 1 } first, ..])
+            steps.Insert(1, new(first.At, $"{first.Attempt - 1} earlier attempts are not kept", null, null));
         return Markup.Of(
             $"""
-            <h3 class="desk-timeline-title">Timeline</h3>
+            <h2 class="h3 desk-timeline-title">Timeline</h2>
             <ol class="desk-timeline">{Markup.Join(steps.Select((step, i) => Markup.Of(
-                $"<li>{Words.Time(step.At)} <strong>{step.What}</strong> {step.Why} <span class=\"text-muted\">{(i + 1 < steps.Count ? $"for {Words.Duration((steps[i + 1].At - step.At).TotalSeconds)}" : $"{Words.Ago(now, step.At)} ago")}</span></li>")))}</ol>
+                $"<li>{Words.Time(step.At)} <strong>{step.What}</strong> <span class=\"desk-words\">{step.Why}</span> <span class=\"text-muted\">{Lasted(steps, i, now)}</span></li>")))}</ol>
             """);
     }
+
+    private static Step StepOf(RequestStep step) => step.What switch
+    {
+        RequestSteps.Began => new(step.At, step.Backend is { } forge ? $"Attempt {step.Attempt} on {forge}" : $"Attempt {step.Attempt}", step.Why, "painted for"),
+        RequestSteps.Back => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
+        RequestSteps.Retried => new(step.At, "Put back into the queue", step.Why, "waited"),
+        RequestSteps.Complete => new(step.At, "Complete", step.Why, null),
+        RequestSteps.Error => new(step.At, "Ended in error", step.Why, null),
+        RequestSteps.Cancelled => new(step.At, "Cancelled", step.Why, null),
+        var other => new(step.At, other, step.Why, null),
+    };
+
+    private static IEnumerable<Step> OfHangfire(DeskRequest request, Message message)
+    {
+        if (message.HangfireJobId is { } job && request.Get<JobStorage>().GetMonitoringApi().JobDetails(job) is { } details)
+        {
+            foreach (var state in details.History)
+                yield return new(new DateTimeOffset(DateTime.SpecifyKind(state.CreatedAt, DateTimeKind.Utc)), Name(state), state.Reason ?? Worker(state), "for");
+        }
+
+        if (message.Status is MessageStatus.Complete or MessageStatus.Error or MessageStatus.Cancelled)
+            yield return new(message.UpdatedAt, $"The row says {message.Status}", message.Error, null);
+    }
+
+    /// <summary>How long a step lasted, or lasts.</summary>
+    private static string Lasted(List<Step> steps, int i, DateTimeOffset now) => (steps[i].Lasting, i + 1 < steps.Count) switch
+    {
+        (null, true) => "",
+        (null, false) => $"{Words.Ago(now, steps[i].At)} ago",
+        (var word, true) => $"{word} {Words.Duration((steps[i + 1].At - steps[i].At).TotalSeconds)}",
+        (var word, false) => $"{word} {Words.Ago(now, steps[i].At)} so far",
+    };
+
+    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting);
 
     private static string Name(StateHistoryDto state) => state.StateName switch
     {
@@ -99,7 +135,7 @@ internal static class ImagePage
     private static string? Worker(StateHistoryDto state) => state.Data is not null && state.Data.TryGetValue("ServerId", out var server) ? server : null;
 
     private static Markup Metadata(Message message) =>
-        Markup.Of($"<h3>Metadata</h3><div class=\"desk-tree\">{Tree(message.Metadata)}</div>");
+        Markup.Of($"<h2 class=\"h3\">Metadata</h2><div class=\"desk-tree\">{Tree(message.Metadata)}</div>");
 
     private static Markup Tree(JsonElement value) => value.ValueKind switch
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
@@ -9,8 +10,14 @@ internal static class ImagesPage
 {
     private const int PageSize = 50;
 
-    /// <summary>How many messages one page of what has ended looks through.</summary>
-    private const long Span = 200_000;
+    /// <summary>How many messages one look goes through: what is kept for ever is never read whole.</summary>
+    private const long Span = 50_000;
+
+    /// <summary>The same where each prompt must be read.</summary>
+    private const long SpanOfText = 25_000;
+
+    /// <summary>Most of what has not ended and was searched for: it is shown by position.</summary>
+    private const int MostUnfinished = 500;
 
     private static readonly (string Key, string Title, string[] Statuses)[] Tabs =
     [
@@ -25,25 +32,31 @@ internal static class ImagesPage
     public static async Task<Markup> ShowAsync(DeskRequest request)
     {
         var tab = Tabs.FirstOrDefault(tab => tab.Key == request.Asked("show"), Tabs[1]);
-        var search = new RequestSearch(tab.Statuses, request.Asked("code"), request.Asked("forge"), request.Asked("user"), request.Asked("q"));
+        var search = new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? request.Asked("code") : null, request.Asked("forge"), request.Asked("user"), request.Asked("q"));
         var isFiltered = (search.ErrorCode ?? search.Backend ?? search.Username ?? search.Text) is not null;
         var live = await request.Get<QueuePositions>().GetAsync(request.Aborted);
-        var table = tab.Key == "waiting" && !isFiltered
-            ? await WaitingAsync(request, live)
-            : await FoundAsync(request, live, tab.Key, search);
+        var table = (tab.Key, isFiltered) switch
+        {
+            ("waiting", false) => await WaitingAsync(request, live),
+            ("waiting" or "running", _) => await UnfinishedAsync(request, live, tab.Key, search),
+            _ => await FoundAsync(request, live, tab.Key, search),
+        };
+        var forges = request.Get<ForgePool>().Backends.Select(forge => forge.Name);
         return Markup.Of(
             $"""
             {await Head(request)}
             <ul class="nav nav-tabs desk-tabs">{Markup.Join(Tabs.Select(one => Markup.Of(
                 $"<li class=\"{(one.Key == tab.Key ? "active" : "")}\"><a href=\"{request.Root}/images?show={one.Key}\"{(one.Key == tab.Key ? Markup.Of($" aria-current=\"page\"") : Markup.None)}>{one.Title}</a></li>")))}</ul>
-            <form method="get" action="{request.Root}/images" class="form-inline desk-filter" role="search">
+            <form method="get" action="{request.Root}/images" class="form-inline desk-filter" role="search" aria-label="Images">
             <input type="hidden" name="show" value="{tab.Key}">
-            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User", search.Username)}{Field("forge", "Forge", search.Backend)}{Field("code", "Error code", search.ErrorCode)}
-            <button type="submit" class="btn btn-sm btn-default">Find</button>{(isFiltered ? Markup.Of($" <a class=\"btn btn-sm btn-link\" href=\"{request.Root}/images?show={tab.Key}\">Show all</a>") : Markup.None)}
+            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User", search.Username)}{Choice("forge", "Any Forge", search.Backend, forges)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
+            <button type="submit" class="btn btn-sm btn-default">Find</button>{(isFiltered ? Markup.Of($" <a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images?show={tab.Key}\">Show all</a>") : Markup.None)}
             </form>
             {table}
             """);
     }
+
+    private static bool HasCodes(string tab) => tab is "ended" or "error";
 
     /// <summary>What is stopped, for all to see.</summary>
     public static async Task<Markup> Head(DeskRequest request)
@@ -58,6 +71,16 @@ internal static class ImagesPage
     private static Markup Field(string name, string label, string? value) =>
         Markup.Of($"<label><span class=\"sr-only\">{label}</span><input class=\"form-control input-sm\" name=\"{name}\" placeholder=\"{label}\" value=\"{value}\" maxlength=\"200\"></label> ");
 
+    private static Markup Choice(string name, string any, string? value, IEnumerable<string> known)
+    {
+        var all = value is null || known.Contains(value, StringComparer.OrdinalIgnoreCase) ? known : known.Append(value);
+        return Markup.Of(
+            $"""
+            <label><span class="sr-only">{any}</span><select class="form-control input-sm" name="{name}"><option value="">{any}</option>{Markup.Join(all.Select(one => Markup.Of(
+                $"<option value=\"{one}\"{(string.Equals(one, value, StringComparison.OrdinalIgnoreCase) ? Markup.Of($" selected") : Markup.None)}>{one}</option>")))}</select></label>
+            """);
+    }
+
     /// <summary>By position, exact, whatever page is asked for.</summary>
     private static async Task<Markup> WaitingAsync(DeskRequest request, LivePositions live)
     {
@@ -67,22 +90,56 @@ internal static class ImagesPage
         var waiting = await request.Get<IQueueStore>().FindWaitingAsync(jobs, request.Aborted);
         var requests = (await request.Get<IFeedStore>().ReadChangesAsync([.. waiting.Select(row => row.Id)], request.Aborted))
             .OrderBy(one => live.Of(one.Message)).ToList();
-        var pages = Markup.Of(
-            $"""
-            <p class="desk-pages">{(snapshot.Count == 0 ? "" : $"{from + 1} to {from + jobs.Count} of {snapshot.Count}")}
-            {(from > 0 ? Page(request, "Previous", "from", from - PageSize) : Markup.None)}{(from + PageSize < snapshot.Count ? Page(request, "Next", "from", from + PageSize) : Markup.None)}</p>
-            """);
-        return Markup.Of($"{Table(request, live, "waiting", requests)}{pages}");
+        return Markup.Of($"{await TableAsync(request, live, "waiting", requests)}{Pages(request, from, jobs.Count, snapshot.Count)}");
+    }
+
+    /// <summary>What has not ended and fits, by position.</summary>
+    private static async Task<Markup> UnfinishedAsync(DeskRequest request, LivePositions live, string tab, RequestSearch search)
+    {
+        var found = await request.Get<IDeskStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
+        var ordered = found.OrderBy(one => live.Of(one.Message)).ToList();
+        var from = (int)Math.Min(request.Number("from", 0), Math.Max(0, (ordered.Count - 1) / PageSize * PageSize));
+        var shown = ordered.Skip(from).Take(PageSize).ToList();
+        var more = ordered.Count == MostUnfinished ? Markup.Of($"<p class=\"text-muted\">Only the first {MostUnfinished} that fit are shown; say more of what you look for.</p>") : Markup.None;
+        return Markup.Of($"{await TableAsync(request, live, tab, shown)}{more}{Pages(request, from, shown.Count, ordered.Count)}");
     }
 
     private static async Task<Markup> FoundAsync(DeskRequest request, LivePositions live, string tab, RequestSearch search)
     {
         var before = request.Number("before", long.MaxValue);
-        var found = await request.Get<IDeskStore>().SearchAsync(search, before, Span, PageSize + 1, request.Aborted);
-        var shown = found.Take(PageSize).ToList();
-        var older = found.Count > PageSize ? Page(request, "Older", "before", shown[^1].Message.Id) : Markup.None;
-        return Markup.Of($"{Table(request, live, tab, shown)}<p class=\"desk-pages\">{older}</p>");
+        var named = search.Text is { } text && before == long.MaxValue ? await NamedAsync(request, search, text.Trim()) : [];
+        var found = await request.Get<IDeskStore>().SearchAsync(search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
+        var ids = named.Select(one => one.Message.Id).ToHashSet();
+        var page = found.Requests.Take(PageSize).ToList();
+        var older = found.Requests.Count > PageSize ? Page(request, "Older", "before", page[^1].Message.Id)
+            : found.GoOnBefore is { } further ? Page(request, $"Look further back than image {further}", "before", further)
+            : Markup.None;
+        return Markup.Of($"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"desk-pages\">{older}</p>");
     }
+
+    /// <summary>Who types the name of something means that one, however old it is.</summary>
+    private static async Task<IReadOnlyList<MessageChange>> NamedAsync(DeskRequest request, RequestSearch search, string text)
+    {
+        var store = request.Get<IMessageStore>();
+        var messages = new List<Message?>
+        {
+            long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var id) ? await store.FindAsync(id, request.Aborted) : null,
+            await store.FindByJobIdAsync(text, request.Aborted),
+            await store.FindByHangfireJobAsync(text, request.Aborted),
+        };
+        messages.AddRange(await store.ListBackwardsAsync(text, long.MaxValue, PageSize, request.Aborted));
+        var ids = messages.Where(message => message is { IsImage: true, Status: { } status } && search.Statuses.Contains(status)
+                && (search.ErrorCode is null || search.ErrorCode == message.ErrorCode)
+                && (search.Backend is null || string.Equals(search.Backend, message.Backend, StringComparison.OrdinalIgnoreCase)))
+            .Select(message => message!.Id).ToHashSet();
+        return [.. (await store.ReadChangesAsync(ids, request.Aborted)).Where(one => search.Username is null || search.Username == one.Username).OrderByDescending(one => one.Message.Id)];
+    }
+
+    private static Markup Pages(DeskRequest request, int from, int count, int all) => Markup.Of(
+        $"""
+        <p class="desk-pages">{(all == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
+        {(from > 0 ? Page(request, "Previous", "from", from - PageSize) : Markup.None)}{(from + PageSize < all ? Page(request, "Next", "from", from + PageSize) : Markup.None)}</p>
+        """);
 
     private static Markup Page(DeskRequest request, string text, string key, long value)
     {
@@ -91,59 +148,69 @@ internal static class ImagesPage
         return Markup.Of($"<a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images{QueryString.Create(query)}\">{text}</a> ");
     }
 
-    private static Markup Table(DeskRequest request, LivePositions live, string tab, List<MessageChange> requests)
+    private static async Task<Markup> TableAsync(DeskRequest request, LivePositions live, string tab, List<MessageChange> requests)
     {
         if (requests.Count == 0)
             return Markup.Of($"<div class=\"alert alert-info\">There is none.</div>");
         var now = request.Get<TimeProvider>().GetUtcNow();
+        var histories = tab == "running"
+            ? await request.Get<IDeskStore>().ReadHistoriesAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
+            : new Dictionary<long, IReadOnlyList<RequestStep>>();
         var (columns, cells) = ColumnsOf(tab);
         return Markup.Of(
             $"""
             {Actions(request, tab)}
-            <div class="table-responsive"><table class="table table-hover desk-table" aria-label="Images">
-            <thead><tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th><input type=\"checkbox\" data-desk-all aria-label=\"Select all of this page\"></th>"))}{Markup.Join(columns.Select(name => Markup.Of($"<th scope=\"col\">{name}</th>")))}</tr></thead>
+            <div class="table-responsive" tabindex="0" role="region" aria-label="Images"><table class="table table-hover desk-table" aria-label="Images">
+            <thead><tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\"><input type=\"checkbox\" data-desk-all aria-label=\"Select all of this page\"></th>"))}{Markup.Join(columns.Select(name => Markup.Of($"<th scope=\"col\">{name}</th>")))}</tr></thead>
             <tbody>{Markup.Join(requests.Select(one => Markup.Of(
-                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-desk-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one)}</tr>")))}</tbody>
+                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-desk-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one, BeganAt(histories, one.Message))}</tr>")))}</tbody>
             </table></div>
             """);
     }
+
+    /// <summary>When the attempt that is under way began.</summary>
+    private static DateTimeOffset? BeganAt(IReadOnlyDictionary<long, IReadOnlyList<RequestStep>> histories, Message message) =>
+        histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestSteps.Began)?.At;
 
     private static Markup Actions(DeskRequest request, string tab)
     {
         if (request.IsReadOnly)
             return Markup.None;
-        var cancel = Bulk("Cancel", "cancel", "Cancel the selected images?");
+        var cancel = Bulk("Cancel", "cancel", "Cancel the {0} selected images?");
         var retry = Bulk("Retry", "retry", null);
-        return Markup.Of($"<div class=\"desk-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}</div>");
+        var delete = Bulk("Delete", "erase", "Delete the {0} selected images for good? Their words, pictures and metadata are erased, in the chat as well. This cannot be undone.", "danger");
+        return Markup.Of($"<div class=\"desk-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}{delete}</div>");
 
-        Markup Bulk(string text, string verb, string? confirm) => Markup.Of(
-            $"<button type=\"button\" class=\"btn btn-sm btn-default\" data-desk-post=\"{request.Root}/desk/images/{verb}\" data-desk-picked data-desk-confirm=\"{confirm}\" disabled>{text}</button> ");
+        // {0} is how many are selected, which the browser knows.
+        Markup Bulk(string text, string verb, string? confirm, string style = "default") => Markup.Of(
+            $"<button type=\"button\" class=\"btn btn-sm btn-{style}\" data-desk-post=\"{request.Root}/desk/images/{verb}\" data-desk-picked data-desk-confirm=\"{confirm}\" disabled>{text}</button> ");
     }
 
-    private delegate Markup Cells(DeskRequest request, LivePositions live, DateTimeOffset now, MessageChange one);
+    private delegate Markup Cells(DeskRequest request, LivePositions live, DateTimeOffset now, MessageChange one, DateTimeOffset? begun);
 
     private static (string[] Names, Cells Cells) ColumnsOf(string tab) => tab switch
     {
-        "running" => (["", "Image", "User", "Prompt", "Progress", "Forge", "Since", "Ready in"], (request, live, now, one) => Markup.Of(
+        "running" => (["Picture", "Image", "User", "Prompt", "Size", "Progress", "Forge", "Paints for", "Ready in"], (request, live, now, one, begun) => Markup.Of(
             $"""
-            <td>{Preview(one.Message)}</td>{Common(request, one)}
-            <td class="desk-progress"><progress max="100" value="{one.Message.Progress}" aria-label="Progress"></progress> {one.Message.Progress} %</td>
-            <td>{one.Message.Backend}</td><td>{Words.Ago(now, one.Message.QueuedAt)}</td><td>{Words.Duration(live.EtaOf(one.Message))}</td>
+            <td>{Thumbnail(one.Message.PreviewUrl)}</td>{Common(request, one)}
+            <td class="desk-progress"><progress max="100" value="{one.Message.Progress}" aria-label="Progress of image {one.Message.Id}"></progress> {one.Message.Progress} %</td>
+            <td>{one.Message.Backend}</td><td>{Words.Ago(now, begun)}</td><td>{Words.Duration(live.EtaOf(one.Message))}</td>
             """)),
-        "waiting" => (["#", "Image", "User", "Prompt", "Size", "Waits", "Ready in"], (request, live, now, one) => Markup.Of(
-            $"<td class=\"desk-number\">{live.Of(one.Message)}</td>{Common(request, one)}<td>{Size(one.Message)}</td><td>{Words.Ago(now, one.Message.QueuedAt)}</td><td>{Words.Duration(live.EtaOf(one.Message))}</td>")),
-        _ => (["", "Image", "User", "Prompt", "Forge", "Came to", "Ended"], (request, _, now, one) => Markup.Of(
-            $"<td>{StatusOf(one.Message)}</td>{Common(request, one)}<td>{one.Message.Backend}</td><td>{OutcomeOf(one.Message)}</td><td>{Words.Ago(now, one.Message.UpdatedAt)} ago</td>")),
+        "waiting" => (["#", "Image", "User", "Prompt", "Size", "Waits for", "Ready in"], (request, live, now, one, _) => Markup.Of(
+            $"<td class=\"desk-number\">{live.Of(one.Message)}</td>{Common(request, one)}<td>{Words.Ago(now, one.Message.QueuedAt)}</td><td>{Words.Duration(live.EtaOf(one.Message))}</td>")),
+        _ => (["Picture", "Image", "User", "Prompt", "Size", "Forge", "Came to", "Ended"], (request, _, now, one, _) => Markup.Of(
+            $"<td>{Thumbnail(one.Message.ThumbnailUrl)}</td>{Common(request, one)}<td>{one.Message.Backend}</td><td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{Words.Ago(now, one.Message.UpdatedAt)} ago</td>")),
     };
 
     private static Markup Common(DeskRequest request, MessageChange one) => Markup.Of(
-        $"<td><a href=\"{request.Root}/images/{one.Message.Id}\">{one.Message.Id}</a></td><td class=\"desk-user\">{Words.OneLine(one.Username, 30)}</td><td class=\"desk-prompt\">{Words.OneLine(one.Message.Prompt ?? "", 120)}</td>");
+        $"<td><a href=\"{request.Root}/images/{one.Message.Id}\">{one.Message.Id}</a></td><td class=\"desk-user\">{Words.OneLine(one.Username, 30)}</td><td class=\"desk-prompt\">{Words.OneLine(one.Message.Prompt ?? "", 120)}</td><td>{SizeOf(one.Message)}</td>");
 
-    private static Markup Preview(Message message) => message.PreviewUrl is { } url
-        ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"desk-thumb\">")
+    private static Markup Thumbnail(string? url) => url is not null
+        ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"desk-thumb\" loading=\"lazy\">")
         : Markup.Of($"<span class=\"desk-thumb\"></span>");
 
-    private static string Size(Message message) =>
+    /// <summary>Width and height, as asked.</summary>
+    public static string SizeOf(Message message) =>
         message.Metadata.TryGetProperty(MetadataFields.Settings, out var settings) && settings.ValueKind == System.Text.Json.JsonValueKind.Object
             && settings.TryGetProperty("width", out var width) && settings.TryGetProperty("height", out var height) ? $"{width}×{height}" : "";
 

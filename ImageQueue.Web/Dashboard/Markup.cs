@@ -14,8 +14,7 @@ internal sealed class Markup
     public static Markup None { get; } = new("");
 
     /// <summary>The literal parts as they are; what stands between is encoded, unless it is markup itself.</summary>
-    public static Markup Of(FormattableString text) =>
-        new(string.Format(Encoder.Instance, text.Format, text.GetArguments()));
+    public static Markup Of(FormattableString text) => new(text.ToString(Encoder.Instance));
 
     /// <summary>One after the other.</summary>
     public static Markup Join(IEnumerable<Markup> parts) => new(string.Concat(parts.Select(part => part._html)));
@@ -23,7 +22,6 @@ internal sealed class Markup
     /// <inheritdoc/>
     public override string ToString() => _html;
 
-    /// <summary>Formats a value as it says, and encodes what comes of it.</summary>
     private sealed class Encoder : IFormatProvider, ICustomFormatter
     {
         public static Encoder Instance { get; } = new();
@@ -33,8 +31,8 @@ internal sealed class Markup
         public string Format(string? format, object? arg, IFormatProvider? formatProvider) => arg switch
         {
             Markup markup => markup._html,
-            IFormattable formattable => WebUtility.HtmlEncode(formattable.ToString(format, CultureInfo.InvariantCulture)),
-            _ => WebUtility.HtmlEncode(Convert.ToString(arg, CultureInfo.InvariantCulture)) ?? "",
+            IFormattable value => WebUtility.HtmlEncode(value.ToString(format, CultureInfo.InvariantCulture)),
+            _ => WebUtility.HtmlEncode(arg?.ToString()) ?? "",
         };
     }
 }

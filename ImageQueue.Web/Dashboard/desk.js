@@ -87,10 +87,20 @@
     return [one.tagName, one.id, one.getAttribute('href'), one.dataset.deskPost, one.dataset.deskValue, one.textContent].join('|');
   }
 
+  // What the server says is a sentence, where it says something.
+  async function reason(answer) {
+    if (answer.status === 403) return 'You may not do this, or your sign-in is over: reload the page.';
+    try {
+      return (await answer.json()).detail || 'The server said ' + answer.status + '.';
+    } catch {
+      return 'The server said ' + answer.status + '.';
+    }
+  }
+
   async function send(button) {
     const values = button.hasAttribute('data-desk-picked') ? picked() : [button.dataset.deskValue];
     if (values.length === 0) return;
-    if (button.dataset.deskConfirm && !confirm(button.dataset.deskConfirm)) return;
+    if (button.dataset.deskConfirm && !confirm(button.dataset.deskConfirm.replace('{0}', values.length))) return;
     // What is moved to the front last stands first: so the last of the selection begins.
     if (button.dataset.deskPost.endsWith('/front')) values.reverse();
     const form = new URLSearchParams();
@@ -101,7 +111,7 @@
     button.disabled = true;
     try {
       const answer = await fetch(button.dataset.deskPost, { method: 'POST', body: form, headers });
-      if (!answer.ok) throw new Error(answer.status === 403 ? 'You may not do this.' : 'The server said ' + answer.status + '.');
+      if (!answer.ok) throw new Error(await reason(answer));
       const { done, refused } = await answer.json();
       say(button.textContent.trim() + ': ' + done + ' done' + (refused ? ', ' + refused + ' refused, since their state does not allow it.' : '.'));
       root.querySelectorAll('[data-desk-pick]:checked').forEach(box => { box.checked = false; });

@@ -30,16 +30,56 @@ internal sealed partial class SqlServerMessageStore
             "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText("@Name", name, LeaseSize), cancellationToken)) == 1,
         cancellationToken);
 
-    public async Task<IReadOnlyList<MessageChange>> SearchAsync(
-        RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
+    public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
     {
         var parameters = new StatementParameters().Add("@Before", before).Add("@Span", span).Add("@Limit", limit)
             .AddText("@Statuses", System.Text.Json.JsonSerializer.Serialize(search.Statuses));
+
+        // The newest id bounds the stretch where nobody has named a place to go on from.
+        var statement =
+            $"""
+            DECLARE @From bigint = (SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before) - @Span + 1;
+            SELECT @From;
+            SELECT TOP (@Limit) {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE id < @Before AND id >= @From AND queued_at IS NOT NULL
+                AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
+            ORDER BY id DESC;
+            """;
+        return connections.RunAsync(
+            async connection =>
+            {
+                await using var results = await connection.QueryMultipleAsync(Command(statement, parameters, cancellationToken));
+                var from = await results.ReadSingleAsync<long>();
+                var rows = await results.ReadAsync<MessageRow>();
+                return new FoundRequests([.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))], from > 1 ? from : null);
+            },
+            cancellationToken);
+    }
+
+    public async Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
+        var rows = await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status{Fits(search, parameters)}
+            ORDER BY queued_at, id;
+            """,
+            parameters,
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    /// <summary>What is asked for beside the statuses.</summary>
+    private static string Fits(RequestSearch search, StatementParameters parameters)
+    {
         var and = "";
         if (search.ErrorCode is { } code)
             (and, parameters) = (and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
         if (search.Backend is { } backend)
-            (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, 200));
+            (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
         if (search.Username is { } username)
             (and, parameters) = (and + " AND username = @Username", parameters.AddText("@Username", username, NameSize));
         if (search.Text?.Trim() is { Length: > 0 } text)
@@ -50,19 +90,7 @@ internal sealed partial class SqlServerMessageStore
                 "@Number", long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1);
         }
 
-        // The newest id bounds the stretch where nobody has named a place to go on from.
-        var rows = await ManyAsync(
-            $"""
-            DECLARE @From bigint = (SELECT MAX(id) + 1 FROM dbo.messages WHERE id < @Before) - @Span;
-            SELECT TOP (@Limit) {Columns}, {Owner}
-            FROM dbo.messages
-            WHERE id < @Before AND id > @From AND queued_at IS NOT NULL
-                AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){and}
-            ORDER BY id DESC;
-            """,
-            parameters,
-            cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+        return and;
     }
 
     public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)

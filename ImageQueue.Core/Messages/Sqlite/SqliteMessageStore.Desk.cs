@@ -1,4 +1,5 @@
 using Dapper;
+using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Messages.Sqlite;
 
@@ -16,27 +17,37 @@ internal sealed partial class SqliteMessageStore
     public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute("DELETE FROM pauses WHERE name = @name", new { name }) == 1, cancellationToken);
 
-    public Task<IReadOnlyList<MessageChange>> SearchAsync(
-        RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
+    public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult(Read(connection =>
+        {
+            // The newest id bounds the stretch where nobody has named a place to go on from.
+            var newest = connection.ExecuteScalar<long>("SELECT ifnull(max(id), 0) FROM messages WHERE id < @before", new { before });
+            var from = newest - span + 1;
+            var found = Search(connection, search, "id < @before AND id >= @from AND +queued_at IS NOT NULL AND +status IN @statuses", "id DESC", before, from, limit);
+            return new FoundRequests(found, from > 1 ? from : null);
+        }));
+
+    public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
+
+    private static List<MessageChange> Search(SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit)
     {
-        // The newest id bounds the stretch where nobody has named a place to go on from.
         var text = search.Text?.Trim() is { Length: > 0 } words ? words : null;
-        return Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
+        return connection.Query<MessageRow>(
             $"""
             SELECT {Columns}, username AS Username FROM messages
-            WHERE id < @before AND id > min(@before, (SELECT ifnull(max(id), 0) + 1 FROM messages)) - @span
-                AND queued_at IS NOT NULL AND status IN @statuses
+            WHERE {where}
                 {(search.ErrorCode is null ? "" : "AND extra_metadata ->> '$.error_code' = @code")}
                 {(search.Backend is null ? "" : "AND backend = @backend COLLATE NOCASE")}
-                {(search.Username is null ? "" : "AND username = @username")}
-                {(text is null ? "" : "AND (id = @number OR job_id = @text OR hangfire_job_id = @text OR conversation_id = @text OR extra_metadata ->> '$.prompt' LIKE @like ESCAPE '!')")}
-            ORDER BY id DESC
+                {(search.Username is null ? "" : "AND +username = @username")}
+                {(text is null ? "" : "AND (id = @number OR +job_id = @text OR +hangfire_job_id = @text OR +conversation_id = @text OR extra_metadata ->> '$.prompt' LIKE @like ESCAPE '!')")}
+            ORDER BY {order}
             LIMIT @limit
             """,
             new
             {
                 before,
-                span,
+                from,
                 statuses = search.Statuses,
                 code = search.ErrorCode,
                 backend = search.Backend,
@@ -45,7 +56,7 @@ internal sealed partial class SqliteMessageStore
                 number = long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1,
                 like = $"%{text?.Replace("!", "!!", StringComparison.Ordinal).Replace("%", "!%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%",
                 limit,
-            }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
+            }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
     }
 
     public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestStep>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>

@@ -1,0 +1,74 @@
+using System.Diagnostics;
+using System.Globalization;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Dashboard;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Benchmarks;
+
+/// <summary>
+/// How long each page of the desk takes with 10,000 requests waiting and 100,000 kept, beside Hangfire's own page of the queue and an
+/// endpoint that does nothing, in the same run.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~DeskBenchmark -l "console;verbosity=detailed"</c>.
+/// </summary>
+[TestFixture]
+[Explicit("A benchmark: takes a minute and prints milliseconds.")]
+[Category("Benchmark")]
+[NonParallelizable]
+internal sealed class DeskBenchmark
+{
+    private const int Waiting = 10_000;
+    private const int Kept = 100_000;
+    private const int Times = 25;
+    private const double Bar = 300;
+
+    [Test]
+    public async Task EachPage_AnswersWithinTheBar()
+    {
+        using var folder = new TemporaryFolder();
+        await DeskRows.FillAsync(folder, Waiting, Kept);
+        await using var app = await TestApp.StartAsync(new() { ["Limits:RequestsPerAddress"] = "100000" }, folder);
+        var order = app.Services.GetRequiredService<IQueueOrder>();
+        await Bench.UntilAsync(async () => (await order.GetAsync(CancellationToken.None)).Count == Waiting, "the queue is rebuilt");
+        var job = (await app.Services.GetRequiredService<IMessageStore>().FindAsync(Kept + 1, CancellationToken.None))!.HangfireJobId;
+
+        await MeasureAsync(app, "health/live", "an endpoint that does nothing");
+        await MeasureAsync(app, "hangfire/jobs/enqueued/images", "Hangfire's own page of the queue, named by the rows");
+        var slow = new List<string>();
+        foreach (var path in new[]
+        {
+            "", "images", "images?from=5000", "images?user=user%207", "images?q=f%C4%B1rt%C4%B1na", "images?q=nowhere",
+            "images?show=running", "images?show=ended", "images?show=error", "images?show=error&code=timed_out&forge=gpu1", "images?show=cancelled&user=user%207",
+            "images?show=ended&q=ya%C4%9Fl%C4%B1", "images?show=ended&q=nowhere", "images?show=ended&q=nowhere&before=50000", $"images?show=ended&q={17:x32}", "images?show=ended&q=c7",
+            "live/images", $"images/{Kept + 1}", "images/100", $"jobs/details/{job}", "forges", "failures",
+        })
+        {
+            if (await MeasureAsync(app, $"hangfire/{path}", $"bar {Bar:0} ms") is var p95 && p95 > Bar)
+                slow.Add(path);
+        }
+
+        Assert.That(slow, Is.Empty);
+    }
+
+    private static async Task<double> MeasureAsync(TestApp app, string path, string note)
+    {
+        var times = new List<double>();
+        for (var i = 0; i <= Times; i++)
+        {
+            var started = Stopwatch.GetTimestamp();
+            using var answer = await app.Http.GetAsync(path);
+            await answer.Content.ReadAsByteArrayAsync();
+            Assert.That((int)answer.StatusCode, Is.EqualTo(200), path);
+            if (i > 0) // The first one compiles.
+                times.Add(Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+        }
+
+        times.Sort();
+        var (p50, p95) = (times[times.Count / 2], times[times.Count * 95 / 100]);
+        TestContext.Progress.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{path,-60} p50 {p50,6:0.0} ms, p95 {p95,6:0.0} ms, most {times[^1],6:0.0} ms; {note}"));
+        return p95;
+    }
+}

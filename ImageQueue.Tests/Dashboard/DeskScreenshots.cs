@@ -1,0 +1,90 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Simulator;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
+using NUnit.Framework;
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>
+/// Makes the README's pictures of the desk anew, in <c>.github</c>.
+/// Run: <c>dotnet test --filter FullyQualifiedName~DeskScreenshots</c>.
+/// </summary>
+[TestFixture]
+[Explicit("Writes the README's pictures.")]
+[Category("Screenshots")]
+internal sealed class DeskScreenshots
+{
+    private static readonly string[] Users = ["ayşe", "mehmet", "zeynep", "emre", "elif"];
+
+    private static readonly string[] Prompts =
+    [
+        "bir kedi, yağlı boya, sabah ışığı", "Galata Kulesi, suluboya, yağmurlu akşam", "fırtınada bir yelkenli", "a lighthouse on a cliff, oil painting", "kırmızı bir gül, makro",
+        "Kapadokya'da balonlar, gün doğumu", "eski bir kütüphane, sıcak ışık", "a robot gardener, children's book", "karlı bir orman yolu", "portre: yaşlı bir balıkçı",
+    ];
+
+    [Test]
+    public async Task Pages_AreTheReadmesPictures()
+    {
+        await using var browser = await ChatBrowser.StartAsync();
+        await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 300);
+        await using var two = await SimulatorServer.StartAsync(millisecondsPerImage: 300);
+        await using var app = await TestApp.StartAsync(new()
+        {
+            ["Forge:Backends:0:Url"] = one.Address.AbsoluteUri,
+            ["Forge:Backends:0:Name"] = "gpu1",
+            ["Forge:Backends:1:Url"] = two.Address.AbsoluteUri,
+            ["Forge:Backends:1:Name"] = "gpu2",
+            ["Forge:Simulator:Enabled"] = "false",
+        });
+
+        for (var i = 0; i < 12; i++)
+            await app.WaitForAsync(await SubmitAsync(app, i), MessageStatus.Complete);
+        one.Break(SimulatorFaults.OutOfMemory);
+        two.Break(SimulatorFaults.OutOfMemory);
+        for (var i = 0; i < 3; i++)
+            await app.WaitForAsync(await SubmitAsync(app, 3 * i), MessageStatus.Error);
+        one.Mend();
+        two.Mend();
+
+        // Painted at the second try: the first server to get it fails at it.
+        one.Break(SimulatorFaults.ServerError);
+        long twice;
+        do
+        {
+            twice = await SubmitAsync(app, 1, 1024);
+            await app.WaitForAsync(twice, MessageStatus.Complete);
+        }
+        while ((await app.Services.GetRequiredService<IMessageStore>().FindAsync(twice, CancellationToken.None))!.Attempt < 2);
+        one.Mend();
+
+        one.MillisecondsPerImage = 30_000;
+        two.MillisecondsPerImage = 45_000;
+        var painting = await SubmitAsync(app, 5, 1024);
+        for (var i = 0; i < 24; i++)
+            await SubmitAsync(app, i);
+
+        await using var context = await browser.OpenAsync(app, new() { ViewportSize = new() { Width = 1180, Height = 760 }, ColorScheme = ColorScheme.Light, Locale = "en-GB" });
+        var page = await context.NewPageAsync();
+        await page.GotoAsync($"hangfire/images/{painting}");
+        await Expect(page.Locator(".desk-picture img")).ToBeVisibleAsync(new() { Timeout = 40_000 });
+        await ShootAsync(page, "hangfire/images", "desk-images.png", 620);
+        await ShootAsync(page, $"hangfire/images/{twice}", "desk-image.png", 760);
+        await ShootAsync(page, "hangfire/forges", "desk-forges.png", 560);
+    }
+
+    private static async Task<long> SubmitAsync(TestApp app, int i, int size = 512) => (long)(await app.SubmitAsync(
+        Prompts[i % Prompts.Length], $"sohbet-{i % Users.Length + 1}", Users[i % Users.Length], new { width = size, height = size, steps = 20 }))["id"]!;
+
+    private static async Task ShootAsync(IPage page, string path, string file, int height)
+    {
+        await page.GotoAsync(path);
+        await Expect(page.Locator("[data-desk-part]")).ToBeVisibleAsync();
+        await page.EvaluateAsync("() => document.querySelectorAll('.desk-card').forEach(card => card.querySelector('p').textContent = `http://${card.getAttribute('aria-label')}:7860/`)");
+        await page.WaitForLoadStateAsync(LoadState.NetworkIdle);
+        await page.ScreenshotAsync(new() { Path = Path.Combine(Repository.Root, ".github", file), Clip = new() { X = 0, Y = 0, Width = 1180, Height = height } });
+    }
+}
