@@ -4,6 +4,7 @@ using Hangfire.InMemory;
 using Hangfire.SqlServer;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.History;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Messages.Sqlite;
 using ImageQueue.Core.Messages.SqlServer;
@@ -48,13 +49,14 @@ public static class CoreServices
         else
             services.AddSqliteStorage(configuration);
 
-        // The five faces of the store: each consumer takes the one it needs.
+        // The faces of the store: each consumer takes the one it needs.
         services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IEraseStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IDeskStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IHistoryStore>(provider => provider.GetRequiredService<IMessageStore>());
 
         services.AddSingleton<QueueRebuilding>();
         services.AddSingleton<IHostJobFilter, QueueWatch>();
@@ -101,6 +103,8 @@ public static class CoreServices
         services.AddHostedService<WhenReady<OutageWatch>>();
         services.AddSingleton<PositionWriter>();
         services.AddHostedService<WhenReady<PositionWriter>>();
+        services.AddSingleton<HistoryWriter>();
+        services.AddHostedService<WhenReady<HistoryWriter>>();
         return services;
     }
 
@@ -122,6 +126,8 @@ public static class CoreServices
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
         services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
+        services.AddSingleton<RestoreEndedJobs>();
+        services.AddHostedService(provider => provider.GetRequiredService<RestoreEndedJobs>());
     }
 
     private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)

@@ -97,7 +97,7 @@ public static class WebServices
             StatsPollingInterval = 5000,
             DisplayNameFunc = (_, job) => JobNames.MarkOf(job),
             IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
-        });
+        }, Desk.StorageOf(app.Services));
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
             app.MapForgeSimulator().RequireAuthorization(Access.ThisMachine);
         return app;

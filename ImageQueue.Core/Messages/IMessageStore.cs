@@ -4,13 +4,13 @@ using System.Text.Json.Nodes;
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// The whole store: six faces of the same rows, of which each consumer takes the one it needs.
+/// The whole store: seven faces of the same rows, of which each consumer takes the one it needs.
 /// </summary>
 /// <remarks>
 /// Every verb throws <see cref="StoreUnavailableException"/> when the database cannot be reached or written; nothing is then
 /// half-written.
 /// </remarks>
-public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore, IEraseStore, IDeskStore;
+public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore, IEraseStore, IDeskStore, IHistoryStore;
 
 /// <summary>What the chat app reads and writes: conversations and their messages.</summary>
 public interface IConversationStore

@@ -30,9 +30,7 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
 
-    private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
-    private long? _askedAt;
-    private bool _isHolder;
+    private readonly SoleHolder _holder = new(store, LeaseName, LeaseTerm, LeaseRenewal, time);
     private QueueSnapshot? _before;
     private UnfinishedCursor? _cursor;
     private bool _isRoundClean;
@@ -43,7 +41,7 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     /// <returns>How many rows were written.</returns>
     public async Task<int> WriteAsync(CancellationToken cancellationToken)
     {
-        if (!await IsHolderAsync(cancellationToken))
+        if (!await _holder.IsUsAsync(cancellationToken))
             return 0;
         var snapshot = await order.GetAsync(cancellationToken);
         if (!snapshot.IsKnown || (ReferenceEquals(snapshot, _before) && _isSettled))
@@ -110,11 +108,9 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken);
-        if (!_isHolder)
-            return;
         try
         {
-            await store.ReleaseLeasesAsync(_holder, [LeaseName], cancellationToken);
+            await _holder.ReleaseAsync(cancellationToken);
         }
         catch (StoreUnavailableException e)
         {
@@ -145,16 +141,6 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
             await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await change.WaitAsync(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
-    }
-
-    private async Task<bool> IsHolderAsync(CancellationToken cancellationToken)
-    {
-        if (_askedAt is { } at && time.GetElapsedTime(at) < LeaseRenewal)
-            return _isHolder;
-        var asked = time.GetTimestamp();
-        _isHolder = (await store.AcquireLeasesAsync(_holder, [LeaseName], LeaseTerm, cancellationToken)).Count > 0;
-        _askedAt = asked;
-        return _isHolder;
     }
 
     private static int EndAfter(int low) => low + Math.Max(1, low * 9 / 100);

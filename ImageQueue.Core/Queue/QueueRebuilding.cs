@@ -6,6 +6,7 @@ namespace ImageQueue.Core.Queue;
 /// </summary>
 public sealed class QueueRebuilding
 {
+    private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _isUnderWay;
 
     /// <summary>Whether it is.</summary>
@@ -14,4 +15,10 @@ public sealed class QueueRebuilding
         get => _isUnderWay;
         set => _isUnderWay = value;
     }
+
+    /// <summary>Comes true when this process's start has done what it does about the queue.</summary>
+    public Task Done => _done.Task;
+
+    /// <summary>The start has done it.</summary>
+    internal void SetDone() => _done.TrySetResult();
 }

@@ -54,6 +54,7 @@ public sealed class QueueRebuild(
         await RemoveTemporariesAsync(stoppingToken);
         await UntilDoneAsync("The queue could not be rebuilt yet", RebuildAsync, stoppingToken);
         await UntilDoneAsync("The sweep could not be scheduled yet", ScheduleAsync, stoppingToken);
+        rebuilding.SetDone();
     }
 
     internal async Task RebuildAsync(CancellationToken cancellationToken)

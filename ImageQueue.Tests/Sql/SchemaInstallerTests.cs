@@ -71,7 +71,7 @@ public sealed class SchemaInstallerTests
         var (database, _) = Database(missing: _ => true, hangfire: null);
 
         Assert.That(() => database.PrepareAsync(CancellationToken.None), Throws.TypeOf<SchemaException>().With.Message.EqualTo(
-            "The database Pictures on db1 lacks table dbo.conversations, table dbo.messages (script 2026-11-01_01_tables.sql); table dbo.imagequeue_leases (script 2026-11-26_00_recovery.sql); table dbo.data_protection_keys (script 2026-11-26_10_data_protection.sql); table dbo.imagequeue_pauses (script 2026-11-26_30_operators.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
+            "The database Pictures on db1 lacks table dbo.conversations, table dbo.messages (script 2026-11-01_01_tables.sql); table dbo.imagequeue_leases (script 2026-11-26_00_recovery.sql); table dbo.data_protection_keys (script 2026-11-26_10_data_protection.sql); table dbo.imagequeue_pauses (script 2026-11-26_30_operators.sql); table dbo.imagequeue_moments, table dbo.imagequeue_history (script 2026-11-26_44_overview.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
     }
 
     /// <summary>A schema of an earlier release.</summary>

@@ -36,7 +36,7 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         return database;
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases;");
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases; DELETE FROM dbo.imagequeue_moments; DELETE FROM dbo.imagequeue_history;");
 
     public bool HasOwnClock => true;
 

@@ -43,7 +43,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
         await store.PrepareAsync(CancellationToken.None);
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases");
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases; DELETE FROM moments; DELETE FROM history");
 
     public bool HasOwnClock => false;
 

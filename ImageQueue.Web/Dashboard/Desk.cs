@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Reflection;
 using Hangfire;
 using Hangfire.Dashboard;
+using Hangfire.InMemory;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
@@ -22,11 +23,19 @@ internal static class Desk
     public static void AddDesk(this IServiceCollection services)
     {
         services.AddSingleton<DeskSummary>();
+        services.AddSingleton<DeskHistory>();
         services.AddHostedService<SweepKeeper>();
     }
 
     /// <summary>Puts the desk into the dashboard.</summary>
     public static bool AddPages() => Added.Value;
+
+    /// <summary>What the dashboard shows.</summary>
+    public static JobStorage StorageOf(IServiceProvider services)
+    {
+        var storage = services.GetRequiredService<JobStorage>();
+        return storage is InMemoryStorage ? new DeskStorage(storage) : storage;
+    }
 
     /// <summary>Puts one request back into the queue.</summary>
     public static async Task<bool> RetryAsync(DeskRequest request, string id)
@@ -66,6 +75,8 @@ internal static class Desk
         AddPage("/forges", "Forges", (_, request) => ForgesPage.ShowAsync(request));
         AddPage("/failures", "Failures", (_, request) => FailuresPage.ShowAsync(request));
 
+        DashboardRoutes.Routes.Add("/live/overview", new DeskPage.Part(Overview.ShowAsync)); // desk.js puts it on Hangfire's home page.
+
         AddCommand("/desk/images/cancel", async (request, id) => IsId(id, out var message) && (await request.Get<CancelImageRequest>().CancelAsync(message, request.Aborted)).Applied);
         AddCommand("/desk/images/retry", RetryAsync);
         AddCommand("/desk/images/front", async (request, id) => IsId(id, out var message) && (await request.Get<MoveToFront>().MoveAsync(message, request.Aborted)).Applied);
@@ -92,13 +103,14 @@ internal static class Desk
 
         var hangfire = GlobalConfiguration.Configuration;
         hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.desk.css");
+        hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.overview.css");
         hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.desk.js");
         hangfire.UseJobDetailsRenderer(-10, OfJob);
         AddTile("imagequeue:waiting", "Waiting", figures => new Metric(figures.Waiting));
         AddTile("imagequeue:oldest", "Oldest wait", figures => new Metric(Words.Ago(figures.At, figures.OldestQueuedAt)));
         AddTile("imagequeue:painting", "Painting", figures => new Metric(figures.Painting.Count));
-        AddTile("imagequeue:hour", "Pictures, last hour", figures => new Metric(figures.PerHour));
-        AddTile("imagequeue:errors", "Errors, last day", figures => new Metric(figures.ErrorShare) { Style = figures.Errors.Count > 0 ? MetricStyle.Warning : MetricStyle.Default });
+        AddTile<DeskHistory.Figures>("imagequeue:hour", "Pictures, last hour", History, history => new Metric(history.PerHour));
+        AddTile<DeskHistory.Figures>("imagequeue:errors", "Errors, hour / day", History, history => new Metric(history.ErrorShares) { Style = history.ErrorsLastHour > 0 ? MetricStyle.Warning : MetricStyle.Default });
         AddTile("imagequeue:forges", "Healthy Forges", figures => new Metric(string.Create(CultureInfo.InvariantCulture, $"{figures.Healthy} / {figures.Forges.Count}"))
         {
             Style = figures.Healthy == 0 ? MetricStyle.Danger : figures.Healthy < figures.Forges.Count ? MetricStyle.Warning : MetricStyle.Success,
@@ -123,14 +135,19 @@ internal static class Desk
         Active = page.RequestPath.StartsWith(path, StringComparison.OrdinalIgnoreCase),
     });
 
+    private static Task<DeskHistory.Figures> History(HttpContext http) => http.RequestServices.GetRequiredService<DeskHistory>().GetAsync(http.RequestAborted);
+
     private static void AddTile(string name, string title, Func<DeskSummary.Figures, Metric> show) =>
+        AddTile(name, title, http => http.RequestServices.GetRequiredService<DeskSummary>().GetAsync(http.RequestAborted), show);
+
+    private static void AddTile<T>(string name, string title, Func<HttpContext, Task<T>> ask, Func<T, Metric> show) =>
         GlobalConfiguration.Configuration.UseDashboardMetric(new DashboardMetric(name, title, page =>
         {
             var http = page.Context.GetHttpContext();
             try
             {
                 // Hangfire reckons its tiles synchronously.
-                return show(http.RequestServices.GetRequiredService<DeskSummary>().GetAsync(http.RequestAborted).GetAwaiter().GetResult());
+                return show(ask(http).GetAwaiter().GetResult());
             }
             catch (StoreUnavailableException)
             {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
@@ -56,12 +55,6 @@ internal sealed class DeskSummary(IMessageStore store, QueuePositions positions,
         IReadOnlyList<ForgeBackendStatus> Forges,
         DateTimeOffset At)
     {
-        public int PerHour => Complete.Count(end => At - end.At < TimeSpan.FromHours(1));
-
-        public string ErrorShare => Complete.Count + Errors.Count == 0
-            ? "–"
-            : string.Create(CultureInfo.InvariantCulture, $"{100.0 * Errors.Count / (Complete.Count + Errors.Count):0.#} %");
-
         public int Healthy => Forges.Count(forge => forge.Healthy == true && !forge.Paused);
 
         public double? Median(string forge)

@@ -52,6 +52,9 @@ internal static class Words
     /// <summary>How long ago.</summary>
     public static string Ago(DateTimeOffset now, DateTimeOffset? then) => then is { } at ? Duration((now - at).TotalSeconds) : "–";
 
+    /// <summary>A time in words that mean the same everywhere.</summary>
+    public static string Utc(DateTimeOffset at) => string.Create(CultureInfo.InvariantCulture, $"{at.UtcDateTime:yyyy-MM-dd HH:mm} UTC");
+
     /// <summary>A time that the browser may say in its own zone.</summary>
     public static Markup Time(DateTimeOffset at) => Markup.Of($"<time datetime=\"{at:yyyy-MM-dd'T'HH:mm:ss.fff'Z'}\">{at:yyyy-MM-dd HH:mm:ss} UTC</time>");
 }

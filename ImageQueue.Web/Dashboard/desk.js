@@ -1,10 +1,21 @@
 // The desk's pages: shows what has changed without reloading, and sends commands.
 (function () {
   'use strict';
+  // Hangfire has no place of its own for more than tiles on its home page: what the desk has for it goes above Hangfire's graphs.
+  const graph = document.getElementById('realtimeGraph');
+  if (graph) {
+    const overview = document.createElement('section');
+    overview.className = 'desk';
+    overview.setAttribute('aria-label', 'Images');
+    overview.dataset.deskLive = location.pathname.replace(/\/$/, '') + '/live/overview';
+    overview.append(document.createElement('div'));
+    overview.firstChild.dataset.deskPart = '';
+    (graph.previousElementSibling || graph).before(overview);
+  }
   const desk = document.querySelector('[data-desk-live]');
   const root = desk || document.querySelector('.desk-image');
   if (!root) return;
-  const pause = 2000;
+  const pause = graph ? 10000 : 2000;
   const part = desk && desk.querySelector('[data-desk-part]');
   const said = desk && desk.querySelector('[data-desk-said]');
   let last = '';
@@ -56,12 +67,12 @@
   function exchange(html) {
     const checked = new Set(picked());
     const focused = document.activeElement && part.contains(document.activeElement) ? keyOf(document.activeElement) : null;
-    const closed = new Set(Array.from(part.querySelectorAll('details:not([open]) > summary'), summary => summary.textContent));
+    const opened = new Map(Array.from(part.querySelectorAll('details > summary'), summary => [summary.textContent, summary.parentElement.open]));
     const wide = part.querySelector('.table-responsive');
     const scrolled = wide ? wide.scrollLeft : 0;
     part.innerHTML = html; // The server has encoded every word of it.
     part.querySelectorAll('[data-desk-pick]').forEach(box => { box.checked = checked.has(box.value); });
-    part.querySelectorAll('details > summary').forEach(summary => { if (closed.has(summary.textContent)) summary.parentElement.open = false; });
+    part.querySelectorAll('details > summary').forEach(summary => { if (opened.has(summary.textContent)) summary.parentElement.open = opened.get(summary.textContent); });
     const now = part.querySelector('.table-responsive');
     if (now) now.scrollLeft = scrolled;
     if (focused) {
@@ -124,6 +135,7 @@
   });
   document.addEventListener('visibilitychange', look);
   setInterval(look, pause);
+  if (graph) look();
   times();
   ready();
 })();

@@ -5,14 +5,16 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, Note(RequestSteps.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken);
+            id, Note(RequestSteps.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
+            moment: MomentNote.Complete(result));
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, Note(RequestSteps.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToHistory()).Add("@Attempt", attempt), cancellationToken);
+            id, Note(RequestSteps.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToHistory()).Add("@Attempt", attempt), cancellationToken,
+            moment: MomentNote.Error(failure));
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
-        TransitionAsync(id, Note(RequestSteps.Cancelled), MessagePatches.Cancel, content, IsUnfinished, Why(null), cancellationToken);
+        TransitionAsync(id, Note(RequestSteps.Cancelled), MessagePatches.Cancel, content, IsUnfinished, Why(null), cancellationToken, moment: MomentNote.Cancelled);
 
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
@@ -22,7 +24,8 @@ internal sealed partial class SqlServerMessageStore
             content,
             IsUnfinished,
             Why(null).AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
-            cancellationToken);
+            cancellationToken,
+            moment: MomentNote.Cancelled);
 
     private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
 

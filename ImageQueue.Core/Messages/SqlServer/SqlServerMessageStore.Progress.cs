@@ -19,7 +19,8 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize).AddText("@Backend", backend, BackendSize)
                 .Add("@Age", (int)Heartbeat.QuietTime.TotalMilliseconds),
             cancellationToken,
-            andThen: lease is null ? null : NoteClaim);
+            andThen: lease is null ? null : NoteClaim,
+            moment: MomentNote.Begun);
 
     // The row is this transaction's own by now.
     private const string NoteClaim =

@@ -49,12 +49,12 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// </summary>
     private Task<Transition> TransitionAsync(
         long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null, [CallerMemberName] string verb = "") =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, verb);
+        string? andThen = null, string? before = null, UserLimits? limits = null, MomentNote? moment = null, [CallerMemberName] string verb = "") =>
+        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, moment, verb);
 
     private async Task<Transition> TransitionAsync(
         string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null, [CallerMemberName] string verb = "")
+        string? andThen = null, string? before = null, UserLimits? limits = null, MomentNote? moment = null, [CallerMemberName] string verb = "")
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -74,7 +74,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             $"""
             UPDATE dbo.messages
             SET {set}updated_at = @Now
-            OUTPUT {Inserted}
+            {(moment is null ? "" : NoteMoment(moment, parameters))}OUTPUT {Inserted}
             WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;

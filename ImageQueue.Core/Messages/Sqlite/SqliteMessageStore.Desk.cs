@@ -74,4 +74,19 @@ internal sealed partial class SqliteMessageStore
             LIMIT @limit
             """,
             new { status, after = Write(_time.GetUtcNow() - since), limit }).Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds)).ToList()));
+
+    /// <summary>
+    /// Gives ended requests other Hangfire jobs, in one commit: those that they had went with an earlier process. Guard of each:
+    /// ended, and the stored job is still <c>Replaces</c>. Nobody's message is another for it: neither its time nor its revision moves.
+    /// </summary>
+    /// <returns>The ids it was refused for.</returns>
+    public Task<IReadOnlyList<long>> ReplaceEndedJobsAsync(
+        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken) => _writer.RunAsync<IReadOnlyList<long>>(
+        session => [.. jobs.Where(job => session.Execute(
+            """
+            UPDATE messages SET hangfire_job_id = @HangfireJobId
+            WHERE id = @Id AND hangfire_job_id IS @Replaces AND queued_at IS NOT NULL AND status IN ('complete', 'error', 'cancelled')
+            """,
+            [("@Id", job.Id), ("@HangfireJobId", job.HangfireJobId), ("@Replaces", job.Replaces)]) == 0).Select(job => job.Id)],
+        cancellationToken);
 }

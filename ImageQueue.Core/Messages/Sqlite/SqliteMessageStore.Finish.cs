@@ -6,13 +6,13 @@ internal sealed partial class SqliteMessageStore
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
             CompleteMine,
-            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt },
+            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt, Moment = MomentNote.Complete(result) },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
             FailMine,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToHistory() },
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToHistory(), Moment = MomentNote.Error(failure) },
             cancellationToken);
 
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
@@ -34,7 +34,7 @@ internal sealed partial class SqliteMessageStore
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Cancel.Json, content),
+            new Change(id, Now(), MessagePatches.Cancel.Json, content) { Moment = MomentNote.Cancelled },
             cancellationToken);
 
     public async Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken)
@@ -47,7 +47,7 @@ internal sealed partial class SqliteMessageStore
             WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
-            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId },
+            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId, Moment = MomentNote.Cancelled },
             cancellationToken);
     }
 

@@ -7,7 +7,7 @@ internal sealed partial class SqliteMessageStore
     public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
             Claim,
-            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime) },
+            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime), Moment = MomentNote.Begun },
             cancellationToken,
             lease is null ? null : (connection, claimed) => connection.Execute(
                 "UPDATE leases SET note = @note WHERE name = @lease", new { lease, note = $"{claimed.JobId}-{claimed.Attempt}" }));

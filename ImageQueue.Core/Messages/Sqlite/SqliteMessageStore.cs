@@ -111,6 +111,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));
                 var message = written.ToMessage();
+                if (change.Moment is { } moment)
+                    NoteMoment(session, change.Now, moment, message);
                 andThen?.Invoke(session.Connection, message);
                 return new Transition(true, message);
             },
@@ -176,6 +178,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         public int Progress { get; init; }
 
         public string? Why { get; init; }
+
+        public MomentNote? Moment { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
         [

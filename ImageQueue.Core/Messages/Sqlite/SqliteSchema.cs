@@ -45,9 +45,31 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, History];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, History, Overview];
 
     private const string History = "ALTER TABLE messages ADD COLUMN history TEXT;";
+
+    private const string Overview =
+        """
+        CREATE TABLE moments (
+            at      TEXT NOT NULL,
+            kind    TEXT NOT NULL,
+            code    TEXT,
+            seconds REAL
+        );
+
+        CREATE INDEX ix_moments_at ON moments (at);
+
+        CREATE TABLE history (
+            hour   TEXT NOT NULL,
+            kind   TEXT NOT NULL,
+            code   TEXT NOT NULL,
+            count  INTEGER NOT NULL,
+            median REAL,
+            high   REAL,
+            PRIMARY KEY (hour, kind, code)
+        ) WITHOUT ROWID;
+        """;
 
     private const string Operators =
         """

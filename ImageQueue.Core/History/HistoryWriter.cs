@@ -1,0 +1,125 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.History;
+
+/// <summary>
+/// Keeps the history of the hours: each minute it reckons the running hour, and those that nobody has finished, from the moments, and
+/// looks how long the queue is. One writer for a database, by a lease; two would write the same.
+/// </summary>
+/// <remarks>
+/// The rows of an hour are a function of its moments, and are reckoned again until some time after its end: a crash anywhere leaves
+/// rows that the next pass puts right, and after a downtime the hours that nobody has reckoned are done first, the oldest first, so
+/// that the newest row always says how far the history is.
+/// </remarks>
+public sealed class HistoryWriter(IHistoryStore store, IQueueStore leases, QueuePositions positions, TimeProvider time, ILogger<HistoryWriter> logger) : BackgroundService
+{
+    /// <summary>The lease.</summary>
+    internal const string LeaseName = "history";
+
+    /// <summary>How long the rows of hours are kept.</summary>
+    public static readonly TimeSpan KeepHoursFor = TimeSpan.FromDays(90);
+
+    /// <summary>How long the moments are kept.</summary>
+    public static readonly TimeSpan KeepMomentsFor = TimeSpan.FromHours(25);
+
+    /// <summary>How long after its end an hour is reckoned once more: a transition may commit a while after it has read the clock.</summary>
+    private static readonly TimeSpan Grace = TimeSpan.FromMinutes(10);
+
+    private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
+
+    /// <summary>Rows that are removed in one commit.</summary>
+    private const int Batch = 1000;
+
+    private readonly SoleHolder _holder = new(leases, LeaseName, term: Interval * 3, renewal: Interval / 2, time);
+    private DateTimeOffset? _cleanedAt;
+    private bool _isAway;
+
+    /// <summary>One pass.</summary>
+    public async Task WriteAsync(CancellationToken cancellationToken)
+    {
+        if (!await _holder.IsUsAsync(cancellationToken))
+            return;
+        var state = await store.ReadHistoryStateAsync(cancellationToken);
+        var now = HourOf(state.Now);
+        for (var hour = FirstToReckon(state); hour <= now; hour = hour.AddHours(1))
+        {
+            var rows = Reckon(hour, await store.ListMomentsAsync(hour, hour.AddHours(1), cancellationToken));
+            if (rows.Count > 0)
+                await store.SaveHistoryAsync(rows, cancellationToken);
+        }
+
+        // Last: the newest row says that all before it was reckoned.
+        await store.SaveHistoryAsync([new HistoryRow(now, HistoryKinds.Queue, "", await positions.CountAsync(cancellationToken))], cancellationToken);
+        if (_cleanedAt == now)
+            return;
+        while (await store.ForgetHistoryAsync(now - KeepMomentsFor, now - KeepHoursFor, Batch, cancellationToken) >= Batch)
+        {
+        }
+
+        _cleanedAt = now;
+    }
+
+    /// <summary>The rows of an hour, from what was noted in it.</summary>
+    internal static IReadOnlyList<HistoryRow> Reckon(DateTimeOffset hour, IEnumerable<Moment> moments) =>
+    [
+        .. moments.GroupBy(moment => (moment.Kind, Code: moment.Code ?? "")).Select(group =>
+        {
+            var seconds = group.Select(moment => moment.Seconds).OfType<double>().Order().ToList();
+            return new HistoryRow(hour, group.Key.Kind, group.Key.Code, group.Count(), Percentile(seconds, 50), Percentile(seconds, 95));
+        }),
+    ];
+
+    /// <summary>The hour's beginning.</summary>
+    internal static DateTimeOffset HourOf(DateTimeOffset at) => new(at.UtcTicks - (at.UtcTicks % TimeSpan.TicksPerHour), TimeSpan.Zero);
+
+    /// <inheritdoc/>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        try
+        {
+            await _holder.ReleaseAsync(cancellationToken);
+        }
+        catch (StoreUnavailableException e)
+        {
+            logger.LogDebug(e, "The lease on the history ends by itself.");
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding); // The start does not wait for it.
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                await WriteAsync(stoppingToken);
+                _isAway = false;
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
+            {
+                // Said once: a database can be away for hours.
+                logger.Log(_isAway ? LogLevel.Debug : LogLevel.Warning, "The history of the hours could not be written ({Reason}); trying again each minute. Nothing of it is lost.", e.Message);
+                _isAway = true;
+            }
+
+            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    /// <summary>The newest that has a row may have been running then; before the oldest moment there is nothing.</summary>
+    private static DateTimeOffset FirstToReckon(HistoryState state)
+    {
+        var (unfinished, oldest) = (HourOf(state.Now - Grace), HourOf(state.OldestMoment ?? state.Now));
+        var open = state.NewestHour is { } newest && newest < unfinished ? newest : state.NewestHour is null ? oldest : unfinished;
+        return open > oldest ? open : oldest;
+    }
+
+    /// <summary>The smallest that so many of a hundred do not exceed.</summary>
+    private static double? Percentile(List<double> sorted, int percent) =>
+        sorted.Count == 0 ? null : sorted[((sorted.Count * percent) + 99) / 100 - 1];
+}

@@ -1,0 +1,34 @@
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Queue;
+
+/// <summary>Whether this process is the one that does something for all: by a lease, which moves when its holder dies.</summary>
+/// <param name="store">Keeps the lease.</param>
+/// <param name="lease">Its name.</param>
+/// <param name="term">How long it is held without being renewed.</param>
+/// <param name="renewal">How long the last answer serves.</param>
+/// <param name="time">The clock for that.</param>
+internal sealed class SoleHolder(IQueueStore store, string lease, TimeSpan term, TimeSpan renewal, TimeProvider time)
+{
+    private readonly string _name = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
+    private long? _askedAt;
+    private bool _isUs;
+
+    /// <summary>Takes or renews the lease when it is time to.</summary>
+    public async Task<bool> IsUsAsync(CancellationToken cancellationToken)
+    {
+        if (_askedAt is { } at && time.GetElapsedTime(at) < renewal)
+            return _isUs;
+        var asked = time.GetTimestamp();
+        _isUs = (await store.AcquireLeasesAsync(_name, [lease], term, cancellationToken)).Count > 0;
+        _askedAt = asked;
+        return _isUs;
+    }
+
+    /// <summary>Gives the lease back, if it is ours.</summary>
+    public async Task ReleaseAsync(CancellationToken cancellationToken)
+    {
+        if (_isUs)
+            await store.ReleaseLeasesAsync(_name, [lease], cancellationToken);
+    }
+}

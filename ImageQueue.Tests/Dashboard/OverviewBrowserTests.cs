@@ -1,0 +1,76 @@
+using Deque.AxeCore.Commons;
+using ImageQueue.Core.History;
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
+using NUnit.Framework;
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>The home page's charts as an operator meets them in a browser.</summary>
+internal sealed class OverviewBrowserTests
+{
+    private ChatBrowser _browser = null!; // All set before any test runs.
+    private TestApp _app = null!;
+    private int _pictures = 4000;
+
+    [OneTimeSetUp]
+    public async Task StartAsync()
+    {
+        _browser = await ChatBrowser.StartAsync();
+        _app = await TestApp.StartAsync();
+        var random = new Random(7);
+        var now = HistoryWriter.HourOf(TimeProvider.System.GetUtcNow());
+        var rows = Enumerable.Range(1, 160).SelectMany(hour => new HistoryRow[]
+        {
+            new(now.AddHours(-hour), HistoryKinds.Complete, "", 40 + random.Next(60), 6, 9),
+            new(now.AddHours(-hour), HistoryKinds.Begun, "", 100, 10 + random.Next(50), 90 + random.Next(200)),
+            new(now.AddHours(-hour), HistoryKinds.Error, ErrorCodes.TimedOut, 1 + random.Next(5)),
+            new(now.AddHours(-hour), HistoryKinds.Error, hour % 5 == 0 ? ErrorCodes.OutOfMemory : ErrorCodes.BackendFailed, 1 + random.Next(9)),
+            new(now.AddHours(-hour), HistoryKinds.Queue, "", random.Next(120)),
+        });
+        await _app.Services.GetRequiredService<IMessageStore>().SaveHistoryAsync([.. rows], CancellationToken.None);
+    }
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_app is not null)
+            await _app.DisposeAsync();
+        if (_browser is not null)
+            await _browser.DisposeAsync();
+    }
+
+    [TestCase(1280, ColorScheme.Light)]
+    [TestCase(390, ColorScheme.Dark)]
+    public async Task Home_ShowsTheCharts_FitsTheScreen_AndKeepsOpenWhatIsOpen(int width, ColorScheme scheme)
+    {
+        await using var context = await _browser.OpenAsync(_app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
+        var page = await context.NewPageAsync();
+        await page.GotoAsync("hangfire");
+
+        await Expect(page.Locator(".desk-chart > svg")).ToHaveCountAsync(8);
+        await Expect(page.Locator(".desk-chart > svg").First).ToBeVisibleAsync();
+        Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width));
+        var bars = page.GetByRole(AriaRole.Img, new() { NameRegex = new("^Errors by code, last day: [0-9]+ errors") }).Locator("g rect");
+        Assert.That(await bars.CountAsync(), Is.GreaterThanOrEqualTo(40), "two codes in each of 23 hours, but at most one missing");
+
+        await page.EvaluateAsync(new BundledAxeScriptProvider().GetScript());
+        Assert.That(await page.EvaluateAsync<string[]>("async () => (await axe.run('.desk')).violations.map(one => one.id + ': ' + one.nodes.map(node => node.target).join(' '))"), Is.Empty);
+
+        // By keyboard, and still open after the page has looked again.
+        var numbers = page.GetByText("Pictures, last day, in numbers");
+        await numbers.FocusAsync();
+        await page.Keyboard.PressAsync("Enter");
+        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Pictures, last day" })).ToBeVisibleAsync();
+        await page.EvaluateAsync("window.sameDocument = true");
+        var hour = HistoryWriter.HourOf(TimeProvider.System.GetUtcNow());
+        await _app.Services.GetRequiredService<IMessageStore>().SaveHistoryAsync([new(hour, HistoryKinds.Complete, "", ++_pictures)], CancellationToken.None);
+        await page.EvaluateAsync("void setInterval(() => document.dispatchEvent(new Event('visibilitychange')), 100)"); // It looks each ten seconds by itself.
+        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Pictures, last day" })).ToContainTextAsync(_pictures.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
+        Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+}

@@ -1,0 +1,103 @@
+using System.Globalization;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Web.Dashboard;
+
+/// <summary>How the last day and the last week went: the charts of the dashboard's home page, below Hangfire's tiles.</summary>
+internal static class Overview
+{
+    /// <summary>Codes in the order of their colours; what is none of them has the last one.</summary>
+    private static readonly string[] Codes =
+    [
+        ErrorCodes.TimedOut, ErrorCodes.Stalled, ErrorCodes.Rejected, ErrorCodes.OutOfMemory, ErrorCodes.BackendFailed,
+        ErrorCodes.NoBackend, ErrorCodes.BadImage, ErrorCodes.Abandoned, ErrorCodes.NotStored, ErrorCodes.Unexpected,
+    ];
+
+    public static async Task<Markup> ShowAsync(DeskRequest request)
+    {
+        var history = await request.Get<DeskHistory>().GetAsync(request.Aborted);
+        return Markup.Of(
+            $"""
+            <h2 class="h3">Images, last day <small>hour by hour</small></h2>
+            <div class="desk-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 24, hours: 1), "last day")}</div>
+            <h2 class="h3">Images, last week <small>six hours by six hours</small></h2>
+            <div class="desk-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 28, hours: 6), "last week")}</div>
+            """);
+    }
+
+    private static Markup Charts(OverviewTimes times, string when)
+    {
+        var starts = times.All.Select(time => time.Start).ToList();
+        var codes = times.All.SelectMany(time => time.Errors.Keys).Distinct().OrderBy(code => Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length).ThenBy(code => code, StringComparer.Ordinal).ToList();
+        var longest = times.All.Max(time => time.Queue);
+        return Markup.Join(
+        [
+            new Chart("Pictures", when, Count(times.Pictures, "picture"), starts, [new("Pictures", "desk-series-good", Values(time => time.Pictures))], Number).Bars(),
+            new Chart(
+                "Errors by code",
+                when,
+                times.Errors == 0 ? "none" : Count(times.Errors, "error") + (times.ErrorShare is { } share ? $", {Share(share)}" : ""),
+                starts,
+                [.. codes.Select(code => new Chart.Line(code, Style(code), Values(time => time.Errors.GetValueOrDefault(code))))],
+                Number).Bars(),
+            new Chart(
+                "Wait",
+                when,
+                times.All.Max(time => time.WaitHigh) is { } high ? $"at most {Words.Duration(high)} for 95 of 100" : "nothing was begun",
+                starts,
+                [new("for half of them at most", "desk-series-line", Values(time => time.WaitMedian)), new("for 95 of 100 at most", "desk-series-line2", Values(time => time.WaitHigh))],
+                value => Words.Duration(value)).Lines(),
+            new Chart("Queue", when, longest is { } most ? $"{Number(most)} waiting at most" : "nobody has looked", starts, [new("Waiting at most", "desk-series-info", Values(time => time.Queue))], Number).Bars(),
+        ]);
+
+        List<double?> Values(Func<OverviewTime, double?> of) => [.. times.All.Select(of)];
+    }
+
+    /// <summary>A share in percent.</summary>
+    public static string Share(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.#} %");
+
+    private static string Style(string code) => string.Create(CultureInfo.InvariantCulture, $"desk-code-{(Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length - 1)}");
+
+    private static string Number(double value) => value.ToString("#,0.#", CultureInfo.InvariantCulture);
+
+    private static string Count(int count, string what) => $"{Number(count)} {what}{(count == 1 ? "" : "s")}";
+}
+
+/// <summary>What the history says of a stretch of time, in parts of the same length; the last one is still running.</summary>
+internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
+{
+    public int Pictures => All.Sum(time => time.Pictures);
+
+    public int Errors => All.Sum(time => time.Errors.Values.Sum());
+
+    /// <summary>Of all that ended in a picture or in error; null when nothing did.</summary>
+    public double? ErrorShare => Pictures + Errors == 0 ? null : (double)Errors / (Pictures + Errors);
+
+    /// <summary>Parts begin where a day of UTC can be cut into them. Of several hours' waits the longest counts.</summary>
+    public static OverviewTimes Of(IReadOnlyList<HistoryRow> rows, DateTimeOffset now, int buckets, int hours)
+    {
+        var length = TimeSpan.FromHours(hours);
+        var last = new DateTimeOffset(now.UtcTicks - (now.UtcTicks % length.Ticks), TimeSpan.Zero);
+        var first = last - (length * (buckets - 1));
+        var parts = rows.Where(row => row.Hour >= first && row.Hour < last + length).ToLookup(row => (int)((row.Hour - first) / length));
+        return new OverviewTimes([.. Enumerable.Range(0, buckets).Select(i => OverviewTime.Of(first + (length * i), [.. parts[i]]))]);
+    }
+}
+
+/// <summary>One part of it.</summary>
+internal sealed record OverviewTime(
+    DateTimeOffset Start, int Pictures, IReadOnlyDictionary<string, int> Errors, double? WaitMedian, double? WaitHigh, int? Queue)
+{
+    public static OverviewTime Of(DateTimeOffset start, IReadOnlyCollection<HistoryRow> rows)
+    {
+        return new OverviewTime(
+            start,
+            Those(HistoryKinds.Complete).Sum(row => row.Count),
+            Those(HistoryKinds.Error).GroupBy(row => row.Code).ToDictionary(group => group.Key, group => group.Sum(row => row.Count)),
+            Those(HistoryKinds.Begun).Max(row => row.Median),
+            Those(HistoryKinds.Begun).Max(row => row.High),
+            Those(HistoryKinds.Queue).Max(row => (int?)row.Count));
+
+        IEnumerable<HistoryRow> Those(string kind) => rows.Where(row => row.Kind == kind);
+    }
+}
