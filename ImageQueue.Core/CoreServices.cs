@@ -126,6 +126,7 @@ public static class CoreServices
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
         services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
+        services.AddSingleton<EndedJobs>();
         services.AddSingleton<RestoreEndedJobs>();
         services.AddHostedService(provider => provider.GetRequiredService<RestoreEndedJobs>());
     }

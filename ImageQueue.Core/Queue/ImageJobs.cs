@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Reflection;
 using Hangfire;
 using Hangfire.Common;
@@ -26,14 +25,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     private static readonly MethodInfo Run = typeof(GenerateImageJob).GetMethod(nameof(GenerateImageJob.RunAsync))!; // It is public.
 
-    /// <summary>The parameter of a restored job that says when it was asked for: a storage in memory knows only when it was told.</summary>
-    public const string RequestedAt = "RequestedAt";
-
-    /// <summary>How long the dashboard has what an earlier process has finished.</summary>
-    private static readonly TimeSpan KeepRestoredFor = TimeSpan.FromDays(1);
-
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
-    internal const string OurReason = "ImageQueue: ";
+    private const string OurReason = "ImageQueue: ";
 
     private static readonly Dictionary<string, string?> NoParameters = [];
 
@@ -74,45 +67,6 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
         transaction.Commit();
         return ids;
-    }
-
-    /// <summary>
-    /// Makes jobs that are over already, for a storage that has lost them. Without Hangfire's state machine: nothing happens, so no
-    /// filter hears of it, and nothing runs. They are counted among what has ended, in the hours in which they did.
-    /// </summary>
-    /// <returns>The Hangfire ids.</returns>
-    internal IReadOnlyList<string> Restore(IReadOnlyList<EndedJob> ended)
-    {
-        using var connection = storage.GetConnection();
-        using var transaction = (JobStorageTransaction)connection.CreateWriteTransaction(); // Of every storage for Hangfire 1.8.
-        var ids = new List<string>();
-        foreach (var one in ended)
-        {
-            var requested = new Dictionary<string, string>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(one.CreatedAt.UtcDateTime) };
-            var id = transaction.CreateJob(JobOf(one.MessageId), requested, one.CreatedAt.UtcDateTime, KeepRestoredFor);
-            transaction.SetJobState(id, one.State);
-            if (!one.State.IsFinal)
-                transaction.PersistJob(id); // As Hangfire does: a failed job stays until somebody has seen to it.
-            var counter = $"stats:{one.State.Name.ToLowerInvariant()}";
-            if (one.State.IsFinal)
-                transaction.IncrementCounter(counter);
-            transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd}"), TimeSpan.FromDays(30));
-            transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd-HH}"), TimeSpan.FromDays(1));
-            ids.Add(id);
-        }
-
-        transaction.Commit();
-        return ids;
-    }
-
-    /// <summary>Removes restored jobs whose requests have gone on meanwhile.</summary>
-    internal void Forget(IEnumerable<string> hangfireJobIds)
-    {
-        using var connection = storage.GetConnection();
-        using var transaction = connection.CreateWriteTransaction();
-        foreach (var id in hangfireJobIds)
-            transaction.ExpireJob(id, TimeSpan.Zero);
-        transaction.Commit();
     }
 
     /// <summary>
@@ -182,10 +136,3 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     internal static bool WillRunIn(string? state) =>
         state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName || state == AwaitingState.StateName;
 }
-
-/// <summary>A job that is over.</summary>
-/// <param name="MessageId">Its message.</param>
-/// <param name="CreatedAt">When it was asked for.</param>
-/// <param name="At">When it ended.</param>
-/// <param name="State">How.</param>
-internal sealed record EndedJob(long MessageId, DateTimeOffset CreatedAt, DateTimeOffset At, IState State);

@@ -20,7 +20,7 @@ namespace ImageQueue.Core.Requests;
 /// jobs go with the process. Retried from the dashboard, such a job is one like any other: <see cref="FollowOperators"/> finds its message.
 /// </remarks>
 internal sealed class RestoreEndedJobs(
-    SqliteMessageStore store, ImageJobs jobs, QueueRebuilding rebuilding, TimeProvider time, ILogger<RestoreEndedJobs> logger) : BackgroundService
+    SqliteMessageStore store, ImageJobs jobs, EndedJobs endedJobs, QueueRebuilding rebuilding, TimeProvider time, ILogger<RestoreEndedJobs> logger) : BackgroundService
 {
     /// <summary>So many of each: complete, in error, cancelled.</summary>
     public const int Newest = 1000;
@@ -28,7 +28,7 @@ internal sealed class RestoreEndedJobs(
     /// <summary>Rows of one commit: whoever submits meanwhile hardly waits.</summary>
     private const int Batch = 100;
 
-    private const string Why = ImageJobs.OurReason + "as the message says, after a restart";
+    private const string Why = "ImageQueue: as the message says, after a restart";
 
     /// <summary>Does it.</summary>
     /// <returns>How many have their jobs again.</returns>
@@ -42,10 +42,10 @@ internal sealed class RestoreEndedJobs(
         var restored = 0;
         foreach (var batch in lost.Chunk(Batch))
         {
-            var ids = jobs.Restore([.. batch.Select(message => new EndedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message)))]);
+            var ids = endedJobs.Restore(batch.Select(message => new EndedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
             var rows = batch.Zip(ids, (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId)).ToList();
             var refused = (await store.ReplaceEndedJobsAsync(rows, cancellationToken)).ToHashSet();
-            jobs.Forget(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId)); // Retried or erased meanwhile.
+            endedJobs.Forget(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId)); // Retried or erased meanwhile.
             restored += batch.Length - refused.Count;
         }
 

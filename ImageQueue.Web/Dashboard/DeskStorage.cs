@@ -55,7 +55,7 @@ internal sealed class DeskStorage(JobStorage inner) : JobStorage
                 return null;
             foreach (var state in details.History)
                 state.CreatedAt = At(state.StateName, state.Data) ?? state.CreatedAt;
-            if (details.Properties.TryGetValue(ImageJobs.RequestedAt, out var requested))
+            if (details.Properties.TryGetValue(EndedJobs.RequestedAt, out var requested))
                 details.CreatedAt = JobHelper.DeserializeNullableDateTime(requested) ?? details.CreatedAt;
             return details;
         }

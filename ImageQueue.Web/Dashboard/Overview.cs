@@ -18,9 +18,9 @@ internal static class Overview
         var history = await request.Get<DeskHistory>().GetAsync(request.Aborted);
         return Markup.Of(
             $"""
-            <h2 class="h3">Images, last day <small>hour by hour</small></h2>
+            <h2 class="h3">Images, last day <small class="text-muted">hour by hour</small></h2>
             <div class="desk-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 24, hours: 1), "last day")}</div>
-            <h2 class="h3">Images, last week <small>six hours by six hours</small></h2>
+            <h2 class="h3">Images, last week <small class="text-muted">six hours by six hours</small></h2>
             <div class="desk-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 28, hours: 6), "last week")}</div>
             """);
     }
