@@ -45,6 +45,7 @@ public sealed class Painter(
             {
                 var picture = await painting;
                 Answered();
+                lease.Dispose();
                 return await StoreAsync(run, message, lease, picture, duration ?? clock.Elapsed);
             }
 
@@ -73,7 +74,7 @@ public sealed class Painter(
         void Answered()
         {
             duration ??= clock.Elapsed;
-            lease.Dispose();
+            lease.ReportAnswered();
         }
     }
 
