@@ -86,6 +86,15 @@ public sealed class ForgeLease : IDisposable
     public void Abandon(string taskId, Task painting, CancellationTokenSource call) =>
         _pool.Abandon(_slot, new ForgePool.Drain(taskId, painting, call), isFirst: Interlocked.Exchange(ref _over, 1) == 0);
 
+    /// <summary>
+    /// The backend has answered, and the picture is on its way: the lease is over, if nothing speaks against the backend. Otherwise
+    /// the picture is waited for first, so that one that is bad does not get request after request.
+    /// </summary>
+    public void ReportAnswered()
+    {
+        if (_pool.IsTrusted(_slot)) Dispose();
+    }
+
     /// <summary>Gives the backend to the next in line. Later calls do nothing.</summary>
     public void Dispose()
     {

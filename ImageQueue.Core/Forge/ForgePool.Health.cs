@@ -53,6 +53,12 @@ public sealed partial class ForgePool
         }
     }
 
+    /// <summary>Whether all that it has answered so far was good, as far as that was to be known.</summary>
+    internal bool IsTrusted(Slot slot)
+    {
+        lock (_gate) return slot is { Failed.Count: 0, PaintedElsewhere: 0, FailuresInARow: 0, UnverifiedSince: null };
+    }
+
     internal void ReportPainted(Slot slot, string? model)
     {
         lock (_gate)

@@ -47,6 +47,7 @@ public sealed class Painter(
             {
                 var picture = await painting;
                 Answered();
+                lease.Dispose();
                 return await StoreAsync(run, message, lease, picture, duration ?? clock.Elapsed);
             }
 
@@ -75,7 +76,7 @@ public sealed class Painter(
         void Answered()
         {
             duration ??= clock.Elapsed;
-            lease.Dispose();
+            lease.ReportAnswered();
         }
     }
 

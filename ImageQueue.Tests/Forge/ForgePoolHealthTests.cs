@@ -26,6 +26,31 @@ public sealed class ForgePoolHealthTests : PoolBench
         Assert.That((status.Healthy, status.LastError, status.Leased), Is.EqualTo(((bool?)false, "connection refused", false)));
     }
 
+    /// <summary>What it sends is still on its way then, and may turn out to be none.</summary>
+    [Test]
+    public async Task ReportAnswered_GivesTheBackendBack_UnlessItsLastPicturesWereBadOrAreNotKnown()
+    {
+        var pool = await ReadyPoolAsync("a");
+        var first = pool.TryTake(Any)!;
+        first.ReportAnswered();
+        var second = pool.TryTake(Any)!;
+        second.ReportAnswered();
+        Assert.That(pool.Available, Is.Zero, "nobody knows yet how the first one was");
+
+        first.ReportPainted();
+        second.ReportAnswered();
+        Assert.That(pool.Available, Is.EqualTo(1));
+
+        second.ReportFailed("request", "the answer was cut short");
+        var third = pool.TryTake(Any)!;
+        third.ReportAnswered();
+        Assert.That(pool.Available, Is.Zero, "the second one was bad");
+
+        third.ReportPainted();
+        third.ReportAnswered();
+        Assert.That(pool.Available, Is.EqualTo(1));
+    }
+
     [Test]
     public async Task Probing_WaitsLongerAndLonger_WhileAnotherIsWell()
     {
