@@ -28,7 +28,7 @@ public sealed class EndedJobs(JobStorage storage)
         var ids = new List<string>();
         foreach (var one in ended)
         {
-            var job = Job.FromExpression<GenerateImageJob>(job => job.RunAsync(one.MessageId, null!, CancellationToken.None), ImageJobs.QueueName);
+            var job = ImageJobs.JobOf(one.MessageId);
             var requested = new Dictionary<string, string?>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(one.CreatedAt.UtcDateTime) };
             var id = transaction.CreateJob(job, requested, one.CreatedAt.UtcDateTime, KeepFor);
             transaction.SetJobState(id, one.State);

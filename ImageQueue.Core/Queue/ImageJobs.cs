@@ -124,7 +124,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         processing.Data.TryGetValue("ServerId", out var id)
         && storage.GetMonitoringApi().Servers().Any(server => string.Equals(server.Name, id, StringComparison.OrdinalIgnoreCase));
 
-    private static Job JobOf(long messageId) => new(typeof(GenerateImageJob), Run, [messageId, null, CancellationToken.None], QueueName);
+    internal static Job JobOf(long messageId) => new(typeof(GenerateImageJob), Run, [messageId, null, CancellationToken.None], QueueName);
 
     /// <summary>Whether ImageQueue itself asked for the state.</summary>
     internal static bool IsOurs(IState state) => IsOurs(state.Reason);
