@@ -76,19 +76,6 @@ public sealed partial class ForgePool : IDisposable
         }
     }
 
-    /// <summary>Whether this process has a backend to paint with, busy or not.</summary>
-    public bool IsAnyHealthy
-    {
-        get
-        {
-            lock (_gate)
-            {
-                FollowHealth();
-                return _noneHealthySince is null;
-            }
-        }
-    }
-
     /// <summary>Whether this process may paint with a backend, now or when it is free again. What is paused may not be painted with, and is no outage.</summary>
     public bool IsAnyUsable
     {

@@ -182,7 +182,7 @@ public sealed class ForgeFirstFetch(
 
         /// <summary>Takes the Forge that suits best.</summary>
         /// <returns>
-        /// Null when no Forge is healthy: the job should go back to where it was. While some are, it waits for its turn at one,
+        /// Null when no Forge is healthy and in use: the job should go back to where it was. While some are, it waits for its turn at one,
         /// before all that were fetched later.
         /// </returns>
         /// <exception cref="ForgeException">No configured Forge could ever serve the wish.</exception>

@@ -4,6 +4,7 @@ using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
@@ -155,6 +156,7 @@ internal abstract class DeskCommandContract
         var other = (await Store.FindAsync(ids[3], CancellationToken.None))!;
         Assert.That(other.ErrorCode, Is.Not.EqualTo(ErrorCodes.OutOfMemory));
 
+        await _app.App.Services.GetRequiredService<DeskSummary>().ForgetAsync();
         Assert.That(System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync("hangfire/failures")), Does.Contain("out_of_memory|gpu1").And.Contain("CUDA out of memory"), "a server's words, for operators");
         Assert.That(await CommandAsync("failures/retry", "out_of_memory|gpu1"), Is.EqualTo((3, 0)));
         Assert.That(await CommandAsync("failures/retry", "nonsense"), Is.EqualTo((0, 1)));
@@ -172,6 +174,7 @@ internal abstract class DeskCommandContract
         var id = (long)(await _app.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
         await _app.WaitForAsync(id, MessageStatus.Error);
         var before = (await Store.FindAsync(id, CancellationToken.None))!;
+        await _app.App.Services.GetRequiredService<DeskSummary>().ForgetAsync();
         var reader = await _app.SignInAsync(AuthApp.ReaderKey);
         foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "forges", "failures", $"jobs/details/{before.HangfireJobId}" })
         {
@@ -186,6 +189,7 @@ internal abstract class DeskCommandContract
         }
 
         Assert.That(await Store.FindAsync(id, CancellationToken.None), Is.EqualTo(before).Using<Message, Message>((one, other) => one.Revision == other.Revision));
+        Assert.That(await CommandAsync("images/erase", id), Is.EqualTo((1, 0)), "no other test counts it");
     }
 
     private IMessageStore Store => _app.App.Services.GetRequiredService<IMessageStore>();

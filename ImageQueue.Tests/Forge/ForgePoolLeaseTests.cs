@@ -93,7 +93,7 @@ public sealed class ForgePoolLeaseTests : PoolBench
         await Pass(TimeSpan.FromSeconds(10));
         Assert.That(StatusOf(pool, "a").Busy, Is.True, "what is painted goes on");
         lease.Dispose();
-        Assert.That((pool.Available, pool.IsAnyHealthy), Is.EqualTo((0, false)));
+        Assert.That((pool.Available, pool.NoneHealthySince is null), Is.EqualTo((0, false)));
 
         Leases.IsAway = false;
         Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThanOrEqualTo(TimeSpan.FromSeconds(2)));

@@ -240,7 +240,7 @@ public sealed class ForgePoolTests : PoolBench
         var pool = await ReadyPoolAsync("a");
 
         Assert.That(pool.SetPaused("A", true), Is.True);
-        Assert.That((pool.TryTake(Any), pool.Available, pool.IsAnyHealthy), Is.EqualTo(((ForgeLease?)null, 0, true)), "paused is not broken");
+        Assert.That((pool.TryTake(Any), pool.Available, pool.NoneHealthySince is null), Is.EqualTo(((ForgeLease?)null, 0, true)), "paused is not broken");
         await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
         Assert.That((pool.SetPaused("a", false), pool.SetPaused("b", true)), Is.EqualTo((true, false)));
 

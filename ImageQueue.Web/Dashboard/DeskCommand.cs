@@ -28,6 +28,7 @@ internal sealed class DeskCommand(Func<DeskRequest, string, Task<DeskCommand.Tal
         var all = default(Tally);
         foreach (var value in (await http.Request.ReadFormAsync(http.RequestAborted))["jobs[]"])
             all += await doAsync(request, value ?? "");
+        await request.Get<DeskSummary>().ForgetAsync();
         await http.Response.WriteAsJsonAsync(new { done = all.Done, refused = all.Refused }, http.RequestAborted);
     }
 

@@ -33,6 +33,14 @@ internal sealed class DeskSummary(IMessageStore store, QueuePositions positions,
         }
     }
 
+    /// <summary>An operator has changed something, and looks for it at once.</summary>
+    public async Task ForgetAsync()
+    {
+        await _reading.WaitAsync();
+        _known = null;
+        _reading.Release();
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _reading.Dispose();
 
