@@ -8,6 +8,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Telemetry;
 
 /// <summary>What a Hangfire job keeps of the trace that it belongs to.</summary>
+[NonParallelizable] // Meters and activities are the process's.
 internal sealed class JobTraceTests
 {
     [Test]

@@ -19,6 +19,7 @@ using OpenTelemetry.Trace;
 namespace ImageQueue.Tests.Telemetry;
 
 /// <summary>One journey through the whole app, and what in-memory exporters, and Prometheus, have seen of it.</summary>
+[NonParallelizable] // Meters and activities are the process's.
 internal sealed partial class TelemetryJourneyTests
 {
     private const string Prompt = "gizli bir zürafa";
