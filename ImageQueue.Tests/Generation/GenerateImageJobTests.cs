@@ -181,10 +181,10 @@ internal sealed class GenerateImageJobTests
     [Test]
     public async Task Stop_CountsAsNoFailure_HoweverOften()
     {
+        await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:00.050" });
         var row = await PaintingAsync();
         for (var stop = 1; stop <= 4; stop++)
         {
-            Bench.EndWhenInterrupted();
             using var stopping = new CancellationTokenSource();
             var running = Bench.RunAsync(row, stopping.Token);
             await ProcessingAsync(row);
@@ -202,6 +202,7 @@ internal sealed class GenerateImageJobTests
     [Test]
     public async Task SecondEntry_LeavesTheRowAlone_WhileItsPictureIsPainted()
     {
+        await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:00.050" });
         var row = await PaintingAsync();
         using var stopping = new CancellationTokenSource();
         var running = Bench.RunAsync(row, stopping.Token);

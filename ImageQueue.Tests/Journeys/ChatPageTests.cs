@@ -73,7 +73,7 @@ internal sealed partial class ChatPageTests
     [Test]
     public async Task SecondPage_SeesItsPositionFallToItsTurn()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600", ["Forge:PollInterval"] = "00:00:00.2" });
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "60", ["Forge:PollInterval"] = "00:00:00.2" });
         await using var one = await _browser.OpenAsync(app);
         await using var two = await _browser.OpenAsync(app);
         var (firstPage, secondPage) = (await one.NewPageAsync(), await two.NewPageAsync());

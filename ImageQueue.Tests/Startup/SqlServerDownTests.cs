@@ -29,7 +29,7 @@ public sealed class SqlServerDownTests
             Assert.That(ready.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             var parts = (await TestApp.ReadAsync(ready))["parts"]!;
             Assert.That(((string?)parts["database"]!["status"], (string?)parts["schema"]!["status"], (string?)parts["job_servers"]!["status"]), Is.EqualTo(("unhealthy", "unhealthy", "degraded")));
-            Assert.That((string?)parts["database"]!["reason"], Does.Contain("cannot be reached").And.Not.Contain("Gizli1!"));
+            Assert.That((string?)parts["database"]!["reason"], Does.Contain("be reached").And.Not.Contain("Gizli1!"));
             foreach (var response in new[]
             {
                 await app.Http.GetAsync("api/messages/1"),

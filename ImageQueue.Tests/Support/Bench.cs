@@ -172,17 +172,6 @@ internal sealed class Bench : IAsyncDisposable
             _folder.Dispose();
     }
 
-    /// <summary>Forge says of its task that it is being painted, until it is interrupted.</summary>
-    public void EndWhenInterrupted()
-    {
-        var state = ForgeTaskState.Active;
-        Forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
-            .ReturnsAsync(() => new ForgeProgress(state));
-        Forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>()))
-            .Callback(() => state = ForgeTaskState.Completed)
-            .ReturnsAsync(true);
-    }
-
     private static Mock<IForgeClient> NewForge()
     {
         var forge = new Mock<IForgeClient>();

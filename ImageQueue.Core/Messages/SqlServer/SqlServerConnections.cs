@@ -64,7 +64,7 @@ internal sealed class SqlServerConnections
         catch (InvalidOperationException e)
         {
             await connection.DisposeAsync();
-            throw new StoreUnavailableException("The message database has no free connection: raise Max Pool Size in ConnectionStrings:ImageQueue, or come back later.", e);
+            throw new StoreUnavailableException("The message database gave no connection in time: see whether it can be reached at all, and if so raise Max Pool Size in ConnectionStrings:ImageQueue.", e);
         }
         catch
         {
