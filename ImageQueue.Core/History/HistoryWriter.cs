@@ -33,9 +33,9 @@ public sealed class HistoryWriter(IHistoryStore store, IQueueStore leases, Queue
     /// <summary>Rows that are removed in one commit.</summary>
     private const int Batch = 1000;
 
-    private readonly SoleHolder _holder = new(leases, LeaseName, term: Interval * 3, renewal: Interval / 2, time);
+    private readonly SoleHolder _holder = new(leases, LeaseName, term: Interval * 3, renewal: Interval / 2, time, logger);
+    private readonly SteadyWork _work = new(logger, "The history of the hours could not be written, of which nothing is lost; trying again each minute", "The history of the hours is written again.");
     private DateTimeOffset? _cleanedAt;
-    private bool _isAway;
 
     /// <summary>One pass.</summary>
     public async Task WriteAsync(CancellationToken cancellationToken)
@@ -79,14 +79,7 @@ public sealed class HistoryWriter(IHistoryStore store, IQueueStore leases, Queue
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken);
-        try
-        {
-            await _holder.ReleaseAsync(cancellationToken);
-        }
-        catch (StoreUnavailableException e)
-        {
-            logger.LogDebug(e, "The lease on the history ends by itself.");
-        }
+        await _holder.ReleaseAsync(cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -95,17 +88,7 @@ public sealed class HistoryWriter(IHistoryStore store, IQueueStore leases, Queue
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding); // The start does not wait for it.
         while (!stoppingToken.IsCancellationRequested)
         {
-            try
-            {
-                await WriteAsync(stoppingToken);
-                _isAway = false;
-            }
-            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
-            {
-                // Said once: a database can be away for hours.
-                logger.Log(_isAway ? LogLevel.Debug : LogLevel.Warning, "The history of the hours could not be written ({Reason}); trying again each minute. Nothing of it is lost.", e.Message);
-                _isAway = true;
-            }
+            await _work.TryAsync(WriteAsync, stoppingToken);
 
             await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }

@@ -30,12 +30,12 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
 
-    private readonly SoleHolder _holder = new(store, LeaseName, LeaseTerm, LeaseRenewal, time);
+    private readonly SoleHolder _holder = new(store, LeaseName, LeaseTerm, LeaseRenewal, time, logger);
+    private readonly SteadyWork _work = new(logger, "Queue positions could not be stored, which live positions do not need; trying again", "Queue positions are stored again.");
     private QueueSnapshot? _before;
     private UnfinishedCursor? _cursor;
     private bool _isRoundClean;
     private bool _isSettled;
-    private bool _isAway;
 
     /// <summary>One pass.</summary>
     /// <returns>How many rows were written.</returns>
@@ -108,14 +108,7 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken);
-        try
-        {
-            await _holder.ReleaseAsync(cancellationToken);
-        }
-        catch (StoreUnavailableException e)
-        {
-            logger.LogDebug(e, "The lease on positions ends by itself.");
-        }
+        await _holder.ReleaseAsync(cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -124,19 +117,7 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
         while (!stoppingToken.IsCancellationRequested)
         {
             var change = order.NextChange;
-            try
-            {
-                await WriteAsync(stoppingToken);
-                if (_isAway)
-                    logger.LogInformation("Queue positions are stored again.");
-                _isAway = false;
-            }
-            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
-            {
-                // Said once: a database can be away for hours.
-                logger.Log(_isAway ? LogLevel.Debug : LogLevel.Warning, "Queue positions could not be stored ({Reason}); trying again. Live positions are not affected.", e.Message);
-                _isAway = true;
-            }
+            await _work.TryAsync(WriteAsync, stoppingToken);
 
             await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await change.WaitAsync(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

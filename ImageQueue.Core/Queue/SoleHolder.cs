@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
 
@@ -8,7 +9,8 @@ namespace ImageQueue.Core.Queue;
 /// <param name="term">How long it is held without being renewed.</param>
 /// <param name="renewal">How long the last answer serves.</param>
 /// <param name="time">The clock for that.</param>
-internal sealed class SoleHolder(IQueueStore store, string lease, TimeSpan term, TimeSpan renewal, TimeProvider time)
+/// <param name="logger">Of whom it is for.</param>
+internal sealed class SoleHolder(IQueueStore store, string lease, TimeSpan term, TimeSpan renewal, TimeProvider time, ILogger logger)
 {
     private readonly string _name = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
     private long? _askedAt;
@@ -28,7 +30,15 @@ internal sealed class SoleHolder(IQueueStore store, string lease, TimeSpan term,
     /// <summary>Gives the lease back, if it is ours.</summary>
     public async Task ReleaseAsync(CancellationToken cancellationToken)
     {
-        if (_isUs)
+        if (!_isUs)
+            return;
+        try
+        {
             await store.ReleaseLeasesAsync(_name, [lease], cancellationToken);
+        }
+        catch (StoreUnavailableException e)
+        {
+            logger.LogDebug(e, "The lease {Lease} ends by itself.", lease);
+        }
     }
 }

@@ -44,7 +44,7 @@ public sealed class WebhookDispatcher(
     private long? _askedAt;
     private bool _isHolder;
     private string? _noted;
-    private bool _isAway;
+    private readonly SteadyWork _work = new(logger, "Webhooks wait, and go on where they were", "Webhooks go on.");
 
     /// <summary>Takes the lease, if nobody has it, and with it the place to begin at.</summary>
     internal Task BeginAsync(CancellationToken cancellationToken) => IsHolderAsync(cancellationToken);
@@ -97,19 +97,7 @@ public sealed class WebhookDispatcher(
         while (!stoppingToken.IsCancellationRequested)
         {
             var change = signal.Next;
-            try
-            {
-                await DispatchAsync(stoppingToken);
-                if (_isAway)
-                    logger.LogInformation("Webhooks go on.");
-                _isAway = false;
-            }
-            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
-            {
-                // Said once: a database can be away for hours.
-                logger.Log(_isAway ? LogLevel.Debug : LogLevel.Warning, e, "Webhooks wait ({Reason}); they go on where they were.", e.Message);
-                _isAway = true;
-            }
+            await _work.TryAsync(DispatchAsync, stoppingToken);
 
             await Task.Delay(Pause, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await change.WaitAsync(PollInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -1,8 +1,8 @@
 using System.Diagnostics;
-using System.Globalization;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Queue;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.Sqlite;
@@ -12,7 +12,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// A million waiting requests: a position, a pass of the position writer, a start, the memory; and what a shared queue reads.
-/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~MillionBenchmark -l "console;verbosity=detailed"</c>.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~MillionBenchmark</c>.
 /// </summary>
 [TestFixture]
 [Explicit("A benchmark: takes minutes and a gigabyte.")]
@@ -31,14 +31,18 @@ internal sealed class MillionBenchmark
         await using (var first = await Bench.CreateAsync(settings: settings, folder: folder))
             await FillAsync(folder, await first.AddRowAsync());
 
-        var before = LiveBytes();
+        using var emptyFolder = new TemporaryFolder();
+        await using var empty = await Bench.CreateAsync(settings: settings, folder: emptyFolder);
+        var before = Rounds.LiveBytes();
         var started = Stopwatch.GetTimestamp();
         await using var bench = await Bench.CreateAsync(settings: settings, folder: folder);
         bench.Get<QueueRebuilding>().IsUnderWay = true;
         var submitted = await SubmitAsync(bench);
-        Print($"start to the first submit {Stopwatch.GetElapsedTime(started).TotalSeconds:0.00} s, told position {submitted.QueuePosition:n0}");
+        Add("start to the first submit", "s", Stopwatch.GetElapsedTime(started).TotalSeconds, Bar.AtMost(2, "s"));
+        Assert.That(submitted.QueuePosition, Is.EqualTo(Waiting + 1));
         await bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);
-        Print($"all of {Waiting:n0} enqueued after {Stopwatch.GetElapsedTime(started).TotalSeconds:0} s; live memory {(LiveBytes() - before) / 1e6:n0} MB");
+        Add("start to all enqueued", "s", Stopwatch.GetElapsedTime(started).TotalSeconds);
+        Add("live memory", "MB", (Rounds.LiveBytes() - before) / 1e6);
 
         var order = bench.Get<IQueueOrder>();
         var jobs = (await order.GetAsync(CancellationToken.None)).InOrder.Where((_, i) => i % 100 == 0).ToList();
@@ -54,24 +58,27 @@ internal sealed class MillionBenchmark
             Assert.That(position, Is.Positive);
         }
 
-        times.Sort();
-        Print($"position: median {times[times.Count / 2]:0.0} us, p99 {times[times.Count * 99 / 100]:0.0} us, one reader in a hundred after a change");
+        Add("position, one reader in a hundred after a change: p99", "us", Rounds.At(times, 0.99));
 
         var writer = bench.Get<PositionWriter>();
+        List<double> rows = [], took = [];
         for (var pass = 1; pass <= 4; pass++)
         {
             order.Left((await order.GetAsync(CancellationToken.None)).At(1));
-            var at = Stopwatch.GetTimestamp();
-            var written = await writer.WriteAsync(CancellationToken.None);
-            Print($"position writer's pass {pass}: {written} rows (at most {PositionWriter.MaxRows}), {Stopwatch.GetElapsedTime(at).TotalMilliseconds:0} ms");
-            Assert.That(written, Is.LessThanOrEqualTo(PositionWriter.MaxRows));
+            took.Add(await Rounds.MillisecondsAsync(async () => rows.Add(await writer.WriteAsync(CancellationToken.None))));
         }
 
-        var submits = Stopwatch.GetTimestamp();
-        for (var i = 0; i < 300; i++)
-            await SubmitAsync(bench);
-        Print($"submit: {300 / Stopwatch.GetElapsedTime(submits).TotalSeconds:0} a second, one after the other");
+        Assert.That(rows, Is.All.InRange(1, PositionWriter.MaxRows));
+        BenchmarkTable.Add($"{Waiting:n0} waiting: rows of a pass of the position writer", "rows", rows, bar: Bar.AtMost(PositionWriter.MaxRows, "rows"));
+        BenchmarkTable.Add($"{Waiting:n0} waiting: a pass of the position writer", "ms", took);
+
+        var submits = await Rounds.ByTurnsAsync(3, () => PaceAsync(bench), () => PaceAsync(empty));
+        BenchmarkTable.Add($"submit, {Waiting:n0} waiting", "/s", submits[0], new Baseline("next to none waiting", submits[1]), Bar.RatioAtLeast(0.95));
     }
+
+    private static Task<double> PaceAsync(Bench bench) => Rounds.PerSecondAsync(300, 1, _ => SubmitAsync(bench));
+
+    private static void Add(string what, string unit, double value, Bar? bar = null) => BenchmarkTable.Add($"{Waiting:n0} waiting: {what}", unit, value, bar: bar);
 
     /// <summary>The rows that an instance reads of a shared queue, a second.</summary>
     [Test]
@@ -83,10 +90,12 @@ internal sealed class MillionBenchmark
         var order = new SharedQueueOrder(rows, QueueHost.Clock(), Microsoft.Extensions.Logging.Abstractions.NullLogger<SharedQueueOrder>.Instance);
         await order.ReadNowAsync();
         var (reads, read) = (rows.Reads, rows.RowsRead);
-        Print($"a shared queue's start: {reads} reads, {read:n0} rows");
+        BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: statements of a start", "reads", reads);
+        BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: rows that they read", "rows", read);
         for (var i = 0; i < 5; i++)
             await order.ReadNowAsync();
-        Print($"then a second: {(rows.Reads - reads) / 5.0:0.0} reads, {(rows.RowsRead - read) / 5:n0} rows, while somebody asks");
+        BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: statements a second while somebody asks", "reads", (rows.Reads - reads) / 5.0);
+        BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: rows that they read", "rows", (rows.RowsRead - read) / 5.0);
     }
 
     /// <summary>By SQL: a million submits would measure those.</summary>
@@ -110,13 +119,4 @@ internal sealed class MillionBenchmark
 
     private static async Task<Message> SubmitAsync(Bench bench) => (await bench.Get<SubmitImageRequest>().SubmitAsync(
         new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül" }, CancellationToken.None)).Message;
-
-    private static long LiveBytes()
-    {
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
-        return GC.GetTotalMemory(forceFullCollection: true);
-    }
-
-    private static void Print(FormattableString text) => TestContext.Progress.WriteLine(text.ToString(CultureInfo.InvariantCulture));
 }

@@ -195,25 +195,26 @@ public sealed class MessageFeedHeldBackTests
 
         public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken)
         {
-            var open = _transaction;
             var all = await rows.ListChangesAsync(revision, limit, cancellationToken);
-            if (open is null)
+            if (_transaction is not { } open)
                 return all;
-            var seen = all.Rows.Where(row => row.Id != open.Id).ToList();
+            var seen = all.Rows.Where(row => row.Id != open.Id || row.Revision < open.Revision).ToList();
             var safe = seen.Where(row => row.Revision < open.Revision).ToList();
             return new ChangedRows(safe, safe.Count < seen.Count ? open.Revision : null);
         }
 
         public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
         {
-            var open = _transaction;
-            return [.. (await rows.ListChangesAsync(from - 1, limit, cancellationToken)).Rows.Where(row => row.Id != open?.Id).Reverse()];
+            var all = await rows.ListChangesAsync(from - 1, limit, cancellationToken);
+            var open = _transaction; // After the reading: it may have begun meanwhile.
+            return [.. all.Rows.Where(row => row.Id != open?.Id || row.Revision < open.Revision).Reverse()];
         }
 
         public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
         {
-            var open = _transaction;
-            return [.. (await rows.ChangesSinceAsync(revision, conversationId, limit, cancellationToken)).Where(change => change.Message.Revision < (open?.Revision ?? long.MaxValue))];
+            var all = await rows.ChangesSinceAsync(revision, conversationId, limit, cancellationToken);
+            var end = _transaction?.Revision ?? long.MaxValue;
+            return [.. all.Where(change => change.Message.Revision < end)];
         }
 
         public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
