@@ -32,11 +32,11 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
 
     /// <inheritdoc/>
     public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken) =>
-        PaintAsync(backend, taskId, request, () => { }, cancellationToken);
+        PaintAsync(backend, taskId, request, () => Task.CompletedTask, cancellationToken);
 
     /// <inheritdoc/>
     public async Task<ForgePicture> PaintAsync(
-        ForgeBackend backend, string taskId, PaintRequest request, Action answered, CancellationToken cancellationToken)
+        ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken)
     {
         var capabilities = MemoryOf(backend).Capabilities ?? ForgeCapabilities.Unknown;
         using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, ForgeRequests.Suit(request, capabilities), capabilities, backend.Shared));
@@ -54,8 +54,9 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             var reading = ReadPictureBodyAsync(response, cancellationToken);
             var state = await afterword;
             // A server answers when it is done: nothing of the answer's way to us needs it any more.
-            if (state is not { WasInterrupted: true }) answered();
+            var said = state is { WasInterrupted: true } ? Task.CompletedTask : answered();
             using var body = await reading;
+            await said;
             if (state is { WasInterrupted: true })
             {
                 throw new ForgeException(ForgeFailure.Interrupted, $"somebody interrupted it at {backend.Name}");

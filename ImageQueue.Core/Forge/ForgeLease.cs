@@ -95,6 +95,12 @@ public sealed class ForgeLease : IDisposable
         if (_pool.IsTrusted(_slot)) Dispose();
     }
 
+    /// <summary>Completes when the next one has sent its request there; null while the lease goes on.</summary>
+    internal Task? NextSent => Volatile.Read(ref _over) == 1 ? _slot.NextSent.Task : null;
+
+    /// <summary>The request is on its way to the backend.</summary>
+    public void ReportSent() => _slot.NextSent.TrySetResult();
+
     /// <summary>Gives the backend to the next in line. Later calls do nothing.</summary>
     public void Dispose()
     {

@@ -302,6 +302,7 @@ public sealed partial class ForgePool : IDisposable
         {
             if (!isJudged) slot.UnverifiedSince = _time.GetTimestamp();
             slot.Busy = false;
+            slot.NextSent = NewSignal();
             slot.LastUse = ++_numbers;
             slot.FreeSince = slot.IdleSince = _time.GetTimestamp();
 
@@ -396,6 +397,9 @@ public sealed partial class ForgePool : IDisposable
         public bool? Healthy { get; set; }
 
         public bool Busy { get; set; }
+
+        /// <summary>Completes when the one who is lent it next has sent a request.</summary>
+        public TaskCompletionSource NextSent { get; set; } = NewSignal();
 
         public bool Paused { get; set; }
 

@@ -13,10 +13,11 @@ public interface IForgeClient
 
     /// <summary>
     /// The same, and says when the server has answered well and is free for its next request: the picture, megabytes of base64, is
-    /// still on its way then. Not said of any other answer.
+    /// still on its way then. Not said of any other answer. What it is answered with is waited for before the picture is unpacked,
+    /// which takes a processor for a while.
     /// </summary>
     /// <exception cref="ForgeException">Forge could not be reached, refused, failed, or answered without an image.</exception>
-    Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Action answered, CancellationToken cancellationToken);
+    Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken);
 
     /// <summary>
     /// How far the task is: by its id where the server knows such; else how far the server is with whatever it paints; else

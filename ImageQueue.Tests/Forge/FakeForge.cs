@@ -13,7 +13,7 @@ internal sealed class FakeForge : IForgeClient
     public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken) =>
         throw new NotSupportedException("The pool paints nothing.");
 
-    public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Action answered, CancellationToken cancellationToken) =>
+    public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken) =>
         PaintAsync(backend, taskId, request, cancellationToken);
 
     public Task<ForgeProgress> GetProgressAsync(ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken)

@@ -120,9 +120,38 @@ public sealed class ForgeClientTests
                 """, cancellationToken);
         };
 
-        var picture = await _client.PaintAsync(_backend, "task-1", Request, answered.SetResult, cancellationToken);
+        var picture = await _client.PaintAsync(_backend, "task-1", Request, SayAsync, cancellationToken);
 
         Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
+
+        Task SayAsync()
+        {
+            answered.SetResult();
+            return Task.CompletedTask;
+        }
+    }
+
+    /// <summary>The processors are needed for the next request first.</summary>
+    [Test]
+    public async Task PaintAsync_UnpacksThePicture_WhenWhoWasToldIsDone(CancellationToken cancellationToken)
+    {
+        var (told, done) = (new TaskCompletionSource(), new TaskCompletionSource());
+
+        var painting = _client.PaintAsync(
+            _backend,
+            "task-1",
+            Request,
+            () =>
+            {
+                told.SetResult();
+                return done.Task;
+            },
+            cancellationToken);
+
+        await told.Task;
+        Assert.That(painting.IsCompleted, Is.False);
+        done.SetResult();
+        Assert.That((await painting).Bytes.ToArray(), Is.EqualTo(Image));
     }
 
     [Test]
@@ -135,7 +164,7 @@ public sealed class ForgeClientTests
             return Task.CompletedTask;
         };
 
-        Assert.That(() => _client.PaintAsync(_backend, "task-1", Request, () => answered = true, cancellationToken), Throws.TypeOf<ForgeException>());
+        Assert.That(() => _client.PaintAsync(_backend, "task-1", Request, () => Task.FromResult(answered = true), cancellationToken), Throws.TypeOf<ForgeException>());
         Assert.That(answered, Is.False);
     }
 

@@ -50,8 +50,8 @@ internal sealed class GenerateImageJobTests
     public async Task Forge_IsFree_WhileItsPictureIsOnItsWay(bool isCancelled, string end)
     {
         var (asked, picture) = (new TaskCompletionSource(), new TaskCompletionSource<ForgePicture>(TaskCreationOptions.RunContinuationsAsynchronously));
-        Bench.Forge.Setup(forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Action>(), It.IsAny<CancellationToken>()))
-            .Returns((ForgeBackend _, string _, PaintRequest _, Action answered, CancellationToken _) =>
+        Bench.Forge.Setup(forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+            .Returns((ForgeBackend _, string _, PaintRequest _, Func<Task> answered, CancellationToken _) =>
             {
                 answered();
                 asked.SetResult();
