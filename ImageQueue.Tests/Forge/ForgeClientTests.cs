@@ -136,6 +136,7 @@ public sealed class ForgeClientTests
     public async Task PaintAsync_UnpacksThePicture_WhenWhoWasToldIsDone(CancellationToken cancellationToken)
     {
         var (told, done) = (new TaskCompletionSource(), new TaskCompletionSource());
+        _answer = context => context.Response.WriteAsync($$"""{"images":["{{ImageBase64}}"],"info":"{}"}""", cancellationToken);
 
         var painting = _client.PaintAsync(
             _backend,
@@ -148,7 +149,7 @@ public sealed class ForgeClientTests
             },
             cancellationToken);
 
-        await told.Task;
+        await told.Task.WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
         Assert.That(painting.IsCompleted, Is.False);
         done.SetResult();
         Assert.That((await painting).Bytes.ToArray(), Is.EqualTo(Image));

@@ -180,7 +180,7 @@ internal sealed class Bench : IAsyncDisposable
             .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
         // What a test says of painting holds for both; that the server has answered is then known when the picture is there.
         forge.Setup(client => client.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
-            .Returns((ForgeBackend backend, string task, PaintRequest request, Action _, CancellationToken cancellationToken) => forge.Object.PaintAsync(backend, task, request, cancellationToken));
+            .Returns((ForgeBackend backend, string task, PaintRequest request, Func<Task> _, CancellationToken cancellationToken) => forge.Object.PaintAsync(backend, task, request, cancellationToken));
         forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(ForgeCapabilities.Unknown);
         forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
         return forge;
