@@ -90,8 +90,7 @@ internal abstract class DeskCommandContract
     {
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 60_000;
-        var id = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
-        await _app.WaitForAsync(id, MessageStatus.Processing);
+        var id = await PaintingAsync();
         var first = (await Store.FindAsync(id, CancellationToken.None))!.Backend!;
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 50;
@@ -109,6 +108,18 @@ internal abstract class DeskCommandContract
         Assert.That((await QueueAsync())["backends"]!.AsArray().Any(forge => (bool)forge!["paused"]!), Is.False);
     }
 
+    /// <summary>A request that a Forge has begun to paint: the row says so a moment before.</summary>
+    private async Task<long> PaintingAsync()
+    {
+        var begun = Begun();
+        var id = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
+        await _app.WaitForAsync(id, MessageStatus.Processing);
+        await Bench.UntilAsync(() => Task.FromResult(Begun() > begun), "a Forge has begun to paint it");
+        return id;
+
+        int Begun() => _forges.Sum(forge => forge.Stats.Begun.Count);
+    }
+
     /// <summary>There is no elsewhere: it waits, in the first place.</summary>
     [Test]
     public async Task Drain_OfTheOnlyForge_PutsItsRequestBackToItsPlace()
@@ -116,8 +127,7 @@ internal abstract class DeskCommandContract
         Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 60_000;
-        var painted = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
-        await _app.WaitForAsync(painted, MessageStatus.Processing);
+        var painted = await PaintingAsync();
         var behind = (long)(await _app.SubmitAsync("bir gül daha"))["id"]!;
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 50;

@@ -42,7 +42,7 @@ internal sealed class SignInJourneyTests
         await page.GetByTestId("key").FillAsync(AuthApp.OperatorKey);
         await page.GetByTestId("sign-in").ClickAsync();
 
-        await page.WaitForURLAsync("**/hangfire/jobs/processing");
+        await page.WaitForURLAsync("**/hangfire/jobs/processing", new() { WaitUntil = WaitUntilState.Commit });
         await page.Locator("tbody input.js-jobs-list-checkbox").First.CheckAsync();
         page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
         await page.Locator("[data-url$='/jobs/processing/delete']").First.ClickAsync();
@@ -57,7 +57,7 @@ internal sealed class SignInJourneyTests
         await Assertions.Expect(page.GetByTestId("key")).ToBeVisibleAsync();
         await page.GotoAsync("/hangfire");
         Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
-        await forgotten.WaitForURLAsync("**/login?return=%2F%3Fc%3Dsohbet");
+        await forgotten.WaitForURLAsync("**/login?return=%2F%3Fc%3Dsohbet", new() { WaitUntil = WaitUntilState.Commit });
         Assert.That(_browser.Errors.Where(error => !error.Contains("401", StringComparison.Ordinal)), Is.Empty, "no page of ours or of Hangfire's breaks its own content security policy");
     }
 
@@ -98,7 +98,7 @@ internal sealed class SignInJourneyTests
             await page.GotoAsync("/login");
             await page.GetByTestId("key").FillAsync(AuthApp.OperatorKey);
             await page.GetByTestId("sign-in").ClickAsync();
-            await page.WaitForURLAsync("**/hangfire");
+            await page.WaitForURLAsync("**/hangfire", new() { WaitUntil = WaitUntilState.Commit });
         }
 
         await page.GotoAsync(foreign.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
