@@ -3,41 +3,23 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>The history of the last week, and what the last hour has brought; read every few seconds at the most, for however many look.</summary>
-internal sealed class DeskHistory(IHistoryStore store, TimeProvider time) : IDisposable
+internal sealed class DeskHistory : IDisposable
 {
     private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(2);
 
-    private readonly SemaphoreSlim _reading = new(1, 1);
-    private (Figures Figures, long At)? _known;
+    private readonly Fresh<Figures> _figures;
+
+    public DeskHistory(IHistoryStore store, TimeProvider time) => _figures = new(FreshFor, time, async cancellationToken => new Figures(
+        await store.ListHistoryAsync(TimeSpan.FromDays(8), cancellationToken),
+        await store.CountMomentsAsync(TimeSpan.FromHours(1), cancellationToken),
+        time.GetUtcNow()));
 
     /// <summary>At most a few seconds old; the running hour's rows are at most a minute old.</summary>
     /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
-    public async Task<Figures> GetAsync(CancellationToken cancellationToken)
-    {
-        await _reading.WaitAsync(cancellationToken);
-        try
-        {
-            if (_known is not { } known || time.GetElapsedTime(known.At) >= FreshFor)
-            {
-                var at = time.GetTimestamp();
-                _known = known = (
-                    new Figures(
-                        await store.ListHistoryAsync(TimeSpan.FromDays(8), cancellationToken),
-                        await store.CountMomentsAsync(TimeSpan.FromHours(1), cancellationToken),
-                        time.GetUtcNow()),
-                    at);
-            }
-
-            return known.Figures;
-        }
-        finally
-        {
-            _reading.Release();
-        }
-    }
+    public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
 
     /// <inheritdoc/>
-    public void Dispose() => _reading.Dispose();
+    public void Dispose() => _figures.Dispose();
 
     /// <summary>What was read.</summary>
     internal sealed record Figures(IReadOnlyList<HistoryRow> Rows, IReadOnlyList<MomentCount> LastHour, DateTimeOffset At)

@@ -4,67 +4,67 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>The last day in figures, counted from the rows every few seconds at the most, for however many look.</summary>
-internal sealed class DeskSummary(IMessageStore store, QueuePositions positions, ForgePool pool, TimeProvider time) : IDisposable
+/// <summary>How things stand, and what has ended in the last day: read from the rows every few seconds at the most, for however many look.</summary>
+internal sealed class DeskSummary : IDisposable
 {
-    /// <summary>Newest ends of each kind that are counted; a day with more is counted from its newest.</summary>
-    private const int MostEnds = 20_000;
-
     private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(4);
-    private static readonly TimeSpan Day = TimeSpan.FromDays(1);
 
-    private readonly SemaphoreSlim _reading = new(1, 1);
-    private (Figures Figures, long At)? _known;
+    private readonly IMessageStore _store;
+    private readonly Fresh<Figures> _figures;
+    private readonly Fresh<DayOfEnds> _ends;
 
-    /// <summary>At most a few seconds old.</summary>
-    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
-    public async Task<Figures> GetAsync(CancellationToken cancellationToken)
+    public DeskSummary(IMessageStore store, QueuePositions positions, ForgePool pool, TimeProvider time)
     {
-        await _reading.WaitAsync(cancellationToken);
-        try
-        {
-            if (_known is not { } known || time.GetElapsedTime(known.At) >= FreshFor)
-                _known = known = (await ReadAsync(cancellationToken), time.GetTimestamp());
-            return known.Figures;
-        }
-        finally
-        {
-            _reading.Release();
-        }
+        _store = store;
+        _figures = new(FreshFor, time, async cancellationToken => new Figures(
+            await positions.CountAsync(cancellationToken),
+            (await store.ListWaitingAsync(null, 1, cancellationToken)).Select(row => (DateTimeOffset?)row.QueuedAt).FirstOrDefault(),
+            await store.ListByStatusAsync(MessageStatus.Processing, null, 200, cancellationToken),
+            pool.Status,
+            time.GetUtcNow()));
+        _ends = new(FreshFor, time, async cancellationToken => new DayOfEnds(
+            await ListEndsAsync(MessageStatus.Complete, cancellationToken),
+            await ListEndsAsync(MessageStatus.Error, cancellationToken),
+            time.GetUtcNow()));
     }
+
+    /// <summary>How things stand. At most a few seconds old.</summary>
+    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
+    public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
+
+    /// <summary>What has ended in the last day. At most a few seconds old; thousands of rows, which the tiles do not need.</summary>
+    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
+    public Task<DayOfEnds> GetEndsAsync(CancellationToken cancellationToken) => _ends.GetAsync(cancellationToken);
+
+    /// <summary>The last day's of one kind, as they are now; a day with more than 20,000 from its newest.</summary>
+    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
+    public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, CancellationToken cancellationToken) =>
+        _store.ListEndsAsync(status, TimeSpan.FromDays(1), 20_000, cancellationToken);
 
     /// <summary>An operator has changed something, and looks for it at once.</summary>
     public async Task ForgetAsync()
     {
-        await _reading.WaitAsync();
-        _known = null;
-        _reading.Release();
+        await _figures.ForgetAsync();
+        await _ends.ForgetAsync();
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _reading.Dispose();
+    public void Dispose()
+    {
+        _figures.Dispose();
+        _ends.Dispose();
+    }
 
-    private async Task<Figures> ReadAsync(CancellationToken cancellationToken) => new(
-        await positions.CountAsync(cancellationToken),
-        (await store.ListWaitingAsync(null, 1, cancellationToken)).Select(row => (DateTimeOffset?)row.QueuedAt).FirstOrDefault(),
-        await store.ListByStatusAsync(MessageStatus.Processing, null, 200, cancellationToken),
-        await store.ListEndsAsync(MessageStatus.Complete, Day, MostEnds, cancellationToken),
-        await store.ListEndsAsync(MessageStatus.Error, Day, MostEnds, cancellationToken),
-        pool.Status,
-        time.GetUtcNow());
-
-    /// <summary>What was counted.</summary>
+    /// <summary>How things stand.</summary>
     internal sealed record Figures(
-        int Waiting,
-        DateTimeOffset? OldestQueuedAt,
-        IReadOnlyList<Message> Painting,
-        IReadOnlyList<RequestEnd> Complete,
-        IReadOnlyList<RequestEnd> Errors,
-        IReadOnlyList<ForgeBackendStatus> Forges,
-        DateTimeOffset At)
+        int Waiting, DateTimeOffset? OldestQueuedAt, IReadOnlyList<Message> Painting, IReadOnlyList<ForgeBackendStatus> Forges, DateTimeOffset At)
     {
         public int Healthy => Forges.Count(forge => forge.Healthy == true && !forge.Paused);
+    }
 
+    /// <summary>What has ended in the last day.</summary>
+    internal sealed record DayOfEnds(IReadOnlyList<RequestEnd> Complete, IReadOnlyList<RequestEnd> Errors, DateTimeOffset At)
+    {
         public double? Median(string forge)
         {
             var seconds = Complete.Where(end => end.Backend == forge).Select(end => end.Seconds).OfType<double>().Order().ToList();

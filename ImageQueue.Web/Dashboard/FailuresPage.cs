@@ -14,19 +14,19 @@ internal static class FailuresPage
 
     public static async Task<Markup> ShowAsync(DeskRequest request)
     {
-        var figures = await request.Get<DeskSummary>().GetAsync(request.Aborted);
-        var groups = figures.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Forge: end.Backend ?? "")).OrderByDescending(group => group.Count()).ToList();
+        var ends = await request.Get<DeskSummary>().GetEndsAsync(request.Aborted);
+        var groups = ends.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Forge: end.Backend ?? "")).OrderByDescending(group => group.Count()).ToList();
         if (groups.Count == 0)
             return Markup.Of($"<div class=\"alert alert-success\">Nothing has failed in the last day.</div>");
         var newest = groups.ToDictionary(group => group.Key, group => group.OrderByDescending(end => end.At).Take(Examples).ToList());
-        var known = (await request.Get<IFeedStore>().ReadChangesAsync([.. newest.Values.Select(ends => ends[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
+        var known = (await request.Get<IFeedStore>().ReadChangesAsync([.. newest.Values.Select(examples => examples[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
         var histories = await request.Get<IDeskStore>().ReadHistoriesAsync([.. known.Keys], request.Aborted);
         return Markup.Of(
             $"""
             <p class="text-muted">The last 24 hours. What was retried since is not counted.</p>
             <div class="table-responsive"><table class="table desk-table" aria-label="Failures">
             <thead><tr><th scope="col">Error</th><th scope="col">Forge</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\">Action</th>"))}</tr></thead>
-            <tbody>{Markup.Join(groups.Select(group => Row(request, figures.At, group.Key, [.. group], Newest(request, figures.At, newest[group.Key], known, histories))))}</tbody>
+            <tbody>{Markup.Join(groups.Select(group => Row(request, ends.At, group.Key, [.. group], Newest(request, ends.At, newest[group.Key], known, histories))))}</tbody>
             </table></div>
             """);
     }
@@ -36,7 +36,7 @@ internal static class FailuresPage
     {
         if (group.Split('|', 2) is not [var code, var forge])
             return DeskCommand.Tally.Of(false);
-        var ends = await request.Get<IDeskStore>().ListEndsAsync(MessageStatus.Error, TimeSpan.FromDays(1), 20_000, request.Aborted);
+        var ends = await request.Get<DeskSummary>().ListEndsAsync(MessageStatus.Error, request.Aborted);
         var all = default(DeskCommand.Tally);
         foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == forge).OrderBy(end => end.QueuedAt).Take(MostRetries))
             all += DeskCommand.Tally.Of(await Desk.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));

@@ -8,15 +8,16 @@ internal static class ForgesPage
 {
     public static async Task<Markup> ShowAsync(DeskRequest request)
     {
-        var figures = await request.Get<DeskSummary>().GetAsync(request.Aborted);
+        var summary = request.Get<DeskSummary>();
+        var (figures, ends) = (await summary.GetAsync(request.Aborted), await summary.GetEndsAsync(request.Aborted));
         return Markup.Of(
             $"""
             {await ImagesPage.Head(request)}
-            <div class="desk-cards">{Markup.Join(request.Get<ForgePool>().Status.Select(forge => Card(request, forge, figures)))}</div>
+            <div class="desk-cards">{Markup.Join(request.Get<ForgePool>().Status.Select(forge => Card(request, forge, figures, ends)))}</div>
             """);
     }
 
-    private static Markup Card(DeskRequest request, ForgeBackendStatus forge, DeskSummary.Figures figures)
+    private static Markup Card(DeskRequest request, ForgeBackendStatus forge, DeskSummary.Figures figures, DeskSummary.DayOfEnds ends)
     {
         var pause = request.Get<Pauses>().Of(forge.Name);
         var (state, words) = forge switch
@@ -32,7 +33,7 @@ internal static class ForgesPage
             _ => ("up", "Healthy and free"),
         };
         var painting = figures.Painting.FirstOrDefault(message => message.Backend == forge.Name);
-        var failures = figures.Errors.Where(end => end.Backend == forge.Name).GroupBy(end => end.ErrorCode ?? "?").OrderByDescending(group => group.Count()).ToList();
+        var failures = ends.Errors.Where(end => end.Backend == forge.Name).GroupBy(end => end.ErrorCode ?? "?").OrderByDescending(group => group.Count()).ToList();
         return Markup.Of(
             $"""
             <section class="desk-card desk-{state}" aria-label="{forge.Name}">
@@ -44,8 +45,8 @@ internal static class ForgesPage
             {(pause is { } stopped ? Markup.Of($"<dt>Paused by</dt><dd>{stopped.By}, {Words.Time(stopped.At)}</dd>") : Markup.None)}
             <dt>Model loaded</dt><dd>{forge.LoadedModel ?? "not known"}</dd>
             <dt>Paints now</dt><dd>{(painting is null ? Markup.Of($"nothing of ours") : Markup.Of($"<a href=\"{request.Root}/images/{painting.Id}\">Image {painting.Id}</a>, {painting.Progress} %"))}</dd>
-            <dt>Last hour</dt><dd>{figures.Complete.Count(end => end.Backend == forge.Name && figures.At - end.At < TimeSpan.FromHours(1))} pictures</dd>
-            <dt>Median</dt><dd>{Words.Duration(figures.Median(forge.Name))}</dd>
+            <dt>Last hour</dt><dd>{ends.Complete.Count(end => end.Backend == forge.Name && ends.At - end.At < TimeSpan.FromHours(1))} pictures</dd>
+            <dt>Median</dt><dd>{Words.Duration(ends.Median(forge.Name))}</dd>
             <dt>Failed, 24 h</dt><dd>{(failures.Count == 0 ? Markup.Of($"none") : Markup.Join(failures.Select(group => Markup.Of($"<a href=\"{request.Root}/images{Words.Query(("show", "error"), ("forge", forge.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> "))))}</dd>
             </dl>
             <p>{(forge.Paused
