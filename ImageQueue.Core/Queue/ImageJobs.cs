@@ -26,7 +26,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     private static readonly MethodInfo Run = typeof(GenerateImageJob).GetMethod(nameof(GenerateImageJob.RunAsync))!; // It is public.
 
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
-    private const string OurReason = "ImageQueue: ";
+    internal const string OurReason = "ImageQueue: ";
 
     private static readonly Dictionary<string, string?> NoParameters = [];
 

@@ -28,7 +28,7 @@ internal sealed class RestoreEndedJobs(
     /// <summary>Rows of one commit: whoever submits meanwhile hardly waits.</summary>
     private const int Batch = 100;
 
-    private const string Why = "ImageQueue: as the message says, after a restart";
+    private const string Why = ImageJobs.OurReason + "as the message says, after a restart";
 
     /// <summary>Does it.</summary>
     /// <returns>How many have their jobs again.</returns>
