@@ -31,10 +31,6 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     private readonly ConcurrentDictionary<ForgeBackend, Memory> _memories = new();
 
     /// <inheritdoc/>
-    public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken) =>
-        PaintAsync(backend, taskId, request, () => Task.CompletedTask, cancellationToken);
-
-    /// <inheritdoc/>
     public async Task<ForgePicture> PaintAsync(
         ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken)
     {
@@ -52,12 +48,12 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         try
         {
             var reading = ReadPictureBodyAsync(response, cancellationToken);
-            var state = await afterword;
+            var wasInterrupted = await afterword is { WasInterrupted: true };
             // A server answers when it is done: nothing of the answer's way to us needs it any more.
-            var said = state is { WasInterrupted: true } ? Task.CompletedTask : answered();
+            var said = wasInterrupted ? Task.CompletedTask : answered();
             using var body = await reading;
             await said;
-            if (state is { WasInterrupted: true })
+            if (wasInterrupted)
             {
                 throw new ForgeException(ForgeFailure.Interrupted, $"somebody interrupted it at {backend.Name}");
             }

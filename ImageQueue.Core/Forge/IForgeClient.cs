@@ -8,14 +8,14 @@ public interface IForgeClient
     /// <c>POST /sdapi/v1/txt2img</c> with <paramref name="taskId"/> as <c>force_task_id</c>; returns when Forge answers.
     /// Has no deadline of its own: cancel the token. Cancelling only stops waiting; Forge goes on until it is interrupted.
     /// </summary>
-    /// <exception cref="ForgeException">Forge could not be reached, refused, failed, or answered without an image.</exception>
-    Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken);
-
-    /// <summary>
-    /// The same, and says when the server has answered well and is free for its next request: the picture, megabytes of base64, is
-    /// still on its way then. Not said of any other answer. What it is answered with is waited for before the picture is unpacked,
-    /// which takes a processor for a while.
-    /// </summary>
+    /// <param name="backend">Where.</param>
+    /// <param name="taskId">Names the task at Forge.</param>
+    /// <param name="request">What is asked for.</param>
+    /// <param name="answered">
+    /// Called when the server has answered well and is free for its next request: the picture, megabytes of base64, is still on its
+    /// way then. Not for any other answer. Its task is waited for before the picture is unpacked, which takes a processor for a while.
+    /// </param>
+    /// <param name="cancellationToken">Stops waiting.</param>
     /// <exception cref="ForgeException">Forge could not be reached, refused, failed, or answered without an image.</exception>
     Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken);
 

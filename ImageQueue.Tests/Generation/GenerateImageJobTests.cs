@@ -144,7 +144,7 @@ internal sealed class GenerateImageJobTests
         Assert.That(Bench.StateOf(complete), Is.EqualTo(ProcessingState.StateName), "Hangfire itself makes Succeeded of it");
 
         Bench.Forge.Verify(
-            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<CancellationToken>()), Times.Never);
+            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
     }
 
     [Test]
@@ -335,7 +335,7 @@ internal sealed class GenerateImageJobTests
         Assert.That((now.Status, now.Error), Is.EqualTo((MessageStatus.Error, Bench.Get<MessageTexts>().Abandoned(3))));
         Assert.That(failure!.Message, Is.EqualTo(now.Error));
         Bench.Forge.Verify(
-            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<CancellationToken>()), Times.Never);
+            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
     }
 
     [Test]

@@ -1,0 +1,12 @@
+using ImageQueue.Core.Forge;
+
+namespace ImageQueue.Tests.Forge;
+
+/// <summary>Short forms of calls.</summary>
+internal static class ForgeClientExtensions
+{
+    /// <summary>For tests that do not ask when the server is free.</summary>
+    public static Task<ForgePicture> PaintAsync(
+        this IForgeClient client, ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken) =>
+        client.PaintAsync(backend, taskId, request, () => Task.CompletedTask, cancellationToken);
+}
