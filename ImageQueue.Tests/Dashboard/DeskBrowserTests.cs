@@ -125,6 +125,28 @@ internal sealed class DeskBrowserTests(int waiting)
         Assert.That(_browser.Errors, Is.Empty);
     }
 
+    /// <summary>Whoever stands on a command by keyboard stands there still when the page has shown anew what others did, and has the answer after it was run.</summary>
+    [Test]
+    public async Task Focus_IsKept_WhenThePageIsShownAnew_AndGoesToTheAnswer()
+    {
+        await using var context = await _browser.OpenAsync(_app);
+        var page = await context.NewPageAsync();
+        page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
+        await page.GotoAsync("hangfire/images?show=error");
+        await page.Locator("#pick-30").CheckAsync();
+        var erase = page.Locator("[data-desk-post$='/erase']");
+        await erase.FocusAsync();
+
+        (await _app.Http.DeleteAsync("api/messages/50")).EnsureSuccessStatusCode();
+        await Expect(page.Locator("#pick-50")).ToHaveCountAsync(0);
+        await Expect(erase).ToBeFocusedAsync();
+
+        await page.Keyboard.PressAsync("Enter");
+        await Expect(page.Locator("[data-desk-said]")).ToContainTextAsync("1 done");
+        await Expect(page.Locator("[data-desk-said]")).ToBeFocusedAsync();
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+
     /// <summary>What is erased is asked about in plain words first.</summary>
     [Test]
     public async Task Erase_AsksFirst_InPlainWords()

@@ -41,7 +41,7 @@ internal sealed partial class ChatPageResilienceTests
     [Test]
     public async Task Refresh_ShowsProgressAndPreviewAgain_WhileProcessing()
     {
-        await using var app = await TestApp.StartAsync(Slow("8"));
+        await using var app = await TestApp.StartAsync(Slow("24")); // Its preview comes in the middle, and a busy machine needs a while for a page.
         await using var context = await _browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
@@ -67,7 +67,7 @@ internal sealed partial class ChatPageResilienceTests
         _hadOutage = true;
         using var folder = new TemporaryFolder();
         var urls = $"http://127.0.0.1:{Ports.FindFree()}";
-        var first = await TestApp.StartAsync(new(Slow("12")) { ["Urls"] = urls }, folder);
+        var first = await TestApp.StartAsync(new(Slow("24")) { ["Urls"] = urls }, folder);
         await using var context = await _browser.OpenAsync(first);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
@@ -88,7 +88,7 @@ internal sealed partial class ChatPageResilienceTests
     public async Task Offline_IsSaid_AndLivedThrough()
     {
         _hadOutage = true;
-        await using var app = await TestApp.StartAsync(Slow("3"));
+        await using var app = await TestApp.StartAsync(Slow("8"));
         await using var context = await _browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
@@ -108,7 +108,7 @@ internal sealed partial class ChatPageResilienceTests
     public async Task CutLine_IsSaid_AndLivedThrough()
     {
         _hadOutage = true;
-        await using var app = await TestApp.StartAsync(Slow("3"));
+        await using var app = await TestApp.StartAsync(Slow("8"));
         await using var line = new TcpProxy(app.Address.Host, app.Address.Port);
         await using var context = await _browser.OpenAsync(app, new() { BaseURL = $"http://127.0.0.1:{line.Port}" });
         var page = await context.NewPageAsync();
@@ -128,7 +128,7 @@ internal sealed partial class ChatPageResilienceTests
     [Test]
     public async Task TwoTabs_ShowTheSame_WhicheverActs()
     {
-        await using var app = await TestApp.StartAsync(Slow("6"));
+        await using var app = await TestApp.StartAsync(Slow("12"));
         await using var context = await _browser.OpenAsync(app);
         var one = await context.NewPageAsync();
         await EnterAsync(one);

@@ -21,7 +21,7 @@ internal sealed class DeskPage(string title, DeskPage.Content content) : RazorPa
             $"""
             <div class="desk" data-desk-live="{http.Request.PathBase}/live{http.Request.Path}{http.Request.QueryString}">
             <h1 class="page-header">{title}</h1>
-            <p class="desk-said" role="status" aria-live="polite" data-desk-said></p>
+            <p class="desk-said" role="status" aria-live="polite" tabindex="-1" data-desk-said></p>
             <div data-desk-part>{shown}</div>
             </div>
             """).ToString());

@@ -75,12 +75,12 @@
     part.querySelectorAll('details > summary').forEach(summary => { if (opened.has(summary.textContent)) summary.parentElement.open = opened.get(summary.textContent); });
     const now = part.querySelector('.table-responsive');
     if (now) now.scrollLeft = scrolled;
+    times();
+    ready(); // Before the focus: a button that is not ready takes none.
     if (focused) {
       const again = Array.from(part.querySelectorAll('a, button, input, summary')).find(one => keyOf(one) === focused);
       if (again) again.focus({ preventScroll: true });
     }
-    times();
-    ready();
   }
 
   function keyOf(one) {
@@ -121,7 +121,11 @@
       button.disabled = false;
     }
 
-    if (desk) await look(); else location.reload();
+    if (!desk) { location.reload(); return; }
+    await look();
+    ready();
+    // Where the command stands no longer, or is not ready any more, the answer has the focus, and Tab goes on from there.
+    if (!desk.contains(document.activeElement)) said.focus({ preventScroll: true });
   }
 
   root.addEventListener('click', event => {
