@@ -41,6 +41,7 @@ internal sealed class ChatBrowser : IAsyncDisposable
         options ??= new();
         options.BaseURL ??= app.Address.ToString();
         options.Locale ??= "tr-TR";
+        options.ReducedMotion ??= ReducedMotion.Reduce; // Pictures that move are painted by the processor here, sixty times a second.
         var context = await _browser.NewContextAsync(options);
         context.SetDefaultTimeout(30_000);
         context.WebError += (_, error) => Errors.Enqueue(error.Error);
