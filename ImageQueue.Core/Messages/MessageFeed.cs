@@ -13,10 +13,10 @@ namespace ImageQueue.Core.Messages;
 public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null) : BackgroundService
 {
     /// <summary>Between two looks whether another process has written.</summary>
-    internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(80);
+    internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(66);
 
     /// <summary>So many looks that show nothing, and it is read all the same: a mark may miss what an open transaction holds back.</summary>
-    internal const int LooksBeforeReading = 12;
+    internal const int LooksBeforeReading = 15;
 
     /// <summary>How soon to ask again a database that does not answer.</summary>
     internal static readonly TimeSpan AwayInterval = TimeSpan.FromMilliseconds(500);

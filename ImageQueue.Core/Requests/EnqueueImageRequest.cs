@@ -48,11 +48,17 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
 
     /// <summary>Enqueues many rows in order; their writes share a commit.</summary>
     /// <returns>How many got a job.</returns>
-    internal async Task<int> EnqueueAgainAsync(IReadOnlyList<WaitingRequest> rows)
+    internal Task<int> EnqueueAgainAsync(IReadOnlyList<WaitingRequest> rows) => AttachAsync(EnqueueAll(rows));
+
+    /// <summary>The first half of it: the jobs are in Hangfire's queue, and their rows do not know them yet.</summary>
+    internal IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> EnqueueAll(IReadOnlyList<WaitingRequest> rows) => rows.Count == 0
+        ? []
+        : [.. jobs.EnqueueAll([.. rows.Select(row => row.Id)]).Zip(rows, (job, row) => (row.Id, job, row.HangfireJobId))];
+
+    /// <summary>The second half.</summary>
+    /// <returns>How many got a job.</returns>
+    internal async Task<int> AttachAsync(IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> enqueued)
     {
-        if (rows.Count == 0)
-            return 0;
-        var enqueued = jobs.EnqueueAll([.. rows.Select(row => row.Id)]).Zip(rows, (job, row) => (row.Id, Job: job, Replaces: row.HangfireJobId)).ToList();
         var refused = (await store.AttachJobsAsync(enqueued, CancellationToken.None)).ToHashSet();
         foreach (var (id, job, _) in enqueued.Where(row => refused.Contains(row.Id)))
             DropUnlessAttached(id, job, await store.FindAsync(id, CancellationToken.None));

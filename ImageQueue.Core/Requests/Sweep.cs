@@ -77,12 +77,23 @@ public sealed class Sweep(
     {
         var repaired = await RebuildProcessingAsync(cancellationToken);
         var cursor = from;
-        while (await store.ListWaitingAsync(cursor, LookSize, cancellationToken) is { Count: > 0 } page)
+        var attaching = Task.FromResult(0);
+        try
         {
-            // A row that has a living job was come to before, or was claimed and given back.
-            repaired += await queue.EnqueueAgainAsync([.. page.Where(row => row.HangfireJobId is not { } job || !jobs.WillRun(job))]);
-            cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
-            cancellationToken.ThrowIfCancellationRequested();
+            while (await store.ListWaitingAsync(cursor, LookSize, cancellationToken) is { Count: > 0 } page)
+            {
+                // A row that has a living job was come to before, or was claimed and given back.
+                var enqueued = queue.EnqueueAll([.. page.Where(row => row.HangfireJobId is not { } job || !jobs.WillRun(job))]);
+                repaired += await attaching;
+                // Half of the work is Hangfire's and half the database's: the rows of one page learn their jobs while the next page gets its.
+                attaching = Task.Run(() => queue.AttachAsync(enqueued), CancellationToken.None);
+                cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+        }
+        finally
+        {
+            repaired += await attaching; // Whoever tries again looks at what it has left.
         }
 
         return (repaired, cursor);

@@ -11,27 +11,11 @@ internal sealed partial class SqliteMessageStore
         var submitted = await _writer.RunAsync(
             session =>
             {
-                var connection = session.Connection;
-                EnsureConversation(connection, message.ConversationId, message.Username, message.Content, now);
-                var earlier = connection.QuerySingleOrDefault<MessageRow>(
-                    $"SELECT {Columns} FROM messages WHERE conversation_id = @ConversationId AND idempotency_key = @Key",
-                    new { message.ConversationId, key.Key })?.ToMessage();
-                if (earlier is not null)
+                EnsureConversation(session, message.ConversationId, message.Username, message.Content, now);
+                if (FindByKey(session, message.ConversationId, key.Key) is { } earlier)
                     return earlier.RequestHash == key.RequestHash ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
-                var added = Insert(connection, new
-                {
-                    message.ConversationId,
-                    message.Username,
-                    message.Role,
-                    message.Content,
-                    Metadata = message.ExtraMetadata?.ToDocument(),
-                    Now = now,
-                    QueuedAt = (string?)null,
-                    Work = (double?)null,
-                    IdempotencyKey = key.Key,
-                    key.RequestHash,
-                });
-                return new Submitted(added, IsReplay: false);
+                var row = NewRow.Of(message) with { IdempotencyKey = key.Key, RequestHash = key.RequestHash };
+                return new Submitted(Insert(session, row, now), IsReplay: false);
             },
             cancellationToken);
         if (!submitted.IsReplay)

@@ -10,7 +10,7 @@ internal sealed partial class SqliteMessageStore
 {
     public async Task<Transition> EraseAsync(long id, CancellationToken cancellationToken)
     {
-        var erased = await TransitionAsync(Erase, new Change(id, Now()), cancellationToken, before: connection => connection.Execute(ForgetTitle, new { id }));
+        var erased = await TransitionAsync(Erase, new Change(id, Now()), cancellationToken, before: session => session.Execute(ForgetTitle, [("@id", id)]));
         return erased.Applied ? erased : new Transition(false, null);
     }
 

@@ -12,21 +12,8 @@ internal sealed partial class SqliteMessageStore
         var added = await _writer.RunAsync(
             session =>
             {
-                var connection = session.Connection;
-                EnsureConversation(connection, message.ConversationId, message.Username, message.Content, now);
-                return Insert(connection, new
-                {
-                    message.ConversationId,
-                    message.Username,
-                    message.Role,
-                    message.Content,
-                    Metadata = message.ExtraMetadata?.ToDocument(),
-                    Now = now,
-                    QueuedAt = (string?)null,
-                    Work = (double?)null,
-                    IdempotencyKey = (string?)null,
-                    RequestHash = (string?)null,
-                });
+                EnsureConversation(session, message.ConversationId, message.Username, message.Content, now);
+                return Insert(session, NewRow.Of(message), now);
             },
             cancellationToken);
         _signal.Raise();
@@ -40,25 +27,18 @@ internal sealed partial class SqliteMessageStore
         var submitted = await _writer.RunAsync(
             session =>
             {
-                var connection = session.Connection;
-                EnsureConversation(connection, message.ConversationId, message.Username, message.Prompt, now);
-                if (FindReplay(connection, message) is { } earlier)
+                EnsureConversation(session, message.ConversationId, message.Username, message.Prompt, now);
+                if (FindReplay(session, message) is { } earlier)
                     return new Submitted(earlier, IsReplay: true);
-                RefuseTooMany(connection, message.Username, message.Work, limits);
-                var added = Insert(connection, new
+                RefuseTooMany(session, message.Username, message.Work, limits);
+                var row = new NewRow(message.ConversationId, message.Username, MessageRole.Bot, MessagePatches.PendingContent, patch)
                 {
-                    message.ConversationId,
-                    message.Username,
-                    Role = MessageRole.Bot,
-                    Content = MessagePatches.PendingContent,
-                    Metadata = patch.ToDocument(),
-                    Now = now,
                     QueuedAt = now,
-                    message.Work,
-                    message.IdempotencyKey,
-                    message.RequestHash,
-                });
-                return new Submitted(added, IsReplay: false);
+                    Work = message.Work,
+                    IdempotencyKey = message.IdempotencyKey,
+                    RequestHash = message.RequestHash,
+                };
+                return new Submitted(Insert(session, row, now), IsReplay: false);
             },
             cancellationToken);
         if (submitted.IsReplay)
@@ -68,50 +48,60 @@ internal sealed partial class SqliteMessageStore
         return submitted;
     }
 
-    private static void EnsureConversation(SqliteConnection connection, string id, string username, string title, string now)
+    private static void EnsureConversation(SqliteSession session, string id, string username, string title, string now)
     {
-        connection.Execute(
-            "INSERT INTO conversations (id, username, title, created_at) VALUES (@id, @username, @title, @now) ON CONFLICT DO NOTHING",
-            new { id, username, title = ConversationTitle.From(title), now });
-        var owner = connection.QuerySingle<string>("SELECT username FROM conversations WHERE id = @id", new { id });
+        // The writer is alone: nobody adds it between the two.
+        var owner = session.QuerySingleOrDefault("SELECT username FROM conversations WHERE id = @Id", [("@Id", id)], row => row.GetString(0));
+        if (owner is null)
+        {
+            session.Execute(
+                "INSERT INTO conversations (id, username, title, created_at) VALUES (@Id, @Username, @Title, @Now)",
+                [("@Id", id), ("@Username", username), ("@Title", ConversationTitle.From(title)), ("@Now", now)]);
+            return;
+        }
+
         if (owner.Length == 0)
             throw new ConversationDeletedException(id);
         if (!string.Equals(owner, username, StringComparison.Ordinal))
             throw new ConversationForbiddenException(id);
     }
 
-    private static Message? FindReplay(SqliteConnection connection, NewImageMessage message)
+    private static Message? FindReplay(SqliteSession session, NewImageMessage message)
     {
-        if (message.IdempotencyKey is null)
-            return null;
-        var earlier = connection.QuerySingleOrDefault<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey",
-            new { message.ConversationId, message.IdempotencyKey })?.ToMessage();
-        if (earlier is not null && !message.IsSameRequestAs(earlier))
-            throw new IdempotencyKeyReusedException();
-        return earlier;
+        var earlier = message.IdempotencyKey is { } key ? FindByKey(session, message.ConversationId, key) : null;
+        return earlier is null || message.IsSameRequestAs(earlier) ? earlier : throw new IdempotencyKeyReusedException();
     }
 
-    private static void RefuseTooMany(SqliteConnection connection, string username, double work, UserLimits limits)
+    private static Message? FindByKey(SqliteSession session, string conversationId, string key) => session.QuerySingleOrDefault(
+        $"SELECT {Columns} FROM messages WHERE conversation_id = @ConversationId AND idempotency_key = @Key",
+        [("@ConversationId", conversationId), ("@Key", key)],
+        MessageRow.Read)?.ToMessage();
+
+    private static void RefuseTooMany(SqliteSession session, string username, double work, UserLimits limits)
     {
         if (limits == UserLimits.None)
             return;
-        var (pending, waiting) = connection.QuerySingle<(long Pending, double Work)>(
-            "SELECT count(*), total(work) FROM messages INDEXED BY ix_messages_user WHERE username = @username AND status = 'queued' AND queued_at IS NOT NULL",
-            new { username });
-        if (pending >= limits.MaxPending)
+        var share = session.QuerySingleOrDefault(
+            "SELECT count(*), total(work) FROM messages INDEXED BY ix_messages_user WHERE username = @Username AND status = 'queued' AND queued_at IS NOT NULL",
+            [("@Username", username)],
+            row => new Share(row.GetInt64(0), row.GetDouble(1)))!; // An aggregate has a row, always.
+        if (share.Pending >= limits.MaxPending)
             throw TooManyPendingException.OfUser(limits.MaxPending);
-        if (pending > 0 && waiting + work > limits.MaxWork)
+        if (share.Pending > 0 && share.Work + work > limits.MaxWork)
             throw TooManyPendingException.OfWork(limits.MaxWork.Value);
     }
 
-    private static Message Insert(SqliteConnection connection, object values) => connection.QuerySingle<MessageRow>(
+    private static Message Insert(SqliteSession session, NewRow row, string now) => session.QuerySingleOrDefault(
         $"""
         INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash, revision)
         VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, @RequestHash, {NextRevision})
         RETURNING {Columns}
         """,
-        values).ToMessage();
+        [
+            ("@ConversationId", row.ConversationId), ("@Username", row.Username), ("@Role", row.Role), ("@Content", row.Content), ("@Metadata", row.Metadata?.ToDocument()),
+            ("@Now", now), ("@QueuedAt", row.QueuedAt), ("@Work", row.Work), ("@IdempotencyKey", row.IdempotencyKey), ("@RequestHash", row.RequestHash),
+        ],
+        MessageRow.Read)!.ToMessage(); // What is inserted is returned.
 
     public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken) =>
         TransitionAsync(
@@ -154,12 +144,14 @@ internal sealed partial class SqliteMessageStore
             """,
             new Change(id, Now(), MessagePatches.Retry(queuePosition).Json, MessagePatches.PendingContent),
             cancellationToken,
-            before: connection =>
+            before: session =>
             {
                 // In the writer's transaction, as a submit's: nobody else adds to what this user has waiting.
-                if (connection.QuerySingleOrDefault<RetriedRow>(
-                    "SELECT username AS Username, work AS Work FROM messages WHERE id = @id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')", new { id }) is { } row)
-                    RefuseTooMany(connection, row.Username, row.Work, limits);
+                if (session.QuerySingleOrDefault(
+                    "SELECT ifnull(username, ''), ifnull(work, 0) FROM messages WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')",
+                    [("@Id", id)],
+                    row => new RetriedRow(row.GetString(0), row.GetDouble(1))) is { } row)
+                    RefuseTooMany(session, row.Username, row.Work, limits);
             });
 
     public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null) =>
@@ -200,10 +192,22 @@ internal sealed partial class SqliteMessageStore
         return written;
     }
 
-    private sealed class RetriedRow
+    /// <summary>A plain message; what makes it an image request, or unique, comes beside.</summary>
+    private sealed record NewRow(string ConversationId, string Username, string Role, string Content, MetadataPatch? Metadata)
     {
-        public string Username { get; init; } = "";
+        public string? QueuedAt { get; init; }
 
-        public double Work { get; init; }
+        public double? Work { get; init; }
+
+        public string? IdempotencyKey { get; init; }
+
+        public string? RequestHash { get; init; }
+
+        public static NewRow Of(NewMessage message) => new(message.ConversationId, message.Username, message.Role, message.Content, message.ExtraMetadata);
     }
+
+    private sealed record RetriedRow(string Username, double Work);
+
+    /// <summary>What a user has waiting.</summary>
+    private sealed record Share(long Pending, double Work);
 }

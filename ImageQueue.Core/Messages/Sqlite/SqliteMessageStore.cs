@@ -99,14 +99,14 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         Change change,
         CancellationToken cancellationToken,
         Action<SqliteConnection, Message>? andThen = null,
-        Action<SqliteConnection>? before = null,
+        Action<SqliteSession>? before = null,
         bool survivesPowerCut = true,
         [CallerMemberName] string verb = "")
     {
         var transition = await _writer.RunAsync(
             session =>
             {
-                before?.Invoke(session.Connection);
+                before?.Invoke(session);
                 var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));

@@ -20,6 +20,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
 
     private readonly ConcurrentQueue<Write> _writes = new();
     private readonly List<Write> _batch = new(MaxBatch);
+    private readonly SqliteCheckpoints _checkpoints = new(open);
     private int _isCommitting;
     private volatile bool _isDisposed;
     private SqliteSession? _session;
@@ -54,6 +55,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
             await Task.Delay(1);
         _session?.Dispose();
         _session = null;
+        _checkpoints.Dispose();
     }
 
     private void CommitUnlessSomebodyDoes(bool ownWriteIsIn)
@@ -92,7 +94,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
             return;
         try
         {
-            Commit(_session ??= new SqliteSession(open()));
+            Commit(_session ??= new SqliteSession(_checkpoints.OpenWriter()));
         }
         catch (Exception e)
         {
@@ -111,6 +113,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
 
         foreach (var write in _batch)
             write.Succeed();
+        _checkpoints.Committed();
     }
 
     private void Commit(SqliteSession session)

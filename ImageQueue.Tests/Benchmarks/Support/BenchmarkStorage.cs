@@ -54,7 +54,7 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
     /// <summary>A table for what a bare application inserts.</summary>
     public abstract Task CreateBareTableAsync();
 
-    /// <summary>Adds queued requests without Hangfire jobs, as a copy of the one that is there. By SQL: so many submits would take their time.</summary>
+    /// <summary>Adds queued requests without Hangfire jobs, a hundred a second, as copies of the one that is there. By SQL: so many submits would take their time.</summary>
     public abstract Task FillAsync(int count);
 
     public async Task<T> WithConnectionAsync<T>(Func<DbConnection, Task<T>> work)
@@ -94,7 +94,8 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
             """
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @count)
             INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
-            SELECT conversation_id, role, content, json_set(extra_metadata, '$.job_id', printf('%032x', i + 1000)), created_at, updated_at, queued_at, 'u' || (i % 50000), 21, (SELECT max(revision) FROM messages) + i
+            SELECT conversation_id, role, content, json_set(extra_metadata, '$.job_id', printf('%032x', i + 1000)), created_at, updated_at,
+                strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, ((i - @count) / 100.0) || ' seconds'), 'u' || (i % 50000), 21, (SELECT max(revision) FROM messages) + i
             FROM messages, n WHERE id = (SELECT min(id) FROM messages);
             """,
             new { count }));
@@ -140,7 +141,7 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
             WITH n AS (SELECT TOP (@count) ROW_NUMBER() OVER (ORDER BY (SELECT NULL)) AS i FROM sys.all_columns AS a CROSS JOIN sys.all_columns AS b)
             INSERT INTO dbo.messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work)
             SELECT one.conversation_id, one.role, one.content, JSON_MODIFY(one.extra_metadata, N'$.job_id', RIGHT(REPLICATE(N'0', 32) + CAST(n.i AS nvarchar(20)), 32)),
-                one.created_at, one.updated_at, DATEADD(minute, -1, one.queued_at), CONCAT(N'u', n.i % 50000), 21
+                one.created_at, one.updated_at, DATEADD(millisecond, (n.i - @count) * 10, one.queued_at), CONCAT(N'u', n.i % 50000), 21
             FROM dbo.messages AS one CROSS JOIN n WHERE one.id = (SELECT MIN(id) FROM dbo.messages);
             """,
             new { count });

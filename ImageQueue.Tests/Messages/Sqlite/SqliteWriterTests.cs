@@ -10,6 +10,7 @@ internal sealed class SqliteWriterTests
 {
     private const long Normal = 1;
     private const long Full = 2;
+    private const int BlobBytes = 3000;
 
     /// <summary>SQLite itself says how it will commit. By turns, since the pragma acts when it is compiled and not when it is run.</summary>
     [Test]
@@ -52,11 +53,60 @@ internal sealed class SqliteWriterTests
         Assert.That(await Task.WhenAll(levels), Is.EqualTo(new[] { Full, Full }));
     }
 
-    private static SqliteWriter NewWriter(TemporaryFolder folder) => new(() =>
+    /// <summary>The log is brought into the file long before SQLite would do it within a commit, which it does at 1,000 pages.</summary>
+    [Test]
+    public async Task Log_IsBroughtIntoTheFile_BesideTheWriter()
+    {
+        using var folder = new TemporaryFolder();
+        await using var writer = NewWriter(folder);
+
+        await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
+
+        var file = new FileInfo(Path.Combine(folder.Path, "a.db"));
+        await Bench.UntilAsync(
+            () =>
+            {
+                file.Refresh();
+                return Task.FromResult(file.Length >= SqliteCheckpoints.CommitsBetween * BlobBytes);
+            },
+            "the file has it");
+    }
+
+    [Test]
+    public async Task Writes_GoOn_WhenTheLogCannotBeBroughtIntoTheFile()
+    {
+        using var folder = new TemporaryFolder();
+        var opened = 0;
+        var open = Opening(folder);
+        await using var writer = new SqliteWriter(() => Interlocked.Increment(ref opened) == 2 ? throw new SqliteException("disk I/O error", 10) : open());
+
+        await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
+        await Bench.UntilAsync(() => Task.FromResult(opened == 2), "it was tried");
+        await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
+        await Bench.UntilAsync(() => Task.FromResult(opened == 3), "it is tried again, by a connection of its own");
+
+        var rows = await writer.RunAsync(session => session.Connection.ExecuteScalar<int>("SELECT count(*) FROM blobs"), CancellationToken.None);
+        Assert.That(rows, Is.EqualTo(2 * SqliteCheckpoints.CommitsBetween));
+    }
+
+    private static async Task WriteAsync(SqliteWriter writer, int commits)
+    {
+        for (var i = 0; i < commits; i++)
+        {
+            await writer.RunAsync(
+                session => session.Connection.Execute($"CREATE TABLE IF NOT EXISTS blobs (blob BLOB); INSERT INTO blobs VALUES (zeroblob({BlobBytes}))"),
+                CancellationToken.None,
+                survivesPowerCut: false);
+        }
+    }
+
+    private static SqliteWriter NewWriter(TemporaryFolder folder) => new(Opening(folder));
+
+    private static Func<SqliteConnection> Opening(TemporaryFolder folder) => () =>
     {
         var connection = new SqliteConnection($"Data Source={Path.Combine(folder.Path, "a.db")};Pooling=False");
         connection.Open();
         connection.Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
         return connection;
-    });
+    };
 }
