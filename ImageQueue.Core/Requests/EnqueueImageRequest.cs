@@ -59,6 +59,8 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <returns>How many got a job.</returns>
     internal async Task<int> AttachAsync(IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> enqueued)
     {
+        if (enqueued.Count == 0)
+            return 0;
         var refused = (await store.AttachJobsAsync(enqueued, CancellationToken.None)).ToHashSet();
         foreach (var (id, job, _) in enqueued.Where(row => refused.Contains(row.Id)))
             DropUnlessAttached(id, job, await store.FindAsync(id, CancellationToken.None));
