@@ -66,9 +66,16 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
     private SqliteCommand WithParameters(string sql, ReadOnlySpan<(string Name, object? Value)> parameters)
     {
         var command = Prepared(sql);
-        command.Parameters.Clear();
-        foreach (var (name, value) in parameters)
-            command.Parameters.AddWithValue(name, value ?? DBNull.Value);
+        var kept = command.Parameters;
+        if (kept.Count == 0)
+        {
+            foreach (var (name, _) in parameters)
+                kept.Add(new SqliteParameter { ParameterName = name });
+        }
+
+        // A statement is always called with the same names.
+        for (var i = 0; i < parameters.Length; i++)
+            kept[i].Value = parameters[i].Value ?? DBNull.Value;
         return command;
     }
 

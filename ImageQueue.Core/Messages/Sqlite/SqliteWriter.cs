@@ -18,6 +18,9 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
     /// <summary>Most writes in one commit: bounds how long the first of them waits.</summary>
     private const int MaxBatch = 256;
 
+    /// <summary>So much work that waits for a thread is a crowd: at one caller after the other it is less.</summary>
+    private const int Crowd = 4;
+
     private readonly ConcurrentQueue<Write> _writes = new();
     private readonly List<Write> _batch = new(MaxBatch);
     private readonly SqliteCheckpoints _checkpoints = new(open);
@@ -41,6 +44,9 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
         T? result = default;
         var write = new Write(session => result = work(session), survivesPowerCut, cancellationToken);
         _writes.Enqueue(write);
+        // In a crowd that waits for threads others are about to write, too: they would commit one after the other, each alone.
+        if (ThreadPool.PendingWorkItemCount >= Crowd)
+            await Task.Yield();
         CommitUnlessSomebodyDoes(ownWriteIsIn: true);
         await write.Committed;
         return result!; // Committed means that work ran and set it.

@@ -78,14 +78,21 @@ internal static class Rounds
         return GC.GetTotalMemory(forceFullCollection: true);
     }
 
-    private static Task ShareAsync(int count, int clients, Func<int, Task> one)
+    /// <summary>They begin together: one that began alone could be through before the second has a thread.</summary>
+    private static async Task ShareAsync(int count, int clients, Func<int, Task> one)
     {
         var next = -1;
-        return Task.WhenAll(Enumerable.Range(0, clients).Select(_ => Task.Run(async () =>
+        var all = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var running = Enumerable.Range(0, clients).Select(_ => RunAsync()).ToList();
+        all.SetResult();
+        await Task.WhenAll(running);
+
+        async Task RunAsync()
         {
+            await all.Task;
             while (Interlocked.Increment(ref next) is var i && i < count)
                 await one(i);
-        })));
+        }
     }
 }
 
