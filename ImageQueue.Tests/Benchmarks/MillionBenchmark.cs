@@ -14,17 +14,16 @@ namespace ImageQueue.Tests.Benchmarks;
 /// A million waiting requests: a position, a pass of the position writer, a start, the memory; and what a shared queue reads.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~MillionBenchmark</c>.
 /// </summary>
-[TestFixture]
+[TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: takes minutes and a gigabyte.")]
 [Category("Benchmark")]
 [NonParallelizable]
-internal sealed class MillionBenchmark
+internal sealed class MillionBenchmark(string storageName)
 {
     private const int Waiting = 1_000_000;
 
     /// <summary>SQLite and Hangfire.InMemory, restarted on a file with a million queued rows.</summary>
     [Test]
-    [Category("Benchmark")] // Again: the adapter finds no explicit class by its category alone.
     public async Task Embedded_RestartsAndAnswers()
     {
         using var folder = new TemporaryFolder();
@@ -70,20 +69,19 @@ internal sealed class MillionBenchmark
         }
 
         Assert.That(rows, Is.All.InRange(1, PositionWriter.MaxRows));
-        BenchmarkTable.Add($"{Waiting:n0} waiting: rows of a pass of the position writer", "rows", rows, bar: Bar.AtMost(PositionWriter.MaxRows, "rows"));
-        BenchmarkTable.Add($"{Waiting:n0} waiting: a pass of the position writer", "ms", took);
+        BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: rows of a pass of the position writer", "rows", rows, bar: Bar.AtMost(PositionWriter.MaxRows, "rows"));
+        BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: a pass of the position writer", "ms", took);
 
         var submits = await Rounds.ByTurnsAsync(Rounds.Count, () => PaceAsync(bench), () => PaceAsync(empty));
-        BenchmarkTable.Add($"submit, {Waiting:n0} waiting", "/s", submits[0], new Baseline("next to none waiting", submits[1]), Bar.RatioAtLeast(0.95));
+        BenchmarkTable.Add($"submit, {Waiting:n0} waiting, {storageName}", "/s", submits[0], new Baseline("next to none waiting", submits[1]), Bar.RatioAtLeast(0.95));
     }
 
     private static Task<double> PaceAsync(Bench bench) => Rounds.PerSecondAsync(600, 1, _ => SubmitAsync(bench));
 
-    private static void Add(string what, string unit, double value, Bar? bar = null) => BenchmarkTable.Add($"{Waiting:n0} waiting: {what}", unit, value, bar: bar);
+    private void Add(string what, string unit, double value, Bar? bar = null) => BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: {what}", unit, value, bar: bar);
 
     /// <summary>The rows that an instance reads of a shared queue, a second.</summary>
     [Test]
-    [Category("Benchmark")] // Again: the adapter finds no explicit class by its category alone.
     public async Task Shared_ReadsHeadTailAndAStretch()
     {
         var rows = new FakeQueueRows();

@@ -21,6 +21,9 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
     /// <summary>SQLite always; SQL Server where one is given.</summary>
     public static IEnumerable<string> Names => SqlServerStoreDatabase.IsGiven ? [Sqlite, SqlServer] : [Sqlite];
 
+    /// <summary>SQLite, for what differs by no storage. A fixture with a source, as all benchmarks are: of the others the adapter leaves out the explicit ones when it is asked for a category.</summary>
+    public static IEnumerable<string> Embedded => [Sqlite];
+
     public TemporaryFolder Folder { get; } = new();
 
     /// <summary>The settings of an app on this database.</summary>
