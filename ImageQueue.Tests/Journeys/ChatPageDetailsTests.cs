@@ -96,6 +96,35 @@ internal sealed class ChatPageDetailsTests
         await Expect(page.GetByTestId($"message-{kept.Id}")).ToBeVisibleAsync();
     }
 
+    /// <summary>A list that was read before a message was erased comes after the page has been told.</summary>
+    [Test]
+    public async Task ErasedMessages_StayAway_WhenAnOlderReadingComesLater()
+    {
+        var erased = await Store.AddAsync(new NewMessage("overtaken", "ayşe", "user", "words to be erased", null), default);
+        await using var context = await OpenAsync();
+        var page = await GoAsync(context, "overtaken");
+        await Expect(page.Locator("#messages > li")).ToHaveCountAsync(1);
+        await Store.AddAsync(new NewMessage("overtaken", "ayşe", "user", "words to be kept", null), default);
+        await Expect(page.Locator("#messages > li")).ToHaveCountAsync(2); // So its stream is open.
+        var (isRead, mayCome) = (new TaskCompletionSource(), new TaskCompletionSource());
+        await page.RouteAsync("**/api/conversations/overtaken/messages*", async route =>
+        {
+            var answer = await route.FetchAsync();
+            isRead.TrySetResult();
+            await mayCome.Task;
+            await route.FulfillAsync(new() { Response = answer, Body = (await answer.TextAsync()).Replace("to be kept", "of the older reading", StringComparison.Ordinal) });
+        });
+        await page.EvaluateAsync("() => { dispatchEvent(new Event('online')); }");
+        await isRead.Task.WaitAsync(TimeSpan.FromSeconds(30));
+
+        await Store.EraseAsync(erased.Id, default);
+        await Expect(page.Locator("#messages > li")).ToHaveCountAsync(1);
+        mayCome.SetResult();
+
+        await Expect(page.Locator(".bubble").GetByText("words of the older reading")).ToBeVisibleAsync();
+        await Expect(page.Locator("#messages > li")).ToHaveCountAsync(1);
+    }
+
     [Test]
     public async Task LongConversation_OpensAtItsEnd_OnAPhone_AndGoesBackPageByPage()
     {

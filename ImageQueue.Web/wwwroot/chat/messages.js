@@ -19,6 +19,7 @@ const numberOr = (value, otherwise) => (value == null || Number.isNaN(Number(val
 
 export class Messages {
   #byId = new Map();
+  #removed = new Set();
   #onChange;
 
   /** @param onChange called with (message, before) whenever a message is new or different; (null, before) when it is gone. */
@@ -55,6 +56,7 @@ export class Messages {
   }
 
   #loadOne(row, askedAt) {
+    if (this.#removed.has(String(row.id))) return; // It was read before it was erased.
     const before = this.get(row.id);
     const revision = numberOr(row.revision, null);
     const older = before && (revision == null ? before.eventAt > askedAt : revision < before.revision);
@@ -67,6 +69,7 @@ export class Messages {
    * @returns the message, or null where the event is older than what is known.
    */
   apply(event) {
+    if (this.#removed.has(String(event.message_id))) return null;
     const before = this.get(event.message_id);
     const revision = numberOr(event.revision, 0);
     if (before && revision < before.revision) return null;
@@ -106,8 +109,9 @@ export class Messages {
     return message;
   }
 
-  /** Takes out a message that was erased. */
+  /** Takes out a message that was erased, for good: a list that was asked for before may come after. */
   remove(id) {
+    this.#removed.add(String(id));
     const before = this.get(id);
     if (before && this.#byId.delete(before.id)) this.#onChange(null, before);
   }
