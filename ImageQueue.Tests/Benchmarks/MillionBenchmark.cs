@@ -5,7 +5,6 @@ using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Queue;
 using ImageQueue.Tests.Support;
-using Microsoft.Data.Sqlite;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;
@@ -26,16 +25,13 @@ internal sealed class MillionBenchmark(string storageName)
     [Test]
     public async Task Embedded_RestartsAndAnswers()
     {
-        using var folder = new TemporaryFolder();
-        Dictionary<string, string?> settings = new() { ["Queue:MaxLength"] = "10000000", ["Queue:MaxPendingPerUser"] = "1000000", ["Queue:MaxWorkPerUser"] = "1000000000" };
-        await using (var first = await Bench.CreateAsync(settings: settings, folder: folder))
-            await FillAsync(folder, await first.AddRowAsync());
-
-        using var emptyFolder = new TemporaryFolder();
-        await using var empty = await Bench.CreateAsync(settings: settings, folder: emptyFolder);
+        await using var full = await BenchmarkStorage.CreateAsync(storageName);
+        await Support.Waiting.FillAsync(full, Waiting);
+        await using var none = await BenchmarkStorage.CreateAsync(storageName);
+        await using var empty = await OpenAsync(none);
         var before = Rounds.LiveBytes();
         var started = Stopwatch.GetTimestamp();
-        await using var bench = await Bench.CreateAsync(settings: settings, folder: folder);
+        await using var bench = await OpenAsync(full);
         bench.Get<QueueRebuilding>().IsUnderWay = true;
         var submitted = await SubmitAsync(bench);
         Add("start to the first submit", "s", Stopwatch.GetElapsedTime(started).TotalSeconds, Bar.AtMost(2, "s"));
@@ -98,24 +94,8 @@ internal sealed class MillionBenchmark(string storageName)
         BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: rows that they read", "rows", (rows.RowsRead - read) / 5.0);
     }
 
-    /// <summary>By SQL: a million submits would measure those.</summary>
-    private static async Task FillAsync(TemporaryFolder folder, Message row)
-    {
-        await using var connection = new SqliteConnection($"Data Source={Path.Combine(folder.Path, "imagequeue.db")}");
-        await connection.OpenAsync();
-        await using var command = connection.CreateCommand();
-        command.CommandText =
-            """
-            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $count)
-            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
-            SELECT conversation_id, role, content, json_set(extra_metadata, '$.job_id', printf('%032x', i + 1000)), created_at, updated_at,
-                   strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, ((i - $count) / 1000.0) || ' seconds'), 'u' || (i % 50000), 21, (SELECT max(revision) FROM messages) + i
-            FROM messages, n WHERE id = $id;
-            """;
-        command.Parameters.AddWithValue("$count", Waiting - 1);
-        command.Parameters.AddWithValue("$id", row.Id);
-        await command.ExecuteNonQueryAsync();
-    }
+    private static Task<Bench> OpenAsync(BenchmarkStorage storage) => Bench.CreateAsync(
+        settings: new(storage.Settings) { ["Queue:MaxLength"] = "10000000", ["Queue:MaxPendingPerUser"] = "1000000", ["Queue:MaxWorkPerUser"] = "1000000000" });
 
     private static async Task<Message> SubmitAsync(Bench bench) => (await bench.Get<SubmitImageRequest>().SubmitAsync(
         new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül" }, CancellationToken.None)).Message;
