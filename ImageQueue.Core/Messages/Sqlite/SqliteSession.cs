@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Diagnostics;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
@@ -73,9 +74,12 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
                 kept.Add(new SqliteParameter { ParameterName = name });
         }
 
-        // A statement is always called with the same names.
         for (var i = 0; i < parameters.Length; i++)
+        {
+            Debug.Assert(kept[i].ParameterName == parameters[i].Name, "A statement is always called with the same names, in the same order.");
             kept[i].Value = parameters[i].Value ?? DBNull.Value;
+        }
+
         return command;
     }
 
