@@ -2,14 +2,19 @@ using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
 using Hangfire.SqlServer;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.History;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
-using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Queue.Eta;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Statistics;
+using ImageQueue.Core.Storage;
+using ImageQueue.Core.Storage.Sqlite;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Core.Webhooks;
 using Microsoft.Extensions.Configuration;
@@ -41,7 +46,7 @@ public static class CoreServices
         services.AddHostedService<WhenReady<QueueGauges>>();
         services.AddSingleton<IHostJobFilter, JobTrace>();
 
-        services.AddSingleton<MessageSignal>();
+        services.AddSingleton<AsyncSignal>();
         services.AddSingleton<MessageTexts>();
         services.AddSingleton<DatabaseReadiness>();
         if (StorageOptions.ProviderIn(configuration) == StorageProvider.SqlServer)
@@ -55,31 +60,31 @@ public static class CoreServices
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IEraseStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
-        services.AddSingleton<IDeskStore>(provider => provider.GetRequiredService<IMessageStore>());
-        services.AddSingleton<IHistoryStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IOperatorStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IStatisticsStore>(provider => provider.GetRequiredService<IMessageStore>());
 
-        services.AddSingleton<QueueRebuilding>();
-        services.AddSingleton<IHostJobFilter, QueueWatch>();
+        services.AddSingleton<QueueRebuildState>();
+        services.AddSingleton<IHostJobFilter, QueueOrderFilter>();
         services.AddSingleton<IJobFilterProvider, JobFilters>();
-        services.AddSingleton<OperatorWishes>();
-        services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<OperatorWishes>());
+        services.AddSingleton<DashboardCommands>();
+        services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<DashboardCommands>());
         services.AddSingleton<ImageJobs>();
         services.AddSingleton<Pauses>();
         services.AddHostedService<WhenReady<Pauses>>();
-        services.AddSingleton<ForgeFirstFetch>();
-        services.AddSingleton<ForgeFirstStorage>();
-        services.AddSingleton<Eta>();
+        services.AddSingleton<CapacityGatedFetch>();
+        services.AddSingleton<CapacityGatedStorage>();
+        services.AddSingleton<EtaEstimator>();
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
         services.AddSingleton<ImageFiles>();
-        services.AddSingleton<Pictures>();
+        services.AddSingleton<ImageLocator>();
         services.AddSingleton<RunningJobs>();
         services.AddSingleton<FailurePolicy>();
         services.AddSingleton<ProgressPump>();
         services.AddSingleton<RequestWrites>();
-        services.AddSingleton<RowFollower>();
-        services.AddSingleton<Painter>();
+        services.AddSingleton<JobStateReconciler>();
+        services.AddSingleton<ImageGenerator>();
         services.AddTransient<GenerateImageJob>();
 
         services.AddSingleton<EnqueueImageRequest>();
@@ -87,24 +92,24 @@ public static class CoreServices
         services.AddSingleton<SubmitImageRequest>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
-        services.AddSingleton<MoveToFront>();
-        services.AddSingleton<DrainForge>();
+        services.AddSingleton<PrioritizeImageRequest>();
+        services.AddSingleton<DrainBackend>();
         services.AddSingleton<EraseMessages>();
         services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();
-        services.AddSingleton<FollowOperators>();
+        services.AddSingleton<DashboardReconciler>();
 
         services.AddSingleton<MessageFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
         services.AddWebhooks(configuration);
         services.AddSingleton<QueueRebuild>();
-        services.AddHostedService<WhenReady<FollowOperators>>();
+        services.AddHostedService<WhenReady<DashboardReconciler>>();
         services.AddSingleton<OutageWatch>();
         services.AddHostedService<WhenReady<OutageWatch>>();
         services.AddSingleton<PositionWriter>();
         services.AddHostedService<WhenReady<PositionWriter>>();
-        services.AddSingleton<HistoryWriter>();
-        services.AddHostedService<WhenReady<HistoryWriter>>();
+        services.AddSingleton<StatisticsWriter>();
+        services.AddHostedService<WhenReady<StatisticsWriter>>();
         return services;
     }
 
@@ -114,21 +119,21 @@ public static class CoreServices
         services.AddSingleton(provider => new SqliteMessageStore(
             connectionString,
             provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<MessageSignal>(),
+            provider.GetRequiredService<AsyncSignal>(),
             provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? true,
             provider.GetRequiredService<QueueMetrics>()));
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
-        services.AddSingleton<IQueueOrder, PrivateQueueOrder>();
+        services.AddSingleton<IQueueOrder, InMemoryQueueOrder>();
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
         services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
-        services.AddSingleton<EndedJobs>();
-        services.AddSingleton<RestoreEndedJobs>();
-        services.AddHostedService(provider => provider.GetRequiredService<RestoreEndedJobs>());
+        services.AddSingleton<FinishedJobs>();
+        services.AddSingleton<RestoreFinishedJobs>();
+        services.AddHostedService(provider => provider.GetRequiredService<RestoreFinishedJobs>());
     }
 
     private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)
@@ -141,7 +146,7 @@ public static class CoreServices
         services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
             provider.GetRequiredService<SqlServerDatabase>().Connections,
             provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<MessageSignal>(),
+            provider.GetRequiredService<AsyncSignal>(),
             provider.GetRequiredService<QueueMetrics>()));
         services.AddSingleton<JobStorage>(provider =>
         {
@@ -157,7 +162,7 @@ public static class CoreServices
                 provider.GetRequiredService<JobStorage>(),
                 provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>());
         });
-        services.AddSingleton<IQueueOrder, SharedQueueOrder>();
+        services.AddSingleton<IQueueOrder, SqlServerQueueOrder>();
         services.AddHostedService<WhenReady<QueueRebuild>>();
     }
 

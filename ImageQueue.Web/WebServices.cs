@@ -6,8 +6,10 @@ using Hangfire.AspNetCore;
 using Hangfire.Dashboard;
 using ImageQueue.Core;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Web.Api;
@@ -41,7 +43,7 @@ public static class WebServices
         if (WebhooksOptions.AreWanted(builder.Configuration))
             services.AddWebhookDelivery();
         services.AddForgeSimulator();
-        services.AddDesk();
+        services.AddImageDashboard();
         services.AddSingleton<BackendPlan>();
         services.AddSingleton<DatabaseStart>();
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
@@ -80,7 +82,7 @@ public static class WebServices
         app.UseChatAssets();
         app.UseImageQueueAuth();
         app.UseJobNames();
-        Desk.AddPages();
+        ImageDashboard.AddPages();
 
         // Each names who may call it: what names nobody is closed (Auth/Access.cs).
         app.MapControllers();
@@ -97,7 +99,7 @@ public static class WebServices
             StatsPollingInterval = 5000,
             DisplayNameFunc = (_, job) => JobNames.MarkOf(job),
             IsReadOnlyFunc = dashboard => !dashboard.GetHttpContext().User.Is(Roles.Operator),
-        }, Desk.StorageOf(app.Services));
+        }, ImageDashboard.StorageOf(app.Services));
         if (app.Services.GetRequiredService<BackendPlan>().UsesSimulator)
             app.MapForgeSimulator().RequireAuthorization(Access.ThisMachine);
         return app;
@@ -121,9 +123,9 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // Forge first, then the job: these workers fetch through ForgeFirstFetch, which tells the whole path up to the claim. A
-        // few more than there are Forges, so that storing a picture never delays the next.
-        services.AddJobServer<ForgeFirstStorage>((provider, options) =>
+        // Forge first, then the job: these workers fetch through CapacityGatedFetch, which tells the whole path up to the claim. A
+        // few more than there are Forges, so that storing an image never delays the next.
+        services.AddJobServer<CapacityGatedStorage>((provider, options) =>
         {
             var slots = provider.GetRequiredService<BackendPlan>().Slots;
             options.ServerName = $"{Environment.MachineName}:images";
@@ -134,7 +136,7 @@ public static class WebServices
             LetJobsDecideWhenToStop(provider, options);
         });
 
-        // The housekeeping has workers of its own: painting never holds it up, nor it the painting.
+        // The housekeeping has workers of its own: generating never holds it up, nor it the generating.
         services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
@@ -144,7 +146,7 @@ public static class WebServices
         });
     }
 
-    /// <summary>Webhooks have workers of their own: a receiver that hangs holds up neither painting nor the housekeeping.</summary>
+    /// <summary>Webhooks have workers of their own: a receiver that hangs holds up neither generating nor the housekeeping.</summary>
     private static void AddWebhookDelivery(this IServiceCollection services)
     {
         services.AddSingleton<IWebhookBody, WebhookBody>();
@@ -160,7 +162,7 @@ public static class WebServices
     }
 
     /// <summary>
-    /// A worker that waits for a Forge, or sweeps, ends at once; one that paints knows how long it may go on
+    /// A worker that waits for a Forge, or sweeps, ends at once; one that generates knows how long it may go on
     /// (<see cref="ShutdownOptions"/>). Hangfire puts a job back in its place only when its own time to stop has come, so that
     /// is at once.
     /// </summary>

@@ -3,7 +3,7 @@ using System.Buffers;
 namespace ImageQueue.Core.Forge;
 
 /// <summary>
-/// A response body read whole into rented memory: a picture's answer is megabytes of base64, and a fresh array for each
+/// A response body read whole into rented memory: an image's answer is megabytes of base64, and a fresh array for each
 /// would keep the large object heap busy. Dispose gives the memory back.
 /// </summary>
 internal sealed class ForgeBody : IDisposable

@@ -12,13 +12,13 @@ public sealed record ForgeCapabilities
     /// <summary>Whether it takes <c>force_task_id</c> and says by <c>/internal/progress</c> how far that very task is; null when not known.</summary>
     public bool? TaskIds { get; init; }
 
-    /// <summary>Whether <c>/sdapi/v1/progress</c> says how far the server is with whatever it paints; null when not known.</summary>
+    /// <summary>Whether <c>/sdapi/v1/progress</c> says how far the server is with whatever it generates; null when not known.</summary>
     public bool? GlobalProgress { get; init; }
 
-    /// <summary>Whether <c>/sdapi/v1/interrupt</c> ends what is being painted; null when not known.</summary>
+    /// <summary>Whether <c>/sdapi/v1/interrupt</c> ends what is being generated; null when not known.</summary>
     public bool? Interrupt { get; init; }
 
-    /// <summary>Whether it shows pictures while they are painted: by task id only, since a global preview may be another person's picture.</summary>
+    /// <summary>Whether it shows images while they are generated: by task id only, since a global preview may be another person's image.</summary>
     public bool Previews => TaskIds == true;
 
     /// <summary>Whether a request may name a scheduler.</summary>
@@ -29,7 +29,7 @@ public sealed record ForgeCapabilities
 
     /// <summary>
     /// Its checkpoints by every name that it gives them (title, model name, hash) and by <see cref="ForgeNames.Model"/> of those,
-    /// each with the model name that it paints under. Empty when it does not say.
+    /// each with the model name that it generates under. Empty when it does not say.
     /// </summary>
     public IReadOnlyDictionary<string, string> Models { get; init; } = new Dictionary<string, string>();
 
@@ -51,7 +51,7 @@ public sealed record ForgeCapabilities
     /// <summary>Whether the checkpoint is there; null when the server does not list its checkpoints.</summary>
     public bool? HasModel(string checkpoint) => Models.Count == 0 ? null : FindModel(checkpoint) is not null;
 
-    /// <summary>The name that the server paints a checkpoint under; null when it does not know it.</summary>
+    /// <summary>The name that the server generates a checkpoint under; null when it does not know it.</summary>
     public string? FindModel(string checkpoint) =>
         Models.GetValueOrDefault(checkpoint) ?? Models.GetValueOrDefault(ForgeNames.Model(checkpoint));
 }
@@ -82,11 +82,11 @@ public sealed record ForgeCapabilities
 /// <c>/sdapi/v1/motd</c> in the OpenAPI document. As the older A1111: global progress and interrupt (204).
 /// </description></item>
 /// <item><term>stable-diffusion.cpp's <c>sd-server</c></term><description>
-/// Every model's hash is 8888888888. No progress, no interrupt, no OpenAPI document; requests wait for a lock. It paints by the one
+/// Every model's hash is 8888888888. No progress, no interrupt, no OpenAPI document; requests wait for a lock. It generates by the one
 /// model that it was started with, and takes arguments out of <c>&lt;sd_cpp_extra_args&gt;</c> in the prompt.
 /// </description></item>
 /// <item><term>KoboldCpp</term><description>
-/// The same hash, and a name under <c>/api/extra/version</c>. 503 while it is busy, seeds of 31 bits, a failed picture is a 200 with
+/// The same hash, and a name under <c>/api/extra/version</c>. 503 while it is busy, seeds of 31 bits, a failed image is a 200 with
 /// an empty image. Newer versions have global progress and interrupt. A POST to a path that it does not know waits behind its lock.
 /// </description></item>
 /// </list>

@@ -3,6 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
+using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Forge;
@@ -21,18 +22,18 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     /// <summary>Longest wait for the small answers: progress, interrupt, probe, and the text of an error.</summary>
     private static readonly TimeSpan ShortDeadline = TimeSpan.FromSeconds(5);
 
-    /// <summary>Longest wait for a word on whether a picture that is there was interrupted: nobody should wait long for it.</summary>
+    /// <summary>Longest wait for a word on whether an image that is there was interrupted: nobody should wait long for it.</summary>
     private static readonly TimeSpan AfterwordDeadline = TimeSpan.FromSeconds(2);
 
-    private const int MaxPictureBody = 256 * 1024 * 1024;
+    private const int MaxImageBody = 256 * 1024 * 1024;
     private const int MaxSmallBody = 16 * 1024 * 1024;
     private const int MaxErrorBody = 64 * 1024;
 
     private readonly ConcurrentDictionary<ForgeBackend, Memory> _memories = new();
 
     /// <inheritdoc/>
-    public async Task<ForgePicture> PaintAsync(
-        ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken)
+    public async Task<ForgeImage> GenerateAsync(
+        ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken)
     {
         var capabilities = MemoryOf(backend).Capabilities ?? ForgeCapabilities.Unknown;
         using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, ForgeRequests.Suit(request, capabilities), capabilities, backend.Shared));
@@ -42,12 +43,12 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             throw await ReadFailureAsync(backend, response, cancellationToken);
         }
 
-        // Asked while the picture is on its way. The flag stays until the next job begins, so that one is not to begin before it is known.
+        // Asked while the image is on its way. The flag stays until the next job begins, so that one is not to begin before it is known.
         using var noLonger = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var afterword = AskAfterwardsAsync(backend, capabilities, noLonger.Token);
         try
         {
-            var reading = ReadPictureBodyAsync(response, cancellationToken);
+            var reading = ReadImageBodyAsync(response, cancellationToken);
             var wasInterrupted = await afterword is { WasInterrupted: true };
             // A server answers when it is done: nothing of the answer's way to us needs it any more.
             var said = wasInterrupted ? Task.CompletedTask : answered();
@@ -58,9 +59,9 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
                 throw new ForgeException(ForgeFailure.Interrupted, $"somebody interrupted it at {backend.Name}");
             }
 
-            var picture = ForgeMessages.ReadPicture(body.Bytes);
-            ForgeRequests.Compare(request, picture.Info, capabilities);
-            return picture;
+            var image = ForgeMessages.ReadImage(body.Bytes);
+            ForgeRequests.Compare(request, image.Info, capabilities);
+            return image;
         }
         finally
         {
@@ -145,7 +146,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             && await GetStateAsync(backend, cancellationToken) is not { IsIdle: true };
     }
 
-    /// <summary>A courtesy of the server's: without it the picture counts as whole.</summary>
+    /// <summary>A courtesy of the server's: without it the image counts as whole.</summary>
     private async Task<ForgeServerState?> AskAfterwardsAsync(ForgeBackend backend, ForgeCapabilities capabilities, CancellationToken cancellationToken)
     {
         if (capabilities.GlobalProgress != true) return null;
@@ -155,7 +156,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         }
         catch (Exception exception) when (exception is ForgeException or OperationCanceledException)
         {
-            logger.LogDebug(exception, "{Backend} does not say whether a picture was interrupted.", backend.Name);
+            logger.LogDebug(exception, "{Backend} does not say whether an image was interrupted.", backend.Name);
             return null;
         }
     }
@@ -185,7 +186,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         return progress;
     }
 
-    /// <summary>Progress of whatever the server works on, never with its preview: that may be another person's picture.</summary>
+    /// <summary>Progress of whatever the server works on, never with its preview: that may be another person's image.</summary>
     private async Task<ForgeProgress?> GetGlobalProgressAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
         await GetStateAsync(backend, cancellationToken) is not { } state ? null
         : state.IsIdle ? new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.Server }
@@ -236,11 +237,11 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         }
     }
 
-    private static async Task<ForgeBody> ReadPictureBodyAsync(HttpResponseMessage response, CancellationToken cancellationToken)
+    private static async Task<ForgeBody> ReadImageBodyAsync(HttpResponseMessage response, CancellationToken cancellationToken)
     {
         try
         {
-            return await ForgeBody.ReadAsync(response.Content, MaxPictureBody, cancellationToken);
+            return await ForgeBody.ReadAsync(response.Content, MaxImageBody, cancellationToken);
         }
         catch (ForgeBodyTooLongException exception)
         {
@@ -278,7 +279,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     {
         try
         {
-            // The text is worth a moment, not the whole time that a picture may take.
+            // The text is worth a moment, not the whole time that an image may take.
             using var deadline = new CancellationTokenSource(ShortDeadline, time);
             using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
             using var body = await ForgeBody.ReadAsync(response.Content, MaxErrorBody, linked.Token);

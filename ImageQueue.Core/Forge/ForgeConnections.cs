@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 
@@ -45,7 +46,7 @@ internal sealed class ForgeConnections : IDisposable
     }
 
     /// <summary>
-    /// Connects as the default does, with TCP keep-alive: nothing moves on the connection while a picture is painted, and
+    /// Connects as the default does, with TCP keep-alive: nothing moves on the connection while an image is generated, and
     /// balancers and NAT drop a connection that is silent for some minutes without telling either side.
     /// </summary>
     private static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)

@@ -1,10 +1,11 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>What an answer other than a picture means: the one place where HTTP's and the transport's trouble become a <see cref="ForgeFailure"/>.</summary>
+/// <summary>What an answer other than an image means: the one place where HTTP's and the transport's trouble become a <see cref="ForgeFailure"/>.</summary>
 internal static class ForgeFailures
 {
     /// <summary>What a GPU says that has failed and stays so until its process is restarted (PyTorch's, ROCm's and ggml's messages).</summary>
@@ -57,7 +58,7 @@ internal static class ForgeFailures
         _ => ForgeFailure.BadImage,
     };
 
-    /// <summary>A 500 by its words. Memory comes first: "CUDA error: out of memory" is one of a picture that is too large.</summary>
+    /// <summary>A 500 by its words. Memory comes first: "CUDA error: out of memory" is one of an image that is too large.</summary>
     private static ForgeFailure OfServerError(ReadOnlySpan<byte> body)
     {
         if (ForgeErrorText.IsOutOfMemory(body)) return ForgeFailure.OutOfMemory;
@@ -67,7 +68,7 @@ internal static class ForgeFailures
     private static bool NamesASetting(string? text) =>
         text is not null && ((string[])["sampler", "scheduler", "model", "checkpoint"]).Any(name => text.Contains(name, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>A proxy that lost its patience or its connection; what stands behind it may paint on.</summary>
+    /// <summary>A proxy that lost its patience or its connection; what stands behind it may generate on.</summary>
     private static bool MayGoOn(HttpStatusCode status) => (int)status is 408 or 502 or 504 or (>= 520 and < 530);
 
     private static string DescribeStatus(ForgeBackend backend, HttpResponseMessage response)

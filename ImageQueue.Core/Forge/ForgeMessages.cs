@@ -3,6 +3,7 @@ using System.Buffers.Text;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using ImageQueue.Core.Generation;
 
 namespace ImageQueue.Core.Forge;
 
@@ -14,13 +15,13 @@ internal static class ForgeMessages
 {
     /// <summary>The body of txt2img. What is null in the request is left out: Forge answers an explicit null with 422.</summary>
     /// <param name="taskId">For <c>force_task_id</c>.</param>
-    /// <param name="request">What to paint.</param>
+    /// <param name="request">What to generate.</param>
     /// <param name="capabilities">What the server knows.</param>
     /// <param name="isShared">
     /// Whether its own model is put back afterwards. That unloads ours with each request, so it is done only where people use the
     /// server beside us.
     /// </param>
-    public static byte[] Txt2Img(string taskId, PaintRequest request, ForgeCapabilities capabilities, bool isShared) =>
+    public static byte[] Txt2Img(string taskId, GenerationRequest request, ForgeCapabilities capabilities, bool isShared) =>
         JsonSerializer.SerializeToUtf8Bytes(
             new Txt2ImgBody
             {
@@ -57,14 +58,14 @@ internal static class ForgeMessages
             new ProgressBody { TaskId = taskId, LivePreview = withPreview, LivePreviewId = seenPreview },
             ForgeJson.Default.ProgressBody);
 
-    /// <summary>The picture in a txt2img answer.</summary>
+    /// <summary>The image in a txt2img answer.</summary>
     /// <param name="body">The whole body of a 200.</param>
     /// <exception cref="ForgeException">
-    /// <see cref="ForgeFailure.BadImage"/>: not JSON, or without a picture in base64. <see cref="ForgeFailure.Unavailable"/>: a page.
+    /// <see cref="ForgeFailure.BadImage"/>: not JSON, or without an image in base64. <see cref="ForgeFailure.Unavailable"/>: a page.
     /// </exception>
-    public static ForgePicture ReadPicture(ReadOnlyMemory<byte> body)
+    public static ForgeImage ReadImage(ReadOnlyMemory<byte> body)
     {
-        using var document = ParsePictureAnswer(body);
+        using var document = ParseImageAnswer(body);
         var root = document.RootElement;
         if (root.ValueKind != JsonValueKind.Object
             || !root.TryGetProperty("images"u8, out var images)
@@ -77,7 +78,7 @@ internal static class ForgeMessages
 
         var (info, firstImage) = ReadInfo(root);
 
-        // With several pictures a grid of them comes first, and index_of_first_image says how many to skip.
+        // With several images a grid of them comes first, and index_of_first_image says how many to skip.
         var image = images[firstImage < images.GetArrayLength() ? firstImage : 0];
         if (image.ValueKind != JsonValueKind.String || DecodeImage(image) is not { Length: > 0 } bytes)
         {
@@ -85,7 +86,7 @@ internal static class ForgeMessages
                 ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the image in the answer is empty or not base64");
         }
 
-        return new ForgePicture(bytes, info);
+        return new ForgeImage(bytes, info);
     }
 
     /// <summary>The answer of <c>/internal/progress</c>; null when it is not one (a page that answers for every path).</summary>
@@ -165,7 +166,7 @@ internal static class ForgeMessages
         }
     }
 
-    private static JsonDocument ParsePictureAnswer(ReadOnlyMemory<byte> body)
+    private static JsonDocument ParseImageAnswer(ReadOnlyMemory<byte> body)
     {
         try
         {
@@ -187,9 +188,9 @@ internal static class ForgeMessages
 
     /// <summary>
     /// <c>info</c> is JSON inside a string at Forge, an object at some servers and "" at KoboldCpp. It only adds to the
-    /// picture, so whatever is not understood is null.
+    /// image, so whatever is not understood is null.
     /// </summary>
-    private static (ForgePictureInfo? Info, int FirstImage) ReadInfo(JsonElement root)
+    private static (ForgeImageInfo? Info, int FirstImage) ReadInfo(JsonElement root)
     {
         if (!root.TryGetProperty("info"u8, out var info)) return default;
         if (info.ValueKind == JsonValueKind.Object) return ReadInfoObject(info);
@@ -212,11 +213,11 @@ internal static class ForgeMessages
         }
     }
 
-    private static (ForgePictureInfo Info, int FirstImage) ReadInfoObject(JsonElement info)
+    private static (ForgeImageInfo Info, int FirstImage) ReadInfoObject(JsonElement info)
     {
         var first = ReadInteger(info, "index_of_first_image"u8) ?? 0;
         return (
-            new ForgePictureInfo(
+            new ForgeImageInfo(
                 ReadInteger(info, "seed"u8),
                 ReadSide(info, "width"u8),
                 ReadSide(info, "height"u8),
@@ -266,7 +267,7 @@ internal static class ForgeMessages
 
     /// <summary>
     /// The bytes of a base64 string, with or without <c>data:image/...;base64,</c> before it; null when it is not base64.
-    /// Decodes from the body's own bytes: a picture of megabytes is never a string.
+    /// Decodes from the body's own bytes: an image of megabytes is never a string.
     /// </summary>
     private static byte[]? DecodeImage(JsonElement element)
     {

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Options;
 
@@ -49,7 +50,7 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
 
     private static List<string> BackendNames(ForgeOptions options)
     {
-        List<string> names = [.. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => ForgePool.ToBackend(backend).Name)];
+        List<string> names = [.. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => BackendPool.ToBackend(backend).Name)];
         if (options.Simulator.Enabled ?? names.Count == 0)
             names.Add(Simulator);
         return names;

@@ -1,8 +1,9 @@
 using System.ComponentModel.DataAnnotations;
+using ImageQueue.Core.Generation;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>Settings under <c>Forge</c>: where pictures are painted, and how long that may take.</summary>
+/// <summary>Settings under <c>Forge</c>: where images are generated, and how long that may take.</summary>
 public sealed class ForgeOptions
 {
     /// <summary>The configuration section.</summary>
@@ -11,7 +12,7 @@ public sealed class ForgeOptions
     /// <summary>The Forge servers; one request is in flight per server. Empty in Development means the simulator.</summary>
     public IList<ForgeBackendOptions> Backends { get; init; } = [];
 
-    /// <summary>Longest time for one picture, from the moment Forge begins to paint it; waiting in Forge's own line does not count. Default 180 s.</summary>
+    /// <summary>Longest time for one image, from the moment Forge begins to generate it; waiting in Forge's own line does not count. Default 180 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
     public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(180);
 
@@ -24,7 +25,7 @@ public sealed class ForgeOptions
     public TimeSpan PollInterval { get; set; } = TimeSpan.FromSeconds(0.5);
 
     /// <summary>
-    /// Whether pictures are shown while they are painted. Default true; costs Forge a small decoding for each preview, as often
+    /// Whether images are shown while they are generated. Default true; costs Forge a small decoding for each preview, as often
     /// as its own settings for live previews say.
     /// </summary>
     public bool LivePreview { get; set; } = true;
@@ -46,7 +47,7 @@ public sealed class ForgeOptions
     /// <summary>What a request gets for the settings that it leaves out.</summary>
     public GenerationDefaults Defaults { get; init; } = new();
 
-    /// <summary>The models that a request may ask for, by name. Default none: all is painted with <see cref="Defaults"/>.</summary>
+    /// <summary>The models that a request may ask for, by name. Default none: all is generated with <see cref="Defaults"/>.</summary>
     public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();
 
     /// <summary>The model of a request that names none. Default: the first by name.</summary>
@@ -74,7 +75,7 @@ public sealed class ForgeBackendOptions
 
     /// <summary>
     /// Whether people use the server beside ImageQueue. Default false. True puts their model back after each request, and keeps
-    /// ImageQueue from interrupting where it cannot tell whose picture that would hit.
+    /// ImageQueue from interrupting where it cannot tell whose image that would hit.
     /// </summary>
     public bool Shared { get; set; }
 
@@ -91,7 +92,7 @@ public sealed class ForgeSimulatorOptions
     /// <summary>Whether <c>/simulator</c> is served. Default: on in Development when no backend is configured, else off.</summary>
     public bool? Enabled { get; set; }
 
-    /// <summary>Time that the simulator takes for one picture of the default size, in seconds. Default 6.</summary>
+    /// <summary>Time that the simulator takes for one image of the default size, in seconds. Default 6.</summary>
     [Range(0.0, 3600.0)]
     public double SecondsPerImage { get; set; } = 6;
 }

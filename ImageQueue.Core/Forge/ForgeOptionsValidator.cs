@@ -1,4 +1,5 @@
 using System.Globalization;
+using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;

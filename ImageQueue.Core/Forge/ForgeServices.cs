@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
@@ -9,7 +10,7 @@ namespace ImageQueue.Core.Forge;
 internal static class ForgeServices
 {
     /// <summary>
-    /// Adds <see cref="IForgeClient"/>, <see cref="ForgePool"/> and the checks of <see cref="ForgeOptions"/> that attributes
+    /// Adds <see cref="IForgeClient"/>, <see cref="BackendPool"/> and the checks of <see cref="ForgeOptions"/> that attributes
     /// cannot express. Binding the options is the caller's.
     /// </summary>
     public static IServiceCollection AddForgeClient(this IServiceCollection services)
@@ -21,7 +22,7 @@ internal static class ForgeServices
         services.TryAddSingleton(provider => new ForgeModels(provider.GetRequiredService<IOptions<ForgeOptions>>().Value));
         services.TryAddSingleton<IForgeCatalogue, ForgeCatalogue>();
         services.TryAddSingleton<IForgeClient, ForgeClient>();
-        services.TryAddSingleton<ForgePool>();
+        services.TryAddSingleton<BackendPool>();
         services.AddHostedService<ForgePoolStop>();
         return services;
     }
@@ -31,6 +32,6 @@ internal static class ForgeServices
     {
         public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-        public Task StopAsync(CancellationToken cancellationToken) => services.GetRequiredService<ForgePool>().StopAsync(cancellationToken);
+        public Task StopAsync(CancellationToken cancellationToken) => services.GetRequiredService<BackendPool>().StopAsync(cancellationToken);
     }
 }

@@ -1,3 +1,5 @@
+using ImageQueue.Core.Backends;
+
 namespace ImageQueue.Core.Forge;
 
 /// <summary>What the healthy Forge servers have between them, so that what none of them has is refused at once instead of after its turn.</summary>
@@ -11,7 +13,7 @@ public interface IForgeCatalogue
 }
 
 /// <summary>What the pool has learnt of those that are healthy now: one of them that does not say makes it unknown.</summary>
-internal sealed class ForgeCatalogue(ForgePool pool) : IForgeCatalogue
+internal sealed class ForgeCatalogue(BackendPool pool) : IForgeCatalogue
 {
     public IReadOnlyCollection<string>? Samplers => Union(capabilities => capabilities.SamplerNames);
 

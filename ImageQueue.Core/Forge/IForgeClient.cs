@@ -12,15 +12,15 @@ public interface IForgeClient
     /// <param name="taskId">Names the task at Forge.</param>
     /// <param name="request">What is asked for.</param>
     /// <param name="answered">
-    /// Called when the server has answered well and is free for its next request: the picture, megabytes of base64, is still on its
-    /// way then. Not for any other answer. Its task is waited for before the picture is unpacked, which takes a processor for a while.
+    /// Called when the server has answered well and is free for its next request: the image, megabytes of base64, is still on its
+    /// way then. Not for any other answer. Its task is waited for before the image is unpacked, which takes a processor for a while.
     /// </param>
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <exception cref="ForgeException">Forge could not be reached, refused, failed, or answered without an image.</exception>
-    Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken);
+    Task<ForgeImage> GenerateAsync(ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken);
 
     /// <summary>
-    /// How far the task is: by its id where the server knows such; else how far the server is with whatever it paints; else
+    /// How far the task is: by its id where the server knows such; else how far the server is with whatever it generates; else
     /// <see cref="ForgeTaskState.Unknown"/>. <see cref="ForgeProgress.Source"/> says which. A live preview is given once: who
     /// asks again gets it when Forge has a newer one.
     /// </summary>
@@ -74,10 +74,10 @@ public sealed record ForgeBackend(string Name, Uri Url, string? Username = null,
     public override string ToString() => $"{Name} ({Url.GetComponents(UriComponents.AbsoluteUri & ~UriComponents.UserInfo, UriFormat.UriEscaped)})";
 }
 
-/// <summary>What to paint. Null leaves the choice to Forge.</summary>
-public sealed record PaintRequest
+/// <summary>What to generate. Null leaves the choice to Forge.</summary>
+public sealed record GenerationRequest
 {
-    /// <summary>What to paint.</summary>
+    /// <summary>What to generate.</summary>
     public required string Prompt { get; init; }
 
     /// <summary>What to avoid.</summary>
@@ -117,10 +117,10 @@ public sealed record PaintRequest
 /// <summary>Forge's answer: encoded image bytes in whatever format the server is set to, not yet checked, and what it says of them.</summary>
 /// <param name="Bytes">PNG, JPEG or WebP, as sent.</param>
 /// <param name="Info">From the answer's <c>info</c>; null when it was not the JSON that Forge sends.</param>
-public sealed record ForgePicture(ReadOnlyMemory<byte> Bytes, ForgePictureInfo? Info);
+public sealed record ForgeImage(ReadOnlyMemory<byte> Bytes, ForgeImageInfo? Info);
 
-/// <summary>What Forge reports of a picture; each null when the server does not say.</summary>
-public sealed record ForgePictureInfo(long? Seed, int? Width, int? Height, string? Model, string? Sampler = null);
+/// <summary>What Forge reports of an image; each null when the server does not say.</summary>
+public sealed record ForgeImageInfo(long? Seed, int? Width, int? Height, string? Model, string? Sampler = null);
 
 /// <summary>Where a task stands.</summary>
 public enum ForgeTaskState
@@ -131,7 +131,7 @@ public enum ForgeTaskState
     /// <summary>It waits for Forge's lock.</summary>
     Queued,
 
-    /// <summary>It is being painted.</summary>
+    /// <summary>It is being generated.</summary>
     Active,
 
     /// <summary>It is over, well or badly.</summary>
@@ -150,10 +150,10 @@ public sealed record ForgeProgress(
     public ForgeProgressSource Source { get; init; }
 
     /// <summary>
-    /// Whether time counts as painting: the task is active, or, by a server's whole progress, something is; and always on a
-    /// server that cannot say, where painting begins with the request. Waiting in Forge's own line is not painting.
+    /// Whether time counts as generating: the task is active, or, by a server's whole progress, something is; and always on a
+    /// server that cannot say, where generating begins with the request. Waiting in Forge's own line is not generating.
     /// </summary>
-    public bool IsPainting => State == ForgeTaskState.Active || Source == ForgeProgressSource.None;
+    public bool IsGenerating => State == ForgeTaskState.Active || Source == ForgeProgressSource.None;
 
     /// <summary>Whether the first step is done: until then the model may be loading, which shows no progress.</summary>
     public bool HasStepped => State == ForgeTaskState.Active && Fraction > 0.01;
@@ -165,7 +165,7 @@ public enum ForgeProgressSource
     /// <summary>The very task's.</summary>
     Task,
 
-    /// <summary>The whole server's, which may be at somebody else's picture.</summary>
+    /// <summary>The whole server's, which may be at somebody else's image.</summary>
     Server,
 
     /// <summary>Nobody's: the server does not say.</summary>

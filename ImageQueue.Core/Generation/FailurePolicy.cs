@@ -18,11 +18,11 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
     /// <param name="waited">That time.</param>
     public RequestFailure NoBackend(TimeSpan waited) => new(ErrorCodes.NoBackend, texts.NoBackend(waited));
 
-    /// <summary>Whatever painted it died, too often.</summary>
+    /// <summary>Whatever generated it died, too often.</summary>
     public RequestFailure Abandoned(int failures) => new(ErrorCodes.Abandoned, texts.Abandoned(failures));
 
     /// <summary>What to do about a failure.</summary>
-    /// <param name="failure">What was thrown while painting or storing.</param>
+    /// <param name="failure">What was thrown while generating or storing.</param>
     /// <param name="message">The claimed row, with the failures that count so far.</param>
     public FailureDecision Decide(Exception failure, Message message)
     {
@@ -82,7 +82,7 @@ public enum ServerVerdict
     /// <summary>It did as it should.</summary>
     Fine,
 
-    /// <summary>It may be at fault: when several requests in a row fail there that others paint, it is.</summary>
+    /// <summary>It may be at fault: when several requests in a row fail there that others generate, it is.</summary>
     Doubtful,
 
     /// <summary>It is at fault: left alone until it is well.</summary>

@@ -1,8 +1,11 @@
 using Hangfire;
 using Hangfire.Server;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
@@ -10,15 +13,15 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>The Hangfire job of one image request: takes a Forge, claims the row, paints, and writes how it ended.</summary>
+/// <summary>The Hangfire job of one image request: takes a Forge, claims the row, generates, and writes how it ended.</summary>
 /// <remarks>
 /// The row decides; Hangfire's state follows it: complete is Succeeded, error is Failed, cancelled is Deleted. A crash anywhere
 /// here leaves a processing row, which the next run of the same job claims again, or the sweep gives back to the queue.
 /// </remarks>
 public sealed class GenerateImageJob(
     RequestWrites writes,
-    Painter painter,
-    RowFollower follower,
+    ImageGenerator painter,
+    JobStateReconciler follower,
     FailurePolicy policy,
     RunningJobs running,
     IQueueOrder order,
@@ -34,8 +37,8 @@ public sealed class GenerateImageJob(
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);
-        var fetched = (context.Connection as ForgeFirstConnection)?.Fetched
-            ?? throw new InvalidOperationException("Image jobs run on the server for images alone, whose storage is a ForgeFirstStorage.");
+        var fetched = (context.Connection as CapacityGatedConnection)?.Fetched
+            ?? throw new InvalidOperationException("Image jobs run on the server for images alone, whose storage is a CapacityGatedStorage.");
         var run = new Run(messageId, context.BackgroundJob.Id, fetched, context.CancellationToken, cancellationToken);
 
         // Hangfire runs a job's continuations on the worker's own thread, and stops doing so once the token is cancelled: what
@@ -57,7 +60,7 @@ public sealed class GenerateImageJob(
         }
     }
 
-    /// <summary>Paints the message's picture.</summary>
+    /// <summary>Generates the message's image.</summary>
     /// <exception cref="ImageRequestFailedException">The request has ended in error; its row says so.</exception>
     /// <exception cref="OperationCanceledException">The process stops, or an operator has deleted the job.</exception>
     /// <exception cref="JobAbortedException">The job was put back to where it was, or was taken from this worker.</exception>
@@ -74,18 +77,18 @@ public sealed class GenerateImageJob(
     /// <returns>False when the request is to be begun again.</returns>
     private async Task<bool> TryAsync(Run run)
     {
-        // What it asks for decides where it can be painted; what has ended meanwhile needs no Forge.
+        // What it asks for decides where it can be generated; what has ended meanwhile needs no Forge.
         if (await writes.FindAsync(run) is not { Status: MessageStatus.Queued or MessageStatus.Processing } wanted)
             return await follower.FollowAsync(run);
-        var wish = RequestWish.Of(wanted, models, run.FailedAt);
-        ForgeLease? lease;
+        var wish = RequestRequirements.Of(wanted, models, run.FailedAt);
+        BackendReservation? lease;
         try
         {
             lease = await run.Fetched.AcquireAsync(wish, run.Cancelled);
         }
         catch (ForgeException e)
         {
-            return await EndUnpaintedAsync(run, policy.NoSuitableBackend, e);
+            return await FailWithoutBackendAsync(run, policy.NoSuitableBackend, e);
         }
 
         if (lease is null)
@@ -104,10 +107,10 @@ public sealed class GenerateImageJob(
     }
 
     /// <returns>False when the request is to be begun again.</returns>
-    private async Task<bool> AttemptAsync(Run run, Message message, ForgeLease lease)
+    private async Task<bool> AttemptAsync(Run run, Message message, BackendReservation lease)
     {
         using var scope = logger.BeginScope("job {JobId}, attempt {Attempt}, {Forge}", message.JobId, message.Attempt, lease.Backend.Name);
-        using var activity = QueueTracing.StartPaint(lease.Backend.Name, message.Attempt);
+        using var activity = QueueTracing.StartGenerate(lease.Backend.Name, message.Attempt);
         using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
         if (message.Failures >= options.Value.MaxAttempts)
@@ -116,17 +119,17 @@ public sealed class GenerateImageJob(
         Exception failure;
         try
         {
-            switch (await painter.PaintAsync(run, message, lease, stop.Token))
+            switch (await painter.GenerateAsync(run, message, lease, stop.Token))
             {
-                case PaintEnd.Complete:
+                case GenerationEnd.Complete:
                     return true;
-                case PaintEnd.Stopping:
+                case GenerationEnd.Stopping:
                     await writes.RequeueAsync(run, message, blamed: false, Stops);
                     throw GiveBack(run, Stops);
-                case PaintEnd.Taken:
+                case GenerationEnd.Taken:
                     await writes.RequeueAsync(run, message, blamed: false, "an operator has put its job back into the queue");
                     throw new JobAbortedException();
-                case PaintEnd.Deleted:
+                case GenerationEnd.Deleted:
                     await follower.CancelAsync(run);
                     throw new JobAbortedException();
                 default:
@@ -151,7 +154,7 @@ public sealed class GenerateImageJob(
         if (decision.End is { } end)
             return await FailAsync(run, message, end, failure);
         logger.LogWarning(
-            "Message {MessageId}, attempt {Attempt}: {Backend} did not paint it ({Reason}); it goes on with its turn.",
+            "Message {MessageId}, attempt {Attempt}: {Backend} did not generate it ({Reason}); it goes on with its turn.",
             message.Id,
             message.Attempt,
             lease.Backend.Name,
@@ -162,11 +165,11 @@ public sealed class GenerateImageJob(
     }
 
     /// <summary>What the pool should know of the server.</summary>
-    private static void Report(ForgeLease lease, Message message, Exception failure, FailureDecision decision)
+    private static void Report(BackendReservation lease, Message message, Exception failure, FailureDecision decision)
     {
         var reason = (failure as ForgeException)?.Reason ?? failure.Message;
         if (decision.Server == ServerVerdict.Down && failure is ForgeException down)
-            lease.ReportUnavailable(down, Painter.TaskId(message));
+            lease.ReportUnavailable(down, ImageGenerator.TaskId(message));
         else if (decision.Server == ServerVerdict.Doubtful)
             lease.ReportFailed(message.JobId ?? "", reason);
     }
@@ -187,8 +190,8 @@ public sealed class GenerateImageJob(
         return new JobAbortedException();
     }
 
-    /// <summary>Ends a request that no server can paint: claimed first, since only its own attempt may end it.</summary>
-    private async Task<bool> EndUnpaintedAsync(Run run, RequestFailure failure, ForgeException cause)
+    /// <summary>Ends a request that no server can generate: claimed first, since only its own attempt may end it.</summary>
+    private async Task<bool> FailWithoutBackendAsync(Run run, RequestFailure failure, ForgeException cause)
     {
         run.Fetched.StepAside();
         if (await writes.ClaimAsync(run, lease: null) is not { Applied: true, Message: { } message })
@@ -223,11 +226,11 @@ public sealed class GenerateImageJob(
     /// <param name="Fetched">How it came here: its turn, and what goes back when it is not used.</param>
     /// <param name="Hangfire">Throws when the job is no longer this worker's.</param>
     /// <param name="Cancelled">
-    /// Cancelled as soon as this process is asked to stop (what is being painted then has <see cref="ShutdownOptions.DrainTimeout"/>),
+    /// Cancelled as soon as this process is asked to stop (what is being generated then has <see cref="ShutdownOptions.DrainTimeout"/>),
     /// and soon after the job was taken from this worker: deleted, or put back into the queue.
     /// </param>
     internal sealed record Run(
-        long MessageId, string HangfireJobId, ForgeFirstFetch.FetchedRequest Fetched, IJobCancellationToken Hangfire, CancellationToken Cancelled)
+        long MessageId, string HangfireJobId, CapacityGatedFetch.FetchedRequest Fetched, IJobCancellationToken Hangfire, CancellationToken Cancelled)
     {
         /// <summary>The servers that have failed the request in this run; others are asked first.</summary>
         public HashSet<string> FailedAt { get; } = new(StringComparer.Ordinal);

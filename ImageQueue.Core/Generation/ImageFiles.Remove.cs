@@ -23,8 +23,8 @@ public sealed partial class ImageFiles
         Remove(PathOf(jobId));
     }
 
-    /// <summary>The jobs of finished pictures that were stored longer ago than that.</summary>
-    public IEnumerable<string> JobsOfPicturesOlderThan(TimeSpan age)
+    /// <summary>The jobs of finished images that were stored longer ago than that.</summary>
+    public IEnumerable<string> JobsOfImagesOlderThan(TimeSpan age)
     {
         if (!System.IO.Directory.Exists(_directory))
             yield break;

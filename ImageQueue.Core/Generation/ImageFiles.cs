@@ -1,12 +1,14 @@
 using System.Globalization;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// The folder of pictures: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and renamed, so that a file with a
-/// final name is always a whole picture. The temporary name is the attempt's own: the row says which attempt's picture it is,
+/// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and renamed, so that a file with a
+/// final name is always a whole image. The temporary name is the attempt's own: the row says which attempt's image it is,
 /// so that a crash between the row and the rename is put right by whoever looks (<see cref="TryPublish"/>).
 /// </summary>
 /// <remarks>
@@ -38,7 +40,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     /// <param name="jobId">The job: 32 lower-case hex digits.</param>
     /// <param name="attempt">The attempt, so that two of one job never share a file.</param>
     /// <param name="bytes">Encoded image. PNG is kept byte for byte, with Forge's parameters in it.</param>
-    /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no picture, or not a whole one; nothing was written.</exception>
+    /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no image, or not a whole one; nothing was written.</exception>
     /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BlackImage"/>: no pixel has any colour.</exception>
     /// <exception cref="ArgumentException">The job id is none.</exception>
     /// <exception cref="IOException">The file could not be written, and none is left.</exception>
@@ -46,14 +48,14 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     public PreparedImage Prepare(string jobId, int attempt, ReadOnlyMemory<byte> bytes)
     {
         CheckJobId(jobId);
-        var picture = PictureCheck.ToPng(bytes);
+        var image = ImageCheck.ToPng(bytes);
         var temporary = TemporaryPathOf(jobId, attempt);
-        var thumbnail = PictureCheck.ToSmallWebP(picture.Png, ThumbnailSide);
+        var thumbnail = ImageCheck.ToSmallWebP(image.Png, ThumbnailSide);
         var temporaryThumbnail = TemporaryThumbnailPathOf(jobId, attempt);
         Write(temporaryThumbnail, thumbnail, toDisk: true);
         try
         {
-            Write(temporary, picture.Png, toDisk: true);
+            Write(temporary, image.Png, toDisk: true);
         }
         catch
         {
@@ -61,11 +63,11 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             throw;
         }
 
-        return new PreparedImage((temporary, PathOf(jobId)), (temporaryThumbnail, ThumbnailPathOf(jobId)), picture.Width, picture.Height);
+        return new PreparedImage((temporary, PathOf(jobId)), (temporaryThumbnail, ThumbnailPathOf(jobId)), image.Width, image.Height);
     }
 
     /// <summary>
-    /// Why no picture could be stored now, as a sentence for operators; null when one could. Looks at the folder, its rights and
+    /// Why no image could be stored now, as a sentence for operators; null when one could. Looks at the folder, its rights and
     /// the room on its disk, at most once in ten seconds while all is well.
     /// </summary>
     public string? WhyNotWritable()
@@ -103,8 +105,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    /// <summary>Gives the picture of a job's attempt and its thumbnail their final names, if they have not got them yet.</summary>
-    /// <returns>Its path; null when there is no such picture.</returns>
+    /// <summary>Gives the image of a job's attempt and its thumbnail their final names, if they have not got them yet.</summary>
+    /// <returns>Its path; null when there is no such image.</returns>
     /// <exception cref="IOException">It is there and cannot be renamed.</exception>
     public string? TryPublish(string jobId, int attempt)
     {
@@ -114,7 +116,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         return FindPath(jobId);
     }
 
-    /// <summary>The path of a job's picture; null when there is none, or the id is none.</summary>
+    /// <summary>The path of a job's image; null when there is none, or the id is none.</summary>
     public string? FindPath(string jobId) => IsJobId(jobId) && PathOf(jobId) is var path && File.Exists(path) ? path : null;
 
     /// <summary>The path of a job's thumbnail; null when there is none, or the id is none.</summary>
@@ -143,14 +145,14 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    /// <summary>Writes what a picture looks like so far as a small JPEG, <c>flux_{job_id}.preview.jpg</c>, over an earlier one.</summary>
-    /// <returns>False when the bytes are no picture; nothing was written then.</returns>
+    /// <summary>Writes what an image looks like so far as a small JPEG, <c>flux_{job_id}.preview.jpg</c>, over an earlier one.</summary>
+    /// <returns>False when the bytes are no image; nothing was written then.</returns>
     /// <exception cref="IOException">The file could not be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public bool WritePreview(string jobId, ReadOnlyMemory<byte> bytes)
     {
         CheckJobId(jobId);
-        if (PictureCheck.ToSmallJpeg(bytes, PreviewSide) is not { } jpeg) return false;
+        if (ImageCheck.ToSmallJpeg(bytes, PreviewSide) is not { } jpeg) return false;
 
         var temporary = Path.Combine(_directory, $"{Prefix}{jobId}.preview.tmp");
         Write(temporary, jpeg, toDisk: false);
@@ -196,7 +198,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
 
     /// <param name="fileName">A name in the folder.</param>
     /// <param name="jobId">Its job.</param>
-    /// <param name="attempt">Its attempt, when it is a picture or a thumbnail that has not got its final name; else null.</param>
+    /// <param name="attempt">Its attempt, when it is an image or a thumbnail that has not got its final name; else null.</param>
     private static bool IsTemporary(string fileName, out string jobId, out int? attempt)
     {
         (jobId, attempt) = ("", null);

@@ -2,17 +2,17 @@ using System.ComponentModel.DataAnnotations;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>Settings under <c>Images</c>: where the pictures are kept.</summary>
+/// <summary>Settings under <c>Images</c>: where the images are kept.</summary>
 public sealed class ImagesOptions
 {
     /// <summary>The configuration section.</summary>
     public const string Section = "Images";
 
-    /// <summary>Folder of the pictures, made when missing; relative to the working directory. Default <c>data/images</c>.</summary>
+    /// <summary>Folder of the images, made when missing; relative to the working directory. Default <c>data/images</c>.</summary>
     [Required]
     public string Directory { get; set; } = "data/images";
 
-    /// <summary>How long a finished picture is kept; its message stays, and says so. Default: for ever.</summary>
+    /// <summary>How long a finished image is kept; its message stays, and says so. Default: for ever.</summary>
     [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Images:KeepFor must be 00:01:00 or more.")]
     public TimeSpan? KeepFor { get; set; }
 }

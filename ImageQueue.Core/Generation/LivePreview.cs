@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// What can be seen of one attempt's picture while it is painted: taken from Forge's answers, kept as a small file, and gone with
+/// What can be seen of one attempt's image while it is generated: taken from Forge's answers, kept as a small file, and gone with
 /// the attempt. It is a courtesy: whatever goes wrong with it stays here.
 /// </summary>
 /// <remarks>
@@ -61,7 +61,7 @@ internal sealed class LivePreview : IDisposable
         {
             _failures++;
             _logger.Log(
-                _failures < MaxFailures ? LogLevel.Debug : LogLevel.Warning, e, "The live preview of message {MessageId} could not be written; painting goes on.", _message.Id);
+                _failures < MaxFailures ? LogLevel.Debug : LogLevel.Warning, e, "The live preview of message {MessageId} could not be written; generating goes on.", _message.Id);
         }
     }
 

@@ -1,22 +1,22 @@
 namespace ImageQueue.Core.Generation;
 
-/// <summary>A checked picture and its thumbnail in temporary files, one rename away from being seen. Disposing removes them unless they were published.</summary>
+/// <summary>A checked image and its thumbnail in temporary files, one rename away from being seen. Disposing removes them unless they were published.</summary>
 public sealed class PreparedImage : IDisposable
 {
-    private readonly (string Temporary, string Path) _picture;
+    private readonly (string Temporary, string Path) _image;
     private readonly (string Temporary, string Path) _thumbnail;
     private bool _isPublished;
     private bool _isDisposed;
 
-    internal PreparedImage((string Temporary, string Path) picture, (string Temporary, string Path) thumbnail, int width, int height)
+    internal PreparedImage((string Temporary, string Path) image, (string Temporary, string Path) thumbnail, int width, int height)
     {
-        (_picture, _thumbnail) = (picture, thumbnail);
+        (_image, _thumbnail) = (image, thumbnail);
         Width = width;
         Height = height;
     }
 
     /// <summary>Where <see cref="Publish"/> puts it.</summary>
-    public string Path => _picture.Path;
+    public string Path => _image.Path;
 
     /// <summary>Where <see cref="Publish"/> puts the thumbnail.</summary>
     public string ThumbnailPath => _thumbnail.Path;
@@ -29,7 +29,7 @@ public sealed class PreparedImage : IDisposable
 
     /// <summary>
     /// Renames both to their final names, over what is there; readers see the old one or the new one, whole. The thumbnail goes
-    /// first: a picture that has its name has a thumbnail. Somebody who asked for it may have been quicker. Again does nothing.
+    /// first: an image that has its name has a thumbnail. Somebody who asked for it may have been quicker. Again does nothing.
     /// </summary>
     /// <exception cref="IOException">A rename failed; what was not renamed is still there.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
@@ -38,7 +38,7 @@ public sealed class PreparedImage : IDisposable
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         if (_isPublished) return;
         Move(_thumbnail);
-        Move(_picture);
+        Move(_image);
         _isPublished = true;
     }
 
@@ -52,7 +52,7 @@ public sealed class PreparedImage : IDisposable
         _isDisposed = true;
         if (_isPublished) return;
         Remove(_thumbnail.Temporary);
-        Remove(_picture.Temporary);
+        Remove(_image.Temporary);
     }
 
     private static void Move((string Temporary, string Path) file)

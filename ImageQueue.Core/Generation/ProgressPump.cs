@@ -6,7 +6,7 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// Asks Forge how far a picture is, and writes that and a heartbeat into its row, until it is told to stop; and keeps what Forge
+/// Asks Forge how far an image is, and writes that and a heartbeat into its row, until it is told to stop; and keeps what Forge
 /// shows of it meanwhile.
 /// </summary>
 public sealed class ProgressPump(
@@ -23,14 +23,14 @@ public sealed class ProgressPump(
     /// </summary>
     private const double FirstStep = 0.0101;
 
-    /// <summary>Runs until cancelled, or until there is a reason to stop painting.</summary>
-    /// <param name="backend">Who paints.</param>
+    /// <summary>Runs until cancelled, or until there is a reason to stop generating.</summary>
+    /// <param name="backend">Who generates.</param>
     /// <param name="taskId">By what name.</param>
     /// <param name="message">The claimed row.</param>
     /// <param name="clock">Told while the task still waits in the server's own line.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <returns>Why painting should stop.</returns>
-    public async Task<PumpEnd> RunAsync(ForgeBackend backend, string taskId, Message message, PaintingClock clock, CancellationToken cancellationToken)
+    /// <returns>Why generating should stop.</returns>
+    public async Task<PumpEnd> RunAsync(ForgeBackend backend, string taskId, Message message, GenerationClock clock, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(clock);
         var (percent, saved, savedAt) = (0, 0, time.GetTimestamp());
@@ -68,7 +68,7 @@ public sealed class ProgressPump(
         }
     }
 
-    /// <summary>1 when it has begun, 99 when Forge is done sampling: 0 belongs to waiting, 100 to the picture itself.</summary>
+    /// <summary>1 when it has begun, 99 when Forge is done sampling: 0 belongs to waiting, 100 to the image itself.</summary>
     private static int Percent(ForgeProgress progress) => progress is { State: ForgeTaskState.Active, Fraction: { } fraction }
         ? Math.Clamp((int)(1 + (98 * fraction)), 1, 99)
         : 0;
@@ -82,7 +82,7 @@ public sealed class ProgressPump(
         }
         catch (ForgeException e)
         {
-            // The outcome is never taken from progress: the painting call itself finds out when the server is gone.
+            // The outcome is never taken from progress: the generating call itself finds out when the server is gone.
             logger.LogDebug(e, "No progress for message {MessageId} from {Backend}.", message.Id, backend.Name);
             return new ForgeProgress(ForgeTaskState.Unknown);
         }
@@ -110,19 +110,19 @@ public sealed class ProgressPump(
         }
         catch (StoreUnavailableException e)
         {
-            logger.LogWarning(e, "Progress of message {MessageId} could not be stored; painting goes on.", message.Id);
+            logger.LogWarning(e, "Progress of message {MessageId} could not be stored; generating goes on.", message.Id);
             return null;
         }
     }
 }
 
-/// <summary>Why painting should stop.</summary>
+/// <summary>Why generating should stop.</summary>
 public enum PumpEnd
 {
-    /// <summary>Nothing has moved for <see cref="ForgeOptions.StallTimeout"/>, though the picture was begun.</summary>
+    /// <summary>Nothing has moved for <see cref="ForgeOptions.StallTimeout"/>, though the image was begun.</summary>
     Stalled,
 
-    /// <summary>It has been painted for <see cref="ForgeOptions.Timeout"/>.</summary>
+    /// <summary>It has been generated for <see cref="ForgeOptions.Timeout"/>.</summary>
     TimedOut,
 
     /// <summary>The row is no longer this attempt's: cancelled, or given to another worker.</summary>

@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
@@ -6,11 +7,11 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>
 /// A worker's writes to its row, repeated while the database is away: failing a claim would run the whole queue dry into errors,
-/// and minutes of painting should not be lost to a moment's outage.
+/// and minutes of generating should not be lost to a moment's outage.
 /// </summary>
 public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeProvider time, ILogger<RequestWrites> logger)
 {
-    /// <summary>How long a picture's end is kept at hand when the database, or the disk, is away.</summary>
+    /// <summary>How long an image's end is kept at hand when the database, or the disk, is away.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     /// <summary>The same when the process stops: then the row stays processing, and the next start finds it.</summary>
@@ -24,7 +25,7 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
         WaitAsync(run, "read", () => store.FindAsync(run.MessageId, run.Cancelled));
 
     /// <summary>Claims the row; waits for the database as long as it takes.</summary>
-    internal Task<Transition> ClaimAsync(GenerateImageJob.Run run, ForgeLease? lease) =>
+    internal Task<Transition> ClaimAsync(GenerateImageJob.Run run, BackendReservation? lease) =>
         WaitAsync(run, "claimed", () => store.ClaimAsync(run.MessageId, run.HangfireJobId, lease?.Backend.Name, lease?.LeaseName, run.Cancelled));
 
     /// <summary>Gives the row back to the queue.</summary>
@@ -40,7 +41,7 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
         return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error);
     }
 
-    /// <summary>Says that the picture is there.</summary>
+    /// <summary>Says that the image is there.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>
     internal async Task<bool> CompleteAsync(GenerateImageJob.Run run, Message message, string imageUrl, string? thumbnailUrl, ImageResult result)
     {
@@ -49,7 +50,7 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
         if (completed.Applied || IsMine(completed.Message, message, MessageStatus.Complete))
             return true;
         logger.LogInformation(
-            "Message {MessageId} is {Status}; attempt {Attempt}'s picture is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
+            "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
         return false;
     }
 

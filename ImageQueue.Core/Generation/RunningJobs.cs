@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>The requests that workers of this process are painting, so that a cancel reaches them at once.</summary>
+/// <summary>The requests that workers of this process are generating, so that a cancel reaches them at once.</summary>
 public sealed class RunningJobs
 {
     private readonly ConcurrentDictionary<long, CancellationTokenSource> _running = new();
@@ -14,10 +14,10 @@ public sealed class RunningJobs
         return new Registration(this, messageId, source);
     }
 
-    /// <summary>Whether this process is painting the message, or writing down how that ended.</summary>
+    /// <summary>Whether this process is generating the message, or writing down how that ended.</summary>
     public bool IsRunning(long messageId) => _running.ContainsKey(messageId);
 
-    /// <summary>Stops painting the message, if this process does. Returns at once.</summary>
+    /// <summary>Stops generating the message, if this process does. Returns at once.</summary>
     public void Stop(long messageId)
     {
         if (!_running.TryGetValue(messageId, out var source))

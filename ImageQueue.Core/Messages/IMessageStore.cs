@@ -1,5 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Requests;
+using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Core.Messages;
 
@@ -10,7 +12,7 @@ namespace ImageQueue.Core.Messages;
 /// Every verb throws <see cref="StoreUnavailableException"/> when the database cannot be reached or written; nothing is then
 /// half-written.
 /// </remarks>
-public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore, IEraseStore, IDeskStore, IHistoryStore;
+public interface IMessageStore : IConversationStore, IRequestStore, IQueueStore, IFeedStore, IEraseStore, IOperatorStore, IStatisticsStore;
 
 /// <summary>What the chat app reads and writes: conversations and their messages.</summary>
 public interface IConversationStore
@@ -74,11 +76,11 @@ public interface IRequestStore
 
     /// <summary>
     /// Guard: queued; or processing of the same Hangfire job whose worker has been silent for <see cref="Heartbeat.QuietTime"/>, since
-    /// a job may have two entries in Hangfire's queue (Hangfire #2380) and must not be painted twice. Raises the attempt and sets the
+    /// a job may have two entries in Hangfire's queue (Hangfire #2380) and must not be generated twice. Raises the attempt and sets the
     /// heartbeat.</summary>
     /// <param name="id">The message.</param>
     /// <param name="hangfireJobId">The job that claims it.</param>
-    /// <param name="backend">The name of the Forge that is to paint it; null when none is.</param>
+    /// <param name="backend">The name of the Forge that is to generate it; null when none is.</param>
     /// <param name="lease">
     /// The lease of that Forge: its note becomes <c>{job_id}-{attempt}</c> of this claim in the same commit, so that whoever takes
     /// the lease next knows what may still be running there. Null: no note is written.
@@ -93,14 +95,14 @@ public interface IRequestStore
     /// <param name="cancellationToken">Gives up waiting.</param>
     Task<Transition> SaveProgressAsync(long id, int attempt, int progress, CancellationToken cancellationToken);
 
-    /// <summary>Says where the picture can be seen while it is painted. Guard: processing, attempt is mine. Sets the heartbeat as well.</summary>
+    /// <summary>Says where the image can be seen while it is generated. Guard: processing, attempt is mine. Sets the heartbeat as well.</summary>
     Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine. No file is touched: what belongs to this attempt is named by it.</summary>
     /// <param name="id">The message.</param>
     /// <param name="attempt">The caller's attempt, from its claim.</param>
     /// <param name="content">What the chat shows.</param>
-    /// <param name="imageUrl">Where the picture is served.</param>
+    /// <param name="imageUrl">Where the image is served.</param>
     /// <param name="thumbnailUrl">Where its thumbnail is; null when there is none.</param>
     /// <param name="result">What Forge reported.</param>
     /// <param name="cancellationToken">Gives up waiting.</param>
@@ -119,7 +121,7 @@ public interface IRequestStore
     Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Cancels the request that a Hangfire job is to paint, for an operator who deleted that job. Guard: queued or processing,
+    /// Cancels the request that a Hangfire job is to generate, for an operator who deleted that job. Guard: queued or processing,
     /// and the stored job is still this one, so that a request retried meanwhile under another job is left alone.
     /// </summary>
     /// <returns>Its message is null when no request has that job.</returns>
@@ -143,10 +145,10 @@ public interface IRequestStore
     /// <param name="why">What ended the attempt, for operators.</param>
     Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null);
 
-    /// <summary>The message that a Hangfire job is to paint, or null.</summary>
+    /// <summary>The message that a Hangfire job is to generate, or null.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
 
-    /// <summary>The image message of that <c>job_id</c>, which names its picture, or null.</summary>
+    /// <summary>The image message of that <c>job_id</c>, which names its image, or null.</summary>
     Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
 }
 
@@ -169,7 +171,7 @@ public interface IQueueStore
         IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Requests that are being painted and whose heartbeat is older than that by the database's own clock, which has written it:
+    /// Requests that are being generated and whose heartbeat is older than that by the database's own clock, which has written it:
     /// machines' clocks are never compared. Oldest place in the queue first.
     /// </summary>
     Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
@@ -322,7 +324,7 @@ public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id)
 /// <summary>A queued image request.</summary>
 /// <param name="Id">The message.</param>
 /// <param name="QueuedAt">When it got its place.</param>
-/// <param name="HangfireJobId">The job that is to paint it; null when it has none yet.</param>
+/// <param name="HangfireJobId">The job that is to generate it; null when it has none yet.</param>
 /// <param name="QueuePosition">As stored; 0 where that is no number.</param>
 public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId, int QueuePosition);
 
@@ -385,7 +387,7 @@ public sealed record NewMessage(string ConversationId, string Username, string R
 /// <param name="ConversationId">The conversation.</param>
 /// <param name="Username">Its owner.</param>
 /// <param name="JobId">32 hex digits; see <see cref="MetadataFields.JobId"/>.</param>
-/// <param name="Prompt">What to paint.</param>
+/// <param name="Prompt">What to generate.</param>
 /// <param name="Settings">Width, height and so on, as asked.</param>
 /// <param name="QueuePosition">The best guess; the true one follows once Hangfire has the job.</param>
 /// <param name="IdempotencyKey">The submitter's key, or null.</param>
@@ -421,13 +423,13 @@ public readonly record struct Submitted(Message Message, bool IsReplay);
 /// <param name="Message">The row as it is now, written or refused; null when there is no such row.</param>
 public readonly record struct Transition(bool Applied, Message? Message);
 
-/// <summary>What Forge reported of a finished picture.</summary>
+/// <summary>What Forge reported of a finished image.</summary>
 /// <param name="Seed">Null when the server does not say.</param>
-/// <param name="Width">Pixels, of the picture itself.</param>
-/// <param name="Height">Pixels, of the picture itself.</param>
+/// <param name="Width">Pixels, of the image itself.</param>
+/// <param name="Height">Pixels, of the image itself.</param>
 /// <param name="Model">Null when the server does not say.</param>
-/// <param name="Duration">Of painting.</param>
-/// <param name="Backend">The name of the server that painted it.</param>
+/// <param name="Duration">Of generating.</param>
+/// <param name="Backend">The name of the server that generated it.</param>
 public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration, string? Backend = null);
 
 /// <summary>A position to store.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Core.Messages;
 
@@ -27,7 +28,7 @@ public sealed record Message
     /// <summary>UTC; moves with every write.</summary>
     public required DateTimeOffset UpdatedAt { get; init; }
 
-    /// <summary>The Hangfire job that is to paint this; null while there is none.</summary>
+    /// <summary>The Hangfire job that is to generate this; null while there is none.</summary>
     public string? HangfireJobId { get; init; }
 
     /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
@@ -42,7 +43,7 @@ public sealed record Message
     /// <summary>How often the request itself may have been what ended an attempt, since it was submitted or retried.</summary>
     public int Failures { get; init; }
 
-    /// <summary>The name of the Forge that paints it, or painted it last; null before the first claim.</summary>
+    /// <summary>The name of the Forge that generates it, or generated it last; null before the first claim.</summary>
     public string? Backend { get; init; }
 
     /// <summary>UTC; when the worker last said that it is alive. Null before the first claim.</summary>
@@ -77,7 +78,7 @@ public sealed record Message
     /// <summary>One of <see cref="MessageStatus"/>; null for a plain message.</summary>
     public string? Status => IsImage ? Text(MetadataFields.Status) : null;
 
-    /// <summary>The request's unguessable id, which names the picture's file; null for a plain message.</summary>
+    /// <summary>The request's unguessable id, which names the image's file; null for a plain message.</summary>
     public string? JobId => IsImage ? Text(MetadataFields.JobId) : null;
 
     /// <summary>0..100.</summary>
@@ -86,19 +87,19 @@ public sealed record Message
     /// <summary>1 = next, 0 = not waiting; as stored.</summary>
     public int QueuePosition => Number(MetadataFields.QueuePosition);
 
-    /// <summary>What to paint.</summary>
+    /// <summary>What to generate.</summary>
     public string? Prompt => Text(MetadataFields.Prompt);
 
-    /// <summary>Where the picture is, when complete.</summary>
+    /// <summary>Where the image is, when complete.</summary>
     public string? ImageUrl => Text(MetadataFields.ImageUrl);
 
-    /// <summary>Where its thumbnail is, when complete; null for pictures of earlier releases.</summary>
+    /// <summary>Where its thumbnail is, when complete; null for images of earlier releases.</summary>
     public string? ThumbnailUrl => Text(MetadataFields.ThumbnailUrl);
 
-    /// <summary>Where the picture can be seen while it is painted.</summary>
+    /// <summary>Where the image can be seen while it is generated.</summary>
     public string? PreviewUrl => Text(MetadataFields.PreviewUrl);
 
-    /// <summary>Why there is no picture: a sentence for the user.</summary>
+    /// <summary>Why there is no image: a sentence for the user.</summary>
     public string? Error => Text(MetadataFields.Error);
 
     /// <summary>One of <see cref="ErrorCodes"/>, when in error.</summary>
@@ -117,13 +118,13 @@ public static class MessageStatus
     /// <summary>Waits for its turn.</summary>
     public const string Queued = "queued";
 
-    /// <summary>Being painted.</summary>
+    /// <summary>Being generated.</summary>
     public const string Processing = "processing";
 
-    /// <summary>The picture is there.</summary>
+    /// <summary>The image is there.</summary>
     public const string Complete = "complete";
 
-    /// <summary>It could not be painted; the metadata says why.</summary>
+    /// <summary>It could not be generated; the metadata says why.</summary>
     public const string Error = "error";
 
     /// <summary>Somebody did not want it any more.</summary>
@@ -148,7 +149,7 @@ public static class MetadataFields
     /// <summary>32 hex digits, unguessable; names the file.</summary>
     public const string JobId = "job_id";
 
-    /// <summary>What to paint.</summary>
+    /// <summary>What to generate.</summary>
     public const string Prompt = "prompt";
 
     /// <summary>Width, height, steps, seed and so on, as asked.</summary>
@@ -192,7 +193,7 @@ public static class MessageRole
 /// <summary>The values of <see cref="MetadataFields.ErrorCode"/>: why a request ended in error, for programs.</summary>
 public static class ErrorCodes
 {
-    /// <summary>Painting took longer than <c>Forge:Timeout</c>.</summary>
+    /// <summary>Generating took longer than <c>Forge:Timeout</c>.</summary>
     public const string TimedOut = "timed_out";
 
     /// <summary>Nothing moved for <c>Forge:StallTimeout</c>.</summary>
@@ -210,13 +211,13 @@ public static class ErrorCodes
     /// <summary>No Forge was healthy for <c>Forge:WaitForBackend</c>.</summary>
     public const string NoBackend = "no_backend";
 
-    /// <summary>What Forge sent is no usable picture.</summary>
+    /// <summary>What Forge sent is no usable image.</summary>
     public const string BadImage = "bad_image";
 
-    /// <summary>Whoever painted it died, too often.</summary>
+    /// <summary>Whoever generated it died, too often.</summary>
     public const string Abandoned = "abandoned";
 
-    /// <summary>The picture could not be written to the disk.</summary>
+    /// <summary>The image could not be written to the disk.</summary>
     public const string NotStored = "not_stored";
 
     /// <summary>A mistake of ours.</summary>

@@ -43,10 +43,10 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
     public bool IsOfAll { get; private init; }
 
     internal static TooManyPendingException OfUser(int max) => new(
-        $"You already have {max} pictures waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
+        $"You already have {max} images waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfWork(double max) => new(
-        $"With this one, your waiting pictures would ask for more than {max:0.#} megapixel-steps. Wait for one of them, cancel one, or ask for a smaller picture or fewer steps.",
+        $"With this one, your waiting images would ask for more than {max:0.#} megapixel-steps. Wait for one of them, cancel one, or ask for a smaller image or fewer steps.",
         TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfAll(int max) => new(

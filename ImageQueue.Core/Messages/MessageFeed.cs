@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -10,7 +11,7 @@ namespace ImageQueue.Core.Messages;
 /// process's writes; for those of others it looks at a mark that costs next to nothing, often, and reads when that has changed. It
 /// reads which rows changed, and then those that somebody watches; no reading while nobody watches.
 /// </summary>
-public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null) : BackgroundService
+public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null) : BackgroundService
 {
     /// <summary>Between two looks whether another process has written.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(66);
@@ -35,8 +36,8 @@ public sealed class MessageFeed(IFeedStore store, MessageSignal signal, TimeProv
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, ImmutableArray<Watcher>> _watchers = new(StringComparer.Ordinal);
-    private readonly MessageSignal _watched = new();
-    private readonly HeldBack _held = new();
+    private readonly AsyncSignal _watched = new();
+    private readonly OpenTransactionGap _held = new();
     private ImmutableArray<Watcher> _watchersOfAll = [];
     private long? _read;
     private bool _isAway;

@@ -5,16 +5,16 @@ namespace ImageQueue.Core.Messages;
 /// <summary>What each transition writes into the metadata: the same on every store. The guards are in the statements.</summary>
 internal static class MessagePatches
 {
-    /// <summary>What the chat shows while a request waits or is being painted.</summary>
+    /// <summary>What the chat shows while a request waits or is being generated.</summary>
     public const string PendingContent = "[IMAGE_PENDING]";
 
-    /// <summary>Where the picture of a job is served.</summary>
+    /// <summary>Where the image of a job is served.</summary>
     public static string ImageUrl(string jobId) => $"/images/flux_{jobId}.png";
 
-    /// <summary>Where the thumbnail of a job's picture is served.</summary>
+    /// <summary>Where the thumbnail of a job's image is served.</summary>
     public static string ThumbnailUrl(string jobId) => $"/images/flux_{jobId}.thumb.webp";
 
-    /// <summary>Where the preview of a job is served while it is painted.</summary>
+    /// <summary>Where the preview of a job is served while it is generated.</summary>
     public static string PreviewUrl(string jobId) => $"/images/flux_{jobId}.preview.jpg";
 
     public static MetadataPatch Submit(NewImageMessage message) => MetadataPatch.Of(

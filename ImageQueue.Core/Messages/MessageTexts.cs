@@ -20,7 +20,7 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>The content of a cancelled message.</summary>
     public string Cancelled => Get(nameof(Cancelled));
 
-    /// <summary>The content of a message whose picture is kept no longer.</summary>
+    /// <summary>The content of a message whose image is kept no longer.</summary>
     public string Expired => Get(nameof(Expired));
 
     /// <summary>Forge took longer than allowed.</summary>
@@ -43,7 +43,7 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
         ? Get(nameof(Refused), field, value)
         : Get("RefusedOf", field, value, string.Join(", ", choices));
 
-    /// <summary>Another model than the one asked for painted it.</summary>
+    /// <summary>Another model than the one asked for generated it.</summary>
     public string WrongModel => Get(nameof(WrongModel));
 
     /// <summary>Somebody interrupted it at the server, each time.</summary>
@@ -58,10 +58,10 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>Forge's answer holds no usable image.</summary>
     public string BadImage => Get(nameof(BadImage));
 
-    /// <summary>Forge's picture is all black.</summary>
+    /// <summary>Forge's image is all black.</summary>
     public string BlackImage => Get(nameof(BlackImage));
 
-    /// <summary>The picture could not be stored.</summary>
+    /// <summary>The image could not be stored.</summary>
     public string ImageNotStored => Get(nameof(ImageNotStored));
 
     /// <summary>The request was begun so many times without an end.</summary>

@@ -7,8 +7,8 @@ namespace ImageQueue.Core.Queue;
 /// snapshot for all readers; how the next job is taken; and how one goes back to the place it had.
 /// </summary>
 /// <remarks>
-/// <see cref="PrivateQueueOrder"/> is for a queue in this process's memory: it is told of everything and reads nothing.
-/// <see cref="SharedQueueOrder"/> is for a queue that other machines change as well: it reads rows, and is told what this
+/// <see cref="InMemoryQueueOrder"/> is for a queue in this process's memory: it is told of everything and reads nothing.
+/// <see cref="SqlServerQueueOrder"/> is for a queue that other machines change as well: it reads rows, and is told what this
 /// process does so that it need not wait for its own doing.
 /// </remarks>
 public interface IQueueOrder

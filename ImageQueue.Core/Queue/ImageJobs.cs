@@ -32,7 +32,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>
     /// Whether the jobs are lost when the process ends: then a job that is not there is one of an earlier process, and whoever
-    /// painted for it is gone.
+    /// generated for it is gone.
     /// </summary>
     public bool AreVolatile => storage is InMemoryStorage;
 

@@ -1,3 +1,4 @@
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -30,7 +31,7 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
 
-    private readonly SoleHolder _holder = new(store, LeaseName, LeaseTerm, LeaseRenewal, time, logger);
+    private readonly LeaderLease _holder = new(store, LeaseName, LeaseTerm, LeaseRenewal, time, logger);
     private readonly SteadyWork _work = new(logger, "Queue positions could not be stored, which live positions do not need; trying again", "Queue positions are stored again.");
     private QueueSnapshot? _before;
     private UnfinishedCursor? _cursor;

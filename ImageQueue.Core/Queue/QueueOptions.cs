@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue;
 
@@ -13,7 +14,7 @@ public sealed class QueueOptions
     public int MaxPendingPerUser { get; set; } = 20;
 
     /// <summary>
-    /// Most work that one user may have waiting, in megapixel-steps (width x height / 1,000,000 x steps): a hundred small pictures are
+    /// Most work that one user may have waiting, in megapixel-steps (width x height / 1,000,000 x steps): a hundred small images are
     /// less than twenty large ones. Default 1000; the largest request there is has 629.
     /// </summary>
     [Range(630, 1_000_000_000)]

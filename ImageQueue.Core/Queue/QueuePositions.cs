@@ -1,12 +1,13 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// Where messages stand and when their pictures will be there, live: the stored position is a copy for those who read the table.
+/// Where messages stand and when their images will be there, live: the stored position is a copy for those who read the table.
 /// Decoration: where it cannot be had, the stored one answers, and nothing fails for it.
 /// </summary>
-public sealed class QueuePositions(IQueueOrder order, QueueRebuilding rebuilding, IQueueStore store, Eta eta, TimeProvider time)
+public sealed class QueuePositions(IQueueOrder order, QueueRebuildState rebuilding, IQueueStore store, EtaEstimator eta, TimeProvider time)
 {
     /// <summary>How long a count of the rows serves: while the queue is rebuilt, every submit asks.</summary>
     private static readonly TimeSpan CountIsFresh = TimeSpan.FromSeconds(1);
@@ -38,7 +39,7 @@ public readonly struct LivePositions(QueueSnapshot snapshot, EtaBasis eta, DateT
     /// <summary>When this was true, UTC.</summary>
     public DateTimeOffset AsOf => snapshot.TakenAt;
 
-    /// <summary>What a picture took lately; null until there is anything to go by.</summary>
+    /// <summary>What an image took lately; null until there is anything to go by.</summary>
     public double? SecondsPerImage => eta.SecondsPerImage;
 
     /// <summary>1 = next; 0 = not waiting.</summary>
@@ -51,6 +52,6 @@ public readonly struct LivePositions(QueueSnapshot snapshot, EtaBasis eta, DateT
         return message.HangfireJobId is { } job && snapshot.PositionOf(job) is { } live ? live : Math.Max(1, message.QueuePosition);
     }
 
-    /// <summary>Seconds until the picture of a message that waits or is being painted is there; null until there is anything to go by.</summary>
+    /// <summary>Seconds until the image of a message that waits or is being generated is there; null until there is anything to go by.</summary>
     public double? EtaOf(Message message) => eta.Of(message, Of(message), now);
 }

@@ -3,7 +3,7 @@ namespace ImageQueue.Core.Queue;
 /// <summary>Who waits, in order, at one moment.</summary>
 public sealed class QueueSnapshot
 {
-    private readonly WaitingLine.View _line;
+    private readonly QueueIndex.View _line;
     private readonly IReadOnlyList<string> _behind;
 
     /// <param name="inOrder">Hangfire ids, next to run first, each once; for a few.</param>
@@ -16,7 +16,7 @@ public sealed class QueueSnapshot
     /// <param name="line">Those whose place in Hangfire's queue is known.</param>
     /// <param name="behind">Those that this process has just put there, in that order.</param>
     /// <param name="takenAt">When this was true.</param>
-    internal QueueSnapshot(WaitingLine.View line, IReadOnlyList<string> behind, DateTimeOffset takenAt)
+    internal QueueSnapshot(QueueIndex.View line, IReadOnlyList<string> behind, DateTimeOffset takenAt)
     {
         _line = line;
         _behind = behind;
@@ -60,9 +60,9 @@ public sealed class QueueSnapshot
         return position <= _line.Count ? _line.At(position) : _behind[position - _line.Count - 1];
     }
 
-    private static WaitingLine.View LineOf(IReadOnlyList<string> inOrder)
+    private static QueueIndex.View LineOf(IReadOnlyList<string> inOrder)
     {
-        var line = new WaitingLine();
+        var line = new QueueIndex();
         for (var i = 0; i < inOrder.Count; i++)
             line.Add(JobKey.Parse(inOrder[i]), i + 1);
         return line.Now;

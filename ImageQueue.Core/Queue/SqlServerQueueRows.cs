@@ -2,7 +2,8 @@ using System.Globalization;
 using Dapper;
 using Hangfire;
 using Hangfire.States;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Requests;
+using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
@@ -70,7 +71,7 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
         && long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
         && await connections.RunAsync(
             connection => connection.ExecuteScalarAsync<int>(new CommandDefinition(
-                MoveToFront,
+                PrioritizeImageRequest,
                 new StatementParameters()
                     .AddText("@From", place < 0 ? ImageJobs.FrontQueueName : ImageJobs.QueueName, 50)
                     .AddText("@Front", ImageJobs.FrontQueueName, 50)
@@ -150,7 +151,7 @@ internal sealed class SqlServerQueueRows(SqlServerConnections connections, TimeS
     // The row that waits goes, and a new one comes before all others: whoever fetches sees the one or the other, since it is one
     // transaction. A row that is taken, or being taken, is left alone. Numbers only rise, so those that were moved before are put
     // behind the new one by getting new numbers, in their order.
-    private const string MoveToFront =
+    private const string PrioritizeImageRequest =
         $"""
         SET XACT_ABORT ON;
         DECLARE @Moved int, @Row bigint;

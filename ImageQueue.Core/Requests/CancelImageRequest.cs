@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Somebody does not want a picture any more.</summary>
+/// <summary>Somebody does not want an image any more.</summary>
 public sealed class CancelImageRequest(IRequestStore store, ImageJobs jobs, RunningJobs running, IQueueOrder order, MessageTexts texts, ILogger<CancelImageRequest> logger)
 {
     /// <summary>

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Gives queued rows their Hangfire jobs: the one way into Hangfire's queue, for submits, retries and repairs alike.</summary>
-public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQueueOrder order, QueueRebuilding rebuilding, ILogger<EnqueueImageRequest> logger)
+public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQueueOrder order, QueueRebuildState rebuilding, ILogger<EnqueueImageRequest> logger)
 {
     /// <summary>
     /// Enqueues the message at the tail, unless a rebuild is under way, which will do it in its turn. Never throws: the row is

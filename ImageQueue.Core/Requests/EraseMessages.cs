@@ -1,5 +1,6 @@
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
@@ -15,7 +16,7 @@ public sealed class EraseMessages(IMessageStore store, CancelImageRequest cancel
     /// <summary>Messages of one conversation that are erased at a time.</summary>
     private const int AtOnce = 8;
 
-    /// <summary>Erases a message; a picture under way is cancelled first.</summary>
+    /// <summary>Erases a message; an image under way is cancelled first.</summary>
     /// <returns>False when there is no such message.</returns>
     /// <exception cref="IOException">A file could not be removed; the message is still there.</exception>
     public async Task<bool> EraseAsync(long id, CancellationToken cancellationToken)
@@ -49,7 +50,7 @@ public sealed class EraseMessages(IMessageStore store, CancelImageRequest cancel
 
     /// <summary>
     /// The files go before the row, so that a crash leaves a message that can be erased again, and never a file that nobody knows
-    /// of; and once more after it, for what a worker has shown of the picture before it learnt of its end.
+    /// of; and once more after it, for what a worker has shown of the image before it learnt of its end.
     /// </summary>
     private async Task<bool> EraseAsync(Message message, CancellationToken cancellationToken)
     {

@@ -22,7 +22,7 @@ public sealed record ImageRequest
     /// <summary>The conversation's owner.</summary>
     public required string Username { get; init; }
 
-    /// <summary>What to paint.</summary>
+    /// <summary>What to generate.</summary>
     public required string Prompt { get; init; }
 
     /// <summary>What to avoid.</summary>
@@ -120,13 +120,13 @@ public sealed record ImageRequest
             : null;
 
     /// <summary>What to send to Forge for a stored message. What is stored stays; the modules are those that its model has now.</summary>
-    public static PaintRequest FromMessage(Message message, ForgeModels models)
+    public static GenerationRequest FromMessage(Message message, ForgeModels models)
     {
         var settings = message.Metadata.TryGetProperty(MetadataFields.Settings, out var stored) && JsonObject.Create(stored) is { } known
             ? known
             : [];
         var defaults = models.DefaultsOf(models.Find(ModelOf(message)));
-        return new PaintRequest
+        return new GenerationRequest
         {
             Prompt = message.Prompt ?? "",
             NegativePrompt = (string?)settings["negative_prompt"],

@@ -2,7 +2,7 @@ using ImageQueue.Core.Forge;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Refuses what nobody here can paint: models that are not offered, and samplers and schedulers that no server has.</summary>
+/// <summary>Refuses what nobody here can generate: models that are not offered, and samplers and schedulers that no server has.</summary>
 public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue)
 {
     /// <summary>What is wrong with the choices of a request that <see cref="ImageRequest.Check"/> found well-formed: field to sentence.</summary>

@@ -27,7 +27,7 @@ public sealed class RequestRules
             Add(field, $"{field} holds a control character; remove it.");
     }
 
-    /// <summary>A picture's side in pixels.</summary>
+    /// <summary>An image's side in pixels.</summary>
     public void Size(string field, int? value)
     {
         if (value is { } pixels && (pixels is < 64 or > 2048 || pixels % 8 != 0))

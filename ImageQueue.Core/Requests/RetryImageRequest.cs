@@ -4,7 +4,7 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Somebody wants a failed or cancelled picture after all.</summary>
+/// <summary>Somebody wants a failed or cancelled image after all.</summary>
 public sealed class RetryImageRequest(IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> options)
 {
     /// <summary>Puts a request in error or cancelled at the queue's tail again, under a new Hangfire job, within the limits of a submit.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
@@ -19,7 +20,7 @@ public sealed class QueueGauges : BackgroundService
 
     private readonly QueuePositions _positions;
     private readonly IQueueStore _store;
-    private readonly ForgePool _pool;
+    private readonly BackendPool _pool;
     private readonly TimeProvider _time;
     private readonly ILogger<QueueGauges> _logger;
     private readonly ObservableGauge<double> _oldestWait;
@@ -27,19 +28,19 @@ public sealed class QueueGauges : BackgroundService
 
     /// <summary>Makes the instruments.</summary>
     public QueueGauges(
-        IMeterFactory meters, QueuePositions positions, IQueueStore store, ForgePool pool, ImageFiles images, TimeProvider time, ILogger<QueueGauges> logger)
+        IMeterFactory meters, QueuePositions positions, IQueueStore store, BackendPool pool, ImageFiles images, TimeProvider time, ILogger<QueueGauges> logger)
     {
         ArgumentNullException.ThrowIfNull(meters);
         (_positions, _store, _pool, _time, _logger) = (positions, store, pool, time, logger);
         var meter = meters.Create(QueueMetrics.MeterName);
         meter.CreateObservableUpDownCounter<int>(
-            "imagequeue.queue.length", () => Sampled(sample => sample.Length), "{message}", "Messages whose picture waits for its turn; the same from every process of a database.");
+            "imagequeue.queue.length", () => Sampled(sample => sample.Length), "{message}", "Messages whose image waits for its turn; the same from every process of a database.");
         _oldestWait = meter.CreateObservableGauge<double>(
             "imagequeue.queue.oldest_wait", () => Sampled(sample => sample.OldestQueuedAt is { } at ? Math.Max(0, (_time.GetUtcNow() - at).TotalSeconds) : 0), "s", "How long the first in line has waited.");
         meter.CreateObservableGauge<int>(
             "imagequeue.forge.healthy", () => OfForges(forge => forge.Healthy == true), "{forge}", "1 while the Forge answers as it should, as far as this process knows.");
         meter.CreateObservableGauge<int>(
-            "imagequeue.forge.painting", () => OfForges(forge => forge.Busy), "{forge}", "1 while a request of this process is at the Forge.");
+            "imagequeue.forge.generating", () => OfForges(forge => forge.Busy), "{forge}", "1 while a request of this process is at the Forge.");
         meter.CreateObservableGauge<int>(
             "imagequeue.forge.paused", () => OfForges(forge => forge.Paused), "{forge}", "1 while an operator keeps the Forge from being used.");
         meter.CreateObservableGauge<long>(
@@ -78,7 +79,7 @@ public sealed class QueueGauges : BackgroundService
         where T : struct =>
         Volatile.Read(ref _sample) is { } sample ? [new Measurement<T>(value(sample))] : [];
 
-    private IEnumerable<Measurement<int>> OfForges(Func<ForgeBackendStatus, bool> value) =>
+    private IEnumerable<Measurement<int>> OfForges(Func<BackendStatus, bool> value) =>
         _pool.Status.Select(forge => new Measurement<int>(value(forge) ? 1 : 0, new KeyValuePair<string, object?>(QueueMetrics.ForgeKey, forge.Name)));
 
     private sealed record Sample(int Length, DateTimeOffset? OldestQueuedAt);

@@ -1,7 +1,9 @@
 using System.Diagnostics.Metrics;
 using System.Text;
 using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Core.Telemetry;
 
@@ -26,7 +28,7 @@ public sealed class QueueMetrics
     /// <summary>From a moment to a day.</summary>
     private static readonly InstrumentAdvice<double> Waits = new() { HistogramBucketBoundaries = [0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400] };
 
-    private static readonly InstrumentAdvice<double> Pictures = new() { HistogramBucketBoundaries = [0.5, 1, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600] };
+    private static readonly InstrumentAdvice<double> ImageLocator = new() { HistogramBucketBoundaries = [0.5, 1, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600] };
 
     private static readonly InstrumentAdvice<double> Moments = new() { HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60] };
 
@@ -50,7 +52,7 @@ public sealed class QueueMetrics
         _requests = meter.CreateCounter<long>("imagequeue.requests", "{request}", "Requests that have ended, by outcome, error and Forge.");
         _wait = meter.CreateHistogram("imagequeue.request.wait", "s", "From being queued to an attempt's beginning.", tags: null, Waits);
         _duration = meter.CreateHistogram("imagequeue.request.duration", "s", "From being queued to the end.", tags: null, Waits);
-        _generation = meter.CreateHistogram("imagequeue.generation.duration", "s", "What Forge took for a picture; waiting in its own line does not count.", tags: null, Pictures);
+        _generation = meter.CreateHistogram("imagequeue.generation.duration", "s", "What Forge took for an image; waiting in its own line does not count.", tags: null, ImageLocator);
         _gap = meter.CreateHistogram("imagequeue.handover.gap", "s", "How long a Forge that had answered stood idle although a request waited.", tags: null, Moments);
         _merges = meter.CreateCounter<long>("imagequeue.merges", "{merge}", "Merges into messages' metadata, by transition, and whether the guard let them.");
         _lag = meter.CreateHistogram("imagequeue.feed.lag", "s", "From a row's change to its watchers.", tags: null, Moments);
@@ -86,8 +88,8 @@ public sealed class QueueMetrics
             Ended(message, outcome, message.UpdatedAt - queuedAt);
     }
 
-    /// <summary>A Forge has painted a picture.</summary>
-    internal void Painted(string forge, TimeSpan duration) => _generation.Record(duration.TotalSeconds, new KeyValuePair<string, object?>(ForgeKey, forge));
+    /// <summary>A Forge has generated an image.</summary>
+    internal void CompletedGeneration(string forge, TimeSpan duration) => _generation.Record(duration.TotalSeconds, new KeyValuePair<string, object?>(ForgeKey, forge));
 
     /// <summary>A Forge has got its next request.</summary>
     /// <param name="forge">Its name.</param>

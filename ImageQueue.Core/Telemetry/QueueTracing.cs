@@ -9,7 +9,7 @@ namespace ImageQueue.Core.Telemetry;
 
 /// <summary>
 /// The spans of a request's way: <c>send images</c> puts its job into the queue, <c>process images</c> is a worker's run of it,
-/// <c>paint</c> an attempt at one Forge, with the HTTP call beneath. One trace, as far as somebody listens; without a listener
+/// <c>generate</c> an attempt at one Forge, with the HTTP call beneath. One trace, as far as somebody listens; without a listener
 /// there are none. Ids belong here; words of the user's, and of Forge's, never do.
 /// </summary>
 public static class QueueTracing
@@ -30,8 +30,8 @@ public static class QueueTracing
                 ?.SetTag("messaging.operation.type", "process").SetTag("messaging.message.id", context.BackgroundJob.Id).SetTag(MessageId, messageId)
             : null;
 
-    internal static Activity? StartPaint(string forge, int attempt) =>
-        Source.StartActivity("paint")?.SetTag(QueueMetrics.ForgeKey, forge).SetTag("imagequeue.attempt", attempt);
+    internal static Activity? StartGenerate(string forge, int attempt) =>
+        Source.StartActivity("generate")?.SetTag(QueueMetrics.ForgeKey, forge).SetTag("imagequeue.attempt", attempt);
 
     /// <summary>It did not come to its end. The kind is enough: Forge's words may hold the prompt.</summary>
     internal static void Fail(this Activity? activity, Exception e) => activity?.SetStatus(ActivityStatusCode.Error).SetTag(

@@ -1,4 +1,5 @@
 using Hangfire;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 

@@ -1,6 +1,7 @@
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.States;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -21,7 +22,7 @@ public sealed class WebhookDispatcher(
     WebhookReceivers receivers,
     WebhookPosition position,
     IBackgroundJobClientV2 client,
-    MessageSignal signal,
+    AsyncSignal signal,
     TimeProvider time,
     ILogger<WebhookDispatcher> logger) : BackgroundService
 {

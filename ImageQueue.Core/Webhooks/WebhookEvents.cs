@@ -6,7 +6,7 @@ namespace ImageQueue.Core.Webhooks;
 /// <summary>What a receiver can be told of, and what a changed row is an event of.</summary>
 public static class WebhookEvents
 {
-    /// <summary>A picture is there.</summary>
+    /// <summary>An image is there.</summary>
     public const string Complete = "image.complete";
 
     /// <summary>A request ended in error.</summary>
@@ -15,7 +15,7 @@ public static class WebhookEvents
     /// <summary>A request was cancelled.</summary>
     public const string Cancelled = "image.cancelled";
 
-    /// <summary>A request waits, or is being painted, and something about it has changed.</summary>
+    /// <summary>A request waits, or is being generated, and something about it has changed.</summary>
     public const string Progress = "image.progress";
 
     /// <summary>A plain message is new, or has changed.</summary>

@@ -1,5 +1,6 @@
 using Hangfire.States;
 using Hangfire.Storage;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging;
 

@@ -50,7 +50,7 @@ internal sealed class BadInputTests
             new TestCaseData(body, status, sentence).SetArgDisplayNames(name);
     }
 
-    /// <summary>Who would rather have a picture or events gets the sentence all the same.</summary>
+    /// <summary>Who would rather have an image or events gets the sentence all the same.</summary>
     [TestCase("images/flux_00000000000000000000000000000000.png", "image/png", 404)]
     [TestCase("api/conversations/a%20/events", "text/event-stream", 422)]
     [TestCase("nothing/here", "text/html", 404)]
@@ -110,7 +110,7 @@ internal sealed class BadInputTests
     [TestCase("api/messages/4242", 404, "Message 4242 not found")]
     [TestCase("api/conversations/nobody/messages", 404, "Conversation nobody not found")]
     [TestCase("api/messages/cat", 404, "There is nothing at /api/messages/cat")]
-    [TestCase("images/flux_00000000000000000000000000000000.png", 404, "There is no such picture")]
+    [TestCase("images/flux_00000000000000000000000000000000.png", 404, "There is no such image")]
     [TestCase("images/flux_..%2Fimagequeue.png", 404, "")]
     [TestCase("api/conversations/nobody/messages?limit=0", 400, "limit must be a whole number from 1 to 200.")]
     [TestCase("api/conversations/nobody/messages?after=x", 400, "after must be a whole number, at least 0.")]
@@ -148,7 +148,7 @@ internal sealed class BadInputTests
 
         var response = await app.Http.PostAsync("api/conversations/demo/images", Json("""{"username":"ayşe","prompt":"four"}"""));
 
-        await AssertProblemAsync(response, 429, "already have 2 pictures waiting");
+        await AssertProblemAsync(response, 429, "already have 2 images waiting");
         Assert.That(response.Headers.RetryAfter?.Delta, Is.GreaterThan(TimeSpan.Zero));
     }
 

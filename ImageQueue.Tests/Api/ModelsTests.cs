@@ -2,11 +2,12 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Tests.Support;
+using ImageQueue.Web.Api;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Api;
 
-/// <summary>Models over HTTP: offered, asked for, painted with, refused.</summary>
+/// <summary>Models over HTTP: offered, asked for, generated with, refused.</summary>
 [TestFixture]
 internal sealed class ModelsTests
 {
@@ -53,7 +54,7 @@ internal sealed class ModelsTests
 
     [TestCase("schnell", "flux1-schnell-fp8", 512)]
     [TestCase(null, "flux1-dev-bnb-nf4-v2", 1024)]
-    public async Task Request_IsPaintedWithItsModel(string? asked, string checkpoint, int width)
+    public async Task Request_IsGeneratedWithItsModel(string? asked, string checkpoint, int width)
     {
         var accepted = await _app.SubmitAsync("bir kedi", more: asked is null ? null : new { model = asked });
 

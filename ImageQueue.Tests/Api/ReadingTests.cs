@@ -140,9 +140,9 @@ internal sealed class ReadingTests
         }
     }
 
-    /// <summary>One answer, when the picture is there: no polling.</summary>
+    /// <summary>One answer, when the image is there: no polling.</summary>
     [Test]
-    public async Task Wait_AnswersWhenThePictureHasEnded_OnSubmitAndOnGet()
+    public async Task Wait_AnswersWhenTheImageHasEnded_OnSubmitAndOnGet()
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, "api/conversations/waits/images")
         {

@@ -2,6 +2,7 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Builder;
@@ -78,7 +79,7 @@ internal sealed partial class AuthApp : IAsyncDisposable
         return (string)(await TestApp.ReadAsync(response))["token"]!;
     }
 
-    /// <summary>A small picture of the owner's, asked for.</summary>
+    /// <summary>A small image of the owner's, asked for.</summary>
     public async Task<JsonObject> SubmitAsync(string prompt = "bir gül", string conversation = Conversation, string username = Owner)
     {
         using var response = await Client().PostAsJsonAsync($"api/conversations/{conversation}/images", new { username, prompt, width = 64, height = 64, steps = 4 });

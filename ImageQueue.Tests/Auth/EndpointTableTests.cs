@@ -1,6 +1,7 @@
 using System.Globalization;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
+using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
@@ -18,7 +19,7 @@ internal sealed class EndpointTableTests(bool behindProxy)
 {
     /// <summary>
     /// A number is the answer; "ok" is any that is no refusal. {c} is the owner's conversation, {m} a message in it, {j} its
-    /// picture. Callers: nobody, client, operator, operator-read, the conversation's watcher, another conversation's watcher.
+    /// image. Callers: nobody, client, operator, operator-read, the conversation's watcher, another conversation's watcher.
     /// </summary>
     private const string Table =
         """

@@ -42,7 +42,7 @@ internal sealed partial class FuzzTests
             ["Limits:RequestsPerKey"] = "1000000",
             ["Limits:RequestsPerAddress"] = "1000000",
             ["Limits:StreamsPerAddress"] = "100000",
-            ["Forge:Simulator:SecondsPerImage"] = "3600", // Nothing is painted meanwhile.
+            ["Forge:Simulator:SecondsPerImage"] = "3600", // Nothing is generated meanwhile.
             ["Queue:MaxLength"] = "100",
         });
         var known = new ConcurrentDictionary<long, bool>();
@@ -80,7 +80,7 @@ internal sealed partial class FuzzTests
 
         TestContext.Out.WriteLine(string.Join(", ", statuses.OrderBy(status => status.Key).Select(status => $"{status.Key}: {status.Value}")));
         Assert.That(faults, Is.Empty, string.Join('\n', faults.Take(20).Concat(app.App.Log.Of(LogLevel.Error).Take(20))));
-        // The simulator's faults are asked for too, and make pictures fail.
+        // The simulator's faults are asked for too, and make images fail.
         Assert.That(app.App.Log.Of(LogLevel.Error).Where(line => !line.Contains(nameof(GenerateImageJob), StringComparison.Ordinal)), Is.Empty);
         await AssertWholeAsync(app, known.Keys.ToHashSet());
     }
@@ -156,7 +156,7 @@ internal sealed partial class FuzzTests
         .. app.App.Services.GetRequiredService<IEnumerable<EndpointDataSource>>()
             .SelectMany(source => source.Endpoints)
             .OfType<RouteEndpoint>()
-            .Where(endpoint => !endpoint.RoutePattern.RawText!.EndsWith("txt2img", StringComparison.Ordinal)) // Would paint for ten hours.
+            .Where(endpoint => !endpoint.RoutePattern.RawText!.EndsWith("txt2img", StringComparison.Ordinal)) // Would generate for ten hours.
             .SelectMany(endpoint => (endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods is { Count: > 0 } methods ? methods : ["*"])
                 .SelectMany(method => Enumerable.Repeat((method, "/" + endpoint.RoutePattern.RawText!.TrimStart('/')), endpoint.RoutePattern.RawText.Contains("api/", StringComparison.Ordinal) ? 4 : 1))),
         .. DashboardPaths.Select(path => ("*", "/hangfire" + path)),

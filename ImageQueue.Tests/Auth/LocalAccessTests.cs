@@ -1,3 +1,4 @@
+using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using Microsoft.Extensions.Options;

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
+using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
 

@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using Hangfire.Dashboard;
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;
@@ -14,14 +15,14 @@ internal sealed partial class SecurityHeaderTests
 {
     private static AuthApp App { get; set; } = null!; // Set before any test runs.
 
-    private static string Picture { get; set; } = "";
+    private static string Image { get; set; } = "";
 
     [OneTimeSetUp]
     public async Task StartAsync()
     {
         App = await AuthApp.StartAsync();
         var id = (long)(await App.SubmitAsync())["id"]!;
-        Picture = (string)(await App.WaitForAsync(id, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
+        Image = (string)(await App.WaitForAsync(id, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
     }
 
     [OneTimeTearDown]
@@ -64,9 +65,9 @@ internal sealed partial class SecurityHeaderTests
     }
 
     [Test]
-    public async Task Picture_IsKeptInPrivateCachesOnly()
+    public async Task Image_IsKeptInPrivateCachesOnly()
     {
-        using var response = await App.Client().GetAsync(Picture);
+        using var response = await App.Client().GetAsync(Image);
 
         Assert.That(response.Headers.CacheControl?.ToString(), Does.Contain("private").And.Contain("max-age=31536000").And.Not.Contain("public"));
     }

@@ -157,19 +157,19 @@ internal sealed partial class SignInTests
     public async Task ReadOnlyOperator_SeesAndCannotAct()
     {
         await using var app = await AuthApp.StartAsync();
-        var painting = (long)(await app.SubmitAsync("[fault:stalled]"))["id"]!;
-        await app.WaitForAsync(painting, MessageStatus.Processing);
+        var generating = (long)(await app.SubmitAsync("[fault:stalled]"))["id"]!;
+        await app.WaitForAsync(generating, MessageStatus.Processing);
         var (acts, looks) = (await app.SignInAsync(AuthApp.OperatorKey), await app.SignInAsync(AuthApp.ReaderKey));
 
         Assert.That(Buttons.IsMatch(await acts.GetStringAsync("hangfire/jobs/processing")), Is.True);
         Assert.That(Buttons.IsMatch(await looks.GetStringAsync("hangfire/jobs/processing")), Is.False);
-        var job = (await app.App.Services.GetRequiredService<IMessageStore>().FindAsync(painting, default))!.HangfireJobId!; // It is being painted.
+        var job = (await app.App.Services.GetRequiredService<IMessageStore>().FindAsync(generating, default))!.HangfireJobId!; // It is being generated.
         Assert.That((int)(await AuthApp.PostDashboardAsync(looks, $"hangfire/jobs/actions/delete/{job}")).StatusCode, Is.EqualTo(403));
         Assert.That(StateOf(app, job), Is.EqualTo("Processing"));
 
         Assert.That((int)(await AuthApp.PostDashboardAsync(acts, "hangfire/jobs/processing/delete", job)).StatusCode, Is.EqualTo(204));
 
-        await app.WaitForAsync(painting, MessageStatus.Cancelled);
+        await app.WaitForAsync(generating, MessageStatus.Cancelled);
         Assert.That(Audit(app), Has.Some.Contains($"the operator from 127.0.0.1: POST /hangfire/jobs/processing/delete [{job}] gave 204"));
     }
 

@@ -21,14 +21,14 @@ internal sealed class WatcherTokenTests
 
     private static long Message { get; set; }
 
-    private static string Picture { get; set; } = "";
+    private static string Image { get; set; } = "";
 
     [OneTimeSetUp]
     public async Task StartAsync()
     {
         App = await AuthApp.StartAsync(new() { ["Limits:RequestsPerAddress"] = "10000" });
         Message = (long)(await App.SubmitAsync())["id"]!;
-        Picture = (string)(await App.WaitForAsync(Message, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
+        Image = (string)(await App.WaitForAsync(Message, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
     }
 
     [OneTimeTearDown]
@@ -109,11 +109,11 @@ internal sealed class WatcherTokenTests
 
     /// <summary>In the address only where browsers cannot do otherwise.</summary>
     [Test]
-    public async Task Token_InTheAddress_IsForEventsHubAndPicturesOnly()
+    public async Task Token_InTheAddress_IsForEventsHubAndImagesOnly()
     {
         var query = $"?access_token={Uri.EscapeDataString(await App.TokenAsync())}";
 
-        Assert.That((int)(await App.As(null).GetAsync(Picture + query)).StatusCode, Is.EqualTo(200));
+        Assert.That((int)(await App.As(null).GetAsync(Image + query)).StatusCode, Is.EqualTo(200));
         Assert.That((int)(await App.As(null).GetAsync($"api/conversations/{AuthApp.Conversation}/events{query}", HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(200));
         Assert.That((int)(await App.As(null).PostAsync($"hubs/images/negotiate{query}&negotiateVersion=1", null)).StatusCode, Is.EqualTo(200));
         Assert.That((int)(await App.As(null).GetAsync($"api/messages/{Message}{query}")).StatusCode, Is.EqualTo(401));
@@ -187,5 +187,5 @@ internal sealed class WatcherTokenTests
     }
 
     private static IEnumerable<string> Paths() =>
-        [$"api/messages/{Message}", $"api/conversations/{AuthApp.Conversation}/messages", $"api/conversations/{AuthApp.Conversation}/events", Picture.TrimStart('/')];
+        [$"api/messages/{Message}", $"api/conversations/{AuthApp.Conversation}/messages", $"api/conversations/{AuthApp.Conversation}/events", Image.TrimStart('/')];
 }

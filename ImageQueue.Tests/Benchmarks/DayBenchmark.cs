@@ -15,7 +15,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// A day in the life, at high speed: 10,000 requests in three rushes from people who ask now and then, people who try one prompt in
-/// many ways, and a script; some change their mind, some send the same twice, some watch. Four simulated Forges paint, a
+/// many ways, and a script; some change their mind, some send the same twice, some watch. Four simulated Forges generate, a
 /// hundred times as quick as real ones.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~DayBenchmark</c>.
 /// </summary>
@@ -89,22 +89,22 @@ internal sealed class DayBenchmark(string storageName)
         var complete = ends.Values.Where(message => message.Status == MessageStatus.Complete).ToList();
         var received = forges.SelectMany(forge => forge.Stats.Received).ToList();
         var twice = complete.Count(message => received.Count(request => request.Task.StartsWith(message.JobId!, StringComparison.Ordinal)) != 1); // An image has it.
-        var painting = received.Sum(request => request.AnsweredAtMs - request.BegunAtMs) / 1000 ?? 0;
+        var generating = received.Sum(request => request.AnsweredAtMs - request.BegunAtMs) / 1000 ?? 0;
 
-        // Estimates of those that waited for a while, by when their pictures were there.
+        // Estimates of those that waited for a while, by when their images were there.
         var estimated = all.Where(one => one.Eta is not null && ends[one.Id].Status == MessageStatus.Complete)
             .Select(one => (one.Eta, one.Position, Took: (ends[one.Id].UpdatedAt - one.At).TotalSeconds)).Where(one => one.Took > 2).ToList();
-        var mean = painting / received.Count;
+        var mean = generating / received.Count;
         var errors = estimated.Select(one => Math.Abs(one.Eta!.Value - one.Took) / one.Took * 100).ToList(); // Those without were left out.
         var simple = estimated.Select(one => Math.Abs((one.Position * mean / Forges) - one.Took) / one.Took * 100).ToList();
 
         var what = FormattableString.Invariant($"a day of {Requests:n0} requests, {Forges} Forges, {storageName}");
-        BenchmarkTable.Add($"{what}: lost, or painted twice", "requests", lost + twice, bar: Bar.AtMost(0, "requests"));
-        BenchmarkTable.Add($"{what}: painted", "/s", complete.Count / took, new Baseline("Forges that never rest", [received.Count / painting * Forges]));
-        BenchmarkTable.Add($"{what}: GPU idle, pictures of {mean * 1000:0} ms".ToString(CultureInfo.InvariantCulture), "%", 100 - (painting / Forges / took * 100));
+        BenchmarkTable.Add($"{what}: lost, or generated twice", "requests", lost + twice, bar: Bar.AtMost(0, "requests"));
+        BenchmarkTable.Add($"{what}: generated", "/s", complete.Count / took, new Baseline("Forges that never rest", [received.Count / generating * Forges]));
+        BenchmarkTable.Add($"{what}: GPU idle, images of {mean * 1000:0} ms".ToString(CultureInfo.InvariantCulture), "%", 100 - (generating / Forges / took * 100));
         if (errors.Count > 0)
             BenchmarkTable.Add($"{what}: error of eta_seconds", "%", BenchmarkTable.Median(errors), new Baseline("position x the day's mean", [BenchmarkTable.Median(simple)]));
-        Assert.That((lost, twice), Is.EqualTo((0, 0)), "requests lost, and painted twice");
+        Assert.That((lost, twice), Is.EqualTo((0, 0)), "requests lost, and generated twice");
     }
 
     /// <summary>Who asks for what.</summary>
@@ -130,7 +130,7 @@ internal sealed class DayBenchmark(string storageName)
         if (wish.ChangesMind && first is not null)
         {
             using var cancelled = await app.Http.PostAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{first.Id}/cancel"), null);
-            Assert.That(cancelled.StatusCode, Is.AnyOf(HttpStatusCode.OK, HttpStatusCode.Conflict)); // Somebody may be painting it, or have.
+            Assert.That(cancelled.StatusCode, Is.AnyOf(HttpStatusCode.OK, HttpStatusCode.Conflict)); // Somebody may be generating it, or have.
         }
 
         return first;
@@ -140,7 +140,7 @@ internal sealed class DayBenchmark(string storageName)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, $"api/conversations/{wish.Who}/images");
         request.Headers.Add("Idempotency-Key", string.Create(CultureInfo.InvariantCulture, $"request-{wish.Number}"));
-        request.Content = JsonContent.Create(new { username = wish.Who, prompt = $"picture {wish.Number}", width = wish.Size, height = wish.Size, steps = wish.Steps });
+        request.Content = JsonContent.Create(new { username = wish.Who, prompt = $"image {wish.Number}", width = wish.Size, height = wish.Size, steps = wish.Steps });
         using var answer = await app.Http.SendAsync(request);
         if (answer.StatusCode != HttpStatusCode.Accepted)
             return null;

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using Dapper;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
@@ -79,7 +80,7 @@ internal sealed class FeedBenchmark(string storageName)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         await using var app = await TestApp.StartAsync(storage.Settings, storage.Folder);
-        await using var other = storage.Open(new MessageSignal());
+        await using var other = storage.Open(new AsyncSignal());
         var message = await AddAsync(other.Store, "c0");
         var latencies = new Latencies();
         using var watcher = await Watcher.ConnectAsync(app.Address, latencies, "c0");

@@ -1,6 +1,7 @@
 using System.Net.Http.Json;
 using Hangfire;
 using Hangfire.States;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
@@ -22,27 +23,27 @@ internal sealed class HandOverBenchmark(string storageName)
 {
     private const double SecondsPerImage = 0.5; // Of 1024x1024 and 20 steps.
 
-    /// <summary>Pictures whose hand-over is not counted: the first ones are compiled on the way.</summary>
+    /// <summary>ImageLocator whose hand-over is not counted: the first ones are compiled on the way.</summary>
     private const int WarmUp = 10;
 
     [TestCase(1024, 20, 60)]
     [TestCase(512, 80, 40)]
-    public async Task Forge_GetsTheNextRequest_SoonAfterItsAnswer(int size, int steps, int pictures)
+    public async Task Forge_GetsTheNextRequest_SoonAfterItsAnswer(int size, int steps, int images)
     {
         await using var forge = await ForgeProcess.StartAsync(SecondsPerImage);
-        var bare = await BareAsync(forge, size, steps, pictures);
+        var bare = await BareAsync(forge, size, steps, images);
         await forge.ClearAsync();
-        var ours = await OursAsync(forge, size, steps, pictures);
+        var ours = await OursAsync(forge, size, steps, images);
 
         var what = $"hand-over at {size}x{size}, {storageName}";
         const string baseline = "bare Hangfire job";
         var isLarge = size == 1024;
         BenchmarkTable.Add($"{what}: p50", "ms", Rounds.At(ours, 0.5), new Baseline(baseline, [Rounds.At(bare, 0.5)]), isLarge ? Bar.AtMost(5, "ms") : null);
         BenchmarkTable.Add($"{what}: p99", "ms", Rounds.At(ours, 0.99), new Baseline(baseline, [Rounds.At(bare, 0.99)]), isLarge ? Bar.AtMost(10, "ms") : null);
-        BenchmarkTable.Add($"{what}: GPU idle, pictures of 0.5 s", "%", Share(ours), new Baseline(baseline, [Share(bare)]), isLarge ? Bar.AtMost(1, "%") : null);
+        BenchmarkTable.Add($"{what}: GPU idle, images of 0.5 s", "%", Share(ours), new Baseline(baseline, [Share(bare)]), isLarge ? Bar.AtMost(1, "%") : null);
     }
 
-    private async Task<List<double>> OursAsync(ForgeProcess forge, int size, int steps, int pictures)
+    private async Task<List<double>> OursAsync(ForgeProcess forge, int size, int steps, int images)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         await using var app = await TestApp.StartAsync(
@@ -54,28 +55,28 @@ internal sealed class HandOverBenchmark(string storageName)
                 ["Queue:MaxPendingPerUser"] = "1000",
             },
             storage.Folder);
-        for (var i = 0; i < pictures + WarmUp; i++)
-            await app.SubmitAsync($"picture {i}", more: new { width = size, height = size, steps });
+        for (var i = 0; i < images + WarmUp; i++)
+            await app.SubmitAsync($"image {i}", more: new { width = size, height = size, steps });
         var store = app.Services.GetRequiredService<IMessageStore>();
         await Bench.UntilAsync(
-            async () => await store.CountAsync(MessageStatus.Complete, CancellationToken.None) == pictures + WarmUp, "all are painted", TimeSpan.FromMinutes(2));
+            async () => await store.CountAsync(MessageStatus.Complete, CancellationToken.None) == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
         return await IdleAsync(forge);
     }
 
     /// <summary>The least that any queue on Hangfire could do: one worker, one job, one call.</summary>
-    private async Task<List<double>> BareAsync(ForgeProcess forge, int size, int steps, int pictures)
+    private async Task<List<double>> BareAsync(ForgeProcess forge, int size, int steps, int images)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var jobs = storage.Hangfire();
         var client = new BackgroundJobClient(jobs);
         BareJob.Forge = forge;
-        for (var i = 0; i < pictures + WarmUp; i++)
+        for (var i = 0; i < images + WarmUp; i++)
             client.Create(() => BareJob.RunAsync(size, steps), new EnqueuedState());
         // With an activator of its own: Hangfire's current one may be that of an app which is gone.
         using (new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 1, Activator = new JobActivator() }, jobs))
         {
             await Bench.UntilAsync(
-                () => Task.FromResult(jobs.GetMonitoringApi() is var now && now.SucceededListCount() + now.FailedCount() == pictures + WarmUp), "all are painted", TimeSpan.FromMinutes(2));
+                () => Task.FromResult(jobs.GetMonitoringApi() is var now && now.SucceededListCount() + now.FailedCount() == images + WarmUp), "all are generated", TimeSpan.FromMinutes(2));
         }
 
         Assert.That(jobs.GetMonitoringApi().FailedCount(), Is.Zero);

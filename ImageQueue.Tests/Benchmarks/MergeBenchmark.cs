@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Dapper;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
@@ -28,7 +29,7 @@ internal sealed class MergeBenchmark(string storageName)
     {
         const int writes = 400;
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
-        await using var open = storage.Open(new MessageSignal());
+        await using var open = storage.Open(new AsyncSignal());
         var store = open.Store;
         var metadata = $$"""{"a":{"b":1},"filler":"{{new string('x', (int)(kibibytes * 1024) - 40)}}"}""";
         var ids = new List<long>();
@@ -57,7 +58,7 @@ internal sealed class MergeBenchmark(string storageName)
     public async Task UpdateMessage_KeepsWhatReadModifyWriteLoses()
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
-        await using var open = storage.Open(new MessageSignal());
+        await using var open = storage.Open(new AsyncSignal());
         var store = open.Store;
         async Task<int> CountKeptAsync(Func<long, string, Task> write)
         {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Queue;
@@ -32,7 +33,7 @@ internal sealed class MillionBenchmark(string storageName)
         var before = Rounds.LiveBytes();
         var started = Stopwatch.GetTimestamp();
         await using var bench = await OpenAsync(full);
-        bench.Get<QueueRebuilding>().IsUnderWay = true;
+        bench.Get<QueueRebuildState>().IsUnderWay = true;
         var submitted = await SubmitAsync(bench);
         Add("start to the first submit", "s", Stopwatch.GetElapsedTime(started).TotalSeconds, Bar.AtMost(2, "s"));
         Assert.That(submitted.QueuePosition, Is.EqualTo(Waiting + 1));
@@ -83,7 +84,7 @@ internal sealed class MillionBenchmark(string storageName)
         var rows = new FakeQueueRows();
         for (var i = 0; i < Waiting; i++)
             rows.Add();
-        var order = new SharedQueueOrder(rows, QueueHost.Clock(), Microsoft.Extensions.Logging.Abstractions.NullLogger<SharedQueueOrder>.Instance);
+        var order = new SqlServerQueueOrder(rows, QueueHost.Clock(), Microsoft.Extensions.Logging.Abstractions.NullLogger<SqlServerQueueOrder>.Instance);
         await order.ReadNowAsync();
         var (reads, read) = (rows.Reads, rows.RowsRead);
         BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: statements of a start", "reads", reads);

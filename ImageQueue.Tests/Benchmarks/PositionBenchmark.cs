@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using Hangfire;
 using Hangfire.SqlServer;
-using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Queue;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,10 +1,12 @@
 using Deque.AxeCore.Commons;
-using ImageQueue.Core.History;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Statistics;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Playwright;
 using NUnit.Framework;
+
 using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Dashboard;
@@ -14,7 +16,7 @@ internal sealed class OverviewBrowserTests
 {
     private ChatBrowser _browser = null!; // All set before any test runs.
     private TestApp _app = null!;
-    private int _pictures = 4000;
+    private int _images = 4000;
 
     [OneTimeSetUp]
     public async Task StartAsync()
@@ -22,16 +24,16 @@ internal sealed class OverviewBrowserTests
         _browser = await ChatBrowser.StartAsync();
         _app = await TestApp.StartAsync();
         var random = new Random(7);
-        var now = HistoryWriter.HourOf(TimeProvider.System.GetUtcNow());
-        var rows = Enumerable.Range(1, 160).SelectMany(hour => new HistoryRow[]
+        var now = StatisticsWriter.HourOf(TimeProvider.System.GetUtcNow());
+        var rows = Enumerable.Range(1, 160).SelectMany(hour => new StatisticsRow[]
         {
-            new(now.AddHours(-hour), HistoryKinds.Complete, "", 40 + random.Next(60), 6, 9),
-            new(now.AddHours(-hour), HistoryKinds.Begun, "", 100, 10 + random.Next(50), 90 + random.Next(200)),
-            new(now.AddHours(-hour), HistoryKinds.Error, ErrorCodes.TimedOut, 1 + random.Next(5)),
-            new(now.AddHours(-hour), HistoryKinds.Error, hour % 5 == 0 ? ErrorCodes.OutOfMemory : ErrorCodes.BackendFailed, 1 + random.Next(9)),
-            new(now.AddHours(-hour), HistoryKinds.Queue, "", random.Next(120)),
+            new(now.AddHours(-hour), StatisticsKinds.Complete, "", 40 + random.Next(60), 6, 9),
+            new(now.AddHours(-hour), StatisticsKinds.Begun, "", 100, 10 + random.Next(50), 90 + random.Next(200)),
+            new(now.AddHours(-hour), StatisticsKinds.Error, ErrorCodes.TimedOut, 1 + random.Next(5)),
+            new(now.AddHours(-hour), StatisticsKinds.Error, hour % 5 == 0 ? ErrorCodes.OutOfMemory : ErrorCodes.BackendFailed, 1 + random.Next(9)),
+            new(now.AddHours(-hour), StatisticsKinds.Queue, "", random.Next(120)),
         });
-        await _app.Services.GetRequiredService<IMessageStore>().SaveHistoryAsync([.. rows], CancellationToken.None);
+        await _app.Services.GetRequiredService<IMessageStore>().SaveStatisticsAsync([.. rows], CancellationToken.None);
     }
 
     [OneTimeTearDown]
@@ -51,25 +53,25 @@ internal sealed class OverviewBrowserTests
         var page = await context.NewPageAsync();
         await page.GotoAsync("hangfire");
 
-        await Expect(page.Locator(".desk-chart > svg")).ToHaveCountAsync(8);
-        await Expect(page.Locator(".desk-chart > svg").First).ToBeVisibleAsync();
+        await Expect(page.Locator(".iq-chart > svg")).ToHaveCountAsync(8);
+        await Expect(page.Locator(".iq-chart > svg").First).ToBeVisibleAsync();
         Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width));
         var bars = page.GetByRole(AriaRole.Img, new() { NameRegex = new("^Errors by code, last day: [0-9]+ errors") }).Locator("g rect");
         Assert.That(await bars.CountAsync(), Is.GreaterThanOrEqualTo(40), "two codes in each of 23 hours, but at most one missing");
 
         await page.EvaluateAsync(new BundledAxeScriptProvider().GetScript());
-        Assert.That(await page.EvaluateAsync<string[]>("async () => (await axe.run('.desk')).violations.map(one => one.id + ': ' + one.nodes.map(node => node.target).join(' '))"), Is.Empty);
+        Assert.That(await page.EvaluateAsync<string[]>("async () => (await axe.run('.iq')).violations.map(one => one.id + ': ' + one.nodes.map(node => node.target).join(' '))"), Is.Empty);
 
         // By keyboard, and still open after the page has looked again.
-        var numbers = page.GetByText("Pictures, last day, in numbers");
+        var numbers = page.GetByText("ImageLocator, last day, in numbers");
         await numbers.FocusAsync();
         await page.Keyboard.PressAsync("Enter");
-        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Pictures, last day" })).ToBeVisibleAsync();
+        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "ImageLocator, last day" })).ToBeVisibleAsync();
         await page.EvaluateAsync("window.sameDocument = true");
-        var hour = HistoryWriter.HourOf(TimeProvider.System.GetUtcNow());
-        await _app.Services.GetRequiredService<IMessageStore>().SaveHistoryAsync([new(hour, HistoryKinds.Complete, "", ++_pictures)], CancellationToken.None);
+        var hour = StatisticsWriter.HourOf(TimeProvider.System.GetUtcNow());
+        await _app.Services.GetRequiredService<IMessageStore>().SaveStatisticsAsync([new(hour, StatisticsKinds.Complete, "", ++_images)], CancellationToken.None);
         await page.EvaluateAsync("void setInterval(() => document.dispatchEvent(new Event('visibilitychange')), 100)"); // It looks each ten seconds by itself.
-        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Pictures, last day" })).ToContainTextAsync(_pictures.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
+        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "ImageLocator, last day" })).ToContainTextAsync(_images.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
         Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
         Assert.That(_browser.Errors, Is.Empty);
     }

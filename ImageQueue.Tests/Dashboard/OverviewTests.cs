@@ -1,6 +1,7 @@
 using System.Net;
-using ImageQueue.Core.History;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Statistics;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Dashboard;
@@ -18,24 +19,24 @@ internal sealed class OverviewTests
     [Test]
     public void Times_PutEachHourWhereItBelongs()
     {
-        HistoryRow[] rows =
+        StatisticsRow[] rows =
         [
-            new(At(26, 14), HistoryKinds.Complete, "", 3, 5, 9), new(At(26, 13), HistoryKinds.Complete, "", 2), new(At(25, 15), HistoryKinds.Complete, "", 10),
-            new(At(25, 14), HistoryKinds.Complete, "", 100), // A day and half an hour ago.
-            new(At(26, 14), HistoryKinds.Error, ErrorCodes.TimedOut, 4), new(At(26, 12), HistoryKinds.Error, ErrorCodes.TimedOut, 1), new(At(26, 12), HistoryKinds.Error, ErrorCodes.Stalled, 2),
-            new(At(26, 14), HistoryKinds.Begun, "", 3, 6, 40), new(At(26, 12), HistoryKinds.Begun, "", 3, 8, 30), new(At(26, 13), HistoryKinds.Queue, "", 17),
+            new(At(26, 14), StatisticsKinds.Complete, "", 3, 5, 9), new(At(26, 13), StatisticsKinds.Complete, "", 2), new(At(25, 15), StatisticsKinds.Complete, "", 10),
+            new(At(25, 14), StatisticsKinds.Complete, "", 100), // A day and half an hour ago.
+            new(At(26, 14), StatisticsKinds.Error, ErrorCodes.TimedOut, 4), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.TimedOut, 1), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.Stalled, 2),
+            new(At(26, 14), StatisticsKinds.Begun, "", 3, 6, 40), new(At(26, 12), StatisticsKinds.Begun, "", 3, 8, 30), new(At(26, 13), StatisticsKinds.Queue, "", 17),
         ];
 
         var day = OverviewTimes.Of(rows, Now, buckets: 24, hours: 1);
         var week = OverviewTimes.Of(rows, Now, buckets: 28, hours: 6);
 
         Assert.That((day.All[0].Start, day.All[^1].Start), Is.EqualTo((At(25, 15), At(26, 14))));
-        Assert.That((day.Pictures, day.Errors, day.ErrorShare), Is.EqualTo((15, 7, 7 / 22.0)));
-        Assert.That((day.All[0].Pictures, day.All[^2].Pictures, day.All[^1].Pictures), Is.EqualTo((10, 2, 3)));
+        Assert.That((day.ImageLocator, day.Errors, day.ErrorShare), Is.EqualTo((15, 7, 7 / 22.0)));
+        Assert.That((day.All[0].ImageLocator, day.All[^2].ImageLocator, day.All[^1].ImageLocator), Is.EqualTo((10, 2, 3)));
         Assert.That(day.All[^3].Errors, Is.EquivalentTo(new Dictionary<string, int> { [ErrorCodes.TimedOut] = 1, [ErrorCodes.Stalled] = 2 }));
         Assert.That((day.All[^1].WaitMedian, day.All[^1].WaitHigh, day.All[^1].Queue, day.All[^2].WaitHigh, day.All[^2].Queue), Is.EqualTo((6.0, 40.0, (int?)null, (double?)null, 17)));
         Assert.That((week.All[0].Start, week.All[^1].Start), Is.EqualTo((At(19, 18), At(26, 12))));
-        Assert.That((week.Pictures, week.All[^1].Pictures, week.All[^1].WaitMedian, week.All[^1].WaitHigh, week.All[^1].Queue), Is.EqualTo((115, 5, 8.0, 40.0, 17)));
+        Assert.That((week.ImageLocator, week.All[^1].ImageLocator, week.All[^1].WaitMedian, week.All[^1].WaitHigh, week.All[^1].Queue), Is.EqualTo((115, 5, 8.0, 40.0, 17)));
         Assert.That(OverviewTimes.Of([], Now, 24, 1).ErrorShare, Is.Null);
     }
 
@@ -72,18 +73,18 @@ internal sealed class OverviewTests
     [Test]
     public void Markup_FormatsWhatItEncodes()
     {
-        Assert.That(Words.Time(Now.AddMilliseconds(7)).ToString(), Is.EqualTo("<time datetime=\"2026-11-26T14:25:00.007Z\">2026-11-26 14:25:00 UTC</time>"));
+        Assert.That(DashboardFormat.Time(Now.AddMilliseconds(7)).ToString(), Is.EqualTo("<time datetime=\"2026-11-26T14:25:00.007Z\">2026-11-26 14:25:00 UTC</time>"));
         Assert.That(Markup.Of($"{1.25:0.0} {"<"} {null} {Markup.Of($"<b>{'&'}</b>")}").ToString(), Is.EqualTo("1.3 &lt;  <b>&amp;</b>"));
     }
 
-    /// <summary>From a picture and an error to the chart, the tiles, and who may see them.</summary>
+    /// <summary>From an image and an error to the chart, the tiles, and who may see them.</summary>
     [Test]
-    public async Task Overview_SaysWhatWasPainted_AndNothingWhenNothingWas()
+    public async Task Overview_SaysWhatWasGenerated_AndNothingWhenNothingWas()
     {
         await using var app = await AuthApp.StartAsync();
         var looking = await app.SignInAsync(AuthApp.ReaderKey);
         var empty = await TextAsync(looking, "hangfire/live/overview");
-        Assert.That(empty, Does.Contain("Pictures, last day: 0 pictures").And.Contain("Errors by code, last week: none").And.Contain("Wait, last day: nothing was begun"));
+        Assert.That(empty, Does.Contain("ImageLocator, last day: 0 images").And.Contain("Errors by code, last week: none").And.Contain("Wait, last day: nothing was begun"));
 
         var ids = new List<long>();
         foreach (var prompt in new[] { "bir gül", "bir kedi", "bir gemi [fault:oom]" })
@@ -91,13 +92,13 @@ internal sealed class OverviewTests
         await app.WaitForAsync(ids[0], MessageStatus.Complete);
         await app.WaitForAsync(ids[1], MessageStatus.Complete);
         await app.WaitForAsync(ids[2], MessageStatus.Error);
-        await app.App.Services.GetRequiredService<HistoryWriter>().WriteAsync(CancellationToken.None);
+        await app.App.Services.GetRequiredService<StatisticsWriter>().WriteAsync(CancellationToken.None);
 
-        await Bench.UntilAsync(async () => (await TextAsync(looking, "hangfire/live/overview")).Contains("Pictures, last day: 2 pictures", StringComparison.Ordinal), "the overview is a few seconds old at most");
+        await Bench.UntilAsync(async () => (await TextAsync(looking, "hangfire/live/overview")).Contains("ImageLocator, last day: 2 images", StringComparison.Ordinal), "the overview is a few seconds old at most");
         var page = await TextAsync(looking, "hangfire/live/overview");
-        Assert.That(page, Does.Contain("Errors by code, last day: 1 error, 33.3 %").And.Contain("desk-code-3").And.Contain("out_of_memory").And.Contain("Pictures, last week: 2 pictures"));
+        Assert.That(page, Does.Contain("Errors by code, last day: 1 error, 33.3 %").And.Contain("iq-code-3").And.Contain("out_of_memory").And.Contain("ImageLocator, last week: 2 images"));
         var home = await TextAsync(looking, "hangfire");
-        Assert.That(home, Does.Contain("33.3 % / 33.3 %").And.Contain("Pictures, last hour").And.Contain("id=\"realtimeGraph\""), "the desk's script looks for that");
+        Assert.That(home, Does.Contain("33.3 % / 33.3 %").And.Contain("ImageLocator, last hour").And.Contain("id=\"realtimeGraph\""), "the dashboard's script looks for that");
 
         using var outside = new HttpClient(new HttpClientHandler { AllowAutoRedirect = false }) { BaseAddress = app.App.Address };
         Assert.That((int)(await outside.GetAsync("hangfire/live/overview")).StatusCode, Is.EqualTo(401).Or.EqualTo(302));

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web;
@@ -55,7 +56,7 @@ internal sealed partial class DeploymentFilesTests
     [TestCase("Shutdwon__DrainTimeout", "00:01:00")]
     public void Unknown_IsFound(string name, string value) => Assert.That(Unknown(new() { [name] = value }), Is.Not.Empty);
 
-    /// <summary>Whoever stops the app waits longer than the app takes, or what it paints is lost and its jobs are found by the sweep alone.</summary>
+    /// <summary>Whoever stops the app waits longer than the app takes, or what it generates is lost and its jobs are found by the sweep alone.</summary>
     [Test]
     public void Grace_IsLonger_ThanTheAppTakesToStop()
     {
@@ -142,7 +143,7 @@ internal sealed partial class DeploymentFilesTests
         }
     }
 
-    /// <summary>Any user but root, on a file system that is read-only but for pictures and temporary files.</summary>
+    /// <summary>Any user but root, on a file system that is read-only but for images and temporary files.</summary>
     [Test]
     public void Kubernetes_RunsWithoutRights()
     {
@@ -162,10 +163,10 @@ internal sealed partial class DeploymentFilesTests
 
     /// <summary>Two instances that find their volume, and a service that finds them.</summary>
     [Test]
-    public void Kubernetes_HasTwoInstances_WithOneFolderOfPictures()
+    public void Kubernetes_HasTwoInstances_WithOneFolderOfImages()
     {
         var deployment = DeploymentFile.Yaml("deploy/kubernetes/deployment.yaml");
-        var claim = DeploymentFile.Yaml("deploy/kubernetes/pictures.yaml");
+        var claim = DeploymentFile.Yaml("deploy/kubernetes/images.yaml");
         var labels = deployment["spec"]["template"]["metadata"]["labels"].Children.Select(label => (label.Key, label.Value.Text)).ToList();
 
         Assert.That(deployment["spec"]["replicas"].Text, Is.EqualTo("2"));

@@ -105,15 +105,15 @@ internal sealed partial class PublishedTests
 
     /// <summary>The whole path, and what it leaves is in the folder that it was started from.</summary>
     [Test]
-    public async Task Request_GetsItsPicture_IntoTheWorkingDirectory()
+    public async Task Request_GetsItsImage_IntoTheWorkingDirectory()
     {
         var message = await _app.SubmitAsync("a lighthouse");
 
         message = await _app.WaitForAsync((long)message["id"]!, MessageStatus.Complete);
 
         var bytes = await _app.Http.GetByteArrayAsync((string)message["extra_metadata"]!["image_url"]!);
-        using var picture = SKBitmap.Decode(bytes);
-        Assert.That(picture?.Width, Is.EqualTo(256));
+        using var image = SKBitmap.Decode(bytes);
+        Assert.That(image?.Width, Is.EqualTo(256));
         Assert.That(Directory.GetFiles(Path.Combine(_work, "data", "images"), "*.png"), Is.Not.Empty);
         Assert.That(Directory.GetFiles(Path.Combine(_work, "data", "keys")), Is.Not.Empty);
         Assert.That(File.Exists(Path.Combine(_work, "data", "imagequeue.db")));

@@ -10,8 +10,8 @@ internal sealed class FakeForge : IForgeClient
 
     public Server this[string name] => _servers.GetOrAdd(name, _ => new Server());
 
-    public Task<ForgePicture> PaintAsync(ForgeBackend backend, string taskId, PaintRequest request, Func<Task> answered, CancellationToken cancellationToken) =>
-        throw new NotSupportedException("The pool paints nothing.");
+    public Task<ForgeImage> GenerateAsync(ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("The pool generates nothing.");
 
     public Task<ForgeProgress> GetProgressAsync(ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken)
     {

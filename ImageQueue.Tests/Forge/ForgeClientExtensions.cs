@@ -6,7 +6,7 @@ namespace ImageQueue.Tests.Forge;
 internal static class ForgeClientExtensions
 {
     /// <summary>For tests that do not ask when the server is free.</summary>
-    public static Task<ForgePicture> PaintAsync(
-        this IForgeClient client, ForgeBackend backend, string taskId, PaintRequest request, CancellationToken cancellationToken) =>
-        client.PaintAsync(backend, taskId, request, () => Task.CompletedTask, cancellationToken);
+    public static Task<ForgeImage> GenerateAsync(
+        this IForgeClient client, ForgeBackend backend, string taskId, GenerationRequest request, CancellationToken cancellationToken) =>
+        client.GenerateAsync(backend, taskId, request, () => Task.CompletedTask, cancellationToken);
 }

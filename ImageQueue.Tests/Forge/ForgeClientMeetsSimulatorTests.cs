@@ -12,7 +12,7 @@ namespace ImageQueue.Tests.Forge;
 [CancelAfter(30_000)]
 public sealed class ForgeClientMeetsSimulatorTests
 {
-    private static readonly PaintRequest Request = new()
+    private static readonly GenerationRequest Request = new()
     {
         Prompt = "bir kedi, yağlı boya",
         Width = 64,
@@ -39,18 +39,18 @@ public sealed class ForgeClientMeetsSimulatorTests
     public async Task TearDown() => await _services.DisposeAsync();
 
     [Test]
-    public async Task PaintAsync_GivesAWholePicture_WhenAllIsWell(CancellationToken cancellationToken)
+    public async Task GenerateAsync_GivesAWholeImage_WhenAllIsWell(CancellationToken cancellationToken)
     {
         await using var server = await SimulatorServer.StartAsync();
 
-        var picture = await _client.PaintAsync(BackendOf(server), "t", Request, cancellationToken);
+        var image = await _client.GenerateAsync(BackendOf(server), "t", Request, cancellationToken);
 
-        var whole = PictureCheck.ToPng(picture.Bytes);
+        var whole = ImageCheck.ToPng(image.Bytes);
         Assert.Multiple(() =>
         {
             Assert.That((whole.Width, whole.Height), Is.EqualTo((64, 96)));
-            Assert.That((picture.Info?.Seed, picture.Info?.Width, picture.Info?.Height), Is.EqualTo((42L, 64, 96)));
-            Assert.That(picture.Info?.Model, Is.Not.Empty);
+            Assert.That((image.Info?.Seed, image.Info?.Width, image.Info?.Height), Is.EqualTo((42L, 64, 96)));
+            Assert.That(image.Info?.Model, Is.Not.Empty);
         });
     }
 
@@ -71,15 +71,15 @@ public sealed class ForgeClientMeetsSimulatorTests
     [TestCase(SimulatorFaults.Unauthorized, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Unavailable, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Loading, ForgeFailure.Unavailable)]
-    public async Task PaintAsync_NamesTheFailure_WhenSimulatorIsAskedForIt(string fault, ForgeFailure? expected)
+    public async Task GenerateAsync_NamesTheFailure_WhenSimulatorIsAskedForIt(string fault, ForgeFailure? expected)
     {
         await using var server = await SimulatorServer.StartAsync();
         ForgeFailure? failure = null;
         var reason = "";
         try
         {
-            var picture = await _client.PaintAsync(BackendOf(server), "t", Request with { Prompt = $"[fault:{fault}]" }, default);
-            PictureCheck.ToPng(picture.Bytes);
+            var image = await _client.GenerateAsync(BackendOf(server), "t", Request with { Prompt = $"[fault:{fault}]" }, default);
+            ImageCheck.ToPng(image.Bytes);
         }
         catch (ForgeException exception)
         {
@@ -91,13 +91,13 @@ public sealed class ForgeClientMeetsSimulatorTests
     }
 
     [Test]
-    public async Task GetProgressAsync_FollowsTheTask_WhenItIsPaintedAndInterrupted(CancellationToken cancellationToken)
+    public async Task GetProgressAsync_FollowsTheTask_WhenItIsGeneratedAndInterrupted(CancellationToken cancellationToken)
     {
         await using var server = await SimulatorServer.StartAsync(millisecondsPerImage: 60_000);
         var backend = BackendOf(server);
-        var first = _client.PaintAsync(backend, "first", Request, cancellationToken);
+        var first = _client.GenerateAsync(backend, "first", Request, cancellationToken);
         await UntilAsync("first", ForgeTaskState.Active);
-        var second = _client.PaintAsync(backend, "second", Request, cancellationToken);
+        var second = _client.GenerateAsync(backend, "second", Request, cancellationToken);
         await UntilAsync("second", ForgeTaskState.Queued);
 
         Assert.That(await _client.InterruptAsync(backend, "second", cancellationToken), Is.False, "it would have hit the first");
@@ -120,7 +120,7 @@ public sealed class ForgeClientMeetsSimulatorTests
     [TestCase(null, true)]
     [TestCase(SimulatorFaults.Loading, false)]
     [TestCase(SimulatorFaults.Unavailable, false)]
-    public async Task IsHealthyAsync_SeesWhetherPicturesCanBePainted_WhenServerIsUp(string? fault, bool expected)
+    public async Task IsHealthyAsync_SeesWhetherImagesCanBeGenerated_WhenServerIsUp(string? fault, bool expected)
     {
         await using var server = await SimulatorServer.StartAsync();
         if (fault is not null) server.Simulator.Faults.Set(fault);
@@ -144,7 +144,7 @@ public sealed class ForgeClientMeetsSimulatorTests
         var backend = BackendOf(server);
 
         var learnt = await _client.LearnAsync(backend, default);
-        var picture = await _client.PaintAsync(backend, "t", Request, default);
+        var image = await _client.GenerateAsync(backend, "t", Request, default);
         var progress = await _client.GetProgressAsync(backend, "t", withPreview: false, default);
 
         Assert.Multiple(() =>
@@ -155,7 +155,7 @@ public sealed class ForgeClientMeetsSimulatorTests
             Assert.That(learnt.LoadedModel, Is.Not.Empty);
             Assert.That(learnt.FindModel(learnt.LoadedModel!), Is.Not.Null);
             Assert.That(learnt.SamplerNames, Does.Contain("Euler"));
-            Assert.That(picture.Bytes.Length, Is.GreaterThan(0));
+            Assert.That(image.Bytes.Length, Is.GreaterThan(0));
             Assert.That(progress.Source, Is.EqualTo(taskIds ? ForgeProgressSource.Task : globalProgress ? ForgeProgressSource.Server : ForgeProgressSource.None));
         });
     }

@@ -23,7 +23,7 @@ public sealed class ForgeClientTests
 {
     private static readonly byte[] Image = [0x89, (byte)'P', (byte)'N', (byte)'G', 1, 2, 3, 250];
     private static readonly string ImageBase64 = Convert.ToBase64String(Image);
-    private static readonly PaintRequest Request = new()
+    private static readonly GenerationRequest Request = new()
     {
         Prompt = "bir kedi, yağlı boya 😀",
         Width = 1024,
@@ -83,11 +83,11 @@ public sealed class ForgeClientTests
     public async Task TearDown() => await _services.DisposeAsync();
 
     [Test]
-    public async Task PaintAsync_SendsForgesNames_WhenOnlyTheLeastIsAsked(CancellationToken cancellationToken)
+    public async Task GenerateAsync_SendsForgesNames_WhenOnlyTheLeastIsAsked(CancellationToken cancellationToken)
     {
-        AnswerPicture();
+        AnswerImage();
 
-        await _client.PaintAsync(_backend, "task-1", Request, cancellationToken);
+        await _client.GenerateAsync(_backend, "task-1", Request, cancellationToken);
 
         var sent = _requests.Single();
         Assert.Multiple(() =>
@@ -104,9 +104,9 @@ public sealed class ForgeClientTests
         });
     }
 
-    /// <summary>The rest of the picture comes only when the client has said so.</summary>
+    /// <summary>The rest of the image comes only when the client has said so.</summary>
     [Test]
-    public async Task PaintAsync_SaysThatTheServerIsFree_WhileThePictureIsOnItsWay(CancellationToken cancellationToken)
+    public async Task GenerateAsync_SaysThatTheServerIsFree_WhileTheImageIsOnItsWay(CancellationToken cancellationToken)
     {
         var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _answer = async context =>
@@ -120,9 +120,9 @@ public sealed class ForgeClientTests
                 """, cancellationToken);
         };
 
-        var picture = await _client.PaintAsync(_backend, "task-1", Request, SayAsync, cancellationToken);
+        var image = await _client.GenerateAsync(_backend, "task-1", Request, SayAsync, cancellationToken);
 
-        Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
+        Assert.That(image.Bytes.ToArray(), Is.EqualTo(Image));
 
         Task SayAsync()
         {
@@ -133,12 +133,12 @@ public sealed class ForgeClientTests
 
     /// <summary>The processors are needed for the next request first.</summary>
     [Test]
-    public async Task PaintAsync_UnpacksThePicture_WhenWhoWasToldIsDone(CancellationToken cancellationToken)
+    public async Task GenerateAsync_UnpacksTheImage_WhenWhoWasToldIsDone(CancellationToken cancellationToken)
     {
         var (told, done) = (new TaskCompletionSource(), new TaskCompletionSource());
         _answer = context => context.Response.WriteAsync($$"""{"images":["{{ImageBase64}}"],"info":"{}"}""", cancellationToken);
 
-        var painting = _client.PaintAsync(
+        var generating = _client.GenerateAsync(
             _backend,
             "task-1",
             Request,
@@ -150,13 +150,13 @@ public sealed class ForgeClientTests
             cancellationToken);
 
         await told.Task.WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
-        Assert.That(painting.IsCompleted, Is.False);
+        Assert.That(generating.IsCompleted, Is.False);
         done.SetResult();
-        Assert.That((await painting).Bytes.ToArray(), Is.EqualTo(Image));
+        Assert.That((await generating).Bytes.ToArray(), Is.EqualTo(Image));
     }
 
     [Test]
-    public void PaintAsync_DoesNotSayThatTheServerIsFree_WhenItFails(CancellationToken cancellationToken)
+    public void GenerateAsync_DoesNotSayThatTheServerIsFree_WhenItFails(CancellationToken cancellationToken)
     {
         var answered = false;
         _answer = context =>
@@ -165,14 +165,14 @@ public sealed class ForgeClientTests
             return Task.CompletedTask;
         };
 
-        Assert.That(() => _client.PaintAsync(_backend, "task-1", Request, () => Task.FromResult(answered = true), cancellationToken), Throws.TypeOf<ForgeException>());
+        Assert.That(() => _client.GenerateAsync(_backend, "task-1", Request, () => Task.FromResult(answered = true), cancellationToken), Throws.TypeOf<ForgeException>());
         Assert.That(answered, Is.False);
     }
 
     [Test, SetCulture("tr-TR")]
-    public async Task PaintAsync_SendsEverything_WhenAllIsAskedUnderTurkish(CancellationToken cancellationToken)
+    public async Task GenerateAsync_SendsEverything_WhenAllIsAskedUnderTurkish(CancellationToken cancellationToken)
     {
-        AnswerPicture();
+        AnswerImage();
         var request = Request with
         {
             Prompt = "p",
@@ -185,9 +185,9 @@ public sealed class ForgeClientTests
             AdditionalModules = ["ae.safetensors", "clip_l.safetensors"],
         };
 
-        await _client.PaintAsync(_backend, "t", request, cancellationToken);
-        await _client.PaintAsync(_backend, "t", request with { AdditionalModules = [] }, cancellationToken);
-        await _client.PaintAsync(_backend, "t", request with { Checkpoint = null }, cancellationToken);
+        await _client.GenerateAsync(_backend, "t", request, cancellationToken);
+        await _client.GenerateAsync(_backend, "t", request with { AdditionalModules = [] }, cancellationToken);
+        await _client.GenerateAsync(_backend, "t", request with { Checkpoint = null }, cancellationToken);
 
         var bodies = _requests.Select(sent => Normalized(sent.Body)).ToList();
         Assert.Multiple(() =>
@@ -206,22 +206,22 @@ public sealed class ForgeClientTests
     [TestCase("")]
     [TestCase("/simulator")]
     [TestCase("/simulator/")]
-    public async Task PaintAsync_KeepsThePathOfTheAddress_WhenThereIsOne(string path)
+    public async Task GenerateAsync_KeepsThePathOfTheAddress_WhenThereIsOne(string path)
     {
-        AnswerPicture();
+        AnswerImage();
         var backend = _backend with { Url = new Uri(_server.Urls.Single() + path) };
 
-        await _client.PaintAsync(backend, "t", Request, default);
+        await _client.GenerateAsync(backend, "t", Request, default);
 
         Assert.That(_requests.Single().Path, Is.EqualTo(path.TrimEnd('/') + "/sdapi/v1/txt2img"));
     }
 
     [Test]
-    public async Task PaintAsync_SendsCredentials_WhenBackendHasThem(CancellationToken cancellationToken)
+    public async Task GenerateAsync_SendsCredentials_WhenBackendHasThem(CancellationToken cancellationToken)
     {
-        AnswerPicture();
+        AnswerImage();
 
-        await _client.PaintAsync(_backend with { Username = "ayşe", Password = "pa:ss" }, "t", Request, cancellationToken);
+        await _client.GenerateAsync(_backend with { Username = "ayşe", Password = "pa:ss" }, "t", Request, cancellationToken);
 
         Assert.That(
             _requests.Single().Headers.Authorization.ToString(),
@@ -229,28 +229,28 @@ public sealed class ForgeClientTests
     }
 
     [Test]
-    public async Task PaintAsync_ReadsInfo_WhenItIsJsonInAString(CancellationToken cancellationToken)
+    public async Task GenerateAsync_ReadsInfo_WhenItIsJsonInAString(CancellationToken cancellationToken)
     {
-        AnswerPicture(info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":[1],"infotexts":["a \"b\""]}""");
+        AnswerImage(info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":[1],"infotexts":["a \"b\""]}""");
 
-        var picture = await _client.PaintAsync(_backend, "t", Request, cancellationToken);
+        var image = await _client.GenerateAsync(_backend, "t", Request, cancellationToken);
 
         Assert.Multiple(() =>
         {
-            Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
-            Assert.That(picture.Info, Is.EqualTo(new ForgePictureInfo(4294967295, 1024, 768, "flux1-dev", "Euler")));
+            Assert.That(image.Bytes.ToArray(), Is.EqualTo(Image));
+            Assert.That(image.Info, Is.EqualTo(new ForgeImageInfo(4294967295, 1024, 768, "flux1-dev", "Euler")));
         });
     }
 
     [TestCase("""{"images":["IMG"],"info":{"seed":5}}""", 5)]
     [TestCase("""{"images":["IMG"],"info":"{\"seed\":\"5\",\"width\":-1,\"height\":1e99,\"sd_model_name\":\" \"}"}""", null)]
-    public async Task PaintAsync_ReadsWhatItCan_WhenInfoIsOdd(string body, int? seed)
+    public async Task GenerateAsync_ReadsWhatItCan_WhenInfoIsOdd(string body, int? seed)
     {
         Answer(200, body.Replace("IMG", ImageBase64));
 
-        var picture = await _client.PaintAsync(_backend, "t", Request, default);
+        var image = await _client.GenerateAsync(_backend, "t", Request, default);
 
-        Assert.That(picture.Info, Is.EqualTo(new ForgePictureInfo(seed, null, null, null)));
+        Assert.That(image.Info, Is.EqualTo(new ForgeImageInfo(seed, null, null, null)));
     }
 
     [TestCase("""{"images":["IMG"]}""")]
@@ -260,46 +260,46 @@ public sealed class ForgeClientTests
     [TestCase("""{"images":["IMG"],"info":null}""")]
     [TestCase("""{"images":["IMG"],"info":7}""")]
     [TestCase("""{"images":["IMG"],"info":"\ud800"}""")]
-    public async Task PaintAsync_GivesNoInfo_WhenItIsNotForges(string body)
+    public async Task GenerateAsync_GivesNoInfo_WhenItIsNotForges(string body)
     {
         Answer(200, body.Replace("IMG", ImageBase64));
 
-        var picture = await _client.PaintAsync(_backend, "t", Request, default);
+        var image = await _client.GenerateAsync(_backend, "t", Request, default);
 
         Assert.Multiple(() =>
         {
-            Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
-            Assert.That(picture.Info, Is.Null);
+            Assert.That(image.Bytes.ToArray(), Is.EqualTo(Image));
+            Assert.That(image.Info, Is.Null);
         });
     }
 
     [TestCase("data:image/png;base64,IMG")]
     [TestCase("IMG\\n")]
-    public async Task PaintAsync_ReadsTheImage_WhenItIsWrappedOrEscaped(string image)
+    public async Task GenerateAsync_ReadsTheImage_WhenItIsWrappedOrEscaped(string wire)
     {
-        Answer(200, $$"""{"images":["{{image.Replace("IMG", ImageBase64.Replace("/", "\\/"))}}"]}""");
+        Answer(200, $$"""{"images":["{{wire.Replace("IMG", ImageBase64.Replace("/", "\\/"))}}"]}""");
 
-        var picture = await _client.PaintAsync(_backend, "t", Request, default);
+        var image = await _client.GenerateAsync(_backend, "t", Request, default);
 
-        Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
+        Assert.That(image.Bytes.ToArray(), Is.EqualTo(Image));
     }
 
     [TestCase(1, "AAAA", "IMG")]
     [TestCase(0, "IMG", "AAAA")]
     [TestCase(9, "IMG", "AAAA")]
     [TestCase(-1, "IMG", "AAAA")]
-    public async Task PaintAsync_SkipsTheGrid_WhenItComesFirst(int first, string one, string two)
+    public async Task GenerateAsync_SkipsTheGrid_WhenItComesFirst(int first, string one, string two)
     {
         Answer(200, $$$"""{"images":["{{{one}}}","{{{two}}}"],"info":"{\"index_of_first_image\":{{{first}}}}"}""".Replace("IMG", ImageBase64));
 
-        var picture = await _client.PaintAsync(_backend, "t", Request, default);
+        var image = await _client.GenerateAsync(_backend, "t", Request, default);
 
-        Assert.That(picture.Bytes.ToArray(), Is.EqualTo(Image));
+        Assert.That(image.Bytes.ToArray(), Is.EqualTo(Image));
     }
 
     [TestCase(true)]
     [TestCase(false)]
-    public async Task PaintAsync_ReadsMegabytes_WhenGzippedOrNot(bool gzip)
+    public async Task GenerateAsync_ReadsMegabytes_WhenGzippedOrNot(bool gzip)
     {
         var large = new byte[20 * 1024 * 1024 + 1];
         Random.Shared.NextBytes(large.AsSpan(0, 100_000));
@@ -318,9 +318,9 @@ public sealed class ForgeClientTests
             }
         };
 
-        var picture = await _client.PaintAsync(_backend, "t", Request, default);
+        var image = await _client.GenerateAsync(_backend, "t", Request, default);
 
-        Assert.That(picture.Bytes.Span.SequenceEqual(large), Is.True);
+        Assert.That(image.Bytes.Span.SequenceEqual(large), Is.True);
     }
 
     [TestCase("""{"images":[]}""", "the answer holds no image")]
@@ -334,18 +334,18 @@ public sealed class ForgeClientTests
     [TestCase("""{"images":["what is this?"]}""", "the image in the answer is empty or not base64")]
     [TestCase("""{"images":["iVBORw0KGgoAAAANSU""", "the answer is not JSON, or was cut short")]
     [TestCase("", "the answer is empty")]
-    public void PaintAsync_SaysBadImage_When200HoldsNone(string body, string reason)
+    public void GenerateAsync_SaysBadImage_When200HoldsNone(string body, string reason)
     {
         Answer(200, body);
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(_backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
 
         Assert.That((exception!.Failure, exception.Reason), Is.EqualTo((ForgeFailure.BadImage, reason)));
     }
 
     [TestCase(true)]
     [TestCase(false)]
-    public void PaintAsync_SaysBadImage_WhenConnectionBreaksInTheBody(bool gzip)
+    public void GenerateAsync_SaysBadImage_WhenConnectionBreaksInTheBody(bool gzip)
     {
         _answer = async context =>
         {
@@ -367,7 +367,7 @@ public sealed class ForgeClientTests
             if (!gzip) context.Abort();
         };
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(_backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
 
         Assert.Multiple(() =>
         {
@@ -378,7 +378,7 @@ public sealed class ForgeClientTests
 
     [TestCase(200)]
     [TestCase(500)]
-    public void PaintAsync_GivesUpReading_WhenTheBodyIsEndless(int status)
+    public void GenerateAsync_GivesUpReading_WhenTheBodyIsEndless(int status)
     {
         _answer = async context =>
         {
@@ -387,7 +387,7 @@ public sealed class ForgeClientTests
             await context.Response.StartAsync();
         };
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(_backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
 
         Assert.That(
             (exception!.Failure, exception.Reason),
@@ -438,21 +438,21 @@ public sealed class ForgeClientTests
     [TestCase(503, """{"detail":{"msg":"Server is busy; please try again later.","type":"service_unavailable"}}""", ForgeFailure.Unavailable, "Server is busy; please try again later.", TestName = "503 of KoboldCpp")]
     [TestCase(504, "", ForgeFailure.Unavailable, "gpu1 answered 504 Gateway Timeout", TestName = "504")]
     [TestCase(204, "", ForgeFailure.BadImage, "gpu1 answered 204 No Content", TestName = "204")]
-    public void PaintAsync_SaysWhatTheServerSaid_WhenItAnswers(int status, string body, ForgeFailure failure, string reason)
+    public void GenerateAsync_SaysWhatTheServerSaid_WhenItAnswers(int status, string body, ForgeFailure failure, string reason)
     {
         Answer(status, body);
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(_backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
 
         Assert.That((exception!.Failure, exception.Reason), Is.EqualTo((failure, reason)));
     }
 
     [Test]
-    public void PaintAsync_ShortensTheReason_WhenItIsLong()
+    public void GenerateAsync_ShortensTheReason_WhenItIsLong()
     {
         Answer(500, JsonSerializer.Serialize(new { message = "x" + string.Concat(Enumerable.Repeat("😀", 4000)) + "\n\0 end" }));
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(_backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
 
         Assert.Multiple(() =>
         {
@@ -462,7 +462,7 @@ public sealed class ForgeClientTests
     }
 
     [Test]
-    public void PaintAsync_FollowsNoRedirect_WhenTheAddressIsAnother()
+    public void GenerateAsync_FollowsNoRedirect_WhenTheAddressIsAnother()
     {
         _answer = context =>
         {
@@ -470,7 +470,7 @@ public sealed class ForgeClientTests
             return Task.CompletedTask;
         };
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(_backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
 
         Assert.Multiple(() =>
         {
@@ -527,13 +527,13 @@ public sealed class ForgeClientTests
         });
         var backend = _backend with { Url = new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}") };
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.PaintAsync(backend, "t", Request, default));
+        var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(backend, "t", Request, default));
 
         Assert.That(exception!.Failure, Is.EqualTo(ForgeFailure.Unavailable));
     }
 
     [Test]
-    public async Task PaintAsync_IsCancelled_WhenTheCallerGivesUp([Values("before", "in headers", "in body", "in an error's body")] string when)
+    public async Task GenerateAsync_IsCancelled_WhenTheCallerGivesUp([Values("before", "in headers", "in body", "in an error's body")] string when)
     {
         using var cancel = new CancellationTokenSource();
         var reached = new TaskCompletionSource();
@@ -551,15 +551,15 @@ public sealed class ForgeClientTests
         };
         if (when == "before") await cancel.CancelAsync();
 
-        var painting = _client.PaintAsync(_backend, "t", Request, cancel.Token);
+        var generating = _client.GenerateAsync(_backend, "t", Request, cancel.Token);
         if (when != "before") await reached.Task;
         await cancel.CancelAsync();
 
-        Assert.CatchAsync<OperationCanceledException>(() => painting);
+        Assert.CatchAsync<OperationCanceledException>(() => generating);
     }
 
     [Test]
-    public async Task PaintAsync_WaitsOn_WhenForgeTakesLong(CancellationToken cancellationToken)
+    public async Task GenerateAsync_WaitsOn_WhenForgeTakesLong(CancellationToken cancellationToken)
     {
         var release = new TaskCompletionSource();
         _answer = async context =>
@@ -567,14 +567,14 @@ public sealed class ForgeClientTests
             await release.Task;
             await context.Response.WriteAsync($$"""{"images":["{{ImageBase64}}"]}""");
         };
-        var painting = _client.PaintAsync(_backend, "t", Request, cancellationToken);
+        var generating = _client.GenerateAsync(_backend, "t", Request, cancellationToken);
 
         _time.Advance(TimeSpan.FromHours(3));
         await Task.Delay(20, cancellationToken);
-        Assert.That(painting.IsCompleted, Is.False);
+        Assert.That(generating.IsCompleted, Is.False);
         release.SetResult();
 
-        Assert.That((await painting).Bytes.Length, Is.EqualTo(Image.Length));
+        Assert.That((await generating).Bytes.Length, Is.EqualTo(Image.Length));
     }
 
     [TestCase("""{"active":true,"queued":false,"completed":false,"progress":0.42,"eta":3.1,"id_live_preview":-1}""", ForgeTaskState.Active, 0.42)]
@@ -793,7 +793,7 @@ public sealed class ForgeClientTests
 
     [TestCase(false, """{"progress":0.5,"state":{"job":"txt2img"}}""", true)]
     [TestCase(false, """{"progress":0,"state":{"job":"","job_count":0}}""", false)]
-    [TestCase(true, """{"progress":0.5,"state":{"job":"txt2img"}}""", false, Description = "it may be another person's picture")]
+    [TestCase(true, """{"progress":0.5,"state":{"job":"txt2img"}}""", false, Description = "it may be another person's image")]
     public async Task InterruptAsync_GoesByTheWholeServer_WhenTasksAreNotKnown(bool shared, string progress, bool expected)
     {
         _backend = _backend with { Shared = shared };
@@ -841,7 +841,7 @@ public sealed class ForgeClientTests
         {
             foreach (var call in (Func<Task>[])
                 [
-                    () => _client.PaintAsync(backend, "t", Request, default),
+                    () => _client.GenerateAsync(backend, "t", Request, default),
                     () => _client.GetProgressAsync(backend, "t", false, default),
                     () => _client.InterruptAsync(backend, "t", default),
                 ])
@@ -864,7 +864,7 @@ public sealed class ForgeClientTests
         _requests.Clear();
     }
 
-    private void AnswerPicture(string info = "{}") => Answer(
+    private void AnswerImage(string info = "{}") => Answer(
         200, JsonSerializer.Serialize(new { images = new[] { ImageBase64 }, parameters = new { }, info }));
 
     private void Answer(int status, string body) => _answer = context => WriteAsync(context, status, body);

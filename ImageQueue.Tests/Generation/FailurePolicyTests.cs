@@ -1,6 +1,7 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Auth;
 using Microsoft.Extensions.Options;
 using NUnit.Framework;
 

@@ -1,10 +1,13 @@
 using Hangfire;
 using Hangfire.Server;
 using Hangfire.States;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Queue.Eta;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using Moq;
@@ -32,9 +35,9 @@ internal sealed class GenerateImageJobTests
     }
 
     [Test]
-    public async Task Picture_CompletesTheRow()
+    public async Task Image_CompletesTheRow()
     {
-        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
         var row = await Bench.QueueAsync();
 
         await Bench.RunAsync(row);
@@ -47,35 +50,35 @@ internal sealed class GenerateImageJobTests
     /// <summary>Megabytes of base64 take their time: the GPU does not wait for them.</summary>
     [TestCase(false, MessageStatus.Complete)]
     [TestCase(true, MessageStatus.Cancelled)]
-    public async Task Forge_IsFree_WhileItsPictureIsOnItsWay(bool isCancelled, string end)
+    public async Task Forge_IsFree_WhileItsImageIsOnItsWay(bool isCancelled, string end)
     {
-        var (asked, picture) = (new TaskCompletionSource(), new TaskCompletionSource<ForgePicture>(TaskCreationOptions.RunContinuationsAsynchronously));
-        Bench.Forge.Setup(forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
-            .Returns((ForgeBackend _, string _, PaintRequest _, Func<Task> answered, CancellationToken _) =>
+        var (asked, image) = (new TaskCompletionSource(), new TaskCompletionSource<ForgeImage>(TaskCreationOptions.RunContinuationsAsynchronously));
+        Bench.Forge.Setup(forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+            .Returns((ForgeBackend _, string _, GenerationRequest _, Func<Task> answered, CancellationToken _) =>
             {
                 answered();
                 asked.SetResult();
-                return picture.Task;
+                return image.Task;
             });
         var row = await Bench.QueueAsync();
         var running = Bench.RunAsync(row);
         await asked.Task;
 
-        Assert.That(Bench.Get<ForgePool>().Available, Is.EqualTo(1));
+        Assert.That(Bench.Get<BackendPool>().Available, Is.EqualTo(1));
         if (isCancelled)
             await Bench.Get<CancelImageRequest>().CancelAsync(row.Id, CancellationToken.None);
         else
-            picture.SetResult(Picture(SKColors.Red));
+            image.SetResult(Image(SKColors.Red));
         await Task.WhenAny(running);
 
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(end));
-        Assert.That((Bench.Get<ForgePool>().Available, Bench.Get<ForgePool>().Status.Single().Draining), Is.EqualTo((1, false)), "nothing is left there");
+        Assert.That((Bench.Get<BackendPool>().Available, Bench.Get<BackendPool>().Status.Single().Draining), Is.EqualTo((1, false)), "nothing is left there");
     }
 
     [Test]
-    public async Task Cancel_StopsForgeAndDeletesTheJob_WhenPainting()
+    public async Task Cancel_StopsForgeAndDeletesTheJob_WhenGenerating()
     {
-        var row = await PaintingAsync();
+        var row = await GeneratingAsync();
         var running = Bench.RunAsync(row);
         await ProcessingAsync(row);
 
@@ -91,12 +94,12 @@ internal sealed class GenerateImageJobTests
     }
 
     [Test]
-    public async Task Cancel_WinsOrLoses_WhenItMeetsThePicture()
+    public async Task Cancel_WinsOrLoses_WhenItMeetsTheImage()
     {
-        Bench.Paint(async (_, cancellationToken) =>
+        Bench.Generate(async (_, cancellationToken) =>
         {
             await Task.Delay(Random.Shared.Next(0, 12), cancellationToken);
-            return Picture(SKColors.Red);
+            return Image(SKColors.Red);
         });
         var ends = new List<string>();
         for (var i = 0; i < 40; i++)
@@ -117,7 +120,7 @@ internal sealed class GenerateImageJobTests
             var now = await Bench.FindAsync(row);
             ends.Add(now.Status!);
             Assert.That(now.Status, Is.EqualTo(cancelled.Applied ? MessageStatus.Cancelled : MessageStatus.Complete));
-            Assert.That(File.Exists(PathOf(now)), Is.EqualTo(!cancelled.Applied), "a picture for a complete row, and for no other");
+            Assert.That(File.Exists(PathOf(now)), Is.EqualTo(!cancelled.Applied), "an image for a complete row, and for no other");
             Assert.That(Bench.StateOf(row), Is.EqualTo(cancelled.Applied ? DeletedState.StateName : ProcessingState.StateName));
         }
 
@@ -144,13 +147,13 @@ internal sealed class GenerateImageJobTests
         Assert.That(Bench.StateOf(complete), Is.EqualTo(ProcessingState.StateName), "Hangfire itself makes Succeeded of it");
 
         Bench.Forge.Verify(
-            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
+            forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
     }
 
     [Test]
-    public async Task OperatorsRetry_IsPainted_WhenTheWorkerIsQuickerThanTheRow()
+    public async Task OperatorsRetry_IsGenerated_WhenTheWorkerIsQuickerThanTheRow()
     {
-        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
         var row = await Bench.ClaimAsync();
         Bench.Applied(await Bench.Store.FailAsync(row.Id, row.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
         Bench.SetState(row.HangfireJobId!, new FailedState(new ImageRequestFailedException("x")));
@@ -159,7 +162,7 @@ internal sealed class GenerateImageJobTests
         await Bench.RunAsync(row);
 
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete));
-        await Bench.Get<FollowOperators>().FollowAsync(CancellationToken.None);
+        await Bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete), "the wish was granted already");
     }
 
@@ -177,12 +180,12 @@ internal sealed class GenerateImageJobTests
         Assert.That((await Bench.Get<IQueueOrder>().GetAsync(CancellationToken.None)).PositionOf(row.HangfireJobId!), Is.EqualTo(1));
     }
 
-    /// <summary>Seen before: three restarts while it was painted, and it ended in error.</summary>
+    /// <summary>Seen before: three restarts while it was generated, and it ended in error.</summary>
     [Test]
     public async Task Stop_CountsAsNoFailure_HoweverOften()
     {
         await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:00.050" });
-        var row = await PaintingAsync();
+        var row = await GeneratingAsync();
         for (var stop = 1; stop <= 4; stop++)
         {
             using var stopping = new CancellationTokenSource();
@@ -190,43 +193,43 @@ internal sealed class GenerateImageJobTests
             await ProcessingAsync(row);
             await stopping.CancelAsync();
             Assert.CatchAsync<OperationCanceledException>(() => running);
-            await Bench.UntilAsync(() => Task.FromResult(Bench.Get<ForgePool>().Available == 1), "Forge is drained");
-            row = await PaintingAsync(row);
+            await Bench.UntilAsync(() => Task.FromResult(Bench.Get<BackendPool>().Available == 1), "Forge is drained");
+            row = await GeneratingAsync(row);
         }
 
         var now = await Bench.FindAsync(row);
         Assert.That((now.Status, now.Attempt, now.Failures), Is.EqualTo((MessageStatus.Queued, 4, 0)));
     }
 
-    /// <summary>A job can have two entries in Hangfire's queue (Hangfire #2380): the second one paints nothing.</summary>
+    /// <summary>A job can have two entries in Hangfire's queue (Hangfire #2380): the second one generates nothing.</summary>
     [Test]
-    public async Task SecondEntry_LeavesTheRowAlone_WhileItsPictureIsPainted()
+    public async Task SecondEntry_LeavesTheRowAlone_WhileItsImageIsGenerated()
     {
         await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:00.050" });
-        var row = await PaintingAsync();
+        var row = await GeneratingAsync();
         using var stopping = new CancellationTokenSource();
         var running = Bench.RunAsync(row, stopping.Token);
         await ProcessingAsync(row);
-        var painted = Painted();
+        var generated = CompletedGeneration();
         await Bench.ClaimAsync(await Bench.QueueAsync());
 
         Assert.That((await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None)).Applied, Is.False);
 
-        Assert.That(((await Bench.FindAsync(row)).Attempt, Painted()), Is.EqualTo((1, painted)));
+        Assert.That(((await Bench.FindAsync(row)).Attempt, CompletedGeneration()), Is.EqualTo((1, generated)));
         await stopping.CancelAsync();
         Assert.CatchAsync<OperationCanceledException>(() => running);
     }
 
     [Test]
-    public async Task Stop_LetsThePictureFinish_WithinTheDrain()
+    public async Task Stop_LetsTheImageFinish_WithinTheDrain()
     {
         await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:30" });
         using var stopping = new CancellationTokenSource();
         var finish = new TaskCompletionSource();
-        Bench.Paint(async (_, _) =>
+        Bench.Generate(async (_, _) =>
         {
             await finish.Task;
-            return Picture(SKColors.Red);
+            return Image(SKColors.Red);
         });
         var row = await Bench.QueueAsync();
         var running = Bench.RunAsync(row, stopping.Token);
@@ -244,7 +247,7 @@ internal sealed class GenerateImageJobTests
     {
         await OpenAsync(new() { ["Shutdown:DrainTimeout"] = "00:00:00.050" });
         using var stopping = new CancellationTokenSource();
-        var row = await PaintingAsync();
+        var row = await GeneratingAsync();
         var running = Bench.RunAsync(row, stopping.Token);
         await ProcessingAsync(row);
 
@@ -261,7 +264,7 @@ internal sealed class GenerateImageJobTests
     public async Task TakenJob_LeavesTheRowAsTheOperatorMeansIt(bool deleted, string status)
     {
         using var taken = new CancellationTokenSource();
-        var row = await PaintingAsync();
+        var row = await GeneratingAsync();
         var running = Bench.RunAsync(row, taken.Token);
         await ProcessingAsync(row);
 
@@ -273,29 +276,29 @@ internal sealed class GenerateImageJobTests
     }
 
     [Test]
-    public async Task LoserOfAFence_ReplacesNothing_WhenItsPictureComesLate()
+    public async Task LoserOfAFence_ReplacesNothing_WhenItsImageComesLate()
     {
-        var late = new TaskCompletionSource<ForgePicture>();
-        Bench.Paint((task, _) => task.EndsWith("-1", StringComparison.Ordinal) ? late.Task : Task.FromResult(Picture(SKColors.Lime)));
+        var late = new TaskCompletionSource<ForgeImage>();
+        Bench.Generate((task, _) => task.EndsWith("-1", StringComparison.Ordinal) ? late.Task : Task.FromResult(Image(SKColors.Lime)));
         var row = await Bench.QueueAsync();
         var first = Bench.RunAsync(row);
         await ProcessingAsync(row);
 
         await OtherServerAsync(row);
         var won = await Bench.FindAsync(row);
-        late.SetResult(Picture(SKColors.Red));
+        late.SetResult(Image(SKColors.Red));
         await first;
 
         var now = await Bench.FindAsync(row);
         Assert.That((now.Status, now.Attempt, now.Revision), Is.EqualTo((MessageStatus.Complete, 2, won.Revision)));
         Assert.That(ColourOf(now), Is.EqualTo(SKColors.Lime));
-        Assert.That(Files(), Has.Length.EqualTo(2), "the picture and its thumbnail");
+        Assert.That(Files(), Has.Length.EqualTo(2), "the image and its thumbnail");
     }
 
     [Test]
-    public async Task Picture_IsKept_WhenTheDatabaseIsAwayAtTheEnd()
+    public async Task Image_IsKept_WhenTheDatabaseIsAwayAtTheEnd()
     {
-        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
         _outage.LostCommits = 1;
         _outage.RefusedCompletes = 1;
         var row = await Bench.QueueAsync();
@@ -310,7 +313,7 @@ internal sealed class GenerateImageJobTests
     [Test]
     public async Task Claim_WaitsForTheDatabase_WhenItIsAway()
     {
-        Bench.Paint((_, _) => Task.FromResult(Picture(SKColors.Red)));
+        Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
         _outage.RefusedClaims = 2;
         var row = await Bench.QueueAsync();
 
@@ -335,14 +338,14 @@ internal sealed class GenerateImageJobTests
         Assert.That((now.Status, now.Error), Is.EqualTo((MessageStatus.Error, Bench.Get<MessageTexts>().Abandoned(3))));
         Assert.That(failure!.Message, Is.EqualTo(now.Error));
         Bench.Forge.Verify(
-            forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
+            forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
     }
 
     [Test]
     public async Task Stall_EndsInError_AndForgeIsInterrupted()
     {
         await OpenAsync(new() { ["Forge:StallTimeout"] = "00:00:01" });
-        var row = await PaintingAsync();
+        var row = await GeneratingAsync();
 
         Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(row));
 
@@ -357,8 +360,8 @@ internal sealed class GenerateImageJobTests
         _open = await Bench.CreateAsync(settings: settings, wrap: store => (_outage = OutageStore.Around(store)).AsStore());
     }
 
-    /// <summary>A queued row whose painting ends only when it is left; Forge calls it active until it is interrupted.</summary>
-    private async Task<Message> PaintingAsync(Message? row = null)
+    /// <summary>A queued row whose generating ends only when it is left; Forge calls it active until it is interrupted.</summary>
+    private async Task<Message> GeneratingAsync(Message? row = null)
     {
         var interrupted = false;
         Bench.Forge.Setup(forge => forge.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
@@ -366,23 +369,23 @@ internal sealed class GenerateImageJobTests
         Bench.Forge.Setup(forge => forge.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(() => interrupted = true);
 
-        Bench.Paint(async (_, cancellationToken) =>
+        Bench.Generate(async (_, cancellationToken) =>
         {
             await Task.Delay(Timeout.Infinite, cancellationToken);
-            return Picture(SKColors.Red);
+            return Image(SKColors.Red);
         });
         return row ?? await Bench.QueueAsync();
     }
 
     private Task ProcessingAsync(Message row) =>
-        Bench.UntilAsync(async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && Painted() > 0, "it is processing");
+        Bench.UntilAsync(async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && CompletedGeneration() > 0, "it is processing");
 
     /// <summary>The pool asks, and interrupts, while it drains what was left.</summary>
     private Task InterruptedAsync(Message row) => Bench.UntilAsync(
         () => Task.FromResult(Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.InterruptAsync) && Equals(call.Arguments[1], $"{row.JobId}-1")) == 1),
         "what goes on at Forge is interrupted, once");
 
-    private int Painted() => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.PaintAsync));
+    private int CompletedGeneration() => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.GenerateAsync));
 
     /// <summary>The same Hangfire job on another machine, which has a Forge of its own.</summary>
     private async Task OtherServerAsync(Message row)
@@ -390,7 +393,7 @@ internal sealed class GenerateImageJobTests
         var stale = await Bench.FindAsync(row);
         Bench.Applied(await Bench.Store.RequeueAsync(row.Id, stale.Attempt, blamed: false, CancellationToken.None));
         var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None));
-        using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Picture(SKColors.Lime).Bytes);
+        using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Image(SKColors.Lime).Bytes);
         Bench.Applied(await Bench.Store.CompleteAsync(
             claimed.Id, claimed.Attempt, "x", "x", null, new ImageResult(1, 8, 8, "x", TimeSpan.Zero), CancellationToken.None));
         prepared.Publish();
@@ -406,11 +409,11 @@ internal sealed class GenerateImageJobTests
         return bitmap.GetPixel(4, 4);
     }
 
-    private static ForgePicture Picture(SKColor colour)
+    private static ForgeImage Image(SKColor colour)
     {
         using var bitmap = new SKBitmap(8, 8);
         bitmap.Erase(colour);
         using var png = bitmap.Encode(SKEncodedImageFormat.Png, 100);
-        return new ForgePicture(png.ToArray(), new ForgePictureInfo(1, 8, 8, "flux"));
+        return new ForgeImage(png.ToArray(), new ForgeImageInfo(1, 8, 8, "flux"));
     }
 }

@@ -32,7 +32,7 @@ public sealed class ImageFilesTests
     [Test]
     public void Prepare_KeepsEveryByte_WhenPng()
     {
-        var png = Picture(SKEncodedImageFormat.Png, 64, 96);
+        var png = Image(SKEncodedImageFormat.Png, 64, 96);
 
         using var prepared = _files.Prepare(JobId, 1, png);
         prepared.Publish();
@@ -50,8 +50,8 @@ public sealed class ImageFilesTests
     [TestCase(64, 96, 64, 96)]
     public void Prepare_MakesAThumbnail_NoLongerThan512(int width, int height, int thumbnailWidth, int thumbnailHeight)
     {
-        using var prepared = _files.Prepare(JobId, 1, Picture(SKEncodedImageFormat.Png, width, height));
-        Assert.That(_files.FindThumbnailPath(JobId), Is.Null, "nobody sees it before the picture");
+        using var prepared = _files.Prepare(JobId, 1, Image(SKEncodedImageFormat.Png, width, height));
+        Assert.That(_files.FindThumbnailPath(JobId), Is.Null, "nobody sees it before the image");
         prepared.Publish();
 
         using var codec = SKCodec.Create(_files.FindThumbnailPath(JobId)!);
@@ -69,7 +69,7 @@ public sealed class ImageFilesTests
     [Test]
     public void TryPublish_GivesBothTheirNames_WhenTheProcessDiedBeforeTheRename()
     {
-        _files.Prepare(JobId, 3, Picture(SKEncodedImageFormat.Png, 64, 64)).Keep();
+        _files.Prepare(JobId, 3, Image(SKEncodedImageFormat.Png, 64, 64)).Keep();
         var found = new List<int?>();
         _files.RemoveTemporaries((_, attempt) =>
         {
@@ -87,7 +87,7 @@ public sealed class ImageFilesTests
     [TestCase(SKEncodedImageFormat.Webp)]
     public void Prepare_ConvertsToPng_WhenOtherFormat(SKEncodedImageFormat format)
     {
-        using var prepared = _files.Prepare(JobId, 1, Picture(format, 48, 40));
+        using var prepared = _files.Prepare(JobId, 1, Image(format, 48, 40));
         prepared.Publish();
 
         using var codec = SKCodec.Create(prepared.Path);
@@ -118,7 +118,7 @@ public sealed class ImageFilesTests
     [TestCase(SKEncodedImageFormat.Png)]
     [TestCase(SKEncodedImageFormat.Jpeg)]
     [TestCase(SKEncodedImageFormat.Webp)]
-    public void Prepare_Throws_WhenThePictureIsAllBlack(SKEncodedImageFormat format)
+    public void Prepare_Throws_WhenTheImageIsAllBlack(SKEncodedImageFormat format)
     {
         using var bitmap = new SKBitmap(64, 64);
         bitmap.Erase(SKColors.Black);
@@ -137,7 +137,7 @@ public sealed class ImageFilesTests
     public void Prepare_Throws_WhenCutShortAnywhere(
         [Values(SKEncodedImageFormat.Png, SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Webp)] SKEncodedImageFormat format)
     {
-        var whole = Picture(format, 256, 256);
+        var whole = Image(format, 256, 256);
         int[] lengths = [1, 8, 12, 20, 40, whole.Length / 4, whole.Length / 2, whole.Length - 200, whole.Length - 13, whole.Length - 12, whole.Length - 4, whole.Length - 2];
 
         foreach (var length in lengths)
@@ -154,7 +154,7 @@ public sealed class ImageFilesTests
     public void Prepare_Throws_WhenOneBitOfPngChanged()
     {
         var random = new Random(7);
-        var whole = Picture(SKEncodedImageFormat.Png, 64, 64);
+        var whole = Image(SKEncodedImageFormat.Png, 64, 64);
         for (var i = 0; i < 100; i++)
         {
             var changed = whole.ToArray();
@@ -164,7 +164,7 @@ public sealed class ImageFilesTests
     }
 
     [Test]
-    public void Prepare_Throws_WhenNotAPicture()
+    public void Prepare_Throws_WhenNotAImage()
     {
         byte[][] garbage =
         [
@@ -183,7 +183,7 @@ public sealed class ImageFilesTests
     public void Prepare_ThrowsWithoutDecoding_WhenFarTooLarge()
     {
         // The size stands in bytes 16 to 23 of a PNG, and the checksum of its chunk in 29 to 32.
-        var png = Picture(SKEncodedImageFormat.Png, 8, 8);
+        var png = Image(SKEncodedImageFormat.Png, 8, 8);
         png[17] = 1;
         png[21] = 1;
         System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(png.AsSpan(29), Crc32(png.AsSpan(12, 17)));
@@ -196,7 +196,7 @@ public sealed class ImageFilesTests
     [Test]
     public void Prepare_ShowsNothing_WhenNotPublished()
     {
-        var prepared = _files.Prepare(JobId, 2, Picture(SKEncodedImageFormat.Png, 8, 8));
+        var prepared = _files.Prepare(JobId, 2, Image(SKEncodedImageFormat.Png, 8, 8));
 
         Assert.Multiple(() =>
         {
@@ -208,10 +208,10 @@ public sealed class ImageFilesTests
     }
 
     [Test]
-    public void Publish_ReplacesThePicture_WhenThereIsOne()
+    public void Publish_ReplacesTheImage_WhenThereIsOne()
     {
-        var second = Picture(SKEncodedImageFormat.Png, 16, 16);
-        using (var prepared = _files.Prepare(JobId, 1, Picture(SKEncodedImageFormat.Png, 8, 8))) prepared.Publish();
+        var second = Image(SKEncodedImageFormat.Png, 16, 16);
+        using (var prepared = _files.Prepare(JobId, 1, Image(SKEncodedImageFormat.Png, 8, 8))) prepared.Publish();
         using (var prepared = _files.Prepare(JobId, 2, second)) prepared.Publish();
 
         Assert.Multiple(() =>
@@ -228,7 +228,7 @@ public sealed class ImageFilesTests
     [TestCase("0123456789abcdef0123456789abcdeı")]
     public void Prepare_Throws_WhenJobIdIsNone(string jobId) => Assert.Multiple(() =>
     {
-        Assert.Throws<ArgumentException>(() => _files.Prepare(jobId, 1, Picture(SKEncodedImageFormat.Png, 8, 8)));
+        Assert.Throws<ArgumentException>(() => _files.Prepare(jobId, 1, Image(SKEncodedImageFormat.Png, 8, 8)));
         Assert.That(_files.FindPath(jobId), Is.Null);
         Assert.That(_files.FindPreviewPath(jobId), Is.Null);
     });
@@ -239,14 +239,14 @@ public sealed class ImageFilesTests
         Directory.CreateDirectory(Path.GetDirectoryName(_directory)!);
         File.WriteAllText(_directory, "a file where the folder should be");
 
-        Assert.That(() => _files.Prepare(JobId, 1, Picture(SKEncodedImageFormat.Png, 8, 8)), Throws.InstanceOf<IOException>());
+        Assert.That(() => _files.Prepare(JobId, 1, Image(SKEncodedImageFormat.Png, 8, 8)), Throws.InstanceOf<IOException>());
     }
 
     [Test]
-    public void RemoveTemporaries_LeavesPicturesAndStrangers_WhenCleaning()
+    public void RemoveTemporaries_LeavesImagesAndStrangers_WhenCleaning()
     {
         const string running = "ffffffffffffffffffffffffffffffff";
-        var png = Picture(SKEncodedImageFormat.Png, 8, 8);
+        var png = Image(SKEncodedImageFormat.Png, 8, 8);
         using (var prepared = _files.Prepare(JobId, 1, png)) prepared.Publish();
         _ = _files.Prepare(JobId, 2, png);
         _files.WritePreview(JobId, png);
@@ -268,7 +268,7 @@ public sealed class ImageFilesTests
     [Test]
     public void WritePreview_MakesItSmall_WhenLarge()
     {
-        var written = _files.WritePreview(JobId, Picture(SKEncodedImageFormat.Png, 1024, 640));
+        var written = _files.WritePreview(JobId, Image(SKEncodedImageFormat.Png, 1024, 640));
 
         using var codec = SKCodec.Create(_files.FindPreviewPath(JobId)!);
         Assert.Multiple(() =>
@@ -281,7 +281,7 @@ public sealed class ImageFilesTests
     }
 
     [Test]
-    public void WritePreview_SaysNo_WhenNotAPicture()
+    public void WritePreview_SaysNo_WhenNotAImage()
     {
         Assert.That(_files.WritePreview(JobId, "nothing"u8.ToArray()), Is.False);
         Assert.That(Files(), Is.Empty);
@@ -291,7 +291,7 @@ public sealed class ImageFilesTests
     public void RemovePreview_RemovesIt_WhenThereIsOneOrNone()
     {
         _files.RemovePreview(JobId);
-        _files.WritePreview(JobId, Picture(SKEncodedImageFormat.Webp, 32, 32));
+        _files.WritePreview(JobId, Image(SKEncodedImageFormat.Webp, 32, 32));
 
         _files.RemovePreview(JobId);
 
@@ -299,12 +299,12 @@ public sealed class ImageFilesTests
     }
 
     [Test, Explicit("A measurement: dotnet test --filter Name~Prepare_TakesMilliseconds -c Release")]
-    public void Prepare_TakesMilliseconds_WhenPictureIsLarge()
+    public void Prepare_TakesMilliseconds_WhenImageIsLarge()
     {
         foreach (var format in (SKEncodedImageFormat[])[SKEncodedImageFormat.Png, SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Webp])
         {
-            var bytes = Picture(format, 1024, 1024);
-            var checking = Median(() => PictureCheck.ToPng(bytes));
+            var bytes = Image(format, 1024, 1024);
+            var checking = Median(() => ImageCheck.ToPng(bytes));
             var publishing = Median(() =>
             {
                 using var prepared = _files.Prepare(JobId, 1, bytes);
@@ -329,8 +329,8 @@ public sealed class ImageFilesTests
     private string[] Files() =>
         Directory.Exists(_directory) ? [.. Directory.GetFiles(_directory).Select(path => Path.GetFileName(path)!)] : [];
 
-    /// <summary>A picture with some noise, so that it does not shrink to nothing; its top left corner is plain.</summary>
-    private static byte[] Picture(SKEncodedImageFormat format, int width, int height)
+    /// <summary>An image with some noise, so that it does not shrink to nothing; its top left corner is plain.</summary>
+    private static byte[] Image(SKEncodedImageFormat format, int width, int height)
     {
         var random = new Random(1);
         using var bitmap = new SKBitmap(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Opaque));

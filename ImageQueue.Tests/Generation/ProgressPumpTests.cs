@@ -11,7 +11,7 @@ using SkiaSharp;
 
 namespace ImageQueue.Tests.Generation;
 
-/// <summary>Live previews: what Forge shows while it paints is kept, named, and gone with the attempt.</summary>
+/// <summary>Live previews: what Forge shows while it generates is kept, named, and gone with the attempt.</summary>
 [TestFixture]
 internal sealed class ProgressPumpTests
 {
@@ -19,7 +19,7 @@ internal sealed class ProgressPumpTests
 
     private static readonly ForgeBackend Backend = new("forge", new Uri("http://127.0.0.1:1"));
 
-    private readonly byte[] _picture = PicturePainter.Paint("a cat", 1, 64, 64, 1, SKEncodedImageFormat.Png);
+    private readonly byte[] _image = SceneRenderer.Generate("a cat", 1, 64, 64, 1, SKEncodedImageFormat.Png);
     private TemporaryFolder _folder = null!;
     private LogRecorder _log = null!;
     private Mock<IForgeClient> _forge = null!;
@@ -46,9 +46,9 @@ internal sealed class ProgressPumpTests
     }
 
     [Test]
-    public async Task Preview_IsThereWhilePainting_AndGoneAfterwards()
+    public async Task Preview_IsThereWhileGenerating_AndGoneAfterwards()
     {
-        Answer(_ => _picture);
+        Answer(_ => _image);
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
@@ -67,7 +67,7 @@ internal sealed class ProgressPumpTests
         Answer(withPreview =>
         {
             asked += withPreview ? 1 : 0;
-            return withPreview && asked >= 3 ? _picture : null;
+            return withPreview && asked >= 3 ? _image : null;
         });
         using var stop = new CancellationTokenSource();
 
@@ -103,7 +103,7 @@ internal sealed class ProgressPumpTests
     }
 
     [Test]
-    public async Task Preview_HarmsNothing_WhenItIsNoPicture()
+    public async Task Preview_HarmsNothing_WhenItIsNoImage()
     {
         Answer(_ => "<html>"u8.ToArray());
         using var stop = new CancellationTokenSource();
@@ -126,7 +126,7 @@ internal sealed class ProgressPumpTests
         Answer(withPreview =>
         {
             asked += withPreview ? 1 : 0;
-            return withPreview ? _picture : null;
+            return withPreview ? _image : null;
         });
         using var stop = new CancellationTokenSource();
 
@@ -144,7 +144,7 @@ internal sealed class ProgressPumpTests
     [Test]
     public async Task Run_EndsAndRemovesThePreview_WhenTheRowIsLost()
     {
-        Answer(_ => _picture);
+        Answer(_ => _image);
         _store.Setup(store => store.SavePreviewAsync(7, 1, It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(false, null));
 
         Assert.That(await RunAsync(new ForgeOptions(), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30)), Is.EqualTo(PumpEnd.LostRow));
@@ -154,7 +154,7 @@ internal sealed class ProgressPumpTests
     [Test]
     public async Task Preview_IsNamedLater_WhenTheDatabaseWasAway()
     {
-        Answer(_ => _picture);
+        Answer(_ => _image);
         _store.SetupSequence(store => store.SavePreviewAsync(7, 1, It.IsAny<string>(), It.IsAny<CancellationToken>()))
             .ThrowsAsync(new StoreUnavailableException("away", new IOException()))
             .ReturnsAsync(new Transition(true, null));
@@ -170,7 +170,7 @@ internal sealed class ProgressPumpTests
     private static ImageFiles Images(string directory) =>
         new(Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, LoggerFactory.Create(_ => { }).CreateLogger<ImageFiles>());
 
-    /// <summary>Forge paints, further with each question, and shows what a test says.</summary>
+    /// <summary>Forge generates, further with each question, and shows what a test says.</summary>
     private void Answer(Func<bool, byte[]?> preview)
     {
         var step = 0;
@@ -198,7 +198,7 @@ internal sealed class ProgressPumpTests
         };
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
         return new ProgressPump(_forge.Object, _store.Object, _images, Options.Create(options), TimeProvider.System, logs.CreateLogger<ProgressPump>())
-            .RunAsync(Backend, "task", message, new PaintingClock(TimeProvider.System), cancellationToken);
+            .RunAsync(Backend, "task", message, new GenerationClock(TimeProvider.System), cancellationToken);
     }
 
     private int Named() => Calls(nameof(IMessageStore.SavePreviewAsync));

@@ -4,6 +4,7 @@ using Hangfire.Common;
 using Hangfire.InMemory;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;

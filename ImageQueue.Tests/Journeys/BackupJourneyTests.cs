@@ -26,7 +26,7 @@ internal sealed class BackupJourneyTests
         ["Auth__ApiKeys__0__KeyHash"] = Convert.ToHexString(ApiKeys.Hash(Key)),
     };
 
-    /// <summary>What was finished is as it was, what was being painted or waited is painted, and tokens are good.</summary>
+    /// <summary>What was finished is as it was, what was being generated or waited is generated, and tokens are good.</summary>
     [Test]
     public async Task Restore_HasEverything_OfABackupMadeWhileTheAppRan()
     {
@@ -35,18 +35,18 @@ internal sealed class BackupJourneyTests
         using var backup = new TemporaryFolder();
         using var other = new TemporaryFolder();
         JsonObject finished;
-        byte[] picture;
+        byte[] image;
         string token;
         long[] unfinished;
         await using (var app = await StartAsync(place.Path, forge.Address))
         {
             finished = await app.WaitForAsync((long)(await app.SubmitAsync("bir gül 🌹"))["id"]!, MessageStatus.Complete);
-            picture = await app.Http.GetByteArrayAsync((string)finished["extra_metadata"]!["image_url"]!);
+            image = await app.Http.GetByteArrayAsync((string)finished["extra_metadata"]!["image_url"]!);
             using var answer = await app.Http.PostAsJsonAsync("api/conversations/demo/tokens", new { username = "ayşe" });
             token = (string)JsonNode.Parse(await answer.Content.ReadAsStringAsync())!["token"]!;
-            var painting = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
-            await app.WaitForAsync(painting, MessageStatus.Processing);
-            unfinished = [painting, (long)(await app.SubmitAsync("b"))["id"]!, (long)(await app.SubmitAsync("c"))["id"]!];
+            var generating = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
+            await app.WaitForAsync(generating, MessageStatus.Processing);
+            unfinished = [generating, (long)(await app.SubmitAsync("b"))["id"]!, (long)(await app.SubmitAsync("c"))["id"]!];
 
             await BackUpAsync(place.Path, backup.Path);
             await app.SubmitAsync("after the back-up");
@@ -62,7 +62,7 @@ internal sealed class BackupJourneyTests
         Assert.That(messages.Select(message => (long)message["id"]!), Is.EqualTo(unfinished.Prepend((long)finished["id"]!)));
         Assert.That(messages[0].ToJsonString(), Is.EqualTo(finished.ToJsonString()));
         foreach (var message in messages)
-            Assert.That(await restored.Http.GetByteArrayAsync((string)message["extra_metadata"]!["image_url"]!), message == messages[0] ? Is.EqualTo(picture) : Is.Not.Empty);
+            Assert.That(await restored.Http.GetByteArrayAsync((string)message["extra_metadata"]!["image_url"]!), message == messages[0] ? Is.EqualTo(image) : Is.Not.Empty);
         using var watcher = new HttpClient { BaseAddress = restored.Http.BaseAddress };
         watcher.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
         Assert.That((await watcher.GetAsync("api/conversations/demo/messages")).StatusCode, Is.EqualTo(HttpStatusCode.OK));

@@ -8,6 +8,7 @@ using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Playwright;
 using NUnit.Framework;
+
 using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Journeys;
@@ -58,7 +59,7 @@ internal sealed class ChatPageDetailsTests
         })
         {
             await Store.AddAsync(new NewMessage("odd", "ayşe", "user", $"words beside {metadata[11..19]}", MetadataPatch.Parse(metadata)), default);
-            var image = await _source.BeginAsync("odd", "an odd picture");
+            var image = await _source.BeginAsync("odd", "an odd image");
             await Store.UpdateMessageAsync(image.Id, null, MetadataPatch.Parse(metadata), default);
         }
 
@@ -80,7 +81,7 @@ internal sealed class ChatPageDetailsTests
     [Test]
     public async Task ErasedMessages_LeaveThePage_AtOnce()
     {
-        var image = await _source.BeginAsync("erased", "a picture to be erased");
+        var image = await _source.BeginAsync("erased", "an image to be erased");
         var words = await Store.AddAsync(new NewMessage("erased", "ayşe", "user", "words to be erased", null), default);
         var kept = await Store.AddAsync(new NewMessage("erased", "ayşe", "user", "words to be kept", null), default);
         await using var context = await OpenAsync();
@@ -213,7 +214,7 @@ internal sealed class ChatPageDetailsTests
         var page = await GoAsync(context, "room");
         var turn = page.GetByTestId($"message-{waiting["id"]}");
 
-        // Whatever else runs: this one waits behind another, or is about to be painted.
+        // Whatever else runs: this one waits behind another, or is about to be generated.
         await Store.RequeueAsync((long)waiting["id"]!, 1, blamed: false, default);
         await Expect(turn).ToHaveAttributeAsync("data-status", new Regex("queued|processing"));
         if (await turn.GetAttributeAsync("data-status") == "queued")

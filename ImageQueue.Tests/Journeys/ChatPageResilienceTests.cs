@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using ImageQueue.Tests.Support;
 using Microsoft.Playwright;
 using NUnit.Framework;
+
 using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Journeys;
@@ -155,7 +156,7 @@ internal sealed partial class ChatPageResilienceTests
     }
 
     [Test]
-    public async Task Notification_TellsOfThePicture_WhenAskedForAndNobodyLooks()
+    public async Task Notification_TellsOfTheImage_WhenAskedForAndNobodyLooks()
     {
         await using var app = await TestApp.StartAsync(Slow("2"));
         await using var context = await _browser.OpenAsync(app);
@@ -215,8 +216,8 @@ internal sealed partial class ChatPageResilienceTests
     private static async Task AssertCompleteAsync(ILocator card)
     {
         await Expect(card).ToHaveAttributeAsync("data-status", "complete", Patient);
-        await Expect(card.GetByTestId("picture")).ToBeVisibleAsync(PatientlyVisible);
-        await Expect(card.GetByTestId("picture")).ToHaveJSPropertyAsync("naturalWidth", 512, new() { Timeout = 30_000 });
+        await Expect(card.GetByTestId("image")).ToBeVisibleAsync(PatientlyVisible);
+        await Expect(card.GetByTestId("image")).ToHaveJSPropertyAsync("naturalWidth", 512, new() { Timeout = 30_000 });
     }
 
     [GeneratedRegex("\\bhas-preview\\b")]

@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using ImageQueue.Tests.Support;
 using Microsoft.Playwright;
 using NUnit.Framework;
+
 using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Journeys;
@@ -34,7 +35,7 @@ internal sealed partial class ChatPageTests
     }
 
     [Test]
-    public async Task Page_ShowsPositionProgressAndPicture_AndSurvivesRefreshes()
+    public async Task Page_ShowsPositionProgressAndImage_AndSurvivesRefreshes()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "6", ["Forge:PollInterval"] = "00:00:00.2" });
         await using var context = await _browser.OpenAsync(app);
@@ -62,12 +63,12 @@ internal sealed partial class ChatPageTests
         await Expect(first).ToHaveAttributeAsync("data-status", "complete", Patient);
         await Expect(second).ToHaveAttributeAsync("data-status", "processing", Patient);
         await Expect(second).ToHaveAttributeAsync("data-status", "complete", Patient);
-        await AssertPictureAsync(first);
-        await AssertPictureAsync(second);
+        await AssertImageAsync(first);
+        await AssertImageAsync(second);
 
         await page.ReloadAsync();
         await Expect(second).ToHaveAttributeAsync("data-status", "complete");
-        await AssertPictureAsync(second);
+        await AssertImageAsync(second);
     }
 
     [Test]
@@ -178,20 +179,20 @@ internal sealed partial class ChatPageTests
     private static async Task<int> ProgressAsync(ILocator card) =>
         int.Parse(await card.GetAttributeAsync("data-progress") ?? "", CultureInfo.InvariantCulture);
 
-    private static async Task AssertPictureAsync(ILocator card)
+    private static async Task AssertImageAsync(ILocator card)
     {
-        var picture = card.GetByTestId("picture");
-        await Expect(picture).ToBeVisibleAsync();
-        await Expect(picture).ToHaveJSPropertyAsync("naturalWidth", 512); // The thumbnail.
-        await Expect(picture).ToHaveAttributeAsync("loading", "lazy");
+        var image = card.GetByTestId("image");
+        await Expect(image).ToBeVisibleAsync();
+        await Expect(image).ToHaveJSPropertyAsync("naturalWidth", 512); // The thumbnail.
+        await Expect(image).ToHaveAttributeAsync("loading", "lazy");
 
-        // The picture itself: large, and to keep.
-        await picture.ClickAsync();
-        await Expect(card.Page.Locator("#lightbox-picture")).ToHaveJSPropertyAsync("naturalWidth", 1024);
-        await Expect(card.Page.Locator("#lightbox-download")).ToHaveAttributeAsync("href", PictureAddress());
+        // The image itself: large, and to keep.
+        await image.ClickAsync();
+        await Expect(card.Page.Locator("#lightbox-image")).ToHaveJSPropertyAsync("naturalWidth", 1024);
+        await Expect(card.Page.Locator("#lightbox-download")).ToHaveAttributeAsync("href", ImageAddress());
         await card.Page.Locator("#lightbox-close").ClickAsync();
     }
 
     [GeneratedRegex("\\.png$")]
-    private static partial Regex PictureAddress();
+    private static partial Regex ImageAddress();
 }

@@ -3,8 +3,9 @@ using System.Globalization;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
@@ -13,8 +14,8 @@ using SkiaSharp;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>
-/// The real app, killed at random moments while it takes and paints requests, and started again: nothing accepted is lost,
-/// painted into two files, or left behind. Forge is a simulator in this process, so it outlives the app.
+/// The real app, killed at random moments while it takes and generates requests, and started again: nothing accepted is lost,
+/// generated into two files, or left behind. Forge is a simulator in this process, so it outlives the app.
 /// </summary>
 /// <remarks>
 /// The long form: <c>dotnet test ImageQueue.Tests --filter "FullyQualifiedName~CrashJourneyTests.Kill_LosesNothing_WhenItComesAtAnyMoment"</c>,
@@ -46,7 +47,7 @@ internal sealed class CrashJourneyTests
         TestContext.Out.WriteLine($"Seed {seed}.");
         var random = new Random(seed);
 
-        // About 0.2 s for each of the small pictures.
+        // About 0.2 s for each of the small images.
         await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 8);
         using var folder = new TemporaryFolder();
         var settings = new Dictionary<string, string>
@@ -86,7 +87,7 @@ internal sealed class CrashJourneyTests
         Assert.That(await last.StopAsync(), Is.LessThan(TimeSpan.FromSeconds(50)), last.Output);
 
         expected.AssertKept(messages);
-        AssertPictures(messages, Path.Combine(folder.Path, "images"));
+        AssertImages(messages, Path.Combine(folder.Path, "images"));
         await AssertAttemptsAsync(messages, Path.Combine(folder.Path, "imagequeue.db"), forge);
         var asked = forge.Simulator.Stats.Snapshot();
         TestContext.Out.WriteLine(
@@ -133,7 +134,7 @@ internal sealed class CrashJourneyTests
         }
     }
 
-    private static void AssertPictures(List<JsonObject> messages, string images)
+    private static void AssertImages(List<JsonObject> messages, string images)
     {
         var files = Directory.GetFiles(images).Select(path => Path.GetFileName(path)).ToHashSet();
         foreach (var message in messages)
@@ -156,7 +157,7 @@ internal sealed class CrashJourneyTests
     private static async Task AssertAttemptsAsync(List<JsonObject> messages, string database, SimulatorServer forge)
     {
         var asked = forge.Simulator.Stats.Snapshot().Received.ToLookup(request => request.Task[..32], request => request.Task);
-        await using var store = new SqliteMessageStore($"Data Source={database}", TimeProvider.System, new MessageSignal());
+        await using var store = new SqliteMessageStore($"Data Source={database}", TimeProvider.System, new AsyncSignal());
         foreach (var id in messages.Select(message => (long)message["id"]!))
         {
             var message = (await store.FindAsync(id, CancellationToken.None))!;

@@ -8,7 +8,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>Somebody wants to be forgotten: message and conversation, finished, waiting and being painted.</summary>
+/// <summary>Somebody wants to be forgotten: message and conversation, finished, waiting and being generated.</summary>
 [TestFixture]
 internal sealed class EraseJourneyTests
 {
@@ -47,19 +47,19 @@ internal sealed class EraseJourneyTests
         Assert.That((await TestApp.ReadAsync(await app.Http.GetAsync("api/conversations/demo/messages")))["messages"]!.AsArray(), Is.Empty);
     }
 
-    /// <summary>Its picture is being painted, or waits: it is cancelled, and no worker brings anything of it back.</summary>
+    /// <summary>Its image is being generated, or waits: it is cancelled, and no worker brings anything of it back.</summary>
     [Test]
     public async Task DeletedWhileUnderWay_LeavesNothingBehind()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "60" });
-        // A preview comes each ten steps: soon, of a picture that takes long.
-        var painted = (long)(await app.SubmitAsync($"{Secret} 1", more: new { width = 256, height = 256, steps = 100 }))["id"]!;
+        // A preview comes each ten steps: soon, of an image that takes long.
+        var generated = (long)(await app.SubmitAsync($"{Secret} 1", more: new { width = 256, height = 256, steps = 100 }))["id"]!;
         var waiting = (long)(await app.SubmitAsync($"{Secret} 2"))["id"]!;
-        await app.WaitForAsync(painted, MessageStatus.Processing);
-        while ((await app.GetMessageAsync(painted))["extra_metadata"]!["preview_url"] is null)
+        await app.WaitForAsync(generated, MessageStatus.Processing);
+        while ((await app.GetMessageAsync(generated))["extra_metadata"]!["preview_url"] is null)
             await Task.Delay(20);
 
-        Assert.That(await DeleteAsync(app.Http, $"api/messages/{painted}"), Is.EqualTo(HttpStatusCode.NoContent));
+        Assert.That(await DeleteAsync(app.Http, $"api/messages/{generated}"), Is.EqualTo(HttpStatusCode.NoContent));
         Assert.That(await DeleteAsync(app.Http, $"api/messages/{waiting}"), Is.EqualTo(HttpStatusCode.NoContent));
 
         while (Directory.GetFiles(app.ImagesFolder).Length > 0 || (int)(await QueueAsync(app))["processing"]! > 0)

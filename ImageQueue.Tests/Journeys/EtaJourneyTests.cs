@@ -11,7 +11,7 @@ internal sealed class EtaJourneyTests
     private static readonly Dictionary<string, string?> Settings = new() { ["Forge:Simulator:SecondsPerImage"] = "0.5" };
 
     [Test]
-    public async Task Eta_IsSaidOnceAPictureWasPainted_AndStillKnownAfterARestart()
+    public async Task Eta_IsSaidOnceAImageWasGenerated_AndStillKnownAfterARestart()
     {
         using var folder = new TemporaryFolder();
         await using (var app = await TestApp.StartAsync(Settings, folder))
@@ -24,7 +24,7 @@ internal sealed class EtaJourneyTests
 
             using var events = await SseReader.OpenAsync(app.Http, "api/conversations/demo/events");
             for (var i = 0; i < 4; i++)
-                await app.SubmitAsync($"picture {i}");
+                await app.SubmitAsync($"image {i}");
             var before = (double)(await QueueAsync(app))["seconds_per_image"]!;
             var last = await app.SubmitAsync("last");
 
@@ -36,8 +36,8 @@ internal sealed class EtaJourneyTests
             Assert.That(position, Is.InRange(1, 5));
             Assert.That(eta, Is.InRange((image.Min() * position) - 0.5, (image.Max() * (position + 2)) + 0.5), "those ahead, one of them begun, and its own");
 
-            var painting = (await events.ReadUntilAsync(e => (string?)e["status"] == MessageStatus.Processing))[^1];
-            Assert.That((double?)painting["eta_seconds"], Is.InRange(0, image.Max() + 0.1));
+            var generating = (await events.ReadUntilAsync(e => (string?)e["status"] == MessageStatus.Processing))[^1];
+            Assert.That((double?)generating["eta_seconds"], Is.InRange(0, image.Max() + 0.1));
             await app.WaitForAsync((long)last["id"]!, MessageStatus.Complete);
         }
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Hangfire;
 using Hangfire.States;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
@@ -46,20 +47,20 @@ internal sealed class HangfireJourneyTests
         await _app.WaitForAsync(failed, MessageStatus.Error);
         await _app.JobStateAsync(failed, FailedState.StateName);
 
-        var painting = await SubmitAsync("bir gül [fault:stalled]");
-        await _app.WaitForAsync(painting, MessageStatus.Processing);
+        var generating = await SubmitAsync("bir gül [fault:stalled]");
+        await _app.WaitForAsync(generating, MessageStatus.Processing);
         var waiting = await SubmitAsync("bir gül");
         await CallAsync(waiting, "cancel");
         await _app.JobStateAsync(waiting, DeletedState.StateName);
-        await CallAsync(painting, "cancel");
-        await _app.JobStateAsync(painting, DeletedState.StateName);
-        Assert.That(await StatusAsync(painting), Is.EqualTo(MessageStatus.Cancelled));
+        await CallAsync(generating, "cancel");
+        await _app.JobStateAsync(generating, DeletedState.StateName);
+        Assert.That(await StatusAsync(generating), Is.EqualTo(MessageStatus.Cancelled));
     }
 
     [Test]
     public async Task Cancel_FreesForge_AndMovesEveryoneUp()
     {
-        var painting = await SubmitAsync("bir gül [fault:stalled]");
+        var generating = await SubmitAsync("bir gül [fault:stalled]");
         await ActiveAsync();
         var waiting = new[] { await SubmitAsync("a [fault:stalled]"), await SubmitAsync("b"), await SubmitAsync("c") };
 
@@ -67,18 +68,18 @@ internal sealed class HangfireJourneyTests
         Assert.That((int)(await _app.GetMessageAsync(waiting[2]))["queue"]!["position"]!, Is.EqualTo(2));
 
         var started = Stopwatch.GetTimestamp();
-        await CallAsync(painting, "cancel");
+        await CallAsync(generating, "cancel");
         await Bench.UntilAsync(() => Task.FromResult(_forge.Simulator.Stats.Snapshot().InterruptCalls == 1), "Forge is interrupted");
         TestContext.Out.WriteLine($"Forge is free {Stopwatch.GetElapsedTime(started).TotalMilliseconds:0} ms after the cancel.");
 
         await _app.WaitForAsync(waiting[0], MessageStatus.Processing);
         await CallAsync(waiting[0], "cancel");
         await _app.WaitForAsync(waiting[2], MessageStatus.Complete);
-        Assert.That(Directory.GetFiles(_app.ImagesFolder), Has.Length.EqualTo(2), "half-done pictures are thrown away");
+        Assert.That(Directory.GetFiles(_app.ImagesFolder), Has.Length.EqualTo(2), "half-done images are thrown away");
     }
 
     [Test]
-    public async Task Retry_PaintsAgain_AfterErrorAndAfterCancel()
+    public async Task Retry_GeneratesAgain_AfterErrorAndAfterCancel()
     {
         var id = await SubmitAsync("bir gül [fault:oom*1]");
         await _app.WaitForAsync(id, MessageStatus.Error);
@@ -96,11 +97,11 @@ internal sealed class HangfireJourneyTests
     [Test]
     public async Task OperatorsDelete_Cancels()
     {
-        var painting = await SubmitAsync("bir gül [fault:stalled]");
+        var generating = await SubmitAsync("bir gül [fault:stalled]");
         await ActiveAsync();
         var waiting = await SubmitAsync("bir gül");
 
-        foreach (var id in new[] { waiting, painting })
+        foreach (var id in new[] { waiting, generating })
         {
             var started = Stopwatch.GetTimestamp();
             Assert.That(_dashboard.ChangeState(await JobAsync(id), new DeletedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
@@ -113,7 +114,7 @@ internal sealed class HangfireJourneyTests
     }
 
     [Test]
-    public async Task OperatorsRequeue_PaintsAgain_WhenTheJobHadFailedOrWasDeleted()
+    public async Task OperatorsRequeue_GeneratesAgain_WhenTheJobHadFailedOrWasDeleted()
     {
         // Many at once, so that workers and the reader of operators' wishes meet in every order.
         var ids = new List<long>();
@@ -131,11 +132,11 @@ internal sealed class HangfireJourneyTests
             await _app.JobStateAsync(id, SucceededState.StateName);
         }
 
-        Assert.That(_forge.Simulator.Stats.Snapshot().Total, Is.EqualTo(16), "each painted once more, and once only");
+        Assert.That(_forge.Simulator.Stats.Snapshot().Total, Is.EqualTo(16), "each generated once more, and once only");
     }
 
     [Test]
-    public async Task OperatorsRequeue_StartsOver_WhenTheJobIsBeingPainted()
+    public async Task OperatorsRequeue_StartsOver_WhenTheJobIsBeingGenerated()
     {
         var id = await SubmitAsync("bir gül [fault:stalled*1]");
         await ActiveAsync();
@@ -153,7 +154,7 @@ internal sealed class HangfireJourneyTests
         var recurring = _app.Services.GetRequiredService<IRecurringJobManagerV2>();
         await Bench.UntilAsync(() => Task.FromResult(recurring.TriggerJob(QueueRebuild.SweepId) is not null), "the sweep is scheduled");
 
-        // Painting does not hold it up.
+        // Generating does not hold it up.
         await SubmitAsync("bir gül [fault:stalled]");
         await ActiveAsync();
         var job = recurring.TriggerJob(QueueRebuild.SweepId);
@@ -170,7 +171,7 @@ internal sealed class HangfireJourneyTests
 
     private async Task<long> SubmitAsync(string prompt) => (long)(await _app.SubmitAsync(prompt, more: Small))["id"]!;
 
-    private Task ActiveAsync() => Bench.UntilAsync(() => Task.FromResult(_forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge paints");
+    private Task ActiveAsync() => Bench.UntilAsync(() => Task.FromResult(_forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge generates");
 
     private async Task CallAsync(long id, string verb)
     {

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
@@ -9,15 +10,15 @@ using SkiaSharp;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>What can be seen of a picture while it is painted, from Forge to HTTP.</summary>
+/// <summary>What can be seen of an image while it is generated, from Forge to HTTP.</summary>
 [TestFixture]
 internal sealed class LivePreviewJourneyTests
 {
-    /// <summary>A preview comes each ten steps: soon, of a picture that takes long.</summary>
+    /// <summary>A preview comes each ten steps: soon, of an image that takes long.</summary>
     private static readonly object ManySteps = new { width = 256, height = 256, steps = 100 };
 
     [Test]
-    public async Task Preview_IsServedWhilePainting_AndGoneWhenComplete()
+    public async Task Preview_IsServedWhileGenerating_AndGoneWhenComplete()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "4" });
         var id = (long)(await app.SubmitAsync("bir kedi", more: new { width = 1024, height = 768 }))["id"]!;
@@ -30,13 +31,13 @@ internal sealed class LivePreviewJourneyTests
 
         using (var response = await app.Http.GetAsync(url))
         {
-            using var picture = SKBitmap.Decode(await response.Content.ReadAsByteArrayAsync());
+            using var image = SKBitmap.Decode(await response.Content.ReadAsByteArrayAsync());
             Assert.Multiple(() =>
             {
                 Assert.That(response.Content.Headers.ContentType?.MediaType, Is.EqualTo("image/jpeg"));
                 Assert.That(response.Headers.CacheControl?.NoStore, Is.True);
-                Assert.That(Math.Max(picture.Width, picture.Height), Is.InRange(64, 512));
-                Assert.That((double)picture.Width / picture.Height, Is.EqualTo(4.0 / 3).Within(0.05));
+                Assert.That(Math.Max(image.Width, image.Height), Is.InRange(64, 512));
+                Assert.That((double)image.Width / image.Height, Is.EqualTo(4.0 / 3).Within(0.05));
             });
         }
 

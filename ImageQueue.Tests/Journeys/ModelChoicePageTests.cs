@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using ImageQueue.Tests.Support;
 using Microsoft.Playwright;
 using NUnit.Framework;
+
 using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Journeys;
@@ -33,7 +34,7 @@ internal sealed class ModelChoicePageTests
     }
 
     [Test]
-    public async Task Page_PaintsWithTheModelThatIsPicked_InItsSize_AndRemembersIt()
+    public async Task Page_GeneratesWithTheModelThatIsPicked_InItsSize_AndRemembersIt()
     {
         await using var app = await TestApp.StartAsync(Two);
         await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = 390, Height = 844 } });
@@ -70,7 +71,7 @@ internal sealed class ModelChoicePageTests
     [TestCase(ColorScheme.Light, 390)]
     [TestCase(ColorScheme.Dark, 390)]
     [TestCase(ColorScheme.Light, 1280)]
-    [Explicit("Leaves pictures of the page to look at in the directory that PICTURES names.")]
+    [Explicit("Leaves images of the page to look at in the directory that PICTURES names.")]
     public async Task Page_IsPhotographed(ColorScheme scheme, int width)
     {
         var folder = Environment.GetEnvironmentVariable("PICTURES");

@@ -1,6 +1,7 @@
 using System.Diagnostics;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
@@ -51,7 +52,7 @@ internal sealed class ProcessJourneyTests
     }
 
     [Test]
-    public async Task Stop_IsQuick_WhenNothingIsPainted()
+    public async Task Stop_IsQuick_WhenNothingIsGenerated()
     {
         await using var app = await AppProcess.StartAsync(_folder.Path, forge: null, new() { ["Shutdown__DrainTimeout"] = "00:02:00" });
         await app.WaitForAsync((long)(await app.SubmitAsync("bir gül"))["id"]!, MessageStatus.Complete);
@@ -66,35 +67,35 @@ internal sealed class ProcessJourneyTests
     }
 
     [Test]
-    public async Task Stop_LetsThePictureFinish_WithinTheDrain()
+    public async Task Stop_LetsTheImageFinish_WithinTheDrain()
     {
         await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 40); // About 1 s for a small one.
         await using var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:02:00" });
-        var painting = (long)(await app.SubmitAsync("a"))["id"]!;
+        var generating = (long)(await app.SubmitAsync("a"))["id"]!;
         var waiting = (long)(await app.SubmitAsync("b"))["id"]!;
-        await app.WaitForAsync(painting, MessageStatus.Processing);
+        await app.WaitForAsync(generating, MessageStatus.Processing);
 
         var took = await app.StopAsync();
 
-        Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(50)), "the drain ends with the picture");
+        Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(50)), "the drain ends with the image");
         await using var store = OpenStore();
-        Assert.That((await store.FindAsync(painting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Complete), app.Output);
+        Assert.That((await store.FindAsync(generating, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Complete), app.Output);
         Assert.That((await store.FindAsync(waiting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Queued), "no new job is begun");
     }
 
     [Test]
-    public async Task Stop_GivesThePictureBack_AfterTheDrain()
+    public async Task Stop_GivesTheImageBack_AfterTheDrain()
     {
         await using var forge = await SimulatorServer.StartAsync();
         await using (var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:00:00.500" }))
         {
-            var painting = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
-            await app.WaitForAsync(painting, MessageStatus.Processing);
+            var generating = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
+            await app.WaitForAsync(generating, MessageStatus.Processing);
 
             Assert.That(await app.StopAsync(), Is.LessThan(TimeSpan.FromSeconds(40)), app.Output);
 
             await using var store = OpenStore();
-            var row = (await store.FindAsync(painting, CancellationToken.None))!;
+            var row = (await store.FindAsync(generating, CancellationToken.None))!;
             Assert.That((row.Status, row.QueuePosition), Is.EqualTo((MessageStatus.Queued, 1)), app.Output);
             Assert.That(forge.Simulator.Stats.Snapshot().InterruptCalls, Is.EqualTo(1));
         }
@@ -106,26 +107,26 @@ internal sealed class ProcessJourneyTests
     }
 
     [Test]
-    public async Task Start_InterruptsTheOrphanedPicture_AndRemovesTemporaryFiles()
+    public async Task Start_InterruptsTheOrphanedImage_AndRemovesTemporaryFiles()
     {
         await using var forge = await SimulatorServer.StartAsync();
-        long painting;
+        long generating;
         string leftOver;
         await using (var app = await AppProcess.StartAsync(_folder.Path, forge.Address))
         {
             var message = await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]");
-            painting = (long)message["id"]!;
-            await app.WaitForAsync(painting, MessageStatus.Processing);
-            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge paints");
+            generating = (long)message["id"]!;
+            await app.WaitForAsync(generating, MessageStatus.Processing);
+            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge generates");
             leftOver = Path.Combine(_folder.Path, "images", $"flux_{message["extra_metadata"]!["job_id"]}.1.tmp");
             await app.KillAsync();
         }
 
         Directory.CreateDirectory(Path.GetDirectoryName(leftOver)!);
-        await File.WriteAllTextAsync(leftOver, "half a picture");
+        await File.WriteAllTextAsync(leftOver, "half an image");
         await using var next = await AppProcess.StartAsync(_folder.Path, forge.Address);
 
-        await next.WaitForAsync(painting, MessageStatus.Complete);
+        await next.WaitForAsync(generating, MessageStatus.Complete);
         var stats = forge.Simulator.Stats.Snapshot();
         Assert.That((stats.Total, stats.InterruptCalls), Is.EqualTo((2, 1)), "the orphan would have kept Forge for ever");
         Assert.That(File.Exists(leftOver), Is.False);
@@ -142,7 +143,7 @@ internal sealed class ProcessJourneyTests
             await using var app = await AppProcess.StartAsync(_folder.Path, forge.Address, settings);
             if (death == 0)
                 id = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}]"))["id"]!;
-            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == death + 1), "it is painted");
+            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == death + 1), "it is generated");
             await app.WaitForAsync(id, MessageStatus.Processing);
             await app.KillAsync();
         }
@@ -193,15 +194,15 @@ internal sealed class ProcessJourneyTests
         Assert.That(accepted, Is.LessThan(TimeSpan.FromSeconds(30)));
         await Bench.UntilAsync(
             () => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == 1), "Forge is asked");
-        Assert.That(forge.Simulator.Stats.Snapshot().Received[0].Prompt, Is.EqualTo("row 7"), "what was being painted comes first");
+        Assert.That(forge.Simulator.Stats.Snapshot().Received[0].Prompt, Is.EqualTo("row 7"), "what was being generated comes first");
         Assert.That((int)(await next.GetAsync("api/messages/1"))["queue"]!["position"]!, Is.EqualTo(1));
         Assert.That((int)(await next.GetAsync($"api/messages/{rows}"))["queue"]!["position"]!, Is.EqualTo(rows - 1));
         Assert.That((int)(await next.GetAsync($"api/messages/{late["id"]}"))["queue"]!["position"]!, Is.EqualTo(rows));
     }
 
-    private SqliteMessageStore OpenStore() => new($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new MessageSignal());
+    private SqliteMessageStore OpenStore() => new($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new AsyncSignal());
 
-    /// <summary>Rows as a process leaves them that was killed while it painted the seventh.</summary>
+    /// <summary>Rows as a process leaves them that was killed while it generated the seventh.</summary>
     private async Task FillAsync(int rows)
     {
         await using var database = new SqliteConnection($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")};Pooling=False");

@@ -40,11 +40,11 @@ internal sealed class SecretsJourneyTests
         {
             token = await app.TokenAsync();
             var query = $"access_token={Uri.EscapeDataString(token)}";
-            var picture = (string)(await app.WaitForAsync((long)(await app.SubmitAsync(Prompt))["id"]!, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
+            var image = (string)(await app.WaitForAsync((long)(await app.SubmitAsync(Prompt))["id"]!, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
             var failed = (long)(await app.SubmitAsync($"{Prompt} [fault:oom]"))["id"]!;
             await app.WaitForAsync(failed, MessageStatus.Error);
             Assert.That((int)(await app.As(token).PostAsync($"api/messages/{failed}/retry", null)).StatusCode, Is.EqualTo(200));
-            Assert.That((int)(await app.As(null).GetAsync($"{picture}?{query}")).StatusCode, Is.EqualTo(200));
+            Assert.That((int)(await app.As(null).GetAsync($"{image}?{query}")).StatusCode, Is.EqualTo(200));
             using (await SseReader.OpenAsync(app.As(null), $"api/conversations/{AuthApp.Conversation}/events?{query}"))
                 Assert.That((int)(await app.As(null).PostAsync($"hubs/images/negotiate?negotiateVersion=1&{query}", null)).StatusCode, Is.EqualTo(200));
 

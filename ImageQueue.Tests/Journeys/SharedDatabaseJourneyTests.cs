@@ -15,7 +15,7 @@ public sealed class SharedDatabaseJourneyTests
     private SqlServerStoreDatabase _database = null!;
     private TemporaryFolder _folder = null!;
 
-    /// <summary>A database of its own, and one folder for pictures, as machines share one.</summary>
+    /// <summary>A database of its own, and one folder for images, as machines share one.</summary>
     [SetUp]
     public async Task CreateAsync()
     {
@@ -32,7 +32,7 @@ public sealed class SharedDatabaseJourneyTests
             await _database.DisposeAsync();
     }
 
-    /// <summary>One queue: positions agree wherever they are asked, each picture is painted once, and an app may leave.</summary>
+    /// <summary>One queue: positions agree wherever they are asked, each image is generated once, and an app may leave.</summary>
     [Test]
     public async Task TwoApps_ShareOneQueue_AndOneMayLeave()
     {
@@ -42,7 +42,7 @@ public sealed class SharedDatabaseJourneyTests
         try
         {
             for (var i = 0; i < 12; i++)
-                ids.Add((long)(await (i % 2 == 0 ? first : second).SubmitAsync($"picture {i}"))["id"]!);
+                ids.Add((long)(await (i % 2 == 0 ? first : second).SubmitAsync($"image {i}"))["id"]!);
 
             // The queue moves meanwhile: two looks agree when nothing moved between them.
             for (var tries = 0; ; tries++)
@@ -68,7 +68,7 @@ public sealed class SharedDatabaseJourneyTests
             await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE attempt > 1"), Is.LessThanOrEqualTo(1));
     }
 
-    /// <summary>One of two apps is killed while it paints: the other finishes everything, and nothing is painted twice to the end.</summary>
+    /// <summary>One of two apps is killed while it generates: the other finishes everything, and nothing is generated twice to the end.</summary>
     [Test]
     public async Task TwoApps_LoseNothing_WhenOneIsKilled()
     {
@@ -84,7 +84,7 @@ public sealed class SharedDatabaseJourneyTests
         await using var first = await AppProcess.StartAsync(_folder.Path, forgeOfFirst.Address, settings);
         await using var second = await AppProcess.StartAsync(_folder.Path, forgeOfSecond.Address, settings);
         for (var i = 0; i < 10; i++)
-            Assert.That(await (i % 2 == 0 ? first : second).TrySubmitAsync($"picture {i}"), Is.Not.Null);
+            Assert.That(await (i % 2 == 0 ? first : second).TrySubmitAsync($"image {i}"), Is.Not.Null);
         await using var connection = new SqlConnection(_database.ConnectionString);
         await UntilAsync(connection, "SELECT COUNT(*) FROM dbo.messages WHERE status = N'processing'", count => count == 2, TimeSpan.FromSeconds(60), first);
 
@@ -107,7 +107,7 @@ public sealed class SharedDatabaseJourneyTests
         }
     }
 
-    /// <summary>The database goes away while pictures are painted: requests get 503, nothing is lost, work goes on.</summary>
+    /// <summary>The database goes away while images are generated: requests get 503, nothing is lost, work goes on.</summary>
     [Test]
     public async Task App_GoesOn_WhenTheServerWasAwayForAWhile()
     {
@@ -117,7 +117,7 @@ public sealed class SharedDatabaseJourneyTests
         await using var app = await StartAsync(throughCable.ConnectionString, secondsPerImage: "2");
         var ids = new List<long>();
         for (var i = 0; i < 4; i++)
-            ids.Add((long)(await app.SubmitAsync($"picture {i}"))["id"]!);
+            ids.Add((long)(await app.SubmitAsync($"image {i}"))["id"]!);
         await app.WaitForAsync(ids[0], "processing", "complete");
 
         cable.Cut();

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Json;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.Sqlite;
@@ -33,7 +34,7 @@ internal sealed class StorageTroubleJourneyTests
         await using var app = await TestApp.StartAsync(folder: _folder);
 
         var waiting = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
-        await Bench.UntilAsync(() => Task.FromResult(app.Log.ToString().Contains("No picture is begun", StringComparison.Ordinal)), "operators are told");
+        await Bench.UntilAsync(() => Task.FromResult(app.Log.ToString().Contains("No image is begun", StringComparison.Ordinal)), "operators are told");
         Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "no GPU works for nothing");
 
         File.Delete(Images);
@@ -42,7 +43,7 @@ internal sealed class StorageTroubleJourneyTests
 
     [Test]
     [Platform("Linux")]
-    public async Task Disk_ThatIsFull_LosesNoPicture_AndLeavesNoHalfFile()
+    public async Task Disk_ThatIsFull_LosesNoImage_AndLeavesNoHalfFile()
     {
         await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 400); // For the default size: about 0.3 s.
         await using var app = await TestApp.StartAsync(
@@ -55,20 +56,20 @@ internal sealed class StorageTroubleJourneyTests
         await app.WaitForAsync((long)message["id"]!, MessageStatus.Complete);
 
         Assert.That(app.Log.ToString(), Does.Contain("could not be stored"));
-        Assert.That(forge.Stats.Total, Is.EqualTo(1), "painted once, written twice");
+        Assert.That(forge.Stats.Total, Is.EqualTo(1), "generated once, written twice");
         Assert.That(Directory.GetFiles(Images, "*.tmp"), Is.Empty);
         Assert.That(Directory.GetFiles(Images, "*.png"), Has.Length.EqualTo(1));
     }
 
     [Test]
-    public async Task Database_ThatIsLocked_RefusesWrites_AndLosesNoPicture()
+    public async Task Database_ThatIsLocked_RefusesWrites_AndLosesNoImage()
     {
         await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 400);
         await using var app = await TestApp.StartAsync(
             new() { ["Forge:Backends:0:Url"] = forge.Address.AbsoluteUri, ["Forge:Simulator:Enabled"] = "false" }, _folder);
-        var painting = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
+        var generating = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
         var waiting = (long)(await app.SubmitAsync("bir gül daha", more: Small))["id"]!;
-        await app.WaitForAsync(painting, MessageStatus.Processing);
+        await app.WaitForAsync(generating, MessageStatus.Processing);
 
         await using (var other = new SqliteConnection($"Data Source={Database};Pooling=False"))
         {
@@ -81,12 +82,12 @@ internal sealed class StorageTroubleJourneyTests
             Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That((string?)(await TestApp.ReadAsync(refused))["detail"], Does.Contain("locked by another program"));
             Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "reading goes on");
-            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().Painted == 1), "the picture is painted");
+            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().CompletedGeneration == 1), "the image is generated");
         }
 
-        await app.WaitForAsync(painting, MessageStatus.Complete);
+        await app.WaitForAsync(generating, MessageStatus.Complete);
         await app.WaitForAsync(waiting, MessageStatus.Complete);
-        Assert.That(forge.Simulator.Stats.Snapshot().Total, Is.EqualTo(2), "no picture was lost and painted again");
+        Assert.That(forge.Simulator.Stats.Snapshot().Total, Is.EqualTo(2), "no image was lost and generated again");
     }
 
     [Test]

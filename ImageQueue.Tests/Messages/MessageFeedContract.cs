@@ -1,3 +1,4 @@
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
@@ -44,9 +45,9 @@ public abstract class MessageFeedContract
     public async Task StartAsync()
     {
         await _database.EmptyAsync();
-        var signal = new MessageSignal();
+        var signal = new AsyncSignal();
         _mine = _database.Open(TimeProvider.System, signal);
-        _others = _database.Open(TimeProvider.System, new MessageSignal());
+        _others = _database.Open(TimeProvider.System, new AsyncSignal());
         _time = new WaitedClock();
         _log = new LogRecorder();
         (var store, _observed) = ObservedStore.Around(_mine.Store);

@@ -6,8 +6,9 @@ using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -208,7 +209,7 @@ internal sealed class EventsTests
     }
 
     [Test]
-    public async Task Event_SaysWhy_WhenAPictureEndsInError()
+    public async Task Event_SaysWhy_WhenAImageEndsInError()
     {
         var message = await _source.BeginAsync();
         using var events = await SseReader.OpenAsync(_app.Http, Path);
@@ -313,7 +314,7 @@ internal sealed class EventsTests
     {
         var message = await _source.BeginAsync();
         await using var other = new SqliteMessageStore(
-            $"Data Source={System.IO.Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new MessageSignal());
+            $"Data Source={System.IO.Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new AsyncSignal());
         var others = new PushSource(_app, other);
         using var events = await SseReader.OpenAsync(_app.Http, Path);
         var times = new List<double>();

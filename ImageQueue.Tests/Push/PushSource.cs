@@ -14,7 +14,7 @@ internal sealed class PushSource(TestApp app, IMessageStore? store = null)
     private readonly IMessageStore _store = store ?? app.Services.GetRequiredService<IMessageStore>();
     private readonly RunningJobs _running = app.Services.GetRequiredService<RunningJobs>();
 
-    /// <summary>A request that is being painted.</summary>
+    /// <summary>A request that is being generated.</summary>
     public async Task<Message> BeginAsync(string conversation = "demo", string prompt = "a cat")
     {
         var request = new NewImageMessage(conversation, "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, null);

@@ -1,5 +1,6 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Queue.Eta;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
@@ -12,12 +13,12 @@ internal sealed class EtaDayTests
     private static readonly DateTimeOffset Midnight = new(2026, 11, 1, 0, 0, 0, TimeSpan.Zero);
 
     /// <summary>A steady mix: sizes, steps and two models, and times that scatter by a tenth.</summary>
-    private static readonly (double Share, Work Work, double Seconds)[] Mix =
+    private static readonly (double Share, GenerationWork Work, double Seconds)[] Mix =
     [
-        (0.25, new Work(20.0 * 512 * 512, null), 4.5),
-        (0.45, new Work(20.0 * 1024 * 1024, null), 13.5),
-        (0.15, new Work(28.0 * 1024 * 768, null), 14.5),
-        (0.15, new Work(20.0 * 1024 * 1024, "flux-dev"), 31),
+        (0.25, new GenerationWork(20.0 * 512 * 512, null), 4.5),
+        (0.45, new GenerationWork(20.0 * 1024 * 1024, null), 13.5),
+        (0.15, new GenerationWork(28.0 * 1024 * 768, null), 14.5),
+        (0.15, new GenerationWork(20.0 * 1024 * 1024, "flux-dev"), 31),
     ];
 
     [TestCase(1, 1)]
@@ -39,7 +40,7 @@ internal sealed class EtaDayTests
         var meanSeconds = Mix.Sum(kind => kind.Share * kind.Seconds);
         var waiting = new Queue<Request>();
         var running = new List<Request>();
-        var painted = new List<Painted>();
+        var generated = new List<CompletedGeneration>();
         var told = new List<(Request Request, int Position, double Eta)>();
         var ended = new Dictionary<Request, double>();
         var (now, nextArrival) = (0.0, 0.0);
@@ -57,20 +58,20 @@ internal sealed class EtaDayTests
                 now = nextEnd;
                 var done = running.First(request => request.Start + request.Seconds <= nextEnd);
                 running.Remove(done);
-                painted.Add(new Painted(done.Work, done.Seconds));
+                generated.Add(new CompletedGeneration(done.Work, done.Seconds));
                 ended[done] = now;
                 continue;
             }
 
             now = nextArrival;
             var request = NewRequest(now, random);
-            var basis = new EtaBasis([.. painted.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, new GenerationDefaults(), Midnight.AddSeconds(now));
+            var basis = new EtaBasis([.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, new GenerationDefaults(), Midnight.AddSeconds(now));
             var position = waiting.Count + 1;
-            if (painted.Count > 0)
+            if (generated.Count > 0)
                 told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));
             waiting.Enqueue(request);
 
-            // Quiet at night, a bit more than can be painted in the evening.
+            // Quiet at night, a bit more than can be generated in the evening.
             var load = 0.75 + (0.4 * Math.Sin((now / Day * 2 * Math.PI) - (Math.PI / 2)));
             nextArrival = now + (-Math.Log(1 - random.NextDouble()) * meanSeconds / (slots * load));
         }
@@ -92,13 +93,13 @@ internal sealed class EtaDayTests
         return values[values.Count / 2];
     }
 
-    private sealed class Request(Work work, double seconds, double arrived)
+    private sealed class Request(GenerationWork work, double seconds, double arrived)
     {
         private static long _last;
 
         private readonly long _id = Interlocked.Increment(ref _last);
 
-        public Work Work => work;
+        public GenerationWork Work => work;
 
         public double Seconds => seconds;
 
@@ -107,10 +108,10 @@ internal sealed class EtaDayTests
         public double Start { get; set; }
 
         /// <summary>Progress is stored in whole percent, at most once a second.</summary>
-        public Painting AsSeen(double now, Random random)
+        public RunningGeneration AsSeen(double now, Random random)
         {
             var at = Math.Max(Start, now - random.NextDouble());
-            return new Painting(_id, work, Math.Floor((at - Start) / seconds * 100) / 100, Midnight.AddSeconds(at));
+            return new RunningGeneration(_id, work, Math.Floor((at - Start) / seconds * 100) / 100, Midnight.AddSeconds(at));
         }
     }
 }

@@ -1,6 +1,7 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Queue.Eta;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
@@ -12,25 +13,25 @@ internal sealed class EtaTests
     private static readonly GenerationDefaults Defaults = new();
 
     [Test]
-    public void Of_IsNull_UntilAPictureHasBeenPainted() => Assert.That(Basis([], [], 1).Of(Queued(512), 1, Now), Is.Null);
+    public void Of_IsNull_UntilAImageHasBeenGenerated() => Assert.That(Basis([], [], 1).Of(Queued(512), 1, Now), Is.Null);
 
     [Test]
     public void Of_IsNull_WhileNoSlotIsHealthy() => Assert.That(Basis([Took(512, 4)], [], 0).Of(Queued(512), 1, Now), Is.Null);
 
     [Test]
-    public void Of_IsNull_WhenNoPictureIsToCome() =>
+    public void Of_IsNull_WhenNoImageIsToCome() =>
         Assert.That(Basis([Took(512, 4)], [], 1).Of(Message("cancelled", 512), 0, Now), Is.Null);
 
     [Test]
-    public void Of_IsThePicturesOwnTime_WhenASlotIsFree() =>
-        Assert.That(Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now), Is.EqualTo(5), "the median of like pictures");
+    public void Of_IsTheImagesOwnTime_WhenASlotIsFree() =>
+        Assert.That(Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now), Is.EqualTo(5), "the median of like images");
 
     [Test]
-    public void Of_GrowsWithThePicture_WhenNoneOfItsSizeWasPainted() =>
+    public void Of_GrowsWithTheImage_WhenNoneOfItsSizeWasGenerated() =>
         Assert.That(Basis([Took(512, 4)], [], 1).Of(Queued(1024), 1, Now), Is.EqualTo(16), "four times the pixels");
 
     [Test]
-    public void Of_GoesByPicturesOfLikeSize_WhenThereAreEnough()
+    public void Of_GoesByImagesOfLikeSize_WhenThereAreEnough()
     {
         var basis = Basis([Took(256, 3), Took(256, 3), Took(256, 3), Took(1024, 20), Took(1024, 20), Took(1024, 20)], [], 1);
         Assert.That(basis.Of(Queued(1024), 1, Now), Is.EqualTo(20));
@@ -49,7 +50,7 @@ internal sealed class EtaTests
     [Test]
     public void Of_CountsDownWhatRuns()
     {
-        var basis = Basis([Took(512, 10)], [new Painting(7, Work(512), 0.4, Now)], 1);
+        var basis = Basis([Took(512, 10)], [new RunningGeneration(7, Work(512), 0.4, Now)], 1);
         Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now), Is.EqualTo(6));
         Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(4));
         Assert.That(basis.Of(Message("processing", 512, progress: 70) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(3), "newer than what was read");
@@ -69,7 +70,7 @@ internal sealed class EtaTests
     [Test]
     public void Of_TakesTheSlotThatIsFreeFirst()
     {
-        Painting[] running = [new(7, Work(512), 0.9, Now), new(8, Work(512), 0.2, Now)];
+        RunningGeneration[] running = [new(7, Work(512), 0.9, Now), new(8, Work(512), 0.2, Now)];
         var basis = Basis([Took(512, 10)], running, 2);
         Assert.That(new[] { 1, 2, 3, 4 }.Select(position => basis.Of(Queued(512), position, Now)), Is.EqualTo(new double?[] { 11, 18, 21, 28 }));
     }
@@ -80,10 +81,10 @@ internal sealed class EtaTests
     {
         const int slots = 1000;
         var random = new Random(5);
-        var running = Enumerable.Range(1, 900).Select(i => new Painting(i, Work(512), Math.Round(random.NextDouble(), 2), Now)).ToList();
+        var running = Enumerable.Range(1, 900).Select(i => new RunningGeneration(i, Work(512), Math.Round(random.NextDouble(), 2), Now)).ToList();
         var basis = Basis([Took(512, 10)], running, slots);
         var free = new PriorityQueue<double, double>();
-        foreach (var seconds in running.Select(picture => (1 - picture.Progress) * 10).Concat(Enumerable.Repeat(0.0, 100)))
+        foreach (var seconds in running.Select(image => (1 - image.Progress) * 10).Concat(Enumerable.Repeat(0.0, 100)))
             free.Enqueue(seconds, seconds);
 
         for (var position = 1; position <= 6000; position++)
@@ -98,11 +99,11 @@ internal sealed class EtaTests
     public void SecondsPerImage_IsTheMean() =>
         Assert.That(Basis([Took(512, 4), Took(512, 5)], [], 1).SecondsPerImage, Is.EqualTo(4.5));
 
-    private static EtaBasis Basis(IReadOnlyList<Painted> painted, IReadOnlyList<Painting> running, int slots) => new(painted, running, slots, Defaults, Now);
+    private static EtaBasis Basis(IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, int slots) => new(generated, running, slots, Defaults, Now);
 
-    private static Painted Took(int side, double seconds, string? checkpoint = null) => new(Work(side, checkpoint), seconds);
+    private static CompletedGeneration Took(int side, double seconds, string? checkpoint = null) => new(Work(side, checkpoint), seconds);
 
-    private static Work Work(int side, string? checkpoint = null) => new(20.0 * side * side, checkpoint);
+    private static GenerationWork Work(int side, string? checkpoint = null) => new(20.0 * side * side, checkpoint);
 
     private static Message Queued(int side, string? checkpoint = null) => Message("queued", side, checkpoint);
 

@@ -1,8 +1,9 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -27,7 +28,7 @@ internal sealed class PositionWriterTests
         _order.Clear();
         _ids.Clear();
         _folder = new TemporaryFolder();
-        _store = new SqliteMessageStore($"Data Source={_folder.Path}/m.db", _time, new MessageSignal());
+        _store = new SqliteMessageStore($"Data Source={_folder.Path}/m.db", _time, new AsyncSignal());
         await _store.PrepareAsync(CancellationToken.None);
         _writer = Writer();
     }
@@ -163,7 +164,7 @@ internal sealed class PositionWriterTests
     [Test]
     public void Moved_IsTheFirstFiftyAndABandsEndEach_WhenOneHasLeftTheHeadOfALongQueue()
     {
-        var line = new WaitingLine();
+        var line = new QueueIndex();
         for (var i = 1; i <= 100_000; i++)
             line.Add(JobKey.Of(i), i);
         var before = new QueueSnapshot(line.Now, [], default);

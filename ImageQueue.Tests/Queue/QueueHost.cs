@@ -21,9 +21,9 @@ internal sealed class QueueHost : IDisposable
         Storage = storage;
         Time = time;
         Order = rows is null
-            ? new PrivateQueueOrder(storage, time)
-            : new SharedQueueOrder(rows, time, NullLogger<SharedQueueOrder>.Instance) { PageSize = pageSize };
-        Client = new BackgroundJobClient(storage, new JobFilters([new QueueWatch(Order)]));
+            ? new InMemoryQueueOrder(storage, time)
+            : new SqlServerQueueOrder(rows, time, NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
+        Client = new BackgroundJobClient(storage, new JobFilters([new QueueOrderFilter(Order)]));
         Jobs = new ImageJobs(Client, storage, Order, time);
         _connection = storage.GetConnection();
     }

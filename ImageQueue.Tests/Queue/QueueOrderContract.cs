@@ -1,6 +1,8 @@
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Benchmarks.Support;
+using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
 
@@ -196,9 +198,9 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
     private sealed class Queue : IQueue
     {
         private readonly FakeQueueRows _rows = new();
-        private readonly SharedQueueOrder _order;
+        private readonly SqlServerQueueOrder _order;
 
-        public Queue(int pageSize) => _order = new SharedQueueOrder(_rows, QueueHost.Clock(), NullLogger<SharedQueueOrder>.Instance) { PageSize = pageSize };
+        public Queue(int pageSize) => _order = new SqlServerQueueOrder(_rows, QueueHost.Clock(), NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
 
         public IQueueOrder Order => _order;
 

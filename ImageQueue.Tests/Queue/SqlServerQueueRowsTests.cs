@@ -4,8 +4,8 @@ using Hangfire.SqlServer;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
@@ -67,7 +67,7 @@ public sealed class SqlServerQueueRowsTests
         Assert.That(Ids(await _rows.ReadAsync(0, 10, default)).Distinct(), Is.EqualTo(new[] { jobs[0], jobs[2], jobs[3] }));
     }
 
-    /// <summary>What a worker holds does not wait; what it gives back has its old place, and so has what it was painting.</summary>
+    /// <summary>What a worker holds does not wait; what it gives back has its old place, and so has what it was generating.</summary>
     [Test]
     public async Task Job_KeepsItsPlace_WhenItIsGivenBack()
     {
@@ -163,7 +163,7 @@ internal sealed class SqlServerQueueOrderContractTests : QueueOrderContract
 
         public void GiveBack(IFetchedJob job) => Assert.That(host.Jobs.TryGiveBack(job.JobId, job, "the model says so"), Is.True);
 
-        public Task SettleAsync() => ((SharedQueueOrder)host.Order).ReadNowAsync();
+        public Task SettleAsync() => ((SqlServerQueueOrder)host.Order).ReadNowAsync();
 
         public void Dispose() => host.Dispose();
     }

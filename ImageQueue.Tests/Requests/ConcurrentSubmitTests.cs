@@ -2,9 +2,10 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
@@ -22,7 +23,7 @@ internal sealed class ConcurrentSubmitTests
     [OneTimeSetUp]
     public async Task StartAsync() => _app = await TestApp.StartAsync(new()
     {
-        // Nobody is there to paint: one request is held by the worker, the others wait behind it.
+        // Nobody is there to generate: one request is held by the worker, the others wait behind it.
         ["Forge:Backends:0:Url"] = "http://127.0.0.1:9",
         ["Queue:MaxPendingPerUser"] = "100",
         ["Queue:MaxLength"] = "150",
@@ -45,17 +46,17 @@ internal sealed class ConcurrentSubmitTests
     public async Task Submit_GivesEveryRequestItsOwnPlace_WhenManySubmitAtOnce(int conversations)
     {
         var answers = await Task.WhenAll(Enumerable.Range(0, 90).Select(i =>
-            _app.SubmitAsync($"picture {i}", $"{Id}-{i % conversations}", $"user{i % conversations}")));
+            _app.SubmitAsync($"image {i}", $"{Id}-{i % conversations}", $"user{i % conversations}")));
 
         Assert.That(answers.Select(answer => (long)answer["id"]!).Distinct().Count(), Is.EqualTo(90));
         Assert.That(answers.Select(Position).Order(), Is.EqualTo(Enumerable.Range(1, 90)), "each answer has its own position");
         Assert.That(answers.Select(answer => (int)answer["queue"]!["position"]!), Is.EqualTo(answers.Select(Position)));
-        Assert.That(answers.Select(answer => answer["queue"]!["eta_seconds"]), Is.All.Null, "nothing was painted yet");
+        Assert.That(answers.Select(answer => answer["queue"]!["eta_seconds"]), Is.All.Null, "nothing was generated yet");
 
         var now = await Task.WhenAll(answers.Select(answer => _app.GetMessageAsync((long)answer["id"]!)));
         Assert.That(now.Select(Position), Is.EqualTo(answers.Select(Position)), "the order is that of the answers");
         var prompts = now.Select(message => (string)message["extra_metadata"]!["prompt"]!);
-        Assert.That(prompts, Is.EquivalentTo(Enumerable.Range(0, 90).Select(i => $"picture {i}")));
+        Assert.That(prompts, Is.EquivalentTo(Enumerable.Range(0, 90).Select(i => $"image {i}")));
     }
 
     [Test]
@@ -63,7 +64,7 @@ internal sealed class ConcurrentSubmitTests
     {
         var ids = new List<long>();
         for (var i = 0; i < 6; i++)
-            ids.Add((long)(await _app.SubmitAsync($"picture {i}", Id))["id"]!);
+            ids.Add((long)(await _app.SubmitAsync($"image {i}", Id))["id"]!);
 
         (await _app.Http.PostAsync(new Uri($"api/messages/{ids[2]}/cancel", UriKind.Relative), null)).EnsureSuccessStatusCode();
 
@@ -91,7 +92,7 @@ internal sealed class ConcurrentSubmitTests
     [Test]
     public async Task Submit_Is429_WhenTheUserHasTooManyWaiting()
     {
-        var answers = await Task.WhenAll(Enumerable.Range(0, 110).Select(i => PostAsync($"{i % 3}", "ayşe", $"picture {i}")));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 110).Select(i => PostAsync($"{i % 3}", "ayşe", $"image {i}")));
 
         var refused = answers.Where(answer => answer.StatusCode == HttpStatusCode.TooManyRequests).ToList();
         Assert.That(refused, Has.Count.EqualTo(10), "the limit counts all of a user's conversations");
@@ -104,7 +105,7 @@ internal sealed class ConcurrentSubmitTests
     {
         var first = await TestApp.ReadAsync(await PostAsync("c", "ayşe", "gül", "key-1"));
         for (var i = 1; i < 150; i += 50)
-            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, 150 - i)).Select(n => _app.SubmitAsync($"picture {n}", $"{Id}-{n}", $"user{n}")));
+            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, 150 - i)).Select(n => _app.SubmitAsync($"image {n}", $"{Id}-{n}", $"user{n}")));
 
         var refused = await PostAsync("x", "deniz", "lale");
         Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.TooManyRequests));
@@ -119,8 +120,8 @@ internal sealed class ConcurrentSubmitTests
     public async Task Submit_StoresOneMessage_WhenTwoProcessesGetTheSameKeyAtOnce()
     {
         using var folder = new TemporaryFolder();
-        await using var one = new SqliteMessageStore($"Data Source={folder.Path}/m.db", TimeProvider.System, new MessageSignal());
-        await using var two = new SqliteMessageStore($"Data Source={folder.Path}/m.db", TimeProvider.System, new MessageSignal());
+        await using var one = new SqliteMessageStore($"Data Source={folder.Path}/m.db", TimeProvider.System, new AsyncSignal());
+        await using var two = new SqliteMessageStore($"Data Source={folder.Path}/m.db", TimeProvider.System, new AsyncSignal());
         await one.PrepareAsync(CancellationToken.None);
 
         for (var round = 0; round < 10; round++)

@@ -71,7 +71,7 @@ internal sealed class ModelChoiceTests
     [TestCase("flux", null, "flux1-dev", "clip_l.safetensors")]
     [TestCase("sdxl", null, "sdxl-turbo", null)] // Another model's modules do not fit.
     [TestCase(null, "other", "other", "ae.safetensors")]
-    public async Task Painting_HasTheModelsCheckpointAndItsOwnModules(string? model, string? checkpoint, string painted, string? module)
+    public async Task Generating_HasTheModelsCheckpointAndItsOwnModules(string? model, string? checkpoint, string generated, string? module)
     {
         await using var bench = await Bench.CreateAsync();
         var models = Models(Two);
@@ -81,12 +81,12 @@ internal sealed class ModelChoiceTests
 
         var request = ImageRequest.FromMessage(stored.Message, models);
 
-        Assert.That(request.Checkpoint, Is.EqualTo(painted));
+        Assert.That(request.Checkpoint, Is.EqualTo(generated));
         Assert.That(request.AdditionalModules, Is.EqualTo(module is null ? [] : new[] { module }));
     }
 
     [Test]
-    public async Task Painting_KeepsWhatWasStored_WhenTheModelIsGone()
+    public async Task Generating_KeepsWhatWasStored_WhenTheModelIsGone()
     {
         await using var bench = await Bench.CreateAsync();
         var settings = (Plain with { Model = "sdxl" }).ToSettings(Models(Two));

@@ -5,6 +5,7 @@ using Hangfire.Storage;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Time.Testing;
@@ -14,8 +15,8 @@ namespace ImageQueue.Tests.Requests;
 
 /// <summary>
 /// Everything that can happen to requests, in random order, step by step with a simulated clock: submits, workers that fetch,
-/// claim, paint, stop, fall silent and live after all, processes that die, sweeps, users and operators. No request is lost, none is
-/// painted twice at the same time, none is cancelled by nobody, and each is taken in the order that positions show.
+/// claim, generate, stop, fall silent and live after all, processes that die, sweeps, users and operators. No request is lost, none is
+/// generated twice at the same time, none is cancelled by nobody, and each is taken in the order that positions show.
 /// </summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 [Parallelizable(ParallelScope.All)]
@@ -81,15 +82,15 @@ public abstract class RequestModel
                 return await FetchAsync(at);
             case < 52 when at.Workers.Find(worker => worker.Claimed is null) is { } worker:
                 return await ClaimAsync(at, worker);
-            case < 60 when Painting(at) is { } worker:
+            case < 60 when Generating(at) is { } worker:
                 return $"progress {await BeatAsync(at, worker)}";
-            case < 72 when Painting(at) is { } worker:
+            case < 72 when Generating(at) is { } worker:
                 return await EndAsync(at, worker, complete: _random.Next(8) > 0);
             case < 75 when at.Workers.Count > 0:
                 return await StopAsync(at, Any(at.Workers));
             case < 76 when _random.Next(2) == 0:
                 return await CrashAsync(at);
-            case < 78 when Painting(at) is { } worker:
+            case < 78 when Generating(at) is { } worker:
                 worker.IsSilent = true;
                 worker.Registration?.Dispose(); // Its process believes it dead as well.
                 return $"silence {worker.MessageId}";
@@ -107,7 +108,7 @@ public abstract class RequestModel
             case < 97 when _requests.Count > 0:
                 return await OperateAsync(at, Any(_requests.Keys.TakeLast(40).ToList()));
             default:
-                await at.Bench.Get<FollowOperators>().FollowAsync(CancellationToken.None);
+                await at.Bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
                 return "follow";
         }
     }
@@ -124,7 +125,7 @@ public abstract class RequestModel
     {
         if (at.Workers.Count >= 3)
             return "nobody is free";
-        if (at.Order is SharedQueueOrder shared)
+        if (at.Order is SqlServerQueueOrder shared)
             await shared.ReadNowAsync();
         var snapshot = await at.Order.GetAsync(CancellationToken.None);
         var taken = _instances.SelectMany(instance => instance.Workers).Where(worker => worker.Claimed is null).Select(worker => worker.Job.JobId).ToHashSet();
@@ -155,13 +156,13 @@ public abstract class RequestModel
         var claim = await at.Bench.Store.ClaimAsync(worker.MessageId, worker.Job.JobId, "forge", null, CancellationToken.None);
         if (!claim.Applied)
         {
-            // As RowFollower has it: the row is over, or another worker's, or its job has a second entry.
+            // As JobStateReconciler has it: the row is over, or another worker's, or its job has a second entry.
             var isOver = claim.Message is not null && claim.Message.Status is MessageStatus.Cancelled or MessageStatus.Complete or MessageStatus.Error;
-            var wish = at.Bench.Get<OperatorWishes>().FindRetry(worker.Job.JobId);
+            var wish = at.Bench.Get<DashboardCommands>().FindRetry(worker.Job.JobId);
             if (isOver && wish is not null && claim.Message!.Status is MessageStatus.Cancelled or MessageStatus.Error)
             {
-                await at.Bench.Get<FollowOperators>().RetryAsync(worker.Job.JobId, CancellationToken.None);
-                at.Bench.Get<OperatorWishes>().Close(wish!);
+                await at.Bench.Get<DashboardReconciler>().RetryAsync(worker.Job.JobId, CancellationToken.None);
+                at.Bench.Get<DashboardCommands>().Close(wish!);
                 _requests[worker.MessageId].IsCancelled = false;
                 return $"operator's retry of {worker.MessageId} is granted by its worker";
             }
@@ -177,7 +178,7 @@ public abstract class RequestModel
         }
 
         var others = _instances.SelectMany(instance => instance.Workers).Where(other => other != worker && other.MessageId == worker.MessageId && other.Claimed is not null && !other.IsSilent).ToList();
-        Assert.That(others, Is.Empty, $"{worker.MessageId} is being painted already");
+        Assert.That(others, Is.Empty, $"{worker.MessageId} is being generated already");
         worker.Claimed = claim.Message;
         worker.Registration = at.Bench.Get<RunningJobs>().Register(worker.MessageId, worker.Stop);
         at.Order.Left(worker.Job.JobId);
@@ -192,7 +193,7 @@ public abstract class RequestModel
         if (saved.Applied && state?.Name == ProcessingState.StateName && state.Data["ServerId"] == at.Server)
             return $"{worker.MessageId}";
         if (saved.Applied && state?.Name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason))
-            await at.Bench.Get<FollowOperators>().CancelAsync(worker.Job.JobId, CancellationToken.None);
+            await at.Bench.Get<DashboardReconciler>().CancelAsync(worker.Job.JobId, CancellationToken.None);
         else if (saved.Applied)
             await at.Bench.Store.RequeueAsync(worker.MessageId, worker.Claimed.Attempt, blamed: false, CancellationToken.None);
         Drop(at, worker);
@@ -290,7 +291,7 @@ public abstract class RequestModel
         return $"an operator deletes {id}";
     }
 
-    /// <summary>Nothing new comes, and everything that waits is painted: then every request has come to its end, and to a good one.</summary>
+    /// <summary>Nothing new comes, and everything that waits is generated: then every request has come to its end, and to a good one.</summary>
     private async Task FinishAsync()
     {
         for (var round = 0; round < 4000; round++)
@@ -299,7 +300,7 @@ public abstract class RequestModel
             {
                 if (round % 20 == 0)
                 {
-                    await at.Bench.Get<FollowOperators>().FollowAsync(CancellationToken.None);
+                    await at.Bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
                     await at.Bench.Get<Sweep>().SweepAsync(CancellationToken.None);
                     foreach (var silent in at.Workers.Where(worker => worker.IsSilent).ToList())
                         Drop(at, silent);
@@ -343,7 +344,7 @@ public abstract class RequestModel
     {
         var bench = await OpenAsync(_time);
         var instance = new Instance(bench, FormattableString.Invariant($"server:{++_processes}"));
-        bench.Get<QueueRebuilding>().IsUnderWay = bench.Jobs.AreVolatile;
+        bench.Get<QueueRebuildState>().IsUnderWay = bench.Jobs.AreVolatile;
         await bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);
         return instance;
     }
@@ -367,7 +368,7 @@ public abstract class RequestModel
         at.Workers.Remove(worker);
     }
 
-    private static Worker? Painting(Instance at) => at.Workers.Find(worker => worker is { Claimed: not null, IsSilent: false });
+    private static Worker? Generating(Instance at) => at.Workers.Find(worker => worker is { Claimed: not null, IsSilent: false });
 
     private T Any<T>(List<T> items) => items[_random.Next(items.Count)];
 
@@ -454,7 +455,7 @@ internal sealed class SqliteRequestModelTests : RequestModel, IDisposable
 
     [TestCase(20261126)]
     [TestCase(7)]
-    public Task Requests_AreNeitherLostNorPaintedTwice_WhateverHappens(int seed) => RunAsync(seed, 5000);
+    public Task Requests_AreNeitherLostNorGeneratedTwice_WhateverHappens(int seed) => RunAsync(seed, 5000);
 
     private protected override Task<Bench> OpenAsync(FakeTimeProvider time) =>
         Bench.CreateAsync(time, new() { ["Queue:MaxPendingPerUser"] = "100000", ["Queue:MaxWorkPerUser"] = "100000000" }, folder: _folder);
@@ -481,7 +482,7 @@ internal sealed class SqlServerRequestModelTests : RequestModel
     }
 
     [TestCase(20261126)]
-    public Task Requests_AreNeitherLostNorPaintedTwice_WhateverHappens(int seed) => RunAsync(seed, 10_000);
+    public Task Requests_AreNeitherLostNorGeneratedTwice_WhateverHappens(int seed) => RunAsync(seed, 10_000);
 
     private protected override Task<Bench> OpenAsync(FakeTimeProvider time) => Bench.CreateAsync(time, new()
     {

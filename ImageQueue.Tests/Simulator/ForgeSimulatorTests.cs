@@ -1,9 +1,12 @@
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
+using ImageQueue.Core.Queue.Eta;
+using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
+
 using static ImageQueue.Tests.Simulator.SimulatorServer;
 
 namespace ImageQueue.Tests.Simulator;
@@ -16,14 +19,14 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
 
-        var answer = await PaintedAsync(server.PaintAsync("bir kedi, yağlı boya", width: width, height: height, seed: 42));
+        var answer = await GeneratedAsync(server.GenerateAsync("bir kedi, yağlı boya", width: width, height: height, seed: 42));
 
-        using var picture = Decode(answer.GetProperty("images")[0]);
+        using var image = Decode(answer.GetProperty("images")[0]);
         var info = Info(answer);
         Assert.Multiple(() =>
         {
             Assert.That(answer.GetProperty("images").GetArrayLength(), Is.EqualTo(1));
-            Assert.That((picture.Width, picture.Height), Is.EqualTo((width, height)));
+            Assert.That((image.Width, image.Height), Is.EqualTo((width, height)));
             Assert.That(info.GetProperty("seed").GetInt64(), Is.EqualTo(42));
             Assert.That(info.GetProperty("width").GetInt32(), Is.EqualTo(width));
             Assert.That(info.GetProperty("height").GetInt32(), Is.EqualTo(height));
@@ -34,13 +37,13 @@ public sealed class ForgeSimulatorTests
     }
 
     [Test]
-    public async Task TextToImage_GivesTheSamePicture_WhenPromptAndSeedAreTheSame()
+    public async Task TextToImage_GivesTheSameImage_WhenPromptAndSeedAreTheSame()
     {
         await using var server = await StartAsync();
 
-        var first = (await PaintedAsync(server.PaintAsync(seed: 5))).GetProperty("images")[0].GetString();
-        var again = (await PaintedAsync(server.PaintAsync(seed: 5))).GetProperty("images")[0].GetString();
-        var other = (await PaintedAsync(server.PaintAsync(seed: 6))).GetProperty("images")[0].GetString();
+        var first = (await GeneratedAsync(server.GenerateAsync(seed: 5))).GetProperty("images")[0].GetString();
+        var again = (await GeneratedAsync(server.GenerateAsync(seed: 5))).GetProperty("images")[0].GetString();
+        var other = (await GeneratedAsync(server.GenerateAsync(seed: 6))).GetProperty("images")[0].GetString();
 
         Assert.That(again, Is.EqualTo(first));
         Assert.That(other, Is.Not.EqualTo(first));
@@ -51,13 +54,13 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
 
-        var info = Info(await PaintedAsync(server.PaintAsync(seed: -1)));
+        var info = Info(await GeneratedAsync(server.GenerateAsync(seed: -1)));
 
         Assert.That(info.GetProperty("seed").GetInt64(), Is.InRange(0, uint.MaxValue));
     }
 
     [Test]
-    public async Task TextToImage_GivesGridFirst_WhenSeveralPicturesAreAsked()
+    public async Task TextToImage_GivesGridFirst_WhenSeveralImagesAreAsked()
     {
         await using var server = await StartAsync();
 
@@ -77,8 +80,8 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
 
-        var known = Info(await PaintedAsync(server.PaintAsync(overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" })));
-        var unknown = Info(await PaintedAsync(server.PaintAsync(overrides: new { sd_model_checkpoint = "no such model" })));
+        var known = Info(await GeneratedAsync(server.GenerateAsync(overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" })));
+        var unknown = Info(await GeneratedAsync(server.GenerateAsync(overrides: new { sd_model_checkpoint = "no such model" })));
 
         Assert.That(known.GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-schnell-fp8"));
         Assert.That(unknown.GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2"));
@@ -91,13 +94,13 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
         var body = $$"""{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"override_settings_restore_afterwards":{{(restore ? "true" : "false")}}}""";
         var before = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
-        using (await server.PaintAsync())
+        using (await server.GenerateAsync())
         {
         }
 
         await server.SendAsync(HttpMethod.Post, "sdapi/v1/txt2img", body);
         var option = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
-        var next = Info(await PaintedAsync(server.PaintAsync()));
+        var next = Info(await GeneratedAsync(server.GenerateAsync()));
 
         Assert.Multiple(() =>
         {
@@ -113,7 +116,7 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
 
-        using var response = await server.PaintAsync(overrides: new { no_such_option = 1 });
+        using var response = await server.GenerateAsync(overrides: new { no_such_option = 1 });
 
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.InternalServerError));
         Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("KeyError"));
@@ -158,11 +161,11 @@ public sealed class ForgeSimulatorTests
     }
 
     [Test]
-    public async Task TextToImage_SaysOutOfMemory_WhenThePictureIsHuge()
+    public async Task TextToImage_SaysOutOfMemory_WhenTheImageIsHuge()
     {
         await using var server = await StartAsync();
 
-        using var response = await server.PaintAsync(width: 2_000_000_000, height: 2_000_000_000);
+        using var response = await server.GenerateAsync(width: 2_000_000_000, height: 2_000_000_000);
 
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.InternalServerError));
         Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("OutOfMemoryError"));
@@ -175,7 +178,7 @@ public sealed class ForgeSimulatorTests
         var time = new FakeTimeProvider();
         await using var server = await StartAsync(128_000, time);
         var idle = await server.GetAsync("sdapi/v1/progress");
-        var asked = server.PaintAsync(task: "a");
+        var asked = server.GenerateAsync(task: "a");
         await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
 
         var seen = new List<string>();
@@ -224,7 +227,7 @@ public sealed class ForgeSimulatorTests
     {
         var time = new FakeTimeProvider();
         await using var server = await StartAsync(time: time, millisecondsPerImage: 100_000);
-        var asked = server.PaintAsync(task: "a", steps: 24);
+        var asked = server.GenerateAsync(task: "a", steps: 24);
         await StepAsync(9);
         var none = await server.TaskProgressAsync("a", preview: true);
         await StepAsync(10);
@@ -295,11 +298,11 @@ public sealed class ForgeSimulatorTests
     public async Task Lock_LetsOneThroughAtATime_InTheOrderOfArrival()
     {
         await using var server = await StartAsync();
-        var asked = new List<Task> { PaintAsync("0", "[fault:stalled]") };
+        var asked = new List<Task> { GenerateAsync("0", "[fault:stalled]") };
         await UntilAsync(async () => (await server.TaskProgressAsync("0")).GetProperty("active").GetBoolean(), "the first one runs");
         for (var i = 1; i < 6; i++)
         {
-            asked.Add(PaintAsync($"{i}", "kedi"));
+            asked.Add(GenerateAsync($"{i}", "kedi"));
             await UntilAsync(async () => (await server.GetAsync("internal/pending-tasks")).GetProperty("size").GetInt32() == i, "all wait");
         }
 
@@ -315,51 +318,51 @@ public sealed class ForgeSimulatorTests
             Assert.That(third.GetProperty("queued").GetBoolean(), Is.True);
             Assert.That(third.GetProperty("textinfo").GetString(), Is.EqualTo("In queue: 3/5"));
             Assert.That(stats.Received.Select(request => request.Task), Is.EqualTo((string[])["0", "1", "2", "3", "4", "5"]));
-            Assert.That((stats.Painted, stats.Interrupted, stats.InFlight, stats.MostInFlight), Is.EqualTo((5, 1, 0, 6)));
+            Assert.That((stats.CompletedGeneration, stats.Interrupted, stats.InFlight, stats.MostInFlight), Is.EqualTo((5, 1, 0, 6)));
         });
 
-        async Task PaintAsync(string task, string prompt)
+        async Task GenerateAsync(string task, string prompt)
         {
-            using var response = await server.PaintAsync(prompt, task);
+            using var response = await server.GenerateAsync(prompt, task);
         }
     }
 
     [Test]
-    public async Task Interrupt_GivesAHalfDonePicture_OnlyToTheRunningOne()
+    public async Task Interrupt_GivesAHalfDoneImage_OnlyToTheRunningOne()
     {
         await using var server = await StartAsync();
-        var running = server.PaintAsync("[fault:stalled] kedi", "running", seed: 3);
+        var running = server.GenerateAsync("[fault:stalled] kedi", "running", seed: 3);
         await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled half-way");
-        var waiting = server.PaintAsync("kedi", "waiting", seed: 3);
+        var waiting = server.GenerateAsync("kedi", "waiting", seed: 3);
         await UntilAsync(async () => (await server.TaskProgressAsync("waiting")).GetProperty("queued").GetBoolean(), "queued");
 
         await server.InterruptAsync();
-        var half = await PaintedAsync(running);
-        var whole = await PaintedAsync(waiting);
+        var half = await GeneratedAsync(running);
+        var whole = await GeneratedAsync(waiting);
 
-        using var halfPicture = Decode(half.GetProperty("images")[0]);
-        using var wholePicture = Decode(whole.GetProperty("images")[0]);
-        var undisturbed = await PaintedAsync(server.PaintAsync("kedi", seed: 3));
+        using var halfImage = Decode(half.GetProperty("images")[0]);
+        using var wholeImage = Decode(whole.GetProperty("images")[0]);
+        var undisturbed = await GeneratedAsync(server.GenerateAsync("kedi", seed: 3));
         Assert.Multiple(() =>
         {
-            Assert.That((halfPicture.Width, halfPicture.Height), Is.EqualTo((64, 64)));
+            Assert.That((halfImage.Width, halfImage.Height), Is.EqualTo((64, 64)));
             Assert.That(half.TryGetProperty("interrupted", out _), Is.False);
             Assert.That(whole.GetProperty("images")[0].GetString(), Is.EqualTo(undisturbed.GetProperty("images")[0].GetString()));
         });
     }
 
     [Test]
-    public async Task Interrupt_GivesNoPicture_WhenTheModelIsStillLoading()
+    public async Task Interrupt_GivesNoImage_WhenTheModelIsStillLoading()
     {
         var time = new FakeTimeProvider();
         await using var server = await StartAsync(128_000, time);
-        var asked = server.PaintAsync(task: "a");
+        var asked = server.GenerateAsync(task: "a");
         await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
 
         await server.InterruptAsync();
         await UntilAsync(() => Finish(asked, time), "answered");
 
-        Assert.That((await PaintedAsync(asked)).GetProperty("images").GetArrayLength(), Is.Zero);
+        Assert.That((await GeneratedAsync(asked)).GetProperty("images").GetArrayLength(), Is.Zero);
     }
 
     [Test]
@@ -368,7 +371,7 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
 
         await server.InterruptAsync();
-        var answer = await PaintedAsync(server.PaintAsync());
+        var answer = await GeneratedAsync(server.GenerateAsync());
 
         Assert.That(answer.GetProperty("images").GetArrayLength(), Is.EqualTo(1));
         Assert.That(server.Simulator.Stats.Snapshot().Interrupted, Is.Zero);
@@ -389,7 +392,7 @@ public sealed class ForgeSimulatorTests
 
         await UntilAsync(async () => (await server.TaskProgressAsync("left")).GetProperty("completed").GetBoolean(), "completed");
 
-        Assert.That(server.Simulator.Stats.Snapshot().Painted, Is.EqualTo(1));
+        Assert.That(server.Simulator.Stats.Snapshot().CompletedGeneration, Is.EqualTo(1));
     }
 
     [Test]
@@ -398,7 +401,7 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
         for (var i = 0; i < 18; i++)
         {
-            using var response = await server.PaintAsync(task: $"{i}");
+            using var response = await server.GenerateAsync(task: $"{i}");
         }
 
         Assert.That((await server.TaskProgressAsync("1")).GetProperty("completed").GetBoolean(), Is.False);
@@ -410,7 +413,7 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
         var before = (await server.GetAsync("sdapi/v1/sd-models"))[0];
-        using (await server.PaintAsync())
+        using (await server.GenerateAsync())
         {
         }
 
@@ -438,12 +441,12 @@ public sealed class ForgeSimulatorTests
     }
 
     [Test]
-    public async Task Stop_EndsAllWaiting_WhenPicturesAreBeingPainted()
+    public async Task Stop_EndsAllWaiting_WhenImagesAreBeingGenerated()
     {
         await using var server = await StartAsync(3600);
-        var running = server.PaintAsync(task: "a", width: 2048, height: 2048);
+        var running = server.GenerateAsync(task: "a", width: 2048, height: 2048);
         await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
-        var waiting = server.PaintAsync(task: "b");
+        var waiting = server.GenerateAsync(task: "b");
         await UntilAsync(async () => (await server.TaskProgressAsync("b")).GetProperty("queued").GetBoolean(), "queued");
 
         await server.StopAsync().WaitAsync(TimeSpan.FromSeconds(5));

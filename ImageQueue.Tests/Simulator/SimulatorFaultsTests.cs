@@ -2,9 +2,12 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
+
 using static ImageQueue.Tests.Simulator.SimulatorServer;
 
 namespace ImageQueue.Tests.Simulator;
@@ -27,7 +30,7 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
 
-        using var response = await server.PaintAsync($"bir kedi [fault:{fault}]");
+        using var response = await server.GenerateAsync($"bir kedi [fault:{fault}]");
 
         Assert.That((int)response.StatusCode, Is.EqualTo(status));
         Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain(part));
@@ -37,7 +40,7 @@ public sealed class SimulatorFaultsTests
     public async Task EveryFault_HasAnEffect()
     {
         await using var server = await StartAsync();
-        var whole = await (await server.PaintAsync("same", seed: 1)).Content.ReadAsStringAsync();
+        var whole = await (await server.GenerateAsync("same", seed: 1)).Content.ReadAsStringAsync();
         foreach (var fault in SimulatorFaults.Known.Except(
             [SimulatorFaults.Slow, SimulatorFaults.Stalled, SimulatorFaults.Hang, SimulatorFaults.SlowLoad, SimulatorFaults.NoWebUi, SimulatorFaults.NoTasks]))
         {
@@ -45,7 +48,7 @@ public sealed class SimulatorFaultsTests
             string answer;
             try
             {
-                using var response = await server.PaintAsync("same", seed: 1);
+                using var response = await server.GenerateAsync("same", seed: 1);
                 answer = response.StatusCode + await response.Content.ReadAsStringAsync();
             }
             catch (HttpRequestException e)
@@ -63,10 +66,10 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
 
-        Assert.That(async () => await server.PaintAsync($"[fault:{fault}]"), Throws.InstanceOf<HttpRequestException>());
+        Assert.That(async () => await server.GenerateAsync($"[fault:{fault}]"), Throws.InstanceOf<HttpRequestException>());
 
         Assert.That(server.Simulator.Stats.Snapshot().Received[0].Outcome, Is.EqualTo(fault == SimulatorFaults.Reset ? "reset" : "cut short"));
-        using var next = await server.PaintAsync();
+        using var next = await server.GenerateAsync();
         Assert.That(next.StatusCode, Is.EqualTo(HttpStatusCode.OK));
     }
 
@@ -76,7 +79,7 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
 
-        var answer = await PaintedAsync(server.PaintAsync($"[fault:{fault}]", width: 256, height: 256));
+        var answer = await GeneratedAsync(server.GenerateAsync($"[fault:{fault}]", width: 256, height: 256));
 
         var bytes = answer.GetProperty("images")[0].GetBytesFromBase64();
         using var codec = SkiaSharp.SKCodec.Create(new MemoryStream(bytes));
@@ -96,20 +99,20 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
 
-        var image = (await PaintedAsync(server.PaintAsync($"[fault:{fault}]"))).GetProperty("images")[0];
+        var image = (await GeneratedAsync(server.GenerateAsync($"[fault:{fault}]"))).GetProperty("images")[0];
 
-        using var picture = Decode(image);
+        using var decoded = Decode(image);
         Assert.That(image.GetBytesFromBase64()[..magic.Length], Is.EqualTo(magic));
-        Assert.That(picture.Width, Is.EqualTo(64));
+        Assert.That(decoded.Width, Is.EqualTo(64));
     }
 
     [Test]
-    public async Task Slow_TakesSeconds_EvenWhenPicturesTakeNoTime()
+    public async Task Slow_TakesSeconds_EvenWhenImagesTakeNoTime()
     {
         await using var server = await StartAsync();
         var started = Stopwatch.GetTimestamp();
 
-        using var response = await server.PaintAsync("[fault:slow]");
+        using var response = await server.GenerateAsync("[fault:slow]");
 
         Assert.That(Stopwatch.GetElapsedTime(started), Is.GreaterThan(TimeSpan.FromSeconds(1.9)));
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK));
@@ -119,10 +122,10 @@ public sealed class SimulatorFaultsTests
     public async Task ServerError_LeavesTheTaskActive_UntilTheNextStarts()
     {
         await using var server = await StartAsync();
-        using var failed = await server.PaintAsync("[fault:500]", "failed");
+        using var failed = await server.GenerateAsync("[fault:500]", "failed");
         var after = await server.TaskProgressAsync("failed");
 
-        using var next = await server.PaintAsync(task: "next");
+        using var next = await server.GenerateAsync(task: "next");
 
         var later = await server.TaskProgressAsync("failed");
         Assert.Multiple(() =>
@@ -141,7 +144,7 @@ public sealed class SimulatorFaultsTests
         var statuses = new List<int>();
         for (var i = 0; i < 3; i++)
         {
-            using var response = await server.PaintAsync("kedi [fault:unavailable*2]");
+            using var response = await server.GenerateAsync("kedi [fault:unavailable*2]");
             statuses.Add((int)response.StatusCode);
         }
 
@@ -156,7 +159,7 @@ public sealed class SimulatorFaultsTests
         var statuses = new List<int>();
         for (var i = 0; i < 3; i++)
         {
-            using var response = await server.PaintAsync();
+            using var response = await server.GenerateAsync();
             statuses.Add((int)response.StatusCode);
         }
 
@@ -176,7 +179,7 @@ public sealed class SimulatorFaultsTests
 
         var (_, after) = await server.SendAsync(HttpMethod.Delete, "faults");
 
-        var answer = await PaintedAsync(server.PaintAsync());
+        var answer = await GeneratedAsync(server.GenerateAsync());
         Assert.That(after.GetProperty("fault").ValueKind, Is.EqualTo(JsonValueKind.Null));
         Assert.That(answer.GetProperty("images").GetArrayLength(), Is.EqualTo(1));
     }
@@ -202,7 +205,7 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
 
-        using var response = await server.PaintAsync("[fault:meltdown]");
+        using var response = await server.GenerateAsync("[fault:meltdown]");
 
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
         Assert.That((await response.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("detail").GetString(), Does.Contain("stalled"));
@@ -218,9 +221,9 @@ public sealed class SimulatorFaultsTests
 
         using var options = await server.Client.GetAsync("sdapi/v1/options");
         using var pong = await server.Client.GetAsync("internal/ping");
-        using var painted = await server.PaintAsync();
+        using var generated = await server.GenerateAsync();
 
-        Assert.That((options.StatusCode, pong.StatusCode, painted.StatusCode), Is.EqualTo((api, ping, api)));
+        Assert.That((options.StatusCode, pong.StatusCode, generated.StatusCode), Is.EqualTo((api, ping, api)));
     }
 
     [Test]
@@ -230,13 +233,13 @@ public sealed class SimulatorFaultsTests
         var statuses = new List<int>();
         foreach (var prompt in (string[])["a [fault:cuda*1]", "b", "a [fault:cuda*1]"])
         {
-            using var response = await server.PaintAsync(prompt);
+            using var response = await server.GenerateAsync(prompt);
             statuses.Add((int)response.StatusCode);
         }
 
         using var probe = await server.Client.GetAsync("sdapi/v1/samplers");
         await server.SendAsync(HttpMethod.Delete, "faults");
-        using var after = await server.PaintAsync("b");
+        using var after = await server.GenerateAsync("b");
 
         Assert.That(statuses, Is.EqualTo((int[])[500, 500, 500]));
         Assert.That((probe.StatusCode, after.StatusCode), Is.EqualTo((HttpStatusCode.OK, HttpStatusCode.OK)));
@@ -247,21 +250,21 @@ public sealed class SimulatorFaultsTests
     public async Task Hang_OutlivesInterrupts_AndEndsWhenItIsCleared(bool interrupted)
     {
         await using var server = await StartAsync();
-        var asked = server.PaintAsync("[fault:hang]", "h");
+        var asked = server.GenerateAsync("[fault:hang]", "h");
         await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
 
         if (interrupted) await server.InterruptAsync();
         var (still, _) = await server.SendAsync(HttpMethod.Get, "sdapi/v1/options");
         var goesOn = (await server.TaskProgressAsync("h")).GetProperty("active").GetBoolean();
         await server.SendAsync(HttpMethod.Delete, "faults");
-        var answer = await PaintedAsync(asked);
+        var answer = await GeneratedAsync(asked);
 
         Assert.Multiple(() =>
         {
             Assert.That(goesOn, Is.True);
             Assert.That(still, Is.EqualTo(HttpStatusCode.OK));
             Assert.That(answer.GetProperty("images").GetArrayLength(), Is.EqualTo(1));
-            Assert.That((server.Stats.Painted, server.Stats.Interrupted), Is.EqualTo(interrupted ? (0, 1) : (1, 0)));
+            Assert.That((server.Stats.CompletedGeneration, server.Stats.Interrupted), Is.EqualTo(interrupted ? (0, 1) : (1, 0)));
         });
     }
 
@@ -270,7 +273,7 @@ public sealed class SimulatorFaultsTests
     {
         var time = new FakeTimeProvider();
         await using var server = await StartAsync(time: time);
-        var asked = server.PaintAsync("[fault:slowload]", "a");
+        var asked = server.GenerateAsync("[fault:slowload]", "a");
         await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
 
         time.Advance(TimeSpan.FromSeconds(2.9));
@@ -289,28 +292,28 @@ public sealed class SimulatorFaultsTests
     }
 
     [Test]
-    public async Task Nan_GivesAWholePicture_AllBlack()
+    public async Task Nan_GivesAWholeImage_AllBlack()
     {
         await using var server = await StartAsync();
 
-        using var picture = Decode((await PaintedAsync(server.PaintAsync("[fault:nan]"))).GetProperty("images")[0]);
+        using var image = Decode((await GeneratedAsync(server.GenerateAsync("[fault:nan]"))).GetProperty("images")[0]);
 
-        Assert.That(picture.Pixels, Is.All.EqualTo(SkiaSharp.SKColors.Black));
+        Assert.That(image.Pixels, Is.All.EqualTo(SkiaSharp.SKColors.Black));
     }
 
     [TestCase(SimulatorFaults.NoWebUi, "internal/ping", HttpStatusCode.NotFound)]
     [TestCase(SimulatorFaults.NoTasks, "internal/ping", HttpStatusCode.OK)]
-    public async Task FaultOfCapabilities_TakesEndpointsAway_AndPaintsAllTheSame(string fault, string path, HttpStatusCode expected)
+    public async Task FaultOfCapabilities_TakesEndpointsAway_AndGeneratesAllTheSame(string fault, string path, HttpStatusCode expected)
     {
         await using var server = await StartAsync();
         server.Break(fault);
 
         using var other = await server.Client.GetAsync(path);
         using var tasks = await server.Client.GetAsync("internal/pending-tasks");
-        using var painted = await server.PaintAsync();
-        using var asked = await server.PaintAsync($"[fault:{fault}]");
+        using var generated = await server.GenerateAsync();
+        using var asked = await server.GenerateAsync($"[fault:{fault}]");
 
-        Assert.That((other.StatusCode, tasks.StatusCode, painted.StatusCode), Is.EqualTo((expected, HttpStatusCode.NotFound, HttpStatusCode.OK)));
+        Assert.That((other.StatusCode, tasks.StatusCode, generated.StatusCode), Is.EqualTo((expected, HttpStatusCode.NotFound, HttpStatusCode.OK)));
         Assert.That(asked.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest), "one request cannot be without them");
     }
 
@@ -318,7 +321,7 @@ public sealed class SimulatorFaultsTests
     public async Task Stats_TellWhatArrivedAndWhenItWasAnswered()
     {
         await using var server = await StartAsync();
-        using (await server.PaintAsync("ışık", "a"))
+        using (await server.GenerateAsync("ışık", "a"))
         {
         }
 
@@ -332,7 +335,7 @@ public sealed class SimulatorFaultsTests
             Assert.That(request.GetProperty("outcome").GetString(), Is.EqualTo("200"));
             Assert.That(request.GetProperty("answered_at_ms").GetDouble(), Is.GreaterThanOrEqualTo(request.GetProperty("at_ms").GetDouble()));
             Assert.That(request.GetProperty("at").GetDateTimeOffset(), Is.GreaterThan(DateTimeOffset.UnixEpoch));
-            Assert.That(stats.GetProperty("painted").GetInt32(), Is.EqualTo(1));
+            Assert.That(stats.GetProperty("generated").GetInt32(), Is.EqualTo(1));
             Assert.That(stats.GetProperty("in_flight").GetInt32(), Is.Zero);
         });
     }

@@ -1,7 +1,10 @@
 using System.Net;
 using System.Text.Json;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Web.Simulator;
 using NUnit.Framework;
+
 using static ImageQueue.Tests.Simulator.SimulatorServer;
 
 namespace ImageQueue.Tests.Simulator;
@@ -47,7 +50,7 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
 
-        using var response = await server.PaintAsync($"[fault:{SimulatorFaults.ServerError}]");
+        using var response = await server.GenerateAsync($"[fault:{SimulatorFaults.ServerError}]");
 
         using var body = JsonDocument.Parse(await response.Content.ReadAsStreamAsync());
         Assert.That((int)response.StatusCode, Is.EqualTo(status));
@@ -82,7 +85,7 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
 
-        using var response = await server.PaintAsync(overrides: new { forge_additional_modules = new[] { "ae.safetensors" } });
+        using var response = await server.GenerateAsync(overrides: new { forge_additional_modules = new[] { "ae.safetensors" } });
 
         Assert.That((int)response.StatusCode, Is.EqualTo(expected));
     }
@@ -92,7 +95,7 @@ public sealed class SimulatorProfileTests
     public async Task TaskIds_AreIgnored_WhereTheKindHasNone(string kind)
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
-        var asked = server.PaintAsync($"[fault:{SimulatorFaults.Stalled}]", "a");
+        var asked = server.GenerateAsync($"[fault:{SimulatorFaults.Stalled}]", "a");
         await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled");
 
         var own = await server.TaskProgressAsync("a");
@@ -118,18 +121,18 @@ public sealed class SimulatorProfileTests
     }
 
     [Test]
-    public async Task KoboldCpp_RefusesWhileItPaints_AndHoldsWhoAsksForWhatIsNotThere()
+    public async Task KoboldCpp_RefusesWhileItGenerates_AndHoldsWhoAsksForWhatIsNotThere()
     {
         await using var server = await StartAsync(profile: SimulatorProfile.KoboldCpp);
-        var painting = server.PaintAsync($"[fault:{SimulatorFaults.Hang}]");
-        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it paints");
+        var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]");
+        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it generates");
 
-        using var busy = await server.PaintAsync();
+        using var busy = await server.GenerateAsync();
         var held = server.Client.PostAsync("internal/progress", new StringContent("{}"));
         await UntilAsync(() => Task.FromResult(server.Stats.UnknownPaths.Contains("POST /internal/progress")), "it has been asked");
         var wasHeld = !held.IsCompleted;
         server.Mend();
-        var painted = await PaintedAsync(painting);
+        var generated = await GeneratedAsync(generating);
         using var notThere = await held;
 
         Assert.Multiple(() =>
@@ -137,7 +140,7 @@ public sealed class SimulatorProfileTests
             Assert.That(busy.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That(wasHeld, Is.True);
             Assert.That(notThere.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
-            Assert.That(painted.GetProperty("info").GetString(), Is.Empty);
+            Assert.That(generated.GetProperty("info").GetString(), Is.Empty);
         });
     }
 
@@ -145,16 +148,16 @@ public sealed class SimulatorProfileTests
     public async Task SdCpp_GoesOn_WhateverIsAskedOfIt()
     {
         await using var server = await StartAsync(profile: SimulatorProfile.SdCpp);
-        var painting = server.PaintAsync($"[fault:{SimulatorFaults.Hang}]", overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" });
-        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it paints");
+        var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]", overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" });
+        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it generates");
 
         using var interrupt = await server.Client.PostAsync("sdapi/v1/interrupt", null);
         server.Mend();
-        var painted = await PaintedAsync(painting);
+        var generated = await GeneratedAsync(generating);
 
         Assert.That(interrupt.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
-        Assert.That(server.Stats.Painted, Is.EqualTo(1));
-        Assert.That(Info(painted).GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"), "the one it was started with");
+        Assert.That(server.Stats.CompletedGeneration, Is.EqualTo(1));
+        Assert.That(Info(generated).GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"), "the one it was started with");
     }
 
     [Test]

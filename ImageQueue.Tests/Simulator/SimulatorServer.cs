@@ -3,6 +3,8 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
 using ImageQueue.Core.Forge;
+using ImageQueue.Tests.Benchmarks.Support;
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -59,7 +61,7 @@ internal sealed class SimulatorServer : IAsyncDisposable
     /// </summary>
     public StatsSnapshot Stats => _stats.Snapshot();
 
-    /// <summary>Time for one picture whatever its size, from the next picture on; null: by <c>secondsPerImage</c> and size.</summary>
+    /// <summary>Time for one image whatever its size, from the next image on; null: by <c>secondsPerImage</c> and size.</summary>
     public int? MillisecondsPerImage
     {
         get => _millisecondsPerImage;
@@ -71,10 +73,10 @@ internal sealed class SimulatorServer : IAsyncDisposable
     }
 
     /// <summary>Starts one.</summary>
-    /// <param name="secondsPerImage">Time for a picture of the default size; a smaller one takes its share.</param>
-    /// <param name="time">The clock that paints; the system's.</param>
+    /// <param name="secondsPerImage">Time for an image of the default size; a smaller one takes its share.</param>
+    /// <param name="time">The clock that generates; the system's.</param>
     /// <param name="profile">The kind of server; Forge.</param>
-    /// <param name="millisecondsPerImage">Time for any picture, instead.</param>
+    /// <param name="millisecondsPerImage">Time for any image, instead.</param>
     public static async Task<SimulatorServer> StartAsync(
         double secondsPerImage = 0, TimeProvider? time = null, SimulatorProfile? profile = null, int? millisecondsPerImage = null)
     {
@@ -104,13 +106,13 @@ internal sealed class SimulatorServer : IAsyncDisposable
     /// <summary>Nothing goes wrong any more; what hung goes on.</summary>
     public void Mend() => Simulator.Faults.Clear();
 
-    /// <summary>Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was painted is lost.</summary>
+    /// <summary>Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was generated is lost.</summary>
     public async Task KillAsync()
     {
         if (_app is not { } app) return;
         _app = null;
         var closed = app.Services.GetRequiredService<IServer>().StopAsync(new CancellationToken(canceled: true)); // Cancelled: no connection is waited for.
-        app.Lifetime.StopApplication(); // Ends the painting, or its requests would be waited for.
+        app.Lifetime.StopApplication(); // Ends the generating, or its requests would be waited for.
         await closed;
         await app.DisposeAsync();
     }
@@ -152,16 +154,16 @@ internal sealed class SimulatorServer : IAsyncDisposable
         Client.BaseAddress ??= new Uri(_app.Urls.Single() + SimulatorEndpoints.Path + "/");
     }
 
-    private void Pace() => Simulator.TimePerPicture = _millisecondsPerImage is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null;
+    private void Pace() => Simulator.TimePerImage = _millisecondsPerImage is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null;
 
-    /// <summary>Asks for a small picture.</summary>
-    public Task<HttpResponseMessage> PaintAsync(
+    /// <summary>Asks for a small image.</summary>
+    public Task<HttpResponseMessage> GenerateAsync(
         string prompt = "bir kedi", string? task = null, int width = 64, int height = 64, int steps = 4, long seed = 1, object? overrides = null) =>
         Client.PostAsJsonAsync(
             "sdapi/v1/txt2img",
             new { prompt, width, height, steps, seed, sampler_name = "Euler", scheduler = "Simple", force_task_id = task, override_settings = overrides ?? new { } });
 
-    public static async Task<JsonElement> PaintedAsync(Task<HttpResponseMessage> asked)
+    public static async Task<JsonElement> GeneratedAsync(Task<HttpResponseMessage> asked)
     {
         using var response = await asked;
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK));

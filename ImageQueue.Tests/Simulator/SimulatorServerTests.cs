@@ -1,8 +1,10 @@
 using System.Diagnostics;
 using System.Net;
+using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using NUnit.Framework;
+
 using static ImageQueue.Tests.Simulator.SimulatorServer;
 
 namespace ImageQueue.Tests.Simulator;
@@ -17,12 +19,12 @@ public sealed class SimulatorServerTests
         await using var bad = await StartAsync(profile: SimulatorProfile.A1111);
         bad.Break(SimulatorFaults.Cuda);
 
-        using var painted = await good.PaintAsync(task: "g");
-        using var failed = await bad.PaintAsync(task: "b");
+        using var generated = await good.GenerateAsync(task: "g");
+        using var failed = await bad.GenerateAsync(task: "b");
 
         Assert.Multiple(async () =>
         {
-            Assert.That((painted.StatusCode, failed.StatusCode), Is.EqualTo((HttpStatusCode.OK, HttpStatusCode.InternalServerError)));
+            Assert.That((generated.StatusCode, failed.StatusCode), Is.EqualTo((HttpStatusCode.OK, HttpStatusCode.InternalServerError)));
             Assert.That(await failed.Content.ReadAsStringAsync(), Does.Contain("\"errors\":\"CUDA error"));
             Assert.That(good.Stats.Begun, Is.EqualTo(new[] { "g" }));
             Assert.That(bad.Stats.Begun, Is.EqualTo(new[] { "b" }));
@@ -35,13 +37,13 @@ public sealed class SimulatorServerTests
     public async Task Kill_DropsThePortAndWhatIsInFlight_AtOnce(string prompt, int milliseconds, double progress)
     {
         await using var server = await StartAsync(millisecondsPerImage: milliseconds);
-        var asked = server.PaintAsync(prompt, "a");
-        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it paints");
+        var asked = server.GenerateAsync(prompt, "a");
+        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it generates");
 
         var started = Stopwatch.GetTimestamp();
         await server.KillAsync();
 
-        Assert.That(Stopwatch.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(60)), "not when the picture is done");
+        Assert.That(Stopwatch.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(60)), "not when the image is done");
         Assert.That(async () => await asked, Throws.InstanceOf<HttpRequestException>());
         Assert.That(async () => await server.Client.GetAsync("internal/ping"), Throws.InstanceOf<HttpRequestException>());
         Assert.That(server.Stats.Received[0].Outcome, Is.EqualTo("stopped"));
@@ -53,17 +55,17 @@ public sealed class SimulatorServerTests
         await using var server = await StartAsync();
         var address = server.Address;
         server.Break(SimulatorFaults.Cuda);
-        using (await server.PaintAsync(task: "before"))
+        using (await server.GenerateAsync(task: "before"))
         {
         }
 
         await server.RestartAsync();
-        using var painted = await server.PaintAsync(task: "after");
+        using var generated = await server.GenerateAsync(task: "after");
 
         Assert.Multiple(async () =>
         {
             Assert.That(server.Address, Is.EqualTo(address));
-            Assert.That(painted.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+            Assert.That(generated.StatusCode, Is.EqualTo(HttpStatusCode.OK));
             Assert.That((await server.TaskProgressAsync("before")).GetProperty("active").GetBoolean(), Is.False, "it would be the current one still");
             Assert.That(server.Stats.Begun, Is.EqualTo(new[] { "before", "after" }));
         });
@@ -74,13 +76,13 @@ public sealed class SimulatorServerTests
     {
         await using var server = await StartAsync(millisecondsPerImage: 250);
 
-        using (await server.PaintAsync(width: 64, height: 64))
+        using (await server.GenerateAsync(width: 64, height: 64))
         {
         }
 
         var slow = server.Stats.Received[0];
         server.MillisecondsPerImage = 0;
-        using (await server.PaintAsync(width: 64, height: 64))
+        using (await server.GenerateAsync(width: 64, height: 64))
         {
         }
 
@@ -90,7 +92,7 @@ public sealed class SimulatorServerTests
     }
 
     [Test]
-    public async Task App_PaintsOnEachOfThem()
+    public async Task App_GeneratesOnEachOfThem()
     {
         await using var one = await StartAsync(millisecondsPerImage: 1000);
         await using var other = await StartAsync(profile: SimulatorProfile.A1111, millisecondsPerImage: 1000);
@@ -102,7 +104,7 @@ public sealed class SimulatorServerTests
         foreach (var id in ids)
             Assert.That((string?)(await app.WaitForAsync(id, "complete", "error"))["extra_metadata"]!["status"], Is.EqualTo("complete"));
 
-        Assert.That((one.Stats.Painted, other.Stats.Painted, one.Stats.MostInFlight), Is.EqualTo((1, 1, 1)));
+        Assert.That((one.Stats.CompletedGeneration, other.Stats.CompletedGeneration, one.Stats.MostInFlight), Is.EqualTo((1, 1, 1)));
     }
 
     [Test]

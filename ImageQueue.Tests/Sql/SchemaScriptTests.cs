@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 using NUnit.Framework;
 

@@ -1,5 +1,5 @@
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 using NUnit.Framework;

@@ -2,9 +2,11 @@ using System.Data;
 using System.Reflection;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.SqlServer;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Statistics;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Messages;
 using ImageQueue.Tests.Queue;
 using ImageQueue.Tests.Support;
@@ -80,12 +82,12 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.SearchUnfinishedAsync), store => store.SearchUnfinishedAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 5, default)),
         (nameof(IMessageStore.ReadHistoriesAsync), store => store.ReadHistoriesAsync([1, 2], default)),
         (nameof(IMessageStore.ListEndsAsync), store => store.ListEndsAsync("error", TimeSpan.FromDays(1), 5, default)),
-        (nameof(IMessageStore.ReadHistoryStateAsync), store => store.ReadHistoryStateAsync(default)),
-        (nameof(IMessageStore.ListMomentsAsync), store => store.ListMomentsAsync(default, default, default)),
-        (nameof(IMessageStore.CountMomentsAsync), store => store.CountMomentsAsync(TimeSpan.FromHours(1), default)),
-        (nameof(IMessageStore.SaveHistoryAsync), store => store.SaveHistoryAsync([new HistoryRow(default, HistoryKinds.Error, ErrorCodes.TimedOut, 1, null, 2)], default)),
-        (nameof(IMessageStore.ListHistoryAsync), store => store.ListHistoryAsync(TimeSpan.FromDays(1), default)),
-        (nameof(IMessageStore.ForgetHistoryAsync), store => store.ForgetHistoryAsync(default, default, 10, default)),
+        (nameof(IMessageStore.ReadStatisticsStateAsync), store => store.ReadStatisticsStateAsync(default)),
+        (nameof(IMessageStore.ListSamplesAsync), store => store.ListSamplesAsync(default, default, default)),
+        (nameof(IMessageStore.CountSamplesAsync), store => store.CountSamplesAsync(TimeSpan.FromHours(1), default)),
+        (nameof(IMessageStore.SaveStatisticsAsync), store => store.SaveStatisticsAsync([new StatisticsRow(default, StatisticsKinds.Error, ErrorCodes.TimedOut, 1, null, 2)], default)),
+        (nameof(IMessageStore.ListStatisticsAsync), store => store.ListStatisticsAsync(TimeSpan.FromDays(1), default)),
+        (nameof(IMessageStore.ForgetStatisticsAsync), store => store.ForgetStatisticsAsync(default, default, 10, default)),
         (nameof(IMessageStore.ListPausesAsync), store => store.ListPausesAsync(default)),
         (nameof(IMessageStore.PauseAsync), store => store.PauseAsync("queue", "x", default)),
         (nameof(IMessageStore.ResumeAsync), store => store.ResumeAsync("queue", default)),
@@ -288,7 +290,7 @@ public sealed partial class SqlServerStatementTests
     internal static async Task<IReadOnlyList<string>> AllAsync()
     {
         var sent = new SentStatements { Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1, Table = _ => Ids() };
-        var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal());
+        var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new AsyncSignal());
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
         var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
@@ -320,7 +322,7 @@ public sealed partial class SqlServerStatementTests
     internal static async Task<IReadOnlyCollection<SentStatement>> SentByStoreAsync(Func<IMessageStore, Task> call)
     {
         var sent = new SentStatements { Table = _ => Ids() };
-        await QuietlyAsync(() => call(new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new MessageSignal())));
+        await QuietlyAsync(() => call(new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new AsyncSignal())));
         return sent.All;
     }
 

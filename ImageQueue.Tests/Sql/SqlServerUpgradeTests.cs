@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 using NUnit.Framework;

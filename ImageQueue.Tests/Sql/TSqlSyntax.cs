@@ -1,3 +1,4 @@
+using ImageQueue.Core.Messages;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 
 namespace ImageQueue.Tests.Sql;

@@ -1,4 +1,6 @@
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Startup;
 using Microsoft.Extensions.Hosting;

@@ -1,7 +1,9 @@
 using System.Net;
 using System.Net.Http.Json;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Startup;
 using Microsoft.Data.SqlClient;
@@ -65,7 +67,7 @@ public sealed class SqlServerDownTests
     public void Store_Throws_WhenTheServerIsDown()
     {
         var store = new SqlServerMessageStore(
-            new SqlServerDatabase(Nowhere, applySchema: false, NullLogger.Instance).Connections, TimeProvider.System, new MessageSignal());
+            new SqlServerDatabase(Nowhere, applySchema: false, NullLogger.Instance).Connections, TimeProvider.System, new AsyncSignal());
 
         Assert.That(() => store.FindAsync(1, default), Throws.TypeOf<StoreUnavailableException>().With.InnerException.TypeOf<SqlException>());
         Assert.That(() => store.FindAsync(1, new CancellationToken(true)), Throws.InstanceOf<OperationCanceledException>());

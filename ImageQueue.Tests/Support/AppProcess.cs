@@ -6,6 +6,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using ImageQueue.Core.Messages;
 using ImageQueue.Web;
 using NUnit.Framework;
 
@@ -41,7 +42,7 @@ internal sealed partial class AppProcess : IAsyncDisposable
 
     /// <summary>Starts the app and waits until it listens.</summary>
     /// <param name="folder">Where its data is.</param>
-    /// <param name="forge">A Forge to paint with; null for the app's own simulator.</param>
+    /// <param name="forge">A Forge to generate with; null for the app's own simulator.</param>
     /// <param name="settings">Settings that differ from those of a test.</param>
     public static Task<AppProcess> StartAsync(string folder, Uri? forge, Dictionary<string, string>? settings = null) => ListeningAsync(Launch(folder, forge, settings));
 
@@ -145,7 +146,7 @@ internal sealed partial class AppProcess : IAsyncDisposable
         return _process.ExitCode;
     }
 
-    /// <summary>Asks for a small picture.</summary>
+    /// <summary>Asks for a small image.</summary>
     /// <returns>The message; null when the app was gone before it answered.</returns>
     public async Task<JsonObject?> TrySubmitAsync(string prompt, string conversation = "demo")
     {

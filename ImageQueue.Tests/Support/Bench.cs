@@ -3,10 +3,13 @@ using Hangfire.Server;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Storage;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -58,7 +61,7 @@ internal sealed class Bench : IAsyncDisposable
 
     public LogRecorder Log { get; } = new();
 
-    /// <summary>Healthy, paints nothing and is at nothing, unless a test says more.</summary>
+    /// <summary>Healthy, generates nothing and is at nothing, unless a test says more.</summary>
     public Mock<IForgeClient> Forge { get; } = NewForge();
 
     public IMessageStore Store { get; }
@@ -127,7 +130,7 @@ internal sealed class Bench : IAsyncDisposable
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
         await ProbedAsync();
-        using var fetched = Get<ForgeFirstFetch>().Take(new Taken(message.HangfireJobId!));
+        using var fetched = Get<CapacityGatedFetch>().Take(new Taken(message.HangfireJobId!));
         var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, fetched, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
         await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
     }
@@ -135,17 +138,17 @@ internal sealed class Bench : IAsyncDisposable
     /// <summary>Until every server has been asked how it is, and those that are well can be had.</summary>
     public Task ProbedAsync()
     {
-        var pool = Get<ForgePool>();
+        var pool = Get<BackendPool>();
         pool.ProbeUnknown();
         return UntilAsync(
             () => Task.FromResult(pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0)),
             "the servers are known");
     }
 
-    /// <summary>Lets Forge paint: a picture comes when the task ends.</summary>
-    public void Paint(Func<string, CancellationToken, Task<ForgePicture>> paint) =>
-        Forge.Setup(forge => forge.PaintAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<PaintRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
-            .Returns((ForgeBackend _, string task, PaintRequest _, Func<Task> _, CancellationToken cancellationToken) => paint(task, cancellationToken));
+    /// <summary>Lets Forge generate: an image comes when the task ends.</summary>
+    public void Generate(Func<string, CancellationToken, Task<ForgeImage>> generate) =>
+        Forge.Setup(forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+            .Returns((ForgeBackend _, string task, GenerationRequest _, Func<Task> _, CancellationToken cancellationToken) => generate(task, cancellationToken));
 
     public static Message Applied(Transition transition)
     {

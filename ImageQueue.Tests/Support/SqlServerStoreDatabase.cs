@@ -1,6 +1,7 @@
 using Dapper;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.Data.SqlClient;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
@@ -52,7 +53,7 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at), deleted_at = DATEADD(millisecond, -@by, deleted_at) WHERE id = @id;",
         new { id, by = (int)by.TotalMilliseconds });
 
-    public OpenStore Open(TimeProvider time, MessageSignal signal) =>
+    public OpenStore Open(TimeProvider time, AsyncSignal signal) =>
         new(new SqlServerMessageStore(_database.Connections, time, signal), Nothing.ToDispose);
 
     public async Task ExecuteAsync(string sql, object? parameters = null)

@@ -1,5 +1,6 @@
 using System.Net.ServerSentEvents;
 using System.Text.Json.Nodes;
+using ImageQueue.Web.Push;
 
 namespace ImageQueue.Tests.Support;
 

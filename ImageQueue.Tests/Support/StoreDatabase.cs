@@ -1,6 +1,7 @@
 using Dapper;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.Sqlite;
+using ImageQueue.Core.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Tests.Support;
@@ -21,7 +22,7 @@ internal interface IStoreDatabase : IAsyncDisposable
     Task AgeAsync(long id, TimeSpan by);
 
     /// <summary>A store on it, as another process would have one. Whoever asks disposes it.</summary>
-    OpenStore Open(TimeProvider time, MessageSignal signal);
+    OpenStore Open(TimeProvider time, AsyncSignal signal);
 }
 
 /// <summary>A store with the end of its life.</summary>
@@ -39,7 +40,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
 
     public async Task PrepareAsync()
     {
-        await using var store = new SqliteMessageStore(ConnectionString, TimeProvider.System, new MessageSignal());
+        await using var store = new SqliteMessageStore(ConnectionString, TimeProvider.System, new AsyncSignal());
         await store.PrepareAsync(CancellationToken.None);
     }
 
@@ -59,7 +60,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
         """,
         new { id, by = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"-{by.TotalSeconds} seconds") });
 
-    public OpenStore Open(TimeProvider time, MessageSignal signal)
+    public OpenStore Open(TimeProvider time, AsyncSignal signal)
     {
         var store = new SqliteMessageStore(ConnectionString, time, signal);
         return new OpenStore(store, store);

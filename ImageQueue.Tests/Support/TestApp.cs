@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web;
@@ -45,7 +46,7 @@ internal sealed class TestApp : IAsyncDisposable
 
     public string ImagesFolder => Path.Combine(_folder.Path, "images");
 
-    /// <summary>Starts the app. Pictures take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
+    /// <summary>Starts the app. ImageLocator take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
     /// <param name="settings">Settings that differ from those of a test.</param>
     /// <param name="folder">Where the data is, when an earlier app's is to be used; left alone at the end.</param>
     /// <param name="environment">Development lets this machine in without a key.</param>
@@ -85,7 +86,7 @@ internal sealed class TestApp : IAsyncDisposable
         return new TestApp(app, folder, ownsFolder, log);
     }
 
-    /// <summary>Asks for a picture and expects that it is accepted.</summary>
+    /// <summary>Asks for an image and expects that it is accepted.</summary>
     public async Task<JsonObject> SubmitAsync(string prompt, string conversation = "demo", string username = "ayşe", object? more = null)
     {
         var body = new JsonObject { ["username"] = username, ["prompt"] = prompt };

@@ -96,20 +96,20 @@ internal sealed partial class TelemetryJourneyTests
         var sent = Spans("send images").First(span => $"{span.GetTagItem("imagequeue.message.id")}" == $"{_first}");
         var asked = _spans.Single(span => span.SpanId == sent.ParentSpanId);
         var processed = _spans.Single(span => span.ParentSpanId == sent.SpanId);
-        var painted = _spans.Single(span => span.ParentSpanId == processed.SpanId);
-        var called = _spans.Single(span => span.ParentSpanId == painted.SpanId);
+        var generated = _spans.Single(span => span.ParentSpanId == processed.SpanId);
+        var called = _spans.Single(span => span.ParentSpanId == generated.SpanId);
 
-        Assert.That(new[] { asked, sent, processed, painted, called }.Select(span => (span.Kind, span.DisplayName, span.Status)), Is.EqualTo(new[]
+        Assert.That(new[] { asked, sent, processed, generated, called }.Select(span => (span.Kind, span.DisplayName, span.Status)), Is.EqualTo(new[]
         {
             (ActivityKind.Server, "POST api/conversations/{conversation_id}/images", ActivityStatusCode.Unset),
             (ActivityKind.Producer, "send images", ActivityStatusCode.Unset),
             (ActivityKind.Consumer, "process images", ActivityStatusCode.Unset),
-            (ActivityKind.Internal, "paint", ActivityStatusCode.Unset),
+            (ActivityKind.Internal, "generate", ActivityStatusCode.Unset),
             (ActivityKind.Client, "POST", ActivityStatusCode.Unset),
         }));
-        Assert.That(new[] { sent, processed, painted, called }.Select(span => span.TraceId), Is.All.EqualTo(asked.TraceId));
+        Assert.That(new[] { sent, processed, generated, called }.Select(span => span.TraceId), Is.All.EqualTo(asked.TraceId));
         Assert.That($"{called.GetTagItem("url.full")}", Does.EndWith("/simulator/sdapi/v1/txt2img"));
-        Assert.That((painted.GetTagItem("imagequeue.forge"), painted.GetTagItem("imagequeue.attempt")), Is.EqualTo(("simulator", 1)));
+        Assert.That((generated.GetTagItem("imagequeue.forge"), generated.GetTagItem("imagequeue.attempt")), Is.EqualTo(("simulator", 1)));
         Assert.That(_forgeSaw, Does.Contain($"00-{asked.TraceId}-{called.SpanId}-01"), "Forge is told");
     }
 
@@ -117,16 +117,16 @@ internal sealed partial class TelemetryJourneyTests
     public void Retry_IsTracedFromTheOneWhoAskedForIt_AndSaysWhatFailed()
     {
         var retried = Spans("process images").Last(span => $"{span.GetTagItem("imagequeue.message.id")}" == $"{_failed}");
-        var painted = _spans.Single(span => span.ParentSpanId == retried.SpanId);
+        var generated = _spans.Single(span => span.ParentSpanId == retried.SpanId);
 
-        Assert.That((painted.Status, painted.GetTagItem("error.type")), Is.EqualTo((ActivityStatusCode.Error, "out_of_memory")));
+        Assert.That((generated.Status, generated.GetTagItem("error.type")), Is.EqualTo((ActivityStatusCode.Error, "out_of_memory")));
         Assert.That(retried.Status, Is.EqualTo(ActivityStatusCode.Error));
         Assert.That(
             _spans.Where(span => span.TraceId == retried.TraceId).Select(span => span.DisplayName),
-            Is.EquivalentTo(new[] { "POST api/messages/{id:long}/retry", "send images", "process images", "paint", "POST" }));
+            Is.EquivalentTo(new[] { "POST api/messages/{id:long}/retry", "send images", "process images", "generate", "POST" }));
     }
 
-    /// <summary>The questions for progress and health would be a hundred for each picture.</summary>
+    /// <summary>The questions for progress and health would be a hundred for each image.</summary>
     [Test]
     public void Spans_AreOfWhatMatters()
     {

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
@@ -39,7 +40,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         return Ok(new ConversationPage(page, found.Count > limit ? found[limit - 1].LastMessageId : null));
     }
 
-    /// <summary>Erases a conversation for good, with all its messages and pictures. What is under way is cancelled first.</summary>
+    /// <summary>Erases a conversation for good, with all its messages and images. What is under way is cancelled first.</summary>
     /// <remarks>Whoever watches is told of each message, as with `DELETE /api/messages/{id}`. The id cannot be used again.</remarks>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>

@@ -1,3 +1,4 @@
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
@@ -7,16 +8,16 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>Asks for pictures.</summary>
+/// <summary>Asks for images.</summary>
 [ApiController]
 [Tags("Images")]
 public sealed class ImagesController(SubmitImageRequest submit, RequestChoices choices, QueuePositions positions, MessageWait wait) : ControllerBase
 {
-    /// <summary>Asks for a picture in a conversation. It is stored and waits its turn.</summary>
+    /// <summary>Asks for an image in a conversation. It is stored and waits its turn.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
-    /// <param name="body">What to paint.</param>
-    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second picture; with another request, 422. Bare or in quotation marks.</param>
-    /// <param name="prefer">`wait=30` holds the answer back until the picture has ended, or so many seconds, at most 60, are over.</param>
+    /// <param name="body">What to generate.</param>
+    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second image; with another request, 422. Bare or in quotation marks.</param>
+    /// <param name="prefer">`wait=30` holds the answer back until the image has ended, or so many seconds, at most 60, are over.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/conversations/{conversation_id}/images", Name = "submitImage")]
     [Authorize(Access.Ask)]
@@ -50,13 +51,13 @@ public sealed class ImagesController(SubmitImageRequest submit, RequestChoices c
     }
 }
 
-/// <summary>A picture to paint; what is left out is chosen by the model, or by <c>Forge:Defaults</c>.</summary>
+/// <summary>An image to generate; what is left out is chosen by the model, or by <c>Forge:Defaults</c>.</summary>
 public sealed record ImageRequestBody
 {
     /// <summary>The conversation's owner, 1..100 characters. Required.</summary>
     public string? Username { get; init; }
 
-    /// <summary>What to paint, 1..4000 characters. Required.</summary>
+    /// <summary>What to generate, 1..4000 characters. Required.</summary>
     public string? Prompt { get; init; }
 
     /// <summary>What to avoid.</summary>

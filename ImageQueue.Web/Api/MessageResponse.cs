@@ -80,7 +80,7 @@ public sealed record MessageResponse
 
 /// <summary>A place in the queue.</summary>
 /// <param name="Position">1 = next to run.</param>
-/// <param name="EtaSeconds">Until the picture is there; null until there is anything to go by.</param>
+/// <param name="EtaSeconds">Until the image is there; null until there is anything to go by.</param>
 /// <param name="AsOf">When this was true, UTC.</param>
 public sealed record QueueResponse(int Position, double? EtaSeconds, DateTimeOffset AsOf);
 

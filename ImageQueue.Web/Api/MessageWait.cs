@@ -3,7 +3,7 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary><c>Prefer: wait=30</c> (RFC 7240, section 4.3): holds an answer back until the picture has ended, or the time is over.</summary>
+/// <summary><c>Prefer: wait=30</c> (RFC 7240, section 4.3): holds an answer back until the image has ended, or the time is over.</summary>
 public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplicationLifetime lifetime)
 {
     /// <summary>Longest wait; who asks for more gets this.</summary>

@@ -95,7 +95,7 @@ public sealed class MessagesController(
     /// <summary>One message.</summary>
     /// <param name="id">The message.</param>
     /// <param name="ifNoneMatch">The `ETag` of what the client has: 304 when that is still so.</param>
-    /// <param name="prefer">`wait=30` holds the answer back until the picture has ended, or so many seconds, at most 60, are over.</param>
+    /// <param name="prefer">`wait=30` holds the answer back until the image has ended, or so many seconds, at most 60, are over.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/messages/{id:long}", Name = "getMessage")]
     [Authorize(Access.Read)]
@@ -177,7 +177,7 @@ public sealed class MessagesController(
         "Only an image in error or cancelled can be retried",
         cancellationToken);
 
-    /// <summary>Erases a message for good: its words, its metadata and its pictures. One that is under way is cancelled first.</summary>
+    /// <summary>Erases a message for good: its words, its metadata and its images. One that is under way is cancelled first.</summary>
     /// <remarks>Whoever watches is told, by an event whose `status` is `deleted` (of a text: `deleted` is true).</remarks>
     /// <param name="id">The message.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>

@@ -1,16 +1,17 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>What pictures can be painted with.</summary>
+/// <summary>What images can be generated with.</summary>
 [ApiController]
 [Tags("Models")]
 public sealed class ModelsController(ForgeModels models) : ControllerBase
 {
-    /// <summary>The models that a request may ask for. The first is painted with when a request names none.</summary>
+    /// <summary>The models that a request may ask for. The first is generated with when a request names none.</summary>
     [HttpGet("/api/models", Name = "listModels")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<ModelList>(StatusCodes.Status200OK, "application/json")]

@@ -1,7 +1,9 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
@@ -11,9 +13,9 @@ namespace ImageQueue.Web.Api;
 /// <summary>The queue as a whole.</summary>
 [ApiController]
 [Tags("Queue")]
-public sealed class QueueController(QueuePositions positions, IMessageStore store, ForgePool pool, Pauses pauses) : ControllerBase
+public sealed class QueueController(QueuePositions positions, IMessageStore store, BackendPool pool, Pauses pauses) : ControllerBase
 {
-    /// <summary>How many wait, how many are being painted, and on what.</summary>
+    /// <summary>How many wait, how many are being generated, and on what.</summary>
     [HttpGet("/api/queue", Name = "getQueue")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
@@ -29,7 +31,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
             live.AsOf);
     }
 
-    /// <summary>Stops the queue: nothing new is begun by any process, within a second; what is being painted is finished.</summary>
+    /// <summary>Stops the queue: nothing new is begun by any process, within a second; what is being generated is finished.</summary>
     [HttpPost("/api/queue/pause", Name = "pauseQueue")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
@@ -49,7 +51,7 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
         return await GetAsync(cancellationToken);
     }
 
-    /// <summary>Keeps one Forge from being used by any process; what it is painting is finished.</summary>
+    /// <summary>Keeps one Forge from being used by any process; what it is generating is finished.</summary>
     [HttpPost("/api/backends/{name}/pause", Name = "pauseBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
@@ -73,10 +75,10 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
 
 /// <summary>The queue as a whole.</summary>
 /// <param name="Waiting">Requests that wait.</param>
-/// <param name="Processing">Requests that are being painted.</param>
+/// <param name="Processing">Requests that are being generated.</param>
 /// <param name="Paused">Whether an operator has stopped the queue.</param>
 /// <param name="Backends">The Forge servers of the process that answered.</param>
-/// <param name="SecondsPerImage">What a picture took lately; null until there is anything to go by.</param>
+/// <param name="SecondsPerImage">What an image took lately; null until there is anything to go by.</param>
 /// <param name="AsOf">When this was true, UTC.</param>
 public sealed record QueueOverview(
     int Waiting, int Processing, bool Paused, IReadOnlyList<BackendResponse> Backends, double? SecondsPerImage, DateTimeOffset AsOf);
@@ -84,6 +86,6 @@ public sealed record QueueOverview(
 /// <summary>A Forge server; its address is the operators' business.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Healthy">Null while nobody has asked it yet.</param>
-/// <param name="Busy">Whether it is painting.</param>
+/// <param name="Busy">Whether it is generating.</param>
 /// <param name="Paused">Whether an operator keeps it from being used.</param>
 public sealed record BackendResponse(string Name, bool? Healthy, bool Busy, bool Paused);

@@ -1,3 +1,4 @@
+using ImageQueue.Web.Dashboard;
 using Microsoft.AspNetCore.Authorization;
 
 namespace ImageQueue.Web.Auth;
@@ -8,7 +9,7 @@ public static class Access
     /// <summary>Everything under <c>/api</c>: the chat app's server.</summary>
     public const string Client = "client";
 
-    /// <summary>Asks for pictures: the chat app's server, and operators on the demo page.</summary>
+    /// <summary>Asks for images: the chat app's server, and operators on the demo page.</summary>
     public const string Ask = "ask";
 
     /// <summary>Reads and watches one conversation: servers and operators any, a watcher its own.</summary>

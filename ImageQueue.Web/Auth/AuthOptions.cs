@@ -31,7 +31,7 @@ public sealed class AuthOptions
     public TimeSpan Lockout { get; set; } = TimeSpan.FromMinutes(15);
 
     /// <summary>
-    /// Other websites whose pages may call the API, watch and show pictures with a watcher's token, such as
+    /// Other websites whose pages may call the API, watch and show images with a watcher's token, such as
     /// <c>https://chat.example.org</c>. Default none.
     /// </summary>
     public IList<string> AllowedOrigins { get; init; } = [];

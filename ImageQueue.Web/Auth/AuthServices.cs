@@ -1,4 +1,5 @@
 using System.Net;
+using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;

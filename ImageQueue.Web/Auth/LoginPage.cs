@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Resources;
+using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Auth;
 

@@ -13,8 +13,8 @@ namespace ImageQueue.Web.Auth;
 public sealed class TokensController(IMessageStore store, WatcherTokens tokens) : ControllerBase
 {
     /// <summary>
-    /// Makes a token with which a browser may read and watch this conversation, show its pictures, and cancel and retry what is
-    /// in it. It is sent as <c>Authorization: Bearer</c>, or as <c>access_token</c> in the address of events, hub and pictures.
+    /// Makes a token with which a browser may read and watch this conversation, show its images, and cancel and retry what is
+    /// in it. It is sent as <c>Authorization: Bearer</c>, or as <c>access_token</c> in the address of events, hub and images.
     /// </summary>
     /// <param name="conversationId">The conversation; it need not exist yet.</param>
     /// <param name="body">Whose it is.</param>

@@ -4,9 +4,7 @@ using System.Resources;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Unicode;
-
 using ImageQueue.Core.Forge;
-
 using Microsoft.Net.Http.Headers;
 
 namespace ImageQueue.Web.Chat;
@@ -21,7 +19,7 @@ public sealed class ChatPage
     public const int LongestPrompt = 4000;
 
     /// <summary>The sizes to pick from: about one megapixel each, which is what Flux models were trained on.</summary>
-    public static readonly IReadOnlyList<PictureSize> Sizes =
+    public static readonly IReadOnlyList<ImageSize> Sizes =
     [
         new("square", "SizeSquare", 1024, 1024),
         new("portrait", "SizePortrait", 832, 1216),
@@ -40,7 +38,7 @@ public sealed class ChatPage
     private readonly string _assets;
 
     /// <param name="language"><see cref="Turkish"/> or <see cref="English"/>.</param>
-    /// <param name="models">What pictures can be painted with, the default first.</param>
+    /// <param name="models">What images can be generated with, the default first.</param>
     /// <param name="assets">Where the page's files are, with a slash at the end.</param>
     public ChatPage(string language, IReadOnlyList<ForgeModel>? models = null, string assets = "/")
     {
@@ -100,5 +98,5 @@ public sealed class ChatPage
             ?? throw new MissingManifestResourceException($"ChatTexts has no text named {key}.");
 }
 
-/// <summary>A size of picture to pick, and the name of its text.</summary>
-public sealed record PictureSize(string Id, string TextKey, int Width, int Height);
+/// <summary>A size of image to pick, and the name of its text.</summary>
+public sealed record ImageSize(string Id, string TextKey, int Width, int Height);

@@ -51,7 +51,7 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
             below += value;
         }
 
-        return Markup.Of($"<g><title>{Words.Utc(Times[i])}: {string.Join(", ", Series.Where(series => series.Values[i] > 0).Select(series => $"{series.Name} {Say(series.Values[i]!.Value)}"))}</title>{Markup.Join(parts)}</g>");
+        return Markup.Of($"<g><title>{DashboardFormat.Utc(Times[i])}: {string.Join(", ", Series.Where(series => series.Values[i] > 0).Select(series => $"{series.Name} {Say(series.Values[i]!.Value)}"))}</title>{Markup.Join(parts)}</g>");
     }
 
     /// <summary>Each stretch of known values is a line; one alone is a dot.</summary>
@@ -73,15 +73,15 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
 
     private Markup Figure(double most, Markup drawn) => Markup.Of(
         $"""
-        <figure class="desk-chart">
+        <figure class="iq-chart">
         <figcaption><strong>{Title}</strong> {Sum}</figcaption>
         <svg viewBox="0 0 600 156" role="img" aria-label="{Title}, {When}: {Sum}">
-        <g class="desk-grid" aria-hidden="true"><line x1="{Left}" x2="{Right}" y1="{Bottom}" y2="{Bottom}"></line><line x1="{Left}" x2="{Right}" y1="{(Top + Bottom) / 2}" y2="{(Top + Bottom) / 2}"></line><line x1="{Left}" x2="{Right}" y1="{Top}" y2="{Top}"></line>
+        <g class="iq-grid" aria-hidden="true"><line x1="{Left}" x2="{Right}" y1="{Bottom}" y2="{Bottom}"></line><line x1="{Left}" x2="{Right}" y1="{(Top + Bottom) / 2}" y2="{(Top + Bottom) / 2}"></line><line x1="{Left}" x2="{Right}" y1="{Top}" y2="{Top}"></line>
         <text x="{Left - 6}" y="{Top + 6}" text-anchor="end">{Say(most)}</text><text x="{Left - 6}" y="{Bottom + 6}" text-anchor="end">0</text>
         <text x="{Left}" y="150">{Ago} ago</text><text x="{Right}" y="150" text-anchor="end">now</text></g>
         {drawn}
         </svg>
-        {(Series.Count > 1 ? Markup.Of($"<ul class=\"desk-legend\">{Markup.Join(Series.Select(series => Markup.Of($"<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{series.Style}\" width=\"10\" height=\"10\"></rect></svg> {series.Name}</li>")))}</ul>") : Markup.None)}
+        {(Series.Count > 1 ? Markup.Of($"<ul class=\"iq-legend\">{Markup.Join(Series.Select(series => Markup.Of($"<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{series.Style}\" width=\"10\" height=\"10\"></rect></svg> {series.Name}</li>")))}</ul>") : Markup.None)}
         <details><summary>{Title}, {When}, in numbers</summary>{Table()}</details>
         </figure>
         """);
@@ -96,7 +96,7 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
                 <table class="table table-condensed" aria-label="{Title}, {When}">
                 <thead><tr><th scope="col">From</th>{Markup.Join(Series.Select(series => Markup.Of($"<th scope=\"col\">{series.Name}</th>")))}</tr></thead>
                 <tbody>{Markup.Join(rows.Select(i => Markup.Of(
-                    $"<tr><th scope=\"row\">{Words.Time(Times[i])}</th>{Markup.Join(Series.Select(series => Markup.Of($"<td class=\"desk-number\">{(series.Values[i] is { } value ? Say(value) : "–")}</td>")))}</tr>")))}</tbody>
+                    $"<tr><th scope=\"row\">{DashboardFormat.Time(Times[i])}</th>{Markup.Join(Series.Select(series => Markup.Of($"<td class=\"iq-number\">{(series.Values[i] is { } value ? Say(value) : "–")}</td>")))}</tr>")))}</tbody>
                 </table>
                 """);
     }

@@ -12,19 +12,19 @@ internal static class FailuresPage
     /// <summary>Most requests that one click puts back into the queue; for more, once more.</summary>
     private const int MostRetries = 5000;
 
-    public static async Task<Markup> ShowAsync(DeskRequest request)
+    public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
-        var ends = await request.Get<DeskSummary>().GetEndsAsync(request.Aborted);
+        var ends = await request.Get<DashboardSummary>().GetEndsAsync(request.Aborted);
         var groups = ends.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Forge: end.Backend ?? "")).OrderByDescending(group => group.Count()).ToList();
         if (groups.Count == 0)
             return Markup.Of($"<div class=\"alert alert-success\">Nothing has failed in the last day.</div>");
         var newest = groups.ToDictionary(group => group.Key, group => group.OrderByDescending(end => end.At).Take(Examples).ToList());
         var known = (await request.Get<IFeedStore>().ReadChangesAsync([.. newest.Values.Select(examples => examples[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
-        var histories = await request.Get<IDeskStore>().ReadHistoriesAsync([.. known.Keys], request.Aborted);
+        var histories = await request.Get<IOperatorStore>().ReadHistoriesAsync([.. known.Keys], request.Aborted);
         return Markup.Of(
             $"""
             <p class="text-muted">The last 24 hours. What was retried since is not counted.</p>
-            <div class="table-responsive"><table class="table desk-table" aria-label="Failures">
+            <div class="table-responsive"><table class="table iq-table" aria-label="Failures">
             <thead><tr><th scope="col">Error</th><th scope="col">Forge</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\">Action</th>"))}</tr></thead>
             <tbody>{Markup.Join(groups.Select(group => Row(request, ends.At, group.Key, [.. group], Newest(request, ends.At, newest[group.Key], known, histories))))}</tbody>
             </table></div>
@@ -32,48 +32,48 @@ internal static class FailuresPage
     }
 
     /// <summary>Retries all of a group.</summary>
-    public static async Task<DeskCommand.Tally> RetryAsync(DeskRequest request, string group)
+    public static async Task<ImageCommands.Tally> RetryAsync(ImageDashboardRequest request, string group)
     {
         if (group.Split('|', 2) is not [var code, var forge])
-            return DeskCommand.Tally.Of(false);
-        var ends = await request.Get<DeskSummary>().ListEndsAsync(MessageStatus.Error, request.Aborted);
-        var all = default(DeskCommand.Tally);
+            return ImageCommands.Tally.Of(false);
+        var ends = await request.Get<DashboardSummary>().ListEndsAsync(MessageStatus.Error, request.Aborted);
+        var all = default(ImageCommands.Tally);
         foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == forge).OrderBy(end => end.QueuedAt).Take(MostRetries))
-            all += DeskCommand.Tally.Of(await Desk.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
+            all += ImageCommands.Tally.Of(await ImageDashboard.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
         return all;
     }
 
     /// <summary>The newest of a group in words: for operators, what was behind it.</summary>
     private static Markup Newest(
-        DeskRequest request,
+        ImageDashboardRequest request,
         DateTimeOffset now,
         List<RequestEnd> ends,
         Dictionary<long, MessageChange> known,
-        IReadOnlyDictionary<long, IReadOnlyList<RequestStep>> histories)
+        IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories)
     {
-        var why = histories.GetValueOrDefault(ends[0].Id)?.LastOrDefault(step => step.What == RequestSteps.Error)?.Why
+        var why = histories.GetValueOrDefault(ends[0].Id)?.LastOrDefault(step => step.What == RequestEventKinds.Error)?.Why
             ?? known.GetValueOrDefault(ends[0].Id)?.Message.Error;
         return Markup.Of(
             $"""
             {Markup.Join(ends.Select(end => Markup.Of($"<a href=\"{request.Root}/images/{end.Id}\">{end.Id}</a> ")))}
-            <br>{Words.Ago(now, ends[0].At)} ago: <span class="desk-words">{Words.OneLine(why ?? "", 200)}</span>
+            <br>{DashboardFormat.Ago(now, ends[0].At)} ago: <span class="iq-words">{DashboardFormat.OneLine(why ?? "", 200)}</span>
             """);
     }
 
-    private static Markup Row(DeskRequest request, DateTimeOffset now, (string Code, string Forge) key, List<RequestEnd> ends, Markup newest)
+    private static Markup Row(ImageDashboardRequest request, DateTimeOffset now, (string Code, string Forge) key, List<RequestEnd> ends, Markup newest)
     {
         var hours = Enumerable.Range(0, 24).Select(hour => ends.Count(end => (int)(now - end.At).TotalHours == 23 - hour)).ToList();
         var most = Math.Max(1, hours.Max());
         return Markup.Of(
             $"""
             <tr>
-            <td><a href="{request.Root}/images{Words.Query(("show", "error"), ("code", key.Code), ("forge", key.Forge))}"><code>{key.Code}</code></a></td>
+            <td><a href="{request.Root}/images{DashboardFormat.Query(("show", "error"), ("code", key.Code), ("forge", key.Forge))}"><code>{key.Code}</code></a></td>
             <td>{(key.Forge.Length == 0 ? "none" : key.Forge)}</td>
-            <td class="desk-number">{ends.Count}</td>
-            <td><svg class="desk-bars" viewBox="0 0 96 24" width="96" height="24" role="img" aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Select((count, hour) => Markup.Of(
+            <td class="iq-number">{ends.Count}</td>
+            <td><svg class="iq-bars" viewBox="0 0 96 24" width="96" height="24" role="img" aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Select((count, hour) => Markup.Of(
                 $"<rect x=\"{hour * 4}\" y=\"{24 - (count * 24 / most)}\" width=\"3\" height=\"{count * 24 / most}\"></rect>")))}</svg></td>
-            <td class="desk-newest">{newest}</td>
-            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{request.Button("Retry all", "/desk/failures/retry", $"{key.Code}|{key.Forge}", $"Put {Math.Min(ends.Count, MostRetries)} images back into the queue?", "primary")}</td>"))}
+            <td class="iq-newest">{newest}</td>
+            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{request.Button("Retry all", "/commands/failures/retry", $"{key.Code}|{key.Forge}", $"Put {Math.Min(ends.Count, MostRetries)} images back into the queue?", "primary")}</td>"))}
             </tr>
             """);
     }

@@ -7,10 +7,10 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>One image: picture, what is known of it, what Hangfire did with it, and what can be done about it.</summary>
+/// <summary>One image: image, what is known of it, what Hangfire did with it, and what can be done about it.</summary>
 internal static class ImagePage
 {
-    public static async Task<Markup> ShowAsync(DeskRequest request, long id)
+    public static async Task<Markup> ShowAsync(ImageDashboardRequest request, long id)
     {
         if ((await request.Get<IFeedStore>().ReadChangesAsync([id], request.Aborted)).SingleOrDefault() is not { Message.IsImage: true } one)
             return Markup.Of($"<div class=\"alert alert-warning\">There is no image {id}. It may have been erased.</div>");
@@ -18,31 +18,31 @@ internal static class ImagePage
     }
 
     /// <summary>The same in Hangfire's own page of the job.</summary>
-    public static async Task<Markup> OfJobAsync(DeskRequest request, long messageId)
+    public static async Task<Markup> OfJobAsync(ImageDashboardRequest request, long messageId)
     {
         if ((await request.Get<IFeedStore>().ReadChangesAsync([messageId], request.Aborted)).SingleOrDefault() is not { Message.IsImage: true } one)
-            return Markup.Of($"<div class=\"desk-image\">Image {messageId} is no more.</div>");
+            return Markup.Of($"<div class=\"iq-image\">Image {messageId} is no more.</div>");
         return await PartAsync(request, one);
     }
 
-    private static async Task<Markup> PartAsync(DeskRequest request, MessageChange one)
+    private static async Task<Markup> PartAsync(ImageDashboardRequest request, MessageChange one)
     {
         var (message, now) = (one.Message, request.Get<TimeProvider>().GetUtcNow());
         var live = await request.Get<QueuePositions>().GetAsync(request.Aborted);
         var position = live.Of(message);
         return Markup.Of(
             $"""
-            <div class="desk-image">
-            <div class="desk-picture">{Picture(message)}</div>
-            <div class="desk-facts">
+            <div class="iq-image">
+            <div class="iq-image">{Image(message)}</div>
+            <div class="iq-facts">
             <p>{ImagesPage.StatusOf(message)} {ImagesPage.OutcomeOf(message)}</p>
-            <p class="desk-words">{message.Prompt}</p>
+            <p class="iq-words">{message.Prompt}</p>
             <dl class="dl-horizontal">
             {Fact("User", Markup.Of($"<a href=\"{request.Root}/images{Query("user", one.Username)}\">{one.Username}</a>"))}
             {Fact("Conversation", Markup.Of($"<a href=\"{request.Root}/images{Query("q", message.ConversationId)}\">{message.ConversationId}</a>"))}
             {Fact("Image", Markup.Of($"<a href=\"{request.Root}/images/{message.Id}\">{message.Id}</a> <code>{message.JobId}</code>"))}
             {(message.HangfireJobId is { } job ? Fact("Hangfire job", Markup.Of($"<a href=\"{request.Root}/jobs/details/{job}\">{job}</a>")) : Markup.None)}
-            {(position > 0 ? Fact("Position", Markup.Of($"{position}, ready in {Words.Duration(live.EtaOf(message))}")) : Markup.None)}
+            {(position > 0 ? Fact("Position", Markup.Of($"{position}, ready in {DashboardFormat.Duration(live.EtaOf(message))}")) : Markup.None)}
             {(message.Status == MessageStatus.Processing ? Fact("Progress", Markup.Of($"<progress max=\"100\" value=\"{message.Progress}\" aria-label=\"Progress\"></progress> {message.Progress} %")) : Markup.None)}
             {(ImagesPage.SizeOf(message) is { Length: > 0 } size ? Fact("Size", Markup.Of($"{size}")) : Markup.None)}
             {Fact("Attempts", Markup.Of($"{message.Attempt}{(message.Failures > 0 ? $", of which {message.Failures} may be the request's own fault" : "")}"))}
@@ -55,29 +55,29 @@ internal static class ImagePage
             """);
     }
 
-    private static Markup Buttons(DeskRequest request, Message message)
+    private static Markup Buttons(ImageDashboardRequest request, Message message)
     {
         var id = message.Id.ToString(CultureInfo.InvariantCulture);
-        var cancel = request.Button("Cancel", "/desk/images/cancel", id, "Cancel this image?");
+        var cancel = request.Button("Cancel", "/commands/images/cancel", id, "Cancel this image?");
         var own = message.Status switch
         {
-            MessageStatus.Queued => Markup.Join([request.Button("Move to front", "/desk/images/front", id), cancel]),
+            MessageStatus.Queued => Markup.Join([request.Button("Move to front", "/commands/images/front", id), cancel]),
             MessageStatus.Processing => cancel,
-            MessageStatus.Error or MessageStatus.Cancelled => request.Button("Retry", "/desk/images/retry", id, style: "primary"),
+            MessageStatus.Error or MessageStatus.Cancelled => request.Button("Retry", "/commands/images/retry", id, style: "primary"),
             _ => Markup.None,
         };
         return Markup.Join([own, request.Button(
-            "Delete", "/desk/images/erase", id, "Delete this image for good? Its words, picture and metadata are erased, in the chat as well. This cannot be undone.", "danger")]);
+            "Delete", "/commands/images/erase", id, "Delete this image for good? Its words, image and metadata are erased, in the chat as well. This cannot be undone.", "danger")]);
     }
 
-    private static Markup Picture(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
-        ? Markup.Of($"<a href=\"{url}\"><img src=\"{url}\" alt=\"The picture\" loading=\"lazy\"></a>")
-        : Markup.Of($"<div class=\"desk-nothing\">No picture</div>");
+    private static Markup Image(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
+        ? Markup.Of($"<a href=\"{url}\"><img src=\"{url}\" alt=\"The image\" loading=\"lazy\"></a>")
+        : Markup.Of($"<div class=\"iq-nothing\">No image</div>");
 
     /// <summary>What the row has kept, attempt by attempt; of rows of an earlier release, what Hangfire still knows of the job.</summary>
-    private static async Task<Markup> TimelineAsync(DeskRequest request, Message message, DateTimeOffset now)
+    private static async Task<Markup> TimelineAsync(ImageDashboardRequest request, Message message, DateTimeOffset now)
     {
-        var history = (await request.Get<IDeskStore>().ReadHistoriesAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
+        var history = (await request.Get<IOperatorStore>().ReadHistoriesAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
         var steps = new List<Step> { new(message.CreatedAt, "Submitted", null, "waited") };
         steps.AddRange(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
         steps.Sort((one, other) => one.At.CompareTo(other.At));
@@ -85,24 +85,24 @@ internal static class ImagePage
             steps.Insert(1, new(first.At, $"{first.Attempt - 1} earlier attempts are not kept", null, null));
         return Markup.Of(
             $"""
-            <h2 class="h3 desk-timeline-title">Timeline</h2>
-            <ol class="desk-timeline">{Markup.Join(steps.Select((step, i) => Markup.Of(
-                $"<li>{Words.Time(step.At)} <strong>{step.What}</strong> <span class=\"desk-words\">{step.Why}</span> <span class=\"text-muted\">{Lasted(steps, i, now)}</span></li>")))}</ol>
+            <h2 class="h3 iq-timeline-title">Timeline</h2>
+            <ol class="iq-timeline">{Markup.Join(steps.Select((step, i) => Markup.Of(
+                $"<li>{DashboardFormat.Time(step.At)} <strong>{step.What}</strong> <span class=\"iq-words\">{step.Why}</span> <span class=\"text-muted\">{Lasted(steps, i, now)}</span></li>")))}</ol>
             """);
     }
 
-    private static Step StepOf(RequestStep step) => step.What switch
+    private static Step StepOf(RequestEvent step) => step.What switch
     {
-        RequestSteps.Began => new(step.At, step.Backend is { } forge ? $"Attempt {step.Attempt} on {forge}" : $"Attempt {step.Attempt}", step.Why, "painted for"),
-        RequestSteps.Back => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
-        RequestSteps.Retried => new(step.At, "Put back into the queue", step.Why, "waited"),
-        RequestSteps.Complete => new(step.At, "Complete", step.Why, null),
-        RequestSteps.Error => new(step.At, "Ended in error", step.Why, null),
-        RequestSteps.Cancelled => new(step.At, "Cancelled", step.Why, null),
+        RequestEventKinds.Began => new(step.At, step.Backend is { } forge ? $"Attempt {step.Attempt} on {forge}" : $"Attempt {step.Attempt}", step.Why, "generated for"),
+        RequestEventKinds.Back => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
+        RequestEventKinds.Retried => new(step.At, "Put back into the queue", step.Why, "waited"),
+        RequestEventKinds.Complete => new(step.At, "Complete", step.Why, null),
+        RequestEventKinds.Error => new(step.At, "Ended in error", step.Why, null),
+        RequestEventKinds.Cancelled => new(step.At, "Cancelled", step.Why, null),
         var other => new(step.At, other, step.Why, null),
     };
 
-    private static IEnumerable<Step> OfHangfire(DeskRequest request, Message message)
+    private static IEnumerable<Step> OfHangfire(ImageDashboardRequest request, Message message)
     {
         if (message.HangfireJobId is { } job && request.Get<JobStorage>().GetMonitoringApi().JobDetails(job) is { } details)
         {
@@ -118,9 +118,9 @@ internal static class ImagePage
     private static string Lasted(List<Step> steps, int i, DateTimeOffset now) => (steps[i].Lasting, i + 1 < steps.Count) switch
     {
         (null, true) => "",
-        (null, false) => $"{Words.Ago(now, steps[i].At)} ago",
-        (var word, true) => $"{word} {Words.Duration((steps[i + 1].At - steps[i].At).TotalSeconds)}",
-        (var word, false) => $"{word} {Words.Ago(now, steps[i].At)} so far",
+        (null, false) => $"{DashboardFormat.Ago(now, steps[i].At)} ago",
+        (var word, true) => $"{word} {DashboardFormat.Duration((steps[i + 1].At - steps[i].At).TotalSeconds)}",
+        (var word, false) => $"{word} {DashboardFormat.Ago(now, steps[i].At)} so far",
     };
 
     private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting);
@@ -135,7 +135,7 @@ internal static class ImagePage
     private static string? Worker(StateHistoryDto state) => state.Data is not null && state.Data.TryGetValue("ServerId", out var server) ? server : null;
 
     private static Markup Metadata(Message message) =>
-        Markup.Of($"<h2 class=\"h3\">Metadata</h2><div class=\"desk-tree\">{Tree(message.Metadata)}</div>");
+        Markup.Of($"<h2 class=\"h3\">Metadata</h2><div class=\"iq-tree\">{Tree(message.Metadata)}</div>");
 
     private static Markup Tree(JsonElement value) => value.ValueKind switch
     {
@@ -143,11 +143,11 @@ internal static class ImagePage
             ? Markup.Of($"<li><details open><summary>{member.Name}</summary>{Tree(member.Value)}</details></li>")
             : Markup.Of($"<li><b>{member.Name}</b>: {Tree(member.Value)}</li>")))}</ul>"),
         JsonValueKind.Array => Markup.Of($"<ul>{Markup.Join(value.EnumerateArray().Select(item => Markup.Of($"<li>{Tree(item)}</li>")))}</ul>"),
-        JsonValueKind.String => Markup.Of($"<span class=\"desk-words\">{value.GetString()}</span>"),
+        JsonValueKind.String => Markup.Of($"<span class=\"iq-words\">{value.GetString()}</span>"),
         _ => Markup.Of($"<code>{value.GetRawText()}</code>"),
     };
 
     private static Markup Fact(string name, Markup value) => Markup.Of($"<dt>{name}</dt><dd>{value}</dd>");
 
-    private static QueryString Query(string key, string value) => Words.Query(("show", "ended"), (key, value));
+    private static QueryString Query(string key, string value) => DashboardFormat.Query(("show", "ended"), (key, value));
 }

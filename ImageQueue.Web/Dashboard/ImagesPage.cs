@@ -1,11 +1,12 @@
 using System.Globalization;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>The images: those being painted, those that wait, in their order, and those that have ended.</summary>
+/// <summary>The images: those being generated, those that wait, in their order, and those that have ended.</summary>
 internal static class ImagesPage
 {
     private const int PageSize = 50;
@@ -21,7 +22,7 @@ internal static class ImagesPage
 
     private static readonly (string Key, string Title, string[] Statuses)[] Tabs =
     [
-        ("running", "Painting", [MessageStatus.Processing]),
+        ("running", "Generating", [MessageStatus.Processing]),
         ("waiting", "Waiting", [MessageStatus.Queued]),
         ("ended", "Ended", [MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled]),
         ("complete", "Complete", [MessageStatus.Complete]),
@@ -29,7 +30,7 @@ internal static class ImagesPage
         ("cancelled", "Cancelled", [MessageStatus.Cancelled]),
     ];
 
-    public static async Task<Markup> ShowAsync(DeskRequest request)
+    public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var tab = Tabs.FirstOrDefault(tab => tab.Key == request.Asked("show"), Tabs[1]);
         var search = new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? request.Asked("code") : null, request.Asked("forge"), request.Asked("user"), request.Asked("q"));
@@ -41,13 +42,13 @@ internal static class ImagesPage
             ("waiting" or "running", _) => await UnfinishedAsync(request, live, tab.Key, search),
             _ => await FoundAsync(request, live, tab.Key, search),
         };
-        var forges = request.Get<ForgePool>().Backends.Select(forge => forge.Name);
+        var forges = request.Get<BackendPool>().Backends.Select(forge => forge.Name);
         return Markup.Of(
             $"""
             {await Head(request)}
-            <ul class="nav nav-tabs desk-tabs">{Markup.Join(Tabs.Select(one => Markup.Of(
+            <ul class="nav nav-tabs iq-tabs">{Markup.Join(Tabs.Select(one => Markup.Of(
                 $"<li class=\"{(one.Key == tab.Key ? "active" : "")}\"><a href=\"{request.Root}/images?show={one.Key}\"{(one.Key == tab.Key ? Markup.Of($" aria-current=\"page\"") : Markup.None)}>{one.Title}</a></li>")))}</ul>
-            <form method="get" action="{request.Root}/images" class="form-inline desk-filter" role="search" aria-label="Images">
+            <form method="get" action="{request.Root}/images" class="form-inline iq-filter" role="search" aria-label="Images">
             <input type="hidden" name="show" value="{tab.Key}">
             {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User", search.Username)}{Choice("forge", "Any Forge", search.Backend, forges)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
             <button type="submit" class="btn btn-sm btn-default">Find</button>{(isFiltered ? Markup.Of($" <a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images?show={tab.Key}\">Show all</a>") : Markup.None)}
@@ -59,13 +60,13 @@ internal static class ImagesPage
     private static bool HasCodes(string tab) => tab is "ended" or "error";
 
     /// <summary>What is stopped, for all to see.</summary>
-    public static async Task<Markup> Head(DeskRequest request)
+    public static async Task<Markup> Head(ImageDashboardRequest request)
     {
         var pause = request.Get<Pauses>().OfQueue;
         var waiting = await request.Get<QueuePositions>().CountAsync(request.Aborted);
         return pause is { } stopped
-            ? Markup.Of($"<div class=\"alert alert-warning desk-bar\">The queue is paused by {stopped.By} since {Words.Time(stopped.At)}; {waiting} wait, nothing new is begun. {request.Button("Resume the queue", "/desk/queue/resume", "queue", style: "success")}</div>")
-            : Markup.Of($"<div class=\"desk-bar\"><span>{waiting} waiting</span> {request.Button("Pause the queue", "/desk/queue/pause", "queue", "Pause the queue? What is being painted is finished, and nothing new is begun.")}</div>");
+            ? Markup.Of($"<div class=\"alert alert-warning iq-bar\">The queue is paused by {stopped.By} since {DashboardFormat.Time(stopped.At)}; {waiting} wait, nothing new is begun. {request.Button("Resume the queue", "/commands/queue/resume", "queue", style: "success")}</div>")
+            : Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting</span> {request.Button("Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? What is being generated is finished, and nothing new is begun.")}</div>");
     }
 
     private static Markup Field(string name, string label, string? value) =>
@@ -82,7 +83,7 @@ internal static class ImagesPage
     }
 
     /// <summary>By position, exact, whatever page is asked for.</summary>
-    private static async Task<Markup> WaitingAsync(DeskRequest request, LivePositions live)
+    private static async Task<Markup> WaitingAsync(ImageDashboardRequest request, LivePositions live)
     {
         var snapshot = await request.Get<IQueueOrder>().GetAsync(request.Aborted);
         var from = (int)Math.Min(request.Number("from", 0), Math.Max(0, (snapshot.Count - 1) / PageSize * PageSize));
@@ -94,9 +95,9 @@ internal static class ImagesPage
     }
 
     /// <summary>What has not ended and fits, by position.</summary>
-    private static async Task<Markup> UnfinishedAsync(DeskRequest request, LivePositions live, string tab, RequestSearch search)
+    private static async Task<Markup> UnfinishedAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
-        var found = await request.Get<IDeskStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
+        var found = await request.Get<IOperatorStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
         var ordered = found.OrderBy(one => live.Of(one.Message)).ToList();
         var from = (int)Math.Min(request.Number("from", 0), Math.Max(0, (ordered.Count - 1) / PageSize * PageSize));
         var shown = ordered.Skip(from).Take(PageSize).ToList();
@@ -104,21 +105,21 @@ internal static class ImagesPage
         return Markup.Of($"{await TableAsync(request, live, tab, shown)}{more}{Pages(request, from, shown.Count, ordered.Count)}");
     }
 
-    private static async Task<Markup> FoundAsync(DeskRequest request, LivePositions live, string tab, RequestSearch search)
+    private static async Task<Markup> FoundAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
         var before = request.Number("before", long.MaxValue);
         var named = search.Text is { } text && before == long.MaxValue ? await NamedAsync(request, search, text.Trim()) : [];
-        var found = await request.Get<IDeskStore>().SearchAsync(search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
+        var found = await request.Get<IOperatorStore>().SearchAsync(search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
         var ids = named.Select(one => one.Message.Id).ToHashSet();
         var page = found.Requests.Take(PageSize).ToList();
         var older = found.Requests.Count > PageSize ? Page(request, "Older", "before", page[^1].Message.Id)
             : found.GoOnBefore is { } further ? Page(request, $"Look further back than image {further}", "before", further)
             : Markup.None;
-        return Markup.Of($"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"desk-pages\">{older}</p>");
+        return Markup.Of($"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"iq-pages\">{older}</p>");
     }
 
     /// <summary>Who types the name of something means that one, however old it is.</summary>
-    private static async Task<IReadOnlyList<MessageChange>> NamedAsync(DeskRequest request, RequestSearch search, string text)
+    private static async Task<IReadOnlyList<MessageChange>> NamedAsync(ImageDashboardRequest request, RequestSearch search, string text)
     {
         var store = request.Get<IMessageStore>();
         var messages = new List<Message?>
@@ -135,79 +136,79 @@ internal static class ImagesPage
         return [.. (await store.ReadChangesAsync(ids, request.Aborted)).Where(one => search.Username is null || search.Username == one.Username).OrderByDescending(one => one.Message.Id)];
     }
 
-    private static Markup Pages(DeskRequest request, int from, int count, int all) => Markup.Of(
+    private static Markup Pages(ImageDashboardRequest request, int from, int count, int all) => Markup.Of(
         $"""
-        <p class="desk-pages">{(all == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
+        <p class="iq-pages">{(all == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
         {(from > 0 ? Page(request, "Previous", "from", from - PageSize) : Markup.None)}{(from + PageSize < all ? Page(request, "Next", "from", from + PageSize) : Markup.None)}</p>
         """);
 
-    private static Markup Page(DeskRequest request, string text, string key, long value)
+    private static Markup Page(ImageDashboardRequest request, string text, string key, long value)
     {
         var query = request.Http.Request.Query.Where(part => part.Key != key).Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
             .Append(KeyValuePair.Create<string, string?>(key, value.ToString(CultureInfo.InvariantCulture)));
         return Markup.Of($"<a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images{QueryString.Create(query)}\">{text}</a> ");
     }
 
-    private static async Task<Markup> TableAsync(DeskRequest request, LivePositions live, string tab, List<MessageChange> requests)
+    private static async Task<Markup> TableAsync(ImageDashboardRequest request, LivePositions live, string tab, List<MessageChange> requests)
     {
         if (requests.Count == 0)
             return Markup.Of($"<div class=\"alert alert-info\">There is none.</div>");
         var now = request.Get<TimeProvider>().GetUtcNow();
         var histories = tab == "running"
-            ? await request.Get<IDeskStore>().ReadHistoriesAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
-            : new Dictionary<long, IReadOnlyList<RequestStep>>();
+            ? await request.Get<IOperatorStore>().ReadHistoriesAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
+            : new Dictionary<long, IReadOnlyList<RequestEvent>>();
         var (columns, cells) = ColumnsOf(tab);
         return Markup.Of(
             $"""
             {Actions(request, tab)}
-            <div class="table-responsive" tabindex="0" role="region" aria-label="Images"><table class="table table-hover desk-table" aria-label="Images">
-            <thead><tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\"><input type=\"checkbox\" data-desk-all aria-label=\"Select all of this page\"></th>"))}{Markup.Join(columns.Select(name => Markup.Of($"<th scope=\"col\">{name}</th>")))}</tr></thead>
+            <div class="table-responsive" tabindex="0" role="region" aria-label="Images"><table class="table table-hover iq-table" aria-label="Images">
+            <thead><tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\"><input type=\"checkbox\" data-iq-all aria-label=\"Select all of this page\"></th>"))}{Markup.Join(columns.Select(name => Markup.Of($"<th scope=\"col\">{name}</th>")))}</tr></thead>
             <tbody>{Markup.Join(requests.Select(one => Markup.Of(
-                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-desk-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one, BeganAt(histories, one.Message))}</tr>")))}</tbody>
+                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-iq-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one, BeganAt(histories, one.Message))}</tr>")))}</tbody>
             </table></div>
             """);
     }
 
     /// <summary>When the attempt that is under way began.</summary>
-    private static DateTimeOffset? BeganAt(IReadOnlyDictionary<long, IReadOnlyList<RequestStep>> histories, Message message) =>
-        histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestSteps.Began)?.At;
+    private static DateTimeOffset? BeganAt(IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories, Message message) =>
+        histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestEventKinds.Began)?.At;
 
-    private static Markup Actions(DeskRequest request, string tab)
+    private static Markup Actions(ImageDashboardRequest request, string tab)
     {
         if (request.IsReadOnly)
             return Markup.None;
         var cancel = Bulk("Cancel", "cancel", "Cancel the {0} selected images?");
         var retry = Bulk("Retry", "retry", null);
-        var delete = Bulk("Delete", "erase", "Delete the {0} selected images for good? Their words, pictures and metadata are erased, in the chat as well. This cannot be undone.", "danger");
-        return Markup.Of($"<div class=\"desk-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}{delete}</div>");
+        var delete = Bulk("Delete", "erase", "Delete the {0} selected images for good? Their words, images and metadata are erased, in the chat as well. This cannot be undone.", "danger");
+        return Markup.Of($"<div class=\"iq-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}{delete}</div>");
 
         // {0} is how many are selected, which the browser knows.
         Markup Bulk(string text, string verb, string? confirm, string style = "default") => Markup.Of(
-            $"<button type=\"button\" class=\"btn btn-sm btn-{style}\" data-desk-post=\"{request.Root}/desk/images/{verb}\" data-desk-picked data-desk-confirm=\"{confirm}\" disabled>{text}</button> ");
+            $"<button type=\"button\" class=\"btn btn-sm btn-{style}\" data-iq-post=\"{request.Root}/commands/images/{verb}\" data-iq-picked data-iq-confirm=\"{confirm}\" disabled>{text}</button> ");
     }
 
-    private delegate Markup Cells(DeskRequest request, LivePositions live, DateTimeOffset now, MessageChange one, DateTimeOffset? begun);
+    private delegate Markup Cells(ImageDashboardRequest request, LivePositions live, DateTimeOffset now, MessageChange one, DateTimeOffset? begun);
 
     private static (string[] Names, Cells Cells) ColumnsOf(string tab) => tab switch
     {
-        "running" => (["Picture", "Image", "User", "Prompt", "Size", "Progress", "Forge", "Paints for", "Ready in"], (request, live, now, one, begun) => Markup.Of(
+        "running" => (["Image", "Image", "User", "Prompt", "Size", "Progress", "Forge", "Generates for", "Ready in"], (request, live, now, one, begun) => Markup.Of(
             $"""
             <td>{Thumbnail(one.Message.PreviewUrl)}</td>{Common(request, one)}
-            <td class="desk-progress"><progress max="100" value="{one.Message.Progress}" aria-label="Progress of image {one.Message.Id}"></progress> {one.Message.Progress} %</td>
-            <td>{one.Message.Backend}</td><td>{Words.Ago(now, begun)}</td><td>{Words.Duration(live.EtaOf(one.Message))}</td>
+            <td class="iq-progress"><progress max="100" value="{one.Message.Progress}" aria-label="Progress of image {one.Message.Id}"></progress> {one.Message.Progress} %</td>
+            <td>{one.Message.Backend}</td><td>{DashboardFormat.Ago(now, begun)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>
             """)),
         "waiting" => (["#", "Image", "User", "Prompt", "Size", "Waits for", "Ready in"], (request, live, now, one, _) => Markup.Of(
-            $"<td class=\"desk-number\">{live.Of(one.Message)}</td>{Common(request, one)}<td>{Words.Ago(now, one.Message.QueuedAt)}</td><td>{Words.Duration(live.EtaOf(one.Message))}</td>")),
-        _ => (["Picture", "Image", "User", "Prompt", "Size", "Forge", "Came to", "Ended"], (request, _, now, one, _) => Markup.Of(
-            $"<td>{Thumbnail(one.Message.ThumbnailUrl)}</td>{Common(request, one)}<td>{one.Message.Backend}</td><td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{Words.Ago(now, one.Message.UpdatedAt)} ago</td>")),
+            $"<td class=\"iq-number\">{live.Of(one.Message)}</td>{Common(request, one)}<td>{DashboardFormat.Ago(now, one.Message.QueuedAt)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>")),
+        _ => (["Image", "Image", "User", "Prompt", "Size", "Forge", "Came to", "Ended"], (request, _, now, one, _) => Markup.Of(
+            $"<td>{Thumbnail(one.Message.ThumbnailUrl)}</td>{Common(request, one)}<td>{one.Message.Backend}</td><td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{DashboardFormat.Ago(now, one.Message.UpdatedAt)} ago</td>")),
     };
 
-    private static Markup Common(DeskRequest request, MessageChange one) => Markup.Of(
-        $"<td><a href=\"{request.Root}/images/{one.Message.Id}\">{one.Message.Id}</a></td><td class=\"desk-user\">{Words.OneLine(one.Username, 30)}</td><td class=\"desk-prompt\">{Words.OneLine(one.Message.Prompt ?? "", 120)}</td><td>{SizeOf(one.Message)}</td>");
+    private static Markup Common(ImageDashboardRequest request, MessageChange one) => Markup.Of(
+        $"<td><a href=\"{request.Root}/images/{one.Message.Id}\">{one.Message.Id}</a></td><td class=\"iq-user\">{DashboardFormat.OneLine(one.Username, 30)}</td><td class=\"iq-prompt\">{DashboardFormat.OneLine(one.Message.Prompt ?? "", 120)}</td><td>{SizeOf(one.Message)}</td>");
 
     private static Markup Thumbnail(string? url) => url is not null
-        ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"desk-thumb\" loading=\"lazy\">")
-        : Markup.Of($"<span class=\"desk-thumb\"></span>");
+        ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"iq-thumb\" loading=\"lazy\">")
+        : Markup.Of($"<span class=\"iq-thumb\"></span>");
 
     /// <summary>Width and height, as asked.</summary>
     public static string SizeOf(Message message) =>
@@ -215,14 +216,14 @@ internal static class ImagesPage
             && settings.TryGetProperty("width", out var width) && settings.TryGetProperty("height", out var height) ? $"{width}×{height}" : "";
 
     /// <summary>The status as a label.</summary>
-    public static Markup StatusOf(Message message) => Markup.Of($"<span class=\"label desk-status desk-{message.Status}\">{message.Status}</span>");
+    public static Markup StatusOf(Message message) => Markup.Of($"<span class=\"label iq-status iq-{message.Status}\">{message.Status}</span>");
 
-    /// <summary>How long it took, or why there is no picture.</summary>
+    /// <summary>How long it took, or why there is no image.</summary>
     public static Markup OutcomeOf(Message message) => message.Status switch
     {
         MessageStatus.Complete when message.Metadata.TryGetProperty(MetadataFields.Result, out var result) && result.ValueKind == System.Text.Json.JsonValueKind.Object
-            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.TryGetDouble(out var took) => Markup.Of($"{Words.Duration(took)}"),
-        MessageStatus.Error => Markup.Of($"<code>{message.ErrorCode}</code> {Words.OneLine(message.Error ?? "", 120)}"),
+            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.TryGetDouble(out var took) => Markup.Of($"{DashboardFormat.Duration(took)}"),
+        MessageStatus.Error => Markup.Of($"<code>{message.ErrorCode}</code> {DashboardFormat.OneLine(message.Error ?? "", 120)}"),
         _ => Markup.None,
     };
 }

@@ -15,7 +15,7 @@ namespace ImageQueue.Web.Dashboard;
 /// </summary>
 internal static partial class JobNames
 {
-    // Of the private use area: in no name or prompt that the desk writes, and left alone by Hangfire's encoding.
+    // Of the private use area: in no name or prompt that the dashboard writes, and left alone by Hangfire's encoding.
     private const char Before = '\uE0A0';
     private const char After = '\uE0A1';
 
@@ -68,7 +68,7 @@ internal static partial class JobNames
         try
         {
             var requests = await context.RequestServices.GetRequiredService<IFeedStore>().ReadChangesAsync(ids, context.RequestAborted);
-            return requests.ToDictionary(request => request.Message.Id, Words.NameOf);
+            return requests.ToDictionary(request => request.Message.Id, DashboardFormat.NameOf);
         }
         catch (StoreUnavailableException e)
         {

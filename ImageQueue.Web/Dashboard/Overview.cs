@@ -1,5 +1,7 @@
 using System.Globalization;
+using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -13,15 +15,15 @@ internal static class Overview
         ErrorCodes.NoBackend, ErrorCodes.BadImage, ErrorCodes.Abandoned, ErrorCodes.NotStored, ErrorCodes.Unexpected,
     ];
 
-    public static async Task<Markup> ShowAsync(DeskRequest request)
+    public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
-        var history = await request.Get<DeskHistory>().GetAsync(request.Aborted);
+        var history = await request.Get<StatisticsReader>().GetAsync(request.Aborted);
         return Markup.Of(
             $"""
             <h2 class="h3">Images, last day <small class="text-muted">hour by hour</small></h2>
-            <div class="desk-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 24, hours: 1), "last day")}</div>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 24, hours: 1), "last day")}</div>
             <h2 class="h3">Images, last week <small class="text-muted">six hours by six hours</small></h2>
-            <div class="desk-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 28, hours: 6), "last week")}</div>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 28, hours: 6), "last week")}</div>
             """);
     }
 
@@ -32,7 +34,7 @@ internal static class Overview
         var longest = times.All.Max(time => time.Queue);
         return Markup.Join(
         [
-            new Chart("Pictures", when, Count(times.Pictures, "picture"), starts, [new("Pictures", "desk-series-good", Values(time => time.Pictures))], Number).Bars(),
+            new Chart("ImageLocator", when, Count(times.ImageLocator, "image"), starts, [new("ImageLocator", "iq-series-good", Values(time => time.ImageLocator))], Number).Bars(),
             new Chart(
                 "Errors by code",
                 when,
@@ -43,11 +45,11 @@ internal static class Overview
             new Chart(
                 "Wait",
                 when,
-                times.All.Max(time => time.WaitHigh) is { } high ? $"at most {Words.Duration(high)} for 95 of 100" : "nothing was begun",
+                times.All.Max(time => time.WaitHigh) is { } high ? $"at most {DashboardFormat.Duration(high)} for 95 of 100" : "nothing was begun",
                 starts,
-                [new("for half of them at most", "desk-series-line", Values(time => time.WaitMedian)), new("for 95 of 100 at most", "desk-series-line2", Values(time => time.WaitHigh))],
-                value => Words.Duration(value)).Lines(),
-            new Chart("Queue", when, longest is { } most ? $"{Number(most)} waiting at most" : "nobody has looked", starts, [new("Waiting at most", "desk-series-info", Values(time => time.Queue))], Number).Bars(),
+                [new("for half of them at most", "iq-series-line", Values(time => time.WaitMedian)), new("for 95 of 100 at most", "iq-series-line2", Values(time => time.WaitHigh))],
+                value => DashboardFormat.Duration(value)).Lines(),
+            new Chart("Queue", when, longest is { } most ? $"{Number(most)} waiting at most" : "nobody has looked", starts, [new("Waiting at most", "iq-series-info", Values(time => time.Queue))], Number).Bars(),
         ]);
 
         List<double?> Values(Func<OverviewTime, double?> of) => [.. times.All.Select(of)];
@@ -56,7 +58,7 @@ internal static class Overview
     /// <summary>A share in percent.</summary>
     public static string Share(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.#} %");
 
-    private static string Style(string code) => string.Create(CultureInfo.InvariantCulture, $"desk-code-{(Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length - 1)}");
+    private static string Style(string code) => string.Create(CultureInfo.InvariantCulture, $"iq-code-{(Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length - 1)}");
 
     private static string Number(double value) => value.ToString("#,0.#", CultureInfo.InvariantCulture);
 
@@ -66,15 +68,15 @@ internal static class Overview
 /// <summary>What the history says of a stretch of time, in parts of the same length; the last one is still running.</summary>
 internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
 {
-    public int Pictures => All.Sum(time => time.Pictures);
+    public int ImageLocator => All.Sum(time => time.ImageLocator);
 
     public int Errors => All.Sum(time => time.Errors.Values.Sum());
 
-    /// <summary>Of all that ended in a picture or in error; null when nothing did.</summary>
-    public double? ErrorShare => Pictures + Errors == 0 ? null : (double)Errors / (Pictures + Errors);
+    /// <summary>Of all that ended in an image or in error; null when nothing did.</summary>
+    public double? ErrorShare => ImageLocator + Errors == 0 ? null : (double)Errors / (ImageLocator + Errors);
 
     /// <summary>Parts begin where a day of UTC can be cut into them. Of several hours' waits the longest counts.</summary>
-    public static OverviewTimes Of(IReadOnlyList<HistoryRow> rows, DateTimeOffset now, int buckets, int hours)
+    public static OverviewTimes Of(IReadOnlyList<StatisticsRow> rows, DateTimeOffset now, int buckets, int hours)
     {
         var length = TimeSpan.FromHours(hours);
         var last = new DateTimeOffset(now.UtcTicks - (now.UtcTicks % length.Ticks), TimeSpan.Zero);
@@ -86,18 +88,18 @@ internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
 
 /// <summary>One part of it.</summary>
 internal sealed record OverviewTime(
-    DateTimeOffset Start, int Pictures, IReadOnlyDictionary<string, int> Errors, double? WaitMedian, double? WaitHigh, int? Queue)
+    DateTimeOffset Start, int ImageLocator, IReadOnlyDictionary<string, int> Errors, double? WaitMedian, double? WaitHigh, int? Queue)
 {
-    public static OverviewTime Of(DateTimeOffset start, IReadOnlyCollection<HistoryRow> rows)
+    public static OverviewTime Of(DateTimeOffset start, IReadOnlyCollection<StatisticsRow> rows)
     {
         return new OverviewTime(
             start,
-            Those(HistoryKinds.Complete).Sum(row => row.Count),
-            Those(HistoryKinds.Error).GroupBy(row => row.Code).ToDictionary(group => group.Key, group => group.Sum(row => row.Count)),
-            Those(HistoryKinds.Begun).Max(row => row.Median),
-            Those(HistoryKinds.Begun).Max(row => row.High),
-            Those(HistoryKinds.Queue).Max(row => (int?)row.Count));
+            Those(StatisticsKinds.Complete).Sum(row => row.Count),
+            Those(StatisticsKinds.Error).GroupBy(row => row.Code).ToDictionary(group => group.Key, group => group.Sum(row => row.Count)),
+            Those(StatisticsKinds.Begun).Max(row => row.Median),
+            Those(StatisticsKinds.Begun).Max(row => row.High),
+            Those(StatisticsKinds.Queue).Max(row => (int?)row.Count));
 
-        IEnumerable<HistoryRow> Those(string kind) => rows.Where(row => row.Kind == kind);
+        IEnumerable<StatisticsRow> Those(string kind) => rows.Where(row => row.Kind == kind);
     }
 }

@@ -63,7 +63,7 @@ internal static class ProblemCodes
         [IdempotencyKeyReused] = "The Idempotency-Key was used for another request.",
         [NotCancellable] = "The message cannot be cancelled.",
         [NotRetryable] = "The message cannot be retried.",
-        [TooManyPending] = "Too many pictures of this user are waiting.",
+        [TooManyPending] = "Too many images of this user are waiting.",
         [QueueFull] = "The queue is full.",
         [RateLimited] = "Too many requests.",
         [BodyTooLarge] = "The body is too large.",

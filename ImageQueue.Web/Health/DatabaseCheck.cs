@@ -1,4 +1,6 @@
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace ImageQueue.Web.Health;

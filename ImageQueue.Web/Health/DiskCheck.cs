@@ -4,7 +4,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace ImageQueue.Web.Health;
 
-/// <summary>The images folder can be written, and its disk has room. Where not, nothing is painted; requests are taken and wait.</summary>
+/// <summary>The images folder can be written, and its disk has room. Where not, nothing is generated; requests are taken and wait.</summary>
 internal sealed class DiskCheck(ImageFiles images) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) => Task.FromResult(

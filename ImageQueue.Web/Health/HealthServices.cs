@@ -31,7 +31,7 @@ internal static class HealthServices
             .AddCheck<SchemaCheck>("schema", timeout: Patience)
             .AddCheck<JobServersCheck>("job_servers", failureStatus: HealthStatus.Degraded, timeout: Patience)
             .AddCheck<RecurringJobsCheck>("recurring_jobs", failureStatus: HealthStatus.Degraded, timeout: Patience)
-            .AddCheck<ForgesCheck>("forges", failureStatus: HealthStatus.Degraded, timeout: Patience)
+            .AddCheck<BackendsCheck>("forges", failureStatus: HealthStatus.Degraded, timeout: Patience)
             .AddCheck<DiskCheck>("disk", failureStatus: HealthStatus.Degraded, timeout: Patience);
         // The answer says all of it; each of those who ask every few seconds would make lines of it.
         services.AddLogging(logging => logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks.DefaultHealthCheckService", LogLevel.None));

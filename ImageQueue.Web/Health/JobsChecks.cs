@@ -1,4 +1,6 @@
 using Hangfire;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Startup;

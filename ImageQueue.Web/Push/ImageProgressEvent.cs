@@ -18,7 +18,7 @@ public sealed record ImageProgressEvent
     /// <summary>The message.</summary>
     public required long MessageId { get; init; }
 
-    /// <summary>Names the picture's file.</summary>
+    /// <summary>Names the image's file.</summary>
     public required string? JobId { get; init; }
 
     /// <summary>queued, processing, complete, error, cancelled; or deleted: then nothing of it is left.</summary>
@@ -30,10 +30,10 @@ public sealed record ImageProgressEvent
     /// <summary>1 = next; 0 = not waiting.</summary>
     public required int QueuePosition { get; init; }
 
-    /// <summary>What is painted.</summary>
+    /// <summary>What is generated.</summary>
     public required string? Prompt { get; init; }
 
-    /// <summary>Until the picture is there; null until there is anything to go by.</summary>
+    /// <summary>Until the image is there; null until there is anything to go by.</summary>
     public required double? EtaSeconds { get; init; }
 
     /// <summary>When complete.</summary>
@@ -42,7 +42,7 @@ public sealed record ImageProgressEvent
     /// <summary>When complete: WebP, at most 512 pixels on the long side.</summary>
     public required string? ThumbnailUrl { get; init; }
 
-    /// <summary>While processing, once there is something to see: the picture so far. It changes with each event.</summary>
+    /// <summary>While processing, once there is something to see: the image so far. It changes with each event.</summary>
     public required string? PreviewUrl { get; init; }
 
     /// <summary>When in error: a sentence for the user.</summary>

@@ -2,6 +2,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Push;

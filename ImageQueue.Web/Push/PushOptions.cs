@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Push;
 

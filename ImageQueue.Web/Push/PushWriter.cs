@@ -25,7 +25,7 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
     private PushedChange Write<T>(MessageChange change, T shown) =>
         new(change.Message.IsImage, JsonSerializer.SerializeToUtf8Bytes(shown, json.Value.JsonSerializerOptions), change.ResumeFrom);
 
-    /// <summary>A queue that cannot be asked keeps nobody's picture from being announced.</summary>
+    /// <summary>A queue that cannot be asked keeps nobody's image from being announced.</summary>
     private async ValueTask<LivePositions?> PositionsAsync(CancellationToken cancellationToken)
     {
         try

@@ -1,3 +1,6 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+
 namespace ImageQueue.Web.Simulator;
 
 public sealed partial class ForgeSimulator
@@ -26,7 +29,7 @@ public sealed partial class ForgeSimulator
     private InternalProgress TaskProgress(string? task, long seen, bool withPreview)
     {
         InternalProgress answer;
-        Painting? painting;
+        SimulatedTask? generating;
         (int Id, int Step)? preview;
         lock (_gate)
         {
@@ -40,13 +43,13 @@ public sealed partial class ForgeSimulator
 
             var progress = _state.JobCount > 0 ? Fraction() : 0;
             answer = new InternalProgress(true, place >= 0, completed, progress, Eta(progress), null, seen, null);
-            painting = _state.Painting;
+            generating = _state.SimulatedTask;
             preview = withPreview ? _state.Preview() : null;
         }
 
         // A new preview has a new id; one that the client has seen is not sent again.
-        return painting is not null && preview is { } one && one.Id != seen
-            ? answer with { LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(painting.Preview(one.Step))}", IdLivePreview = one.Id }
+        return generating is not null && preview is { } one && one.Id != seen
+            ? answer with { LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(generating.Preview(one.Step))}", IdLivePreview = one.Id }
             : answer;
     }
 
@@ -56,7 +59,7 @@ public sealed partial class ForgeSimulator
         double progress;
         double? eta;
         object state;
-        Painting? painting;
+        SimulatedTask? generating;
         (int Id, int Step)? preview;
         lock (_gate)
         {
@@ -69,11 +72,11 @@ public sealed partial class ForgeSimulator
             progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
             eta = Eta(progress);
             progress = Math.Min(progress, 1);
-            painting = _state.Painting;
+            generating = _state.SimulatedTask;
             preview = _state.Preview();
         }
 
-        var image = !skipImage && painting is not null && preview is { } one ? Convert.ToBase64String(painting.Preview(one.Step)) : null;
+        var image = !skipImage && generating is not null && preview is { } one ? Convert.ToBase64String(generating.Preview(one.Step)) : null;
         return new { progress, eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
     }
 

@@ -1,10 +1,12 @@
+using ImageQueue.Core.Generation;
+
 namespace ImageQueue.Web.Simulator;
 
 public sealed partial class ForgeSimulator
 {
     /// <summary>One turn at the lock: load, sample, decode, finish, each for its share of the time.</summary>
     /// <remarks>Order of states: <c>modules/processing.py</c>, process_images_inner.</remarks>
-    private sealed class Run(ForgeSimulator simulator, Painting painting, string? fault, Task cleared)
+    private sealed class Run(ForgeSimulator simulator, SimulatedTask generating, string? fault, Task cleared)
     {
         private const string CudaError =
             "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.\n"
@@ -14,31 +16,31 @@ public sealed partial class ForgeSimulator
         private TimeSpan _due;
 
         /// <summary>Goes through the phases; null when it came to its end, even an interrupted one.</summary>
-        public async Task<SimulatedAnswer?> PaintAsync()
+        public async Task<SimulatedAnswer?> GenerateAsync()
         {
-            if (painting.UnknownOption is { } option) return painting.Profile.Failure("KeyError", $"'{option}'");
-            if (fault == SimulatorFaults.Cuda) return painting.Profile.Failure("RuntimeError", CudaError);
+            if (generating.UnknownOption is { } option) return generating.Profile.Failure("KeyError", $"'{option}'");
+            if (fault == SimulatorFaults.Cuda) return generating.Profile.Failure("RuntimeError", CudaError);
 
             var time = TimeForOne();
             if (fault == SimulatorFaults.SlowLoad) await WaitAsync(Longer(time * 20, SlowLoadAtLeast));
             await WaitAsync(time * LoadShare);
-            if (painting.Width < 8 || painting.Height < 8 || painting.Steps < 1 || painting.Pictures < 1)
+            if (generating.Width < 8 || generating.Height < 8 || generating.Steps < 1 || generating.ImageLocator < 1)
             {
-                return painting.Profile.Failure("RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
+                return generating.Profile.Failure("RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
             }
 
-            var pixels = (long)painting.Width * painting.Height;
-            if (painting.Pictures > MostPictures || pixels > MostPixels || pixels * painting.Pictures > MostPixels)
+            var pixels = (long)generating.Width * generating.Height;
+            if (generating.ImageLocator > MaxImages || pixels > MostPixels || pixels * generating.ImageLocator > MostPixels)
             {
                 return OutOfMemory();
             }
 
-            for (var job = 0; job < painting.Jobs; job++)
+            for (var job = 0; job < generating.Jobs; job++)
             {
-                // An interrupt during the load shows only here: the answer then has no picture at all.
-                if (!State(state => (state.JobCount, state.SamplingSteps, state.SamplingStep) = (painting.Jobs, painting.Steps, 0)))
+                // An interrupt during the load shows only here: the answer then has no image at all.
+                if (!State(state => (state.JobCount, state.SamplingSteps, state.SamplingStep) = (generating.Jobs, generating.Steps, 0)))
                 {
-                    painting.Interrupted = true;
+                    generating.Interrupted = true;
                     break;
                 }
 
@@ -49,7 +51,7 @@ public sealed partial class ForgeSimulator
 
                 await WaitAsync(time * DecodeShare);
                 State(state => (state.JobNo, state.SamplingStep, state.PreviewStep) = (job + 1, 0, 0));
-                painting.Done.Add(painting.Interrupted ? painting.Reached : 1);
+                generating.Done.Add(generating.Interrupted ? generating.Reached : 1);
                 await WaitAsync(time * PostShare);
             }
 
@@ -58,7 +60,7 @@ public sealed partial class ForgeSimulator
 
         private async Task<SimulatedAnswer?> SampleAsync(TimeSpan time, int job)
         {
-            for (var step = 0; step < painting.Steps; step++)
+            for (var step = 0; step < generating.Steps; step++)
             {
                 if (!State(state => state.SamplingStep = step))
                 {
@@ -66,12 +68,12 @@ public sealed partial class ForgeSimulator
                     break;
                 }
 
-                if (job == 0 && step == painting.Steps / 2)
+                if (job == 0 && step == generating.Steps / 2)
                 {
                     switch (fault)
                     {
                         case SimulatorFaults.ServerError:
-                            return painting.Profile.Failure("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
+                            return generating.Profile.Failure("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
                         case SimulatorFaults.ServerErrorOfA1111:
                             return SimulatedAnswer.ServerErrorOfA1111("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
                         case SimulatorFaults.OutOfMemory:
@@ -91,7 +93,7 @@ public sealed partial class ForgeSimulator
                     }
                 }
 
-                await WaitAsync(time / painting.Steps);
+                await WaitAsync(time / generating.Steps);
             }
 
             return null;
@@ -99,12 +101,12 @@ public sealed partial class ForgeSimulator
 
         private void StopAt(int step)
         {
-            painting.Interrupted = true;
-            painting.Reached = step / (double)painting.Steps;
+            generating.Interrupted = true;
+            generating.Reached = step / (double)generating.Steps;
             _due = Elapsed();
         }
 
-        private SimulatedAnswer OutOfMemory() => painting.Profile.Failure(
+        private SimulatedAnswer OutOfMemory() => generating.Profile.Failure(
             "OutOfMemoryError",
             "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 12.00 GiB of which 1.25 GiB is free.");
 
@@ -123,11 +125,11 @@ public sealed partial class ForgeSimulator
             }
         }
 
-        /// <summary>The setting is for the default size and steps; other pictures take their share of it.</summary>
+        /// <summary>The setting is for the default size and steps; other images take their share of it.</summary>
         private TimeSpan TimeForOne()
         {
-            var work = (double)painting.Width * painting.Height * painting.Steps * painting.BatchSize / DefaultWork;
-            var time = simulator.TimePerPicture
+            var work = (double)generating.Width * generating.Height * generating.Steps * generating.BatchSize / DefaultWork;
+            var time = simulator.TimePerImage
                 ?? TimeSpan.FromSeconds(Math.Clamp(simulator._options.CurrentValue.Simulator.SecondsPerImage * work, 0, 86_400));
             return fault == SimulatorFaults.Slow ? Longer(time * 10, SlowAtLeast) : time;
         }

@@ -1,20 +1,22 @@
 using System.Globalization;
 using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Queue.Eta;
 using Microsoft.Extensions.Options;
 using SkiaSharp;
 
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>
-/// A Forge without a GPU, or one of its relatives (<see cref="SimulatorProfile"/>): one lock, one picture at a time, the same
-/// states and the same oddities. Pictures are landscapes drawn in milliseconds; the time that a GPU would take is waited out.
+/// A Forge without a GPU, or one of its relatives (<see cref="SimulatorProfile"/>): one lock, one image at a time, the same
+/// states and the same oddities. ImageLocator are landscapes drawn in milliseconds; the time that a GPU would take is waited out.
 /// </summary>
 /// <remarks>
 /// Sources: <c>modules/api/api.py</c> (text2imgapi), <c>modules/call_queue.py</c>, <c>modules/progress.py</c>, <c>modules/shared_state.py</c>.
 /// </remarks>
 public sealed partial class ForgeSimulator : IDisposable
 {
-    // Shares of the time for one picture. Sampling has the rest.
+    // Shares of the time for one image. Sampling has the rest.
     private const double LoadShare = 0.08;
     private const double DecodeShare = 0.07;
     private const double PostShare = 0.03;
@@ -22,7 +24,7 @@ public sealed partial class ForgeSimulator : IDisposable
     private const double DefaultWork = 1024d * 1024 * 20;
     private const long MostPixels = 4096L * 4096;
     private const int FinishedKept = 16;
-    private const int MostPictures = 16;
+    private const int MaxImages = 16;
     private static TimeSpan SlowAtLeast { get; } = TimeSpan.FromSeconds(2);
     private static TimeSpan SlowLoadAtLeast { get; } = TimeSpan.FromSeconds(3);
 
@@ -73,8 +75,8 @@ public sealed partial class ForgeSimulator : IDisposable
     /// <summary>What it was asked.</summary>
     public SimulatorStats Stats { get; }
 
-    /// <summary>The time for one picture, whatever its size; null: <c>Forge:Simulator:SecondsPerImage</c>, and its share of it for a smaller one.</summary>
-    public TimeSpan? TimePerPicture { get; set; }
+    /// <summary>The time for one image, whatever its size; null: <c>Forge:Simulator:SecondsPerImage</c>, and its share of it for a smaller one.</summary>
+    public TimeSpan? TimePerImage { get; set; }
 
     /// <summary>The kind of server, less what a fault has taken away.</summary>
     public SimulatorProfile Profile => Faults.Narrow(_profile);
@@ -159,16 +161,16 @@ public sealed partial class ForgeSimulator : IDisposable
             SimulatorFaults.Loading => SimulatedAnswer.NotFound,
             _ when request.NullField is { } field => profile.Failure("TypeError", $"unsupported operand type(s): 'NoneType' ({field})"),
             _ when request.SamplerName is { } sampler && SimulatorCatalogue.FindSampler(sampler) is null && profile.SamplerNotFound(sampler) is { } refusal => refusal,
-            _ => await PaintInTurnAsync(request, note, profile, fault, cleared),
+            _ => await GenerateInTurnAsync(request, note, profile, fault, cleared),
         };
     }
 
-    /// <summary>Waits for the lock, paints, gives the lock back, and only then encodes.</summary>
-    private async Task<SimulatedAnswer> PaintInTurnAsync(TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
+    /// <summary>Waits for the lock, generates, gives the lock back, and only then encodes.</summary>
+    private async Task<SimulatedAnswer> GenerateInTurnAsync(TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
     {
         var task = profile.HasTaskIds ? note.Task : null;
-        var painting = await InTurnAsync(task, () => RunAsync(Painting.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
-        return painting.Failure ?? await EncodeAsync(painting, fault);
+        var generating = await InTurnAsync(task, () => RunAsync(SimulatedTask.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
+        return generating.Failure ?? await EncodeAsync(generating, fault);
     }
 
     /// <summary>
@@ -222,27 +224,27 @@ public sealed partial class ForgeSimulator : IDisposable
     }
 
     /// <summary>What happens under the lock. Leaves the state as Forge does, also where that is odd.</summary>
-    private async Task<Painting> RunAsync(Painting painting, string? task, ReceivedRequest note, string? fault, Task cleared)
+    private async Task<SimulatedTask> RunAsync(SimulatedTask generating, string? task, ReceivedRequest note, string? fault, Task cleared)
     {
         Stats.Begun(note);
-        var run = new Run(this, painting, fault, cleared);
+        var run = new Run(this, generating, fault, cleared);
         lock (_gate)
         {
             _state = new SimulatorState
             {
                 Job = "scripts_txt2img",
                 JobCount = -1,
-                JobTimestamp = painting.Timestamp,
+                JobTimestamp = generating.Timestamp,
                 SamplingSteps = _state.SamplingSteps,
                 StartedAt = _time.GetTimestamp(),
-                Painting = painting,
+                SimulatedTask = generating,
             };
             _running = note.Task;
             _current = task;
             if (task is not null) _pending.Remove(task);
         }
 
-        var failure = await run.PaintAsync();
+        var failure = await run.GenerateAsync();
         lock (_gate)
         {
             if (failure is null or { Ending: AnswerEnding.Reset })
@@ -254,7 +256,7 @@ public sealed partial class ForgeSimulator : IDisposable
             // calls finish_task only after process_images returned).
             if (failure is null)
             {
-                _hashed.Add(painting.Model);
+                _hashed.Add(generating.Model);
                 if (task is not null) _finished.Enqueue(task);
                 if (_finished.Count > FinishedKept) _finished.Dequeue();
             }
@@ -262,29 +264,29 @@ public sealed partial class ForgeSimulator : IDisposable
             _running = null;
             _state.Job = "";
             _state.JobCount = 0;
-            _state.Painting = null;
+            _state.SimulatedTask = null;
         }
 
         if (failure is null)
         {
-            Stats.Painted(painting.Interrupted);
+            Stats.CompletedGeneration(generating.Interrupted);
         }
 
-        return painting with { Failure = failure };
+        return generating with { Failure = failure };
     }
 
-    private async Task<SimulatedAnswer> EncodeAsync(Painting painting, string? fault)
+    private async Task<SimulatedAnswer> EncodeAsync(SimulatedTask generating, string? fault)
     {
         switch (fault)
         {
             case SimulatorFaults.NotJson:
                 return SimulatedAnswer.Html(StatusCodes.Status200OK, "Stable Diffusion");
             case SimulatorFaults.Empty:
-                return painting.Answer([]);
+                return generating.Answer([]);
             case SimulatorFaults.Blank:
-                return painting.Answer([[]]);
+                return generating.Answer([[]]);
             case SimulatorFaults.Garbage:
-                return painting.Answer(["This is not an image, whatever the answer says."u8.ToArray()]);
+                return generating.Answer(["This is not an image, whatever the answer says."u8.ToArray()]);
         }
 
         await _drawing.WaitAsync(_stopping);
@@ -294,15 +296,15 @@ public sealed partial class ForgeSimulator : IDisposable
             {
                 SimulatorFaults.Jpeg => SKEncodedImageFormat.Jpeg,
                 SimulatorFaults.WebP => SKEncodedImageFormat.Webp,
-                _ => painting.Format,
+                _ => generating.Format,
             };
-            var images = painting.Encode(format, isBlack: fault == SimulatorFaults.Nan);
+            var images = generating.Encode(format, isBlack: fault == SimulatorFaults.Nan);
             if (fault == SimulatorFaults.CutImage)
             {
                 images = [.. images.Select(image => image[..(image.Length * 6 / 10)])];
             }
 
-            var answer = painting.Answer(images);
+            var answer = generating.Answer(images);
             return fault == SimulatorFaults.Truncated ? answer with { Ending = AnswerEnding.CutShort } : answer;
         }
         finally

@@ -4,8 +4,8 @@ using SkiaSharp;
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>
-/// A landscape that follows from prompt and seed alone: sky, sun, ridges, and a lake. It is drawn in units of the picture's
-/// height, so that a small one is the same picture.
+/// A landscape that follows from prompt and seed alone: sky, sun, ridges, and a lake. It is drawn in units of the image's
+/// height, so that a small one is the same image.
 /// </summary>
 internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposable
 {
@@ -22,7 +22,7 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
     private readonly SKColor[] _palette = Palettes[dice.Below(Palettes.Length)];
     private readonly float _horizon = dice.Between(0.52f, 0.66f);
     private readonly SKPoint _light = new(dice.Between(0.18f, 0.82f) * aspect, dice.Between(0.16f, 0.4f));
-    private readonly SKPaint _paint = new() { IsAntialias = true, StrokeCap = SKStrokeCap.Round };
+    private readonly SKPaint _generate = new() { IsAntialias = true, StrokeCap = SKStrokeCap.Round };
 
     private SKColor Zenith => _palette[0];
 
@@ -34,15 +34,15 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
 
     private SKColor Shade => _palette[4];
 
-    /// <summary>Paints everything; the canvas is to be scaled to a height of 1.</summary>
-    public void Paint()
+    /// <summary>Generates everything; the canvas is to be scaled to a height of 1.</summary>
+    public void Generate()
     {
         Fill(0, 1, Zenith, Haze);
         Strokes(150, 0, _horizon, Zenith, Haze, 24);
         for (var ring = 8; ring > 0; ring--)
         {
-            _paint.Color = Glow.WithAlpha((byte)(ring == 1 ? 255 : 18));
-            canvas.DrawCircle(_light, 0.05f * ring, _paint);
+            _generate.Color = Glow.WithAlpha((byte)(ring == 1 ? 255 : 18));
+            canvas.DrawCircle(_light, 0.05f * ring, _generate);
         }
 
         for (var layer = 0; layer < 5; layer++)
@@ -56,30 +56,30 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
         Ridge(0.92f, 0.03f, Mix(Shade, SKColors.Black, 0.3f));
     }
 
-    public void Dispose() => _paint.Dispose();
+    public void Dispose() => _generate.Dispose();
 
     private void Fill(float top, float bottom, SKColor from, SKColor to)
     {
         using var shader = SKShader.CreateLinearGradient(new SKPoint(0, top), new SKPoint(0, bottom), [from, to], SKShaderTileMode.Clamp);
-        _paint.Color = SKColors.Black; // Its alpha would thin the shader's colours.
-        _paint.Shader = shader;
-        canvas.DrawRect(0, top, aspect, bottom - top, _paint);
-        _paint.Shader = null;
+        _generate.Color = SKColors.Black; // Its alpha would thin the shader's colours.
+        _generate.Shader = shader;
+        canvas.DrawRect(0, top, aspect, bottom - top, _generate);
+        _generate.Shader = null;
     }
 
-    /// <summary>Broad strokes of the brush: what makes it look painted.</summary>
+    /// <summary>Broad strokes of the brush: what makes it look generated.</summary>
     private void Strokes(int count, float top, float bottom, SKColor one, SKColor other, byte alpha, float middle = 0.5f, float spread = 0.6f)
     {
         for (var i = 0; i < count; i++)
         {
             var (x, y) = ((middle + dice.Between(-spread, spread)) * aspect, dice.Between(top, bottom));
-            _paint.Color = Mix(one, other, dice.Unit()).WithAlpha(alpha);
-            _paint.StrokeWidth = dice.Between(0.002f, 0.012f);
-            canvas.DrawLine(x, y, x + dice.Between(0.02f, 0.16f), y + dice.Between(-0.005f, 0.005f), _paint);
+            _generate.Color = Mix(one, other, dice.Unit()).WithAlpha(alpha);
+            _generate.StrokeWidth = dice.Between(0.002f, 0.012f);
+            canvas.DrawLine(x, y, x + dice.Between(0.02f, 0.16f), y + dice.Between(-0.005f, 0.005f), _generate);
         }
     }
 
-    /// <summary>A mountain line of five waves, closed at the bottom of the picture.</summary>
+    /// <summary>A mountain line of five waves, closed at the bottom of the image.</summary>
     private void Ridge(float middle, float height, SKColor colour)
     {
         Span<float> phases = [dice.Unit() * 6, dice.Unit() * 6, dice.Unit() * 6, dice.Unit() * 6, dice.Unit() * 6];
@@ -99,8 +99,8 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
         path.LineTo(aspect, 1);
         path.Close();
         using var ridge = path.Detach();
-        _paint.Color = colour;
-        canvas.DrawPath(ridge, _paint);
+        _generate.Color = colour;
+        canvas.DrawPath(ridge, _generate);
     }
 
     private static SKColor Mix(SKColor a, SKColor b, float t) => new(

@@ -42,7 +42,7 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
     /// <summary>The 401 of <c>--api-auth</c>.</summary>
     public static SimulatedAnswer Unauthorized { get; } = Json(new { detail = "Incorrect username or password" }, StatusCodes.Status401Unauthorized);
 
-    /// <summary>KoboldCpp's 503 while it paints.</summary>
+    /// <summary>KoboldCpp's 503 while it generates.</summary>
     public static SimulatedAnswer Busy { get; } = Json(
         new { detail = new { msg = "Server is busy; please try again later.", type = "service_unavailable" } }, StatusCodes.Status503ServiceUnavailable);
 

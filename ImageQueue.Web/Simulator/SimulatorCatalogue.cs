@@ -1,4 +1,5 @@
 using System.Text.Json;
+using ImageQueue.Core.Forge;
 
 namespace ImageQueue.Web.Simulator;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using ImageQueue.Core.Messages;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace ImageQueue.Web.Simulator;
@@ -70,7 +71,7 @@ public static class SimulatorEndpoints
     }
 
     /// <summary>
-    /// Puts the front door before an endpoint: the faults of a whole server hit every endpoint and not only the painting, and what
+    /// Puts the front door before an endpoint: the faults of a whole server hit every endpoint and not only the generating, and what
     /// this kind of server does not have is not there.
     /// </summary>
     private static void Only(this RouteHandlerBuilder endpoint, ForgeSimulator simulator, Func<SimulatorProfile, bool>? has = null) =>
@@ -159,7 +160,7 @@ public static class SimulatorEndpoints
 
     private static bool IsTrue(string? text) => text?.ToLowerInvariant() is "true" or "1";
 
-    /// <summary>The body; null when it is larger than any request for a picture.</summary>
+    /// <summary>The body; null when it is larger than any request for an image.</summary>
     private static async Task<ReadOnlyMemory<byte>?> ReadAsync(HttpContext context)
     {
         using var body = new MemoryStream();

@@ -64,14 +64,14 @@ public sealed partial class SimulatorFaults
 
     /// <summary>
     /// 500 <c>CUDA error: unspecified launch failure</c>. The process does not recover: asked for by a prompt, it hits every later
-    /// request too, until it is cleared. Everything but the painting answers as ever.
+    /// request too, until it is cleared. Everything but the generating answers as ever.
     /// </summary>
     public const string Cuda = "cuda";
 
-    /// <summary>Loads its model for a long time, without progress: twenty times as long as a picture takes, and at least three seconds.</summary>
+    /// <summary>Loads its model for a long time, without progress: twenty times as long as an image takes, and at least three seconds.</summary>
     public const string SlowLoad = "slowload";
 
-    /// <summary>200 with an all-black picture: the numbers have become NaN.</summary>
+    /// <summary>200 with an all-black image: the numbers have become NaN.</summary>
     public const string Nan = "nan";
 
     /// <summary>Nothing under <c>/internal</c> (Forge's <c>--nowebui</c>). Only for all requests.</summary>

@@ -1,3 +1,5 @@
+using ImageQueue.Core.Messages;
+
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>The shape of an error.</summary>
@@ -12,7 +14,7 @@ public enum ErrorForm
     /// <summary>stable-diffusion.cpp: <c>{error, message}</c>.</summary>
     Brief,
 
-    /// <summary>KoboldCpp: a failed painting is 200 with <c>images: [""]</c>, everything else <c>detail.msg</c>.</summary>
+    /// <summary>KoboldCpp: a failed generating is 200 with <c>images: [""]</c>, everything else <c>detail.msg</c>.</summary>
     BlankImage,
 }
 
@@ -67,7 +69,7 @@ public sealed record SimulatorProfile(string Name)
         TakesAnyOption = true,
     };
 
-    /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, and nothing ends a painting.</summary>
+    /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, and nothing ends a generating.</summary>
     public static SimulatorProfile SdCpp { get; } = new("sdcpp")
     {
         Errors = ErrorForm.Brief,
@@ -82,7 +84,7 @@ public sealed record SimulatorProfile(string Name)
         TakesAnyOption = true,
     };
 
-    /// <summary>KoboldCpp: refuses while it paints, and holds a POST to an unknown path until it is done.</summary>
+    /// <summary>KoboldCpp: refuses while it generates, and holds a POST to an unknown path until it is done.</summary>
     public static SimulatorProfile KoboldCpp { get; } = new("koboldcpp")
     {
         Errors = ErrorForm.BlankImage,
@@ -136,7 +138,7 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>Whether an override of an option that it does not know is ignored; else it is a 500.</summary>
     public bool TakesAnyOption { get; init; }
 
-    /// <summary>Whether txt2img is refused with 503 while it paints, and POSTs to unknown paths wait for its lock.</summary>
+    /// <summary>Whether txt2img is refused with 503 while it generates, and POSTs to unknown paths wait for its lock.</summary>
     public bool IsOneAtATime { get; init; }
 
     /// <summary>How it says that something failed.</summary>

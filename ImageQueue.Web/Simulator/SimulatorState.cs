@@ -19,7 +19,7 @@ internal sealed class SimulatorState
 
     public long StartedAt { get; set; }
 
-    public Painting? Painting { get; set; }
+    public SimulatedTask? SimulatedTask { get; set; }
 
     /// <summary>The number of the newest live preview; it is made when somebody asks, and only some steps after the one before.</summary>
     public int PreviewId { get; set; }
@@ -30,12 +30,12 @@ internal sealed class SimulatorState
     /// <summary>The newest live preview as (number, step); null while there is none (<c>shared_state.py</c>, set_current_image).</summary>
     public (int Id, int Step)? Preview()
     {
-        if (Painting is not null && SamplingStep - PreviewStep >= SimulatorCatalogue.StepsPerPreview)
+        if (SimulatedTask is not null && SamplingStep - PreviewStep >= SimulatorCatalogue.StepsPerPreview)
         {
             (PreviewId, PreviewStep) = (PreviewId + 1, SamplingStep);
         }
 
-        return Painting is not null && PreviewId > 0 ? (PreviewId, PreviewStep) : null;
+        return SimulatedTask is not null && PreviewId > 0 ? (PreviewId, PreviewStep) : null;
     }
 
     public TaskCompletionSource InterruptSignal { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -1,8 +1,9 @@
 using System.Diagnostics;
+using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Web.Simulator;
 
-/// <summary>What the simulator was asked and how it answered, so that a test can tell how often each picture was painted.</summary>
+/// <summary>What the simulator was asked and how it answered, so that a test can tell how often each image was generated.</summary>
 public sealed class SimulatorStats
 {
     /// <summary>How many requests are remembered.</summary>
@@ -21,7 +22,7 @@ public sealed class SimulatorStats
     private int _inFlight;
     private int _mostInFlight;
     private long _total;
-    private long _painted;
+    private long _generated;
     private long _interrupted;
     private long _modelLoads;
 
@@ -30,7 +31,7 @@ public sealed class SimulatorStats
     {
         lock (_gate)
         {
-            return new StatsSnapshot(_total, _painted, _interrupted, _interrupts.Count, _inFlight, _mostInFlight, [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
+            return new StatsSnapshot(_total, _generated, _interrupted, _interrupts.Count, _inFlight, _mostInFlight, [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
         }
     }
 
@@ -42,7 +43,7 @@ public sealed class SimulatorStats
             _received.Clear();
             _interrupts.Clear();
             _unknownPaths.Clear();
-            _total = _painted = _interrupted = _modelLoads = 0;
+            _total = _generated = _interrupted = _modelLoads = 0;
             _mostInFlight = _inFlight;
         }
     }
@@ -75,7 +76,7 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>Notes that a request has the lock and is being painted.</summary>
+    /// <summary>Notes that a request has the lock and is being generated.</summary>
     internal void Begun(ReceivedRequest note)
     {
         lock (_gate)
@@ -96,11 +97,11 @@ public sealed class SimulatorStats
         }
     }
 
-    internal void Painted(bool interrupted)
+    internal void CompletedGeneration(bool interrupted)
     {
         lock (_gate)
         {
-            _painted += interrupted ? 0 : 1;
+            _generated += interrupted ? 0 : 1;
             _interrupted += interrupted ? 1 : 0;
         }
     }
@@ -133,18 +134,18 @@ public sealed class SimulatorStats
 
 /// <summary>The simulator's counters.</summary>
 /// <param name="Total">txt2img requests that were well-formed.</param>
-/// <param name="Painted">Requests painted to the end.</param>
+/// <param name="CompletedGeneration">Requests generated to the end.</param>
 /// <param name="Interrupted">Requests that an interrupt cut short.</param>
 /// <param name="InterruptCalls">Calls of interrupt, whether or not anything ran.</param>
 /// <param name="InFlight">Requests not yet answered, waiting or running.</param>
 /// <param name="MostInFlight">The most there were at once.</param>
 /// <param name="Received">The newest requests, oldest first.</param>
-/// <param name="Interrupts">For each call of interrupt, the task that was being painted; null when none was.</param>
+/// <param name="Interrupts">For each call of interrupt, the task that was being generated; null when none was.</param>
 /// <param name="UnknownPaths">Method and path of each call for something that this kind of server does not have.</param>
 /// <param name="ModelLoads">How often a model was put into memory in place of another, the first included.</param>
 public sealed record StatsSnapshot(
     long Total,
-    long Painted,
+    long CompletedGeneration,
     long Interrupted,
     long InterruptCalls,
     int InFlight,

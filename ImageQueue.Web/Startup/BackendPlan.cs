@@ -25,6 +25,6 @@ public sealed class BackendPlan
     /// <summary>Whether <c>/simulator</c> is served and used.</summary>
     public bool UsesSimulator { get; }
 
-    /// <summary>How many pictures can be painted at once.</summary>
+    /// <summary>How many images can be generated at once.</summary>
     public int Slots { get; }
 }

@@ -1,4 +1,5 @@
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Web.Startup;

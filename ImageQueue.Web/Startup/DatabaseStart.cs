@@ -1,4 +1,6 @@
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage;
 
 namespace ImageQueue.Web.Startup;
 

@@ -1,4 +1,5 @@
 using System.Net;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Startup;
 

@@ -1,6 +1,7 @@
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.Server;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Startup;

@@ -1,5 +1,6 @@
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage;
+using ImageQueue.Core.Storage.SqlServer;
 
 namespace ImageQueue.Web.Startup;
 

@@ -1,6 +1,9 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.Options;
@@ -9,7 +12,7 @@ namespace ImageQueue.Web.Startup;
 
 /// <summary>Once the server listens: gives the pool the simulator's address, and tells the newcomer where everything is.</summary>
 internal sealed class StartupReport(
-    IServer server, BackendPlan plan, ForgePool pool, IMessageDatabase database, DatabaseReadiness readiness, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
+    IServer server, BackendPlan plan, BackendPool pool, IMessageDatabase database, DatabaseReadiness readiness, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
     : IHostedLifecycleService
 {
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -29,7 +32,7 @@ internal sealed class StartupReport(
               Chat page  {Page}
               Dashboard  {Dashboard}
               Messages   {Database}
-              Pictures   {Images}
+              ImageLocator   {Images}
               Forge      {Backends}
             """,
             readiness.Ready.IsCompleted ? "is ready" : "waits for its database",
@@ -38,7 +41,7 @@ internal sealed class StartupReport(
             database.Location,
             images.Value.Directory,
             plan.UsesSimulator
-                ? "the built-in simulator: its pictures are drawn, not painted. Set Forge__Backends__0__Url to use a real Forge."
+                ? "the built-in simulator: its images are drawn, not generated. Set Forge__Backends__0__Url to use a real Forge."
                 : string.Join(", ", pool.Status.Select(backend => $"{backend.Name} ({backend.Url})")));
         return Task.CompletedTask;
     }

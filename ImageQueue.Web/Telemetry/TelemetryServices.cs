@@ -59,7 +59,7 @@ internal static class TelemetryServices
     }
 
     /// <summary>
-    /// The spans: a request to us, its way through the queue, and the call that paints. The many questions for progress, and
+    /// The spans: a request to us, its way through the queue, and the call that generates. The many questions for progress, and
     /// those after somebody's health, are no part of the story. Values in addresses are never shown.
     /// </summary>
     internal static TracerProviderBuilder Trace(TracerProviderBuilder traces) => traces

@@ -7,6 +7,7 @@ using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Push;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Errors;
+using ImageQueue.Web.Push;
 using Microsoft.AspNetCore.Mvc.ApiExplorer;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
@@ -386,14 +387,14 @@ internal sealed class ApiDescriptionTests
         Add("resumeBackend 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume")));
         Add("resumeBackend 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume")));
 
-        Later("getPicture 200", async () =>
+        Later("getImage 200", async () =>
         {
             var message = await _source.BeginAsync();
             Directory.CreateDirectory(_app.ImagesFolder);
             await File.WriteAllBytesAsync(Path.Combine(_app.ImagesFolder, $"flux_{message.JobId}.png"), Png);
             return Get($"images/flux_{message.JobId}.png");
         });
-        Add("getPicture 404", () => Get($"images/flux_{new string('0', 32)}.png"));
+        Add("getImage 404", () => Get($"images/flux_{new string('0', 32)}.png"));
         Later("getThumbnail 200", async () =>
         {
             var message = await _source.BeginAsync();
@@ -502,7 +503,7 @@ internal sealed class ApiDescriptionTests
         Assert.That(content.Select(one => one.Key), Does.Contain(type), name);
         var body = content[type!]!["schema"]!;
         if ((string?)_description.Resolve(body)["type"] == "string")
-            return; // A picture, or a stream, whose events have a test of their own.
+            return; // An image, or a stream, whose events have a test of their own.
         var json = JsonNode.Parse(text);
         Assert.That(_description.Difference(body, json), Is.Null, $"{name}: {text}");
         if (described["x-codes"] is JsonArray codes)

@@ -1,6 +1,9 @@
 using System.Reflection;
 using System.Runtime.Loader;
 using ImageQueue.Tests.Support;
+using ImageQueue.Web.Api;
+using ImageQueue.Web.Errors;
+using ImageQueue.Web.Push;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using NJsonSchema.CodeGeneration.CSharp;
@@ -49,8 +52,8 @@ internal sealed class GeneratedClientTests
                 var message = await client.GetMessageAsync(submitted.Id, null, "wait=60", cancellationToken);
                 var metadata = JsonSerializer.SerializeToElement(message.Extra_metadata).Deserialize<ImageMetadata>();
                 Check(message.Kind == MessageKind.Image && metadata.Status == ImageStatus.Complete && metadata.Progress == 100, "complete");
-                using (var picture = await client.GetPictureAsync(metadata.Job_id, cancellationToken))
-                    Check(picture.Stream.ReadByte() == 0x89, "a PNG");
+                using (var image = await client.GetImageAsync(metadata.Job_id, cancellationToken))
+                    Check(image.Stream.ReadByte() == 0x89, "a PNG");
 
                 ImageProgressEvent progress;
                 do
@@ -60,7 +63,7 @@ internal sealed class GeneratedClientTests
                     progress = JsonSerializer.Deserialize<ImageProgressEvent>(events.Current.Data);
                 }
                 while (progress.Progress < 100);
-                Check(progress.Message_id == submitted.Id && progress.Image_url == metadata.Image_url, "the same picture was pushed");
+                Check(progress.Message_id == submitted.Id && progress.Image_url == metadata.Image_url, "the same image was pushed");
 
                 // Cancel, and retry.
                 var slow = await client.SubmitImageAsync("generated", null, null, new ImageRequestBody { Username = "ayşe", Prompt = "takılan [fault:stalled]", Steps = 150 }, cancellationToken);

@@ -3,8 +3,9 @@ using Dapper;
 using Hangfire;
 using Hangfire.InMemory;
 using Hangfire.SqlServer;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Messages.SqlServer;
+using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.SqlClient;
 using Microsoft.Data.Sqlite;
@@ -46,7 +47,7 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
     }
 
     /// <summary>A store, as a process of its own has one.</summary>
-    public abstract OpenStore Open(MessageSignal signal);
+    public abstract OpenStore Open(AsyncSignal signal);
 
     /// <summary>As applications do it: a pooled connection for each call, as durable as the store's.</summary>
     public abstract Task<DbConnection> ConnectAsync();
@@ -78,7 +79,7 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
 
         public override bool IsEmbedded => true;
 
-        public override OpenStore Open(MessageSignal signal) => database.Open(TimeProvider.System, signal);
+        public override OpenStore Open(AsyncSignal signal) => database.Open(TimeProvider.System, signal);
 
         public override async Task<DbConnection> ConnectAsync()
         {
@@ -121,7 +122,7 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
 
         public override bool IsEmbedded => false;
 
-        public override OpenStore Open(MessageSignal signal) => database.Open(TimeProvider.System, signal);
+        public override OpenStore Open(AsyncSignal signal) => database.Open(TimeProvider.System, signal);
 
         public override async Task<DbConnection> ConnectAsync()
         {

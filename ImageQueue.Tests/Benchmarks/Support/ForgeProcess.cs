@@ -5,7 +5,7 @@ using ImageQueue.Tests.Support;
 
 namespace ImageQueue.Tests.Benchmarks.Support;
 
-/// <summary>A simulated Forge in a process of its own, so that its painting is not on the heap of what is measured.</summary>
+/// <summary>A simulated Forge in a process of its own, so that its generating is not on the heap of what is measured.</summary>
 internal sealed class ForgeProcess : IAsyncDisposable
 {
     private readonly AppProcess _process;

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Support;
@@ -12,7 +13,7 @@ internal static class Waiting
     /// <summary>Leaves a database with so many queued requests, as a process that was killed leaves it: no job of theirs is there.</summary>
     public static async Task FillAsync(BenchmarkStorage storage, int count)
     {
-        await using var open = storage.Open(new MessageSignal());
+        await using var open = storage.Open(new AsyncSignal());
         await open.Store.SubmitAsync(
             new NewImageMessage("benchmark", "ayşe", Guid.NewGuid().ToString("N"), "a red rose", new JsonObject { ["width"] = 64, ["height"] = 64, ["steps"] = 4 }, 1, null),
             UserLimits.None,
@@ -23,7 +24,7 @@ internal static class Waiting
     /// <summary>Until a start has put them all into the queue.</summary>
     public static Task UntilEnqueuedAsync(TestApp app, int count)
     {
-        var (order, rebuilding) = (app.Services.GetRequiredService<IQueueOrder>(), app.Services.GetRequiredService<QueueRebuilding>());
+        var (order, rebuilding) = (app.Services.GetRequiredService<IQueueOrder>(), app.Services.GetRequiredService<QueueRebuildState>());
         return Bench.UntilAsync(
             async () => !rebuilding.IsUnderWay && (await order.GetAsync(CancellationToken.None)).Count >= count, "all that wait are enqueued", TimeSpan.FromMinutes(2));
     }

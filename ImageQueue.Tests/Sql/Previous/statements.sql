@@ -176,7 +176,7 @@ UNION ALL SELECT 36 AS part WHERE NOT EXISTS (SELECT 1 FROM sys.indexes WHERE ob
 UNION ALL SELECT 37 AS part WHERE NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_jobless')
 UNION ALL SELECT 38 AS part WHERE NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_conversation_revision')
 UNION ALL SELECT 39 AS part WHERE NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_changes')
-UNION ALL SELECT 40 AS part WHERE NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_picture')
+UNION ALL SELECT 40 AS part WHERE NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_image')
 UNION ALL SELECT 41 AS part WHERE OBJECT_ID(N'dbo.data_protection_keys', N'U') IS NULL
 UNION ALL SELECT 42 AS part WHERE COL_LENGTH(N'dbo.data_protection_keys', N'id') IS NULL
 UNION ALL SELECT 43 AS part WHERE COL_LENGTH(N'dbo.data_protection_keys', N'friendly_name') IS NULL

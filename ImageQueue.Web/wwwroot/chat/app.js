@@ -6,7 +6,7 @@ import { Composer } from './composer.js';
 import { Feed } from './feed.js';
 import * as memory from './memory.js';
 import { fromRow, isUnfinished, Messages } from './messages.js';
-import { offerNotifications, pictureReady, showTitle } from './notices.js';
+import { offerNotifications, imageReady, showTitle } from './notices.js';
 import { number, optionalText, percent, setText, text } from './page.js';
 import { lookSoon, watchQueue } from './queue.js';
 import { Sidebar } from './sidebar.js';
@@ -142,7 +142,7 @@ function loaded(owner) {
   showOwner(owner);
   element('earlier').hidden = !current.feed.hasEarlier;
   element('thread-problem').hidden = true;
-  thread.reloadPictures();
+  thread.reloadImages();
   remember();
 }
 
@@ -281,7 +281,7 @@ function changed(message, before) {
   if (before && before.status !== message.status) {
     lookSoon();
     remember();
-    if (message.status === 'complete') pictureReady(message);
+    if (message.status === 'complete') imageReady(message);
   }
   say(message, before);
 }
@@ -300,7 +300,7 @@ function say(message, before) {
 function describe(message) {
   const state = {
     queued: () => message.position === 1 ? text('WaitingNext') : message.position > 1 ? text('WaitingAt', { position: number(message.position) }) : text('Waiting'),
-    processing: () => message.progress > 0 ? text('PaintingAt', { percent: percent(message.progress) }) : text('Starting'),
+    processing: () => message.progress > 0 ? text('GeneratingAt', { percent: percent(message.progress) }) : text('Starting'),
     complete: () => text('Ready'),
     error: () => optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
     cancelled: () => text('Cancelled'),
@@ -308,7 +308,7 @@ function describe(message) {
   return state ? `${state()}: ${titleFrom(message.prompt)}` : message.content;
 }
 
-/** Pictures asked for in other conversations: nobody listens to those, so they are asked after now and then. */
+/** Images asked for in other conversations: nobody listens to those, so they are asked after now and then. */
 async function lookElsewhere() {
   for (const { id, pending } of memory.conversations()) {
     if (id === current.id || !pending?.length) continue;
@@ -318,7 +318,7 @@ async function lookElsewhere() {
       const rest = (memory.conversation(id)?.pending ?? []).filter(one => one !== messageId);
       memory.keepConversation(id, { pending: rest, news: message.status !== null });
       if (message.status === null) continue;
-      if (message.status === 'complete') pictureReady(message);
+      if (message.status === 'complete') imageReady(message);
       announce(message.id, describe(message));
       sidebar.show(current.id);
     }

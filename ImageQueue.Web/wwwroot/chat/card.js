@@ -1,4 +1,4 @@
-// One image request in the thread: the asker's words, and the card that goes from waiting to the picture.
+// One image request in the thread: the asker's words, and the card that goes from waiting to the image.
 
 import { ApiError, cancelImage, retryImage } from './api.js';
 import { isUnfinished } from './messages.js';
@@ -14,7 +14,7 @@ const views = {
   }),
   processing: message => ({
     figure: message.progress > 0 ? [percent(message.progress), ''] : ['', ''],
-    headline: message.progress > 0 ? text('PaintingAt', { percent: percent(message.progress) }) : text('Starting'),
+    headline: message.progress > 0 ? text('GeneratingAt', { percent: percent(message.progress) }) : text('Starting'),
     detail: remaining(message),
     parts: ['figure', 'bar', 'cancel'],
   }),
@@ -51,16 +51,16 @@ export class Card {
     this.element = document.getElementById('image-message').content.firstElementChild.cloneNode(true);
     for (const part of this.element.querySelectorAll('[data-part]')) this.#parts[part.dataset.part] = part;
 
-    const { cancel, retry, reuse, open, enlarge, picture, preview } = this.#parts;
+    const { cancel, retry, reuse, open, enlarge, image, preview } = this.#parts;
     cancel.addEventListener('click', () => this.#act(cancelImage));
     retry.addEventListener('click', () => this.#act(retryImage));
     this.#parts.unfold.addEventListener('click', () => this.#fold(this.#parts.unfold.getAttribute('aria-expanded') === 'true'));
     reuse.addEventListener('click', () => actions.onReuse(this.#message));
     open.addEventListener('click', () => actions.onOpen(this.#message));
     enlarge.addEventListener('click', () => actions.onOpen(this.#message));
-    picture.addEventListener('load', () => this.#pictureLoaded());
-    picture.addEventListener('error', () => this.#pictureFailed());
-    this.#parts['picture-reload'].addEventListener('click', () => this.reloadPicture());
+    image.addEventListener('load', () => this.#imageLoaded());
+    image.addEventListener('error', () => this.#imageFailed());
+    this.#parts['image-reload'].addEventListener('click', () => this.reloadImage());
 
     this.show(message);
   }
@@ -80,7 +80,7 @@ export class Card {
       setText(this.#parts.prompt, message.prompt);
       this.#parts.unfold.hidden = !isLong(message.prompt);
       this.#fold(isLong(message.prompt));
-      this.#parts.card.setAttribute('aria-label', text('PictureOf', { prompt: message.prompt }));
+      this.#parts.card.setAttribute('aria-label', text('ImageOf', { prompt: message.prompt }));
     }
     if (message.createdAt.getTime() !== before?.createdAt.getTime() && !Number.isNaN(message.createdAt.getTime())) {
       this.#parts.time.dateTime = message.createdAt.toISOString();
@@ -99,7 +99,7 @@ export class Card {
     this.#showFrame(message);
     this.#showProgress(message);
     this.#showPreview(message);
-    this.#showPicture(message);
+    this.#showImage(message);
   }
 
   /** Estimates run down by themselves between two events. */
@@ -107,15 +107,15 @@ export class Card {
     if (isUnfinished(this.#message)) setText(this.#parts.detail, remaining(this.#message));
   }
 
-  /** Loads a picture that could not be loaded before. */
-  reloadPicture() {
-    const { picture } = this.#parts;
-    if (this.#parts['picture-problem'].hidden) return;
-    this.#parts['picture-problem'].hidden = true;
-    const url = picture.getAttribute('src');
+  /** Loads an image that could not be loaded before. */
+  reloadImage() {
+    const { image } = this.#parts;
+    if (this.#parts['image-problem'].hidden) return;
+    this.#parts['image-problem'].hidden = true;
+    const url = image.getAttribute('src');
     if (!url) return;
-    picture.removeAttribute('src');
-    picture.src = url;
+    image.removeAttribute('src');
+    image.src = url;
   }
 
   #fold(isFolded) {
@@ -124,7 +124,7 @@ export class Card {
     setText(this.#parts.unfold, text(isFolded ? 'ShowAll' : 'ShowLess'));
   }
 
-  /** What waits takes little room; the picture's place is kept from the moment on when it is being painted. */
+  /** What waits takes little room; the image's place is kept from the moment on when it is being generated. */
   #showFrame({ settings, result, status }) {
     this.#parts.frame.hidden = status !== 'processing' && status !== 'complete';
     const width = Number(result?.width ?? settings.width) || 1024;
@@ -166,33 +166,33 @@ export class Card {
     this.element.classList.remove('has-preview');
   }
 
-  /** The thumbnail, where there is one: the lightbox and the download have the picture itself. */
-  #showPicture({ status, imageUrl, thumbnailUrl, prompt, id }) {
-    const { picture, download } = this.#parts;
-    picture.alt = prompt;
+  /** The thumbnail, where there is one: the lightbox and the download have the image itself. */
+  #showImage({ status, imageUrl, thumbnailUrl, prompt, id }) {
+    const { image, download } = this.#parts;
+    image.alt = prompt;
     if (status !== 'complete' || !imageUrl) {
-      picture.removeAttribute('src');
+      image.removeAttribute('src');
       download.removeAttribute('href');
-      this.#parts['picture-problem'].hidden = status !== 'complete';
-      this.element.classList.remove('has-picture');
+      this.#parts['image-problem'].hidden = status !== 'complete';
+      this.element.classList.remove('has-image');
       return;
     }
 
     const url = address(thumbnailUrl ?? imageUrl);
-    if (picture.getAttribute('src') !== url) picture.src = url;
+    if (image.getAttribute('src') !== url) image.src = url;
     download.href = address(imageUrl);
     download.download = fileName(id);
   }
 
-  #pictureLoaded() {
-    this.#parts['picture-problem'].hidden = true;
-    this.element.classList.add('has-picture');
-    // The preview stays beneath until the picture has faded in over it.
+  #imageLoaded() {
+    this.#parts['image-problem'].hidden = true;
+    this.element.classList.add('has-image');
+    // The preview stays beneath until the image has faded in over it.
     setTimeout(() => this.#message.status === 'complete' && this.#dropPreview(), 900);
   }
 
-  #pictureFailed() {
-    if (this.#message.status === 'complete' && this.#parts.picture.hasAttribute('src')) this.#parts['picture-problem'].hidden = false;
+  #imageFailed() {
+    if (this.#message.status === 'complete' && this.#parts.image.hasAttribute('src')) this.#parts['image-problem'].hidden = false;
   }
 
   async #act(call) {

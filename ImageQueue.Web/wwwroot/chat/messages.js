@@ -12,8 +12,8 @@ const textFrom = value => (typeof value === 'string' ? value : null);
 
 const objectFrom = value => (value !== null && typeof value === 'object' && !Array.isArray(value) ? value : null);
 
-/** Only pictures of this server: whatever else a message may say, the page links nowhere else. */
-const pictureFrom = value => (typeof value === 'string' && /^\/images\/[\w.-]+$/.test(value) ? value : null);
+/** Only images of this server: whatever else a message may say, the page links nowhere else. */
+const imageFrom = value => (typeof value === 'string' && /^\/images\/[\w.-]+$/.test(value) ? value : null);
 
 const numberOr = (value, otherwise) => (value == null || Number.isNaN(Number(value)) ? otherwise : Number(value));
 
@@ -94,9 +94,9 @@ export class Messages {
       progress: numberOr(event.progress, 0),
       position: numberOr(event.queue_position, 0),
       eta: etaFrom(event.eta_seconds),
-      imageUrl: pictureFrom(event.image_url),
-      thumbnailUrl: pictureFrom(event.thumbnail_url),
-      previewUrl: pictureFrom(event.preview_url),
+      imageUrl: imageFrom(event.image_url),
+      thumbnailUrl: imageFrom(event.thumbnail_url),
+      previewUrl: imageFrom(event.preview_url),
       error: textFrom(event.error),
       errorCode: textFrom(event.error_code),
       revision,
@@ -139,9 +139,9 @@ export function fromRow(row, before) {
     progress: numberOr(meta.progress, 0),
     position: numberOr(row.queue?.position ?? meta.queue_position, 0),
     eta: etaFrom(row.queue?.eta_seconds),
-    imageUrl: pictureFrom(meta.image_url),
-    thumbnailUrl: pictureFrom(meta.thumbnail_url),
-    previewUrl: pictureFrom(meta.preview_url),
+    imageUrl: imageFrom(meta.image_url),
+    thumbnailUrl: imageFrom(meta.thumbnail_url),
+    previewUrl: imageFrom(meta.preview_url),
     error: textFrom(meta.error),
     errorCode: textFrom(meta.error_code),
     settings: objectFrom(meta.settings) ?? {},

@@ -10,13 +10,13 @@ const button = document.getElementById('notify');
 let done = false;
 let shown = () => '';
 
-/** The title shows what is furthest: the image being painted, else the place in line, else what was just finished. */
+/** The title shows what is furthest: the image being generated, else the place in line, else what was just finished. */
 export function showTitle(conversationTitle, unfinished) {
   shown = () => {
-    const painting = unfinished.filter(one => one.status === 'processing').sort((a, b) => b.progress - a.progress)[0];
+    const generating = unfinished.filter(one => one.status === 'processing').sort((a, b) => b.progress - a.progress)[0];
     const next = unfinished.filter(one => one.position > 0).sort((a, b) => a.position - b.position)[0];
-    const state = painting
-      ? percent(painting.progress)
+    const state = generating
+      ? percent(generating.progress)
       : next ? (next.position === 1 ? text('WaitingNext') : text('WaitingAt', { position: number(next.position) })) : done ? '✓' : '';
     return [state, conversationTitle, product].filter(Boolean).join(' · ');
   };
@@ -28,8 +28,8 @@ function refreshTitle() {
   if (document.title !== title) document.title = title;
 }
 
-/** A picture is there. */
-export function pictureReady({ prompt, id, imageUrl }) {
+/** An image is there. */
+export function imageReady({ prompt, id, imageUrl }) {
   done = true;
   refreshTitle();
   if (!document.hidden) clearDoneSoon();

@@ -53,7 +53,7 @@ function show(queue) {
   element('queue').hidden = false;
   element('queue').classList.remove('stale');
   setText(element('queue-waiting'), number(queue.waiting ?? 0));
-  setText(element('queue-painting'), number(queue.processing ?? 0));
+  setText(element('queue-generating'), number(queue.processing ?? 0));
   setText(element('queue-details'), [
     backends.length > 0 && text('Servers', { healthy: number(usable), all: number(backends.length) }),
     queue.seconds_per_image > 0 && text('QueuePace', { time: duration(queue.seconds_per_image) }),

@@ -22,7 +22,7 @@ export class Thread {
     this.#actions = { ...actions, onOpen: message => this.#open(message) };
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     this.#toNewest.addEventListener('click', () => this.scrollToNewest(true));
-    // Pictures, notices and keyboards change the room there is: who was at the end stays at the end.
+    // Images, notices and keyboards change the room there is: who was at the end stays at the end.
     const observer = new ResizeObserver(() => this.#follows && this.scrollToNewest());
     observer.observe(this.#list);
     observer.observe(this.#scroller);
@@ -66,8 +66,8 @@ export class Thread {
     this.#scroller.scrollTo({ top: this.#scroller.scrollHeight - fromEnd, behavior: 'instant' });
   }
 
-  reloadPictures() {
-    for (const item of this.#items.values()) item.reloadPicture();
+  reloadImages() {
+    for (const item of this.#items.values()) item.reloadImage();
   }
 
   scrollToNewest(smoothly = false) {
@@ -119,5 +119,5 @@ class Words {
 
   tick() {}
 
-  reloadPicture() {}
+  reloadImage() {}
 }

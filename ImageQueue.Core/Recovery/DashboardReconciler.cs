@@ -1,0 +1,101 @@
+using Hangfire.States;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.Recovery;
+
+/// <summary>
+/// Brings messages into line with what operators did in Hangfire's dashboard: a deleted job is a cancelled request, a failed
+/// or deleted one put back is a retried request. Every process looks each second; whoever comes first does it.
+/// </summary>
+public sealed class DashboardReconciler(
+    IRequestStore store, ImageJobs jobs, DashboardCommands wishes, RunningJobs running, IQueueOrder order, MessageTexts texts, TimeProvider time, ILogger<DashboardReconciler> logger)
+    : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    // Wishes that could not be granted yet, which the log has been told of.
+    private readonly HashSet<string> _told = new(StringComparer.Ordinal);
+
+    /// <summary>Grants all open wishes; one that cannot be granted keeps no other waiting.</summary>
+    public async Task FollowAsync(CancellationToken cancellationToken)
+    {
+        foreach (var wish in wishes.Open())
+        {
+            try
+            {
+                await GrantAsync(wish, cancellationToken);
+                _told.Remove(wish.Entry);
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
+            {
+                logger.Log(
+                    _told.Add(wish.Entry) ? LogLevel.Warning : LogLevel.Debug, e, "What an operator did to Hangfire job {HangfireJobId} could not be brought to its message yet; trying again.", wish.HangfireJobId);
+            }
+        }
+    }
+
+    private async Task GrantAsync(DashboardCommand wish, CancellationToken cancellationToken)
+    {
+        var state = jobs.Find(wish.HangfireJobId)?.Name;
+        if (wish.Kind == DashboardCommandKind.Cancel && state == DeletedState.StateName)
+            await CancelAsync(wish.HangfireJobId, cancellationToken);
+        else if (wish.Kind == DashboardCommandKind.Retry && state == ProcessingState.StateName)
+            return; // A worker has it already; it finds the wish itself, and alone knows whether it has granted it.
+        else if (wish.Kind == DashboardCommandKind.Retry && ImageJobs.WillRunIn(state))
+            await RetryAsync(wish.HangfireJobId, cancellationToken);
+
+        // Last: a crash before this repeats what the guards then refuse.
+        wishes.Close(wish);
+    }
+
+    /// <summary>Cancels the request of a job that an operator has deleted.</summary>
+    internal async Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken)
+    {
+        var cancelled = await store.CancelByHangfireJobAsync(hangfireJobId, texts.Cancelled, cancellationToken);
+        if (cancelled is not { Applied: true, Message: { } message })
+            return;
+        running.Stop(message.Id);
+        order.Left(hangfireJobId);
+        logger.LogInformation("Message {MessageId} is cancelled: an operator deleted its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
+    }
+
+    /// <summary>Queues the request again for the job that an operator has put back.</summary>
+    /// <returns>Whether the request waits for that job now.</returns>
+    internal async Task<bool> RetryAsync(string hangfireJobId, CancellationToken cancellationToken)
+    {
+        // None when the request has got another job meanwhile: that one is what counts then.
+        if (await store.FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
+            return false;
+        var position = (await order.GetAsync(cancellationToken)).PositionOf(hangfireJobId) ?? 1;
+        if (!(await store.RetryAsync(message.Id, position, UserLimits.None, cancellationToken)).Applied)
+            return false;
+        // A crash here leaves a queued row without a job, which the sweep gives another one; the first to come claims it.
+        await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, cancellationToken);
+        order.Changed();
+        logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
+        return true;
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                await FollowAsync(stoppingToken);
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
+            {
+                logger.LogWarning(e, "What operators did to Hangfire's jobs could not be brought to the messages yet; trying again.");
+            }
+
+            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}

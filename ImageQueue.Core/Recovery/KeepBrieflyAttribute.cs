@@ -1,0 +1,18 @@
+using Hangfire.Common;
+using Hangfire.States;
+using Hangfire.Storage;
+
+namespace ImageQueue.Core.Recovery;
+
+/// <summary>Lets finished jobs of a kind vanish from the dashboard soon: one a minute would bury the images.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class KeepBrieflyAttribute : JobFilterAttribute, IApplyStateFilter
+{
+    public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction) =>
+        context.JobExpirationTimeout = TimeSpan.FromMinutes(10);
+
+    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
+    {
+        // Nothing to undo.
+    }
+}

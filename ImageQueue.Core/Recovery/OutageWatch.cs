@@ -1,0 +1,92 @@
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Core.Recovery;
+
+/// <summary>
+/// Where <c>Forge:WaitForBackend</c> is set: ends the requests that have waited longer than that while no Forge was healthy, on any
+/// machine of the database. Without it they wait until one is.
+/// </summary>
+public sealed class OutageWatch(
+    IMessageStore store, ImageJobs jobs, IQueueOrder order, FailurePolicy policy, MessageTexts texts, IOptions<ForgeOptions> options, TimeProvider time, ILogger<OutageWatch> logger)
+    : BackgroundService
+{
+    private const int PageSize = 200;
+
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private long? _noneSince;
+
+    /// <summary>One look.</summary>
+    /// <returns>How many requests it ended.</returns>
+    internal async Task<int> LookAsync(CancellationToken cancellationToken)
+    {
+        if (options.Value.WaitForBackend is not { } patience)
+            return 0;
+        // What an operator has paused is no outage: a paused Forge could generate what waits.
+        if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Count > 0 || (await store.ListPausesAsync(cancellationToken)).Count > 0)
+        {
+            _noneSince = null;
+            return 0;
+        }
+
+        _noneSince ??= time.GetTimestamp();
+        if (time.GetElapsedTime(_noneSince.Value) < patience)
+            return 0;
+
+        var ended = 0;
+        UnfinishedCursor? cursor = null;
+        while (await store.ListWaitingLongerAsync(patience, cursor, PageSize, cancellationToken) is { Count: > 0 } page)
+        {
+            foreach (var row in page)
+            {
+                if (await EndAsync(row, patience, cancellationToken))
+                    ended++;
+            }
+
+            cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
+        }
+
+        if (ended > 0)
+            logger.LogError("{Count} requests ended in error: no Forge has been healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
+        return ended;
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (options.Value.WaitForBackend is not null && !stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                await LookAsync(stoppingToken);
+            }
+            catch (StoreUnavailableException e)
+            {
+                logger.LogDebug(e, "Whether a Forge is healthy cannot be told just now.");
+            }
+
+            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task<bool> EndAsync(WaitingRequest row, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        // Claimed first: only its own attempt may end a request in error.
+        if (await store.ClaimAsync(row.Id, row.HangfireJobId ?? "", backend: null, lease: null, cancellationToken) is not { Applied: true, Message: { } message })
+            return false;
+        var end = policy.NoBackend(patience);
+        if (!(await store.FailAsync(row.Id, message.Attempt, texts.Failed(end.Sentence), end, cancellationToken)).Applied)
+            return false;
+        if (row.HangfireJobId is not { } job)
+            return true;
+        jobs.Fail(job, end.Sentence);
+        order.Left(job);
+        return true;
+    }
+}

@@ -1,0 +1,108 @@
+using System.Globalization;
+using System.Text.Json;
+using Hangfire.Common;
+using Hangfire.States;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Core.Storage.Sqlite;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.Recovery;
+
+/// <summary>
+/// The embedded default keeps Hangfire's jobs in memory. After a start the newest requests that have ended get theirs again, in the
+/// states that they ended in, so that the dashboard's lists and pages show them. When the queue itself is there, and in the background.
+/// </summary>
+/// <remarks>
+/// The rows say all of it; that they name their new jobs is written without a change of theirs. A crash in between leaves nothing: the
+/// jobs go with the process. Retried from the dashboard, such a job is one like any other: <see cref="DashboardReconciler"/> finds its message.
+/// </remarks>
+internal sealed class RestoreFinishedJobs(
+    SqliteMessageStore store, ImageJobs jobs, FinishedJobs endedJobs, QueueRebuildState rebuilding, TimeProvider time, ILogger<RestoreFinishedJobs> logger) : BackgroundService
+{
+    /// <summary>So many of each: complete, in error, cancelled.</summary>
+    public const int Newest = 1000;
+
+    /// <summary>Rows of one commit: whoever submits meanwhile hardly waits.</summary>
+    private const int Batch = 100;
+
+    private const string Why = ImageJobs.OurReason + "as the message says, after a restart";
+
+    /// <summary>Does it.</summary>
+    /// <returns>How many have their jobs again.</returns>
+    public async Task<int> RestoreAsync(CancellationToken cancellationToken)
+    {
+        var ended = new List<Message>();
+        foreach (var status in new[] { MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled })
+            ended.AddRange(await store.ListNewestAsync(status, Newest, cancellationToken));
+        // The newest last, since Hangfire lists what came to a state last first. What has ended in this process has its job.
+        var lost = ended.Where(message => message.HangfireJobId is not { } job || jobs.Find(job) is null).OrderBy(message => message.UpdatedAt);
+        var restored = 0;
+        foreach (var batch in lost.Chunk(Batch))
+        {
+            var ids = endedJobs.Restore(batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
+            var rows = batch.Zip(ids, (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId)).ToList();
+            var refused = (await store.ReplaceEndedJobsAsync(rows, cancellationToken)).ToHashSet();
+            endedJobs.Forget(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId)); // Retried or erased meanwhile.
+            restored += batch.Length - refused.Count;
+        }
+
+        return restored;
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            await rebuilding.Done.WaitAsync(stoppingToken);
+            var started = time.GetTimestamp();
+            var restored = await RestoreAsync(stoppingToken);
+            if (restored > 0)
+                logger.LogInformation("The dashboard has {Count} ended image requests of before the start again, after {Time}.", restored, time.GetElapsedTime(started));
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Stopped before it came to that.
+        }
+        catch (StoreUnavailableException e)
+        {
+            logger.LogWarning("The dashboard does not have what ended before the start ({Reason}); the dashboard's own pages do.", e.Message);
+        }
+    }
+
+    private static EndState StateOf(Message message) => message.Status switch
+    {
+        MessageStatus.Complete => Succeeded(message),
+        MessageStatus.Error => new EndState(
+            FailedState.StateName, IsFinal: false, message.UpdatedAt, "FailedAt", new FailedState(new ImageRequestFailedException(message.Error ?? "")).SerializeData()),
+        _ => new EndState(DeletedState.StateName, IsFinal: true, message.UpdatedAt, "DeletedAt", []),
+    };
+
+    private static EndState Succeeded(Message message)
+    {
+        var generating = message.Metadata.TryGetProperty(MetadataFields.Result, out var result) && result.ValueKind == JsonValueKind.Object
+            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.ValueKind == JsonValueKind.Number && seconds.TryGetDouble(out var duration)
+            ? Math.Max(0, duration) : 0;
+        var waiting = Math.Max(0, (message.UpdatedAt - (message.QueuedAt ?? message.CreatedAt)).TotalSeconds - generating);
+        return new EndState(SucceededState.StateName, IsFinal: true, message.UpdatedAt, "SucceededAt", new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["PerformanceDuration"] = Milliseconds(generating),
+            ["Latency"] = Milliseconds(waiting),
+        });
+    }
+
+    private static string Milliseconds(double seconds) => ((long)Math.Min(seconds * 1000, int.MaxValue)).ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>What Hangfire's own state would be, had it been written when the request ended.</summary>
+    private sealed record EndState(string Name, bool IsFinal, DateTimeOffset At, string AtKey, Dictionary<string, string> Data) : IState
+    {
+        public string Reason => Why;
+
+        public bool IgnoreJobLoadException => false;
+
+        public Dictionary<string, string> SerializeData() => new(Data, StringComparer.Ordinal) { [AtKey] = JobHelper.SerializeDateTime(At.UtcDateTime) };
+    }
+}

@@ -1,0 +1,20 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.Requests;
+
+/// <summary>An operator wants an image before all others that wait.</summary>
+public sealed class PrioritizeImageRequest(IConversationStore store, IQueueOrder order, ILogger<PrioritizeImageRequest> logger)
+{
+    /// <summary>Moves a waiting request to the first position. Its row is left alone: positions are the queue's, and follow by themselves.</summary>
+    /// <returns>Not applied when it does not wait, or a worker has just taken it.</returns>
+    public async Task<Transition> MoveAsync(long messageId, CancellationToken cancellationToken)
+    {
+        var message = await store.FindAsync(messageId, cancellationToken);
+        var isMoved = message is { Status: MessageStatus.Queued, HangfireJobId: { } job } && await order.TryMoveToFrontAsync(job, cancellationToken);
+        if (isMoved)
+            logger.LogInformation("Message {MessageId} is moved to the front of the queue.", messageId);
+        return new Transition(isMoved, message);
+    }
+}

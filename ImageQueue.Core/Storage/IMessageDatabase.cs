@@ -1,0 +1,30 @@
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage;
+
+/// <summary>The database behind the store, as the start sees it.</summary>
+public interface IMessageDatabase
+{
+    /// <summary>Where it is, without credentials.</summary>
+    string Location { get; }
+
+    /// <summary>
+    /// Whether a start that finds the database unavailable waits for it: a server comes back by itself, a local file that cannot
+    /// be opened is a mistake to say at once.
+    /// </summary>
+    bool MayComeBack { get; }
+
+    /// <summary>Creates missing tables, or, when <c>Storage:ApplySchema</c> says so, only checks that none is missing.</summary>
+    /// <exception cref="SchemaException">Tables are missing or of another release.</exception>
+    /// <exception cref="StoreUnavailableException">The database cannot be reached or written.</exception>
+    Task PrepareAsync(CancellationToken cancellationToken);
+
+    /// <summary>Sees to it that what was erased is left in none of the database's own files; as far as others who read just now let it.</summary>
+    Task SettleAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}
+
+/// <summary>The tables do not fit this release. The message says what to do.</summary>
+public sealed class SchemaException(string message) : Exception(message);
+
+/// <summary>The settings of the storage cannot be used. The message names the key and says what to write.</summary>
+public sealed class StorageSettingsException(string message) : Exception(message);

@@ -1,0 +1,159 @@
+using System.Data;
+using System.Data.Common;
+using System.Globalization;
+using Dapper;
+using Hangfire.SqlServer;
+using ImageQueue.Core.Messages;
+using Microsoft.Data.SqlClient;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+/// <summary>
+/// Compares a database with the scripts, and runs them. What counts is which tables, columns and indexes are there, whoever made
+/// them; the journal only spares a start the scripts that have run.
+/// </summary>
+internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger logger)
+{
+    /// <summary>Oldest compatibility level that knows OPENJSON; a database carried over from an older server keeps that one's.</summary>
+    public const int OldestCompatibility = 130;
+
+    /// <summary>Oldest schema of Hangfire's that the app can work with.</summary>
+    public const int OldestHangfire = 6;
+
+    private static readonly TimeSpan LockTimeout = TimeSpan.FromMinutes(2);
+
+    /// <summary>What is missing or old, in the order of the scripts; empty when all is there.</summary>
+    /// <exception cref="StoreUnavailableException">The server cannot be reached, or has no such database.</exception>
+    public Task<SchemaState> CheckAsync(CancellationToken cancellationToken) =>
+        connections.RunAsync(connection => CheckAsync(connection, cancellationToken), cancellationToken);
+
+    /// <summary>Makes the database if there is none, and runs every script that has not run or whose work is not there. Safe beside others.</summary>
+    /// <exception cref="StoreUnavailableException">The server cannot be reached, or does not permit it.</exception>
+    public Task ApplyAsync(CancellationToken cancellationToken) => connections.RunAsync(
+        async connection =>
+        {
+            // Held by the session, not by a transaction: database options cannot be changed inside one.
+            var parameters = new StatementParameters().Add("@LockTimeout", (int)LockTimeout.TotalMilliseconds);
+            await connection.ExecuteAsync(new CommandDefinition(Lock, parameters, commandTimeout: 0, cancellationToken: cancellationToken));
+            try
+            {
+                await RunScriptsAsync(connection, cancellationToken);
+            }
+            finally
+            {
+                // A connection that has broken has let go of it; one in the pool would keep it.
+                if (connection.State == ConnectionState.Open)
+                    await connection.ExecuteAsync(new CommandDefinition(Unlock, cancellationToken: CancellationToken.None));
+            }
+
+            return true;
+        },
+        cancellationToken);
+
+    private async Task RunScriptsAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        var state = await CheckAsync(connection, cancellationToken);
+        await connection.ExecuteAsync(new CommandDefinition(CreateJournal, cancellationToken: cancellationToken));
+        var journal = (await connection.QueryAsync<string>(new CommandDefinition(ReadJournal, cancellationToken: cancellationToken))).ToHashSet(StringComparer.Ordinal);
+
+        // What scripts PRINT is for whoever runs them; Hangfire prints every step.
+        var level = LogLevel.Information;
+        if (connection is SqlConnection sql)
+            sql.InfoMessage += (_, message) => logger.Log(level, "SQL Server: {Message}", message.Message);
+
+        foreach (var script in SchemaScripts.All.Where(script => state.Missing.Count > 0 || !journal.Contains(script.Name)))
+        {
+            await RunAsync(connection, script, cancellationToken);
+            var entry = new StatementParameters().AddText("@Name", script.Name, 200);
+            await connection.ExecuteAsync(new CommandDefinition(WriteJournal, entry, cancellationToken: cancellationToken));
+        }
+
+        level = LogLevel.Debug;
+        if (state.HangfireVersion is null || state.HangfireVersion < SqlServerObjectsInstaller.LatestSchemaVersion)
+            await RunAsync(connection, SchemaScripts.Hangfire, cancellationToken);
+    }
+
+    private async Task RunAsync(DbConnection connection, SchemaScript script, CancellationToken cancellationToken)
+    {
+        logger.LogInformation("Running {Script}.", script.Name);
+        foreach (var batch in script.Batches)
+            await connection.ExecuteAsync(new CommandDefinition(batch, commandTimeout: 0, cancellationToken: cancellationToken));
+    }
+
+    private static async Task<SchemaState> CheckAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        var parts = SchemaScripts.All.SelectMany(script => script.Parts).ToList();
+        var missing = (await connection.QueryAsync<int>(new CommandDefinition(FindMissing(parts), cancellationToken: cancellationToken))).ToHashSet();
+        var hasHangfire = await connection.ExecuteScalarAsync<int>(new CommandDefinition(FindHangfire, cancellationToken: cancellationToken)) == 1;
+        var version = hasHangfire
+            ? await connection.ExecuteScalarAsync<int?>(new CommandDefinition(ReadHangfireVersion, cancellationToken: cancellationToken))
+            : null;
+
+        // A table that is not there has no columns either; one line says it.
+        var found = parts.Where((_, i) => missing.Contains(i)).ToList();
+        var tables = found.Where(part => part.Name.StartsWith("table ", StringComparison.Ordinal)).Select(part => part.Name["table ".Length..] + ".").ToList();
+        found.RemoveAll(part => tables.Exists(table => part.Name.Contains(table, StringComparison.Ordinal)));
+        if (version is null or < OldestHangfire)
+        {
+            found.Add(new SchemaPart(
+                SchemaScripts.Hangfire.Name, IsNeeded: true, version is null ? "Hangfire's tables" : $"Hangfire's schema {OldestHangfire} or later (it has {version})", ""));
+        }
+
+        var hasSnapshots = await connection.ExecuteScalarAsync<int>(new CommandDefinition(FindSnapshots, cancellationToken: cancellationToken)) == 1;
+        var compatibility = await connection.ExecuteScalarAsync<int>(new CommandDefinition(ReadCompatibility, cancellationToken: cancellationToken));
+        return new SchemaState(found, version, hasSnapshots, compatibility);
+    }
+
+    private static string FindMissing(IEnumerable<SchemaPart> parts) =>
+        string.Join("\nUNION ALL ", parts.Select((part, i) => string.Create(CultureInfo.InvariantCulture, $"SELECT {i} AS part WHERE {part.MissingWhen}"))) + ";";
+
+    private const string FindHangfire = $"SELECT CASE WHEN OBJECT_ID(N'{SchemaScripts.HangfireSchema}.Schema', N'U') IS NULL THEN 0 ELSE 1 END;";
+
+    private const string ReadHangfireVersion = $"SELECT MAX([Version]) FROM [{SchemaScripts.HangfireSchema}].[Schema];";
+
+    private const string FindSnapshots = "SELECT CASE WHEN EXISTS (SELECT 1 FROM sys.databases WHERE database_id = DB_ID() AND is_read_committed_snapshot_on = 1) THEN 1 ELSE 0 END;";
+
+    private const string ReadCompatibility = "SELECT CAST(compatibility_level AS int) FROM sys.databases WHERE database_id = DB_ID();";
+
+    private const string Lock =
+        """
+        DECLARE @Lock int;
+        EXEC @Lock = sp_getapplock @Resource = N'imagequeue:schema', @LockMode = N'Exclusive', @LockOwner = N'Session', @LockTimeout = @LockTimeout;
+        IF @Lock < 0
+            THROW 51223, N'Another process has been changing the schema for too long.', 1;
+        """;
+
+    private const string Unlock = "EXEC sp_releaseapplock @Resource = N'imagequeue:schema', @LockOwner = N'Session';";
+
+    private const string CreateJournal =
+        """
+        IF OBJECT_ID(N'dbo.imagequeue_scripts', N'U') IS NULL
+            CREATE TABLE dbo.imagequeue_scripts
+            (
+                name       nvarchar(200) COLLATE Latin1_General_100_BIN2 NOT NULL CONSTRAINT PK_imagequeue_scripts PRIMARY KEY,
+                applied_at datetime2(3) NOT NULL CONSTRAINT DF_imagequeue_scripts_applied_at DEFAULT (SYSUTCDATETIME())
+            );
+        """;
+
+    private const string ReadJournal = "SELECT name FROM dbo.imagequeue_scripts;";
+
+    private const string WriteJournal =
+        "INSERT INTO dbo.imagequeue_scripts (name) SELECT @Name WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_scripts WHERE name = @Name);";
+}
+
+/// <summary>A database beside the scripts.</summary>
+/// <param name="Missing">What is not there, in the order of the scripts.</param>
+/// <param name="HangfireVersion">Of Hangfire's tables; null when there are none.</param>
+/// <param name="HasSnapshots">Whether readers see the last committed row instead of waiting for a writer.</param>
+/// <param name="Compatibility">The database's compatibility level.</param>
+public sealed record SchemaState(IReadOnlyList<SchemaPart> Missing, int? HangfireVersion, bool HasSnapshots, int Compatibility)
+{
+    /// <summary>What is wrong with the compatibility level, and what to do; null when nothing is.</summary>
+    public string? CompatibilityProblem => Compatibility >= SchemaInstaller.OldestCompatibility
+        ? null
+        : $"is at compatibility level {Compatibility}, and {SchemaInstaller.OldestCompatibility} is needed: {SqlServerErrors.RaiseCompatibility}";
+
+    /// <summary>What the app cannot work without.</summary>
+    public IEnumerable<SchemaPart> Needed => Missing.Where(part => part.IsNeeded);
+}

@@ -1,0 +1,102 @@
+using System.Text.RegularExpressions;
+using Hangfire.SqlServer;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+/// <summary>The scripts of the folder <c>sql</c>, which are embedded into this assembly, in the order in which they run.</summary>
+internal static class SchemaScripts
+{
+    private const string Folder = "sql/";
+
+    /// <summary>Where Hangfire keeps its tables.</summary>
+    public const string HangfireSchema = "HangFire";
+
+    /// <summary>All scripts, by name: names start with a date and a number.</summary>
+    public static IReadOnlyList<SchemaScript> All { get; } =
+    [
+        .. typeof(SchemaScripts).Assembly.GetManifestResourceNames()
+            .Where(name => name.StartsWith(Folder, StringComparison.Ordinal))
+            .Order(StringComparer.Ordinal)
+            .Select(name => new SchemaScript(name[Folder.Length..], Read(name))),
+    ];
+
+    /// <summary>
+    /// Indexes that serve the release before this one alone. Scripts drop nothing, so that it goes on working; a DBA may, when
+    /// none of it runs any more, and no check asks for them.
+    /// </summary>
+    public static IReadOnlySet<string> OfTheReleaseBefore { get; } = new HashSet<string>(StringComparer.Ordinal)
+    {
+        "IX_messages_conversation_status", "IX_messages_revision", "IX_messages_job_id",
+    };
+
+    /// <summary>Hangfire's tables, by its own installer. It makes what is missing and migrates what is old.</summary>
+    public static SchemaScript Hangfire { get; } =
+        new("Hangfire's own", SqlServerObjectsInstaller.GetInstallScript(HangfireSchema, enableHeavyMigrations: true));
+
+    /// <summary>All there is to run, as one text for sqlcmd.</summary>
+    public static string Print() => string.Concat(All.Append(Hangfire).Select(script => $"-- {script.Name}\n{script.Text.TrimEnd().ReplaceLineEndings("\n")}\n{(script == Hangfire ? "GO\n" : "\n")}"));
+
+    private static string Read(string resource)
+    {
+        using var stream = typeof(SchemaScripts).Assembly.GetManifestResourceStream(resource)
+            ?? throw new InvalidOperationException($"The script {resource} is not embedded.");
+        using var reader = new StreamReader(stream);
+        return reader.ReadToEnd();
+    }
+}
+
+/// <summary>One script: its file name, and its text in batches that <c>GO</c> separates.</summary>
+internal sealed partial record SchemaScript(string Name, string Text)
+{
+    /// <summary>What a client sends one after the other: <c>GO</c> is no T-SQL.</summary>
+    public IEnumerable<string> Batches => Separator.Split(Text).Where(batch => !string.IsNullOrWhiteSpace(batch));
+
+    /// <summary>
+    /// What the script makes, with the question whether it is missing: read from the guards and the table definitions, which
+    /// the folder's rules give one form.
+    /// </summary>
+    public IEnumerable<SchemaPart> Parts =>
+        TableGuard.Matches(Text).SelectMany(guard => Columns(guard.Groups["table"].Value)
+                .Select(column => new SchemaPart(
+                    Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{column}", $"COL_LENGTH(N'{guard.Groups["table"].Value}', N'{column}') IS NULL"))
+                .Prepend(new SchemaPart(Name, IsNeeded: true, $"table {guard.Groups["table"].Value}", guard.Groups["missing"].Value)))
+            .Concat(ColumnGuard.Matches(Text).Select(guard => new SchemaPart(
+                Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"].Value)))
+            .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
+            .Concat(IndexGuard.Matches(Text).Where(guard => !SchemaScripts.OfTheReleaseBefore.Contains(guard.Groups["index"].Value)).Select(guard => new SchemaPart(
+                Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"].Value)));
+
+    private IEnumerable<string> Columns(string table)
+    {
+        var definition = Regex.Match(Text, $@"CREATE TABLE {Regex.Escape(table)}\s+\((?<columns>.*?)^\s*\);", RegexOptions.Singleline | RegexOptions.Multiline | RegexOptions.CultureInvariant);
+        return ColumnLine.Matches(definition.Groups["columns"].Value).Select(column => column.Groups["column"].Value);
+    }
+
+    [GeneratedRegex(@"^GO\s*$", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex Separator { get; }
+
+    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<table>[\w.]+)', N'U'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex TableGuard { get; }
+
+    [GeneratedRegex(@"^IF (?<missing>COL_LENGTH\(N'(?<table>[\w.]+)', N'(?<column>\w+)'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex ColumnGuard { get; }
+
+    [GeneratedRegex(
+        @"^IF (?<missing>NOT EXISTS \(SELECT 1 FROM sys\.indexes WHERE object_id = OBJECT_ID\(N'(?<table>[\w.]+)'\) AND name = N'(?<index>\w+)'\))",
+        RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex IndexGuard { get; }
+
+    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<check>[\w.]+)', N'C'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex CheckGuard { get; }
+
+    // Column names are lower case; constraints begin with the keyword.
+    [GeneratedRegex(@"^\s+(?<column>[a-z_]+)\s+(AS|[a-z])", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex ColumnLine { get; }
+}
+
+/// <summary>Something that a script makes.</summary>
+/// <param name="Script">The script's name.</param>
+/// <param name="IsNeeded">Whether the app cannot work without it.</param>
+/// <param name="Name">What it is.</param>
+/// <param name="MissingWhen">A T-SQL condition that holds when it is not there.</param>
+public sealed record SchemaPart(string Script, bool IsNeeded, string Name, string MissingWhen);

@@ -1,0 +1,85 @@
+using System.Data.Common;
+using ImageQueue.Core.Messages;
+using Microsoft.Data.SqlClient;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+/// <summary>Opens connections, repeats what is safe to repeat, and translates what goes wrong.</summary>
+internal sealed class SqlServerConnections
+{
+    private static readonly SqlRetryLogicBaseProvider OpenRetries = Retries(tries: 3, SqlServerErrors.SafeToReopen);
+
+    // Each statement is one transaction of its own, so that what the server has undone may be sent again.
+    private static readonly SqlRetryLogicBaseProvider StatementRetries = Retries(tries: 6, SqlServerErrors.SafeToRepeat);
+
+    private readonly Func<DbConnection> _create;
+
+    /// <param name="create">Makes closed connections.</param>
+    public SqlServerConnections(Func<DbConnection> create) => _create = create;
+
+    /// <summary>Connections of Microsoft.Data.SqlClient.</summary>
+    public static SqlServerConnections To(SqlConnectionStringBuilder connectionString)
+    {
+        var text = connectionString.ConnectionString;
+        return new SqlServerConnections(() => new SqlConnection(text) { RetryLogicProvider = OpenRetries });
+    }
+
+    /// <summary>
+    /// Runs <paramref name="work"/> on an open connection; again from the start when the server has undone it for no fault of
+    /// its own.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">The server cannot be reached, or cannot do this now.</exception>
+    public async Task<T> RunAsync<T>(Func<DbConnection, Task<T>> work, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        try
+        {
+            return await StatementRetries.ExecuteAsync(
+                this,
+                async () =>
+                {
+                    await using var connection = await OpenAsync(cancellationToken);
+                    return await work(connection);
+                },
+                cancellationToken);
+        }
+        catch (Exception e) when (cancellationToken.IsCancellationRequested && (e is SqlException or AggregateException))
+        {
+            // SqlClient reports a cancelled statement as an error of the server's.
+            throw new OperationCanceledException(e.Message, e, cancellationToken);
+        }
+        catch (Exception e) when (SqlServerErrors.Translate(e) is StoreUnavailableException unavailable)
+        {
+            throw unavailable;
+        }
+    }
+
+    private async Task<DbConnection> OpenAsync(CancellationToken cancellationToken)
+    {
+        var connection = _create();
+        try
+        {
+            await connection.OpenAsync(cancellationToken);
+            return connection;
+        }
+        catch (InvalidOperationException e)
+        {
+            await connection.DisposeAsync();
+            throw new StoreUnavailableException("The message database gave no connection in time: see whether it can be reached at all, and if so raise Max Pool Size in ConnectionStrings:ImageQueue.", e);
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static SqlRetryLogicBaseProvider Retries(int tries, IEnumerable<int> numbers) => SqlConfigurableRetryFactory.CreateExponentialRetryProvider(new SqlRetryLogicOption
+    {
+        NumberOfTries = tries,
+        DeltaTime = TimeSpan.FromMilliseconds(20),
+        MinTimeInterval = TimeSpan.FromMilliseconds(10),
+        MaxTimeInterval = TimeSpan.FromSeconds(1),
+        TransientErrors = numbers,
+    });
+}

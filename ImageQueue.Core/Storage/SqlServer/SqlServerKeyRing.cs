@@ -1,0 +1,42 @@
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+/// <summary>The web app's data-protection keys, kept in the database that its machines share. What a key looks like is the web app's business.</summary>
+public sealed class SqlServerKeyRing
+{
+    private const int NameSize = 100;
+
+    private const string Read = "SELECT key_xml FROM dbo.data_protection_keys ORDER BY id;";
+
+    // A key of a name that is there already is the same key, sent again after a lost answer.
+    private const string Add =
+        """
+        INSERT INTO dbo.data_protection_keys (friendly_name, key_xml)
+        SELECT @Name, @Xml
+        WHERE NOT EXISTS (SELECT 1 FROM dbo.data_protection_keys WITH (UPDLOCK, HOLDLOCK) WHERE friendly_name = @Name);
+        """;
+
+    private readonly SqlServerConnections _connections;
+
+    /// <param name="database">Where they are.</param>
+    public SqlServerKeyRing(SqlServerDatabase database)
+        : this(database.Connections)
+    {
+    }
+
+    internal SqlServerKeyRing(SqlServerConnections connections) => _connections = connections;
+
+    /// <summary>All keys, as they were added.</summary>
+    /// <exception cref="StoreUnavailableException">The server cannot be reached.</exception>
+    public async Task<IReadOnlyList<string>> ReadAllAsync(CancellationToken cancellationToken) => [.. await _connections.RunAsync(
+        connection => connection.QueryAsync<string>(new CommandDefinition(Read, cancellationToken: cancellationToken)), cancellationToken)];
+
+    /// <summary>Adds one, whose name is its own.</summary>
+    /// <exception cref="StoreUnavailableException">The server cannot be reached; nothing was added.</exception>
+    public async Task AddAsync(string name, string xml, CancellationToken cancellationToken) => await _connections.RunAsync(
+        connection => connection.ExecuteAsync(new CommandDefinition(
+            Add, new StatementParameters().AddText("@Name", name, NameSize).AddText("@Xml", xml), cancellationToken: cancellationToken)),
+        cancellationToken);
+}

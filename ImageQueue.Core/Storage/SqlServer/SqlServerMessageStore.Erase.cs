@@ -1,0 +1,49 @@
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public Task<Transition> EraseAsync(long id, CancellationToken cancellationToken) =>
+        TransitionAsync(id, $"{Erased} ", patch: null, content: "", "deleted_at IS NULL", new StatementParameters(), cancellationToken, before: ForgetTitle);
+
+    /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
+    private const string Erased =
+        """
+        extra_metadata = CASE WHEN queued_at IS NULL THEN N'{"status":"deleted"}'
+                ELSE JSON_MODIFY(N'{"status":"deleted","progress":0,"queue_position":0}', N'$."job_id"', job_id) END,
+            username = N'', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL, heartbeat_at = NULL,
+            work = NULL, history = NULL, failures = 0, deleted_at = SYSUTCDATETIME(),
+        """;
+
+    /// <summary>A conversation's title is the beginning of its first message.</summary>
+    private const string ForgetTitle =
+        """
+        UPDATE dbo.conversations
+        SET title = NULL
+        WHERE id = (SELECT erased.conversation_id FROM dbo.messages AS erased WHERE erased.id = @Id)
+            AND NOT EXISTS (SELECT 1 FROM dbo.messages AS earlier WHERE earlier.conversation_id = conversations.id AND earlier.id < @Id);
+        """;
+
+    public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => connections.RunAsync(
+        async connection => await connection.ExecuteAsync(Command(
+            "UPDATE dbo.conversations SET username = N'', title = NULL WHERE id = @ConversationId AND username <> N'';",
+            new StatementParameters().AddText("@ConversationId", conversationId, NameSize),
+            cancellationToken)) > 0,
+        cancellationToken);
+
+    public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken) => connections.RunAsync(
+        connection => connection.ExecuteScalarAsync<int>(Command(
+            """
+            DELETE TOP (@Limit) FROM dbo.messages
+            WHERE deleted_at IS NOT NULL AND deleted_at < DATEADD(second, -@Seconds, SYSUTCDATETIME());
+            DECLARE @Forgotten int = @@ROWCOUNT;
+            DELETE FROM dbo.conversations
+            WHERE username = N'' AND NOT EXISTS (SELECT 1 FROM dbo.messages AS any_message WHERE any_message.conversation_id = conversations.id);
+            SELECT @Forgotten;
+            """,
+            new StatementParameters().Add("@Limit", limit).Add("@Seconds", (int)Math.Min(int.MaxValue, olderThan.TotalSeconds)),
+            cancellationToken)),
+        cancellationToken);
+}

@@ -1,0 +1,77 @@
+using System.Text.Json;
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    private const int LeaseSize = 300;
+
+    public async Task<IReadOnlyList<Lease>> AcquireLeasesAsync(
+        string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<LeaseRow>(Command(
+                AcquireLeases, Names(names).AddText("@Holder", holder, LeaseSize).Add("@Term", (int)term.TotalMilliseconds), cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new Lease(row.Name, row.Note))];
+    }
+
+    public Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken) => connections.RunAsync(
+        async connection => await connection.ExecuteAsync(Command(
+            "UPDATE dbo.imagequeue_leases SET note = @Note WHERE name = @Name AND holder = @Holder;",
+            new StatementParameters().AddText("@Name", name, LeaseSize).AddText("@Holder", holder, LeaseSize).AddText("@Note", note, 400),
+            cancellationToken)) == 1,
+        cancellationToken);
+
+    public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) => connections.RunAsync(
+        connection => connection.ExecuteAsync(Command(
+            $"UPDATE dbo.imagequeue_leases SET holder = NULL, expires_at = NULL WHERE name IN ({ThoseNames}) AND holder = @Holder;",
+            Names(names).AddText("@Holder", holder, LeaseSize),
+            cancellationToken)),
+        cancellationToken);
+
+    public async Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<LeaseRow>(Command(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new HeldLease(row.Name, row.Holder, row.Note))];
+    }
+
+    // A few dozen rows at the most: read whole. LEFT and not LIKE, which has characters of its own.
+    private const string ListLeases =
+        """
+        SELECT name AS Name, holder AS Holder, note AS Note
+        FROM dbo.imagequeue_leases
+        WHERE LEFT(name, LEN(@Prefix)) = @Prefix AND holder IS NOT NULL AND expires_at > SYSUTCDATETIME()
+        ORDER BY name;
+        """;
+
+    private static StatementParameters Names(IReadOnlyCollection<string> names) => new StatementParameters().AddText("@Names", JsonSerializer.Serialize(names));
+
+    private const string ThoseNames = "SELECT those.name COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those";
+
+    // Who is quicker to add a lease's row is not yet its holder: a second process that adds it at once gets a key error,
+    // which is repeated, and then finds it there.
+    private const string AcquireLeases =
+        $"""
+        INSERT INTO dbo.imagequeue_leases (name)
+        SELECT DISTINCT those.name FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those
+        WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_leases AS known WHERE known.name = those.name COLLATE Latin1_General_100_BIN2);
+        UPDATE dbo.imagequeue_leases
+        SET holder = @Holder, expires_at = DATEADD(millisecond, @Term, SYSUTCDATETIME())
+        OUTPUT inserted.name AS Name, inserted.note AS Note
+        WHERE name IN ({ThoseNames}) AND (holder IS NULL OR holder = @Holder OR expires_at <= SYSUTCDATETIME());
+        """;
+
+    private sealed class LeaseRow
+    {
+        public string Name { get; init; } = "";
+
+        public string Holder { get; init; } = "";
+
+        public string? Note { get; init; }
+    }
+}

@@ -1,0 +1,124 @@
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public async Task<IReadOnlyList<Pause>> ListPausesAsync(CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(string Name, string By, DateTime At)>(Command(
+                "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;", new StatementParameters(), cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new Pause(row.Name, row.By, Utc(row.At)))];
+    }
+
+    // Two at once: the second gets a key error, which is repeated, and then finds the first one's row.
+    public Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) => connections.RunAsync(
+        async connection => await connection.ExecuteAsync(Command(
+            """
+            INSERT INTO dbo.imagequeue_pauses (name, paused_by)
+            SELECT @Name, @By
+            WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_pauses WHERE name = @Name);
+            """,
+            new StatementParameters().AddText("@Name", name, LeaseSize).AddText("@By", by, 200),
+            cancellationToken)) == 1,
+        cancellationToken);
+
+    public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => connections.RunAsync(
+        async connection => await connection.ExecuteAsync(Command(
+            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText("@Name", name, LeaseSize), cancellationToken)) == 1,
+        cancellationToken);
+
+    public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().Add("@Before", before).Add("@Span", span).Add("@Limit", limit)
+            .AddText("@Statuses", System.Text.Json.JsonSerializer.Serialize(search.Statuses));
+
+        // The newest id bounds the stretch where nobody has named a place to go on from.
+        var statement =
+            $"""
+            DECLARE @From bigint = (SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before) - @Span + 1;
+            SELECT @From;
+            SELECT TOP (@Limit) {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE id < @Before AND id >= @From AND queued_at IS NOT NULL
+                AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
+            ORDER BY id DESC;
+            """;
+        return connections.RunAsync(
+            async connection =>
+            {
+                await using var results = await connection.QueryMultipleAsync(Command(statement, parameters, cancellationToken));
+                var from = await results.ReadSingleAsync<long>();
+                var rows = await results.ReadAsync<MessageRow>();
+                return new FoundRequests([.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))], from > 1 ? from : null);
+            },
+            cancellationToken);
+    }
+
+    public async Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
+        var rows = await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}, {Owner}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status{Fits(search, parameters)}
+            ORDER BY queued_at, id;
+            """,
+            parameters,
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    /// <summary>What is asked for beside the statuses.</summary>
+    private static string Fits(RequestSearch search, StatementParameters parameters)
+    {
+        var and = "";
+        if (search.ErrorCode is { } code)
+            (and, parameters) = (and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
+        if (search.Backend is { } backend)
+            (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
+        if (search.Username is { } username)
+            (and, parameters) = (and + " AND username = @Username", parameters.AddText("@Username", username, NameSize));
+        if (search.Text?.Trim() is { Length: > 0 } text)
+        {
+            and += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"
+                + " OR CHARINDEX(@Text, JSON_VALUE(extra_metadata, N'$.\"prompt\"') COLLATE Latin1_General_100_CI_AS) > 0)";
+            parameters.AddText("@Text", text).Add(
+                "@Number", long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1);
+        }
+
+        return and;
+    }
+
+    public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, string? History)>(Command(
+                "SELECT id, history FROM dbo.messages WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those);",
+                new StatementParameters().AddText("@Ids", System.Text.Json.JsonSerializer.Serialize(ids)),
+                cancellationToken)),
+            cancellationToken);
+        return rows.ToDictionary(row => row.Id, row => RequestEvents.Read(row.History));
+    }
+
+    public async Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds)>(Command(
+                """
+                SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, updated_at,
+                    TRY_CAST(JSON_VALUE(extra_metadata, N'$."result"."duration_seconds"') AS float)
+                FROM dbo.messages
+                WHERE queued_at IS NOT NULL AND status = @Status AND queued_at > DATEADD(second, -@Age, SYSUTCDATETIME())
+                ORDER BY queued_at DESC, id DESC;
+                """,
+                new StatementParameters().AddText("@Status", status, 20).Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At), row.Seconds))];
+    }
+}

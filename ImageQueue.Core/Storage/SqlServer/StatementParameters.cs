@@ -1,0 +1,35 @@
+using System.Data;
+using Dapper;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+/// <summary>Parameters typed as their columns are, so that plans are shared and indexes serve.</summary>
+internal sealed class StatementParameters : DynamicParameters
+{
+    private const int MaxText = JsonModify.MaxText;
+
+    public StatementParameters Add(string name, long value) => With(name, value, DbType.Int64);
+
+    public StatementParameters Add(string name, int value) => With(name, value, DbType.Int32);
+
+    public StatementParameters Add(string name, double? value) => With(name, value, DbType.Double);
+
+    /// <summary>A time for a <c>datetime2(3)</c>.</summary>
+    public StatementParameters Add(string name, DateTime? value)
+    {
+        Add(name, value, DbType.DateTime2, ParameterDirection.Input, size: null, precision: null, scale: 3);
+        return this;
+    }
+
+    /// <summary>A row version.</summary>
+    public StatementParameters AddRevision(string name, long revision) => With(name, RowVersion.ToBytes(revision), DbType.Binary, RowVersion.Size);
+
+    /// <summary>Text of a column of that size; what is longer is sent whole, to match nothing or to be refused, but never to be cut.</summary>
+    public StatementParameters AddText(string name, string? value, int size = MaxText) => With(name, value, DbType.String, value?.Length > size ? MaxText : size);
+
+    private StatementParameters With(string name, object? value, DbType type, int? size = null)
+    {
+        Add(name, value, type, ParameterDirection.Input, size);
+        return this;
+    }
+}

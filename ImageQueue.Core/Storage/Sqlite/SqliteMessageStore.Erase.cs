@@ -1,0 +1,70 @@
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.Sqlite;
+
+/// <summary>
+/// <c>secure_delete</c> makes SQLite write zeros over what a statement frees; <see cref="SettleAsync"/> takes care of the log beside
+/// the file.
+/// </summary>
+internal sealed partial class SqliteMessageStore
+{
+    public async Task<Transition> EraseAsync(long id, CancellationToken cancellationToken)
+    {
+        var erased = await TransitionAsync(Erase, new Change(id, Now()), cancellationToken, before: session => session.Execute(ForgetTitle, [("@id", id)]));
+        return erased.Applied ? erased : new Transition(false, null);
+    }
+
+    /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
+    private const string Erase =
+        $$"""
+        UPDATE messages SET
+            extra_metadata = CASE WHEN queued_at IS NULL THEN '{"status":"deleted"}'
+                ELSE json_object('status', 'deleted', 'progress', 0, 'queue_position', 0, 'job_id', job_id) END,
+            content = '', username = '', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL,
+            heartbeat_at = NULL, work = NULL, history = NULL, failures = 0, deleted_at = @Now, {{Touch}}
+        WHERE id = @Id AND deleted_at IS NULL
+        RETURNING {{Columns}}
+        """;
+
+    /// <summary>A conversation's title is the beginning of its first message.</summary>
+    private const string ForgetTitle =
+        """
+        UPDATE conversations SET title = NULL
+        WHERE id = (SELECT conversation_id FROM messages WHERE id = @id)
+            AND NOT EXISTS (SELECT 1 FROM messages earlier WHERE earlier.conversation_id = conversations.id AND earlier.id < @id)
+        """;
+
+    public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => _writer.RunAsync(
+        session => session.Connection.Execute(
+            "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''", new { conversationId }) > 0,
+        cancellationToken);
+
+    public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken)
+    {
+        var before = Write(_time.GetUtcNow() - olderThan);
+        return _writer.RunAsync(
+            session =>
+            {
+                // Revisions are counted from the highest there is: the row that has it stays.
+                var forgotten = session.Connection.Execute(
+                    """
+                    DELETE FROM messages
+                    WHERE id IN (SELECT id FROM messages WHERE deleted_at IS NOT NULL AND deleted_at < @before ORDER BY deleted_at LIMIT @limit)
+                        AND revision < (SELECT max(revision) FROM messages)
+                    """,
+                    new { before, limit });
+                session.Connection.Execute(
+                    "DELETE FROM conversations WHERE username = '' AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)");
+                return forgotten;
+            },
+            cancellationToken);
+    }
+
+    /// <summary>The write-ahead log goes into the file and becomes empty. While somebody reads for long it cannot; the next time, then.</summary>
+    public Task SettleAsync(CancellationToken cancellationToken)
+    {
+        Read(connection => connection.Execute("PRAGMA wal_checkpoint(TRUNCATE)"));
+        return Task.CompletedTask;
+    }
+}

@@ -1,0 +1,69 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Statistics;
+
+namespace ImageQueue.Core.Storage.Sqlite;
+
+internal sealed partial class SqliteMessageStore
+{
+    public Task<Transition> CompleteAsync(
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            CompleteMine,
+            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt, Moment = SampleNote.Complete(result) },
+            cancellationToken);
+
+    public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            FailMine,
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToHistory(), Moment = SampleNote.Error(failure) },
+            cancellationToken);
+
+    /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
+    private static string FinishMine(string what) =>
+        $"""
+        UPDATE messages SET {Note(what)}, {Merge}
+        WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
+        RETURNING {Columns}
+        """;
+
+    private static readonly string CompleteMine = FinishMine(RequestEventKinds.Complete);
+
+    private static readonly string FailMine = FinishMine(RequestEventKinds.Error);
+
+    public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET {Note(RequestEventKinds.Cancelled)}, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Cancel.Json, content) { Moment = SampleNote.Cancelled },
+            cancellationToken);
+
+    public async Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken)
+    {
+        if (await FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
+            return new Transition(false, null);
+        return await TransitionAsync(
+            $"""
+            UPDATE messages SET {Note(RequestEventKinds.Cancelled)}, {Merge}
+            WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
+            RETURNING {Columns}
+            """,
+            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId, Moment = SampleNote.Cancelled },
+            cancellationToken);
+    }
+
+    public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
+    {
+        var transition = await TransitionAsync(
+            patch is null
+                ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id AND deleted_at IS NULL RETURNING {Columns}"
+                : $"UPDATE messages SET {Merge} WHERE id = @Id AND deleted_at IS NULL AND {StaysSmall} RETURNING {Columns}",
+            new Change(id, Now(), patch?.Json, content),
+            cancellationToken);
+        if (transition is { Applied: false, Message: not null })
+            throw new DocumentTooLargeException();
+        return transition.Message ?? throw new MessageNotFoundException(id);
+    }
+}

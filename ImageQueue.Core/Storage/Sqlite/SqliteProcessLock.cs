@@ -1,0 +1,73 @@
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.Sqlite;
+
+/// <summary>
+/// Keeps a second process off the same database file: each would hold the queue in its own memory, and every request would be
+/// generated twice. Held for the life of the process; the operating system lets go of it however the process ends.
+/// </summary>
+internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageDatabase, IDisposable
+{
+    private FileStream? _file;
+
+    /// <inheritdoc/>
+    public string Location => store.Location;
+
+    /// <inheritdoc/>
+    public bool MayComeBack => store.MayComeBack;
+
+    /// <summary>Takes the lock before anything is read or written.</summary>
+    /// <exception cref="DatabaseInUseException">Another process has the database.</exception>
+    public Task PrepareAsync(CancellationToken cancellationToken)
+    {
+        _file ??= Lock(Location + ".lock");
+        return PrepareAloneAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public Task SettleAsync(CancellationToken cancellationToken) => store.SettleAsync(cancellationToken);
+
+    private async Task PrepareAloneAsync(CancellationToken cancellationToken)
+    {
+        await store.PrepareAsync(cancellationToken);
+        try
+        {
+            // Whoever held a lease is no more: it held this file's lock.
+            await store.ForgetHoldersAsync(cancellationToken);
+        }
+        catch (StoreUnavailableException)
+        {
+            // A file that can only be read is served, and its leases end by themselves; each write says what is wrong.
+        }
+    }
+
+    /// <summary>Lets the next process in.</summary>
+    public void Dispose()
+    {
+        _file?.Dispose();
+        _file = null;
+    }
+
+    private FileStream Lock(string path)
+    {
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!); // A full path of a file has a folder.
+            // The file stays when the process ends: removing it would let two later processes lock two different files.
+            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e) when (File.Exists(path))
+        {
+            throw new DatabaseInUseException(Location, e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StoreUnavailableException($"The folder of the message database {Location} cannot be written: {e.Message} Start ImageQueue in a folder that it may write, or name another file in ConnectionStrings:ImageQueue.", e);
+        }
+    }
+}
+
+/// <summary>Another process works on the same database file.</summary>
+public sealed class DatabaseInUseException(string location, Exception inner) : Exception(
+    $"Another ImageQueue is running on {location}. Stop it first, give this one another file in ConnectionStrings:ImageQueue, or use Storage:Provider SqlServer for several processes.",
+    inner);

@@ -1,0 +1,184 @@
+using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Backends;
+
+/// <summary>One process at a time uses a backend: the leases in the database.</summary>
+[TestFixture]
+public sealed class BackendPoolLeaseTests : PoolBench
+{
+    private static readonly BackendRequirements Any = BackendRequirements.Any;
+
+    [Test]
+    public async Task Backend_IsLentByOneProcess_WhenTwoShareADatabase()
+    {
+        var one = await ReadyPoolAsync("a");
+        var two = Pool("a", "b");
+        two.ProbeUnknown();
+        await Eventually(() => two.Available == 1 && StatusOf(two, "a").Healthy == true);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That((one.Available, StatusOf(one, "a").Leased), Is.EqualTo((1, true)));
+            Assert.That((StatusOf(two, "a").Leased, StatusOf(two, "b").Leased), Is.EqualTo((false, true)));
+            Assert.That(two.TryTake(new BackendRequirements(Backends: ["a"])), Is.Null);
+        });
+    }
+
+    [Test]
+    public async Task Backend_ChangesHands_WhenItsHolderDies()
+    {
+        var one = await ReadyPoolAsync("a");
+        var two = Pool("a");
+        two.ProbeUnknown();
+        await Pass(TimeSpan.FromMinutes(1));
+        Assert.That((one.Available, two.Available), Is.EqualTo((1, 0)), "renewed all the time");
+
+        one.Dispose(); // As a process dies: nothing is given back.
+
+        Assert.That(await AdvanceUntil(() => two.Available == 1), Is.InRange(TimeSpan.FromSeconds(9), TimeSpan.FromSeconds(21)));
+    }
+
+    [Test]
+    public async Task Backend_ChangesHandsAtOnce_WhenItsHolderStops(CancellationToken cancellationToken)
+    {
+        var one = await ReadyPoolAsync("a");
+        using (one.TryTake(Any)) Leases.Note(LeaseOf("a"), "job-1"); // As its claim does it.
+
+        await one.StopAsync(cancellationToken);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(one.TryTake(Any), Is.Null);
+            Assert.That(Leases.HolderOf(LeaseOf("a")), Is.Null);
+            Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null, "nothing is left to be drained");
+        });
+        var two = Pool("a");
+        two.ProbeUnknown();
+        await Eventually(() => two.Available == 1);
+        Assert.That(Forge["a"].Looks, Is.Zero);
+    }
+
+    [Test]
+    public async Task Note_SaysNothing_OnceTheBackendHasBeenIdle()
+    {
+        var pool = await ReadyPoolAsync("a");
+        using (pool.TryTake(Any)) Leases.Note(LeaseOf("a"), "job-1");
+
+        await AdvanceUntil(() => Leases.NoteOf(LeaseOf("a")) is null);
+        Assert.That(pool.Available, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Note_IsKept_WhileTheBackendIsBusy()
+    {
+        var pool = await ReadyPoolAsync("a");
+        using var lease = pool.TryTake(Any);
+        Leases.Note(LeaseOf("a"), "job-1");
+
+        await Pass(TimeSpan.FromSeconds(60));
+
+        Assert.That((Leases.NoteOf(LeaseOf("a")), Forge["a"].Looks), Is.EqualTo(("job-1", 0)));
+    }
+
+    [Test]
+    public async Task Pool_LendsOn_WithinTheTerm_WhenTheDatabaseIsAway()
+    {
+        var pool = await ReadyPoolAsync("a");
+        using (pool.TryTake(Any)) Leases.IsAway = true;
+
+        await Pass(TimeSpan.FromSeconds(9));
+        Assert.That(pool.Available, Is.EqualTo(1), "nobody else can have it");
+        var lease = pool.TryTake(Any)!;
+        await Pass(TimeSpan.FromSeconds(10));
+        Assert.That(StatusOf(pool, "a").Busy, Is.True, "what is generated goes on");
+        lease.Dispose();
+        Assert.That((pool.Available, pool.NoneHealthySince is null), Is.EqualTo((0, false)));
+
+        Leases.IsAway = false;
+        Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThanOrEqualTo(TimeSpan.FromSeconds(2)));
+        Assert.That(Log.Count(entry => entry.Text.Contains("until the database is back", StringComparison.Ordinal)), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task LostLease_IsNotLent_ButWorkGoesOn()
+    {
+        var pool = await ReadyPoolAsync("a");
+        var lease = pool.TryTake(Any)!;
+        Leases.Give(LeaseOf("a"), "another", TimeSpan.FromMinutes(1));
+        await AdvanceUntil(() => !StatusOf(pool, "a").Leased);
+
+        Assert.That(StatusOf(pool, "a").Busy, Is.True);
+        lease.Dispose();
+        Assert.That(pool.TryTake(Any), Is.Null);
+
+        await AdvanceUntil(() => pool.Available == 1, TimeSpan.FromSeconds(1));
+    }
+
+    [Test]
+    public async Task NewHolder_DrainsFirst_WhenTheLastOneLeftSomething()
+    {
+        Leases.Note(LeaseOf("a"), "left-1");
+        var isOver = false;
+        Forge["a"].Progress = task => new ForgeProgress(task == "left-1" && !isOver ? ForgeTaskState.Active : ForgeTaskState.Unknown);
+        var pool = Pool("a");
+        pool.ProbeUnknown();
+        await AdvanceUntil(() => StatusOf(pool, "a").Draining && !Forge["a"].Interrupted.IsEmpty);
+
+        Assert.That((pool.TryTake(Any), Forge["a"].Interrupted.First()), Is.EqualTo(((BackendReservation?)null, "left-1")));
+        isOver = true;
+
+        await AdvanceUntil(() => pool.Available == 1);
+        await AdvanceUntil(() => Leases.NoteOf(LeaseOf("a")) is null);
+    }
+
+    [Test]
+    public async Task Note_SaysNothing_WhenTheServerThatFailedHadAnswered()
+    {
+        var pool = await ReadyPoolAsync("a");
+        using (var lease = pool.TryTake(Any)!)
+        {
+            Leases.Note(LeaseOf("a"), "job-1");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "503"), "job-1");
+        }
+
+        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null);
+        Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)));
+        Assert.That(Forge["a"].Looks, Is.Zero, "there is nothing to be drained, which some servers could not even tell");
+    }
+
+    [Test]
+    public async Task Note_IsKept_WhenTheServerThatFailedMayGoOn()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Down = "connection reset";
+        using (var lease = pool.TryTake(Any)!)
+        {
+            Leases.Note(LeaseOf("a"), "job-1");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "reset") { MayGoOn = true }, "job-1");
+        }
+
+        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        Assert.That(Leases.NoteOf(LeaseOf("a")), Is.EqualTo("job-1"));
+    }
+
+    [Test]
+    public async Task LeaseThatComesBack_IsDrainedAfterOurOwn_WhenItIsBusy()
+    {
+        var pool = await ReadyPoolAsync("a");
+        var lease = pool.TryTake(Any)!;
+        Leases.Give(LeaseOf("a"), "another", TimeSpan.FromSeconds(20));
+        await AdvanceUntil(() => !StatusOf(pool, "a").Leased);
+        Leases.Note(LeaseOf("a"), "theirs-1");
+        await AdvanceUntil(() => StatusOf(pool, "a").Leased);
+        Assert.That(StatusOf(pool, "a").Draining, Is.False);
+
+        lease.Dispose();
+
+        Assert.That(StatusOf(pool, "a").Draining, Is.True);
+        await AdvanceUntil(() => pool.Available == 1);
+        Assert.That(Forge["a"].Looks, Is.GreaterThan(0));
+    }
+}

@@ -1,0 +1,207 @@
+using Deque.AxeCore.Commons;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
+using NUnit.Framework;
+
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>The dashboard as an operator meets it in a browser, with so many requests waiting.</summary>
+[TestFixture(0)]
+[TestFixture(3)]
+[TestFixture(10_000)]
+internal sealed class DashboardBrowserTests(int waiting)
+{
+    /// <summary>Ended requests, the first of them in the database.</summary>
+    private const int Kept = 60;
+
+    private static readonly string Axe = new BundledAxeScriptProvider().GetScript();
+
+    private static readonly string[] Pages =
+    [
+        "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&forge=gpu1", "images?show=ended&q=kedi", "images/20", "images/10",
+        "forges", "failures",
+    ];
+
+    private readonly TemporaryFolder _folder = new();
+    private ChatBrowser _browser = null!; // All set before any test runs.
+    private TestApp _app = null!;
+
+    [OneTimeSetUp]
+    public async Task StartAsync()
+    {
+        _browser = await ChatBrowser.StartAsync();
+        await DashboardRows.FillAsync(_folder, waiting, Kept);
+        _app = await TestApp.StartAsync(folder: _folder);
+        await Bench.UntilAsync(
+            async () => (await _app.Services.GetRequiredService<IQueueOrder>().GetAsync(CancellationToken.None)).Count == waiting, "the queue is rebuilt");
+    }
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_app is not null)
+            await _app.DisposeAsync();
+        if (_browser is not null)
+            await _browser.DisposeAsync();
+        _folder.Dispose();
+    }
+
+    [TestCase(1280, ColorScheme.Light)]
+    [TestCase(390, ColorScheme.Dark)]
+    public async Task Pages_FitTheScreen_AndAreForEveryone(int width, ColorScheme scheme)
+    {
+        await using var context = await _browser.OpenAsync(_app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
+        var page = await context.NewPageAsync();
+        var barriers = new List<string>();
+        foreach (var path in waiting == 0 ? Pages : Pages.Append($"images/{Kept + 1}"))
+        {
+            await page.GotoAsync($"hangfire/{path}");
+            await Expect(page.Locator("[data-iq-part]")).ToBeVisibleAsync();
+            Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width), path);
+            // The pages differ by what waits in their tables alone.
+            if (waiting == 3 || path == "images")
+                barriers.AddRange(await BarriersAsync(page, ".iq", path, scheme));
+        }
+
+        if (waiting == 3)
+        {
+            // Hangfire's own page of the job has the same part.
+            var job = (await _app.Services.GetRequiredService<IMessageStore>().FindAsync(Kept + 1, CancellationToken.None))!.HangfireJobId;
+            await page.GotoAsync($"hangfire/jobs/details/{job}");
+            await Expect(page.Locator(".iq-image")).ToContainTextAsync("Timeline");
+            barriers.AddRange(await BarriersAsync(page, ".iq-image", "jobs/details", scheme));
+        }
+
+        Assert.That(barriers, Is.Empty);
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+
+    /// <summary>Tab by tab to a row, selected, and a command run on it; what others do is seen meanwhile, and nothing is loaded again.</summary>
+    [Test]
+    public async Task Commands_AreRun_ByKeyboardAlone_AndSeenWithoutReloading()
+    {
+        await using var context = await _browser.OpenAsync(_app);
+        var page = await context.NewPageAsync();
+        page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
+        if (waiting == 0)
+        {
+            await page.GotoAsync("hangfire/images?show=error");
+            await TabToAsync(page, "#pick-10");
+            await page.Keyboard.PressAsync("Space");
+            await TabToAsync(page, "[data-iq-post$='/retry']", "Shift+Tab");
+            await page.Keyboard.PressAsync("Enter");
+            await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("1 done");
+            await Expect(page.Locator("#pick-10")).ToHaveCountAsync(0);
+            await page.GotoAsync("hangfire/images");
+            await Expect(page.Locator("#pick-10")).ToHaveCountAsync(1);
+            await TabToAsync(page, "#pick-10");
+            await page.Keyboard.PressAsync("Space");
+            await TabToAsync(page, "[data-iq-post$='/erase']", "Shift+Tab");
+            await page.Keyboard.PressAsync("Enter");
+            await Expect(page.Locator("[data-iq-part]")).ToContainTextAsync("There is none.");
+            Assert.That(_browser.Errors, Is.Empty);
+            return;
+        }
+
+        await page.GotoAsync("hangfire/images");
+        await Expect(page.Locator("tbody tr")).ToHaveCountAsync(Math.Min(waiting, 50));
+        await page.EvaluateAsync("window.sameDocument = true");
+        await TabToAsync(page, $"#pick-{Kept + 3}");
+        await page.Keyboard.PressAsync("Space");
+        await TabToAsync(page, "[data-iq-post$='/front']", "Shift+Tab");
+        await page.Keyboard.PressAsync("Enter");
+
+        await Expect(page.Locator("tbody tr").First).ToContainTextAsync("numara 3");
+        await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("1 done");
+
+        // What others do is seen by itself: another operator cancels the second.
+        await _app.Http.PostAsync($"api/messages/{Kept + 2}/cancel", null);
+        await Expect(page.Locator($"#pick-{Kept + 2}")).ToHaveCountAsync(0);
+        Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+
+    /// <summary>Whoever stands on a command by keyboard stands there still when the page has shown anew what others did, and has the answer after it was run.</summary>
+    [Test]
+    public async Task Focus_IsKept_WhenThePageIsShownAnew_AndGoesToTheAnswer()
+    {
+        await using var context = await _browser.OpenAsync(_app);
+        var page = await context.NewPageAsync();
+        page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
+        await page.GotoAsync("hangfire/images?show=error");
+        await page.Locator("#pick-30").CheckAsync();
+        var erase = page.Locator("[data-iq-post$='/erase']");
+        await erase.FocusAsync();
+
+        (await _app.Http.DeleteAsync("api/messages/50")).EnsureSuccessStatusCode();
+        await Expect(page.Locator("#pick-50")).ToHaveCountAsync(0);
+        await Expect(erase).ToBeFocusedAsync();
+
+        await page.Keyboard.PressAsync("Enter");
+        await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("1 done");
+        await Expect(page.Locator("[data-iq-said]")).ToBeFocusedAsync();
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+
+    /// <summary>What is erased is asked about in plain words first.</summary>
+    [Test]
+    public async Task Erase_AsksFirst_InPlainWords()
+    {
+        await using var context = await _browser.OpenAsync(_app);
+        var page = await context.NewPageAsync();
+        var (asked, isSure) = ("", false);
+        page.Dialog += (_, dialog) =>
+        {
+            asked = dialog.Message;
+            _ = isSure ? dialog.AcceptAsync() : dialog.DismissAsync();
+        };
+        await page.GotoAsync("hangfire/images?show=cancelled");
+        await page.Locator("#pick-20").CheckAsync();
+        await page.Locator("#pick-40").CheckAsync();
+        var erase = page.Locator("[data-iq-post$='/erase']");
+
+        await erase.ClickAsync();
+        Assert.That(asked, Does.StartWith("Delete the 2 selected images for good?"));
+        await Expect(page.Locator("#pick-20")).ToHaveCountAsync(1);
+
+        isSure = true;
+        await erase.ClickAsync();
+        await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("2 done");
+        await Expect(page.Locator("#pick-20")).ToHaveCountAsync(0);
+        Assert.That(await _app.Services.GetRequiredService<IMessageStore>().FindAsync(40, CancellationToken.None), Is.Null);
+    }
+
+    /// <summary>Presses until it has the focus, as somebody without a mouse does.</summary>
+    private static async Task TabToAsync(IPage page, string selector, string key = "Tab")
+    {
+        for (var i = 0; i < 80; i++)
+        {
+            if (await page.EvaluateAsync<bool>("selector => document.activeElement.matches(selector)", selector))
+                return;
+            await page.Keyboard.PressAsync(key);
+        }
+
+        Assert.Fail($"{selector} is not reached by {key}.");
+    }
+
+    /// <summary>What axe finds in what is ours: in the light by all of its rules, in the dark by that of the colours, which alone are others there.</summary>
+    private static async Task<string[]> BarriersAsync(IPage page, string ours, string path, ColorScheme scheme)
+    {
+        // Not by axe's own package for Playwright, which opens another page for each run.
+        await page.EvaluateAsync(Axe);
+        return await page.EvaluateAsync<string[]>(
+            """
+            async ([ours, path, rules]) => {
+              const found = await axe.run(ours, rules ? { runOnly: { type: 'rule', values: rules } } : {});
+              if (found.passes.length === 0) return [path + ': axe has looked at nothing'];
+              return found.violations.flatMap(violation => violation.nodes.map(node => `${path}: ${violation.help} (${violation.id}) ${node.html}`));
+            }
+            """,
+            new object?[] { ours, path, scheme == ColorScheme.Light ? null : new[] { "color-contrast" } });
+    }
+}

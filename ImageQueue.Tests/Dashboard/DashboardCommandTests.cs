@@ -1,0 +1,268 @@
+using System.Text.Json.Nodes;
+using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Auth;
+using ImageQueue.Tests.Benchmarks.Support;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Auth;
+using ImageQueue.Web.Dashboard;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>Every command of the dashboard, from the click to the row and the Forge.</summary>
+internal abstract class DashboardCommandContract
+{
+    private readonly SimulatorServer[] _forges = new SimulatorServer[2];
+    private AuthApp _app = null!; // All set before any test runs.
+    private HttpClient _operator = null!;
+
+    private protected abstract Task<Dictionary<string, string?>> StorageAsync();
+
+    [OneTimeSetUp]
+    public async Task StartAsync()
+    {
+        for (var i = 0; i < _forges.Length; i++)
+            _forges[i] = await SimulatorServer.StartAsync();
+        var settings = new Dictionary<string, string?>(await StorageAsync())
+        {
+            ["Forge:Backends:0:Url"] = _forges[0].Address.AbsoluteUri,
+            ["Forge:Backends:0:Name"] = "gpu1",
+            ["Forge:Backends:1:Url"] = _forges[1].Address.AbsoluteUri,
+            ["Forge:Backends:1:Name"] = "gpu2",
+            ["Forge:Simulator:Enabled"] = "false",
+            ["Limits:RequestsPerAddress"] = "10000",
+            ["Limits:RequestsPerKey"] = "10000",
+        };
+        _app = await AuthApp.StartAsync(settings);
+        _operator = await _app.SignInAsync(AuthApp.OperatorKey);
+    }
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_app is not null)
+            await _app.DisposeAsync();
+        foreach (var forge in _forges)
+        {
+            if (forge is not null)
+                await forge.DisposeAsync();
+        }
+    }
+
+    [Test]
+    public async Task ImageCommands_ReachTheRows_TheQueueAndTheFiles()
+    {
+        Assert.That(await CommandAsync("queue/pause", "queue"), Is.EqualTo((1, 0)));
+        var ids = new List<long>();
+        for (var i = 0; i < 5; i++)
+            ids.Add((long)(await _app.SubmitAsync($"bir gül {i}"))["id"]!);
+        var text = await PlainMessageAsync();
+
+        Assert.That(await CommandAsync("images/front", ids[3]), Is.EqualTo((1, 0)));
+        Assert.That((int)(await MessageAsync(ids[3]))["queue"]!["position"]!, Is.EqualTo(1));
+        Assert.That(await CommandAsync("images/cancel", ids[0], ids[1]), Is.EqualTo((2, 0)));
+        Assert.That(await CommandAsync("images/cancel", ids[0], "none", text), Is.EqualTo((0, 3)), "what has ended, is no number, or is no image");
+        Assert.That(await CommandAsync("images/retry", ids[0]), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("images/retry", ids[0]), Is.EqualTo((0, 1)));
+
+        // Waiting, cancelled, and not there.
+        Assert.That(await CommandAsync("images/erase", ids[1], ids[2], text, 999_999), Is.EqualTo((2, 2)));
+        Assert.That(await StatusOfAsync(ids[1], ids[2], text), Is.EqualTo(new[] { 404, 404, 200 }));
+        Assert.That(await CommandAsync("images/erase", ids[1]), Is.EqualTo((0, 1)), "it is gone already");
+
+        Assert.That(await CommandAsync("queue/resume", "queue"), Is.EqualTo((1, 0)));
+        foreach (var id in new[] { ids[0], ids[3], ids[4] })
+            await _app.WaitForAsync(id, MessageStatus.Complete);
+        var image = (string)(await MessageAsync(ids[3]))["extra_metadata"]!["image_url"]!;
+        Assert.That(await GetAsync(image), Is.EqualTo(200));
+        Assert.That(await CommandAsync("images/erase", ids[3]), Is.EqualTo((1, 0)));
+        Assert.That(await GetAsync(image), Is.EqualTo(404));
+
+        Assert.That(
+            _app.App.Log.Of(LogLevel.Information).Where(line => line.Contains(AuditLog.Category, StringComparison.Ordinal)),
+            Has.Some.Contains($"the operator from ").And.Contains($"/commands/images/erase [{ids[1]}%20{ids[2]}%20{text}%20999999] gave 200"));
+    }
+
+    [Test]
+    public async Task Drain_TakesWhatIsGenerated_AndItIsGeneratedElsewhere_WithItsTurn()
+    {
+        foreach (var forge in _forges)
+            forge.MillisecondsPerImage = 60_000;
+        var id = await GeneratingAsync();
+        var first = (await Store.FindAsync(id, CancellationToken.None))!.Backend!;
+        foreach (var forge in _forges)
+            forge.MillisecondsPerImage = 50;
+
+        Assert.That(await CommandAsync("forges/drain", first), Is.EqualTo((1, 0)));
+
+        await _app.WaitForAsync(id, MessageStatus.Complete);
+        var message = (await Store.FindAsync(id, CancellationToken.None))!;
+        Assert.That((message.Backend, message.Attempt, message.Failures), Is.EqualTo((first == "gpu1" ? "gpu2" : "gpu1", 2, 0)), "once more, and not the request's fault");
+        var page = System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync($"hangfire/images/{id}"));
+        Assert.That(page, Does.Contain($"Attempt 1 on {first}").And.Contain($"the operator has drained {first}").And.Contain($"Attempt 2 on {message.Backend}"));
+        Assert.That(await _operator.GetStringAsync("hangfire/forges"), Does.Contain("Paused"));
+
+        Assert.That(await CommandAsync("forges/resume", first), Is.EqualTo((1, 0)));
+        Assert.That((await QueueAsync())["backends"]!.AsArray().Any(forge => (bool)forge!["paused"]!), Is.False);
+    }
+
+    /// <summary>A request that a Forge has begun to generate: the row says so a moment before.</summary>
+    private async Task<long> GeneratingAsync()
+    {
+        var begun = Begun();
+        var id = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
+        await _app.WaitForAsync(id, MessageStatus.Processing);
+        await Bench.UntilAsync(() => Task.FromResult(Begun() > begun), "a Forge has begun to generate it");
+        return id;
+
+        int Begun() => _forges.Sum(forge => forge.Stats.Begun.Count);
+    }
+
+    /// <summary>There is no elsewhere: it waits, in the first place.</summary>
+    [Test]
+    public async Task Drain_OfTheOnlyForge_PutsItsRequestBackToItsPlace()
+    {
+        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
+        foreach (var forge in _forges)
+            forge.MillisecondsPerImage = 60_000;
+        var generated = await GeneratingAsync();
+        var behind = (long)(await _app.SubmitAsync("bir gül daha"))["id"]!;
+        foreach (var forge in _forges)
+            forge.MillisecondsPerImage = 50;
+
+        Assert.That(await CommandAsync("forges/drain", "gpu1"), Is.EqualTo((1, 0)));
+
+        await Bench.UntilAsync(async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is back in the queue, before the other");
+        Assert.That((int?)(await MessageAsync(generated))["queue"]!["position"], Is.EqualTo(1));
+        Assert.That(await CommandAsync("forges/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
+        await _app.WaitForAsync(generated, MessageStatus.Complete);
+        await _app.WaitForAsync(behind, MessageStatus.Complete);
+    }
+
+    [Test]
+    public async Task ForgeCommands_AreObeyed_AndRefusedForAnUnknownName()
+    {
+        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That((await QueueAsync())["backends"]!.AsArray().Select(forge => (bool)forge!["paused"]!), Is.EqualTo(new[] { false, true }));
+        Assert.That(await CommandAsync("forges/resume", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That((await QueueAsync())["backends"]!.AsArray().Select(forge => (bool)forge!["paused"]!), Is.EqualTo(new[] { false, false }));
+        Assert.That(await CommandAsync("forges/probe", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
+        foreach (var command in new[] { "pause", "resume", "drain", "probe" })
+            Assert.That(await CommandAsync($"forges/{command}", "gpu9"), Is.EqualTo((0, 1)), command);
+    }
+
+    /// <summary>However many they are.</summary>
+    [Test]
+    public async Task RetryGroup_PutsAllOfItBack_AndNoOther()
+    {
+        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
+        var ids = new List<long>();
+        for (var i = 0; i < 4; i++)
+            ids.Add((long)(await _app.SubmitAsync($"bir gül {i} [fault:{(i < 3 ? "oom*1" : "422*1")}]"))["id"]!);
+        foreach (var id in ids)
+            await _app.WaitForAsync(id, MessageStatus.Error);
+        var other = (await Store.FindAsync(ids[3], CancellationToken.None))!;
+        Assert.That(other.ErrorCode, Is.Not.EqualTo(ErrorCodes.OutOfMemory));
+
+        await _app.App.Services.GetRequiredService<DashboardSummary>().ForgetAsync();
+        Assert.That(System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync("hangfire/failures")), Does.Contain("out_of_memory|gpu1").And.Contain("CUDA out of memory"), "a server's words, for operators");
+        Assert.That(await CommandAsync("failures/retry", "out_of_memory|gpu1"), Is.EqualTo((3, 0)));
+        Assert.That(await CommandAsync("failures/retry", "nonsense"), Is.EqualTo((0, 1)));
+
+        foreach (var id in ids.Take(3))
+            await _app.WaitForAsync(id, MessageStatus.Complete);
+        Assert.That((await Store.FindAsync(ids[3], CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Error));
+        Assert.That(await CommandAsync("forges/resume", "gpu2"), Is.EqualTo((1, 0)));
+    }
+
+    /// <summary>Who only looks sees the same pages, without a button, and Hangfire's own commands are refused as well.</summary>
+    [Test]
+    public async Task Reader_SeesEveryPage_AndChangesNothing()
+    {
+        var id = (long)(await _app.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
+        await _app.WaitForAsync(id, MessageStatus.Error);
+        var before = (await Store.FindAsync(id, CancellationToken.None))!;
+        await _app.App.Services.GetRequiredService<DashboardSummary>().ForgetAsync();
+        var reader = await _app.SignInAsync(AuthApp.ReaderKey);
+        foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "forges", "failures", $"jobs/details/{before.HangfireJobId}" })
+        {
+            Assert.That(await _operator.GetStringAsync($"hangfire/{path}"), path.StartsWith("images?show=r", StringComparison.Ordinal) ? Does.Contain("dashboard") : Does.Contain("data-iq-post"), path);
+            Assert.That(await reader.GetStringAsync($"hangfire/{path}"), Does.Not.Contain("data-iq-post").And.Not.Contain("data-iq-pick"), path);
+        }
+
+        foreach (var command in new[] { "commands/images/erase", "commands/images/retry", "commands/failures/retry", "jobs/failed/requeue", "jobs/failed/delete" })
+        {
+            using var refused = await AuthApp.PostDashboardAsync(reader, $"hangfire/{command}", $"{id}", "out_of_memory|gpu1", before.HangfireJobId!);
+            Assert.That((int)refused.StatusCode, Is.EqualTo(403).Or.EqualTo(401), command);
+        }
+
+        Assert.That(await Store.FindAsync(id, CancellationToken.None), Is.EqualTo(before).Using<Message, Message>((one, other) => one.Revision == other.Revision));
+        Assert.That(await CommandAsync("images/erase", id), Is.EqualTo((1, 0)), "no other test counts it");
+    }
+
+    private IMessageStore Store => _app.App.Services.GetRequiredService<IMessageStore>();
+
+    private async Task<long> PlainMessageAsync()
+    {
+        using var added = await _app.Client().PostAsync($"api/conversations/{AuthApp.Conversation}/messages", AuthApp.Json($$"""{"username":"{{AuthApp.Owner}}","role":"user","content":"Merhaba"}"""));
+        Assert.That((int)added.StatusCode, Is.EqualTo(201), await added.Content.ReadAsStringAsync());
+        return (long)(await TestApp.ReadAsync(added))["id"]!;
+    }
+
+    private async Task<JsonObject> QueueAsync() => await TestApp.ReadAsync(await _app.As(AuthApp.OperatorKey).GetAsync("api/queue"));
+
+    private async Task<JsonObject> MessageAsync(long id) => await TestApp.ReadAsync(await _app.Client().GetAsync($"api/messages/{id}"));
+
+    private async Task<int[]> StatusOfAsync(params long[] ids)
+    {
+        var statuses = new List<int>();
+        foreach (var id in ids)
+            statuses.Add(await GetAsync($"/api/messages/{id}"));
+        return [.. statuses];
+    }
+
+    private async Task<int> GetAsync(string path)
+    {
+        using var response = await _app.Client().GetAsync(path);
+        return (int)response.StatusCode;
+    }
+
+    private async Task<(int Done, int Refused)> CommandAsync(string path, params object[] values)
+    {
+        using var response = await AuthApp.PostDashboardAsync(
+            _operator, $"hangfire/commands/{path}", [.. values.Select(value => Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)!)]);
+        Assert.That((int)response.StatusCode, Is.EqualTo(200), await response.Content.ReadAsStringAsync());
+        var answer = await TestApp.ReadAsync(response);
+        return ((int)answer["done"]!, (int)answer["refused"]!);
+    }
+}
+
+/// <summary>On the embedded default.</summary>
+[TestFixture]
+internal sealed class SqliteDashboardCommandTests : DashboardCommandContract
+{
+    private protected override Task<Dictionary<string, string?>> StorageAsync() => Task.FromResult(new Dictionary<string, string?>());
+}
+
+/// <summary>On SQL Server, and its Hangfire.</summary>
+[SqlServerFixture]
+internal sealed class SqlServerDashboardCommandTests : DashboardCommandContract
+{
+    private SqlServerStoreDatabase? _database;
+
+    [OneTimeTearDown]
+    public async Task DropAsync()
+    {
+        if (_database is not null)
+            await _database.DisposeAsync();
+    }
+
+    private protected override async Task<Dictionary<string, string?>> StorageAsync()
+    {
+        _database = await SqlServerStoreDatabase.CreateAsync();
+        return new() { ["Storage:Provider"] = "SqlServer", ["Storage:ApplySchema"] = "true", ["ConnectionStrings:ImageQueue"] = _database.ConnectionString };
+    }
+}

@@ -1,0 +1,69 @@
+using ImageQueue.Core.Hosting;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Storage.Sqlite;
+using ImageQueue.Tests.Support;
+using Microsoft.Data.Sqlite;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>A database for the dashboard to look at, filled by SQL: as many submits would take minutes.</summary>
+internal static class DashboardRows
+{
+    /// <summary>Makes the database in the folder of an app that has not been started yet. Its queue is paused.</summary>
+    /// <param name="folder">The app's.</param>
+    /// <param name="waiting">Requests that wait, of a hundred users, an hour to a second old.</param>
+    /// <param name="kept">Requests that have ended over the last day: of ten, nine complete, and of the tenth half in error.</param>
+    public static async Task FillAsync(TemporaryFolder folder, int waiting, int kept)
+    {
+        var file = $"Data Source={Path.Combine(folder.Path, "imagequeue.db")}";
+        await using (var store = new SqliteMessageStore(file, TimeProvider.System, new AsyncSignal()))
+        {
+            await store.PrepareAsync(CancellationToken.None);
+            await store.PauseAsync("queue", "a test", CancellationToken.None);
+        }
+
+        await using var connection = new SqliteConnection(file);
+        await connection.OpenAsync();
+        await using var command = connection.CreateCommand();
+        command.CommandText =
+            """
+            WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
+            INSERT INTO conversations (id, username, created_at) SELECT 'c' || i, 'user ' || i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 days') FROM n;
+
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $kept),
+            ended (i, status, code, forge, at) AS (
+                SELECT i, CASE WHEN i % 10 > 0 THEN 'complete' WHEN i % 20 > 0 THEN 'error' ELSE 'cancelled' END,
+                    CASE i / 20 % 3 WHEN 0 THEN 'out_of_memory' WHEN 1 THEN 'timed_out' ELSE 'backend_failed' END,
+                    'gpu' || (1 + i % 2), 80000.0 * ($kept - i) / $kept + 60
+                FROM n WHERE $kept > 0)
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, attempt, backend, history, revision)
+            SELECT 'c' || (i % 100), 'bot', '[IMAGE]',
+                json_patch(
+                    json_object(
+                        'status', status, 'progress', CASE status WHEN 'complete' THEN 100 ELSE 0 END, 'queue_position', 0, 'job_id', printf('%032x', i),
+                        'prompt', 'bir kedi, yağlı boya, sabah ışığı, numara ' || i, 'settings', json_object('width', 1024, 'height', 768, 'steps', 20)),
+                    CASE status
+                        WHEN 'complete' THEN json_object('result', json_object('seed', i, 'width', 1024, 'height', 768, 'backend', forge, 'duration_seconds', 4 + i % 7))
+                        WHEN 'error' THEN json_object('error_code', code, 'error', 'Ekran kartının belleği yetmedi.')
+                        ELSE '{}' END),
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds'),
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), 'user ' || (i % 100), 15.7, 1, forge,
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 6) || ' seconds') || char(9) || 'began' || char(9) || 1 || char(9) || forge || char(9) || char(10)
+                    || strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds') || char(9) || status || char(9) || 1 || char(9) || forge || char(9) || char(10),
+                i
+            FROM ended;
+
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $waiting)
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
+            SELECT 'c' || (i % 100), 'bot', '[IMAGE_PENDING]',
+                json_object(
+                    'status', 'queued', 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', 10000000 + i),
+                    'prompt', 'bir gemi, fırtınada, numara ' || i, 'settings', json_object('width', 1024, 'height', 1024, 'steps', 20)),
+                at, at, at, 'user ' || (i % 100), 21, $kept + i
+            FROM (SELECT i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (3600.0 * ($waiting - i) / $waiting + 1) || ' seconds') AS at FROM n WHERE $waiting > 0);
+            """;
+        command.Parameters.AddWithValue("$waiting", waiting);
+        command.Parameters.AddWithValue("$kept", kept);
+        await command.ExecuteNonQueryAsync();
+    }
+}

@@ -1,0 +1,103 @@
+using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue.Eta;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Simulator;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
+using NUnit.Framework;
+
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>
+/// Makes the README's images of the dashboard anew, in <c>.github</c>.
+/// Run: <c>dotnet test --filter FullyQualifiedName~DashboardScreenshots</c>.
+/// </summary>
+[TestFixture]
+[Explicit("Writes the README's images.")]
+[Category("Screenshots")]
+internal sealed class DashboardScreenshots
+{
+    private static readonly string[] Users = ["ayşe", "mehmet", "zeynep", "emre", "elif"];
+
+    private static readonly string[] Prompts =
+    [
+        "bir kedi, yağlı boya, sabah ışığı", "Galata Kulesi, suluboya, yağmurlu akşam", "fırtınada bir yelkenli", "a lighthouse on a cliff, oil generating", "kırmızı bir gül, makro",
+        "Kapadokya'da balonlar, gün doğumu", "eski bir kütüphane, sıcak ışık", "a robot gardener, children's book", "karlı bir orman yolu", "portre: yaşlı bir balıkçı",
+    ];
+
+    [Test]
+    public async Task Pages_AreTheReadmesImages()
+    {
+        await using var browser = await ChatBrowser.StartAsync();
+        await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 4000);
+        await using var two = await SimulatorServer.StartAsync(millisecondsPerImage: 5000);
+        await using var three = await SimulatorServer.StartAsync(millisecondsPerImage: 4500);
+        await using var app = await TestApp.StartAsync(new()
+        {
+            ["Forge:Backends:0:Url"] = one.Address.AbsoluteUri,
+            ["Forge:Backends:0:Name"] = "gpu1",
+            ["Forge:Backends:1:Url"] = two.Address.AbsoluteUri,
+            ["Forge:Backends:1:Name"] = "gpu2",
+            ["Forge:Backends:2:Url"] = three.Address.AbsoluteUri,
+            ["Forge:Backends:2:Name"] = "gpu3",
+            ["Forge:Simulator:Enabled"] = "false",
+        });
+
+        var first = new List<long>();
+        for (var i = 0; i < 12; i++)
+            first.Add(await SubmitAsync(app, i));
+        foreach (var id in first)
+            await app.WaitForAsync(id, MessageStatus.Complete);
+        await three.KillAsync();
+        one.Break(SimulatorFaults.OutOfMemory);
+        two.Break(SimulatorFaults.OutOfMemory);
+        for (var i = 0; i < 3; i++)
+            await app.WaitForAsync(await SubmitAsync(app, 3 * i), MessageStatus.Error);
+        one.Mend();
+        two.Mend();
+
+        // CompletedGeneration at the second try: the first server to get it fails at it.
+        one.Break(SimulatorFaults.ServerError);
+        long twice;
+        do
+        {
+            twice = await SubmitAsync(app, 1);
+            await app.WaitForAsync(twice, MessageStatus.Complete);
+        }
+        while ((await app.Services.GetRequiredService<IMessageStore>().FindAsync(twice, CancellationToken.None))!.Attempt < 2);
+        one.Mend();
+
+        one.MillisecondsPerImage = 30_000;
+        two.MillisecondsPerImage = 45_000;
+        var generating = await SubmitAsync(app, 5);
+        for (var i = 0; i < 24; i++)
+            await SubmitAsync(app, i);
+
+        await using var context = await browser.OpenAsync(app, new() { ViewportSize = new() { Width = 1180, Height = 760 }, ColorScheme = ColorScheme.Light, Locale = "en-GB" });
+        var page = await context.NewPageAsync();
+        await Bench.UntilAsync(() => Task.FromResult(app.Services.GetRequiredService<BackendPool>().Status.Any(forge => forge.Healthy == false)), "the one that was killed is known to be down");
+        await page.GotoAsync($"hangfire/images/{generating}");
+        await Expect(page.Locator(".iq-image img")).ToBeVisibleAsync(new() { Timeout = 40_000 });
+        await ShootAsync(page, "hangfire/images", "iq-images.png", 620);
+        await ShootAsync(page, $"hangfire/images/{twice}", "iq-image.png", 760);
+        await ShootAsync(page, "hangfire/forges", "iq-forges.png", 540);
+    }
+
+    private static async Task<long> SubmitAsync(TestApp app, int i) => (long)(await app.SubmitAsync(
+        Prompts[i % Prompts.Length], $"sohbet-{i % Users.Length + 1}", Users[i % Users.Length], new { width = 512, height = 512, steps = 20 }))["id"]!;
+
+    private static async Task ShootAsync(IPage page, string path, string file, int height)
+    {
+        await page.GotoAsync(path);
+        await Expect(page.Locator("[data-iq-part]")).ToBeVisibleAsync();
+        await page.WaitForLoadStateAsync(LoadState.NetworkIdle);
+        // Where the tests run is nobody's business.
+        await page.EvaluateAsync("() => document.querySelectorAll('.iq-card').forEach(card => card.innerHTML = card.innerHTML.replace(/127\\.0\\.0\\.1:\\d+/g, card.getAttribute('aria-label') + ':7860'))");
+        await page.ScreenshotAsync(new() { Path = Path.Combine(Repository.Root, ".github", file), Clip = new() { X = 0, Y = 0, Width = 1180, Height = height } });
+    }
+}

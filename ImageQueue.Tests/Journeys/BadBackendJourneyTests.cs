@@ -1,0 +1,228 @@
+using Hangfire;
+using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
+using ImageQueue.Web.Simulator;
+using Microsoft.Extensions.DependencyInjection;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Journeys;
+
+/// <summary>Nobody pays for a bad server: each line of the design's table, with a bad one beside good ones.</summary>
+[Parallelizable(ParallelScope.All)]
+internal sealed class BadBackendJourneyTests
+{
+    private static readonly object Small = new { width = 64, height = 64, steps = 4 };
+
+    /// <summary>What servers do for reasons of their own, to every request.</summary>
+    [TestCase(SimulatorFaults.Cuda)]
+    [TestCase(SimulatorFaults.Unavailable)]
+    [TestCase(SimulatorFaults.Unauthorized)]
+    [TestCase(SimulatorFaults.Reset)]
+    [TestCase(SimulatorFaults.NotJson)]
+    [TestCase(SimulatorFaults.Loading)]
+    [TestCase(SimulatorFaults.ServerError)]
+    [TestCase(SimulatorFaults.Truncated)]
+    [TestCase(SimulatorFaults.Garbage)]
+    [TestCase(SimulatorFaults.Nan)]
+    public async Task NoRequestEndsInError_ThatAGoodServerCouldGenerate(string fault)
+    {
+        await using var bad = await SimulatorServer.StartAsync(millisecondsPerImage: 20);
+        await using var good = await SimulatorServer.StartAsync(millisecondsPerImage: 20);
+        await using var app = await StartAsync(bad, good);
+        await HealthyAsync(app, 2);
+        bad.Break(fault);
+
+        var broken = TimeProvider.System.GetTimestamp();
+        var ids = await SubmitAsync(app, 12);
+
+        await CompleteAsync(app, ids);
+        var tries = 2 + Math.Log2(1 + TimeProvider.System.GetElapsedTime(broken).TotalSeconds); // Its rests double.
+        Assert.That(bad.Stats.Total, Is.LessThanOrEqualTo(tries), "then it is left alone");
+        Assert.That(Distinct(good.Stats.Received.Where(request => request.Outcome == "200").Select(request => request.Prompt)), Is.EqualTo(12));
+        var queue = await TestApp.ReadAsync(await app.Http.GetAsync("api/queue"));
+        Assert.That((bool?)queue["backends"]![0]!["healthy"], Is.False, queue.ToJsonString());
+
+        bad.Mend();
+        var mended = TimeProvider.System.GetTimestamp();
+        await HealthyAsync(app, 2, TimeSpan.FromSeconds(16));
+        var before = bad.Stats.Total;
+        good.MillisecondsPerImage = 400;
+        await CompleteAsync(app, await SubmitAsync(app, 6));
+        Assert.That(bad.Stats.Total, Is.GreaterThan(before), "it has work again");
+        TestContext.Out.WriteLine($"{fault}: well again after {TimeProvider.System.GetElapsedTime(mended).TotalSeconds:0.0} s");
+    }
+
+    [TestCase(SimulatorFaults.Cuda)]
+    [TestCase(SimulatorFaults.Unavailable)]
+    [TestCase(SimulatorFaults.Unauthorized)]
+    public async Task NothingIsLost_WhenAllAreBad_AndWorkBeginsSoonAfterTheFirstIsBack(string fault)
+    {
+        await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 20);
+        await using var two = await SimulatorServer.StartAsync(millisecondsPerImage: 20);
+        await using var app = await StartAsync(one, two);
+        await HealthyAsync(app, 2);
+        one.Break(fault);
+        two.Break(fault);
+
+        var ids = await SubmitAsync(app, 8);
+        await HealthyAsync(app, 0);
+
+        var queue = await TestApp.ReadAsync(await app.Http.GetAsync("api/queue"));
+        Assert.That((int)queue["waiting"]!, Is.EqualTo(8), queue.ToJsonString());
+        Assert.That((int)queue["processing"]!, Is.Zero);
+        var hangfire = app.Services.GetRequiredService<JobStorage>().GetMonitoringApi();
+        Assert.That((hangfire.EnqueuedCount(ImageJobs.QueueName), hangfire.ProcessingCount(), hangfire.FailedCount()), Is.EqualTo((8, 0, 0)), "in Hangfire's queue, for all to see");
+        foreach (var id in ids)
+            Assert.That((string?)(await app.GetMessageAsync(id))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
+
+        two.Mend();
+        await HealthyAsync(app, 1, TimeSpan.FromSeconds(16));
+        var back = TimeProvider.System.GetTimestamp();
+        await app.WaitForAsync(ids[0], MessageStatus.Complete);
+        TestContext.Out.WriteLine($"{fault}: the first image {TimeProvider.System.GetElapsedTime(back).TotalMilliseconds:0} ms after a server was known to be well");
+        await CompleteAsync(app, ids);
+        var generated = two.Stats.Received.Where(request => request.Outcome == "200").OrderBy(request => request.BegunNumber).Select(request => request.Prompt).ToList();
+        // The other one may have looked well and have been tried meanwhile, with the one whose turn it was: that one is a place or two late.
+        for (var i = 0; i < ids.Count; i++)
+            Assert.That(generated.IndexOf($"image {i}"), Is.InRange(i - 2, i + 2), string.Join(", ", generated));
+    }
+
+    [Test]
+    public async Task KilledServer_CostsNobodyAnything()
+    {
+        await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 100);
+        await using var two = await SimulatorServer.StartAsync(millisecondsPerImage: 100);
+        await using var app = await StartAsync(one, two);
+        var ids = await SubmitAsync(app, 20);
+        for (var kill = 0; kill < 3; kill++)
+        {
+            var begun = one.Stats.Begun.Count;
+            await Bench.UntilAsync(() => Task.FromResult(one.Stats.Begun.Count > begun || begun + two.Stats.Begun.Count >= ids.Count), "the first server generates again, or there is nothing left to generate");
+            await one.RestartAsync();
+        }
+
+        await CompleteAsync(app, ids);
+        Assert.That(one.Stats.MostInFlight, Is.LessThanOrEqualTo(1));
+        Assert.That(two.Stats.MostInFlight, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Requests_BeginInTheOrderOfTheirSubmit_OverThreeForges()
+    {
+        await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 5);
+        await using var two = await SimulatorServer.StartAsync(millisecondsPerImage: 9);
+        await using var three = await SimulatorServer.StartAsync(millisecondsPerImage: 14);
+        await using var app = await StartAsync(one, two, three);
+        await HealthyAsync(app, 3);
+        var ids = new List<long>();
+        for (var i = 0; i < 200; i++)
+        {
+            ids.Add((long)(await app.SubmitAsync($"image {i}", more: Small))["id"]!);
+            if (i % 17 == 16)
+                await app.Http.PostAsync($"api/messages/{ids[^3]}/cancel", null);
+        }
+
+        foreach (var id in ids)
+            await app.WaitForAsync(id, MessageStatus.Complete, MessageStatus.Cancelled);
+
+        // ImageLocator this quick are over before their first progress: the heartbeat is the claim's.
+        var begun = new List<DateTimeOffset>();
+        foreach (var id in ids)
+        {
+            if (await app.Services.GetRequiredService<IMessageStore>().FindAsync(id, CancellationToken.None) is { Status: MessageStatus.Complete, HeartbeatAt: { } claimed })
+                begun.Add(claimed);
+        }
+
+        Assert.That(begun, Is.Ordered, "claimed in the order of their submit");
+        Assert.That(begun, Has.Count.GreaterThanOrEqualTo(185));
+    }
+
+    /// <summary>Where nothing but the client's patience ends an image, what goes on behind it must not meet the next request.</summary>
+    [TestCase("forge", true)]
+    [TestCase("sdcpp", false)]
+    public async Task TimedOutWork_IsDrained_BeforeTheNextRequestIsSent(string kind, bool canInterrupt)
+    {
+        await using var forge = await SimulatorServer.StartAsync(profile: SimulatorProfile.Named(kind), millisecondsPerImage: 2500);
+        await using var app = await StartAsync(new Dictionary<string, string?> { ["Forge:Timeout"] = "00:00:01", ["Forge:PollInterval"] = "00:00:00.1" }, forge);
+        var slow = (await SubmitAsync(app, 1))[0];
+        var message = await app.WaitForAsync(slow, MessageStatus.Error);
+        Assert.That((string?)message["extra_metadata"]!["error_code"], Is.EqualTo(ErrorCodes.TimedOut));
+
+        forge.MillisecondsPerImage = 50;
+        var next = await SubmitAsync(app, 3);
+
+        await CompleteAsync(app, next);
+        Assert.That(forge.Stats.MostInFlight, Is.EqualTo(1), "one request at a time, whatever was given up");
+        Assert.That(forge.Stats.InterruptCalls, canInterrupt ? Is.EqualTo(1) : Is.Zero);
+        foreach (var id in next)
+            Assert.That((double)(await app.GetMessageAsync(id))["extra_metadata"]!["result"]!["duration_seconds"]!, Is.LessThan(1.0), "generating alone counts");
+    }
+
+    [Test]
+    public async Task ThreeBackends_GenerateAlmostThreeTimesAsMuchAsOne()
+    {
+        var one = await PerSecondAsync(1);
+        var three = await PerSecondAsync(3);
+
+        TestContext.Out.WriteLine($"one server {one:0.00} images a second, three {three:0.00}: {three / one:0.00} times");
+
+        static async Task<double> PerSecondAsync(int count)
+        {
+            var servers = new List<SimulatorServer>();
+            for (var i = 0; i < count; i++)
+                servers.Add(await SimulatorServer.StartAsync(millisecondsPerImage: 400));
+            try
+            {
+                await using var app = await StartAsync([], [.. servers]);
+                await HealthyAsync(app, count);
+                var started = TimeProvider.System.GetTimestamp();
+                await CompleteAsync(app, await SubmitAsync(app, count * 8));
+                Assert.That(servers.Select(server => server.Stats.Total), Is.All.EqualTo(8).Within(1), "each has its share");
+                return count * 8 / TimeProvider.System.GetElapsedTime(started).TotalSeconds;
+            }
+            finally
+            {
+                foreach (var server in servers)
+                    await server.DisposeAsync();
+            }
+        }
+    }
+
+    private static Task<TestApp> StartAsync(params SimulatorServer[] servers) => StartAsync([], servers);
+
+    private static Task<TestApp> StartAsync(Dictionary<string, string?> settings, params SimulatorServer[] servers)
+    {
+        var all = SimulatorServer.Settings(servers);
+        all["Queue:MaxPendingPerUser"] = "1000";
+        foreach (var (key, value) in settings)
+            all[key] = value;
+        return TestApp.StartAsync(all);
+    }
+
+    private static async Task<List<long>> SubmitAsync(TestApp app, int count)
+    {
+        var ids = new List<long>();
+        for (var i = 0; i < count; i++)
+            ids.Add((long)(await app.SubmitAsync($"image {i}", more: Small))["id"]!);
+        return ids;
+    }
+
+    private static async Task CompleteAsync(TestApp app, IEnumerable<long> ids)
+    {
+        foreach (var id in ids)
+        {
+            var message = await app.WaitForAsync(id, MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled);
+            Assert.That((string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
+        }
+    }
+
+    private static Task HealthyAsync(TestApp app, int count, TimeSpan? patience = null) => Bench.UntilAsync(
+        () => Task.FromResult(app.Services.GetRequiredService<BackendPool>().Status.Count(backend => backend.Healthy == true) == count), $"{count} servers are healthy", patience);
+
+    private static int Distinct(IEnumerable<string> values) => values.Distinct(StringComparer.Ordinal).Count();
+}

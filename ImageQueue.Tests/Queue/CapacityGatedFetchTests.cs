@@ -1,0 +1,256 @@
+using Hangfire;
+using Hangfire.States;
+using Hangfire.Storage;
+using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Support;
+using Moq;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Queue;
+
+/// <summary>Forge first, then the job: what a worker may take, and what becomes of what it does not use.</summary>
+internal sealed class CapacityGatedFetchTests
+{
+    private static readonly string[] Queues = [ImageJobs.QueueName];
+
+    private readonly Dictionary<string, bool> _healthy = new(StringComparer.Ordinal);
+    private CancellationTokenSource _stopping = null!; // All set before each test.
+    private Bench _bench = null!;
+    private IStorageConnection _connection = null!;
+
+    [SetUp]
+    public async Task SetUp()
+    {
+        _bench = await Bench.CreateAsync(settings: new()
+        {
+            ["Forge:Backends:0:Url"] = "http://one.example",
+            ["Forge:Backends:0:Name"] = "one",
+            ["Forge:Backends:1:Url"] = "http://two.example",
+            ["Forge:Backends:1:Name"] = "two",
+        });
+        _stopping = new CancellationTokenSource();
+        _healthy["one"] = _healthy["two"] = true;
+        _bench.Forge.Setup(forge => forge.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync((ForgeBackend backend, CancellationToken _) => _healthy[backend.Name]);
+        _connection = _bench.Get<JobStorage>().GetConnection();
+    }
+
+    [TearDown]
+    public async Task TearDown()
+    {
+        await _stopping.CancelAsync();
+        _connection.Dispose();
+        _stopping.Dispose();
+        await _bench.DisposeAsync();
+    }
+
+    [Test]
+    public async Task Fetch_TakesNothing_WhileTheQueueIsPaused()
+    {
+        var row = await _bench.QueueAsync();
+        await _bench.Get<Pauses>().PauseQueueAsync("the operator", CancellationToken.None);
+        await _bench.ProbedAsync();
+        var fetching = FetchAsync();
+
+        Assert.That(fetching.IsCompleted, Is.False);
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }), "it keeps its place");
+
+        await _bench.Get<Pauses>().ResumeQueueAsync(CancellationToken.None);
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
+    }
+
+    [Test]
+    public async Task Fetch_IsWithdrawn_WhenAnotherProcessPausesTheQueue()
+    {
+        await _bench.ProbedAsync();
+        var fetching = FetchAsync();
+        await Bench.UntilAsync(() => Task.FromResult(_bench.Get<CapacityGatedFetch>().IsAsking), "a worker asks");
+        await _bench.Store.PauseAsync("queue", "somebody elsewhere", CancellationToken.None);
+        await _bench.Get<Pauses>().LookAsync(CancellationToken.None);
+        await Bench.UntilAsync(() => Task.FromResult(!_bench.Get<CapacityGatedFetch>().IsAsking), "it asks no more");
+
+        var row = await _bench.QueueAsync();
+
+        Assert.That((fetching.IsCompleted, _bench.Get<Pauses>().OfQueue?.By), Is.EqualTo((false, "somebody elsewhere")));
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }));
+
+        await _bench.Get<Pauses>().ResumeQueueAsync(CancellationToken.None);
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
+    }
+
+    [Test]
+    public async Task PausedForge_IsNotLent_AndComesBack()
+    {
+        await _bench.ProbedAsync();
+        Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("ONE", "the operator", CancellationToken.None), Is.True);
+        Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("three", "the operator", CancellationToken.None), Is.False);
+
+        var pool = _bench.Get<BackendPool>();
+        Assert.That(pool.Status.Select(status => (status.Name, status.Paused)), Is.EqualTo(new[] { ("one", true), ("two", false) }));
+        Assert.That(pool.Available, Is.EqualTo(1));
+        Assert.That(_bench.Get<Pauses>().Of("one")?.By, Is.EqualTo("the operator"));
+
+        Assert.That(await _bench.Get<Pauses>().ResumeForgeAsync("one", CancellationToken.None), Is.True);
+        await Bench.UntilAsync(() => Task.FromResult(pool.Available == 2), "both can be had");
+    }
+
+    [Test]
+    public async Task Fetch_TakesNothing_WhileNoForgeIsHealthy()
+    {
+        _healthy["one"] = _healthy["two"] = false;
+        var row = await _bench.QueueAsync();
+        var fetching = FetchAsync();
+        await ProbedAsync();
+
+        Assert.That(fetching.IsCompleted, Is.False);
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }), "for all to see");
+
+        _healthy["two"] = true;
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
+    }
+
+    [Test]
+    public async Task Fetch_TakesNoMoreJobsThanForgesAreFree()
+    {
+        var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync(), await _bench.QueueAsync() };
+        await UpAsync(2);
+        var (first, second) = (await FetchAsync(), await FetchAsync());
+        var third = FetchAsync();
+
+        using var lease = await first.AcquireAsync(new BackendRequirements(), CancellationToken.None);
+        Assert.That(third.IsCompleted, Is.False);
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { rows[2].Id }));
+
+        second.Dispose(); // Its worker gave up: what was promised to it is free.
+        Assert.That((await third).Job.JobId, Is.EqualTo(rows[2].HangfireJobId));
+    }
+
+    [Test]
+    public async Task Offer_IsWithdrawn_WhenTheLastForgeGoesDown_AndNoJobIsLost()
+    {
+        await UpAsync(2);
+        var fetching = FetchAsync();
+        _healthy["one"] = _healthy["two"] = false;
+        foreach (var _ in new[] { 1, 2 })
+        {
+            using var lease = _bench.Get<BackendPool>().TryTake(new BackendRequirements());
+            lease!.ReportUnavailable("the cable");
+        }
+
+        var row = await _bench.QueueAsync();
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }));
+        Assert.That(fetching.IsCompleted, Is.False);
+
+        _healthy["one"] = true;
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
+    }
+
+    [Test]
+    public async Task Acquire_GivesNoForge_WhenTheLastWentDownAfterTheFetch_AndTheJobKeepsItsPlace()
+    {
+        var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
+        await UpAsync(2);
+        var fetched = await FetchAsync();
+        _healthy["one"] = _healthy["two"] = false;
+        foreach (var _ in new[] { 1, 2 })
+        {
+            using var lease = _bench.Get<BackendPool>().TryTake(new BackendRequirements());
+            lease!.ReportUnavailable("the cable");
+        }
+
+        Assert.That(await fetched.AcquireAsync(new BackendRequirements(), CancellationToken.None), Is.Null);
+        Assert.That(fetched.TryGiveBack("no Forge is healthy"), Is.True);
+        fetched.Dispose();
+
+        Assert.That((await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(rows.Select(row => row.HangfireJobId)));
+        Assert.That(_bench.StateOf(rows[0]), Is.EqualTo(EnqueuedState.StateName));
+        _healthy["one"] = true;
+        Assert.That((await FetchAsync()).Job.JobId, Is.EqualTo(rows[0].HangfireJobId), "it is first again");
+    }
+
+    [Test]
+    public async Task Claims_ComeInTheOrderOfTheFetch_UntilSomebodyStepsAside()
+    {
+        await _bench.QueueAsync();
+        await _bench.QueueAsync();
+        await UpAsync(2);
+        var (first, second) = (await FetchAsync(), await FetchAsync());
+
+        Assert.That((first.EarlierClaims.IsCompleted, second.EarlierClaims.IsCompleted), Is.EqualTo((true, false)));
+
+        first.StepAside();
+        await second.EarlierClaims.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Test]
+    public async Task Claims_AreNotHeldUp_ByOneWhoWaitsForItsOwnForge()
+    {
+        await _bench.QueueAsync();
+        await _bench.QueueAsync();
+        await UpAsync(2);
+        using var busy = _bench.Get<BackendPool>().TryTake(new BackendRequirements(Backends: ["one"]));
+        var first = await FetchAsync();
+        var waiting = first.AcquireAsync(new BackendRequirements(Backends: ["one"]), CancellationToken.None);
+
+        var second = await FetchAsync();
+        await second.EarlierClaims.WaitAsync(TimeSpan.FromSeconds(30));
+        using var lease = await second.AcquireAsync(new BackendRequirements(), CancellationToken.None);
+        Assert.That((lease!.Backend.Name, waiting.IsCompleted), Is.EqualTo(("two", false)));
+
+        busy!.Dispose();
+        using var own = await waiting.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.That(own!.Backend.Name, Is.EqualTo("one"));
+    }
+
+    [Test]
+    public async Task Request_WhoseServerFailed_GoesBeforeThoseFetchedLater()
+    {
+        await _bench.QueueAsync();
+        await _bench.QueueAsync();
+        await UpAsync(2);
+        var (first, second) = (await FetchAsync(), await FetchAsync());
+        var lost = await first.AcquireAsync(new BackendRequirements(), CancellationToken.None);
+        using var other = await second.AcquireAsync(new BackendRequirements(), CancellationToken.None);
+        _healthy[lost!.Backend.Name] = false;
+        lost.ReportUnavailable("the cable");
+        lost.Dispose();
+        var again = first.AcquireAsync(new BackendRequirements(Except: [lost.Backend.Name]), CancellationToken.None);
+        await _bench.QueueAsync();
+        var third = FetchAsync();
+
+        other!.Dispose();
+
+        using var lease = await again.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.That(lease!.Backend.Name, Is.EqualTo(other.Backend.Name));
+        Assert.That(third.IsCompleted, Is.False, "there is no Forge for it");
+    }
+
+    [Test]
+    public async Task Fetch_Ends_WhenTheWorkerStops()
+    {
+        _healthy["one"] = _healthy["two"] = false;
+        var fetching = FetchAsync();
+
+        await _stopping.CancelAsync();
+
+        Assert.CatchAsync<OperationCanceledException>(() => fetching);
+    }
+
+    private Task<CapacityGatedFetch.FetchedRequest> FetchAsync() => Task.Run(() => _bench.Get<CapacityGatedFetch>().Fetch(_connection, Queues, _stopping.Token));
+
+    private Task UpAsync(int count)
+    {
+        _bench.Get<BackendPool>().ProbeUnknown();
+        return Bench.UntilAsync(() => Task.FromResult(_bench.Get<BackendPool>().Available == count), $"{count} servers are up");
+    }
+
+    /// <summary>Every server has been asked, and has said no.</summary>
+    private Task ProbedAsync()
+    {
+        _bench.Get<BackendPool>().ProbeUnknown();
+        return Bench.UntilAsync(() => Task.FromResult(_bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false)), "all servers are known to be down");
+    }
+}

@@ -1,0 +1,176 @@
+using System.Globalization;
+using Hangfire.States;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Queue;
+
+/// <summary>When the rows of a shared queue are read, who waits for that, and what is known without.</summary>
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+internal sealed class SqlServerQueueOrderTests
+{
+    private readonly FakeTimeProvider _time = QueueHost.Clock();
+    private readonly FakeQueueRows _rows = new();
+
+    [Test]
+    public async Task GetAsync_ReadsOnce_WhenManyAskAtTheStart()
+    {
+        var order = Order();
+        var gate = new TaskCompletionSource();
+        _rows.Gate = gate.Task;
+        var asked = Enumerable.Range(0, 20).Select(_ => order.GetAsync(CancellationToken.None).AsTask()).ToList();
+        Assert.That(asked.Any(task => task.IsCompleted), Is.False, "nothing is known yet");
+
+        gate.SetResult();
+        var snapshots = await Task.WhenAll(asked);
+
+        Assert.That(snapshots.Select(snapshot => snapshot.IsKnown), Is.All.True);
+        Assert.That(_rows.Reads, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task GetAsync_DoesNotRead_WhileTheLastLookIsYoung()
+    {
+        var order = Order();
+        var first = await order.GetAsync(CancellationToken.None);
+        _time.Advance(TimeSpan.FromSeconds(0.9));
+
+        Assert.That(await order.GetAsync(CancellationToken.None), Is.SameAs(first));
+        Assert.That(_rows.Reads, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task GetAsync_ServesWhatItHas_WhileTheNextLookRuns()
+    {
+        var order = Order();
+        await order.GetAsync(CancellationToken.None);
+        var mine = order.Enqueue(() => _rows.Add());
+        await order.ReadNowAsync();
+        var others = _rows.Add(); // As another machine does.
+        _time.Advance(TimeSpan.FromSeconds(1.1));
+        var gate = new TaskCompletionSource();
+        _rows.Gate = gate.Task;
+
+        var meanwhile = order.GetAsync(CancellationToken.None);
+        Assert.That(meanwhile.IsCompletedSuccessfully, Is.True);
+        Assert.That((await meanwhile).InOrder, Is.EqualTo(new[] { mine }));
+        var next = order.Enqueue(() => _rows.Add());
+        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(next), Is.EqualTo(2), "what this process does is known at once");
+
+        gate.SetResult();
+        await order.ReadNowAsync();
+        var snapshot = await order.GetAsync(CancellationToken.None);
+        Assert.That(snapshot.InOrder, Is.EqualTo(new[] { mine, others, next }));
+    }
+
+    [Test]
+    public async Task GetAsync_WaitsForTheNextLook_WhenNobodyHasAskedForLong()
+    {
+        var order = Order();
+        await order.GetAsync(CancellationToken.None);
+        var others = _rows.Add();
+        _time.Advance(TimeSpan.FromMinutes(1));
+
+        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(others), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task GetAsync_IsUnknown_WhenNothingWasEverRead_AndKnowsLater()
+    {
+        var order = Order();
+        _rows.Failure = new InvalidOperationException("away");
+        Assert.That((await order.GetAsync(CancellationToken.None)).IsKnown, Is.False);
+
+        _rows.Failure = null;
+        _time.Advance(TimeSpan.FromSeconds(2));
+        Assert.That((await order.GetAsync(CancellationToken.None)).IsKnown, Is.True);
+    }
+
+    [Test]
+    public async Task GetAsync_ServesTheLastKnownOrder_WhenTheRowsCannotBeRead()
+    {
+        var order = Order();
+        var job = _rows.Add();
+        await order.GetAsync(CancellationToken.None);
+        _rows.Failure = new InvalidOperationException("away");
+        _time.Advance(TimeSpan.FromMinutes(1));
+
+        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(job), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task GetAsync_IsNotHeldUp_WhenALookHangs()
+    {
+        var order = Order();
+        var job = _rows.Add();
+        await order.GetAsync(CancellationToken.None);
+        _rows.Gate = new TaskCompletionSource().Task;
+        _time.Advance(TimeSpan.FromMinutes(1));
+
+        var asked = order.GetAsync(CancellationToken.None).AsTask();
+        _time.Advance(TimeSpan.FromSeconds(1.1));
+
+        Assert.That((await asked).PositionOf(job), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Looks_ReadHeadTailAndOneStretch_HoweverLongTheQueueIs()
+    {
+        for (var i = 0; i < 1000; i++)
+            _rows.Add();
+        var order = Order(pageSize: 10);
+        await order.ReadNowAsync();
+        Assert.That(_rows.RowsRead, Is.EqualTo(1000), "the whole, once");
+        var before = _rows.RowsRead;
+
+        for (var i = 0; i < 5; i++)
+            await order.ReadNowAsync();
+
+        Assert.That(_rows.RowsRead - before, Is.LessThanOrEqualTo(5 * 20));
+    }
+
+    [Test]
+    public async Task Looks_FindWhatOthersDid_InTheMiddleAndAtTheTail()
+    {
+        var jobs = Enumerable.Range(0, 100).Select(_ => _rows.Add()).ToList();
+        var order = Order(pageSize: 10);
+        await order.ReadNowAsync();
+        var late = _rows.Reserve();
+        var tail = Enumerable.Range(0, 35).Select(_ => _rows.Add()).ToList();
+        await order.ReadNowAsync();
+        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(tail[^1]), Is.EqualTo(135), "all that is new is read at once");
+
+        _rows.SetState(jobs[50], DeletedState.StateName);
+        var committedLate = _rows.Add(late);
+        for (var i = 0; i < 16; i++)
+            await order.ReadNowAsync();
+
+        var snapshot = await order.GetAsync(CancellationToken.None);
+        Assert.That(snapshot.InOrder, Is.EqualTo(jobs.Where(job => job != jobs[50]).Append(committedLate).Concat(tail)));
+    }
+
+    [Test]
+    public async Task TwoInstances_SeeTheSameOrder()
+    {
+        var (one, two) = (Order(), Order());
+        await one.GetAsync(CancellationToken.None);
+        await two.GetAsync(CancellationToken.None);
+        for (var i = 0; i < 30; i++)
+            (i % 3 == 0 ? one : two).Enqueue(() => _rows.Add());
+        var taken = _rows.Fetch();
+        one.Left(taken.JobId);
+        _rows.SetState("7", DeletedState.StateName);
+        two.Announce("7", EnqueuedState.StateName, DeletedState.StateName);
+
+        await one.ReadNowAsync();
+        await two.ReadNowAsync();
+
+        var expected = Enumerable.Range(2, 29).Where(i => i != 7).Select(i => i.ToString(CultureInfo.InvariantCulture));
+        Assert.That((await one.GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(expected));
+        Assert.That((await two.GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(expected));
+    }
+
+    private SqlServerQueueOrder Order(int pageSize = 5000) => new(_rows, _time, NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
+}

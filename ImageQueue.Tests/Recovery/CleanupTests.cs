@@ -1,0 +1,73 @@
+using System.Globalization;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Recovery;
+using ImageQueue.Core.Requests;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Recovery;
+
+/// <summary>What is kept for a time only.</summary>
+[TestFixture]
+internal sealed class CleanupTests
+{
+    [Test]
+    public async Task Cleanup_RemovesOldImagesAndTombstones_AndTellsOfThem()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Images:KeepFor"] = "30.00:00:00", ["Messages:KeepTombstonesFor"] = "00:01:00" });
+        var store = app.Services.GetRequiredService<IMessageStore>();
+        var old = (long)(await app.SubmitAsync("eski"))["id"]!;
+        var young = (long)(await app.SubmitAsync("yeni"))["id"]!;
+        var job = (string)(await app.WaitForAsync(old, MessageStatus.Complete))["extra_metadata"]!["job_id"]!;
+        await app.WaitForAsync(young, MessageStatus.Complete);
+        await app.JobStateAsync(old, "Succeeded");
+        File.SetLastWriteTimeUtc(Path.Combine(app.ImagesFolder, $"flux_{job}.png"), TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(-31));
+
+        await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
+
+        var message = await app.GetMessageAsync(old);
+        var metadata = message["extra_metadata"]!.AsObject();
+        Assert.Multiple(() =>
+        {
+            Assert.That((string?)metadata["status"], Is.EqualTo(MessageStatus.Complete));
+            Assert.That((metadata.ContainsKey("image_url"), metadata.ContainsKey("thumbnail_url")), Is.EqualTo((false, false)));
+            Assert.That((string?)message["content"], Is.EqualTo("Bu görsel artık saklanmıyor."));
+            Assert.That(Directory.GetFiles(app.ImagesFolder).Where(path => path.Contains(job, StringComparison.Ordinal)), Is.Empty);
+            Assert.That(Directory.GetFiles(app.ImagesFolder), Has.Length.EqualTo(2), "the young one's");
+        });
+        var revision = (long)message["revision"]!;
+        await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
+        Assert.That((long)(await app.GetMessageAsync(old))["revision"]!, Is.EqualTo(revision), "once");
+
+        Assert.That((int)(await app.Http.DeleteAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{old}"))).StatusCode, Is.EqualTo(204));
+        await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
+        Assert.That((await store.ChangesSinceAsync(0, null, 10, default)).Select(change => change.Message.Id), Does.Contain(old), "not that old");
+    }
+
+    [TestCase(null, null, false)]
+    [TestCase("1.00:00:00", null, true)]
+    [TestCase(null, "1.00:00:00", true)]
+    public async Task Job_IsInTheDashboard_WhenASettingAsksForIt(string? images, string? tombstones, bool isThere)
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Images:KeepFor"] = images, ["Messages:KeepTombstonesFor"] = tombstones });
+
+        // The sweep is scheduled first: once it is there, so is this, or it never comes.
+        string page;
+        do
+            page = await app.Http.GetStringAsync("hangfire/recurring");
+        while (!page.Contains(QueueRebuild.SweepId, StringComparison.Ordinal));
+        if (isThere)
+        {
+            while (!page.Contains(Cleanup.Id, StringComparison.Ordinal))
+                page = await app.Http.GetStringAsync("hangfire/recurring");
+        }
+
+        Assert.That(page.Contains(Cleanup.Id, StringComparison.Ordinal), Is.EqualTo(isThere));
+    }
+
+    [TestCase("Images:KeepFor")]
+    [TestCase("Messages:KeepTombstonesFor")]
+    public void Start_SaysWhatIsWrong_WhenTheTimeIsTooShort(string key) =>
+        Assert.That(async () => await TestApp.StartAsync(new() { [key] = "00:00:01" }), Throws.Exception.With.Message.Contains($"{key} must be 00:01:00 or more."));
+}

@@ -1,0 +1,60 @@
+using System.Globalization;
+using System.Text;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Web.Dashboard;
+
+/// <summary>How the dashboard says times, and which image a row is.</summary>
+internal static class DashboardFormat
+{
+    private const int LongestPrompt = 60;
+
+    /// <summary>Such as "Image 2027 · ayşe · bir kedi, yağlı boya…". Text, not markup.</summary>
+    public static string NameOf(MessageChange request) =>
+        string.Create(CultureInfo.InvariantCulture, $"Image {request.Message.Id} · {OneLine(request.Username, LongestPrompt)} · {OneLine(request.Message.Prompt ?? "", LongestPrompt)}");
+
+    /// <summary>The beginning of a text, on one line. Never cuts a character in two, and drops those that steer a line's direction.</summary>
+    public static string OneLine(string text, int longest)
+    {
+        var line = new StringBuilder();
+        var letters = StringInfo.GetTextElementEnumerator(text);
+        for (var count = 0; letters.MoveNext(); count++)
+        {
+            if (count == longest)
+                return line.Append('…').ToString();
+            var letter = letters.GetTextElement();
+            line.Append(char.GetUnicodeCategory(letter, 0) switch
+            {
+                UnicodeCategory.Control or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator => " ",
+                UnicodeCategory.Format or UnicodeCategory.PrivateUse or UnicodeCategory.Surrogate when letter.Length == 1 => "",
+                _ => letter,
+            });
+        }
+
+        return line.ToString();
+    }
+
+    /// <summary>Such as "45 s", "3 min" or "2 h 5 min".</summary>
+    public static string Duration(double? seconds) => seconds switch
+    {
+        null => "–",
+        < 9.95 => string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, seconds.Value):0.#} s"),
+        < 90 => string.Create(CultureInfo.InvariantCulture, $"{seconds:0} s"),
+        < 5400 => string.Create(CultureInfo.InvariantCulture, $"{seconds / 60:0} min"),
+        < 172_800 => string.Create(CultureInfo.InvariantCulture, $"{Math.Floor(seconds.Value / 3600)} h {Math.Floor(seconds.Value % 3600 / 60)} min"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"{seconds / 86_400:0} days"),
+    };
+
+    /// <summary>An address' query.</summary>
+    public static QueryString Query(params (string Key, string Value)[] parts) =>
+        QueryString.Create(parts.Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value)));
+
+    /// <summary>How long ago.</summary>
+    public static string Ago(DateTimeOffset now, DateTimeOffset? then) => then is { } at ? Duration((now - at).TotalSeconds) : "–";
+
+    /// <summary>A time in words that mean the same everywhere.</summary>
+    public static string Utc(DateTimeOffset at) => string.Create(CultureInfo.InvariantCulture, $"{at.UtcDateTime:yyyy-MM-dd HH:mm} UTC");
+
+    /// <summary>A time that the browser may say in its own zone.</summary>
+    public static Markup Time(DateTimeOffset at) => Markup.Of($"<time datetime=\"{at:yyyy-MM-dd'T'HH:mm:ss.fff'Z'}\">{at:yyyy-MM-dd HH:mm:ss} UTC</time>");
+}
