@@ -44,7 +44,8 @@ public sealed partial class BackendPool
         drain.Generating?.ContinueWith(
             _ =>
             {
-                lock (_gate) Wake(slot);
+                lock (_gate)
+                    Wake(slot);
             },
             CancellationToken.None,
             TaskContinuationOptions.ExecuteSynchronously,
@@ -61,7 +62,8 @@ public sealed partial class BackendPool
             {
                 if (drain.IsStuck)
                 {
-                    lock (_gate) SetDown(slot, Stuck(drain), TimeSpan.Zero);
+                    lock (_gate)
+                        SetDown(slot, Stuck(drain), TimeSpan.Zero);
                 }
 
                 return _options.PollInterval < LongestPoll ? _options.PollInterval : LongestPoll;
@@ -71,7 +73,8 @@ public sealed partial class BackendPool
         {
             // It answers, but cannot say.
             _logger.LogDebug(exception, "{Backend} does not say how {TaskId} stands.", slot.Backend.Name, drain.TaskId);
-            if (_time.GetElapsedTime(drain.Since) < _options.Timeout) return LongestPoll;
+            if (_time.GetElapsedTime(drain.Since) < _options.Timeout)
+                return LongestPoll;
         }
         catch (ForgeException exception)
         {
@@ -93,7 +96,8 @@ public sealed partial class BackendPool
     {
         lock (_gate)
         {
-            if (slot.Draining != drain) return;
+            if (slot.Draining != drain)
+                return;
             slot.Draining = null;
             slot.NoteIsOld = true;
             slot.IdleSince = _time.GetTimestamp();
@@ -109,12 +113,15 @@ public sealed partial class BackendPool
     private async Task<string?> StillStuckAsync(Slot slot, CancellationToken stop)
     {
         Drain? drain;
-        lock (_gate) drain = slot.Draining;
-        if (drain is not { IsStuck: true }) return null;
+        lock (_gate)
+            drain = slot.Draining;
+        if (drain is not { IsStuck: true })
+            return null;
         try
         {
             // Without an interrupt: another process may be using it by now.
-            if (!await IsOverAsync(slot, drain, mayInterrupt: false, stop)) return Stuck(drain);
+            if (!await IsOverAsync(slot, drain, mayInterrupt: false, stop))
+                return Stuck(drain);
         }
         catch (ForgeException exception)
         {
@@ -131,7 +138,8 @@ public sealed partial class BackendPool
     /// <exception cref="ForgeException">The server cannot be asked now.</exception>
     private async Task<bool> IsOverAsync(Slot slot, Drain drain, bool mayInterrupt, CancellationToken stop)
     {
-        if (drain.IsAnswered) return true;
+        if (drain.IsAnswered)
+            return true;
         var progress = await _client.GetProgressAsync(slot.Backend, drain.TaskId, withPreview: false, stop);
         var isLate = _time.GetElapsedTime(drain.Since) >= _options.Timeout;
         switch (progress.State)
@@ -152,17 +160,20 @@ public sealed partial class BackendPool
                     return ++drain.QuietLooks >= 2;
                 drain.QuietLooks = 0;
                 drain.ActiveSince ??= _time.GetTimestamp();
-                if (mayInterrupt) await InterruptAsync(slot, drain, stop);
+                if (mayInterrupt)
+                    await InterruptAsync(slot, drain, stop);
 
                 // By the whole server's state alone it cannot be told whose image it is.
-                if (progress.Source == ForgeProgressSource.Server && slot.Backend.Shared) return isLate;
+                if (progress.Source == ForgeProgressSource.Server && slot.Backend.Shared)
+                    return isLate;
                 drain.IsStuck = _time.GetElapsedTime(drain.ActiveSince.Value) >= _options.Timeout;
                 return false;
 
             case ForgeTaskState.Unknown when progress.Source == ForgeProgressSource.None:
                 // It does not say. A process that was away since then has forgotten it; else only the answer tells, and the
                 // call stays open for it: an image that takes a few times as long as it may is still being generated.
-                if (mayInterrupt) await InterruptAsync(slot, drain, stop);
+                if (mayInterrupt)
+                    await InterruptAsync(slot, drain, stop);
                 var patience = drain.Generating is { IsCompleted: false } ? DeafPatience * _options.Timeout : _options.Timeout;
                 return _time.GetElapsedTime(drain.Since) >= patience || drain.ServerWasAway;
 
@@ -177,9 +188,12 @@ public sealed partial class BackendPool
 
     private async Task InterruptAsync(Slot slot, Drain drain, CancellationToken stop)
     {
-        if (drain.InterruptedAt is { } at && _time.GetElapsedTime(at) < InterruptAgain) return;
-        if (!await _client.InterruptAsync(slot.Backend, drain.TaskId, stop)) return;
-        if (drain.InterruptedAt is null) _logger.LogInformation("{Backend} was interrupted: nobody wants {TaskId} any more.", slot.Backend.Name, drain.TaskId);
+        if (drain.InterruptedAt is { } at && _time.GetElapsedTime(at) < InterruptAgain)
+            return;
+        if (!await _client.InterruptAsync(slot.Backend, drain.TaskId, stop))
+            return;
+        if (drain.InterruptedAt is null)
+            _logger.LogInformation("{Backend} was interrupted: nobody wants {TaskId} any more.", slot.Backend.Name, drain.TaskId);
         drain.InterruptedAt = _time.GetTimestamp();
     }
 

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Queue.Eta;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Backends;
@@ -47,9 +46,11 @@ public sealed partial class BackendPool
     {
         lock (_gate)
         {
-            if (_disposed) return;
+            if (_disposed)
+                return;
             slot.UnverifiedSince = null;
-            if (mayGoOn is not null) Begin(slot, new Drain(mayGoOn));
+            if (mayGoOn is not null)
+                Begin(slot, new Drain(mayGoOn));
             SetDown(slot, reason, NextRest(slot, gpuIsDead ? Rest.DeadGpu : Rest.Unreachable));
         }
     }
@@ -57,7 +58,8 @@ public sealed partial class BackendPool
     /// <summary>Whether all that it has answered so far was good, as far as that was to be known.</summary>
     internal bool IsTrusted(Slot slot)
     {
-        lock (_gate) return slot is { Failed.Count: 0, GeneratedElsewhere: 0, FailuresInARow: 0, UnverifiedSince: null };
+        lock (_gate)
+            return slot is { Failed.Count: 0, GeneratedElsewhere: 0, FailuresInARow: 0, UnverifiedSince: null };
     }
 
     internal void ReportGenerated(Slot slot, string? model)
@@ -68,7 +70,8 @@ public sealed partial class BackendPool
             slot.UnverifiedSince = null;
             slot.Failed.Clear();
             (slot.GeneratedElsewhere, slot.FailuresInARow) = (0, 0);
-            if (slot.Healthy == true) Announce(slot, null);
+            if (slot.Healthy == true)
+                Announce(slot, null);
             Changed();
         }
     }
@@ -77,17 +80,20 @@ public sealed partial class BackendPool
     {
         lock (_gate)
         {
-            if (_disposed) return;
+            if (_disposed)
+                return;
             (slot.LastError, slot.UnverifiedSince) = (reason, null);
             var failedBefore = false;
-            foreach (var one in _slots) failedBefore |= one.Failed.Remove(requestKey);
+            foreach (var one in _slots)
+                failedBefore |= one.Failed.Remove(requestKey);
             if (!failedBefore)
             {
                 slot.Failed.Add(requestKey);
                 slot.LastFailure = _time.GetTimestamp();
 
                 // Back from a rest, and it fails again: there is nothing more to find out.
-                if (slot.FailuresInARow > 0 && IsThereAnother(slot)) SetDown(slot, $"it keeps failing: {reason}", NextRest(slot, Rest.Failing));
+                if (slot.FailuresInARow > 0 && IsThereAnother(slot))
+                    SetDown(slot, $"it keeps failing: {reason}", NextRest(slot, Rest.Failing));
             }
 
             Changed();
@@ -98,10 +104,12 @@ public sealed partial class BackendPool
     {
         lock (_gate)
         {
-            if (_disposed) return;
+            if (_disposed)
+                return;
             foreach (var slot in _slots.Where(slot => slot.Failed.Remove(requestKey)))
             {
-                if (++slot.GeneratedElsewhere < FailuresAllowed || slot.Healthy != true) continue;
+                if (++slot.GeneratedElsewhere < FailuresAllowed || slot.Healthy != true)
+                    continue;
                 SetDown(slot, $"it failed {slot.GeneratedElsewhere} requests in a row that others generated: {slot.LastError}", NextRest(slot, Rest.Failing));
             }
 
@@ -115,7 +123,8 @@ public sealed partial class BackendPool
         var failures = slot.Failed.Count + slot.GeneratedElsewhere;
 
         // An image is looked at after its backend is free again: after one that was bad, the next one is waited for.
-        if (failures > 0 && slot.UnverifiedSince is { } since && _time.GetElapsedTime(since) < VerdictPatience) failures++;
+        if (failures > 0 && slot.UnverifiedSince is { } since && _time.GetElapsedTime(since) < VerdictPatience)
+            failures++;
         return failures >= FailuresAllowed && _time.GetElapsedTime(slot.LastFailure) < _options.Timeout;
     }
 
@@ -123,14 +132,16 @@ public sealed partial class BackendPool
 
     private void SetUp(Slot slot)
     {
-        if (slot.Healthy != true) slot.Since = _time.GetUtcNow();
+        if (slot.Healthy != true)
+            slot.Since = _time.GetUtcNow();
         slot.Healthy = true;
         (slot.RestsUntil, slot.GeneratedElsewhere) = (null, 0);
         slot.Failed.Clear();
         slot.IdleSince = _time.GetTimestamp();
 
         // One that answered probes all along has shown nothing yet.
-        if (slot.FailuresInARow == 0) Announce(slot, null);
+        if (slot.FailuresInARow == 0)
+            Announce(slot, null);
         WakeLeases();
         Changed();
     }
@@ -149,7 +160,8 @@ public sealed partial class BackendPool
 
     private void SetDown(Slot slot, string reason)
     {
-        if (slot.Healthy != false) slot.Since = _time.GetUtcNow();
+        if (slot.Healthy != false)
+            slot.Since = _time.GetUtcNow();
         slot.Healthy = false;
         slot.LastError = reason;
         Announce(slot, reason);
@@ -162,7 +174,8 @@ public sealed partial class BackendPool
     {
         if (reason is null)
         {
-            if (slot.Announced is "") return;
+            if (slot.Announced is "")
+                return;
             _logger.LogInformation("Forge {Backend} is up{Again}.", slot.Backend, slot.Announced is null ? "" : " again");
         }
         else if (!string.Equals(slot.Announced, reason, StringComparison.Ordinal))

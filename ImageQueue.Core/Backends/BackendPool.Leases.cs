@@ -51,12 +51,16 @@ public sealed partial class BackendPool
             await Task.WhenAll(slots.Select(slot => InterruptBeforeStopAsync(slot, either.Token)));
             await _leasing.WaitAsync(either.Token); // For good: no renewal may come after this.
             string[] held;
-            lock (_gate) held = [.. slots.Where(slot => slot.LeasedUntil is not null).Select(slot => slot.LeaseName)];
-            if (held.Length == 0) return;
-            foreach (var slot in slots) await NoteNothingAsync(slot, TimeSpan.Zero, either.Token);
+            lock (_gate)
+                held = [.. slots.Where(slot => slot.LeasedUntil is not null).Select(slot => slot.LeaseName)];
+            if (held.Length == 0)
+                return;
+            foreach (var slot in slots)
+                await NoteNothingAsync(slot, TimeSpan.Zero, either.Token);
             lock (_gate)
             {
-                foreach (var slot in slots) slot.LeasedUntil = null;
+                foreach (var slot in slots)
+                    slot.LeasedUntil = null;
             }
 
             await _store.ReleaseLeasesAsync(_holder, held, either.Token);
@@ -70,8 +74,10 @@ public sealed partial class BackendPool
     private async Task InterruptBeforeStopAsync(Slot slot, CancellationToken cancellationToken)
     {
         Drain? drain;
-        lock (_gate) drain = slot.Healthy == true ? slot.Draining : null;
-        if (drain is null) return;
+        lock (_gate)
+            drain = slot.Healthy == true ? slot.Draining : null;
+        if (drain is null)
+            return;
         try
         {
             await InterruptAsync(slot, drain, cancellationToken);
@@ -93,7 +99,8 @@ public sealed partial class BackendPool
             Task wake;
             lock (_gate)
             {
-                if (_leasesWake.Task.IsCompleted) _leasesWake = NewSignal();
+                if (_leasesWake.Task.IsCompleted)
+                    _leasesWake = NewSignal();
                 wake = _leasesWake.Task;
             }
 
@@ -142,29 +149,34 @@ public sealed partial class BackendPool
         if (unwanted.Length > 0)
         {
             // Whoever gets it next should not wait for what was answered: some servers cannot even say that it was.
-            foreach (var slot in unwanted) await NoteNothingAsync(slot, TimeSpan.Zero, stop);
+            foreach (var slot in unwanted)
+                await NoteNothingAsync(slot, TimeSpan.Zero, stop);
             lock (_gate)
             {
                 unwanted = [.. unwanted.Where(slot => !IsWanted(slot))]; // Well again meanwhile, and perhaps lent.
-                foreach (var slot in unwanted) slot.LeasedUntil = null;
+                foreach (var slot in unwanted)
+                    slot.LeasedUntil = null;
             }
 
             await _store.ReleaseLeasesAsync(_holder, [.. unwanted.Select(slot => slot.LeaseName)], stop);
         }
 
-        if (wanted.Length == 0) return;
+        if (wanted.Length == 0)
+            return;
 
         // The term is counted from before the question, so that it ends here no later than in the database.
         var until = _time.GetTimestamp() + (long)(LeaseTerm.TotalSeconds * _time.TimestampFrequency);
         var leases = await _store.AcquireLeasesAsync(_holder, [.. wanted.Select(slot => slot.LeaseName)], LeaseTerm, stop);
         lock (_gate)
         {
-            foreach (var slot in wanted) Take(slot, leases.Where(lease => lease.Name == slot.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
+            foreach (var slot in wanted)
+                Take(slot, leases.Where(lease => lease.Name == slot.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
             _leasesRanOut = false;
             Changed();
         }
 
-        foreach (var slot in wanted) await NoteNothingAsync(slot, NoteGrace, stop);
+        foreach (var slot in wanted)
+            await NoteNothingAsync(slot, NoteGrace, stop);
     }
 
     private static bool IsWanted(Slot slot) => slot.Busy || (slot.Healthy == true && (!slot.Paused || slot.Draining is not null));
@@ -174,13 +186,15 @@ public sealed partial class BackendPool
         var hadIt = slot.LeasedUntil is not null;
         if (lease is null)
         {
-            if (hadIt) _logger.LogWarning("Forge {Backend} is used by another process now; this one lends it no more.", slot.Backend);
+            if (hadIt)
+                _logger.LogWarning("Forge {Backend} is used by another process now; this one lends it no more.", slot.Backend);
             slot.LeasedUntil = null;
             return;
         }
 
         slot.LeasedUntil = until;
-        if (hadIt) return;
+        if (hadIt)
+            return;
         if (lease.Value.Note is { Length: > 0 } taskId && slot.Draining?.TaskId != taskId)
         {
             if (slot.Busy)
@@ -202,7 +216,8 @@ public sealed partial class BackendPool
     {
         lock (_gate)
         {
-            if (!slot.NoteIsOld || !slot.IsFree || slot.LeasedUntil is null || _time.GetElapsedTime(slot.IdleSince) < idleFor) return;
+            if (!slot.NoteIsOld || !slot.IsFree || slot.LeasedUntil is null || _time.GetElapsedTime(slot.IdleSince) < idleFor)
+                return;
             slot.IsBeingNoted = true;
         }
 
@@ -222,7 +237,8 @@ public sealed partial class BackendPool
             lock (_gate)
             {
                 slot.IsBeingNoted = false;
-                if (isNoted) slot.NoteIsOld = false;
+                if (isNoted)
+                    slot.NoteIsOld = false;
                 Changed();
             }
         }
@@ -232,7 +248,8 @@ public sealed partial class BackendPool
     {
         lock (_gate)
         {
-            if (_leasesRanOut || !_slots.Exists(slot => slot.LeasedUntil is not null && !IsLeased(slot))) return;
+            if (_leasesRanOut || !_slots.Exists(slot => slot.LeasedUntil is not null && !IsLeased(slot)))
+                return;
             _leasesRanOut = true;
         }
 

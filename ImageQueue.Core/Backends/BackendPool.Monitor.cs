@@ -37,7 +37,8 @@ public sealed partial class BackendPool
             {
                 (slot.Wake, var woken) = (slot.Wake.Task.IsCompleted ? NewSignal() : slot.Wake, slot.Wake.Task.IsCompleted);
                 wake = slot.Wake.Task;
-                if (woken) pause = FirstPause;
+                if (woken)
+                    pause = FirstPause;
                 drain = slot is { Healthy: true, Draining: { } draining } && IsLeased(slot) ? draining : null;
                 mustProbe = drain is null && IsProbeDue(slot, pause);
             }
@@ -45,8 +46,10 @@ public sealed partial class BackendPool
             var wait = Tick;
             try
             {
-                if (drain is not null) wait = await DrainAsync(slot, drain, stop);
-                else if (mustProbe) pause = await ProbeAsync(slot, stop) ? FirstPause : Longer(pause);
+                if (drain is not null)
+                    wait = await DrainAsync(slot, drain, stop);
+                else if (mustProbe)
+                    pause = await ProbeAsync(slot, stop) ? FirstPause : Longer(pause);
             }
             catch (Exception exception) when (!stop.IsCancellationRequested)
             {
@@ -74,7 +77,8 @@ public sealed partial class BackendPool
         if (slot.Healthy == true)
             return slot is { Busy: false, Draining: null } && _time.GetElapsedTime(slot.IdleSince, now) >= IdlePause;
 
-        if (_noneHealthySince is not null) pause = PauseOfAll;
+        if (_noneHealthySince is not null)
+            pause = PauseOfAll;
         return slot.LastProbe is not { } last || _time.GetElapsedTime(last, now) >= pause;
     }
 
@@ -83,20 +87,24 @@ public sealed partial class BackendPool
     {
         int troubles;
         bool wasUp;
-        lock (_gate) (troubles, wasUp) = (slot.Troubles, slot.Healthy == true);
+        lock (_gate)
+            (troubles, wasUp) = (slot.Troubles, slot.Healthy == true);
         var trouble = await _client.IsHealthyAsync(slot.Backend, stop) ? await StillStuckAsync(slot, stop) : _client.WhyUnhealthy(slot.Backend) ?? "it does not answer";
         var capabilities = trouble is null && !wasUp ? await LearnAsync(slot, stop) : null;
         lock (_gate)
         {
             var now = _time.GetTimestamp();
-            if (_disposed || slot.Troubles != troubles) return trouble is null;
+            if (_disposed || slot.Troubles != troubles)
+                return trouble is null;
             slot.LastProbe = now;
             if (trouble is not null)
             {
                 // Seen down: once it answers again it is another process, or another state of it, than the one that failed.
                 (slot.RestsUntil, slot.FailuresInARow) = (null, 0);
-                if (slot.Draining is { } draining) draining.ServerWasAway = true;
-                if (!wasUp || !slot.Busy) SetDown(slot, trouble); // Lent meanwhile: whoever generates on it finds out.
+                if (slot.Draining is { } draining)
+                    draining.ServerWasAway = true;
+                if (!wasUp || !slot.Busy)
+                    SetDown(slot, trouble); // Lent meanwhile: whoever generates on it finds out.
                 return false;
             }
 
@@ -107,7 +115,8 @@ public sealed partial class BackendPool
             }
 
             (slot.Capabilities, slot.LoadedModel) = (capabilities ?? slot.Capabilities, capabilities?.LoadedModel ?? slot.LoadedModel);
-            if (slot.RestsUntil is not { } rest || now >= rest) SetUp(slot);
+            if (slot.RestsUntil is not { } rest || now >= rest)
+                SetUp(slot);
             return true;
         }
     }

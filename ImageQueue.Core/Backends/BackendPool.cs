@@ -56,7 +56,8 @@ public sealed partial class BackendPool : IDisposable
     {
         get
         {
-            lock (_gate) return _slots.Count;
+            lock (_gate)
+                return _slots.Count;
         }
     }
 
@@ -65,7 +66,8 @@ public sealed partial class BackendPool : IDisposable
     {
         get
         {
-            lock (_gate) return Candidates(BackendRequirements.Any).Count(slot => slot.IsFree);
+            lock (_gate)
+                return Candidates(BackendRequirements.Any).Count(slot => slot.IsFree);
         }
     }
 
@@ -74,7 +76,8 @@ public sealed partial class BackendPool : IDisposable
     {
         get
         {
-            lock (_gate) return _change.Task;
+            lock (_gate)
+                return _change.Task;
         }
     }
 
@@ -83,7 +86,8 @@ public sealed partial class BackendPool : IDisposable
     {
         get
         {
-            lock (_gate) return _slots.Exists(IsUsable);
+            lock (_gate)
+                return _slots.Exists(IsUsable);
         }
     }
 
@@ -105,7 +109,8 @@ public sealed partial class BackendPool : IDisposable
     {
         get
         {
-            lock (_gate) return [.. _slots.Select(slot => slot.Backend)];
+            lock (_gate)
+                return [.. _slots.Select(slot => slot.Backend)];
         }
     }
 
@@ -148,7 +153,8 @@ public sealed partial class BackendPool : IDisposable
 
             var slot = new Slot(backend, _time.GetUtcNow()) { Paused = _paused.Contains(backend.Name) };
             _slots.Add(slot);
-            if (_isCaredFor) _ = CareForAsync(slot, _stop.Token);
+            if (_isCaredFor)
+                _ = CareForAsync(slot, _stop.Token);
             Changed();
         }
     }
@@ -161,9 +167,11 @@ public sealed partial class BackendPool : IDisposable
     {
         lock (_gate)
         {
-            if (_disposed || _isCaredFor) return;
+            if (_disposed || _isCaredFor)
+                return;
             _isCaredFor = true;
-            foreach (var slot in _slots) _ = CareForAsync(slot, _stop.Token);
+            foreach (var slot in _slots)
+                _ = CareForAsync(slot, _stop.Token);
             _ = KeepLeasesAsync(_stop.Token);
         }
     }
@@ -174,8 +182,10 @@ public sealed partial class BackendPool : IDisposable
     {
         lock (_gate)
         {
-            if (_slots.Find(slot => IsNamed(slot, name)) is not { } slot) return false;
-            if (slot.Paused == paused) return true;
+            if (_slots.Find(slot => IsNamed(slot, name)) is not { } slot)
+                return false;
+            if (slot.Paused == paused)
+                return true;
             slot.Paused = paused;
             WakeLeases();
             Changed();
@@ -189,7 +199,8 @@ public sealed partial class BackendPool : IDisposable
         lock (_gate)
         {
             _paused = new HashSet<string>(names, StringComparer.OrdinalIgnoreCase);
-            foreach (var slot in _slots.ToArray()) SetPaused(slot.Backend.Name, _paused.Contains(slot.Backend.Name));
+            foreach (var slot in _slots.ToArray())
+                SetPaused(slot.Backend.Name, _paused.Contains(slot.Backend.Name));
         }
     }
 
@@ -200,7 +211,8 @@ public sealed partial class BackendPool : IDisposable
         ProbeUnknown();
         lock (_gate)
         {
-            if (_slots.Find(slot => IsNamed(slot, name)) is not { } slot) return false;
+            if (_slots.Find(slot => IsNamed(slot, name)) is not { } slot)
+                return false;
             slot.MustProbe = true;
             Wake(slot);
             return true;
@@ -214,7 +226,8 @@ public sealed partial class BackendPool : IDisposable
         ProbeUnknown();
         lock (_gate)
         {
-            if (Choose(wish) is not { } slot) return null;
+            if (Choose(wish) is not { } slot)
+                return null;
             var lease = Lend(slot, wish);
             Changed();
             return lease;
@@ -258,7 +271,8 @@ public sealed partial class BackendPool : IDisposable
         Drain[] draining;
         lock (_gate)
         {
-            if (_disposed) return;
+            if (_disposed)
+                return;
             _disposed = true;
             waiting = [.. _waiters];
             _waiters.Clear();
@@ -267,8 +281,10 @@ public sealed partial class BackendPool : IDisposable
 
         _stop.Cancel();
         _stop.Dispose();
-        foreach (var drain in draining) drain.Close(_logger);
-        foreach (var waiter in waiting) waiter.TrySetException(new ObjectDisposedException(nameof(BackendPool)));
+        foreach (var drain in draining)
+            drain.Close(_logger);
+        foreach (var waiter in waiting)
+            waiter.TrySetException(new ObjectDisposedException(nameof(BackendPool)));
     }
 
     internal static ForgeBackend ToBackend(ForgeBackendOptions options)
@@ -302,16 +318,19 @@ public sealed partial class BackendPool : IDisposable
     {
         lock (_gate)
         {
-            if (!isJudged) slot.UnverifiedSince = _time.GetTimestamp();
+            if (!isJudged)
+                slot.UnverifiedSince = _time.GetTimestamp();
             slot.Busy = false;
             slot.NextSent = NewSignal();
             slot.LastUse = ++_numbers;
             slot.FreeSince = slot.IdleSince = _time.GetTimestamp();
 
             // The lease came back while this was being generated, with a note of what its other holder left.
-            if (slot.LeftBehind is { } taskId) Begin(slot, new Drain(taskId));
+            if (slot.LeftBehind is { } taskId)
+                Begin(slot, new Drain(taskId));
             slot.LeftBehind = null;
-            if (!IsUsable(slot)) WakeLeases();
+            if (!IsUsable(slot))
+                WakeLeases();
             Changed();
         }
     }
@@ -324,16 +343,19 @@ public sealed partial class BackendPool : IDisposable
         FollowHealth();
         foreach (var slot in _slots)
         {
-            if (!IsUsable(slot) || slot.Draining is not null) slot.FreeSince = null;
+            if (!IsUsable(slot) || slot.Draining is not null)
+                slot.FreeSince = null;
         }
 
         if (!_disposed && _waiters.Count > 0)
         {
             foreach (var waiter in _waiters.ToArray())
             {
-                if (Choose(waiter.Wish) is not { } slot) continue;
+                if (Choose(waiter.Wish) is not { } slot)
+                    continue;
                 _waiters.Remove(waiter);
-                if (!waiter.TrySetResult(Lend(slot, waiter.Wish))) slot.Busy = false;
+                if (!waiter.TrySetResult(Lend(slot, waiter.Wish)))
+                    slot.Busy = false;
             }
         }
 
@@ -379,7 +401,8 @@ public sealed partial class BackendPool : IDisposable
 
     private void Leave(Waiter waiter, CancellationToken cancellationToken)
     {
-        lock (_gate) _waiters.Remove(waiter);
+        lock (_gate)
+            _waiters.Remove(waiter);
         waiter.TrySetCanceled(cancellationToken);
     }
 

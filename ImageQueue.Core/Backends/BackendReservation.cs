@@ -94,7 +94,8 @@ public sealed class BackendReservation : IDisposable
     /// </summary>
     public void ReportAnswered()
     {
-        if (_pool.IsTrusted(_slot)) Dispose();
+        if (_pool.IsTrusted(_slot))
+            Dispose();
     }
 
     /// <summary>Completes when the next one has sent its request there; null while the lease goes on.</summary>
@@ -106,7 +107,8 @@ public sealed class BackendReservation : IDisposable
     /// <summary>Gives the backend to the next in line. Later calls do nothing.</summary>
     public void Dispose()
     {
-        if (Interlocked.Exchange(ref _over, 1) == 0) _pool.Release(_slot, _isJudged);
+        if (Interlocked.Exchange(ref _over, 1) == 0)
+            _pool.Release(_slot, _isJudged);
     }
 }
 

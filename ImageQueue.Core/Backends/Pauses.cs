@@ -1,4 +1,3 @@
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Hosting;

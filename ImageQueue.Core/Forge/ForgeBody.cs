@@ -22,7 +22,8 @@ internal sealed class ForgeBody : IDisposable
     public static async Task<ForgeBody> ReadAsync(HttpContent content, int maxBytes, CancellationToken cancellationToken)
     {
         var announced = content.Headers.ContentLength;
-        if (announced > maxBytes) throw new ForgeBodyTooLongException(maxBytes);
+        if (announced > maxBytes)
+            throw new ForgeBodyTooLongException(maxBytes);
 
         // One byte more than announced, so that the read that finds the end needs no larger buffer.
         var body = new ForgeBody((int)Math.Min(announced + 1 ?? 64 * 1024, maxBytes));
@@ -31,11 +32,14 @@ internal sealed class ForgeBody : IDisposable
             await using var stream = await content.ReadAsStreamAsync(cancellationToken);
             while (true)
             {
-                if (body._length == body._buffer.Length) body.Grow();
+                if (body._length == body._buffer.Length)
+                    body.Grow();
                 var read = await stream.ReadAsync(body._buffer.AsMemory(body._length), cancellationToken);
-                if (read == 0) return body;
+                if (read == 0)
+                    return body;
                 body._length += read;
-                if (body._length > maxBytes) throw new ForgeBodyTooLongException(maxBytes);
+                if (body._length > maxBytes)
+                    throw new ForgeBodyTooLongException(maxBytes);
             }
         }
         catch
@@ -50,7 +54,8 @@ internal sealed class ForgeBody : IDisposable
         var buffer = _buffer;
         _buffer = [];
         _length = 0;
-        if (buffer.Length > 0) ArrayPool<byte>.Shared.Return(buffer);
+        if (buffer.Length > 0)
+            ArrayPool<byte>.Shared.Return(buffer);
     }
 
     private void Grow()

@@ -22,7 +22,8 @@ internal sealed partial class ForgeClient
         Found[] all = await Task.WhenAll(document, tasks, progress, options, models, samplers, schedulers);
         try
         {
-            if (all.All(one => one.Trouble is not null)) throw all[0].Trouble!; // There is one: just asked.
+            if (all.All(one => one.Trouble is not null))
+                throw all[0].Trouble!; // There is one: just asked.
             var kobold = ForgeKinds.IsFamilyOfSdCpp((await models).Body) ? await FindAsync(backend, "api/extra/version", cancellationToken) : default;
             using (kobold.Body)
             {
@@ -48,7 +49,8 @@ internal sealed partial class ForgeClient
         }
         finally
         {
-            foreach (var one in all) one.Body?.Dispose();
+            foreach (var one in all)
+                one.Body?.Dispose();
         }
     }
 
@@ -65,8 +67,10 @@ internal sealed partial class ForgeClient
             {
                 using var message = Get(backend, path);
                 using var response = await SendAsync(backend, message, token);
-                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed) return new Found(IsThere: false);
-                if (response.StatusCode != HttpStatusCode.OK) return new Found(Trouble: await ReadFailureAsync(backend, response, token));
+                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)
+                    return new Found(IsThere: false);
+                if (response.StatusCode != HttpStatusCode.OK)
+                    return new Found(Trouble: await ReadFailureAsync(backend, response, token));
 
                 // Not in rented memory: the document reads from it later.
                 var body = ForgeMessages.TryParse(await response.Content.ReadAsByteArrayAsync(token));

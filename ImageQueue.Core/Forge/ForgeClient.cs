@@ -3,7 +3,6 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Forge;
@@ -89,12 +88,15 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     public Task<bool> InterruptAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
         {
-            if (await CapabilitiesOfAsync(backend, token) is { Interrupt: false } || !await WouldHitAsync(backend, taskId, token)) return false;
+            if (await CapabilitiesOfAsync(backend, token) is { Interrupt: false } || !await WouldHitAsync(backend, taskId, token))
+                return false;
 
             using var message = Post(backend, "sdapi/v1/interrupt", []);
             using var response = await SendAsync(backend, message, token);
-            if (response.IsSuccessStatusCode) return true;
-            if (response.StatusCode is not (HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)) throw await ReadFailureAsync(backend, response, token);
+            if (response.IsSuccessStatusCode)
+                return true;
+            if (response.StatusCode is not (HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed))
+                throw await ReadFailureAsync(backend, response, token);
             Forget(backend, capabilities => capabilities with { Interrupt = false });
             return false;
         });
@@ -113,7 +115,8 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             {
                 using var message = Get(backend, "sdapi/v1/samplers");
                 using var response = await SendAsync(backend, message, token);
-                if (response.StatusCode != HttpStatusCode.OK) return (await ReadFailureAsync(backend, response, token)).Reason;
+                if (response.StatusCode != HttpStatusCode.OK)
+                    return (await ReadFailureAsync(backend, response, token)).Reason;
                 using var body = await ReadSmallBodyAsync(backend, response, token);
                 return ForgeMessages.CountItems(body.Bytes) switch
                 {
@@ -149,7 +152,8 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     /// <summary>A courtesy of the server's: without it the image counts as whole.</summary>
     private async Task<ForgeServerState?> AskAfterwardsAsync(ForgeBackend backend, ForgeCapabilities capabilities, CancellationToken cancellationToken)
     {
-        if (capabilities.GlobalProgress != true) return null;
+        if (capabilities.GlobalProgress != true)
+            return null;
         try
         {
             return await WithinAsync(AfterwordDeadline, backend, cancellationToken, token => GetStateAsync(backend, token));
@@ -165,7 +169,8 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     private async Task<ForgeProgress?> GetTaskProgressAsync(
         ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken)
     {
-        if (await CapabilitiesOfAsync(backend, cancellationToken) is { TaskIds: false }) return null;
+        if (await CapabilitiesOfAsync(backend, cancellationToken) is { TaskIds: false })
+            return null;
 
         // Forge encodes and sends a preview only when its number is another than the asker's (progress.py, progressapi).
         var memory = MemoryOf(backend);
@@ -194,10 +199,12 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
 
     private async Task<ForgeServerState?> GetStateAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
-        if (await CapabilitiesOfAsync(backend, cancellationToken) is { GlobalProgress: false }) return null;
+        if (await CapabilitiesOfAsync(backend, cancellationToken) is { GlobalProgress: false })
+            return null;
         using var message = Get(backend, GlobalProgressPath);
         var state = await AskAsync(backend, message, ForgeMessages.ReadServerState, cancellationToken);
-        if (state is null) Forget(backend, capabilities => capabilities with { GlobalProgress = false });
+        if (state is null)
+            Forget(backend, capabilities => capabilities with { GlobalProgress = false });
         return state;
     }
 
@@ -210,7 +217,8 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         where T : class
     {
         using var response = await SendAsync(backend, message, cancellationToken);
-        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed) return null;
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)
+            return null;
         if (response.StatusCode != HttpStatusCode.OK)
         {
             throw await ReadFailureAsync(backend, response, cancellationToken);

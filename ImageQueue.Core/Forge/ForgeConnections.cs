@@ -3,7 +3,6 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 
@@ -21,7 +20,8 @@ internal sealed class ForgeConnections : IDisposable
     {
         foreach (var invoker in _invokers.Values)
         {
-            if (invoker.IsValueCreated) invoker.Value.Dispose();
+            if (invoker.IsValueCreated)
+                invoker.Value.Dispose();
         }
     }
 
@@ -41,7 +41,8 @@ internal sealed class ForgeConnections : IDisposable
             Proxy = new ProxyBeyondThisMachine(),
             ConnectCallback = ConnectAsync,
         };
-        if (ForgeCertificates.CheckOf(backend) is { } check) handler.SslOptions.RemoteCertificateValidationCallback = check;
+        if (ForgeCertificates.CheckOf(backend) is { } check)
+            handler.SslOptions.RemoteCertificateValidationCallback = check;
         return handler;
     }
 
@@ -122,7 +123,8 @@ internal static class ForgeCertificates
     private static string? WhatIsWrong(
         X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors, X509Certificate2Collection? authorities, string? fingerprint)
     {
-        if (certificate is not X509Certificate2 own) return "the server shows no certificate";
+        if (certificate is not X509Certificate2 own)
+            return "the server shows no certificate";
         if (fingerprint is not null)
         {
             // Pinned: that very certificate, whatever it says and whoever signed it.

@@ -21,8 +21,10 @@ internal static class ForgeErrorText
     /// <summary>The text of a JSON error body, or null.</summary>
     public static string? Of(JsonElement root)
     {
-        if (root.ValueKind == JsonValueKind.String) return OfValue(root);
-        if (root.ValueKind != JsonValueKind.Object) return null;
+        if (root.ValueKind == JsonValueKind.String)
+            return OfValue(root);
+        if (root.ValueKind != JsonValueKind.Object)
+            return null;
 
         // Forge: message. reForge, A1111, forge-classic: errors. FastAPI: detail. `error` comes last, for at Forge it is
         // only the type of the exception, though at sd-server it is all there is.
@@ -45,10 +47,13 @@ internal static class ForgeErrorText
     /// <summary>One line of at most 300 characters; null when nothing is left.</summary>
     public static string? Shorten(string? text)
     {
-        if (text is null) return null;
+        if (text is null)
+            return null;
         text = WhiteSpaceAndControls.Replace(text, " ").Trim();
-        if (text.Length == 0) return null;
-        if (text.Length <= MaxLength) return text;
+        if (text.Length == 0)
+            return null;
+        if (text.Length <= MaxLength)
+            return text;
 
         // Never cut a surrogate pair in two.
         var end = char.IsHighSurrogate(text[MaxLength - 2]) ? MaxLength - 2 : MaxLength - 1;
@@ -69,11 +74,14 @@ internal static class ForgeErrorText
     /// <summary>One error of a list: FastAPI's <c>{loc, msg, type}</c>, KoboldCpp's <c>{msg}</c>, or anything with a text in it.</summary>
     private static string? OfItem(JsonElement item)
     {
-        if (item.ValueKind == JsonValueKind.String) return Shorten(ForgeMessages.TextOf(item));
-        if (item.ValueKind != JsonValueKind.Object) return null;
+        if (item.ValueKind == JsonValueKind.String)
+            return Shorten(ForgeMessages.TextOf(item));
+        if (item.ValueKind != JsonValueKind.Object)
+            return null;
 
         var text = OfProperty(item, "msg"u8) ?? OfProperty(item, "message"u8) ?? OfProperty(item, "detail"u8) ?? OfProperty(item, "error"u8);
-        if (text is null || !item.TryGetProperty("loc"u8, out var loc) || loc.ValueKind != JsonValueKind.Array) return text;
+        if (text is null || !item.TryGetProperty("loc"u8, out var loc) || loc.ValueKind != JsonValueKind.Array)
+            return text;
 
         var field = string.Join('.', loc.EnumerateArray()
             .Select(part => part.ValueKind == JsonValueKind.String ? ForgeMessages.TextOf(part) : part.GetRawText())
@@ -83,7 +91,8 @@ internal static class ForgeErrorText
 
     private static string? OfPlainText(string text)
     {
-        if (!text.AsSpan().TrimStart().StartsWith('<')) return Shorten(text);
+        if (!text.AsSpan().TrimStart().StartsWith('<'))
+            return Shorten(text);
 
         var title = Title.Match(text);
         var visible = title.Success ? title.Groups[1].Value : Tag.Replace(Unseen.Replace(text, " "), " ");

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Generation;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>The few kinds that Forge's many oddities come down to. <c>FailurePolicy</c> decides what each means.</summary>

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 
@@ -61,7 +60,8 @@ internal static class ForgeFailures
     /// <summary>A 500 by its words. Memory comes first: "CUDA error: out of memory" is one of an image that is too large.</summary>
     private static ForgeFailure OfServerError(ReadOnlySpan<byte> body)
     {
-        if (ForgeErrorText.IsOutOfMemory(body)) return ForgeFailure.OutOfMemory;
+        if (ForgeErrorText.IsOutOfMemory(body))
+            return ForgeFailure.OutOfMemory;
         return ForgeErrorText.Says(body, GpuTroubles) ? ForgeFailure.Gpu : ForgeFailure.Failed;
     }
 

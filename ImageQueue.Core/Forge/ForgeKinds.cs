@@ -61,8 +61,10 @@ internal static class ForgeKinds
         }
 
         var options = answers.Options?.RootElement;
-        if (HasProperty(options, "forge_additional_modules") || HasProperty(options, "forge_preset")) return ForgeKind.Forge;
-        if (answers.OpenApi is { } document && Has(Raw(document), "/sdapi/v1/motd\"")) return ForgeKind.SdNext;
+        if (HasProperty(options, "forge_additional_modules") || HasProperty(options, "forge_preset"))
+            return ForgeKind.Forge;
+        if (answers.OpenApi is { } document && Has(Raw(document), "/sdapi/v1/motd\""))
+            return ForgeKind.SdNext;
         return HasProperty(options, "CLIP_stop_at_last_layers") ? ForgeKind.A1111 : ForgeKind.Unknown;
     }
 
@@ -71,17 +73,20 @@ internal static class ForgeKinds
         var models = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
         foreach (var model in Items(list))
         {
-            if ((TextOf(model, "model_name") ?? TextOf(model, "title")) is not { } name) continue;
+            if ((TextOf(model, "model_name") ?? TextOf(model, "title")) is not { } name)
+                continue;
             foreach (var alias in (string?[])[name, TextOf(model, "title"), TextOf(model, "filename")])
             {
-                if (alias is null) continue;
+                if (alias is null)
+                    continue;
                 models.TryAdd(alias, name);
                 models.TryAdd(ForgeNames.Model(alias), name);
             }
 
             foreach (var hash in (string?[])[TextOf(model, "hash"), TextOf(model, "sha256")])
             {
-                if (hash is { Length: > 0 } and not HashOfSdCpp) models.TryAdd(hash, name);
+                if (hash is { Length: > 0 } and not HashOfSdCpp)
+                    models.TryAdd(hash, name);
             }
         }
 
@@ -93,12 +98,15 @@ internal static class ForgeKinds
         var samplers = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var sampler in Items(list))
         {
-            if (TextOf(sampler, "name") is not { } name) continue;
+            if (TextOf(sampler, "name") is not { } name)
+                continue;
             samplers[ForgeNames.Sampler(name)] = name;
-            if (!sampler.TryGetProperty("aliases", out var aliases)) continue;
+            if (!sampler.TryGetProperty("aliases", out var aliases))
+                continue;
             foreach (var alias in Items(aliases))
             {
-                if (alias.ValueKind == JsonValueKind.String && ForgeMessages.TextOf(alias) is { Length: > 0 } text) samplers.TryAdd(ForgeNames.Sampler(text), name);
+                if (alias.ValueKind == JsonValueKind.String && ForgeMessages.TextOf(alias) is { Length: > 0 } text)
+                    samplers.TryAdd(ForgeNames.Sampler(text), name);
             }
         }
 
@@ -110,12 +118,16 @@ internal static class ForgeKinds
         var names = new List<string>();
         foreach (var item in Items(list))
         {
-            if (TextOf(item, name) is { } text) names.Add(text);
-            if (item.ValueKind != JsonValueKind.Object || !item.TryGetProperty(others, out var more)) continue;
-            if (TextOf(item, others) is { } other) names.Add(other);
+            if (TextOf(item, name) is { } text)
+                names.Add(text);
+            if (item.ValueKind != JsonValueKind.Object || !item.TryGetProperty(others, out var more))
+                continue;
+            if (TextOf(item, others) is { } other)
+                names.Add(other);
             foreach (var alias in Items(more))
             {
-                if (alias.ValueKind == JsonValueKind.String && ForgeMessages.TextOf(alias) is { Length: > 0 } also) names.Add(also);
+                if (alias.ValueKind == JsonValueKind.String && ForgeMessages.TextOf(alias) is { Length: > 0 } also)
+                    names.Add(also);
             }
         }
 

@@ -3,7 +3,6 @@ using System.Buffers.Text;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using ImageQueue.Core.Generation;
 
 namespace ImageQueue.Core.Forge;
 
@@ -192,9 +191,12 @@ internal static class ForgeMessages
     /// </summary>
     private static (ForgeImageInfo? Info, int FirstImage) ReadInfo(JsonElement root)
     {
-        if (!root.TryGetProperty("info"u8, out var info)) return default;
-        if (info.ValueKind == JsonValueKind.Object) return ReadInfoObject(info);
-        if (info.ValueKind != JsonValueKind.String) return default;
+        if (!root.TryGetProperty("info"u8, out var info))
+            return default;
+        if (info.ValueKind == JsonValueKind.Object)
+            return ReadInfoObject(info);
+        if (info.ValueKind != JsonValueKind.String)
+            return default;
 
         JsonDocument document;
         try
@@ -290,7 +292,8 @@ internal static class ForgeMessages
         }
 
         var bytes = GC.AllocateUninitializedArray<byte>(Base64.GetMaxDecodedFromUtf8Length(text.Length));
-        if (Base64.DecodeFromUtf8(text, bytes, out _, out var written) != OperationStatus.Done) return null;
+        if (Base64.DecodeFromUtf8(text, bytes, out _, out var written) != OperationStatus.Done)
+            return null;
         return written == bytes.Length ? bytes : bytes[..written];
     }
 }

@@ -26,8 +26,10 @@ internal static partial class ForgeNames
         var text = new StringBuilder(name.Length);
         foreach (var c in name.StartsWith("k_", StringComparison.OrdinalIgnoreCase) ? name.AsSpan(2) : name)
         {
-            if (c == '+') text.Append('p');
-            else if (char.IsLetterOrDigit(c)) text.Append(char.ToLowerInvariant(c));
+            if (c == '+')
+                text.Append('p');
+            else if (char.IsLetterOrDigit(c))
+                text.Append(char.ToLowerInvariant(c));
         }
 
         return text.ToString();

@@ -1,5 +1,4 @@
 using System.ComponentModel.DataAnnotations;
-using ImageQueue.Core.Generation;
 
 namespace ImageQueue.Core.Forge;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
@@ -50,8 +49,10 @@ internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
 
     private static IEnumerable<string> CertificateTroubles(string key, ForgeBackendOptions backend, Uri url)
     {
-        if (backend.CertificateAuthority is null && backend.CertificateFingerprint is null) yield break;
-        if (url.Scheme != Uri.UriSchemeHttps) yield return $"{key}:CertificateAuthority and CertificateFingerprint need an address that begins with https.";
+        if (backend.CertificateAuthority is null && backend.CertificateFingerprint is null)
+            yield break;
+        if (url.Scheme != Uri.UriSchemeHttps)
+            yield return $"{key}:CertificateAuthority and CertificateFingerprint need an address that begins with https.";
         if (backend.CertificateFingerprint is { } fingerprint && ForgeCertificates.Bare(fingerprint) is null)
             yield return $"{key}:CertificateFingerprint must be a SHA-256 in hex: 64 digits.";
         if (backend.CertificateAuthority is { } file && WhyUnreadable(file) is { } why)

@@ -6,7 +6,6 @@ using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;

@@ -27,7 +27,8 @@ internal static class ImageCheck
             throw Bad(bytes.IsEmpty ? "the image is empty" : "the bytes are not a PNG, JPEG or WebP image");
         }
 
-        if (isPng && !ReachesPngEnd(bytes.Span)) throw Bad("the PNG image was cut short or is corrupt");
+        if (isPng && !ReachesPngEnd(bytes.Span))
+            throw Bad("the PNG image was cut short or is corrupt");
 
         using var codec = Open(bytes.Span);
         var (width, height) = (codec.Info.Width, codec.Info.Height);
@@ -38,7 +39,8 @@ internal static class ImageCheck
         }
 
         using var bitmap = Decode(codec);
-        if (IsBlack(bitmap.GetPixelSpan())) throw Black();
+        if (IsBlack(bitmap.GetPixelSpan()))
+            throw Black();
         return new CheckedImage(EncodePng(bitmap), width, height);
     }
 
@@ -51,7 +53,8 @@ internal static class ImageCheck
         {
             using var codec = Open(bytes.Span);
             using var bitmap = Decode(codec);
-            if (Math.Max(bitmap.Width, bitmap.Height) <= longestSide && IsJpeg(bytes.Span)) return bytes.ToArray(); // As it should be already, and it decodes.
+            if (Math.Max(bitmap.Width, bitmap.Height) <= longestSide && IsJpeg(bytes.Span))
+                return bytes.ToArray(); // As it should be already, and it decodes.
             return EncodeSmall(bitmap, longestSide, SKEncodedImageFormat.Jpeg, 75);
         }
         catch (ForgeException)
@@ -84,12 +87,14 @@ internal static class ImageCheck
 
     private static SKCodec Open(ReadOnlySpan<byte> bytes)
     {
-        if (bytes.IsEmpty) throw Bad("the image is empty");
+        if (bytes.IsEmpty)
+            throw Bad("the image is empty");
 
         using var data = SKData.CreateCopy(bytes);
         var codec = SKCodec.Create(data) ?? throw Bad("the image does not decode");
         var pixels = (long)codec.Info.Width * codec.Info.Height;
-        if (pixels is > 0 and <= MaxPixels) return codec;
+        if (pixels is > 0 and <= MaxPixels)
+            return codec;
 
         codec.Dispose();
         throw Bad("the image is larger than 64 megapixels");
@@ -103,7 +108,8 @@ internal static class ImageCheck
         if (codec.StartScanlineDecode(info) != SKCodecResult.Success)
         {
             using var whole = Decode(codec);
-            if (IsBlack(whole.GetPixelSpan())) throw Black();
+            if (IsBlack(whole.GetPixelSpan()))
+                throw Black();
             return;
         }
 
@@ -120,7 +126,8 @@ internal static class ImageCheck
             isBlack = isBlack && IsBlack(buffer.GetPixelSpan()[..(wanted * info.RowBytes)]);
         }
 
-        if (isBlack) throw Black();
+        if (isBlack)
+            throw Black();
     }
 
     /// <summary>Whether no pixel has any colour. No generating is exactly that; it is what a model's numbers that became NaN come out as.</summary>
@@ -128,7 +135,8 @@ internal static class ImageCheck
     {
         foreach (var pixel in MemoryMarshal.Cast<byte, uint>(rgba))
         {
-            if ((pixel & (BitConverter.IsLittleEndian ? 0x00FFFFFFu : 0xFFFFFF00u)) != 0) return false;
+            if ((pixel & (BitConverter.IsLittleEndian ? 0x00FFFFFFu : 0xFFFFFF00u)) != 0)
+                return false;
         }
 
         return true;
@@ -179,8 +187,10 @@ internal static class ImageCheck
         while (rest.Length >= 12)
         {
             var length = BinaryPrimitives.ReadUInt32BigEndian(rest);
-            if (length > rest.Length - 12) return false;
-            if (rest.Slice(4, 4).SequenceEqual("IEND"u8)) return true;
+            if (length > rest.Length - 12)
+                return false;
+            if (rest.Slice(4, 4).SequenceEqual("IEND"u8))
+                return true;
             rest = rest[(12 + (int)length)..];
         }
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -72,7 +71,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     /// </summary>
     public string? WhyNotWritable()
     {
-        if (_foundWritableAt is { } at && time.GetElapsedTime(at) < LookInterval) return null;
+        if (_foundWritableAt is { } at && time.GetElapsedTime(at) < LookInterval)
+            return null;
         try
         {
             System.IO.Directory.CreateDirectory(_directory);
@@ -131,7 +131,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
     public byte[]? ReadPreview(string jobId)
     {
-        if (!IsJobId(jobId)) return null;
+        if (!IsJobId(jobId))
+            return null;
         try
         {
             using var file = new FileStream(PreviewPathOf(jobId), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
@@ -152,7 +153,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     public bool WritePreview(string jobId, ReadOnlyMemory<byte> bytes)
     {
         CheckJobId(jobId);
-        if (ImageCheck.ToSmallJpeg(bytes, PreviewSide) is not { } jpeg) return false;
+        if (ImageCheck.ToSmallJpeg(bytes, PreviewSide) is not { } jpeg)
+            return false;
 
         var temporary = Path.Combine(_directory, $"{Prefix}{jobId}.preview.tmp");
         Write(temporary, jpeg, toDisk: false);
@@ -174,13 +176,15 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     /// <returns>How many files were removed. One that cannot be is logged and left.</returns>
     public int RemoveTemporaries(Func<string, int?, bool>? keep = null)
     {
-        if (!System.IO.Directory.Exists(_directory)) return 0;
+        if (!System.IO.Directory.Exists(_directory))
+            return 0;
 
         var removed = 0;
         foreach (var path in System.IO.Directory.EnumerateFiles(_directory, Prefix + "*"))
         {
             var name = Path.GetFileName(path);
-            if (!IsTemporary(name, out var jobId, out var attempt) || keep?.Invoke(jobId, attempt) == true) continue;
+            if (!IsTemporary(name, out var jobId, out var attempt) || keep?.Invoke(jobId, attempt) == true)
+                continue;
 
             try
             {
@@ -224,7 +228,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             RandomAccess.Write(file, bytes.Span, 0);
 
             // A crash of the machine after the rename must not leave a final name on an empty file.
-            if (toDisk) RandomAccess.FlushToDisk(file);
+            if (toDisk)
+                RandomAccess.FlushToDisk(file);
         }
         catch
         {
@@ -291,6 +296,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
 
     private static void CheckJobId(string jobId)
     {
-        if (!IsJobId(jobId)) throw new ArgumentException("A job id is 32 lower-case hex digits.", nameof(jobId));
+        if (!IsJobId(jobId))
+            throw new ArgumentException("A job id is 32 lower-case hex digits.", nameof(jobId));
     }
 }

@@ -4,7 +4,6 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Core.Requests;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;

@@ -36,7 +36,8 @@ public sealed class PreparedImage : IDisposable
     public void Publish()
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
-        if (_isPublished) return;
+        if (_isPublished)
+            return;
         Move(_thumbnail);
         Move(_image);
         _isPublished = true;
@@ -48,9 +49,11 @@ public sealed class PreparedImage : IDisposable
     /// <summary>Removes the temporary files, if they were not published. What cannot be removed now is removed at the next start.</summary>
     public void Dispose()
     {
-        if (_isDisposed) return;
+        if (_isDisposed)
+            return;
         _isDisposed = true;
-        if (_isPublished) return;
+        if (_isPublished)
+            return;
         Remove(_thumbnail.Temporary);
         Remove(_image.Temporary);
     }

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Requests;
 using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Core.Messages;

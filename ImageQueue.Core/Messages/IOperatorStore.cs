@@ -1,5 +1,3 @@
-using ImageQueue.Core.Backends;
-
 namespace ImageQueue.Core.Messages;
 
 /// <summary>What operators decide and look at: pauses, and requests by what operators ask of them.</summary>

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Core.Messages;
 

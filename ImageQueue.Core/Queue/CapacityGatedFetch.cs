@@ -1,10 +1,8 @@
-using Hangfire.Server;
 using Hangfire.Storage;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;

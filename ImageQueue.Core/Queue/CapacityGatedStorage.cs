@@ -4,7 +4,6 @@ using Hangfire.Logging;
 using Hangfire.Server;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue;
 

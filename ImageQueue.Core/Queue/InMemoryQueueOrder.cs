@@ -2,7 +2,6 @@ using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue;
 

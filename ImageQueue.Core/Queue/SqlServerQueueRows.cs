@@ -2,7 +2,6 @@ using System.Globalization;
 using Dapper;
 using Hangfire;
 using Hangfire.States;
-using ImageQueue.Core.Requests;
 using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.Extensions.Logging;
 

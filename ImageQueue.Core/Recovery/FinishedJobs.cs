@@ -3,7 +3,6 @@ using Hangfire;
 using Hangfire.Common;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Recovery;

@@ -1,9 +1,7 @@
-using Hangfire;
 using Hangfire.Server;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;

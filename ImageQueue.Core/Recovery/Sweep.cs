@@ -1,6 +1,5 @@
 using Hangfire;
 using Hangfire.States;
-using Hangfire.Storage;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;

@@ -1,7 +1,6 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
@@ -28,7 +27,10 @@ public sealed class DrainBackend(Pauses pauses, IMessageStore store, RunningJobs
         {
             if (!string.Equals(message.Backend, backend, StringComparison.OrdinalIgnoreCase)
                 || !(await store.RequeueAsync(message.Id, message.Attempt, blamed: false, cancellationToken, $"{by} has drained {backend}")).Applied)
+            {
                 continue;
+            }
+
             taken++;
             running.Stop(message.Id);
             logger.LogInformation("Message {MessageId}, attempt {Attempt}: {Backend} is drained; it goes on with its turn.", message.Id, message.Attempt, backend);

@@ -1,6 +1,5 @@
 using System.Diagnostics.Metrics;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;

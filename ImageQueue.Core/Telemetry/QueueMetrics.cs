@@ -1,9 +1,7 @@
 using System.Diagnostics.Metrics;
 using System.Text;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Core.Telemetry;
 

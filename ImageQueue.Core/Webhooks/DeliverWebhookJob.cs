@@ -1,5 +1,4 @@
 using Hangfire;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 

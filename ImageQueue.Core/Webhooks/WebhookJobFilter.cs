@@ -1,6 +1,5 @@
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging;
 

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Webhooks;

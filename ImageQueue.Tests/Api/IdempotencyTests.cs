@@ -1,7 +1,5 @@
 using System.Net;
-using System.Net.Http.Json;
 using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Api;

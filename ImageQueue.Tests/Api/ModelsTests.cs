@@ -2,7 +2,6 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Tests.Support;
-using ImageQueue.Web.Api;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Api;

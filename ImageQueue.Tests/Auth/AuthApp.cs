@@ -2,7 +2,6 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Builder;

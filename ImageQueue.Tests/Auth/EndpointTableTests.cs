@@ -1,8 +1,5 @@
 using System.Globalization;
 using ImageQueue.Core.Messages;
-using ImageQueue.Tests.Support;
-using ImageQueue.Web.Auth;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,7 +1,6 @@
 using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Hosting.Server;

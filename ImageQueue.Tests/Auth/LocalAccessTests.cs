@@ -1,6 +1,4 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
-using ImageQueue.Web.Auth;
 using Microsoft.Extensions.Options;
 using NUnit.Framework;
 

@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
 

@@ -4,7 +4,6 @@ using System.Text.RegularExpressions;
 using Hangfire.Dashboard;
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Dashboard;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;

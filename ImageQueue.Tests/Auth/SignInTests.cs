@@ -1,6 +1,5 @@
 using System.Text.RegularExpressions;
 using Hangfire;
-using Hangfire.Storage;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;

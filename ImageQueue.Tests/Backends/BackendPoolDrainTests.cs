@@ -200,7 +200,8 @@ public sealed class BackendPoolDrainTests : PoolBench
         var pool = await ReadyPoolAsync("a");
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state);
-        using (var lease = pool.TryTake(Any)!) lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "504") { MayGoOn = true }, "job-1");
+        using (var lease = pool.TryTake(Any)!)
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "504") { MayGoOn = true }, "job-1");
 
         await AdvanceUntil(() => Forge["a"].Interrupted.Contains("job-1"));
         Assert.That(pool.Available, Is.Zero);

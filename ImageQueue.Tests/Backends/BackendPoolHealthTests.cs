@@ -99,14 +99,17 @@ public sealed class BackendPoolHealthTests : PoolBench
         var rests = new List<double>();
         for (var i = 0; i < 6; i++)
         {
-            using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!) lease.ReportUnavailable("502");
+            using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
+                lease.ReportUnavailable("502");
             rests.Add((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds);
         }
 
         Assert.That(rests, Is.EqualTo(new double[] { 1, 2, 4, 8, 15, 15 }).Within(1.0));
 
-        using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!) lease.ReportGenerated();
-        using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!) lease.ReportUnavailable("502");
+        using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
+            lease.ReportGenerated();
+        using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
+            lease.ReportUnavailable("502");
         Assert.That((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds, Is.EqualTo(1).Within(1.0), "a generated image ends the row");
     }
 
@@ -130,8 +133,10 @@ public sealed class BackendPoolHealthTests : PoolBench
     public async Task ReportUnavailable_EndsTheRest_WhenTheServerWasSeenToRestart()
     {
         var pool = await ReadyPoolAsync("a");
-        using (var lease = pool.TryTake(Any)!) lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error"), "t");
-        using (var lease = pool.TryTake(Any)) Assert.That(lease, Is.Null);
+        using (var lease = pool.TryTake(Any)!)
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error"), "t");
+        using (var lease = pool.TryTake(Any))
+            Assert.That(lease, Is.Null);
 
         Forge["a"].Down = "connection refused";
         await AdvanceUntil(() => StatusOf(pool, "a").LastError == "connection refused");
@@ -302,11 +307,13 @@ public sealed class BackendPoolHealthTests : PoolBench
         // A dead GPU answers every probe: what it is tried with again and again is no news.
         for (var i = 0; i < 3; i++)
         {
-            using (var lease = pool.TryTake(Any)!) lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error"), "t");
+            using (var lease = pool.TryTake(Any)!)
+                lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error"), "t");
             await AdvanceUntil(() => pool.Available == 1);
         }
 
-        using (var lease = pool.TryTake(Any)!) lease.ReportGenerated();
+        using (var lease = pool.TryTake(Any)!)
+            lease.ReportGenerated();
         Assert.That(Log, Is.EqualTo(new[]
         {
             (LogLevel.Warning, "Forge a (http://a:7860/) is down: refused."),

@@ -44,7 +44,8 @@ public sealed class BackendPoolLeaseTests : PoolBench
     public async Task Backend_ChangesHandsAtOnce_WhenItsHolderStops(CancellationToken cancellationToken)
     {
         var one = await ReadyPoolAsync("a");
-        using (one.TryTake(Any)) Leases.Note(LeaseOf("a"), "job-1"); // As its claim does it.
+        using (one.TryTake(Any))
+            Leases.Note(LeaseOf("a"), "job-1"); // As its claim does it.
 
         await one.StopAsync(cancellationToken);
 
@@ -64,7 +65,8 @@ public sealed class BackendPoolLeaseTests : PoolBench
     public async Task Note_SaysNothing_OnceTheBackendHasBeenIdle()
     {
         var pool = await ReadyPoolAsync("a");
-        using (pool.TryTake(Any)) Leases.Note(LeaseOf("a"), "job-1");
+        using (pool.TryTake(Any))
+            Leases.Note(LeaseOf("a"), "job-1");
 
         await AdvanceUntil(() => Leases.NoteOf(LeaseOf("a")) is null);
         Assert.That(pool.Available, Is.EqualTo(1));
@@ -86,7 +88,8 @@ public sealed class BackendPoolLeaseTests : PoolBench
     public async Task Pool_LendsOn_WithinTheTerm_WhenTheDatabaseIsAway()
     {
         var pool = await ReadyPoolAsync("a");
-        using (pool.TryTake(Any)) Leases.IsAway = true;
+        using (pool.TryTake(Any))
+            Leases.IsAway = true;
 
         await Pass(TimeSpan.FromSeconds(9));
         Assert.That(pool.Available, Is.EqualTo(1), "nobody else can have it");

@@ -130,7 +130,8 @@ public sealed class BackendPoolTests : PoolBench
         Forge["a"].Down = "connection refused";
         var pool = await ReadyPoolAsync("a");
         var waiting = pool.AcquireAsync(1, Any, cancellationToken);
-        for (var day = 0; day < 100; day++) Time.Advance(TimeSpan.FromDays(1));
+        for (var day = 0; day < 100; day++)
+            Time.Advance(TimeSpan.FromDays(1));
         Assert.That(waiting.IsCompleted, Is.False);
 
         Forge["a"].Down = null;

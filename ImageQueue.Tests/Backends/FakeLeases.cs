@@ -1,5 +1,4 @@
 using ImageQueue.Core.Messages;
-using ImageQueue.Tests.Support;
 using Moq;
 
 namespace ImageQueue.Tests.Backends;
@@ -20,7 +19,8 @@ internal sealed class FakeLeases
         _store.Setup(store => store.NoteLeaseAsync(It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>()))
             .Returns((string holder, string name, string? note, CancellationToken _) => Run(() =>
             {
-                if (!_rows.TryGetValue(name, out var row) || row.Holder != holder) return false;
+                if (!_rows.TryGetValue(name, out var row) || row.Holder != holder)
+                    return false;
                 row.Note = note;
                 return true;
             }));
@@ -29,7 +29,8 @@ internal sealed class FakeLeases
             {
                 foreach (var name in names)
                 {
-                    if (_rows.TryGetValue(name, out var row) && row.Holder == holder) row.Holder = null;
+                    if (_rows.TryGetValue(name, out var row) && row.Holder == holder)
+                        row.Holder = null;
                 }
 
                 return true;
@@ -44,12 +45,14 @@ internal sealed class FakeLeases
     /// <summary>Who holds it now, by the database's clock; null: nobody.</summary>
     public string? HolderOf(string name)
     {
-        lock (_gate) return _rows.TryGetValue(name, out var row) && row.Until > _time.GetUtcNow() ? row.Holder : null;
+        lock (_gate)
+            return _rows.TryGetValue(name, out var row) && row.Until > _time.GetUtcNow() ? row.Holder : null;
     }
 
     public string? NoteOf(string name)
     {
-        lock (_gate) return _rows.GetValueOrDefault(name)?.Note;
+        lock (_gate)
+            return _rows.GetValueOrDefault(name)?.Note;
     }
 
     /// <summary>As the claim of a message row does it, or a process that is gone now has done.</summary>
@@ -57,7 +60,8 @@ internal sealed class FakeLeases
     {
         lock (_gate)
         {
-            if (!_rows.TryGetValue(name, out var row)) _rows[name] = row = new Row();
+            if (!_rows.TryGetValue(name, out var row))
+                _rows[name] = row = new Row();
             row.Note = note;
         }
     }
@@ -65,7 +69,8 @@ internal sealed class FakeLeases
     /// <summary>Another process has it, for so long.</summary>
     public void Give(string name, string holder, TimeSpan term)
     {
-        lock (_gate) _rows[name] = new Row { Holder = holder, Until = _time.GetUtcNow() + term, Note = _rows.GetValueOrDefault(name)?.Note };
+        lock (_gate)
+            _rows[name] = new Row { Holder = holder, Until = _time.GetUtcNow() + term, Note = _rows.GetValueOrDefault(name)?.Note };
     }
 
     private List<Lease> Acquire(string holder, IReadOnlyCollection<string> names, TimeSpan term)
@@ -74,8 +79,10 @@ internal sealed class FakeLeases
         var now = _time.GetUtcNow();
         foreach (var name in names)
         {
-            if (!_rows.TryGetValue(name, out var row)) _rows[name] = row = new Row();
-            if (row.Holder is not null && row.Holder != holder && row.Until > now) continue;
+            if (!_rows.TryGetValue(name, out var row))
+                _rows[name] = row = new Row();
+            if (row.Holder is not null && row.Holder != holder && row.Until > now)
+                continue;
             (row.Holder, row.Until) = (holder, now + term);
             taken.Add(new Lease(name, row.Note));
         }
@@ -85,8 +92,10 @@ internal sealed class FakeLeases
 
     private Task<T> Run<T>(Func<T> run)
     {
-        if (IsAway) return Task.FromException<T>(new StoreUnavailableException("the database is away", new IOException("refused")));
-        lock (_gate) return Task.FromResult(run());
+        if (IsAway)
+            return Task.FromException<T>(new StoreUnavailableException("the database is away", new IOException("refused")));
+        lock (_gate)
+            return Task.FromResult(run());
     }
 
     private sealed class Row

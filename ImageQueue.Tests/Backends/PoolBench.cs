@@ -1,7 +1,6 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Forge;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -36,7 +35,8 @@ public abstract class PoolBench
     [TearDown]
     public void TearDownBench()
     {
-        foreach (var pool in _pools) pool.Dispose();
+        foreach (var pool in _pools)
+            pool.Dispose();
         _pools.Clear();
     }
 
@@ -76,7 +76,8 @@ public abstract class PoolBench
             patience();
             for (var i = 0; i < 6; i++)
             {
-                if (condition()) return Time.GetUtcNow() - started;
+                if (condition())
+                    return Time.GetUtcNow() - started;
                 await Task.Delay(i == 0 ? 0 : 1);
             }
 
@@ -114,7 +115,8 @@ public abstract class PoolBench
         var started = TimeProvider.System.GetTimestamp();
         return () =>
         {
-            if (TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromSeconds(30)) Assert.Fail("What is waited for does not come.");
+            if (TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromSeconds(30))
+                Assert.Fail("What is waited for does not come.");
         };
     }
 
@@ -129,7 +131,8 @@ public abstract class PoolBench
 
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
-            lock (entries) entries.Add((logLevel, formatter(state, exception)));
+            lock (entries)
+                entries.Add((logLevel, formatter(state, exception)));
         }
     }
 }

@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
-using System.Text.Json.Nodes;
-using Dapper;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;

@@ -1,7 +1,6 @@
 using System.Net.Http.Json;
 using Hangfire;
 using Hangfire.States;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;

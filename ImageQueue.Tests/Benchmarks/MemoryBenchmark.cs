@@ -1,6 +1,5 @@
 using Hangfire;
 using Hangfire.InMemory;
-using Hangfire.States;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;

@@ -3,7 +3,6 @@ using Dapper;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
-using ImageQueue.Tests.Support;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;

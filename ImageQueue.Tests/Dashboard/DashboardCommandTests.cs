@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
-using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.Sqlite;

@@ -1,7 +1,5 @@
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;

@@ -1,11 +1,9 @@
 using System.Text.Json.Nodes;
 using Hangfire;
 using Hangfire.Storage;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;

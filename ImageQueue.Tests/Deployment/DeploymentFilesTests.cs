@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;

@@ -17,7 +17,8 @@ internal sealed class FakeForge : IForgeClient
     {
         var server = this[backend.Name];
         Interlocked.Increment(ref server.Looks);
-        if (server.Trouble is { } trouble) throw trouble;
+        if (server.Trouble is { } trouble)
+            throw trouble;
         return Task.FromResult(server.Progress(taskId));
     }
 

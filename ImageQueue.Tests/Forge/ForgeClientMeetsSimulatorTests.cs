@@ -123,7 +123,8 @@ public sealed class ForgeClientMeetsSimulatorTests
     public async Task IsHealthyAsync_SeesWhetherImagesCanBeGenerated_WhenServerIsUp(string? fault, bool expected)
     {
         await using var server = await SimulatorServer.StartAsync();
-        if (fault is not null) server.Simulator.Faults.Set(fault);
+        if (fault is not null)
+            server.Simulator.Faults.Set(fault);
 
         Assert.That(await _client.IsHealthyAsync(BackendOf(server), default), Is.EqualTo(expected));
     }

@@ -354,7 +354,8 @@ public sealed class ForgeClientTests
             {
                 context.Response.Headers.ContentEncoding = "gzip";
                 using var compressed = new MemoryStream();
-                await using (var stream = new GZipStream(compressed, CompressionLevel.NoCompression)) await stream.WriteAsync(body);
+                await using (var stream = new GZipStream(compressed, CompressionLevel.NoCompression))
+                    await stream.WriteAsync(body);
                 body = compressed.ToArray()[..^5000];
             }
             else
@@ -364,7 +365,8 @@ public sealed class ForgeClientTests
 
             await context.Response.Body.WriteAsync(body);
             await context.Response.Body.FlushAsync();
-            if (!gzip) context.Abort();
+            if (!gzip)
+                context.Abort();
         };
 
         var exception = Assert.ThrowsAsync<ForgeException>(() => _client.GenerateAsync(_backend, "t", Request, default));
@@ -502,7 +504,8 @@ public sealed class ForgeClientTests
             {
                 using var socket = await listener.AcceptSocketAsync(stop.Token);
                 _ = await socket.ReceiveAsync(new byte[100_000], stop.Token);
-                if (reset) socket.LingerState = new LingerOption(true, 0);
+                if (reset)
+                    socket.LingerState = new LingerOption(true, 0);
             }
         });
 
@@ -549,10 +552,12 @@ public sealed class ForgeClientTests
             reached.SetResult();
             await Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(_ => { }, TaskScheduler.Default);
         };
-        if (when == "before") await cancel.CancelAsync();
+        if (when == "before")
+            await cancel.CancelAsync();
 
         var generating = _client.GenerateAsync(_backend, "t", Request, cancel.Token);
-        if (when != "before") await reached.Task;
+        if (when != "before")
+            await reached.Task;
         await cancel.CancelAsync();
 
         Assert.CatchAsync<OperationCanceledException>(() => generating);
@@ -766,11 +771,13 @@ public sealed class ForgeClientTests
             _client.InterruptAsync(_backend, "t", cancel.Token),
             _client.IsHealthyAsync(_backend, cancel.Token),
         ];
-        for (var i = 0; i < calls.Length; i++) await reached.WaitAsync();
+        for (var i = 0; i < calls.Length; i++)
+            await reached.WaitAsync();
 
         await cancel.CancelAsync();
 
-        foreach (var call in calls) Assert.CatchAsync<OperationCanceledException>(() => call);
+        foreach (var call in calls)
+            Assert.CatchAsync<OperationCanceledException>(() => call);
     }
 
     [TestCase("""{"active":true}""", true)]
@@ -873,7 +880,8 @@ public sealed class ForgeClientTests
     {
         foreach (var (path, status, body) in answers)
         {
-            if (context.Request.Path == path) return WriteAsync(context, status, body);
+            if (context.Request.Path == path)
+                return WriteAsync(context, status, body);
         }
 
         return WriteAsync(context, 404, """{"detail":"Not Found"}""");
@@ -882,7 +890,8 @@ public sealed class ForgeClientTests
     private static async Task WriteAsync(HttpContext context, int status, string body)
     {
         context.Response.StatusCode = status;
-        if (status != 204) await context.Response.WriteAsync(body);
+        if (status != 204)
+            await context.Response.WriteAsync(body);
     }
 
     private static async Task<ForgeException?> Outcome(Task call)

@@ -53,7 +53,8 @@ public sealed class ForgeTlsTests
     {
         await using var server = await StartAsync(_certificate);
         var fingerprint = _certificate.GetCertHashString(HashAlgorithmName.SHA256);
-        if (withColons) fingerprint = string.Join(':', fingerprint.Chunk(2).Select(pair => new string(pair)));
+        if (withColons)
+            fingerprint = string.Join(':', fingerprint.Chunk(2).Select(pair => new string(pair)));
         var backend = byFingerprint
             ? server.Backend with { CertificateFingerprint = fingerprint }
             : server.Backend with { CertificateAuthority = PathOf("ours.pem") };

@@ -33,7 +33,8 @@ internal sealed class StubServer : IAsyncDisposable
         builder.WebHost.UseKestrelHttpsConfiguration();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0, listen =>
         {
-            if (certificate is not null) listen.UseHttps(certificate);
+            if (certificate is not null)
+                listen.UseHttps(certificate);
         }));
         var app = builder.Build();
         var server = new StubServer(app);

@@ -1,7 +1,6 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
-using ImageQueue.Web.Auth;
 using Microsoft.Extensions.Options;
 using NUnit.Framework;
 

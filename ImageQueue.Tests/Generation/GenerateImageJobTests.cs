@@ -1,4 +1,3 @@
-using Hangfire;
 using Hangfire.Server;
 using Hangfire.States;
 using ImageQueue.Core.Backends;
@@ -6,7 +5,6 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;

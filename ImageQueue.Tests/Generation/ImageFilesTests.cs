@@ -26,7 +26,8 @@ public sealed class ImageFilesTests
     public void RemoveFolder()
     {
         var parent = Path.GetDirectoryName(_directory)!;
-        if (Directory.Exists(parent)) Directory.Delete(parent, recursive: true);
+        if (Directory.Exists(parent))
+            Directory.Delete(parent, recursive: true);
     }
 
     [Test]
@@ -211,8 +212,10 @@ public sealed class ImageFilesTests
     public void Publish_ReplacesTheImage_WhenThereIsOne()
     {
         var second = Image(SKEncodedImageFormat.Png, 16, 16);
-        using (var prepared = _files.Prepare(JobId, 1, Image(SKEncodedImageFormat.Png, 8, 8))) prepared.Publish();
-        using (var prepared = _files.Prepare(JobId, 2, second)) prepared.Publish();
+        using (var prepared = _files.Prepare(JobId, 1, Image(SKEncodedImageFormat.Png, 8, 8)))
+            prepared.Publish();
+        using (var prepared = _files.Prepare(JobId, 2, second))
+            prepared.Publish();
 
         Assert.Multiple(() =>
         {
@@ -247,7 +250,8 @@ public sealed class ImageFilesTests
     {
         const string running = "ffffffffffffffffffffffffffffffff";
         var png = Image(SKEncodedImageFormat.Png, 8, 8);
-        using (var prepared = _files.Prepare(JobId, 1, png)) prepared.Publish();
+        using (var prepared = _files.Prepare(JobId, 1, png))
+            prepared.Publish();
         _ = _files.Prepare(JobId, 2, png);
         _files.WritePreview(JobId, png);
         _ = _files.Prepare(running, 1, png);
@@ -355,7 +359,8 @@ public sealed class ImageFilesTests
         foreach (var b in bytes)
         {
             crc ^= b;
-            for (var bit = 0; bit < 8; bit++) crc = (crc & 1) == 0 ? crc >> 1 : (crc >> 1) ^ 0xEDB88320;
+            for (var bit = 0; bit < 8; bit++)
+                crc = (crc & 1) == 0 ? crc >> 1 : (crc >> 1) ^ 0xEDB88320;
         }
 
         return ~crc;

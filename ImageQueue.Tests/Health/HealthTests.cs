@@ -5,7 +5,6 @@ using Hangfire.InMemory;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Health;

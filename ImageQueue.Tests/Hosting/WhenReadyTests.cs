@@ -1,6 +1,4 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
-using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;

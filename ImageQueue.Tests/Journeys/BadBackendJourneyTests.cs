@@ -1,7 +1,5 @@
 using Hangfire;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Simulator;

@@ -3,7 +3,6 @@ using Hangfire;
 using Hangfire.States;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;

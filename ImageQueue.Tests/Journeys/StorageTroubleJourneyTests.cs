@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.Sqlite;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net.Http.Json;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Support;
 using ImageQueue.Tests.Webhooks;

@@ -2,7 +2,6 @@ using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Messages;

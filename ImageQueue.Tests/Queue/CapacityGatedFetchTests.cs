@@ -3,7 +3,6 @@ using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Support;
 using Moq;

@@ -1,6 +1,5 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue;
 using ImageQueue.Core.Queue.Eta;
 using NUnit.Framework;
 

@@ -1,8 +1,6 @@
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
-using ImageQueue.Tests.Benchmarks.Support;
-using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
 

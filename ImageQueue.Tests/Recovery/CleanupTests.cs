@@ -1,7 +1,6 @@
 using System.Globalization;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,8 +1,6 @@
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
-using ImageQueue.Core.Queue.Eta;
-using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;

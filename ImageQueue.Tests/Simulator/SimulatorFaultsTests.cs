@@ -2,8 +2,6 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
-using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
@@ -253,7 +251,8 @@ public sealed class SimulatorFaultsTests
         var asked = server.GenerateAsync("[fault:hang]", "h");
         await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
 
-        if (interrupted) await server.InterruptAsync();
+        if (interrupted)
+            await server.InterruptAsync();
         var (still, _) = await server.SendAsync(HttpMethod.Get, "sdapi/v1/options");
         var goesOn = (await server.TaskProgressAsync("h")).GetProperty("active").GetBoolean();
         await server.SendAsync(HttpMethod.Delete, "faults");

@@ -1,7 +1,5 @@
 using System.Net;
 using System.Text.Json;
-using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Web.Simulator;
 using NUnit.Framework;
 

@@ -3,8 +3,6 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
 using ImageQueue.Core.Forge;
-using ImageQueue.Tests.Benchmarks.Support;
-using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -68,7 +66,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
         set
         {
             _millisecondsPerImage = value;
-            if (_app is not null) Pace();
+            if (_app is not null)
+                Pace();
         }
     }
 
@@ -109,7 +108,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
     /// <summary>Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was generated is lost.</summary>
     public async Task KillAsync()
     {
-        if (_app is not { } app) return;
+        if (_app is not { } app)
+            return;
         _app = null;
         var closed = app.Services.GetRequiredService<IServer>().StopAsync(new CancellationToken(canceled: true)); // Cancelled: no connection is waited for.
         app.Lifetime.StopApplication(); // Ends the generating, or its requests would be waited for.
@@ -127,7 +127,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
     /// <summary>Stops politely: the port is closed, and then what is in flight.</summary>
     public async Task StopAsync()
     {
-        if (_app is not null) await _app.StopAsync();
+        if (_app is not null)
+            await _app.StopAsync();
     }
 
     public async ValueTask DisposeAsync()

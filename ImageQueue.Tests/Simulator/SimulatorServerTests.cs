@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net;
-using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using NUnit.Framework;

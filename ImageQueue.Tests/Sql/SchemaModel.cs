@@ -1,5 +1,4 @@
 using System.Globalization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.SqlServer.Dac.Model;
 using Microsoft.SqlServer.TransactSql.ScriptDom;

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 
 namespace ImageQueue.Tests.Sql;

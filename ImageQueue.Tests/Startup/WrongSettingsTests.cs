@@ -1,8 +1,5 @@
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
-using ImageQueue.Web.Auth;
 using ImageQueue.Web.Startup;
 using NUnit.Framework;
 

@@ -1,7 +1,6 @@
 using System.Text;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Messages;
-using ImageQueue.Tests.Support;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Messages;
 using NUnit.Framework;
 

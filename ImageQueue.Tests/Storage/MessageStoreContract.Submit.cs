@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Requests;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;

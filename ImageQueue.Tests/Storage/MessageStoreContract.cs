@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Time.Testing;

@@ -1,5 +1,4 @@
 using ImageQueue.Tests.Support;
-using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;
 

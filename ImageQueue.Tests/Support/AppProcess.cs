@@ -6,7 +6,6 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web;
 using NUnit.Framework;
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using ImageQueue.Core.Generation;
 using Microsoft.Playwright;
 using NUnit.Framework;
 

@@ -1,6 +1,5 @@
 using System.Net.ServerSentEvents;
 using System.Text.Json.Nodes;
-using ImageQueue.Web.Push;
 
 namespace ImageQueue.Tests.Support;
 

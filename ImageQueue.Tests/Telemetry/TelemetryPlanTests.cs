@@ -5,7 +5,6 @@ using ImageQueue.Web.Startup;
 using ImageQueue.Web.Telemetry;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -82,7 +81,9 @@ internal sealed class TelemetryPlanTests
             ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf",
             ["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] = "x-tenant=a",
         }))
+        {
             await app.Http.GetAsync("api/queue");
+        }
 
         Assert.That(paths.Distinct(), Is.EquivalentTo(new[] { "/elsewhere a", "/v1/metrics ", "/v1/logs " }));
     }

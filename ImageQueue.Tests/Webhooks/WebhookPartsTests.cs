@@ -2,7 +2,6 @@ using System.Net;
 using System.Text;
 using Hangfire;
 using Hangfire.InMemory;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Support;
 using Moq;

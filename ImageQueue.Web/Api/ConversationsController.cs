@@ -2,7 +2,6 @@ using System.ComponentModel.DataAnnotations;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;

@@ -1,6 +1,5 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Dashboard;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 

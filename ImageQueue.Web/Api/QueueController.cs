@@ -1,9 +1,7 @@
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;

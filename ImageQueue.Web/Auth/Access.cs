@@ -1,4 +1,3 @@
-using ImageQueue.Web.Dashboard;
 using Microsoft.AspNetCore.Authorization;
 
 namespace ImageQueue.Web.Auth;

@@ -1,5 +1,4 @@
 using System.Net;
-using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Resources;
-using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Auth;
 

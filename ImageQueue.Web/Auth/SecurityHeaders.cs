@@ -1,5 +1,3 @@
-using ImageQueue.Web.Dashboard;
-
 namespace ImageQueue.Web.Auth;
 
 /// <summary>The headers that every answer has, whoever wrote it. A header that an endpoint has set itself stays.</summary>

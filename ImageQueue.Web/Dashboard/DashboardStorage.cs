@@ -3,7 +3,6 @@ using Hangfire.Common;
 using Hangfire.States;
 using Hangfire.Storage;
 using Hangfire.Storage.Monitoring;
-using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 
 namespace ImageQueue.Web.Dashboard;

@@ -4,10 +4,8 @@ using Hangfire;
 using Hangfire.Dashboard;
 using Hangfire.InMemory;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Web.Dashboard;

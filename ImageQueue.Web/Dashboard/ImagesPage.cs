@@ -1,6 +1,5 @@
 using System.Globalization;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 

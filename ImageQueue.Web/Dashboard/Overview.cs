@@ -1,5 +1,4 @@
 using System.Globalization;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Statistics;
 

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Statistics;
 

@@ -1,9 +1,7 @@
 using Hangfire;
 using Hangfire.Storage;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Web.Dashboard;
 

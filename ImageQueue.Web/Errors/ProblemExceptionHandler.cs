@@ -22,8 +22,10 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
 
         var problem = ToProblem(exception);
         if (problem.Status == StatusCodes.Status503ServiceUnavailable)
+        {
             logger.LogWarning(
                 exception, "{Method} {Path} was refused: {Detail} ({TraceId})", context.Request.Method, context.Request.Path, problem.Detail, ApiProblem.TraceIdOf(context));
+        }
         else if (problem.Status >= 500)
             logger.LogError(exception, "{Method} {Path} failed ({TraceId}).", context.Request.Method, context.Request.Path, ApiProblem.TraceIdOf(context));
 

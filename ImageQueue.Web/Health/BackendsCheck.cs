@@ -1,6 +1,4 @@
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
-using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace ImageQueue.Web.Health;

@@ -1,7 +1,5 @@
 using Hangfire;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
-using ImageQueue.Core.Requests;
 using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Startup;
 using Microsoft.Extensions.Diagnostics.HealthChecks;

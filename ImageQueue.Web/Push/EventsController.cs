@@ -6,7 +6,6 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Features;

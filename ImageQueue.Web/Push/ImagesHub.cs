@@ -2,7 +2,6 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Push;

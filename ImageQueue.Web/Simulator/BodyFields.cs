@@ -24,7 +24,8 @@ internal sealed class BodyFields
 
             using var document = JsonDocument.Parse(body);
             _body = document.RootElement.Clone();
-            if (_body.ValueKind != JsonValueKind.Object) Note("model_attributes_type", "Input should be a valid dictionary or object to extract fields from", _body);
+            if (_body.ValueKind != JsonValueKind.Object)
+                Note("model_attributes_type", "Input should be a valid dictionary or object to extract fields from", _body);
         }
         catch (JsonException)
         {
@@ -61,10 +62,12 @@ internal sealed class BodyFields
 
     private T? Read<T>(string name, string type, string kind, bool notNull, Func<JsonElement, T?> read)
     {
-        if (Find(name) is not { } value || (value.ValueKind == JsonValueKind.Null && !notNull)) return default;
+        if (Find(name) is not { } value || (value.ValueKind == JsonValueKind.Null && !notNull))
+            return default;
         try
         {
-            if (read(value) is { } found) return found;
+            if (read(value) is { } found)
+                return found;
             Note(type, $"Input should be a valid {kind}", value, name);
         }
         catch (InvalidOperationException)

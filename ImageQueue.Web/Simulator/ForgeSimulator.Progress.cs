@@ -1,6 +1,3 @@
-using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
-
 namespace ImageQueue.Web.Simulator;
 
 public sealed partial class ForgeSimulator

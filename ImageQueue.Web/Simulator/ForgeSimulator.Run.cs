@@ -1,5 +1,3 @@
-using ImageQueue.Core.Generation;
-
 namespace ImageQueue.Web.Simulator;
 
 public sealed partial class ForgeSimulator
@@ -18,11 +16,14 @@ public sealed partial class ForgeSimulator
         /// <summary>Goes through the phases; null when it came to its end, even an interrupted one.</summary>
         public async Task<SimulatedAnswer?> GenerateAsync()
         {
-            if (generating.UnknownOption is { } option) return generating.Profile.Failure("KeyError", $"'{option}'");
-            if (fault == SimulatorFaults.Cuda) return generating.Profile.Failure("RuntimeError", CudaError);
+            if (generating.UnknownOption is { } option)
+                return generating.Profile.Failure("KeyError", $"'{option}'");
+            if (fault == SimulatorFaults.Cuda)
+                return generating.Profile.Failure("RuntimeError", CudaError);
 
             var time = TimeForOne();
-            if (fault == SimulatorFaults.SlowLoad) await WaitAsync(Longer(time * 20, SlowLoadAtLeast));
+            if (fault == SimulatorFaults.SlowLoad)
+                await WaitAsync(Longer(time * 20, SlowLoadAtLeast));
             await WaitAsync(time * LoadShare);
             if (generating.Width < 8 || generating.Height < 8 || generating.Steps < 1 || generating.ImageLocator < 1)
             {
@@ -87,7 +88,8 @@ public sealed partial class ForgeSimulator
                         case SimulatorFaults.Hang:
                             await cleared.WaitAsync(simulator._stopping);
                             _due = Elapsed();
-                            if (State(_ => { })) break;
+                            if (State(_ => { }))
+                                break;
                             StopAt(step);
                             return null;
                     }

@@ -1,7 +1,5 @@
 using System.Globalization;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
-using ImageQueue.Core.Queue.Eta;
 using Microsoft.Extensions.Options;
 using SkiaSharp;
 
@@ -128,7 +126,8 @@ public sealed partial class ForgeSimulator : IDisposable
     /// <summary>A POST to a path that is not served: KoboldCpp takes its lock before it looks at the path.</summary>
     internal async Task<SimulatedAnswer> UnknownPostAsync()
     {
-        if (Profile.IsOneAtATime) await InTurnAsync(null, () => Task.FromResult(true));
+        if (Profile.IsOneAtATime)
+            await InTurnAsync(null, () => Task.FromResult(true));
         return Profile.NotServed;
     }
 
@@ -147,11 +146,13 @@ public sealed partial class ForgeSimulator : IDisposable
                 return SimulatedAnswer.Json(new { detail }, StatusCodes.Status400BadRequest);
             }
 
-            if (fault == SimulatorFaults.Cuda) Faults.Set(fault);
+            if (fault == SimulatorFaults.Cuda)
+                Faults.Set(fault);
         }
 
         fault ??= Faults.Take(static _ => true);
-        if (profile.IsOneAtATime && IsBusy) return SimulatedAnswer.Busy;
+        if (profile.IsOneAtATime && IsBusy)
+            return SimulatedAnswer.Busy;
         return fault switch
         {
             SimulatorFaults.Invalid => SimulatedAnswer.Invalid(TextToImageRequest.Read("""{"steps":"many"}"""u8.ToArray()).Errors),
@@ -183,8 +184,10 @@ public sealed partial class ForgeSimulator : IDisposable
         lock (_gate)
         {
             var model = asked ?? _option;
-            if (!request.OverrideSettingsRestoreAfterwards) _option = model;
-            if (_loaded != model) Stats.ModelLoaded();
+            if (!request.OverrideSettingsRestoreAfterwards)
+                _option = model;
+            if (_loaded != model)
+                Stats.ModelLoaded();
             return _loaded = model;
         }
     }
@@ -207,7 +210,8 @@ public sealed partial class ForgeSimulator : IDisposable
         Task before;
         lock (_gate)
         {
-            if (task is not null && !_pending.Contains(task)) _pending.Add(task);
+            if (task is not null && !_pending.Contains(task))
+                _pending.Add(task);
             before = _lastInLine;
             _lastInLine = done.Task;
         }
@@ -241,7 +245,8 @@ public sealed partial class ForgeSimulator : IDisposable
             };
             _running = note.Task;
             _current = task;
-            if (task is not null) _pending.Remove(task);
+            if (task is not null)
+                _pending.Remove(task);
         }
 
         var failure = await run.GenerateAsync();
@@ -257,8 +262,10 @@ public sealed partial class ForgeSimulator : IDisposable
             if (failure is null)
             {
                 _hashed.Add(generating.Model);
-                if (task is not null) _finished.Enqueue(task);
-                if (_finished.Count > FinishedKept) _finished.Dequeue();
+                if (task is not null)
+                    _finished.Enqueue(task);
+                if (_finished.Count > FinishedKept)
+                    _finished.Dequeue();
             }
 
             _running = null;

@@ -74,7 +74,8 @@ internal static class SceneRenderer
         }
 
         target.Restore();
-        if (coarse is null) return;
+        if (coarse is null)
+            return;
         using var image = coarse.Snapshot();
         canvas.DrawImage(image, new SKRect(0, 0, width, height), new SKSamplingOptions(SKFilterMode.Linear));
     }
@@ -105,8 +106,10 @@ internal static class SceneRenderer
         var text = new StringBuilder();
         foreach (var rune in prompt.EnumerateRunes().Take(1000))
         {
-            if (Rune.IsWhiteSpace(rune) || Rune.IsControl(rune)) text.Append(' ');
-            else if (font.ContainsGlyph(rune.Value)) text.Append(rune);
+            if (Rune.IsWhiteSpace(rune) || Rune.IsControl(rune))
+                text.Append(' ');
+            else if (font.ContainsGlyph(rune.Value))
+                text.Append(rune);
         }
 
         return text.ToString().Trim();

@@ -1,6 +1,4 @@
 using System.Globalization;
-using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
 using SkiaSharp;
 
 namespace ImageQueue.Web.Simulator;

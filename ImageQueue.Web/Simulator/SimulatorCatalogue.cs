@@ -1,5 +1,4 @@
 using System.Text.Json;
-using ImageQueue.Core.Forge;
 
 namespace ImageQueue.Web.Simulator;
 

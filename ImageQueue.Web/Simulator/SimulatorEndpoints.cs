@@ -1,5 +1,4 @@
 using System.Text.Json;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace ImageQueue.Web.Simulator;

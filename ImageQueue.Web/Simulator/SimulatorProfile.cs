@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>The shape of an error.</summary>

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Web.Simulator;
 

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using Microsoft.Data.Sqlite;
 

@@ -1,5 +1,4 @@
 using System.Net;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Startup;
 

@@ -2,7 +2,6 @@ using Hangfire;
 using Hangfire.Common;
 using Hangfire.Server;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Startup;
 

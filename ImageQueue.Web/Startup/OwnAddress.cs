@@ -1,5 +1,3 @@
-using Microsoft.AspNetCore.Http;
-
 namespace ImageQueue.Web.Startup;
 
 /// <summary>Where a process reaches itself: a wildcard address listens everywhere but is no address to call.</summary>

@@ -41,8 +41,11 @@ internal static class TelemetryServices
         if (plan.Metrics)
             telemetry.WithMetrics(metrics => Measure(metrics).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "METRICS")));
         if (plan.Prometheus)
+        {
             telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter(options =>
                 options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes)); // Whatever the scraper could take: dashboards and alerts know these.
+        }
+
         if (plan.Logs)
         {
             telemetry.WithLogging(

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Dapper;
 using ImageQueue.Core.Messages;
-using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Storage.Sqlite;
 
@@ -152,7 +151,9 @@ internal sealed partial class SqliteMessageStore
                     "SELECT ifnull(username, ''), ifnull(work, 0) FROM messages WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')",
                     [("@Id", id)],
                     row => new RetriedRow(row.GetString(0), row.GetDouble(1))) is { } row)
+                {
                     RefuseTooMany(session, row.Username, row.Work, limits);
+                }
             });
 
     public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null) =>

@@ -1,6 +1,5 @@
 using System.Data.Common;
 using System.Diagnostics;
-using Dapper;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
 
@@ -26,7 +25,7 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
     /// <summary>Runs a statement that returns one row at the most.</summary>
     /// <param name="sql">The statement; a constant, since it is kept.</param>
     /// <param name="parameters">Name, with its @, to value.</param>
-    /// <param name="map">Makes the value from the row; see <see cref="SqlMapper.GetRowParser{T}(DbDataReader, Type, int, int, bool)"/>.</param>
+    /// <param name="map">Makes the value from the row; see <c>SqlMapper.GetRowParser</c>.</param>
     public T? QuerySingleOrDefault<T>(string sql, ReadOnlySpan<(string Name, object? Value)> parameters, Func<DbDataReader, T> map)
         where T : class
     {

@@ -7,7 +7,6 @@ using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Push;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Errors;
-using ImageQueue.Web.Push;
 using Microsoft.AspNetCore.Mvc.ApiExplorer;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,9 +1,6 @@
 using System.Reflection;
 using System.Runtime.Loader;
 using ImageQueue.Tests.Support;
-using ImageQueue.Web.Api;
-using ImageQueue.Web.Errors;
-using ImageQueue.Web.Push;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using NJsonSchema.CodeGeneration.CSharp;

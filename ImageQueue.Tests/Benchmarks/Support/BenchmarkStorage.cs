@@ -4,7 +4,6 @@ using Hangfire;
 using Hangfire.InMemory;
 using Hangfire.SqlServer;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.SqlClient;

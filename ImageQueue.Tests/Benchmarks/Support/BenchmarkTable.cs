@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
-using ImageQueue.Web;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks.Support;

@@ -4,7 +4,6 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 

@@ -1,12 +1,10 @@
 using System.Data;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Sql;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Startup;
-using Microsoft.Data.SqlClient;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.SqlServer.TransactSql.ScriptDom;

@@ -1,6 +1,4 @@
 using ImageQueue.Web.Auth;
-using ImageQueue.Web.Dashboard;
-using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Options;
 using Scalar.AspNetCore;
 
