@@ -27,7 +27,9 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
                 exception, "{Method} {Path} was refused: {Detail} ({TraceId})", context.Request.Method, context.Request.Path, problem.Detail, ApiProblem.TraceIdOf(context));
         }
         else if (problem.Status >= 500)
+        {
             logger.LogError(exception, "{Method} {Path} failed ({TraceId}).", context.Request.Method, context.Request.Path, ApiProblem.TraceIdOf(context));
+        }
 
         if (RetryAfter(exception) is { } wait)
             context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
