@@ -9,6 +9,7 @@ namespace ImageQueue.Tests.Api;
 
 /// <summary>Whatever is sent, the answer is a sentence that says what to do, and nothing is written.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class BadInputTests
 {
     private static TestApp App { get; set; } = null!; // Set before any test runs.

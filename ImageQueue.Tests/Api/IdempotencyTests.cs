@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Api;
 
 /// <summary>A request that has to be repeated is carried out once, and the answer says so.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class IdempotencyTests
 {
     private const string Images = "api/conversations/once/images";

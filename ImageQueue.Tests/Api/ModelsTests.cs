@@ -8,6 +8,7 @@ namespace ImageQueue.Tests.Api;
 
 /// <summary>Models over HTTP: offered, asked for, generated with, refused.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class ModelsTests
 {
     private static readonly Dictionary<string, string?> Two = new()

@@ -11,6 +11,7 @@ namespace ImageQueue.Tests.Api;
 
 /// <summary>One row that a DBA's hand has written makes no list and no stream unreadable.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class OddRowsTests
 {
     [TestCase("[]", "{}")]

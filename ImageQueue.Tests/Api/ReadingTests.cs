@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Api;
 
 /// <summary>Reading messages and conversations over HTTP.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class ReadingTests
 {
     private static TestApp App { get; set; } = null!; // Set before any test runs.

@@ -90,7 +90,7 @@ internal sealed partial class AuthApp : IAsyncDisposable
     public async Task<JsonObject> WaitForAsync(long id, string status)
     {
         var message = new JsonObject();
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () =>
             {
                 message = await TestApp.ReadAsync(await Client().GetAsync($"api/messages/{id}"));

@@ -11,6 +11,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>Keys as they are made, written into the settings, and read.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 internal sealed class AuthOptionsTests
 {
     private const string Plain = "a-long-plain-key-1";

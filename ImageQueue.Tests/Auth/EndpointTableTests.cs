@@ -12,6 +12,7 @@ namespace ImageQueue.Tests.Auth;
 /// </summary>
 [TestFixture(false)]
 [TestFixture(true)]
+[Category(Categories.App)]
 internal sealed class EndpointTableTests(bool behindProxy)
 {
     /// <summary>

@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>Whatever is sent to whichever endpoint by whomever: no 500, no hang, and nothing is written but what an answer says was.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed partial class FuzzTests
 {
     private const int Requests = 5000;

@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>HTTPS in Kestrel itself, and what a certificate does for the data-protection keys.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class HttpsTests
 {
     private const string Password = "pfx-password";

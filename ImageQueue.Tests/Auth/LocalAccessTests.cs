@@ -6,6 +6,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>Development lets this machine in without a key, and nobody who only looks like it; Production lets nobody in, and does not even start.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class LocalAccessTests
 {
     private static TestApp App { get; set; } = null!; // Set before any test runs.

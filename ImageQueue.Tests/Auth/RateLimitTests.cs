@@ -7,6 +7,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>How much one caller may take, and that others do not pay for it.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class RateLimitTests
 {
     private static readonly Dictionary<string, string?> Few = new()
@@ -51,7 +52,7 @@ internal sealed class RateLimitTests
         using (var server = await SseReader.OpenAsync(app.Client(), Path))
             Assert.That((int)server.Response.StatusCode, Is.EqualTo(200), "a key has streams of its own");
         first.Dispose();
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () =>
             {
                 using var again = await watcher.GetAsync(Path, HttpCompletionOption.ResponseHeadersRead);

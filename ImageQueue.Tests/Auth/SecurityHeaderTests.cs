@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>What every answer has, whoever wrote it.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed partial class SecurityHeaderTests
 {
     private static AuthApp App { get; set; } = null!; // Set before any test runs.

@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>Operators: the way in, what they do, what is written down of it, and the way out.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed partial class SignInTests
 {
     [Test]

@@ -15,6 +15,7 @@ namespace ImageQueue.Tests.Auth;
 
 /// <summary>What a watcher's token is good for, and what looks like one and is none.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class WatcherTokenTests
 {
     private static AuthApp App { get; set; } = null!; // All set before any test runs.
@@ -151,7 +152,7 @@ internal sealed class WatcherTokenTests
         await closed.Task.WaitAsync(TimeSpan.FromSeconds(30));
 
         // Streams end in the token's last second: ASP.NET Core keeps whole seconds of it (AuthenticationProperties.ExpiresUtc).
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => (int)(await app.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages")).StatusCode == 401, "the token is good no more");
     }
 

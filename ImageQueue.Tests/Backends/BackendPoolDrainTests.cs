@@ -1,11 +1,13 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
+using ImageQueue.Tests.Support;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
 
 /// <summary>A backend gets nothing new until what nobody wants any more is over there.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class BackendPoolDrainTests : PoolBench
 {
     private static readonly BackendRequirements Any = BackendRequirements.Any;
@@ -20,12 +22,12 @@ public sealed class BackendPoolDrainTests : PoolBench
         var generating = new TaskCompletionSource<ForgeImage>();
         var call = Abandon(pool, generating.Task);
 
-        await Eventually(() => !Forge["a"].Interrupted.IsEmpty);
+        await Until.TrueAsync(() => !Forge["a"].Interrupted.IsEmpty);
         Assert.That((pool.Available, StatusOf(pool, "a").Busy, StatusOf(pool, "a").Draining, call.IsCancellationRequested), Is.EqualTo((0, false, true, false)));
 
         generating.SetResult(new ForgeImage(default, null)); // The half-done image.
 
-        await Eventually(() => pool.Available == 1);
+        await Until.TrueAsync(() => pool.Available == 1);
         Assert.That(Forge["a"].Interrupted, Is.EqualTo(new[] { "job-1" }));
     }
 
@@ -47,7 +49,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         state = ForgeTaskState.Active;
 
         await AdvanceUntil(() => pool.Available == 1);
-        await Eventually(() => call.IsCancellationRequested);
+        await Until.TrueAsync(() => call.IsCancellationRequested);
         Assert.That(Forge["a"].Interrupted, Has.Count.EqualTo(1));
     }
 
@@ -92,7 +94,7 @@ public sealed class BackendPoolDrainTests : PoolBench
 
         generating.SetException(new ForgeException(ForgeFailure.Failed, "boom"));
 
-        await Eventually(() => pool.Available == 1);
+        await Until.TrueAsync(() => pool.Available == 1);
     }
 
     [Test]
@@ -103,7 +105,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         var call = Abandon(pool);
 
         Assert.That(await AdvanceUntil(() => pool.Available == 1, TimeSpan.FromSeconds(5)), Is.InRange(TimeSpan.FromSeconds(900), TimeSpan.FromSeconds(910)), "five times Forge:Timeout, while its answer may come");
-        await Eventually(() => call.IsCancellationRequested);
+        await Until.TrueAsync(() => call.IsCancellationRequested);
     }
 
     [Test]
@@ -128,7 +130,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state);
         Abandon(pool);
-        await Eventually(() => !Forge["a"].Interrupted.IsEmpty);
+        await Until.TrueAsync(() => !Forge["a"].Interrupted.IsEmpty);
 
         Forge["a"].Down = "connection reset";
         Forge["a"].Trouble = new ForgeException(ForgeFailure.Unavailable, "connection reset");
@@ -148,7 +150,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         var pool = await ReadyPoolAsync("a");
         CannotSay();
         Abandon(pool);
-        await Eventually(() => Forge["a"].Looks > 0);
+        await Until.TrueAsync(() => Forge["a"].Looks > 0);
         Forge["a"].Down = "connection refused";
         Forge["a"].Trouble = new ForgeException(ForgeFailure.Unavailable, "connection refused");
         await AdvanceUntil(() => StatusOf(pool, "a").Healthy == false);
@@ -181,7 +183,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         var pool = Pool();
         pool.Add(new ForgeBackend("a", new Uri("http://a:7860")) { Shared = shared });
         pool.ProbeUnknown();
-        await Eventually(() => pool.Available == 1);
+        await Until.TrueAsync(() => pool.Available == 1);
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state) { Source = ForgeProgressSource.Server };
         Forge["a"].OnInterrupt = _ => !shared; // The client's rule.
@@ -233,7 +235,7 @@ public sealed class BackendPoolDrainTests : PoolBench
 
         lease.Abandon("job-1", _never.Task, call);
 
-        await Eventually(() => call.IsCancellationRequested);
+        await Until.TrueAsync(() => call.IsCancellationRequested);
         Assert.That(pool.Available, Is.EqualTo(1));
     }
 

@@ -1,5 +1,6 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
+using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
@@ -7,6 +8,7 @@ namespace ImageQueue.Tests.Backends;
 
 /// <summary>Which backends are left alone, for how long, and who is to blame.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class BackendPoolHealthTests : PoolBench
 {
     private static readonly BackendRequirements Any = BackendRequirements.Any;
@@ -89,7 +91,7 @@ public sealed class BackendPoolHealthTests : PoolBench
 
         await AdvanceUntil(() => pool.Available == 1);
         Assert.That(StatusOf(pool, "a").LastError, Is.EqualTo("off"));
-        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
     }
 
     [Test]
@@ -153,14 +155,14 @@ public sealed class BackendPoolHealthTests : PoolBench
         var lease = pool.TryTake(Any)!;
         Forge["a"].Probe = () => answer.Task;
         lease.ReportUnavailable("reset");
-        await Eventually(() => Forge["a"].Probes == 2);
+        await Until.TrueAsync(() => Forge["a"].Probes == 2);
 
         // The next trouble, with a longer rest, while that probe is under way.
         lease.ReportUnavailable("reset again");
         answer.SetResult(true);
         Forge["a"].Probe = () => Task.FromResult(true);
         lease.Dispose();
-        await Eventually(() => Forge["a"].Probes > 2);
+        await Until.TrueAsync(() => Forge["a"].Probes > 2);
 
         Assert.That((StatusOf(pool, "a").Healthy, pool.Available), Is.EqualTo(((bool?)false, 0)));
     }

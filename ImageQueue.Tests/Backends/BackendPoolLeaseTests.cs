@@ -1,11 +1,13 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
+using ImageQueue.Tests.Support;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
 
 /// <summary>One process at a time uses a backend: the leases in the database.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class BackendPoolLeaseTests : PoolBench
 {
     private static readonly BackendRequirements Any = BackendRequirements.Any;
@@ -16,7 +18,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
         var one = await ReadyPoolAsync("a");
         var two = Pool("a", "b");
         two.ProbeUnknown();
-        await Eventually(() => two.Available == 1 && StatusOf(two, "a").Healthy == true);
+        await Until.TrueAsync(() => two.Available == 1 && StatusOf(two, "a").Healthy == true);
 
         Assert.Multiple(() =>
         {
@@ -57,7 +59,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
         });
         var two = Pool("a");
         two.ProbeUnknown();
-        await Eventually(() => two.Available == 1);
+        await Until.TrueAsync(() => two.Available == 1);
         Assert.That(Forge["a"].Looks, Is.Zero);
     }
 
@@ -146,7 +148,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
             lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "503"), "job-1");
         }
 
-        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
         Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null);
         Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)));
         Assert.That(Forge["a"].Looks, Is.Zero, "there is nothing to be drained, which some servers could not even tell");
@@ -163,7 +165,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
             lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "reset") { MayGoOn = true }, "job-1");
         }
 
-        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
         Assert.That(Leases.NoteOf(LeaseOf("a")), Is.EqualTo("job-1"));
     }
 

@@ -1,11 +1,13 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
+using ImageQueue.Tests.Support;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
 
 /// <summary>Who gets which backend, and when.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class BackendPoolTests : PoolBench
 {
     private static readonly BackendRequirements Any = BackendRequirements.Any;
@@ -243,10 +245,10 @@ public sealed class BackendPoolTests : PoolBench
 
         Assert.That(pool.SetPaused("A", true), Is.True);
         Assert.That((pool.TryTake(Any), pool.Available, pool.NoneHealthySince is null), Is.EqualTo(((BackendReservation?)null, 0, true)), "paused is not broken");
-        await Eventually(() => Leases.HolderOf(LeaseOf("a")) is null);
+        await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
         Assert.That((pool.SetPaused("a", false), pool.SetPaused("b", true)), Is.EqualTo((true, false)));
 
-        await Eventually(() => pool.Available == 1);
+        await Until.TrueAsync(() => pool.Available == 1);
     }
 
     [Test]

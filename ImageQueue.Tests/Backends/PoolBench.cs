@@ -2,6 +2,7 @@ using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Tests.Forge;
+using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
@@ -59,7 +60,7 @@ public abstract class PoolBench
     {
         var pool = Pool(names);
         pool.ProbeUnknown();
-        await Eventually(() => pool.Status.All(status => status.Healthy == false || status is { Healthy: true, Leased: true }));
+        await Until.TrueAsync(() => pool.Status.All(status => status.Healthy == false || status is { Healthy: true, Leased: true }));
         return pool;
     }
 
@@ -97,16 +98,6 @@ public abstract class PoolBench
         }
 
         await Task.Delay(5);
-    }
-
-    internal static async Task Eventually(Func<bool> condition)
-    {
-        var patience = Patience();
-        while (!condition())
-        {
-            patience();
-            await Task.Delay(1);
-        }
     }
 
     /// <summary>A test that waits for what never comes should say so.</summary>

@@ -16,7 +16,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: takes a minute and prints milliseconds.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class DashboardBenchmark(string storageName)
 {
@@ -31,7 +31,7 @@ internal sealed class DashboardBenchmark(string storageName)
         await DashboardRows.FillAsync(folder, Waiting, Kept);
         await using var app = await TestApp.StartAsync(new() { ["Limits:RequestsPerAddress"] = "100000" }, folder);
         var order = app.Services.GetRequiredService<IQueueOrder>();
-        await Bench.UntilAsync(async () => (await order.GetAsync(CancellationToken.None)).Count == Waiting, "the queue is rebuilt");
+        await Until.TrueAsync(async () => (await order.GetAsync(CancellationToken.None)).Count == Waiting, "the queue is rebuilt");
         var job = (await app.Services.GetRequiredService<IMessageStore>().FindAsync(Kept + 1, CancellationToken.None))!.HangfireJobId;
 
         var bare = new Baseline("an endpoint that does nothing", [Rounds.At(await MeasureAsync(app, "health/live"), 0.95)]);

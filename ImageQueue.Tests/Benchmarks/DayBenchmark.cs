@@ -21,7 +21,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
 [Explicit("A benchmark: takes minutes.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class DayBenchmark(string storageName)
 {
@@ -74,7 +74,7 @@ internal sealed class DayBenchmark(string storageName)
 
         var all = (await Task.WhenAll(asked)).OfType<Asked>().ToList();
         var store = app.Services.GetRequiredService<IMessageStore>();
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => await store.CountAsync(MessageStatus.Queued, default) + await store.CountAsync(MessageStatus.Processing, default) == 0, "all have ended", TimeSpan.FromMinutes(10));
         var took = Stopwatch.GetElapsedTime(began).TotalSeconds;
         foreach (var watcher in watchers)

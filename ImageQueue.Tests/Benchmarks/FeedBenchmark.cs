@@ -17,7 +17,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
 [Explicit("A benchmark: prints milliseconds.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class FeedBenchmark(string storageName)
 {
@@ -87,7 +87,7 @@ internal sealed class FeedBenchmark(string storageName)
         {
             var seen = latencies.Count;
             await WriteAsync(other.Store, message);
-            await Bench.UntilAsync(() => Task.FromResult(latencies.Count > seen), "the write is seen");
+            await Until.TrueAsync(() => latencies.Count > seen, "the write is seen");
             await Task.Delay(random.Next(250)); // At any time between two looks.
         }
 

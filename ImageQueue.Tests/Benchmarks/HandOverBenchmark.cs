@@ -16,7 +16,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
 [Explicit("A benchmark: prints milliseconds.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class HandOverBenchmark(string storageName)
 {
@@ -57,7 +57,7 @@ internal sealed class HandOverBenchmark(string storageName)
         for (var i = 0; i < images + WarmUp; i++)
             await app.SubmitAsync($"image {i}", more: new { width = size, height = size, steps });
         var store = app.Services.GetRequiredService<IMessageStore>();
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => await store.CountAsync(MessageStatus.Complete, CancellationToken.None) == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
         return await IdleAsync(forge);
     }
@@ -74,8 +74,8 @@ internal sealed class HandOverBenchmark(string storageName)
         // With an activator of its own: Hangfire's current one may be that of an app which is gone.
         using (new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 1, Activator = new JobActivator() }, jobs))
         {
-            await Bench.UntilAsync(
-                () => Task.FromResult(jobs.GetMonitoringApi() is var now && now.SucceededListCount() + now.FailedCount() == images + WarmUp), "all are generated", TimeSpan.FromMinutes(2));
+            await Until.TrueAsync(
+                () => jobs.GetMonitoringApi() is var now && now.SucceededListCount() + now.FailedCount() == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
         }
 
         Assert.That(jobs.GetMonitoringApi().FailedCount(), Is.Zero);

@@ -16,7 +16,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: takes minutes and a gigabyte.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class MillionBenchmark(string storageName)
 {

@@ -13,7 +13,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
 [Explicit("A benchmark: prints seconds.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class StartBenchmark(string storageName)
 {
@@ -48,8 +48,8 @@ internal sealed class StartBenchmark(string storageName)
             return new Start(first, first);
 
         // It says so itself: asking for the queue again and again would be a part of what is measured.
-        await Bench.UntilAsync(
-            () => Task.FromResult(app.Output.Contains("back into the queue in", StringComparison.Ordinal) || app.Output.Contains("The sweep put", StringComparison.Ordinal)),
+        await Until.TrueAsync(
+            () => app.Output.Contains("back into the queue in", StringComparison.Ordinal) || app.Output.Contains("The sweep put", StringComparison.Ordinal),
             "all that wait are enqueued",
             TimeSpan.FromMinutes(2));
         return new Start(first, Stopwatch.GetElapsedTime(started).TotalSeconds);

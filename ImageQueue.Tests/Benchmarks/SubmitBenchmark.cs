@@ -13,7 +13,7 @@ namespace ImageQueue.Tests.Benchmarks;
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
 [Explicit("A benchmark: prints requests a second.")]
-[Category("Benchmark")]
+[Category(Categories.Benchmark)]
 [NonParallelizable]
 internal sealed class SubmitBenchmark(string storageName)
 {

@@ -7,6 +7,7 @@ namespace ImageQueue.Tests.Chat;
 
 /// <summary>The page's files: small on the way, and asked for once.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class ChatAssetsTests
 {
     private static TestApp App { get; set; } = null!; // Set before any test runs.

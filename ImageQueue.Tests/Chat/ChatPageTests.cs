@@ -10,6 +10,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Chat;
 
 /// <summary>The chat page's texts and the language that it picks.</summary>
+[Category(Categories.Fast)]
 public sealed class ChatPageTests
 {
     [TestCase("tr-TR,tr;q=0.9,en-US;q=0.8,en;q=0.7", "tr")]

@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Dashboard;
 [TestFixture(0)]
 [TestFixture(3)]
 [TestFixture(10_000)]
+[Category(Categories.Process)]
 internal sealed class DashboardBrowserTests(int waiting)
 {
     /// <summary>Ended requests, the first of them in the database.</summary>
@@ -37,7 +38,7 @@ internal sealed class DashboardBrowserTests(int waiting)
         _browser = await ChatBrowser.StartAsync();
         await DashboardRows.FillAsync(_folder, waiting, Kept);
         _app = await TestApp.StartAsync(folder: _folder);
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => (await _app.Services.GetRequiredService<IQueueOrder>().GetAsync(CancellationToken.None)).Count == waiting, "the queue is rebuilt");
     }
 

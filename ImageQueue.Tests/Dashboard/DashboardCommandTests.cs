@@ -114,7 +114,7 @@ internal abstract class DashboardCommandContract
         var begun = Begun();
         var id = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
         await _app.WaitForAsync(id, MessageStatus.Processing);
-        await Bench.UntilAsync(() => Task.FromResult(Begun() > begun), "a Forge has begun to generate it");
+        await Until.TrueAsync(() => Begun() > begun, "a Forge has begun to generate it");
         return id;
 
         int Begun() => _forges.Sum(forge => forge.Stats.Begun.Count);
@@ -134,7 +134,7 @@ internal abstract class DashboardCommandContract
 
         Assert.That(await CommandAsync("forges/drain", "gpu1"), Is.EqualTo((1, 0)));
 
-        await Bench.UntilAsync(async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is back in the queue, before the other");
+        await Until.TrueAsync(async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is back in the queue, before the other");
         Assert.That((int?)(await MessageAsync(generated))["queue"]!["position"], Is.EqualTo(1));
         Assert.That(await CommandAsync("forges/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
         await _app.WaitForAsync(generated, MessageStatus.Complete);
@@ -241,6 +241,7 @@ internal abstract class DashboardCommandContract
 
 /// <summary>On the embedded default.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class SqliteDashboardCommandTests : DashboardCommandContract
 {
     private protected override Task<Dictionary<string, string?>> StorageAsync() => Task.FromResult(new Dictionary<string, string?>());
@@ -248,6 +249,7 @@ internal sealed class SqliteDashboardCommandTests : DashboardCommandContract
 
 /// <summary>On SQL Server, and its Hangfire.</summary>
 [SqlServerFixture]
+[Category(Categories.App)]
 internal sealed class SqlServerDashboardCommandTests : DashboardCommandContract
 {
     private SqlServerStoreDatabase? _database;

@@ -18,6 +18,7 @@ namespace ImageQueue.Tests.Dashboard;
 [TestFixture]
 [Explicit("Writes the README's images.")]
 [Category("Screenshots")]
+[Category(Categories.Process)]
 internal sealed class DashboardScreenshots
 {
     private static readonly string[] Users = ["ayşe", "mehmet", "zeynep", "emre", "elif"];
@@ -78,7 +79,7 @@ internal sealed class DashboardScreenshots
 
         await using var context = await browser.OpenAsync(app, new() { ViewportSize = new() { Width = 1180, Height = 760 }, ColorScheme = ColorScheme.Light, Locale = "en-GB" });
         var page = await context.NewPageAsync();
-        await Bench.UntilAsync(() => Task.FromResult(app.Services.GetRequiredService<BackendPool>().Status.Any(forge => forge.Healthy == false)), "the one that was killed is known to be down");
+        await Until.TrueAsync(() => app.Services.GetRequiredService<BackendPool>().Status.Any(forge => forge.Healthy == false), "the one that was killed is known to be down");
         await page.GotoAsync($"hangfire/images/{generating}");
         await Expect(page.Locator(".iq-image img")).ToBeVisibleAsync(new() { Timeout = 40_000 });
         await ShootAsync(page, "hangfire/images", "iq-images.png", 620);

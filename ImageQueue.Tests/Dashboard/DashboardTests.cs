@@ -15,6 +15,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>The operators' dashboard, from the request of a browser to the row: what pages say, and what commands do.</summary>
+[Category(Categories.App)]
 internal sealed class DashboardTests
 {
     private const string Hostile = "\"><img src=x onerror=alert(1)> <script>alert(2)</script> <style>*{display:none}</style> \" onmouseover=\"alert(3) javascript:alert(4) {{x}} {0} \u202e";
@@ -74,7 +75,7 @@ internal sealed class DashboardTests
         }
 
         await using var second = await TestApp.StartAsync(folder: folder);
-        await Bench.UntilAsync(async () => (int)(await TestApp.ReadAsync(await second.Http.GetAsync("api/queue")))["waiting"]! == 1, "the queue is rebuilt");
+        await Until.TrueAsync(async () => (int)(await TestApp.ReadAsync(await second.Http.GetAsync("api/queue")))["waiting"]! == 1, "the queue is rebuilt");
         Assert.That((bool)(await TestApp.ReadAsync(await second.Http.GetAsync("api/queue")))["paused"]!, Is.True);
         Assert.That((string?)(await second.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
         (await second.Http.PostAsync("api/queue/resume", null)).Dispose();
@@ -208,10 +209,10 @@ internal sealed class DashboardTests
             await CommandAsync("commands/images/front", $"{ids[random.Next(ids.Count)]}");
         }
 
-        await Bench.UntilAsync(() => Task.FromResult(_app.App.Services.GetRequiredService<DashboardCommands>().Open().Count == 0), "every click has reached its message");
+        await Until.TrueAsync(() => _app.App.Services.GetRequiredService<DashboardCommands>().Open().Count == 0, "every click has reached its message");
         foreach (var id in ids)
         {
-            await Bench.UntilAsync(
+            await Until.TrueAsync(
                 async () =>
                 {
                     var message = (await store.FindAsync(id, CancellationToken.None))!;
@@ -255,7 +256,7 @@ internal sealed class DashboardTests
     {
         var storage = _app.App.Services.GetRequiredService<JobStorage>();
         var keeper = _app.App.Services.GetServices<IHostedService>().OfType<SweepKeeper>().Single();
-        await Bench.UntilAsync(() => Task.FromResult(IsScheduled()), "the sweep is scheduled");
+        await Until.TrueAsync(() => IsScheduled(), "the sweep is scheduled");
         keeper.Look();
 
         using var removed = await AuthApp.PostDashboardAsync(_operator, "hangfire/recurring/remove", QueueRebuild.SweepId);

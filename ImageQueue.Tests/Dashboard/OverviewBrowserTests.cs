@@ -11,6 +11,7 @@ using static Microsoft.Playwright.Assertions;
 namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>The home page's charts as an operator meets them in a browser.</summary>
+[Category(Categories.Process)]
 internal sealed class OverviewBrowserTests
 {
     private ChatBrowser _browser = null!; // All set before any test runs.

@@ -10,6 +10,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>The overview: what its charts and tiles say of the history.</summary>
+[Category(Categories.App)]
 internal sealed class OverviewTests
 {
     private static readonly DateTimeOffset Now = new(2026, 11, 26, 14, 25, 0, TimeSpan.Zero);
@@ -93,7 +94,7 @@ internal sealed class OverviewTests
         await app.WaitForAsync(ids[2], MessageStatus.Error);
         await app.App.Services.GetRequiredService<StatisticsWriter>().WriteAsync(CancellationToken.None);
 
-        await Bench.UntilAsync(async () => (await TextAsync(looking, "hangfire/live/overview")).Contains("ImageLocator, last day: 2 images", StringComparison.Ordinal), "the overview is a few seconds old at most");
+        await Until.TrueAsync(async () => (await TextAsync(looking, "hangfire/live/overview")).Contains("ImageLocator, last day: 2 images", StringComparison.Ordinal), "the overview is a few seconds old at most");
         var page = await TextAsync(looking, "hangfire/live/overview");
         Assert.That(page, Does.Contain("Errors by code, last day: 1 error, 33.3 %").And.Contain("iq-code-3").And.Contain("out_of_memory").And.Contain("ImageLocator, last week: 2 images"));
         var home = await TextAsync(looking, "hangfire");

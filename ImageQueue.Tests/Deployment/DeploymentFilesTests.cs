@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Deployment;
 /// What can be known of the deployment's files without a container: they can be read, name settings and paths that there are, and
 /// agree with the app and with one another. <see cref="PublishedTests"/> holds that the paths which they ask are answered.
 /// </summary>
+[Category(Categories.Fast)]
 internal sealed partial class DeploymentFilesTests
 {
     private const string Port = "8080";

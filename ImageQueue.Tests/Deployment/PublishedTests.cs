@@ -15,6 +15,7 @@ namespace ImageQueue.Tests.Deployment;
 /// What is deployed, as it is deployed: the output of <c>dotnet publish</c>, in Production, started from another folder by a user
 /// who may not write the program's own.
 /// </summary>
+[Category(Categories.Process)]
 internal sealed partial class PublishedTests
 {
     private static readonly string Key = ApiKeys.Create(Roles.Operator);

@@ -1,6 +1,7 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
@@ -10,6 +11,7 @@ namespace ImageQueue.Tests.Forge;
 /// <summary>The client and the simulator were each written from Forge's source; here they meet over HTTP.</summary>
 [TestFixture]
 [CancelAfter(30_000)]
+[Category(Categories.App)]
 public sealed class ForgeClientMeetsSimulatorTests
 {
     private static readonly GenerationRequest Request = new()
@@ -108,13 +110,8 @@ public sealed class ForgeClientMeetsSimulatorTests
         Assert.That(await _client.InterruptAsync(backend, "second", cancellationToken), Is.True);
         await ((Task)Task.WhenAll(first, second)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
-        async Task UntilAsync(string task, ForgeTaskState state)
-        {
-            while ((await _client.GetProgressAsync(backend, task, withPreview: false, cancellationToken)).State != state)
-            {
-                await Task.Delay(10, cancellationToken);
-            }
-        }
+        Task UntilAsync(string task, ForgeTaskState state) => Until.TrueAsync(
+            async () => (await _client.GetProgressAsync(backend, task, withPreview: false, cancellationToken)).State == state, $"{task} is {state}");
     }
 
     [TestCase(null, true)]

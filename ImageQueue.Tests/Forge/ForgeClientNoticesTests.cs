@@ -8,6 +8,7 @@ namespace ImageQueue.Tests.Forge;
 /// <summary>What a server does otherwise than it was asked: noticed before generating, or after it.</summary>
 [TestFixture]
 [CancelAfter(20_000)]
+[Category(Categories.App)]
 public sealed class ForgeClientNoticesTests
 {
     private static readonly GenerationRequest Request = new() { Prompt = "bir gül", Width = 512, Height = 512, Steps = 20, CfgScale = 1m, DistilledCfgScale = 3.5m };

@@ -19,6 +19,7 @@ namespace ImageQueue.Tests.Forge;
 /// <summary>The client against a real server over HTTP, which answers what each test says.</summary>
 [TestFixture]
 [CancelAfter(20_000)]
+[Category(Categories.App)]
 public sealed class ForgeClientTests
 {
     private static readonly byte[] Image = [0x89, (byte)'P', (byte)'N', (byte)'G', 1, 2, 3, 250];

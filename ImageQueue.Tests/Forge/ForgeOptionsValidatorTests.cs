@@ -4,6 +4,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Forge;
 
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class ForgeOptionsValidatorTests
 {
     [Test]

@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Forge;
 /// <summary>Servers whose certificates are private: an authority or a fingerprint for each, and what is said when it does not fit.</summary>
 [TestFixture]
 [CancelAfter(20_000)]
+[Category(Categories.App)]
 public sealed class ForgeTlsTests
 {
     private readonly TemporaryFolder _folder = new();

@@ -7,6 +7,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Generation;
 
 /// <summary>The table of the design, line by line: what becomes of the request, and what is thought of the server.</summary>
+[Category(Categories.Fast)]
 internal sealed class FailurePolicyTests
 {
     private const string Secret = "gpu1.internal:7860 RuntimeError: Traceback (most recent call last)";

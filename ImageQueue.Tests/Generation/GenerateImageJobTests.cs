@@ -14,6 +14,7 @@ using SkiaSharp;
 
 namespace ImageQueue.Tests.Generation;
 
+[Category(Categories.Store)]
 internal sealed class GenerateImageJobTests
 {
     private Bench? _open;
@@ -191,7 +192,7 @@ internal sealed class GenerateImageJobTests
             await ProcessingAsync(row);
             await stopping.CancelAsync();
             Assert.CatchAsync<OperationCanceledException>(() => running);
-            await Bench.UntilAsync(() => Task.FromResult(Bench.Get<BackendPool>().Available == 1), "Forge is drained");
+            await Until.TrueAsync(() => Bench.Get<BackendPool>().Available == 1, "Forge is drained");
             row = await GeneratingAsync(row);
         }
 
@@ -376,11 +377,11 @@ internal sealed class GenerateImageJobTests
     }
 
     private Task ProcessingAsync(Message row) =>
-        Bench.UntilAsync(async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && CompletedGeneration() > 0, "it is processing");
+        Until.TrueAsync(async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && CompletedGeneration() > 0, "it is processing");
 
     /// <summary>The pool asks, and interrupts, while it drains what was left.</summary>
-    private Task InterruptedAsync(Message row) => Bench.UntilAsync(
-        () => Task.FromResult(Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.InterruptAsync) && Equals(call.Arguments[1], $"{row.JobId}-1")) == 1),
+    private Task InterruptedAsync(Message row) => Until.TrueAsync(
+        () => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.InterruptAsync) && Equals(call.Arguments[1], $"{row.JobId}-1")) == 1,
         "what goes on at Forge is interrupted, once");
 
     private int CompletedGeneration() => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.GenerateAsync));

@@ -8,6 +8,7 @@ using SkiaSharp;
 namespace ImageQueue.Tests.Generation;
 
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class ImageFilesTests
 {
     private const string JobId = "0123456789abcdef0123456789abcdef";

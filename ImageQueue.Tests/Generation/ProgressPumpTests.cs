@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Generation;
 
 /// <summary>Live previews: what Forge shows while it generates is kept, named, and gone with the attempt.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 internal sealed class ProgressPumpTests
 {
     private const string JobId = "0123456789abcdef0123456789abcdef";
@@ -52,7 +53,7 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
-        await UntilAsync(() => _images.FindPreviewPath(JobId) is not null && Named() == 1);
+        await Until.TrueAsync(() => _images.FindPreviewPath(JobId) is not null && Named() == 1);
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
@@ -72,11 +73,11 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
-        await UntilAsync(() => Named() == 1);
+        await Until.TrueAsync(() => Named() == 1);
         await Task.Delay(300);
         Assert.That(asked, Is.EqualTo(3), "each time until there is one, then once a second");
-        await UntilAsync(() => asked == 4);
-        await UntilAsync(() => Saved() >= 1);
+        await Until.TrueAsync(() => asked == 4);
+        await Until.TrueAsync(() => Saved() >= 1);
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
@@ -95,7 +96,7 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions { LivePreview = false }, stop.Token);
-        await UntilAsync(() => asked.Count > 5);
+        await Until.TrueAsync(() => asked.Count > 5);
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
@@ -109,7 +110,7 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
-        await UntilAsync(() => Saved() >= 2);
+        await Until.TrueAsync(() => Saved() >= 2);
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
@@ -131,7 +132,7 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
-        await UntilAsync(() => _log.Of(LogLevel.Warning).Any());
+        await Until.TrueAsync(() => _log.Of(LogLevel.Warning).Any());
         await Task.Delay(1200);
         await stop.CancelAsync();
 
@@ -161,7 +162,7 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
-        await UntilAsync(() => Named() == 2);
+        await Until.TrueAsync(() => Named() == 2);
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
@@ -206,14 +207,4 @@ internal sealed class ProgressPumpTests
     private int Saved() => Calls(nameof(IMessageStore.SaveProgressAsync));
 
     private int Calls(string method) => _store.Invocations.Count(invocation => invocation.Method.Name == method);
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var started = TimeProvider.System.GetTimestamp();
-        while (!condition())
-        {
-            Assert.That(TimeProvider.System.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(30)));
-            await Task.Delay(10);
-        }
-    }
 }

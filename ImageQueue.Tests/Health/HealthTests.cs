@@ -17,6 +17,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Health;
 
 /// <summary>What <c>/health</c> says, to whom; and that broken is not dead.</summary>
+[Category(Categories.App)]
 internal sealed class HealthTests
 {
     private static readonly string[] Parts = ["database", "schema", "job_servers", "recurring_jobs", "forges", "disk"];
@@ -27,7 +28,7 @@ internal sealed class HealthTests
         await using var app = await AuthApp.StartAsync();
         var (nobody, client, reader) = (app.As(null), app.Client(), app.As(AuthApp.ReaderKey));
 
-        await Bench.UntilAsync(async () => (string?)(await ReadyAsync(nobody)).Body["status"] == "healthy", "all is well");
+        await Until.TrueAsync(async () => (string?)(await ReadyAsync(nobody)).Body["status"] == "healthy", "all is well");
         var (status, seen) = await ReadyAsync(nobody);
         Assert.That(status, Is.EqualTo(200));
         Assert.That(seen["parts"]!.AsObject().Select(part => part.Key), Is.EqualTo(Parts));
@@ -47,7 +48,7 @@ internal sealed class HealthTests
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Backends:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}", ["Forge:Backends:0:Name"] = "gpu1" });
 
-        await Bench.UntilAsync(async () => $"{(await ReadyAsync(app.Http)).Body["parts"]!["forges"]!["reason"]}".Contains("gpu1 is down", StringComparison.Ordinal), "gpu1 has been asked");
+        await Until.TrueAsync(async () => $"{(await ReadyAsync(app.Http)).Body["parts"]!["forges"]!["reason"]}".Contains("gpu1 is down", StringComparison.Ordinal), "gpu1 has been asked");
         var (status, seen) = await ReadyAsync(app.Http);
 
         Assert.That((status, (string?)seen["status"], (string?)seen["parts"]!["forges"]!["status"]), Is.EqualTo((200, "degraded", "degraded")));

@@ -7,6 +7,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Hosting;
 
 /// <summary>Background services that wait for the database.</summary>
+[Category(Categories.Fast)]
 internal sealed class WhenReadyTests
 {
     /// <summary>Seen before: a dead service that nobody heard of.</summary>

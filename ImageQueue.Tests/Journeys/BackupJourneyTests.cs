@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>README's back-up and restore, of an app that runs meanwhile.</summary>
 [NonParallelizable] // Its processes would slow every other test down.
+[Category(Categories.Process)]
 internal sealed class BackupJourneyTests
 {
     private static readonly string Key = ApiKeys.Create(Roles.Client);

@@ -12,6 +12,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Nobody pays for a bad server: each line of the design's table, with a bad one beside good ones.</summary>
 [Parallelizable(ParallelScope.All)]
+[Category(Categories.App)]
 internal sealed class BadBackendJourneyTests
 {
     private static readonly object Small = new { width = 64, height = 64, steps = 4 };
@@ -100,7 +101,7 @@ internal sealed class BadBackendJourneyTests
         for (var kill = 0; kill < 3; kill++)
         {
             var begun = one.Stats.Begun.Count;
-            await Bench.UntilAsync(() => Task.FromResult(one.Stats.Begun.Count > begun || begun + two.Stats.Begun.Count >= ids.Count), "the first server generates again, or there is nothing left to generate");
+            await Until.TrueAsync(() => one.Stats.Begun.Count > begun || begun + two.Stats.Begun.Count >= ids.Count, "the first server generates again, or there is nothing left to generate");
             await one.RestartAsync();
         }
 
@@ -219,8 +220,8 @@ internal sealed class BadBackendJourneyTests
         }
     }
 
-    private static Task HealthyAsync(TestApp app, int count, TimeSpan? patience = null) => Bench.UntilAsync(
-        () => Task.FromResult(app.Services.GetRequiredService<BackendPool>().Status.Count(backend => backend.Healthy == true) == count), $"{count} servers are healthy", patience);
+    private static Task HealthyAsync(TestApp app, int count, TimeSpan? patience = null) => Until.TrueAsync(
+        () => app.Services.GetRequiredService<BackendPool>().Status.Count(backend => backend.Healthy == true) == count, $"{count} servers are healthy", patience);
 
     private static int Distinct(IEnumerable<string> values) => values.Distinct(StringComparer.Ordinal).Count();
 }

@@ -15,6 +15,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>The demo chat page where it is used otherwise than its makers do: odd data, small screens, keyboards, many tabs, no scripts.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed class ChatPageDetailsTests
 {
     private ChatBrowser _browser = null!; // Set before any test runs.

@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>The demo chat page while refreshes, restarts and lost networks get in its way: it ends in the right state by itself.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed partial class ChatPageResilienceTests
 {
     private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };

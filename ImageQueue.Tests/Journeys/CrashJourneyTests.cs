@@ -20,6 +20,7 @@ namespace ImageQueue.Tests.Journeys;
 /// The long form: <c>dotnet test ImageQueue.Tests --filter "FullyQualifiedName~CrashJourneyTests.Kill_LosesNothing_WhenItComesAtAnyMoment"</c>,
 /// with the seed of an earlier run in IMAGEQUEUE_TEST_SEED to repeat its moments.
 /// </remarks>
+[Category(Categories.Process)]
 internal sealed class CrashJourneyTests
 {
     private const string Conversation = "demo";

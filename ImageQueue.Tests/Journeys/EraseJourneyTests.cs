@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Somebody wants to be forgotten: message and conversation, finished, waiting and being generated.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed class EraseJourneyTests
 {
     private const string Secret = "zümrüdüanka";

@@ -6,6 +6,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Estimates as a chat app gets them.</summary>
+[Category(Categories.App)]
 internal sealed class EtaJourneyTests
 {
     private static readonly Dictionary<string, string?> Settings = new() { ["Forge:Simulator:SecondsPerImage"] = "0.5" };

@@ -7,6 +7,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>What becomes of a request when Forge does each of the things that Forges do: the state and the sentence of the design.</summary>
+[Category(Categories.App)]
 internal sealed class ForgeFaultJourneyTests
 {
     private SimulatorServer _forge = null!; // Both set before each test.
@@ -94,7 +95,7 @@ internal sealed class ForgeFaultJourneyTests
         var ids = new List<long>();
         for (var i = 0; i < 3; i++)
             ids.Add((long)(await _app.SubmitAsync($"{i}", more: new { width = 64, height = 64, steps = 4 }))["id"]!);
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => (bool?)(await TestApp.ReadAsync(await _app.Http.GetAsync("api/queue")))["backends"]![0]!["healthy"] == false, "Forge is known to be away");
         Assert.That((int)(await _app.GetMessageAsync(ids[2]))["queue"]!["position"]!, Is.EqualTo(3));
 

@@ -12,6 +12,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Cancels, retries and operators' actions with Hangfire's real workers: the message and Hangfire's state agree.</summary>
+[Category(Categories.App)]
 internal sealed class HangfireJourneyTests
 {
     private static readonly object Small = new { width = 64, height = 64, steps = 4 };
@@ -68,7 +69,7 @@ internal sealed class HangfireJourneyTests
 
         var started = Stopwatch.GetTimestamp();
         await CallAsync(generating, "cancel");
-        await Bench.UntilAsync(() => Task.FromResult(_forge.Simulator.Stats.Snapshot().InterruptCalls == 1), "Forge is interrupted");
+        await Until.TrueAsync(() => _forge.Simulator.Stats.Snapshot().InterruptCalls == 1, "Forge is interrupted");
         TestContext.Out.WriteLine($"Forge is free {Stopwatch.GetElapsedTime(started).TotalMilliseconds:0} ms after the cancel.");
 
         await _app.WaitForAsync(waiting[0], MessageStatus.Processing);
@@ -109,7 +110,7 @@ internal sealed class HangfireJourneyTests
             await _app.JobStateAsync(id, DeletedState.StateName);
         }
 
-        await Bench.UntilAsync(() => Task.FromResult(_forge.Simulator.Stats.Snapshot().InterruptCalls == 1), "Forge is interrupted");
+        await Until.TrueAsync(() => _forge.Simulator.Stats.Snapshot().InterruptCalls == 1, "Forge is interrupted");
     }
 
     [Test]
@@ -151,14 +152,14 @@ internal sealed class HangfireJourneyTests
     public async Task Sweep_IsARecurringJobOfItsOwnQueue()
     {
         var recurring = _app.Services.GetRequiredService<IRecurringJobManagerV2>();
-        await Bench.UntilAsync(() => Task.FromResult(recurring.TriggerJob(QueueRebuild.SweepId) is not null), "the sweep is scheduled");
+        await Until.TrueAsync(() => recurring.TriggerJob(QueueRebuild.SweepId) is not null, "the sweep is scheduled");
 
         // Generating does not hold it up.
         await SubmitAsync("bir gül [fault:stalled]");
         await ActiveAsync();
         var job = recurring.TriggerJob(QueueRebuild.SweepId);
 
-        await Bench.UntilAsync(() => Task.FromResult(StateOf(job) == SucceededState.StateName), "the sweep has run");
+        await Until.TrueAsync(() => StateOf(job) == SucceededState.StateName, "the sweep has run");
         Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
     }
 
@@ -170,7 +171,7 @@ internal sealed class HangfireJourneyTests
 
     private async Task<long> SubmitAsync(string prompt) => (long)(await _app.SubmitAsync(prompt, more: Small))["id"]!;
 
-    private Task ActiveAsync() => Bench.UntilAsync(() => Task.FromResult(_forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge generates");
+    private Task ActiveAsync() => Until.TrueAsync(() => _forge.Simulator.Stats.Snapshot().InFlight == 1, "Forge generates");
 
     private async Task CallAsync(long id, string verb)
     {

@@ -16,6 +16,7 @@ namespace ImageQueue.Tests.Journeys;
 [TestFixture("")]
 [TestFixture("tr-TR")]
 [NonParallelizable] // The culture is the process's.
+[Category(Categories.App)]
 internal sealed class ImageJourneyTests(string culture)
 {
     private readonly CultureInfo? _defaultCulture = CultureInfo.DefaultThreadCurrentCulture;

@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>What can be seen of an image while it is generated, from Forge to HTTP.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class LivePreviewJourneyTests
 {
     /// <summary>A preview comes each ten steps: soon, of an image that takes long.</summary>

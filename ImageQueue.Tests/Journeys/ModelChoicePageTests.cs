@@ -9,6 +9,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>The demo chat page offers the models, where there is a choice.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed class ModelChoicePageTests
 {
     private static readonly Dictionary<string, string?> Two = new()

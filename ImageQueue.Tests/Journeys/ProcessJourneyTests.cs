@@ -11,6 +11,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>How the process begins and ends: alone on its database, quickly, and with what an earlier one left.</summary>
+[Category(Categories.Process)]
 internal sealed class ProcessJourneyTests
 {
     private TemporaryFolder _folder = null!; // Set before each test.
@@ -117,7 +118,7 @@ internal sealed class ProcessJourneyTests
             var message = await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]");
             generating = (long)message["id"]!;
             await app.WaitForAsync(generating, MessageStatus.Processing);
-            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().InFlight == 1), "Forge generates");
+            await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().InFlight == 1, "Forge generates");
             leftOver = Path.Combine(_folder.Path, "images", $"flux_{message["extra_metadata"]!["job_id"]}.1.tmp");
             await app.KillAsync();
         }
@@ -143,7 +144,7 @@ internal sealed class ProcessJourneyTests
             await using var app = await AppProcess.StartAsync(_folder.Path, forge.Address, settings);
             if (death == 0)
                 id = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}]"))["id"]!;
-            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == death + 1), "it is generated");
+            await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().Total == death + 1, "it is generated");
             await app.WaitForAsync(id, MessageStatus.Processing);
             await app.KillAsync();
         }
@@ -185,15 +186,15 @@ internal sealed class ProcessJourneyTests
         var late = await next.SubmitAsync("the last");
         var accepted = Stopwatch.GetElapsedTime(started);
         await using var store = OpenStore();
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => (await store.FindAsync((long)late["id"]!, CancellationToken.None))!.HangfireJobId is not null, "the last one has its job", TimeSpan.FromMinutes(3));
         var rebuilt = Stopwatch.GetElapsedTime(started);
 
         TestContext.Out.WriteLine(
             $"{rows} rows: listening after {listening.TotalSeconds:0.0} s, first answer {answered.TotalSeconds:0.0} s, first submit {accepted.TotalSeconds:0.0} s, rebuilt {rebuilt.TotalSeconds:0.0} s.");
         Assert.That(accepted, Is.LessThan(TimeSpan.FromSeconds(30)));
-        await Bench.UntilAsync(
-            () => Task.FromResult(forge.Simulator.Stats.Snapshot().Total == 1), "Forge is asked");
+        await Until.TrueAsync(
+            () => forge.Simulator.Stats.Snapshot().Total == 1, "Forge is asked");
         Assert.That(forge.Simulator.Stats.Snapshot().Received[0].Prompt, Is.EqualTo("row 7"), "what was being generated comes first");
         Assert.That((int)(await next.GetAsync("api/messages/1"))["queue"]!["position"]!, Is.EqualTo(1));
         Assert.That((int)(await next.GetAsync($"api/messages/{rows}"))["queue"]!["position"]!, Is.EqualTo(rows - 1));

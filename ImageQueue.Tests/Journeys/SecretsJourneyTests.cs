@@ -11,6 +11,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>A whole journey with every log line there is; then keys, tokens and passwords are looked for wherever they might have gone.</summary>
+[Category(Categories.App)]
 internal sealed class SecretsJourneyTests
 {
     private const string ForgePassword = "gizli-forge-parolası-7";

@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Several apps on one SQL Server database, and a server that goes away; where a server is given.</summary>
 [SqlServerFixture]
+[Category(Categories.Process)]
 public sealed class SharedDatabaseJourneyTests
 {
     private SqlServerStoreDatabase _database = null!;
@@ -86,25 +87,15 @@ public sealed class SharedDatabaseJourneyTests
         for (var i = 0; i < 10; i++)
             Assert.That(await (i % 2 == 0 ? first : second).TrySubmitAsync($"image {i}"), Is.Not.Null);
         await using var connection = new SqlConnection(_database.ConnectionString);
-        await UntilAsync(connection, "SELECT COUNT(*) FROM dbo.messages WHERE status = N'processing'", count => count == 2, TimeSpan.FromSeconds(60), first);
+        await Until.TrueAsync(async () => await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE status = N'processing'") == 2, "both generate", TimeSpan.FromSeconds(60));
 
         await second.KillAsync();
 
         // The sweep comes each minute and takes a silent worker's row back.
-        await UntilAsync(connection, "SELECT COUNT(*) FROM dbo.messages WHERE status = N'complete'", count => count == 10, TimeSpan.FromMinutes(5), first);
+        await Until.TrueAsync(async () => await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE status = N'complete'") == 10, "all are complete", TimeSpan.FromMinutes(5));
         var asked = forgeOfFirst.Simulator.Stats.Snapshot().Received.Concat(forgeOfSecond.Simulator.Stats.Snapshot().Received).ToList();
         Assert.That(asked.Select(request => request.Task), Is.Unique);
         Assert.That(asked.GroupBy(request => request.Prompt).Count(group => group.Count() > 1), Is.LessThanOrEqualTo(1), "only what the killed app had in hand is begun again");
-    }
-
-    private static async Task UntilAsync(SqlConnection connection, string sql, Func<int, bool> isThere, TimeSpan patience, AppProcess app)
-    {
-        var started = TimeProvider.System.GetTimestamp();
-        for (int count; !isThere(count = await connection.ExecuteScalarAsync<int>(sql));)
-        {
-            Assert.That(TimeProvider.System.GetElapsedTime(started), Is.LessThan(patience), $"{sql} is {count}\n{app.Output}");
-            await Task.Delay(200);
-        }
     }
 
     /// <summary>The database goes away while images are generated: requests get 503, nothing is lost, work goes on.</summary>

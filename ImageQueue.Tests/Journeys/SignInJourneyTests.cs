@@ -14,6 +14,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>Operators and other people's websites in a real browser.</summary>
+[Category(Categories.Process)]
 internal sealed class SignInJourneyTests
 {
     private ChatBrowser _browser = null!; // Set before any test runs.

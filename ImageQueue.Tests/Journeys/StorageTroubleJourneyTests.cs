@@ -9,6 +9,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Journeys;
 
 /// <summary>A disk that is full, a folder that cannot be written, a database that is locked or read-only: said in a sentence, and survived.</summary>
+[Category(Categories.Process)]
 internal sealed class StorageTroubleJourneyTests
 {
     private static readonly object Small = new { width = 64, height = 64, steps = 4 };
@@ -33,7 +34,7 @@ internal sealed class StorageTroubleJourneyTests
         await using var app = await TestApp.StartAsync(folder: _folder);
 
         var waiting = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
-        await Bench.UntilAsync(() => Task.FromResult(app.Log.ToString().Contains("No image is begun", StringComparison.Ordinal)), "operators are told");
+        await Until.TrueAsync(() => app.Log.ToString().Contains("No image is begun", StringComparison.Ordinal), "operators are told");
         Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "no GPU works for nothing");
 
         File.Delete(Images);
@@ -81,7 +82,7 @@ internal sealed class StorageTroubleJourneyTests
             Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That((string?)(await TestApp.ReadAsync(refused))["detail"], Does.Contain("locked by another program"));
             Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "reading goes on");
-            await Bench.UntilAsync(() => Task.FromResult(forge.Simulator.Stats.Snapshot().CompletedGeneration == 1), "the image is generated");
+            await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().CompletedGeneration == 1, "the image is generated");
         }
 
         await app.WaitForAsync(generating, MessageStatus.Complete);

@@ -9,6 +9,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>A receiver in every kind of trouble, and an app that is killed meanwhile: nothing is lost, and nothing of what was deleted is told.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed class WebhookJourneyTests
 {
     private const string Secret = "zümrüdüanka";

@@ -7,6 +7,7 @@ namespace ImageQueue.Tests.Messages;
 
 /// <summary>The reference merge against the table, and SQLite's <c>json_patch</c> against the reference.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class MergePatchTests
 {
     private SqliteConnection _sqlite = null!;

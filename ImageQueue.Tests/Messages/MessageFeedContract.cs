@@ -429,6 +429,7 @@ public abstract class MessageFeedContract
 
 /// <summary>The feed's contract on SQLite.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class SqliteMessageFeedTests : MessageFeedContract
 {
     private protected override async Task<IStoreDatabase> CreateDatabaseAsync()
@@ -441,6 +442,7 @@ public sealed class SqliteMessageFeedTests : MessageFeedContract
 
 /// <summary>The feed's contract on SQL Server, where one is given.</summary>
 [SqlServerFixture]
+[Category(Categories.Store)]
 public sealed class SqlServerMessageFeedTests : MessageFeedContract
 {
     private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();

@@ -7,6 +7,7 @@ namespace ImageQueue.Tests.Messages;
 
 /// <summary>The limits that come from what SQL Server can hold and nest.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class MetadataPatchLimitTests
 {
     [TestCase("""{"":1}""")]

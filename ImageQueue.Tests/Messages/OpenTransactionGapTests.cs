@@ -11,6 +11,7 @@ namespace ImageQueue.Tests.Messages;
 /// SQLite's, and the transaction is played by the store in between.
 /// </summary>
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class OpenTransactionGapTests
 {
     private const string Conversation = "sohbet-1";
@@ -129,7 +130,7 @@ public sealed class OpenTransactionGapTests
 
         using var other = await _feed.WatchAsync("c2", null, CancellationToken.None); // So that the reader goes on.
         _store.End();
-        await Bench.UntilAsync(() => Task.FromResult(Passed(_log.Of(LogLevel.Information).Any(line => line.Contains("in order again", StringComparison.Ordinal)))), "the order is read again");
+        await Until.TrueAsync(() => Passed(_log.Of(LogLevel.Information).Any(line => line.Contains("in order again", StringComparison.Ordinal))), "the order is read again");
         using var after = await _feed.WatchAsync(Conversation, byRevision ? seen.Message.Revision : seen.ResumeFrom, CancellationToken.None);
 
         Assert.That((await NextAsync(after)).Select(change => change.Message.Id), Does.Contain(_first.Id));
@@ -160,7 +161,7 @@ public sealed class OpenTransactionGapTests
     private async Task<IReadOnlyList<MessageChange>> NextAsync(FeedSubscription watcher)
     {
         var next = watcher.NextAsync(Patience, CancellationToken.None);
-        await Bench.UntilAsync(() => Task.FromResult(Passed(next.IsCompleted)), "a change");
+        await Until.TrueAsync(() => Passed(next.IsCompleted), "a change");
         return await next;
     }
 

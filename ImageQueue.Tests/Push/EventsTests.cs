@@ -18,6 +18,7 @@ namespace ImageQueue.Tests.Push;
 
 /// <summary>Server-Sent Events, over real connections.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed class EventsTests
 {
     private const string Path = "api/conversations/demo/events";
@@ -160,13 +161,13 @@ internal sealed class EventsTests
         var message = await _source.BeginAsync();
         await using var line = new TcpProxy(_app.Address.Host, _app.Address.Port);
         await using var reader = new ReconnectingReader(new Uri($"http://127.0.0.1:{line.Port}"), Path);
-        await UntilAsync(() => reader.Connections == 1);
+        await Until.TrueAsync(() => reader.Connections == 1);
         await Task.Delay(100);
         line.Cut();
         await _source.CompleteAsync(message);
         line.Mend();
 
-        await UntilAsync(() => reader.StatusOf(message.Id) == MessageStatus.Complete);
+        await Until.TrueAsync(() => reader.StatusOf(message.Id) == MessageStatus.Complete);
         Assert.That(reader.Events, Has.Count.EqualTo(1));
     }
 
@@ -286,9 +287,9 @@ internal sealed class EventsTests
         await _source.BeginAsync();
         var feed = _app.Services.GetRequiredService<MessageFeed>();
         using (await SseReader.OpenAsync(_app.Http, Path))
-            await UntilAsync(() => feed.WatcherCount == 1);
+            await Until.TrueAsync(() => feed.WatcherCount == 1);
 
-        await UntilAsync(() => feed.WatcherCount == 0);
+        await Until.TrueAsync(() => feed.WatcherCount == 0);
         Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
     }
 
@@ -339,7 +340,7 @@ internal sealed class EventsTests
         using var stalled = new TcpClient { ReceiveBufferSize = 4096 };
         await stalled.ConnectAsync(_app.Address.Host, _app.Address.Port);
         await stalled.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"GET /{Path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        await UntilAsync(() => _app.Services.GetRequiredService<MessageFeed>().WatcherCount == 1);
+        await Until.TrueAsync(() => _app.Services.GetRequiredService<MessageFeed>().WatcherCount == 1);
         using var quick = await SseReader.OpenAsync(_app.Http, Path);
         var reading = quick.ReadUntilAsync(progress => (string)progress["status"]! == "complete" && (long)progress["message_id"]! == messages[^1].Id);
 
@@ -372,7 +373,7 @@ internal sealed class EventsTests
         {
             ids = [(long)(await first.SubmitAsync("one"))["id"]!, (long)(await first.SubmitAsync("two"))["id"]!, (long)(await first.SubmitAsync("three"))["id"]!];
             reader = new ReconnectingReader(first.Address, Path);
-            await UntilAsync(() => reader.Connections == 1);
+            await Until.TrueAsync(() => reader.Connections == 1);
             await first.WaitForAsync(ids[0], MessageStatus.Processing);
         }
 
@@ -381,7 +382,7 @@ internal sealed class EventsTests
         foreach (var id in ids)
             await second.WaitForAsync(id, MessageStatus.Complete);
 
-        await UntilAsync(() => ids.All(id => reader.StatusOf(id) == MessageStatus.Complete));
+        await Until.TrueAsync(() => ids.All(id => reader.StatusOf(id) == MessageStatus.Complete));
         Assert.That(reader.Events.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
     }
 
@@ -397,13 +398,13 @@ internal sealed class EventsTests
             two = (long)(await first.SubmitAsync("two"))["id"]!;
             await first.WaitForAsync(one, MessageStatus.Processing);
             await using var reader = new ReconnectingReader(new Uri(urls), Path);
-            await UntilAsync(() => reader.Connections == 1);
+            await Until.TrueAsync(() => reader.Connections == 1);
             await first.KillAsync();
 
             await using var second = await AppProcess.StartAsync(folder.Path, null, new() { ["ASPNETCORE_URLS"] = urls, ["Forge__Simulator__SecondsPerImage"] = "0" });
             await second.WaitForAsync(one, MessageStatus.Complete);
             await second.WaitForAsync(two, MessageStatus.Complete);
-            await UntilAsync(() => reader.StatusOf(one) == MessageStatus.Complete && reader.StatusOf(two) == MessageStatus.Complete);
+            await Until.TrueAsync(() => reader.StatusOf(one) == MessageStatus.Complete && reader.StatusOf(two) == MessageStatus.Complete);
             Assert.That(reader.Connections, Is.GreaterThan(1));
             Assert.That(reader.Events.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
         }
@@ -417,14 +418,4 @@ internal sealed class EventsTests
     }
 
     private static int Count(StringBuilder text, string what) => text.ToString().Split(what).Length - 1;
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var started = Stopwatch.GetTimestamp();
-        while (!condition())
-        {
-            Assert.That(Stopwatch.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(30)));
-            await Task.Delay(10);
-        }
-    }
 }

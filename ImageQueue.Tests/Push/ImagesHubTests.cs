@@ -16,6 +16,7 @@ namespace ImageQueue.Tests.Push;
 
 /// <summary>The SignalR hub, with Microsoft's own client.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class ImagesHubTests
 {
     private const char Separator = '\u001e';
@@ -42,7 +43,7 @@ internal sealed class ImagesHubTests
     [TearDown]
     public async Task NobodyIsLeftAsync()
     {
-        await UntilAsync(() => Feed.WatcherCount == 0);
+        await Until.TrueAsync(() => Feed.WatcherCount == 0);
         Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
     }
 
@@ -124,7 +125,7 @@ internal sealed class ImagesHubTests
 
         await client.Hub.InvokeAsync("Unwatch", "one");
         await client.Hub.InvokeAsync("Unwatch", "never watched");
-        await UntilAsync(() => Feed.WatcherCount == 1);
+        await Until.TrueAsync(() => Feed.WatcherCount == 1);
         await _source.ProgressAsync(one, 20);
         await _source.ProgressAsync(two, 20);
 
@@ -204,7 +205,7 @@ internal sealed class ImagesHubTests
             Assert.That(Feed.WatcherCount, Is.EqualTo(1));
         }
 
-        await UntilAsync(() => Feed.WatcherCount == 0);
+        await Until.TrueAsync(() => Feed.WatcherCount == 0);
     }
 
     [Test]
@@ -236,7 +237,7 @@ internal sealed class ImagesHubTests
         await socket.ConnectAsync(new UriBuilder(_app.Address) { Scheme = "ws", Path = ImagesHub.Path }.Uri, CancellationToken.None);
         await SendAsync("""{"protocol":"json","version":1}""");
         await SendAsync($$"""{"type":1,"target":"Watch","arguments":["{{conversation}}"]}""");
-        await UntilAsync(() => Feed.WatcherCount == 1);
+        await Until.TrueAsync(() => Feed.WatcherCount == 1);
         return socket;
 
         Task SendAsync(string text) => socket.SendAsync(Encoding.UTF8.GetBytes(text + Separator), WebSocketMessageType.Text, true, CancellationToken.None);
@@ -271,16 +272,6 @@ internal sealed class ImagesHubTests
         var client = new Client(hub);
         await hub.StartAsync();
         return client;
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var started = TimeProvider.System.GetTimestamp();
-        while (!condition())
-        {
-            Assert.That(TimeProvider.System.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(30)));
-            await Task.Delay(10);
-        }
     }
 
     private sealed class Client : IAsyncDisposable

@@ -11,6 +11,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>Forge first, then the job: what a worker may take, and what becomes of what it does not use.</summary>
+[Category(Categories.Store)]
 internal sealed class CapacityGatedFetchTests
 {
     private static readonly string[] Queues = [ImageJobs.QueueName];
@@ -66,10 +67,10 @@ internal sealed class CapacityGatedFetchTests
     {
         await _bench.ProbedAsync();
         var fetching = FetchAsync();
-        await Bench.UntilAsync(() => Task.FromResult(_bench.Get<CapacityGatedFetch>().IsAsking), "a worker asks");
+        await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().IsAsking, "a worker asks");
         await _bench.Store.PauseAsync("queue", "somebody elsewhere", CancellationToken.None);
         await _bench.Get<Pauses>().LookAsync(CancellationToken.None);
-        await Bench.UntilAsync(() => Task.FromResult(!_bench.Get<CapacityGatedFetch>().IsAsking), "it asks no more");
+        await Until.TrueAsync(() => !_bench.Get<CapacityGatedFetch>().IsAsking, "it asks no more");
 
         var row = await _bench.QueueAsync();
 
@@ -93,7 +94,7 @@ internal sealed class CapacityGatedFetchTests
         Assert.That(_bench.Get<Pauses>().Of("one")?.By, Is.EqualTo("the operator"));
 
         Assert.That(await _bench.Get<Pauses>().ResumeForgeAsync("one", CancellationToken.None), Is.True);
-        await Bench.UntilAsync(() => Task.FromResult(pool.Available == 2), "both can be had");
+        await Until.TrueAsync(() => pool.Available == 2, "both can be had");
     }
 
     [Test]
@@ -243,13 +244,13 @@ internal sealed class CapacityGatedFetchTests
     private Task UpAsync(int count)
     {
         _bench.Get<BackendPool>().ProbeUnknown();
-        return Bench.UntilAsync(() => Task.FromResult(_bench.Get<BackendPool>().Available == count), $"{count} servers are up");
+        return Until.TrueAsync(() => _bench.Get<BackendPool>().Available == count, $"{count} servers are up");
     }
 
     /// <summary>Every server has been asked, and has said no.</summary>
     private Task ProbedAsync()
     {
         _bench.Get<BackendPool>().ProbeUnknown();
-        return Bench.UntilAsync(() => Task.FromResult(_bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false)), "all servers are known to be down");
+        return Until.TrueAsync(() => _bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false), "all servers are known to be down");
     }
 }

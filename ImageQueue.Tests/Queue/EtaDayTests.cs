@@ -5,6 +5,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>A simulated day of requests: what they were told when they came, and how long it took.</summary>
+[Category(Categories.Fast)]
 internal sealed class EtaDayTests
 {
     private const int Day = 24 * 3600;

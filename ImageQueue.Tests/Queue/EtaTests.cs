@@ -6,6 +6,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>The estimate's formula, term by term.</summary>
+[Category(Categories.Fast)]
 internal sealed class EtaTests
 {
     private static readonly DateTimeOffset Now = new(2026, 11, 1, 12, 0, 0, TimeSpan.Zero);

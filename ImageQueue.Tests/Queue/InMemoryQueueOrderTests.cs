@@ -5,6 +5,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>The embedded queue's order: told of everything, reading nothing.</summary>
+[Category(Categories.Fast)]
 internal sealed class InMemoryQueueOrderTests
 {
     [Test]

@@ -13,6 +13,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>Stored positions: exact where people look, near enough beyond, by one writer, and never in a claim's way.</summary>
+[Category(Categories.Store)]
 internal sealed class PositionWriterTests
 {
     private readonly FakeTimeProvider _time = QueueHost.Clock();

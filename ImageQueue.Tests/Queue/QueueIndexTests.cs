@@ -4,6 +4,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>Positions in a line that many join and leave, at its ends and between.</summary>
+[Category(Categories.Fast)]
 internal sealed class QueueIndexTests
 {
     [Test]

@@ -147,6 +147,7 @@ public abstract class QueueOrderContract
 }
 
 /// <summary>The queue of the embedded default: in this process, and nobody else's.</summary>
+[Category(Categories.Fast)]
 internal sealed class PrivateQueueOrderContractTests : QueueOrderContract
 {
     private protected override Task<IQueue> CreateAsync() => Task.FromResult<IQueue>(new Queue());
@@ -189,6 +190,7 @@ internal sealed class PrivateQueueOrderContractTests : QueueOrderContract
 /// <summary>A queue that other machines change too: hints are believed, and each second its rows are looked at.</summary>
 [TestFixture(5000)]
 [TestFixture(7)]
+[Category(Categories.Fast)]
 internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderContract
 {
     private protected override Task<IQueue> CreateAsync() => Task.FromResult<IQueue>(new Queue(pageSize));

@@ -9,6 +9,7 @@ namespace ImageQueue.Tests.Queue;
 
 /// <summary>When the rows of a shared queue are read, who waits for that, and what is known without.</summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+[Category(Categories.Fast)]
 internal sealed class SqlServerQueueOrderTests
 {
     private readonly FakeTimeProvider _time = QueueHost.Clock();

@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Queue;
 
 /// <summary>The queue's rows in Hangfire's tables, against what Hangfire itself does with them, where a server is given.</summary>
 [SqlServerFixture]
+[Category(Categories.Store)]
 public sealed class SqlServerQueueRowsTests
 {
     private static readonly string[] Queues = [ImageJobs.QueueName];
@@ -116,6 +117,7 @@ public sealed class SqlServerQueueRowsTests
 
 /// <summary>The queue in Hangfire's tables, where a server is given.</summary>
 [SqlServerFixture]
+[Category(Categories.Store)]
 internal sealed class SqlServerQueueOrderContractTests : QueueOrderContract
 {
     private SqlServerStoreDatabase? _database;

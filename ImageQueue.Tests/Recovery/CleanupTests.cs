@@ -9,6 +9,7 @@ namespace ImageQueue.Tests.Recovery;
 
 /// <summary>What is kept for a time only.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class CleanupTests
 {
     [Test]

@@ -10,6 +10,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Recovery;
 
+[Category(Categories.Store)]
 internal sealed class DashboardReconcilerTests
 {
     private static readonly DeletedState Delete = new() { Reason = "Triggered via Dashboard UI" };

@@ -19,6 +19,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Recovery;
 
 /// <summary>On the embedded default what has ended is in Hangfire's lists after a restart, with its pages and its times, and can be retried.</summary>
+[Category(Categories.App)]
 internal sealed partial class FinishedJobsTests
 {
     private static readonly object Small = new { width = 64, height = 64, steps = 2 };
@@ -90,7 +91,7 @@ internal sealed partial class FinishedJobsTests
 
         // The job that a user's retry has left behind: clicked on, it does nothing.
         dashboard.ChangeState(rows[again].HangfireJobId, new EnqueuedState { Reason = "Triggered via Dashboard UI" }, null);
-        await Bench.UntilAsync(() => Task.FromResult(!second.Services.GetRequiredService<ImageJobs>().WillRun(rows[again].HangfireJobId!)), "it is over");
+        await Until.TrueAsync(() => !second.Services.GetRequiredService<ImageJobs>().WillRun(rows[again].HangfireJobId!), "it is over");
         Assert.That((await RowsAsync(second, again))[again].Status, Is.EqualTo(MessageStatus.Complete));
         Assert.That(forge.Simulator.Stats.Snapshot().Total, Is.EqualTo(5), "each is generated once more, and once only");
         Assert.That(second.Log.Of(LogLevel.Warning), Is.Empty);

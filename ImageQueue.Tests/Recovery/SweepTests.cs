@@ -15,6 +15,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Recovery;
 
+[Category(Categories.Store)]
 internal sealed class SweepTests
 {
     private FakeTimeProvider _time = null!; // Both set before each test.

@@ -13,6 +13,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Requests;
 
 /// <summary>Many submit at once: every request is stored once and gets its own place; limits and idempotency keys hold.</summary>
+[Category(Categories.App)]
 internal sealed class ConcurrentSubmitTests
 {
     private TestApp _app = null!; // Set before the first test.

@@ -7,6 +7,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Requests;
 
 /// <summary>Positions and estimates are decoration: when they cannot be read, nothing fails for it.</summary>
+[Category(Categories.Store)]
 internal sealed class DecorationTests
 {
     private static readonly HashSet<string> Looks = typeof(IQueueStore).GetMethods().Select(method => method.Name).ToHashSet(StringComparer.Ordinal);

@@ -11,6 +11,7 @@ namespace ImageQueue.Tests.Requests;
 
 /// <summary>What a request gets from its model, what it may choose, and which settings of models make sense.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 internal sealed class ModelChoiceTests
 {
     private static readonly ImageRequest Plain = new() { ConversationId = "demo", Username = "ayşe", Prompt = "bir kedi" };

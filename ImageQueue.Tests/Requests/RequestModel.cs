@@ -445,6 +445,7 @@ public abstract class RequestModel
 }
 
 /// <summary>One process at a time on its file, which dies and comes back.</summary>
+[Category(Categories.Store)]
 internal sealed class SqliteRequestModelTests : RequestModel, IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -465,6 +466,7 @@ internal sealed class SqliteRequestModelTests : RequestModel, IDisposable
 
 /// <summary>Two processes on one database, each of which dies and comes back.</summary>
 [SqlServerFixture]
+[Category(Categories.Store)]
 internal sealed class SqlServerRequestModelTests : RequestModel
 {
     private SqlServerStoreDatabase _database = null!; // Set before each test.

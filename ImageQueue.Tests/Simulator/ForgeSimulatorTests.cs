@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
@@ -9,6 +10,7 @@ using static ImageQueue.Tests.Simulator.SimulatorServer;
 
 namespace ImageQueue.Tests.Simulator;
 
+[Category(Categories.App)]
 public sealed class ForgeSimulatorTests
 {
     [TestCase(64, 64)]
@@ -177,7 +179,7 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync(128_000, time);
         var idle = await server.GetAsync("sdapi/v1/progress");
         var asked = server.GenerateAsync(task: "a");
-        await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
 
         var seen = new List<string>();
         for (var second = 0; !asked.IsCompleted && second < 200; second++)
@@ -238,7 +240,7 @@ public sealed class ForgeSimulatorTests
         var later = await server.TaskProgressAsync("a", preview: true, seen: first.GetProperty("id_live_preview").GetInt32());
         await server.InterruptAsync();
         time.Advance(TimeSpan.FromSeconds(200));
-        await UntilAsync(() => Finish(asked, time), "answered");
+        await Until.TrueAsync(() => Finish(asked, time), "answered");
 
         Assert.Multiple(() =>
         {
@@ -252,7 +254,7 @@ public sealed class ForgeSimulatorTests
             Assert.That(later.GetProperty("id_live_preview").GetInt32(), Is.GreaterThan(first.GetProperty("id_live_preview").GetInt32()));
         });
 
-        Task StepAsync(int step) => UntilAsync(
+        Task StepAsync(int step) => Until.TrueAsync(
             async () =>
             {
                 var state = (await server.GetAsync("sdapi/v1/progress?skip_current_image=true")).GetProperty("state");
@@ -297,11 +299,11 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
         var asked = new List<Task> { GenerateAsync("0", "[fault:stalled]") };
-        await UntilAsync(async () => (await server.TaskProgressAsync("0")).GetProperty("active").GetBoolean(), "the first one runs");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("0")).GetProperty("active").GetBoolean(), "the first one runs");
         for (var i = 1; i < 6; i++)
         {
             asked.Add(GenerateAsync($"{i}", "kedi"));
-            await UntilAsync(async () => (await server.GetAsync("internal/pending-tasks")).GetProperty("size").GetInt32() == i, "all wait");
+            await Until.TrueAsync(async () => (await server.GetAsync("internal/pending-tasks")).GetProperty("size").GetInt32() == i, "all wait");
         }
 
         var pending = await server.GetAsync("internal/pending-tasks");
@@ -330,9 +332,9 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
         var running = server.GenerateAsync("[fault:stalled] kedi", "running", seed: 3);
-        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled half-way");
+        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled half-way");
         var waiting = server.GenerateAsync("kedi", "waiting", seed: 3);
-        await UntilAsync(async () => (await server.TaskProgressAsync("waiting")).GetProperty("queued").GetBoolean(), "queued");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("waiting")).GetProperty("queued").GetBoolean(), "queued");
 
         await server.InterruptAsync();
         var half = await GeneratedAsync(running);
@@ -355,10 +357,10 @@ public sealed class ForgeSimulatorTests
         var time = new FakeTimeProvider();
         await using var server = await StartAsync(128_000, time);
         var asked = server.GenerateAsync(task: "a");
-        await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
 
         await server.InterruptAsync();
-        await UntilAsync(() => Finish(asked, time), "answered");
+        await Until.TrueAsync(() => Finish(asked, time), "answered");
 
         Assert.That((await GeneratedAsync(asked)).GetProperty("images").GetArrayLength(), Is.Zero);
     }
@@ -383,12 +385,12 @@ public sealed class ForgeSimulatorTests
         {
             var asked = server.Client.PostAsync(
                 "sdapi/v1/txt2img", new StringContent("""{"prompt":"kedi","width":256,"height":64,"steps":4,"force_task_id":"left"}"""), leaving.Token);
-            await UntilAsync(() => Task.FromResult(server.Simulator.Stats.Snapshot().InFlight == 1), "in flight");
+            await Until.TrueAsync(() => server.Simulator.Stats.Snapshot().InFlight == 1, "in flight");
             await leaving.CancelAsync();
             Assert.That(async () => await asked, Throws.InstanceOf<OperationCanceledException>());
         }
 
-        await UntilAsync(async () => (await server.TaskProgressAsync("left")).GetProperty("completed").GetBoolean(), "completed");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("left")).GetProperty("completed").GetBoolean(), "completed");
 
         Assert.That(server.Simulator.Stats.Snapshot().CompletedGeneration, Is.EqualTo(1));
     }
@@ -443,9 +445,9 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync(3600);
         var running = server.GenerateAsync(task: "a", width: 2048, height: 2048);
-        await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
         var waiting = server.GenerateAsync(task: "b");
-        await UntilAsync(async () => (await server.TaskProgressAsync("b")).GetProperty("queued").GetBoolean(), "queued");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("b")).GetProperty("queued").GetBoolean(), "queued");
 
         await server.StopAsync().WaitAsync(TimeSpan.FromSeconds(5));
 

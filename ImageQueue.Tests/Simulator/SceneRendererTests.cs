@@ -5,6 +5,7 @@ using SkiaSharp;
 
 namespace ImageQueue.Tests.Simulator;
 
+[Category(Categories.Fast)]
 public sealed class SceneRendererTests
 {
     [TestCase(1024, 1024)]

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
@@ -10,6 +11,7 @@ using static ImageQueue.Tests.Simulator.SimulatorServer;
 
 namespace ImageQueue.Tests.Simulator;
 
+[Category(Categories.App)]
 public sealed class SimulatorFaultsTests
 {
     [TestCase(SimulatorFaults.ServerError, 500, "\"message\":\"Simulated: mat1")]
@@ -249,7 +251,7 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
         var asked = server.GenerateAsync("[fault:hang]", "h");
-        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
+        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
 
         if (interrupted)
             await server.InterruptAsync();
@@ -273,7 +275,7 @@ public sealed class SimulatorFaultsTests
         var time = new FakeTimeProvider();
         await using var server = await StartAsync(time: time);
         var asked = server.GenerateAsync("[fault:slowload]", "a");
-        await UntilAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
+        await Until.TrueAsync(async () => (await server.TaskProgressAsync("a")).GetProperty("active").GetBoolean(), "active");
 
         time.Advance(TimeSpan.FromSeconds(2.9));
         var own = await server.TaskProgressAsync("a");

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using NUnit.Framework;
 
@@ -8,6 +9,7 @@ using static ImageQueue.Tests.Simulator.SimulatorServer;
 namespace ImageQueue.Tests.Simulator;
 
 /// <summary>Each kind of server has the rows of the table "other servers to tolerate" (forge-api).</summary>
+[Category(Categories.App)]
 public sealed class SimulatorProfileTests
 {
     [TestCase("forge", 200, 200, 200, 200, 200)]
@@ -94,7 +96,7 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
         var asked = server.GenerateAsync($"[fault:{SimulatorFaults.Stalled}]", "a");
-        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled");
+        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled");
 
         var own = await server.TaskProgressAsync("a");
         await server.InterruptAsync();
@@ -123,11 +125,11 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.KoboldCpp);
         var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]");
-        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it generates");
+        await Until.TrueAsync(() => server.Stats.Begun.Count == 1, "it generates");
 
         using var busy = await server.GenerateAsync();
         var held = server.Client.PostAsync("internal/progress", new StringContent("{}"));
-        await UntilAsync(() => Task.FromResult(server.Stats.UnknownPaths.Contains("POST /internal/progress")), "it has been asked");
+        await Until.TrueAsync(() => server.Stats.UnknownPaths.Contains("POST /internal/progress"), "it has been asked");
         var wasHeld = !held.IsCompleted;
         server.Mend();
         var generated = await GeneratedAsync(generating);
@@ -147,7 +149,7 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.SdCpp);
         var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]", overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" });
-        await UntilAsync(() => Task.FromResult(server.Stats.Begun.Count == 1), "it generates");
+        await Until.TrueAsync(() => server.Stats.Begun.Count == 1, "it generates");
 
         using var interrupt = await server.Client.PostAsync("sdapi/v1/interrupt", null);
         server.Mend();

@@ -198,22 +198,6 @@ internal sealed class SimulatorServer : IAsyncDisposable
         return (response.StatusCode, await response.Content.ReadFromJsonAsync<JsonElement>());
     }
 
-    /// <summary>Asks until it is so; the simulator's work is not the test's own.</summary>
-    public static async Task UntilAsync(Func<Task<bool>> isSo, string what)
-    {
-        for (var i = 0; i < 1000; i++)
-        {
-            if (await isSo())
-            {
-                return;
-            }
-
-            await Task.Delay(10);
-        }
-
-        Assert.Fail($"Ten seconds passed, and still not: {what}");
-    }
-
     public static SKBitmap Decode(JsonElement image) =>
         SKBitmap.Decode(image.GetBytesFromBase64()) ?? throw new AssertionException("The bytes are no image.");
 

@@ -9,6 +9,7 @@ using static ImageQueue.Tests.Simulator.SimulatorServer;
 namespace ImageQueue.Tests.Simulator;
 
 /// <summary>Several servers in one process, and what a test may do with each.</summary>
+[Category(Categories.App)]
 public sealed class SimulatorServerTests
 {
     [Test]
@@ -37,7 +38,7 @@ public sealed class SimulatorServerTests
     {
         await using var server = await StartAsync(millisecondsPerImage: milliseconds);
         var asked = server.GenerateAsync(prompt, "a");
-        await UntilAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it generates");
+        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it generates");
 
         var started = Stopwatch.GetTimestamp();
         await server.KillAsync();

@@ -8,6 +8,7 @@ namespace ImageQueue.Tests.Sql;
 
 /// <summary>The scripts of the folder <c>sql</c>: they parse, keep its README's rules, and fit together.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed partial class SchemaScriptTests
 {
     private static IEnumerable<TestCaseData> Scripts => SchemaScripts.All.Select(script => new TestCaseData(script).SetArgDisplayNames(script.Name));

@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Sql;
 
 /// <summary>What a server makes of the statements.</summary>
 [SqlServerFixture]
+[Category(Categories.Store)]
 internal sealed class SqlServerPlanTests
 {
     /// <summary>No statement looks through a whole table.</summary>

@@ -21,6 +21,7 @@ namespace ImageQueue.Tests.Sql;
 /// parsers for the oldest and the newest server, and resolved against the tables that the scripts make.
 /// </summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed partial class SqlServerStatementTests
 {
     private static readonly ImageResult Result = new(1, 64, 64, "m", TimeSpan.FromSeconds(1));

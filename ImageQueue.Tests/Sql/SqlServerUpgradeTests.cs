@@ -16,6 +16,7 @@ namespace ImageQueue.Tests.Sql;
 /// "FullyQualifiedName~SqlServerUpgradeTests.Renew"</c>.
 /// </remarks>
 [TestFixture]
+[Category(Categories.Fast)]
 internal sealed class SqlServerUpgradeTests
 {
     private const string Separator = "\nGO\n";

@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Startup;
 /// <summary>A database that is not there yet, that comes back, or that is the wrong one.</summary>
 [TestFixture]
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+[Category(Categories.Fast)]
 public sealed class DatabaseStartTests : IDisposable
 {
     private readonly FakeTimeProvider _time = new();

@@ -15,6 +15,7 @@ namespace ImageQueue.Tests.Startup;
 
 /// <summary>The real app on SQL Server's settings, with no server behind them.</summary>
 [TestFixture]
+[Category(Categories.App)]
 public sealed class SqlServerDownTests
 {
     /// <summary>Port 1 is nobody's.</summary>

@@ -6,6 +6,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Startup;
 
 /// <summary>Each setting, wrong once: the start stops with a sentence that names it.</summary>
+[Category(Categories.App)]
 internal sealed partial class WrongSettingsTests
 {
     private const string Backend = "Forge:Backends:0:Url";

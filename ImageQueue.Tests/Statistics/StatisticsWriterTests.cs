@@ -15,6 +15,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Statistics;
 
 /// <summary>The history of the hours: what the rows say is what happened, whenever the writer ran, died, or did not run at all.</summary>
+[Category(Categories.Store)]
 internal sealed class StatisticsWriterTests
 {
     // Across the night in which Turkey's neighbours change their clocks: hours are UTC's.

@@ -46,7 +46,7 @@ public abstract partial class MessageStoreContract
     {
         await Store.AcquireLeasesAsync("one", ["a"], ShortTerm, CancellationToken.None);
         Time.Advance(ShortTerm); // SQLite's clock.
-        await Bench.UntilAsync(async () => (await NamesAsync("two", "a")).Length == 1, "the lease is free");
+        await Until.TrueAsync(async () => (await NamesAsync("two", "a")).Length == 1, "the lease is free");
 
         Assert.That(await NamesAsync("one", "a"), Is.Empty);
         Assert.That(await Store.NoteLeaseAsync("one", "a", "late", CancellationToken.None), Is.False);
@@ -110,7 +110,7 @@ public abstract partial class MessageStoreContract
 
         await Store.AcquireLeasesAsync("one", ["forge:a"], ShortTerm, CancellationToken.None);
         Time.Advance(ShortTerm); // SQLite's clock.
-        await Bench.UntilAsync(async () => (await Store.ListLeasesAsync("forge:", CancellationToken.None)).Count == 1, "the term is over");
+        await Until.TrueAsync(async () => (await Store.ListLeasesAsync("forge:", CancellationToken.None)).Count == 1, "the term is over");
     }
 
     private async Task<string[]> NamesAsync(string holder, params string[] names) =>

@@ -5,6 +5,7 @@ namespace ImageQueue.Tests.Storage;
 
 /// <summary>The store's contract on SQLite.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class SqliteMessageStoreTests : MessageStoreContract
 {
     private protected override async Task<IStoreDatabase> CreateDatabaseAsync()

@@ -140,8 +140,8 @@ internal sealed class Bench : IAsyncDisposable
     {
         var pool = Get<BackendPool>();
         pool.ProbeUnknown();
-        return UntilAsync(
-            () => Task.FromResult(pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0)),
+        return Until.TrueAsync(
+            () => pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0),
             "the servers are known");
     }
 
@@ -154,18 +154,6 @@ internal sealed class Bench : IAsyncDisposable
     {
         Assert.That(transition.Applied, Is.True, $"the transition was refused: {transition.Message}");
         return transition.Message!;
-    }
-
-    /// <summary>Asks until it is so; half a minute unless told otherwise.</summary>
-    public static async Task UntilAsync(Func<Task<bool>> isSo, string what, TimeSpan? patience = null)
-    {
-        var started = TimeProvider.System.GetTimestamp();
-        while (!await isSo())
-        {
-            if (TimeProvider.System.GetElapsedTime(started) > (patience ?? TimeSpan.FromSeconds(30)))
-                Assert.Fail($"It takes too long, and still not: {what}");
-            await Task.Delay(10);
-        }
     }
 
     public async ValueTask DisposeAsync()

@@ -24,6 +24,7 @@ internal sealed class SqlServerFixtureAttribute : NUnitAttribute, IFixtureBuilde
 
 /// <summary>The one line of all tests that need a SQL Server.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 internal sealed class SqlServerTests
 {
     [Test]

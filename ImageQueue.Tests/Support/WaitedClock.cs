@@ -20,5 +20,5 @@ internal sealed class WaitedClock : FakeTimeProvider
 
     /// <summary>Until somebody has begun to wait that long, so many times in all.</summary>
     public Task WaitedForAsync(TimeSpan time, int times) =>
-        Bench.UntilAsync(() => Task.FromResult(Waits(time) >= times), $"somebody waits {time} for the {times}. time");
+        Until.TrueAsync(() => Waits(time) >= times, $"somebody waits {time} for the {times}. time");
 }

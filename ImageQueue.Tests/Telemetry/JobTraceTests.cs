@@ -9,6 +9,7 @@ namespace ImageQueue.Tests.Telemetry;
 
 /// <summary>What a Hangfire job keeps of the trace that it belongs to.</summary>
 [NonParallelizable] // Meters and activities are the process's.
+[Category(Categories.Store)]
 internal sealed class JobTraceTests
 {
     [Test]

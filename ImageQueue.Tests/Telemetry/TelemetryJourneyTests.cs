@@ -20,6 +20,7 @@ namespace ImageQueue.Tests.Telemetry;
 
 /// <summary>One journey through the whole app, and what in-memory exporters, and Prometheus, have seen of it.</summary>
 [NonParallelizable] // Meters and activities are the process's.
+[Category(Categories.App)]
 internal sealed partial class TelemetryJourneyTests
 {
     private const string Prompt = "gizli bir zürafa";
@@ -80,7 +81,7 @@ internal sealed partial class TelemetryJourneyTests
         scraper.DefaultRequestHeaders.TryAddWithoutValidation("Accept", ScraperAccepts);
         foreach (var (id, type) in new[] { (_first, "image.complete"), (_failed, "image.error"), (waiting[0], "image.complete"), (waiting[2], "image.complete") })
             await receiver.TakenAsync(id, type);
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             async () => (_scrape = await scraper.GetStringAsync("metrics")) is var text && text.Contains("imagequeue_health{", StringComparison.Ordinal) && text.Contains("error_type=\"500\"", StringComparison.Ordinal),
             "all instruments have printed");
         await services.GetRequiredService<QueueGauges>().SampleAsync(default);

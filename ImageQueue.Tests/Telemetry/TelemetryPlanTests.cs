@@ -18,6 +18,7 @@ namespace ImageQueue.Tests.Telemetry;
 
 /// <summary>Telemetry is sent where the standard variables ask for it, and nowhere else.</summary>
 [NonParallelizable] // Meters and activities are the process's.
+[Category(Categories.App)]
 internal sealed class TelemetryPlanTests
 {
     [TestCase("", "")]

@@ -11,6 +11,7 @@ namespace ImageQueue.Tests.Webhooks;
 
 /// <summary>Signatures, addresses, settings, and how far each receiver is.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class WebhookPartsTests
 {
     /// <summary>The example of the specification's reference libraries.</summary>

@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Webhooks;
 
 /// <summary>What receivers are told, by the running app.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class WebhookTests
 {
     private TestReceiver _receiver = null!; // Set before each test.

@@ -18,6 +18,7 @@ namespace ImageQueue.Tests.Api.Description;
 /// schema, its headers and its codes.
 /// </summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class ApiDescriptionTests
 {
     private const string Busy = "busy";

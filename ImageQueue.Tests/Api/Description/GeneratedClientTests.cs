@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Api.Description;
 
 /// <summary>What a chat app's developer does first: a client is generated from the description, compiled, and used.</summary>
 [TestFixture]
+[Category(Categories.App)]
 internal sealed class GeneratedClientTests
 {
     /// <summary>As such a developer would write it, against the generated types alone.</summary>

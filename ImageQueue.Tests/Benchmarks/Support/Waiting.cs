@@ -25,7 +25,7 @@ internal static class Waiting
     public static Task UntilEnqueuedAsync(TestApp app, int count)
     {
         var (order, rebuilding) = (app.Services.GetRequiredService<IQueueOrder>(), app.Services.GetRequiredService<QueueRebuildState>());
-        return Bench.UntilAsync(
+        return Until.TrueAsync(
             async () => !rebuilding.IsUnderWay && (await order.GetAsync(CancellationToken.None)).Count >= count, "all that wait are enqueued", TimeSpan.FromMinutes(2));
     }
 }

@@ -16,6 +16,7 @@ namespace ImageQueue.Tests.Storage.SqlServer;
 
 /// <summary>The expression's text and parameters, and its meaning by the evaluator's rules.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class JsonModifyTests
 {
     [TestCase("{}", "<document>")]

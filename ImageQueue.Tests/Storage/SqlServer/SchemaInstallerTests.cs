@@ -14,6 +14,7 @@ namespace ImageQueue.Tests.Storage.SqlServer;
 
 /// <summary>What counts as there, what a start says of what is not, and the <c>schema</c> command.</summary>
 [TestFixture]
+[Category(Categories.Fast)]
 public sealed class SchemaInstallerTests
 {
     private const string ConnectionString = "Server=db1;Database=ImageLocator;User ID=imagequeue;Password=Gizli1!";

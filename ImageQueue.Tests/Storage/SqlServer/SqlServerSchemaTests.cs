@@ -12,6 +12,7 @@ namespace ImageQueue.Tests.Storage.SqlServer;
 
 /// <summary>The scripts on a real server, and the rights they give.</summary>
 [SqlServerFixture]
+[Category(Categories.Store)]
 public sealed class SqlServerSchemaTests
 {
     private SqlServerStoreDatabase _database = null!;

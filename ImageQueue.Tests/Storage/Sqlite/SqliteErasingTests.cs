@@ -11,6 +11,7 @@ namespace ImageQueue.Tests.Storage.Sqlite;
 
 /// <summary>What is erased is in no page of the file any more, free or not, and not in the log beside it.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class SqliteErasingTests
 {
     /// <summary>Rows that grew, moved from page to page and overflowed before they were erased.</summary>

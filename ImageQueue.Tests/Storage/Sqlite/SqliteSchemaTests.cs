@@ -12,6 +12,7 @@ namespace ImageQueue.Tests.Storage.Sqlite;
 
 /// <summary>What becomes of a file that an earlier release wrote: <c>imagequeue-v1.db</c> is one, of a process that was killed while it generated.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 public sealed class SqliteSchemaTests
 {
     private TemporaryFolder _folder = null!;

@@ -13,6 +13,7 @@ namespace ImageQueue.Tests.Storage.Sqlite;
 
 /// <summary>A file of each version that there has been, with rows, taken over by this one; and one of a release to come.</summary>
 [TestFixture]
+[Category(Categories.Store)]
 internal sealed class SqliteUpgradeTests
 {
     private const string Rows =

@@ -6,6 +6,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage.Sqlite;
 
+[Category(Categories.Store)]
 internal sealed class SqliteWriterTests
 {
     private const long Normal = 1;
@@ -63,7 +64,7 @@ internal sealed class SqliteWriterTests
         await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
 
         var file = new FileInfo(Path.Combine(folder.Path, "a.db"));
-        await Bench.UntilAsync(
+        await Until.TrueAsync(
             () =>
             {
                 file.Refresh();
@@ -81,9 +82,9 @@ internal sealed class SqliteWriterTests
         await using var writer = new SqliteWriter(() => Interlocked.Increment(ref opened) == 2 ? throw new SqliteException("disk I/O error", 10) : open());
 
         await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
-        await Bench.UntilAsync(() => Task.FromResult(opened == 2), "it was tried");
+        await Until.TrueAsync(() => opened == 2, "it was tried");
         await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
-        await Bench.UntilAsync(() => Task.FromResult(opened == 3), "it is tried again, by a connection of its own");
+        await Until.TrueAsync(() => opened == 3, "it is tried again, by a connection of its own");
 
         var rows = await writer.RunAsync(session => session.Connection.ExecuteScalar<int>("SELECT count(*) FROM blobs"), CancellationToken.None);
         Assert.That(rows, Is.EqualTo(2 * SqliteCheckpoints.CommitsBetween));
