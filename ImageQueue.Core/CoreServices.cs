@@ -58,7 +58,7 @@ public static class CoreServices
         services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
-        services.AddSingleton<IEraseStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<ILeaseStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IOperatorStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IStatisticsStore>(provider => provider.GetRequiredService<IMessageStore>());

@@ -19,7 +19,7 @@ namespace ImageQueue.Core.Backends;
 public sealed partial class BackendPool : IDisposable
 {
     private readonly IForgeClient _client;
-    private readonly IQueueStore _store;
+    private readonly ILeaseStore _store;
     private readonly DatabaseReadiness _readiness;
     private readonly ForgeOptions _options;
     private readonly TimeProvider _time;
@@ -40,7 +40,7 @@ public sealed partial class BackendPool : IDisposable
     /// <summary>Makes a pool of the configured backends; <see cref="Add"/> adds more.</summary>
     /// <exception cref="OptionsValidationException">A backend's settings are wrong.</exception>
     public BackendPool(
-        IForgeClient client, IQueueStore store, DatabaseReadiness readiness, IOptions<ForgeOptions> options, TimeProvider time, ILogger<BackendPool> logger)
+        IForgeClient client, ILeaseStore store, DatabaseReadiness readiness, IOptions<ForgeOptions> options, TimeProvider time, ILogger<BackendPool> logger)
     {
         ArgumentNullException.ThrowIfNull(options);
         (_client, _store, _readiness, _options, _time, _logger) = (client, store, readiness, options.Value, time, logger);

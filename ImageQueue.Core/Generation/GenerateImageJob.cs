@@ -123,10 +123,10 @@ public sealed class GenerateImageJob(
                 case GenerationEnd.Complete:
                     return true;
                 case GenerationEnd.Stopping:
-                    await writes.RequeueAsync(run, message, blamed: false, Stops);
+                    await writes.RequeueAsync(run, message, AttemptCharge.None, Stops);
                     throw GiveBack(run, Stops);
                 case GenerationEnd.Taken:
-                    await writes.RequeueAsync(run, message, blamed: false, "an operator has put its job back into the queue");
+                    await writes.RequeueAsync(run, message, AttemptCharge.None, "an operator has put its job back into the queue");
                     throw new JobAbortedException();
                 case GenerationEnd.Deleted:
                     await follower.CancelAsync(run);
@@ -144,7 +144,7 @@ public sealed class GenerateImageJob(
         // Forge and we are stopping together, as the simulator and we always do.
         if (failure is ForgeException { Failure: ForgeFailure.Unavailable } && run.Cancelled.IsCancellationRequested)
         {
-            await writes.RequeueAsync(run, message, blamed: false, Stops);
+            await writes.RequeueAsync(run, message, AttemptCharge.None, Stops);
             throw GiveBack(run, Stops);
         }
 
@@ -159,7 +159,7 @@ public sealed class GenerateImageJob(
             lease.Backend.Name,
             (failure as ForgeException)?.Reason ?? failure.Message);
         run.FailedAt.Add(lease.Backend.Name);
-        var requeued = await writes.RequeueAsync(run, message, decision.IsBlamed, (failure as ForgeException)?.Reason ?? failure.Message);
+        var requeued = await writes.RequeueAsync(run, message, decision.IsBlamed ? AttemptCharge.Failure : AttemptCharge.None, (failure as ForgeException)?.Reason ?? failure.Message);
         return !requeued.Applied && await follower.FollowAsync(run);
     }
 

@@ -28,8 +28,8 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
         WaitAsync(run, "claimed", () => store.ClaimAsync(run.MessageId, run.HangfireJobId, lease?.Backend.Name, lease?.LeaseName, run.Cancelled));
 
     /// <summary>Gives the row back to the queue.</summary>
-    internal Task<Transition> RequeueAsync(GenerateImageJob.Run run, Message message, bool blamed, string why) =>
-        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, blamed, CancellationToken.None, why));
+    internal Task<Transition> RequeueAsync(GenerateImageJob.Run run, Message message, AttemptCharge charge, string why) =>
+        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, charge, CancellationToken.None, why));
 
     /// <summary>Ends the request in error.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>

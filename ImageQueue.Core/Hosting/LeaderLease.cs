@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Hosting;
 /// <param name="renewal">How long the last answer serves.</param>
 /// <param name="time">The clock for that.</param>
 /// <param name="logger">Of whom it is for.</param>
-internal sealed class LeaderLease(IQueueStore store, string lease, TimeSpan term, TimeSpan renewal, TimeProvider time, ILogger logger)
+internal sealed class LeaderLease(ILeaseStore store, string lease, TimeSpan term, TimeSpan renewal, TimeProvider time, ILogger logger)
 {
     private readonly string _name = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
     private long? _askedAt;

@@ -42,6 +42,9 @@ public sealed record Message
     /// <summary>How often the request itself may have been what ended an attempt, since it was submitted or retried.</summary>
     public int Failures { get; init; }
 
+    /// <summary>How often a backend broke off after it had taken the request, since it was submitted or retried by a person.</summary>
+    public int Disruptions { get; init; }
+
     /// <summary>The name of the Forge that generates it, or generated it last; null before the first claim.</summary>
     public string? Backend { get; init; }
 

@@ -14,7 +14,8 @@ namespace ImageQueue.Core.Queue;
 /// another band of 9 % since the pass before, and at a stretch of all rows that comes round. So nothing that happened unseen (a
 /// requeue, another machine, a restart, a DBA) leaves a position wrong for good, and nothing is remembered that could be.
 /// </remarks>
-public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimeProvider time, ILogger<PositionWriter> logger) : BackgroundService
+public sealed class PositionWriter(
+    IQueueOrder order, IQueueStore store, ILeaseStore leases, TimeProvider time, ILogger<PositionWriter> logger) : BackgroundService
 {
     /// <summary>Up to here every move is stored.</summary>
     public const int ExactUpTo = 50;
@@ -31,7 +32,7 @@ public sealed class PositionWriter(IQueueOrder order, IQueueStore store, TimePro
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
 
-    private readonly LeaderLease _holder = new(store, LeaseName, LeaseTerm, LeaseRenewal, time, logger);
+    private readonly LeaderLease _holder = new(leases, LeaseName, LeaseTerm, LeaseRenewal, time, logger);
     private readonly SteadyWork _work = new(logger, "Queue positions could not be stored, which live positions do not need; trying again", "Queue positions are stored again.");
     private QueueSnapshot? _before;
     private UnfinishedCursor? _cursor;

@@ -110,7 +110,7 @@ public sealed class Sweep(
             {
                 cursor = new UnfinishedCursor(message.QueuedAt!.Value, message.Id); // Only image rows are listed, and those have it.
                 var isOurs = running.IsRunning(message.Id) || (message.HangfireJobId is { } job && jobs.Find(job) is not null);
-                if (!isOurs && await GiveUpAsync(message, null, "its process is gone", blamed: true, cancellationToken))
+                if (!isOurs && await GiveUpAsync(message, null, "its process is gone", AttemptCharge.Failure, cancellationToken))
                     repaired++;
             }
         }
@@ -147,15 +147,15 @@ public sealed class Sweep(
         switch (state?.Name)
         {
             case null:
-                return await GiveUpAsync(message, null, "its Hangfire job is gone", blamed: true, cancellationToken);
+                return await GiveUpAsync(message, null, "its Hangfire job is gone", AttemptCharge.Failure, cancellationToken);
             case var name when name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason):
                 return await CancelAsync(message.Id, message.HangfireJobId!, cancellationToken); // It has a state, so there is a job.
             case var name when name == DeletedState.StateName || name == FailedState.StateName || name == SucceededState.StateName:
-                return await GiveUpAsync(message, null, $"its Hangfire job is over ({name}) without its end", blamed: false, cancellationToken);
+                return await GiveUpAsync(message, null, $"its Hangfire job is over ({name}) without its end", AttemptCharge.None, cancellationToken);
             case var name when name == ProcessingState.StateName && !jobs.IsServerKnown(state):
-                return await GiveUpAsync(message, message.HangfireJobId, "its Hangfire server died without a word", blamed: true, cancellationToken);
+                return await GiveUpAsync(message, message.HangfireJobId, "its Hangfire server died without a word", AttemptCharge.Failure, cancellationToken);
             case var name when name == ProcessingState.StateName && isVerySilent:
-                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.Timeout.TotalSeconds:0} s", blamed: false, cancellationToken);
+                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.Timeout.TotalSeconds:0} s", AttemptCharge.None, cancellationToken);
             case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
                 return await RequeueForItsJobAsync(message, cancellationToken);
             default:
@@ -167,11 +167,11 @@ public sealed class Sweep(
     /// <param name="message">The request.</param>
     /// <param name="job">Its job, if its place in the queue may be had again.</param>
     /// <param name="why">For the log, and for the job's history.</param>
-    /// <param name="blamed">Whether the request may be what killed its worker.</param>
+    /// <param name="charge">A failure when the request may be what killed its worker.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    private async Task<bool> GiveUpAsync(Message message, string? job, string why, bool blamed, CancellationToken cancellationToken)
+    private async Task<bool> GiveUpAsync(Message message, string? job, string why, AttemptCharge charge, CancellationToken cancellationToken)
     {
-        var failures = message.Failures + (blamed ? 1 : 0);
+        var failures = message.Failures + (charge == AttemptCharge.Failure ? 1 : 0);
         if (failures >= options.Value.MaxAttempts)
         {
             // It may be what kills its workers: run again at every start, it would kill every start.
@@ -184,7 +184,7 @@ public sealed class Sweep(
             return true;
         }
 
-        if (!(await store.RequeueAsync(message.Id, message.Attempt, blamed, cancellationToken, why)).Applied)
+        if (!(await store.RequeueAsync(message.Id, message.Attempt, charge, cancellationToken, why)).Applied)
             return false;
         logger.LogWarning("Message {MessageId}, attempt {Attempt}: {Why}; it is queued again ({Failures} failures of its own).", message.Id, message.Attempt, why, failures);
 
@@ -198,7 +198,7 @@ public sealed class Sweep(
     /// <summary>Its job was put back while it was generated, and waits; so does the request.</summary>
     private async Task<bool> RequeueForItsJobAsync(Message message, CancellationToken cancellationToken)
     {
-        var requeued = await store.RequeueAsync(message.Id, message.Attempt, blamed: false, cancellationToken, "its Hangfire job was put back into the queue");
+        var requeued = await store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.None, cancellationToken, "its Hangfire job was put back into the queue");
         if (requeued.Applied)
             logger.LogWarning("Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.", message.Id, message.HangfireJobId);
         return requeued.Applied;

@@ -26,7 +26,7 @@ public sealed class DrainBackend(Pauses pauses, IMessageStore store, RunningJobs
         foreach (var message in await store.ListByStatusAsync(MessageStatus.Processing, null, Most, cancellationToken))
         {
             if (!string.Equals(message.Backend, backend, StringComparison.OrdinalIgnoreCase)
-                || !(await store.RequeueAsync(message.Id, message.Attempt, blamed: false, cancellationToken, $"{by} has drained {backend}")).Applied)
+                || !(await store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.None, cancellationToken, $"{by} has drained {backend}")).Applied)
             {
                 continue;
             }

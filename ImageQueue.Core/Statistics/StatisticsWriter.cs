@@ -15,7 +15,7 @@ namespace ImageQueue.Core.Statistics;
 /// rows that the next pass puts right, and after a downtime the hours that nobody has reckoned are done first, the oldest first, so
 /// that the newest row always says how far the history is.
 /// </remarks>
-public sealed class StatisticsWriter(IStatisticsStore store, IQueueStore leases, QueuePositions positions, TimeProvider time, ILogger<StatisticsWriter> logger) : BackgroundService
+public sealed class StatisticsWriter(IStatisticsStore store, ILeaseStore leases, QueuePositions positions, TimeProvider time, ILogger<StatisticsWriter> logger) : BackgroundService
 {
     /// <summary>The lease.</summary>
     internal const string LeaseName = "history";

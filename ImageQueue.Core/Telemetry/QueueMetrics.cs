@@ -141,7 +141,7 @@ public sealed class QueueMetrics
         nameof(IMessageStore.SaveProgressAsync) => "progress",
         nameof(IMessageStore.SavePreviewAsync) => "preview",
         nameof(IMessageStore.CompleteAsync) => "complete",
-        nameof(IMessageStore.FailAsync) => "fail",
+        nameof(IMessageStore.FailAsync) or nameof(IMessageStore.FailQueuedAsync) => "fail",
         nameof(IMessageStore.CancelAsync) or nameof(IMessageStore.CancelByHangfireJobAsync) => "cancel",
         nameof(IMessageStore.RetryAsync) => "retry",
         nameof(IMessageStore.RequeueAsync) => "requeue",

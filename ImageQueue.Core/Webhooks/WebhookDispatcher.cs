@@ -17,7 +17,7 @@ namespace ImageQueue.Core.Webhooks;
 /// another one of the same message has overtaken is told by that one.
 /// </remarks>
 public sealed class WebhookDispatcher(
-    IQueueStore leases,
+    ILeaseStore leases,
     IFeedStore store,
     WebhookReceivers receivers,
     WebhookPosition position,

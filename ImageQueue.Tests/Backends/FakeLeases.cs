@@ -6,7 +6,7 @@ namespace ImageQueue.Tests.Backends;
 /// <summary>The leases of a database that several pools may share: the part of the store that a pool uses.</summary>
 internal sealed class FakeLeases
 {
-    private readonly Mock<IQueueStore> _store = new(MockBehavior.Strict);
+    private readonly Mock<ILeaseStore> _store = new(MockBehavior.Strict);
     private readonly TimeProvider _time;
     private readonly Dictionary<string, Row> _rows = [];
     private readonly Lock _gate = new();
@@ -37,7 +37,7 @@ internal sealed class FakeLeases
             }));
     }
 
-    public IQueueStore Store => _store.Object;
+    public ILeaseStore Store => _store.Object;
 
     /// <summary>Whether the database cannot be reached.</summary>
     public bool IsAway { get; set; }

@@ -328,7 +328,7 @@ internal sealed class GenerateImageJobTests
         for (var attempt = 1; attempt <= 3; attempt++)
         {
             row = await Bench.ClaimAsync(row);
-            row = Bench.Applied(await Bench.Store.RequeueAsync(row.Id, row.Attempt, blamed: true, CancellationToken.None));
+            row = Bench.Applied(await Bench.Store.RequeueAsync(row.Id, row.Attempt, AttemptCharge.Failure, CancellationToken.None));
         }
 
         var failure = Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(row));
@@ -390,7 +390,7 @@ internal sealed class GenerateImageJobTests
     private async Task OtherServerAsync(Message row)
     {
         var stale = await Bench.FindAsync(row);
-        Bench.Applied(await Bench.Store.RequeueAsync(row.Id, stale.Attempt, blamed: false, CancellationToken.None));
+        Bench.Applied(await Bench.Store.RequeueAsync(row.Id, stale.Attempt, AttemptCharge.None, CancellationToken.None));
         var claimed = Bench.Applied(await Bench.Store.ClaimAsync(row.Id, row.HangfireJobId!, null, null, CancellationToken.None));
         using var prepared = Bench.Get<ImageFiles>().Prepare(claimed.JobId!, claimed.Attempt, Image(SKColors.Lime).Bytes);
         Bench.Applied(await Bench.Store.CompleteAsync(

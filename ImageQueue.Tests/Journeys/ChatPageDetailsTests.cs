@@ -216,7 +216,7 @@ internal sealed class ChatPageDetailsTests
         var turn = page.GetByTestId($"message-{waiting["id"]}");
 
         // Whatever else runs: this one waits behind another, or is about to be generated.
-        await Store.RequeueAsync((long)waiting["id"]!, 1, blamed: false, default);
+        await Store.RequeueAsync((long)waiting["id"]!, 1, AttemptCharge.None, default);
         await Expect(turn).ToHaveAttributeAsync("data-status", new Regex("queued|processing"));
         if (await turn.GetAttributeAsync("data-status") == "queued")
             Assert.That((await turn.Locator("[data-part=card]").BoundingBoxAsync())!.Height, Is.LessThan(140));

@@ -100,7 +100,7 @@ internal sealed class PositionWriterTests
 
         // Claimed, then put back by an operator: to the tail, while its row guesses that it is first.
         var claimed = (await _store.ClaimAsync(id, job, null, null, CancellationToken.None)).Message!;
-        await _store.RequeueAsync(id, claimed.Attempt, blamed: false, CancellationToken.None);
+        await _store.RequeueAsync(id, claimed.Attempt, AttemptCharge.None, CancellationToken.None);
         _order.Add(job);
         await SettleAsync();
 
@@ -150,7 +150,7 @@ internal sealed class PositionWriterTests
         var snapshot = new QueueSnapshot([], default);
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => snapshot);
-        using var writer = new PositionWriter(order.Object, store, _time, NullLogger<PositionWriter>.Instance);
+        using var writer = new PositionWriter(order.Object, store, store, _time, NullLogger<PositionWriter>.Instance);
         await SubmitAsync(3);
         snapshot = new QueueSnapshot([.. _order], default);
         for (var pass = 0; pass < 3; pass++)
@@ -181,7 +181,7 @@ internal sealed class PositionWriterTests
     {
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => new QueueSnapshot([.. _order], default));
-        return new PositionWriter(order.Object, _store, _time, NullLogger<PositionWriter>.Instance);
+        return new PositionWriter(order.Object, _store, _store, _time, NullLogger<PositionWriter>.Instance);
     }
 
     private async Task SubmitAsync(int count, int? position = null)

@@ -276,7 +276,7 @@ internal sealed class SweepTests
         [
             await store.SaveProgressAsync(stale.Id, stale.Attempt, 50, CancellationToken.None),
             await store.FailAsync(stale.Id, stale.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None),
-            await store.RequeueAsync(stale.Id, stale.Attempt, blamed: false, CancellationToken.None),
+            await store.RequeueAsync(stale.Id, stale.Attempt, AttemptCharge.None, CancellationToken.None),
             await store.CompleteAsync(stale.Id, stale.Attempt, "x", "x", null, new ImageResult(1, 1, 1, "x", TimeSpan.Zero), CancellationToken.None),
         ];
 

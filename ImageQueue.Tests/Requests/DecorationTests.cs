@@ -10,7 +10,7 @@ namespace ImageQueue.Tests.Requests;
 [Category(Categories.Store)]
 internal sealed class DecorationTests
 {
-    private static readonly HashSet<string> Looks = typeof(IQueueStore).GetMethods().Select(method => method.Name).ToHashSet(StringComparer.Ordinal);
+    private static readonly HashSet<string> Looks = typeof(IQueueStore).GetMethods().Concat(typeof(ILeaseStore).GetMethods()).Select(method => method.Name).ToHashSet(StringComparer.Ordinal);
 
     private Bench _bench = null!; // Set before each test.
 

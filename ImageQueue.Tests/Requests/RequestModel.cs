@@ -195,7 +195,7 @@ public abstract class RequestModel
         if (saved.Applied && state?.Name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason))
             await at.Bench.Get<DashboardReconciler>().CancelAsync(worker.Job.JobId, CancellationToken.None);
         else if (saved.Applied)
-            await at.Bench.Store.RequeueAsync(worker.MessageId, worker.Claimed.Attempt, blamed: false, CancellationToken.None);
+            await at.Bench.Store.RequeueAsync(worker.MessageId, worker.Claimed.Attempt, AttemptCharge.None, CancellationToken.None);
         Drop(at, worker);
         return $"{worker.MessageId}, which is not its any more";
     }
@@ -221,7 +221,7 @@ public abstract class RequestModel
     {
         if (worker.IsSilent)
             return "a silent worker does not stop";
-        if (worker.Claimed is { } claimed && !(await at.Bench.Store.RequeueAsync(worker.MessageId, claimed.Attempt, blamed: false, CancellationToken.None)).Applied)
+        if (worker.Claimed is { } claimed && !(await at.Bench.Store.RequeueAsync(worker.MessageId, claimed.Attempt, AttemptCharge.None, CancellationToken.None)).Applied)
         {
             Drop(at, worker);
             return $"stop of {worker.MessageId}, which was not its any more";

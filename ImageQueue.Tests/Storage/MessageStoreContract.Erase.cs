@@ -62,7 +62,7 @@ public abstract partial class MessageStoreContract
             await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None),
             await Store.SaveProgressAsync(message.Id, message.Attempt, 50, CancellationToken.None),
             await CompleteAsync(message),
-            await Store.RequeueAsync(message.Id, message.Attempt, blamed: false, CancellationToken.None),
+            await Store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.None, CancellationToken.None),
         };
         Assert.That(refused, Is.All.EqualTo(new Transition(false, null)));
         Assert.ThrowsAsync<MessageNotFoundException>(() => Store.UpdateMessageAsync(message.Id, "again", null, CancellationToken.None));

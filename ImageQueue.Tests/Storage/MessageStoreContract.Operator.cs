@@ -30,7 +30,7 @@ public abstract partial class MessageStoreContract
         var message = await InStateAsync(MessageStatus.Queued);
         await StepAsync(() => Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
         await StepAsync(() => Store.SaveProgressAsync(message.Id, 1, 40, CancellationToken.None));
-        await StepAsync(() => Store.RequeueAsync(message.Id, 1, blamed: false, CancellationToken.None, "gpu1 is\taway\r\n🌹"));
+        await StepAsync(() => Store.RequeueAsync(message.Id, 1, AttemptCharge.None, CancellationToken.None, "gpu1 is\taway\r\n🌹"));
         await StepAsync(() => Store.ClaimAsync(message.Id, HangfireJob, "gpu2", null, CancellationToken.None));
         await StepAsync(() => Store.FailAsync(message.Id, 2, "c", new RequestFailure(ErrorCodes.OutOfMemory, "x") { Reason = "CUDA out of memory" }, CancellationToken.None));
         await StepAsync(() => Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
@@ -76,7 +76,7 @@ public abstract partial class MessageStoreContract
         for (var attempt = 1; attempt <= 20; attempt++)
         {
             Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
-            Applied(await Store.RequeueAsync(message.Id, attempt, blamed: false, CancellationToken.None, new string('x', 5000)));
+            Applied(await Store.RequeueAsync(message.Id, attempt, AttemptCharge.None, CancellationToken.None, new string('x', 5000)));
         }
 
         var steps = await HistoryAsync(message.Id);

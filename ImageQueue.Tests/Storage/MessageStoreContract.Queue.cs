@@ -85,7 +85,7 @@ public abstract partial class MessageStoreContract
         Applied(await Store.CancelAsync(third.Id, "x", CancellationToken.None));
         Assert.That((await RetryAsync(second, limits)).Applied, Is.True);
 
-        Assert.That(() => Store.RequeueAsync(fits.Id, 1, blamed: false, CancellationToken.None), Throws.Nothing, "what was let in once is not refused");
+        Assert.That(() => Store.RequeueAsync(fits.Id, 1, AttemptCharge.None, CancellationToken.None), Throws.Nothing, "what was let in once is not refused");
         Assert.That(() => SubmitAsync(Request(64, 64, 1), limits), Throws.TypeOf<TooManyPendingException>(), "and it counts again");
     }
 

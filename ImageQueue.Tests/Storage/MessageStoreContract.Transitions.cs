@@ -21,9 +21,10 @@ public abstract partial class MessageStoreContract
         ("save preview", (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None), [MessageStatus.Processing]),
         ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", null, AnyResult, CancellationToken.None), [MessageStatus.Processing]),
         ("fail", (store, id) => store.FailAsync(id, StoredAttempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None), [MessageStatus.Processing]),
+        ("fail queued", (store, id) => store.FailQueuedAsync(id, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None), [MessageStatus.Queued]),
         ("cancel", (store, id) => store.CancelAsync(id, "c", CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
         ("retry", (store, id) => store.RetryAsync(id, 7, UserLimits.None, CancellationToken.None), [MessageStatus.Error, MessageStatus.Cancelled]),
-        ("requeue", (store, id) => store.RequeueAsync(id, StoredAttempt, blamed: false, CancellationToken.None), [MessageStatus.Processing]),
+        ("requeue", (store, id) => store.RequeueAsync(id, StoredAttempt, AttemptCharge.None, CancellationToken.None), [MessageStatus.Processing]),
     ];
 
     private static ImageResult AnyResult => new(1, 64, 64, "m", TimeSpan.FromSeconds(1));
@@ -306,38 +307,52 @@ public abstract partial class MessageStoreContract
             row => row with { Content = "[IMAGE_PENDING]", HangfireJobId = null, HeartbeatAt = null, QueuedAt = row.UpdatedAt });
     }
 
-    /// <summary>The fence only ever rises, and a retry has a fresh allowance of failures.</summary>
     [Test]
-    public async Task Retry_ForgetsFailures_AndNeverTheAttempt()
+    public async Task FailQueued_WritesTheError_WhenTheRequestIsQueued()
     {
-        var message = await InStateAsync(MessageStatus.Processing);
-        var counts = new List<(int Attempt, int Failures)>();
-        for (var round = 0; round < 2; round++)
-        {
-            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, blamed: true, CancellationToken.None));
-            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
-            counts.Add((message.Attempt, message.Failures));
-            message = Applied(await Store.FailAsync(message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
-            message = Applied(await Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
-            Assert.That((message.Failures, message.Backend), Is.EqualTo((0, "gpu1")));
-            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
-        }
+        var before = await InStateAsync(MessageStatus.Queued);
 
-        Assert.That(counts, Is.EqualTo(new[] { (2, 1), (4, 1) }));
+        await CheckAsync(
+            before,
+            () => Store.FailQueuedAsync(before.Id, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None),
+            """{"status":"error","progress":0,"queue_position":0,"error":"x","error_code":"no_backend"}""",
+            row => row with { Content = "❌ Görsel oluşturulamadı: x" });
     }
 
-    /// <summary>A graceful stop or a dead server is no fault of the request's.</summary>
+    /// <summary>The attempt only ever rises; a person's retry resets both counters.</summary>
     [Test]
-    public async Task Requeue_CountsFailures_OnlyOfTheRequestItself()
+    public async Task Retry_ResetsFailuresAndDisruptions_AndKeepsTheAttempt()
     {
         var message = await InStateAsync(MessageStatus.Processing);
-        foreach (var blamed in new[] { false, true, false, true })
+        var counts = new List<(int Attempt, int Failures, int Disruptions)>();
+        for (var round = 0; round < 2; round++)
         {
-            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, blamed, CancellationToken.None));
+            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.Failure, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
+            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.Disruption, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
+            counts.Add((message.Attempt, message.Failures, message.Disruptions));
+            message = Applied(await Store.FailAsync(message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
+            message = Applied(await Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
+            Assert.That((message.Failures, message.Disruptions, message.Backend), Is.EqualTo((0, 0, "gpu1")));
             message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         }
 
-        Assert.That((message.Attempt, message.Failures), Is.EqualTo((5, 2)));
+        Assert.That(counts, Is.EqualTo(new[] { (3, 1, 1), (6, 1, 1) }));
+    }
+
+    /// <summary>A graceful stop or an outage is charged as neither.</summary>
+    [Test]
+    public async Task Requeue_CountsFailuresAndDisruptionsApart_AsTheyAreCharged()
+    {
+        var message = await InStateAsync(MessageStatus.Processing);
+        foreach (var charge in new[] { AttemptCharge.None, AttemptCharge.Failure, AttemptCharge.Disruption, AttemptCharge.Failure })
+        {
+            message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, charge, CancellationToken.None));
+            message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
+        }
+
+        Assert.That((message.Attempt, message.Failures, message.Disruptions), Is.EqualTo((5, 2, 1)));
         AssertSame(await ReadAsync(message.Id), message);
     }
 
@@ -350,7 +365,7 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.RequeueAsync(before.Id, 1, blamed: false, CancellationToken.None),
+            () => Store.RequeueAsync(before.Id, 1, AttemptCharge.None, CancellationToken.None),
             """{"status":"queued","progress":0,"queue_position":1}""",
             row => row with { HeartbeatAt = null });
     }
@@ -372,7 +387,7 @@ public abstract partial class MessageStoreContract
             await Store.SavePreviewAsync(id, attempt, "/u", CancellationToken.None),
             await Store.CompleteAsync(id, attempt, "c", "/u", null, AnyResult, CancellationToken.None),
             await Store.FailAsync(id, attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None),
-            await Store.RequeueAsync(id, attempt, blamed: false, CancellationToken.None),
+            await Store.RequeueAsync(id, attempt, AttemptCharge.None, CancellationToken.None),
         ];
 
         Assert.That(refused.Select(transition => transition.Applied), Is.All.False);

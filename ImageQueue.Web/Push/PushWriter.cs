@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
@@ -10,6 +11,8 @@ namespace ImageQueue.Web.Push;
 /// <summary>Writes each change once, for all who watch: a thousand watchers cost a thousand copies of bytes, not a thousand serialisations.</summary>
 public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> json, ILogger<PushWriter> logger)
 {
+    private readonly ConditionalWeakTable<MessageChange, PushedChange> _written = [];
+
     /// <summary>The changes as they are pushed, in the same order.</summary>
     public async ValueTask<IReadOnlyList<PushedChange>> WriteAsync(IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken)
     {
@@ -17,7 +20,7 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
             return [];
         // Words have no place in the queue.
         var live = changes.Any(change => change.Message.IsImage) ? await PositionsAsync(cancellationToken) : null;
-        return [.. changes.Select(change => change.Shown(one => one.Message.IsImage
+        return [.. changes.Select(change => _written.GetValue(change, one => one.Message.IsImage
             ? Write(one, ImageProgressEvent.From(one, live))
             : Write(one, MessageResponse.From(one.Message, null))))];
     }

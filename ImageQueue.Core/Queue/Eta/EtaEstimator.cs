@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Queue.Eta;
 /// Says when images will be there. Learns from the rows, so that it knows after a restart what it knew before, and what other
 /// machines have generated; reads them at most once a second, and only when somebody asks. See <see cref="EtaBasis"/> for the formula.
 /// </summary>
-public sealed class EtaEstimator(IQueueStore store, IOptions<ForgeOptions> options, TimeProvider time, ILogger<EtaEstimator> logger)
+public sealed class EtaEstimator(IQueueStore store, ILeaseStore leases, IOptions<ForgeOptions> options, TimeProvider time, ILogger<EtaEstimator> logger)
 {
     /// <summary>How many of the newest images are looked at.</summary>
     private const int Newest = 100;
@@ -48,7 +48,7 @@ public sealed class EtaEstimator(IQueueStore store, IOptions<ForgeOptions> optio
             var generated = await store.ListNewestAsync(MessageStatus.Complete, Newest, CancellationToken.None);
             var running = await ReadRunningAsync();
             // A lease of a backend is held while it is healthy: so many images can be generated at once, on all machines.
-            var slots = await store.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
+            var slots = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
             var basis = new EtaBasis([.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, slots.Count, options.Value.Defaults, time.GetUtcNow());
             Volatile.Write(ref _known, new Known(basis, at));
             return basis;

@@ -13,7 +13,12 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToHistory()).Add("@Attempt", attempt), cancellationToken,
+            id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
+            moment: SampleNote.Error(failure));
+
+    public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsQueued, Why(failure.ToEvent()), cancellationToken,
             moment: SampleNote.Error(failure));
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>

@@ -68,7 +68,7 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             id,
-            $"queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, {Note(RequestEventKinds.Retried)}{Owned}",
+            $"queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, {Note(RequestEventKinds.Retried)}{Owned}",
             MessagePatches.Retry(queuePosition),
             MessagePatches.PendingContent,
             IsRetryable,
@@ -107,15 +107,22 @@ internal sealed partial class SqlServerMessageStore
         ELSE
         """;
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null) =>
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(
             id,
-            blamed ? $"heartbeat_at = NULL, failures = failures + 1, {Note(RequestEventKinds.Back)}{Owned}" : $"heartbeat_at = NULL, {Note(RequestEventKinds.Back)}{Owned}",
+            $"heartbeat_at = NULL, {Charged(charge)}{Note(RequestEventKinds.Back)}{Owned}",
             MessagePatches.Requeue,
             content: null,
             IsMine,
             Why(why).Add("@Attempt", staleAttempt),
             cancellationToken);
+
+    private static string Charged(AttemptCharge charge) => charge switch
+    {
+        AttemptCharge.Failure => "failures = failures + 1, ",
+        AttemptCharge.Disruption => "disruptions = disruptions + 1, ",
+        _ => "",
+    };
 
     public async Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken)
     {

@@ -18,7 +18,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt,
+            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt,
             deleted_at AS DeletedAt, revision AS Revision
         """;
 
@@ -28,7 +28,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
             inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
             inserted.attempt AS Attempt,
-            inserted.failures AS Failures, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt,
+            inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt,
             inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
         """;
 
@@ -147,6 +147,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
         public int Failures { get; init; }
 
+        public int Disruptions { get; init; }
+
         public string? Backend { get; init; }
 
         public DateTime? HeartbeatAt { get; init; }
@@ -174,6 +176,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             RequestHash = RequestHash,
             Attempt = Attempt,
             Failures = Failures,
+            Disruptions = Disruptions,
             Backend = Backend,
             HeartbeatAt = HeartbeatAt is { } heartbeat ? Utc(heartbeat) : null,
             QueuedAt = QueuedAt is { } queued ? Utc(queued) : null,

@@ -15,7 +15,17 @@ internal sealed partial class SqliteMessageStore
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
             FailMine,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToHistory(), Moment = SampleNote.Error(failure) },
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToEvent(), Moment = SampleNote.Error(failure) },
+            cancellationToken);
+
+    public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            $"""
+            UPDATE messages SET {Note(RequestEventKinds.Error)}, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued'
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Why = failure.ToEvent(), Moment = SampleNote.Error(failure) },
             cancellationToken);
 
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>

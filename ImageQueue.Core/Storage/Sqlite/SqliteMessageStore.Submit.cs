@@ -138,7 +138,7 @@ internal sealed partial class SqliteMessageStore
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, {Note(RequestEventKinds.Retried)}, {Merge}
+            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, {Note(RequestEventKinds.Retried)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
             RETURNING {Columns}
             """,
@@ -156,14 +156,14 @@ internal sealed partial class SqliteMessageStore
                 }
             });
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, bool blamed, CancellationToken cancellationToken, string? why = null) =>
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(
             $"""
-            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Blame, {Note(RequestEventKinds.Back)}, {Merge}
+            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Failures, disruptions = disruptions + @Disruptions, {Note(RequestEventKinds.Back)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Requeue.Json) { Attempt = staleAttempt, Blame = blamed ? 1 : 0, Why = why },
+            new Change(id, Now(), MessagePatches.Requeue.Json) { Attempt = staleAttempt, Charge = charge, Why = why },
             cancellationToken);
 
     public async Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken)

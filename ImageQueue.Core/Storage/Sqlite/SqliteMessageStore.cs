@@ -77,7 +77,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
         created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey, request_hash AS RequestHash,
-        attempt AS Attempt, failures AS Failures, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
+        attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     /// <summary>What every write does beside its own: merges the patch, sets the content if there is one, and moves the time and the revision.</summary>
@@ -174,7 +174,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? Backend { get; init; }
 
-        public int Blame { get; init; }
+        public AttemptCharge Charge { get; init; }
 
         public string? Silent { get; init; }
 
@@ -187,7 +187,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         public (string Name, object? Value)[] Parameters =>
         [
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Blame", Blame), ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Failures", Charge == AttemptCharge.Failure ? 1 : 0), ("@Disruptions", Charge == AttemptCharge.Disruption ? 1 : 0), ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)),
         ];
     }
 
@@ -222,6 +222,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public long Failures { get; init; }
 
+        public long Disruptions { get; init; }
+
         public string? Backend { get; init; }
 
         public string? HeartbeatAt { get; init; }
@@ -248,6 +250,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             RequestHash = RequestHash,
             Attempt = (int)Attempt,
             Failures = (int)Failures,
+            Disruptions = (int)Disruptions,
             Backend = Backend,
             HeartbeatAt = HeartbeatAt is null ? null : Time(HeartbeatAt),
             QueuedAt = QueuedAt is null ? null : Time(QueuedAt),

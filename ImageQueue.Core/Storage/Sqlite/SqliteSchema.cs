@@ -45,7 +45,9 @@ internal static class SqliteSchema
     }
 
     /// <summary>What made each version of the one before. Never edit a step that was released; add another.</summary>
-    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, History, Overview];
+    private static readonly string[] Steps = [Tables, Recovery, ManyRequests, Idempotency, Operators, Erasing, History, Overview, Disruptions];
+
+    private const string Disruptions = "ALTER TABLE messages ADD COLUMN disruptions INTEGER NOT NULL DEFAULT 0;";
 
     private const string History = "ALTER TABLE messages ADD COLUMN history TEXT;";
 

@@ -60,7 +60,7 @@ public sealed class SqliteSchemaTests
         Assert.That(() => _store.RetryAsync(5, 1, new UserLimits(2, MaxWork: 23), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "5 asks for 20.97152");
         Assert.That((await _store.SubmitAsync(Request("ayşe"), new UserLimits(2, MaxWork: 2.7), CancellationToken.None)).Message.Id, Is.EqualTo(7));
 
-        Assert.That((await _store.RequeueAsync(3, 1, blamed: true, CancellationToken.None)).Message!.Failures, Is.EqualTo(1));
+        Assert.That((await _store.RequeueAsync(3, 1, AttemptCharge.Failure, CancellationToken.None)).Message!.Failures, Is.EqualTo(1));
         Assert.That((await _store.ClaimAsync(4, rows[3].HangfireJobId!, "gpu1", null, CancellationToken.None)).Message!.Backend, Is.EqualTo("gpu1"));
         Assert.That(await _store.AcquireLeasesAsync("one", ["a"], TimeSpan.FromMinutes(1), CancellationToken.None), Has.Count.EqualTo(1));
     }

@@ -63,7 +63,7 @@ internal sealed class SqliteUpgradeTests
         await fresh.PrepareAsync(CancellationToken.None);
         Assert.That(Definitions(Database), Is.EqualTo(Definitions(Database + ".new")));
         Assert.That((await store.ClaimAsync(4, "h4", "gpu1", null, CancellationToken.None)).Message?.Status, Is.EqualTo(MessageStatus.Processing));
-        Assert.That((await store.RequeueAsync(3, 1, blamed: false, CancellationToken.None)).Message?.Status, Is.EqualTo(MessageStatus.Queued));
+        Assert.That((await store.RequeueAsync(3, 1, AttemptCharge.None, CancellationToken.None)).Message?.Status, Is.EqualTo(MessageStatus.Queued));
         var next = await store.SubmitAsync(new NewImageMessage("c1", "ayşe", new string('5', 32), "p", new JsonObject(), 1, null), UserLimits.None, CancellationToken.None);
         Assert.That(next.Message.Id, Is.EqualTo(5));
     }
