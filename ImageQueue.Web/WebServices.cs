@@ -26,7 +26,7 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web;
 
-/// <summary>The one list of what the web app registers and serves.</summary>
+/// <summary>The one list of the web app's services and endpoints.</summary>
 public static class WebServices
 {
     /// <summary>Adds all of ImageQueue's services.</summary>
@@ -45,13 +45,18 @@ public static class WebServices
         services.AddSingleton<DatabaseStart>();
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();
-        services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>((host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
+        services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>(
+            (host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
 
         services.AddSingleton<MessageWait>();
         services.AddImageQueueAuth(builder.Configuration);
+        services.AddKestrelLimits(builder.Configuration);
         services.AddPush(builder.Configuration, Configure);
-        services.AddSingleton<IProblemDetailsWriter, ProblemWriter>(); // Before MVC's own: the first that can write does, and this one always can.
-        services.AddControllersWithViews(options => options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options => Configure(options.JsonSerializerOptions));
+        // Before MVC's own: the first that can write is used, and this one always can.
+        services.AddSingleton<IProblemDetailsWriter, ProblemWriter>();
+        services.AddControllersWithViews(
+            options =>
+                options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options => Configure(options.JsonSerializerOptions));
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
         services.Configure<ApiBehaviorOptions>(options =>
         {
@@ -63,7 +68,7 @@ public static class WebServices
         services.AddApiDescription(builder.Configuration);
         services.AddChatAssets();
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
-        // A forged cookie would be an error there; the form is refused all the same.
+        // It would log a forged cookie as an error; the form is refused all the same.
         services.AddLogging(logging => logging.AddFilter("Microsoft.AspNetCore.Antiforgery.DefaultAntiforgery", LogLevel.None));
         services.AddHealth();
         builder.AddTelemetry();
@@ -81,10 +86,11 @@ public static class WebServices
         app.UseJobNames();
         ImageDashboard.AddPages();
 
-        // Each names who may call it: what names nobody is closed (Auth/Access.cs).
+        // Each endpoint names a policy; one without is closed (Auth/Access.cs).
         app.MapControllers();
         app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
-            .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(new TokenInAddressAttribute(), new NoActAttribute());
+            .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(
+                new TokenInAddressAttribute(), new NotAuditedAttribute());
         app.MapApiDescription();
         app.MapHealth();
         app.MapTelemetry();
@@ -120,20 +126,20 @@ public static class WebServices
             .UseSimpleAssemblyNameTypeSerializer()
             .UseRecommendedSerializerSettings());
 
-        // Forge first, then the job: these workers fetch through CapacityGatedFetch, which tells the whole path up to the claim. A
-        // few more than there are Forges, so that storing an image never delays the next.
+        // These workers fetch through CapacityGatedFetch: a backend first, then the job. A few more workers than backends, so that
+        // storing an image never delays the next.
         services.AddJobServer<CapacityGatedStorage>((provider, options) =>
         {
-            var slots = provider.GetRequiredService<BackendPlan>().Slots;
+            var backends = provider.GetRequiredService<BackendPlan>().Count;
             options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = [ImageJobs.FrontQueueName, ImageJobs.QueueName];
-            options.WorkerCount = slots + 1 + (slots / 4);
+            options.WorkerCount = backends + 1 + (backends / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.IsLightweightServer = true; // The other one runs the schedulers.
             LetJobsDecideWhenToStop(provider, options);
         });
 
-        // The housekeeping has workers of its own: generating never holds it up, nor it the generating.
+        // The maintenance queue has a worker of its own, so that neither delays the other.
         services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
@@ -143,7 +149,7 @@ public static class WebServices
         });
     }
 
-    /// <summary>Webhooks have workers of their own: a receiver that hangs holds up neither generating nor the housekeeping.</summary>
+    /// <summary>Webhooks have workers of their own: a receiver that hangs delays neither generation nor maintenance.</summary>
     private static void AddWebhookDelivery(this IServiceCollection services)
     {
         services.AddSingleton<IWebhookBody, WebhookBody>();
@@ -159,9 +165,8 @@ public static class WebServices
     }
 
     /// <summary>
-    /// A worker that waits for a Forge, or sweeps, ends at once; one that generates knows how long it may go on
-    /// (<see cref="ShutdownOptions"/>). Hangfire puts a job back in its place only when its own time to stop has come, so that
-    /// is at once.
+    /// A worker that waits for a backend, or sweeps, stops at once; one that generates has its own drain time
+    /// (<see cref="ShutdownOptions"/>). Hangfire requeues a job only once its stop timeout is over, so that is zero.
     /// </summary>
     private static void LetJobsDecideWhenToStop(IServiceProvider provider, BackgroundJobServerOptions options)
     {

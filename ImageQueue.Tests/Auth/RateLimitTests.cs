@@ -76,7 +76,7 @@ internal sealed class RateLimitTests
     [Test]
     public async Task Connection_IsClosed_WhenHeadersAreSlowOrTooMany()
     {
-        await using var app = await AuthApp.StartAsync(new() { ["Limits:HeadersTimeout"] = "00:00:01" });
+        await using var app = await AuthApp.StartAsync(new() { ["Kestrel:Limits:RequestHeadersTimeout"] = "00:00:01" });
 
         Assert.That(await SendRawAsync(app.App.Address, "GET /api/queue HTTP/1.1\r\nHost: localhost\r\nX-Slow: "), Does.StartWith("HTTP/1.1 408").Or.Empty);
         Assert.That(await SendRawAsync(app.App.Address, $"GET /api/queue HTTP/1.1\r\nHost: localhost\r\nX-Large: {new string('x', 17 * 1024)}\r\n\r\n"), Does.StartWith("HTTP/1.1 431"));

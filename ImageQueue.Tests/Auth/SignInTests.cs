@@ -92,7 +92,7 @@ internal sealed partial class SignInTests
         Assert.That(await TryAsync(others, AuthApp.OperatorKey), Is.EqualTo(302));
         time.Advance(TimeSpan.FromMinutes(15));
         Assert.That(await TryAsync(mine, AuthApp.OperatorKey), Is.EqualTo(302));
-        Assert.That(Audit(app), Has.Exactly(1).Contains("locked out").And.Exactly(5).Contains("Somebody at 203.0.113.9 showed a wrong key"));
+        Assert.That(Audit(app), Has.Exactly(1).Contains("locked out").And.Exactly(5).Contains("Sign-in from 203.0.113.9 failed"));
     }
 
     [Test]

@@ -37,8 +37,9 @@ internal sealed class AbuseBenchmark(string storageName)
             ["Queue:MaxWorkPerUser"] = "1000000",
             ["Limits:StreamsPerAddress"] = "3000",
             ["Limits:RequestsPerAddress"] = "20",
-            ["Limits:HeadersTimeout"] = "00:05:00",
-            ["Limits:SlowestClient"] = "1",
+            ["Kestrel:Limits:RequestHeadersTimeout"] = "00:05:00",
+            ["Kestrel:Limits:MinRequestBodyDataRate:BytesPerSecond"] = "1",
+            ["Kestrel:Limits:MinResponseDataRate:BytesPerSecond"] = "1",
             ["Forge:Simulator:SecondsPerImage"] = "3600",
         });
         var user = app.Client();

@@ -48,7 +48,7 @@ internal sealed class FeedBenchmark(string storageName)
         var few = await OursAsync(1000, 200, updatesPerSecond);
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var settings = storage.Environment;
-        (settings["Limits__StreamsPerAddress"], settings["Limits__StreamsPerKey"], settings["Limits__Connections"]) = ("20000", "20000", "20000");
+        (settings["Limits__StreamsPerAddress"], settings["Limits__StreamsPerKey"]) = ("20000", "20000");
         (settings["Limits__RequestsPerAddress"], settings["Limits__RequestsPerKey"]) = ("10000", "10000");
         await using var app = await AppProcess.StartAsync(storage.Folder.Path, new Uri("http://127.0.0.1:9"), settings);
         var ids = new List<long>();

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Resources;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Chat;
 using Microsoft.Net.Http.Headers;
 using NUnit.Framework;
@@ -26,12 +27,12 @@ public sealed class ChatPageTests
     {
         IList<StringWithQualityHeaderValue> languages = StringWithQualityHeaderValue.ParseList([accepted]);
 
-        Assert.That(ChatPage.LanguageFor(languages), Is.EqualTo(expected));
+        Assert.That(PageLanguage.For(languages), Is.EqualTo(expected));
     }
 
     [Test]
     public void LanguageFor_IsEnglish_WhenNothingIsAskedFor() =>
-        Assert.That(ChatPage.LanguageFor([]), Is.EqualTo("en"));
+        Assert.That(PageLanguage.For([]), Is.EqualTo("en"));
 
     [Test]
     public void Texts_HaveTheSameNamesAndPlaceholdersInBothLanguages()

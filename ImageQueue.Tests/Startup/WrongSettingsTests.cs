@@ -74,9 +74,9 @@ internal sealed partial class WrongSettingsTests
         ("Limits:RequestsPerAddress", "0", []),
         ("Limits:StreamsPerKey", "0", []),
         ("Limits:StreamsPerAddress", "0", []),
-        ("Limits:Connections", "0", []),
-        ("Limits:HeadersTimeout", "00:00:00", []),
-        ("Limits:SlowestClient", "-1", []),
+        ("Kestrel:Limits:MaxConcurrentConnections", "0", []),
+        ("Kestrel:Limits:RequestHeadersTimeout", "00:00:00", []),
+        ("Kestrel:Limits:MinResponseDataRate:BytesPerSecond", "-1", []),
         ("Shutdown:DrainTimeout", "02:00:00", []),
         ("Messages:Culture", "de", []),
     ];

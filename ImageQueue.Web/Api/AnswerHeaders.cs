@@ -2,11 +2,9 @@ using System.Globalization;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>What an answer says beside its body.</summary>
 internal static class AnswerHeaders
 {
-    /// <summary>Whether it is a replay, and which preference was followed.</summary>
-    public static void Tell(this HttpResponse response, bool isReplay, TimeSpan waited)
+    public static void AddHeaders(this HttpResponse response, bool isReplay, TimeSpan waited)
     {
         if (isReplay)
             response.Headers[IdempotencyKeyAttribute.ReplayedHeaderName] = "true";

@@ -14,10 +14,9 @@ namespace ImageQueue.Web.Api;
 public sealed class ConversationsController(IConversationStore store, EraseMessages erase) : ControllerBase
 {
     /// <summary>A user's conversations, the one with the newest message first.</summary>
-    /// <param name="username">Whose, 1..100 characters.</param>
-    /// <param name="after">What the page before gave as `next`.</param>
+    /// <param name="username">The owner, 1..100 characters.</param>
+    /// <param name="after">`next` of the page before.</param>
     /// <param name="limit">1..200.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations", Name = "listConversations")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<ConversationPage>(StatusCodes.Status200OK, "application/json")]
@@ -39,10 +38,11 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         return Ok(new ConversationPage(page, found.Count > limit ? found[limit - 1].LastMessageId : null));
     }
 
-    /// <summary>Erases a conversation for good, with all its messages and images. What is under way is cancelled first.</summary>
-    /// <remarks>Whoever watches is told of each message, as with `DELETE /api/messages/{id}`. The id cannot be used again.</remarks>
+    /// <summary>
+    /// Erases a conversation for good, with all its messages and images. Waiting and processing requests are cancelled first.
+    /// </summary>
+    /// <remarks>Watchers get an event for each message, as with `DELETE /api/messages/{id}`. The id cannot be used again.</remarks>
     /// <param name="conversationId">The conversation.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpDelete("/api/conversations/{conversation_id}", Name = "deleteConversation")]
     [Authorize(Access.Client)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
@@ -51,7 +51,10 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>
         await erase.EraseConversationAsync(conversationId, cancellationToken)
             ? NoContent()
-            : ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
+            : ApiProblem.Result(
+                StatusCodes.Status404NotFound,
+                ProblemCodes.NotFound,
+                $"Conversation {conversationId} not found. It comes to exist with its first message.");
 }
 
 /// <summary>A conversation.</summary>

@@ -3,10 +3,9 @@ using Microsoft.AspNetCore.Mvc.ApplicationModels;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>RFC 9110, section 9.1: whatever answers GET answers HEAD. The server leaves the body out by itself.</summary>
+/// <summary>Every GET endpoint answers HEAD too (RFC 9110, section 9.1). Kestrel leaves the body out.</summary>
 internal sealed class HeadWhereverGetIs : IActionModelConvention
 {
-    /// <inheritdoc/>
     public void Apply(ActionModel action)
     {
         foreach (var selector in action.Selectors)
@@ -20,7 +19,8 @@ internal sealed class HeadWhereverGetIs : IActionModelConvention
             foreach (var metadata in selector.EndpointMetadata.OfType<HttpMethodMetadata>().Where(metadata => NeedsHead(metadata.HttpMethods)).ToList())
             {
                 selector.EndpointMetadata.Remove(metadata);
-                selector.EndpointMetadata.Add(new HttpMethodMetadata([.. metadata.HttpMethods, HttpMethods.Head], metadata.AcceptCorsPreflight));
+                selector.EndpointMetadata.Add(
+                    new HttpMethodMetadata([.. metadata.HttpMethods, HttpMethods.Head], metadata.AcceptCorsPreflight));
             }
         }
     }
@@ -28,5 +28,6 @@ internal sealed class HeadWhereverGetIs : IActionModelConvention
     private static bool NeedsHead(HttpMethodActionConstraint constraint) => NeedsHead(constraint.HttpMethods);
 
     private static bool NeedsHead(IEnumerable<string> methods) =>
-        methods.Contains(HttpMethods.Get, StringComparer.OrdinalIgnoreCase) && !methods.Contains(HttpMethods.Head, StringComparer.OrdinalIgnoreCase);
+        methods.Contains(HttpMethods.Get, StringComparer.OrdinalIgnoreCase)
+            && !methods.Contains(HttpMethods.Head, StringComparer.OrdinalIgnoreCase);
 }

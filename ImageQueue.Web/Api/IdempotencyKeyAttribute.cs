@@ -13,10 +13,9 @@ namespace ImageQueue.Web.Api;
 [AttributeUsage(AttributeTargets.Parameter)]
 internal sealed class IdempotencyKeyAttribute : ModelBinderAttribute
 {
-    /// <summary>The header.</summary>
     public const string HeaderName = "Idempotency-Key";
 
-    /// <summary>The header that tells a replay from a first answer.</summary>
+    /// <summary>The response header that marks a replay.</summary>
     public const string ReplayedHeaderName = "Idempotency-Replayed";
 
     public IdempotencyKeyAttribute()
@@ -26,7 +25,6 @@ internal sealed class IdempotencyKeyAttribute : ModelBinderAttribute
         BindingSource = BindingSource.Header;
     }
 
-    /// <summary>Reads the header's lines.</summary>
     /// <exception cref="UnreadableException">There are two keys, or the quotation marks do not fit.</exception>
     /// <exception cref="UnprocessableException">The key is empty, too long or holds a control character.</exception>
     internal static string? Read(IReadOnlyList<string?> lines)
@@ -64,7 +62,8 @@ internal sealed class IdempotencyKeyAttribute : ModelBinderAttribute
                 break;
         }
 
-        throw new UnreadableException($"{HeaderName} begins with a quotation mark and does not end with one; close it, or send the key without.");
+        throw new UnreadableException(
+            $"{HeaderName} begins with a quotation mark and does not end with one; close it, or send the key without.");
     }
 
     private sealed class Binder : IModelBinder

@@ -6,7 +6,9 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>Serves images: finished ones, whose bytes never change, and previews of those being generated. Their names are unguessable.</summary>
+/// <summary>
+/// Serves images: finished ones, whose bytes never change, and previews of those being generated. Their names are unguessable.
+/// </summary>
 [ApiController]
 [Tags("Images")]
 [Authorize(Access.Read)]
@@ -18,16 +20,24 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
-        Kept(await images.FindAsync(jobId, cancellationToken), "image/png", "There is no such image. It comes to exist when its message is complete.");
+        Kept(
+            await images.FindAsync(jobId, cancellationToken),
+            "image/png",
+            "There is no such image. It comes to exist when its message is complete.");
 
     /// <summary>A finished image's thumbnail: WebP, at most 512 pixels on the long side.</summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.thumb.webp", Name = "getThumbnail")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetThumbnailAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
-        Kept(await images.FindThumbnailAsync(jobId, cancellationToken), "image/webp", "There is no such thumbnail. It comes to exist when its message is complete.");
+        Kept(
+            await images.FindThumbnailAsync(jobId, cancellationToken),
+            "image/webp",
+            "There is no such thumbnail. It comes to exist when its message is complete.");
 
-    /// <summary>What an image looks like so far: a small JPEG, another one every second or so. None, 204, before the first and after the end.</summary>
+    /// <summary>
+    /// The preview of an image being generated: a small JPEG, renewed about every second; 204 before the first and after the end.
+    /// </summary>
     [HttpGet("/images/flux_{job_id:regex(^[[0-9a-f]]{{32}}$)}.preview.jpg", Name = "getPreview")]
     [ProducesResponseType(StatusCodes.Status200OK)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
@@ -35,11 +45,10 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
     public IActionResult GetPreview([FromRoute(Name = "job_id")] string jobId)
     {
         Response.Headers.CacheControl = "no-store";
-        // Who is told of a preview may come just after the end: that is no error, and browsers show it as none.
+        // A client may ask for a preview that has just been removed: 204, which browsers do not show as an error.
         return files.ReadPreview(jobId) is { } jpeg ? File(jpeg, "image/jpeg") : NoContent();
     }
 
-    /// <summary>A file whose bytes never change, or why there is none.</summary>
     private IActionResult Kept(string? path, string contentType, string whyNot)
     {
         if (path is null)

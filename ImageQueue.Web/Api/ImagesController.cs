@@ -8,17 +8,19 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>Asks for images.</summary>
+/// <summary>Takes image requests.</summary>
 [ApiController]
 [Tags("Images")]
-public sealed class ImagesController(SubmitImageRequest submit, RequestChoices choices, QueuePositions positions, MessageWait wait) : ControllerBase
+public sealed class ImagesController(
+    SubmitImageRequest submit, RequestChoices choices, QueuePositions positions, MessageWait wait) : ControllerBase
 {
-    /// <summary>Asks for an image in a conversation. It is stored and waits its turn.</summary>
+    /// <summary>Requests an image in a conversation. The request is stored and queued.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
     /// <param name="body">What to generate.</param>
-    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second image; with another request, 422. Bare or in quotation marks.</param>
-    /// <param name="prefer">`wait=30` holds the answer back until the image has ended, or so many seconds, at most 60, are over.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second image; with another
+    /// request, 422. Bare or in quotation marks.</param>
+    /// <param name="prefer">`wait=30` holds the answer back until the request has finished, for at most that many seconds (60 at
+    /// most).</param>
     [HttpPost("/api/conversations/{conversation_id}/images", Name = "submitImage")]
     [Authorize(Access.Ask)]
     [RequestSizeLimit(BodyLimit.Bytes)]
@@ -46,12 +48,12 @@ public sealed class ImagesController(SubmitImageRequest submit, RequestChoices c
         var submitted = await submit.SubmitAsync(request, cancellationToken);
         var patience = MessageWait.In(prefer);
         var message = await wait.ForEndAsync(submitted.Message, patience, cancellationToken);
-        Response.Tell(submitted.IsReplay, patience);
+        Response.AddHeaders(submitted.IsReplay, patience);
         return Accepted($"/api/messages/{message.Id}", MessageResponse.From(message, await positions.GetAsync(cancellationToken)));
     }
 }
 
-/// <summary>An image to generate; what is left out is chosen by the model, or by <c>Forge:Defaults</c>.</summary>
+/// <summary>An image to generate; the defaults of what is left out come from the model, or from <c>Forge:Defaults</c>.</summary>
 public sealed record ImageRequestBody
 {
     /// <summary>The conversation's owner, 1..100 characters. Required.</summary>

@@ -16,7 +16,7 @@ public sealed record MessageResponse
     /// <summary>The conversation, named by the chat app.</summary>
     public required string ConversationId { get; init; }
 
-    /// <summary><c>image</c> for what was asked of <c>.../images</c>, <c>text</c> for all else, whatever the chat app's own keys are called.</summary>
+    /// <summary><c>image</c> for a message made by <c>.../images</c>, <c>text</c> for every other one.</summary>
     public required string Kind { get; init; }
 
     /// <summary><c>user</c> or <c>bot</c>.</summary>
@@ -34,27 +34,26 @@ public sealed record MessageResponse
     /// <summary>UTC.</summary>
     public required DateTimeOffset UpdatedAt { get; init; }
 
-    /// <summary>Rises with every change of any message: the number that this change's event has, so that the two can be told apart by age.</summary>
+    /// <summary>Rises with every change of any message; equals the revision of this change's event.</summary>
     public required long Revision { get; init; }
 
-    /// <summary>Only in events, and only where it was erased: nothing of it is left.</summary>
+    /// <summary>Only in events: the message was erased.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public bool Deleted { get; init; }
 
-    /// <summary>Where it stands; only while it waits.</summary>
+    /// <summary>Position and estimate; only while it waits.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public QueueResponse? Queue { get; init; }
 
     /// <summary>
-    /// The message's entity tag: its revision, and while it waits its place, which moves without a write. Weak then, since the
-    /// estimate moves with every answer.
+    /// The message's revision; while it waits also its position, which moves without a write. Weak then, since the estimate
+    /// changes with every answer.
     /// </summary>
     [JsonIgnore]
     public EntityTagHeaderValue ETag => Queue is null
         ? new($"\"{Revision.ToString(CultureInfo.InvariantCulture)}\"")
         : new(string.Create(CultureInfo.InvariantCulture, $"\"{Revision}-{Queue.Position}\""), isWeak: true);
 
-    /// <summary>Shows a message with the positions of one moment, where those are known.</summary>
     public static MessageResponse From(Message message, LivePositions? positions)
     {
         var metadata = message.CopyMetadata();
@@ -80,7 +79,7 @@ public sealed record MessageResponse
 
 /// <summary>A place in the queue.</summary>
 /// <param name="Position">1 = next to run.</param>
-/// <param name="EtaSeconds">Until the image is there; null until there is anything to go by.</param>
+/// <param name="EtaSeconds">Until the image is complete; null while that cannot be estimated.</param>
 /// <param name="AsOf">When this was true, UTC.</param>
 public sealed record QueueResponse(int Position, double? EtaSeconds, DateTimeOffset AsOf);
 

@@ -20,8 +20,8 @@ public sealed class MessagesController(
     /// <summary>Adds a plain message.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
     /// <param name="body">The message.</param>
-    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second one; with another request, 422. Bare or in quotation marks.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="idempotencyKey">The same key with the same request gives the same message again, not a second one; with another
+    /// request, 422. Bare or in quotation marks.</param>
     [HttpPost("/api/conversations/{conversation_id}/messages", Name = "addMessage")]
     [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
@@ -50,17 +50,20 @@ public sealed class MessagesController(
         var message = new NewMessage(conversationId, username, body.Role!, body.Content!, Patch(body.ExtraMetadata));
         var added = idempotencyKey is null
             ? new Submitted(await store.AddAsync(message, cancellationToken), IsReplay: false)
-            : await store.AddOnceAsync(message, new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })), cancellationToken);
-        Response.Tell(added.IsReplay, waited: TimeSpan.Zero);
+            : await store.AddOnceAsync(
+                message,
+                new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })),
+                cancellationToken);
+        Response.AddHeaders(added.IsReplay, waited: TimeSpan.Zero);
         return Created($"/api/messages/{added.Message.Id}", await ShowAsync(added.Message, cancellationToken));
     }
 
     /// <summary>Messages of a conversation, in id order: from its beginning, from behind a message, or from before one.</summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="after">Only messages with a larger id: reads forwards, from 0 by default.</param>
-    /// <param name="before">Only messages with a smaller id, the newest of them: reads backwards. 9223372036854775807 begins at the end.</param>
+    /// <param name="before">Only messages with a smaller id, the newest of them: reads backwards. 9223372036854775807 starts at the
+    /// end.</param>
     /// <param name="limit">1..200.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpGet("/api/conversations/{conversation_id}/messages", Name = "listMessages")]
     [Authorize(Access.Read)]
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
@@ -82,7 +85,10 @@ public sealed class MessagesController(
         }
 
         if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
-            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
+            return ApiProblem.Result(
+                StatusCodes.Status404NotFound,
+                ProblemCodes.NotFound,
+                $"Conversation {conversationId} not found. It comes to exist with its first message.");
         var found = before is { } end
             ? await store.ListBackwardsAsync(conversationId, end, limit + 1, cancellationToken)
             : await store.ListAsync(conversationId, after ?? 0, limit + 1, cancellationToken);
@@ -94,9 +100,9 @@ public sealed class MessagesController(
 
     /// <summary>One message.</summary>
     /// <param name="id">The message.</param>
-    /// <param name="ifNoneMatch">The `ETag` of what the client has: 304 when that is still so.</param>
-    /// <param name="prefer">`wait=30` holds the answer back until the image has ended, or so many seconds, at most 60, are over.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="ifNoneMatch">The `ETag` that the client has: 304 while it is current.</param>
+    /// <param name="prefer">`wait=30` holds the answer back until the request has finished, for at most that many seconds (60 at
+    /// most).</param>
     [HttpGet("/api/messages/{id:long}", Name = "getMessage")]
     [Authorize(Access.Read)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
@@ -111,15 +117,14 @@ public sealed class MessagesController(
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
         var patience = MessageWait.In(prefer);
         var shown = await ShowAsync(await wait.ForEndAsync(message, patience, cancellationToken), cancellationToken);
-        Response.Tell(isReplay: false, patience);
+        Response.AddHeaders(isReplay: false, patience);
         Response.GetTypedHeaders().ETag = shown.ETag;
         return Knows(ifNoneMatch, shown.ETag) ? StatusCode(StatusCodes.Status304NotModified) : Ok(shown);
     }
 
     /// <summary>Merges the chat app's own keys into a message's metadata (RFC 7396), or replaces its content, or both.</summary>
     /// <param name="id">The message.</param>
-    /// <param name="body">What is to change; nothing, when it is empty.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="body">The changes.</param>
     [HttpPatch("/api/messages/{id:long}", Name = "patchMessage")]
     [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
@@ -135,9 +140,11 @@ public sealed class MessagesController(
         var patch = Patch(body.ExtraMetadata) is { IsEmpty: false } some ? some : null;
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
         // Whether a message is an image never changes, so looking first is safe.
-        if (message.IsImage && patch?.Root.EnumerateObject().Select(member => member.Name).FirstOrDefault(MetadataFields.All.Contains) is { } reserved)
+        if (message.IsImage
+            && patch?.Root.EnumerateObject().Select(member => member.Name).FirstOrDefault(MetadataFields.All.Contains) is { } reserved)
         {
-            var sentence = $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls.";
+            var sentence =
+                $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls.";
             return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { ["extra_metadata"] = [sentence] });
         }
 
@@ -148,7 +155,6 @@ public sealed class MessagesController(
 
     /// <summary>Cancels a queued or processing image.</summary>
     /// <param name="id">The message.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/messages/{id:long}/cancel", Name = "cancelMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
@@ -163,7 +169,6 @@ public sealed class MessagesController(
 
     /// <summary>Puts an image in error or cancelled into the queue again, at its end.</summary>
     /// <param name="id">The message.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/messages/{id:long}/retry", Name = "retryMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
@@ -177,10 +182,11 @@ public sealed class MessagesController(
         "Only an image in error or cancelled can be retried",
         cancellationToken);
 
-    /// <summary>Erases a message for good: its words, its metadata and its images. One that is under way is cancelled first.</summary>
-    /// <remarks>Whoever watches is told, by an event whose `status` is `deleted` (of a text: `deleted` is true).</remarks>
+    /// <summary>
+    /// Erases a message for good: its words, its metadata and its images. A waiting or processing request is cancelled first.
+    /// </summary>
+    /// <remarks>Watchers get an event whose `status` is `deleted` (for a text: `deleted` is true).</remarks>
     /// <param name="id">The message.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpDelete("/api/messages/{id:long}", Name = "deleteMessage")]
     [Authorize(Access.Client)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
@@ -191,7 +197,7 @@ public sealed class MessagesController(
     private static MetadataPatch? Patch(JsonElement? metadata) =>
         metadata is null or { ValueKind: JsonValueKind.Undefined or JsonValueKind.Null } ? null : MetadataPatch.From(metadata.Value);
 
-    /// <summary>RFC 9110, section 13.1.2: compared weakly. What is no list of tags matches nothing.</summary>
+    /// <summary>RFC 9110, section 13.1.2: weak comparison; an invalid list matches nothing.</summary>
     private static bool Knows(string? ifNoneMatch, EntityTagHeaderValue tag) =>
         EntityTagHeaderValue.TryParseList([ifNoneMatch ?? ""], out var known)
         && known.Any(one => one.Equals(EntityTagHeaderValue.Any) || one.Compare(tag, useStrongComparison: false));
@@ -199,11 +205,13 @@ public sealed class MessagesController(
     private async Task<MessageResponse> ShowAsync(Message message, CancellationToken cancellationToken) =>
         MessageResponse.From(message, await positions.GetAsync(cancellationToken));
 
-    private async Task<IActionResult> ToResultAsync(long id, Transition transition, string code, string rule, CancellationToken cancellationToken)
+    private async Task<IActionResult> ToResultAsync(
+        long id, Transition transition, string code, string rule, CancellationToken cancellationToken)
     {
         var message = transition.Message ?? throw new MessageNotFoundException(id);
         if (!transition.Applied)
-            return ApiProblem.Result(StatusCodes.Status409Conflict, code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
+            return ApiProblem.Result(
+                StatusCodes.Status409Conflict, code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
         return Ok(await ShowAsync(message, cancellationToken));
     }
 }
@@ -224,7 +232,7 @@ public sealed record NewMessageBody
     public JsonElement? ExtraMetadata { get; init; }
 }
 
-/// <summary>A change to a message; what is left out stays.</summary>
+/// <summary>A change to a message; fields left out stay.</summary>
 public sealed record MessagePatchBody
 {
     /// <summary>The new content.</summary>

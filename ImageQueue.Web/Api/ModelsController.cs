@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>What images can be generated with.</summary>
+/// <summary>The models that images can be generated with.</summary>
 [ApiController]
 [Tags("Models")]
 public sealed class ModelsController(ForgeModels models) : ControllerBase
@@ -21,7 +21,7 @@ public sealed class ModelsController(ForgeModels models) : ControllerBase
 /// <param name="Models">The default first; empty where there is nothing to choose.</param>
 public sealed record ModelList(IReadOnlyList<ModelResponse> Models);
 
-/// <summary>A model, and what a request gets for what it leaves out.</summary>
+/// <summary>A model and its defaults for what a request leaves out.</summary>
 /// <param name="Name">What to send as model.</param>
 /// <param name="Title">What to show people.</param>
 /// <param name="Width">Pixels.</param>

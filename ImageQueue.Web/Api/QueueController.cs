@@ -13,7 +13,7 @@ namespace ImageQueue.Web.Api;
 [Tags("Queue")]
 public sealed class QueueController(QueuePositions positions, IMessageStore store, BackendPool pool, Pauses pauses) : ControllerBase
 {
-    /// <summary>How many wait, how many are being generated, and on what.</summary>
+    /// <summary>How many requests wait, how many are being generated, and the state of the backends.</summary>
     [HttpGet("/api/queue", Name = "getQueue")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
@@ -29,17 +29,17 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
             live.AsOf);
     }
 
-    /// <summary>Stops the queue: nothing new is begun by any process, within a second; what is being generated is finished.</summary>
+    /// <summary>Pauses the queue: within a second no process starts a request; those being generated finish.</summary>
     [HttpPost("/api/queue/pause", Name = "pauseQueue")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     public async Task<QueueOverview> PauseAsync(CancellationToken cancellationToken)
     {
-        await pauses.PauseQueueAsync(Who, cancellationToken);
+        await pauses.PauseQueueAsync(Operator, cancellationToken);
         return await GetAsync(cancellationToken);
     }
 
-    /// <summary>Lets the queue go on.</summary>
+    /// <summary>Resumes the queue.</summary>
     [HttpPost("/api/queue/resume", Name = "resumeQueue")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
@@ -49,15 +49,15 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
         return await GetAsync(cancellationToken);
     }
 
-    /// <summary>Keeps one Forge from being used by any process; what it is generating is finished.</summary>
+    /// <summary>Pauses one Forge backend for every process; the image that it is generating is finished.</summary>
     [HttpPost("/api/backends/{name}/pause", Name = "pauseBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> PauseBackendAsync(string name, CancellationToken cancellationToken) =>
-        await pauses.PauseForgeAsync(name, Who, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
+        await pauses.PauseForgeAsync(name, Operator, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
-    /// <summary>Lets one Forge be used again.</summary>
+    /// <summary>Resumes one Forge backend.</summary>
     [HttpPost("/api/backends/{name}/resume", Name = "resumeBackend")]
     [Authorize(Access.Operate)]
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
@@ -65,25 +65,26 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
     public async Task<IActionResult> ResumeBackendAsync(string name, CancellationToken cancellationToken) =>
         await pauses.ResumeForgeAsync(name, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
-    private string Who => User.Identity?.Name ?? "";
+    private string Operator => User.Identity?.Name ?? "";
 
     private static IActionResult BackendNotFound(string name) =>
-        ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
+        ApiProblem.Result(
+            StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
 }
 
 /// <summary>The queue as a whole.</summary>
 /// <param name="Waiting">Requests that wait.</param>
 /// <param name="Processing">Requests that are being generated.</param>
-/// <param name="Paused">Whether an operator has stopped the queue.</param>
-/// <param name="Backends">The Forge servers of the process that answered.</param>
-/// <param name="SecondsPerImage">What an image took lately; null until there is anything to go by.</param>
+/// <param name="Paused">Whether an operator has paused the queue.</param>
+/// <param name="Backends">The Forge backends of the process that answered.</param>
+/// <param name="SecondsPerImage">Recent average per image; null until one has been measured.</param>
 /// <param name="AsOf">When this was true, UTC.</param>
 public sealed record QueueOverview(
     int Waiting, int Processing, bool Paused, IReadOnlyList<BackendResponse> Backends, double? SecondsPerImage, DateTimeOffset AsOf);
 
-/// <summary>A Forge server; its address is the operators' business.</summary>
+/// <summary>A Forge backend; only operators see its address.</summary>
 /// <param name="Name">Its name.</param>
-/// <param name="Healthy">Null while nobody has asked it yet.</param>
+/// <param name="Healthy">Null until it has been probed.</param>
 /// <param name="Busy">Whether it is generating.</param>
-/// <param name="Paused">Whether an operator keeps it from being used.</param>
+/// <param name="Paused">Whether an operator has paused it.</param>
 public sealed record BackendResponse(string Name, bool? Healthy, bool Busy, bool Paused);

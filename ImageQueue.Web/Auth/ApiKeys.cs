@@ -16,7 +16,6 @@ public sealed class ApiKeys
 
     private readonly ApiKey[] _keys;
 
-    /// <summary>Reads the settings.</summary>
     public ApiKeys(IOptions<AuthOptions> options, ILogger<ApiKeys> logger)
     {
         _keys = [.. options.Value.ApiKeys.Select(key => new ApiKey(key.Name, key.Role, HashOf(key)))];
@@ -27,16 +26,16 @@ public sealed class ApiKeys
         }
     }
 
-    /// <summary>Whether there is any.</summary>
     public bool Any => _keys.Length > 0;
 
     /// <summary>A new key: its role in plain words, then 256 random bits.</summary>
     public static string Create(string role) => $"iq_{role}_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(RandomBytes))}";
 
-    /// <summary>What is kept of a key: its SHA-256.</summary>
     public static byte[] Hash(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
 
-    /// <summary>The key that was shown, or null. Takes as long for one that is nearly right: every hash is compared, each in constant time.</summary>
+    /// <summary>
+    /// The key that was shown, or null. Takes as long for one that is nearly right: every hash is compared, each in constant time.
+    /// </summary>
     public ApiKey? Find(string shown)
     {
         ApiKey? found = null;
@@ -50,7 +49,7 @@ public sealed class ApiKeys
         return found;
     }
 
-    /// <summary>Whether a key that somebody signed in with is still configured, in the same role.</summary>
+    /// <summary>Whether the key of a sign-in is still configured with the same role.</summary>
     public bool IsCurrent(ClaimsPrincipal user) =>
         Array.Exists(_keys, key => key.Fingerprint == user.FindFirstValue(ApiKey.FingerprintClaim) && user.IsInRole(key.Role));
 
@@ -63,19 +62,17 @@ public sealed class ApiKeys
     }
 }
 
-/// <summary>A configured key.</summary>
-/// <param name="Name">Whose it is.</param>
+/// <param name="Name">Its holder.</param>
 /// <param name="Role">One of <see cref="Roles.OfKeys"/>.</param>
 /// <param name="Hash">Its SHA-256.</param>
 public sealed record ApiKey(string Name, string Role, byte[] Hash)
 {
-    /// <summary>The claim that says by which key somebody signed in.</summary>
+    /// <summary>The claim that names the key of a sign-in.</summary>
     public const string FingerprintClaim = "imagequeue:key";
 
-    /// <summary>Tells keys apart without saying anything of them.</summary>
+    /// <summary>Identifies a key without revealing it.</summary>
     public string Fingerprint { get; } = Convert.ToHexStringLower(SHA256.HashData(Hash).AsSpan(0, 8));
 
-    /// <summary>Who shows it.</summary>
     /// <param name="scheme">How it was shown.</param>
     public ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
         [

@@ -2,10 +2,9 @@ using System.ComponentModel.DataAnnotations;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Settings under <c>Auth</c>: who gets in.</summary>
+/// <summary>Settings under <c>Auth</c>.</summary>
 public sealed class AuthOptions
 {
-    /// <summary>The configuration section.</summary>
     public const string Section = "Auth";
 
     /// <summary>
@@ -46,19 +45,17 @@ public sealed class AuthOptions
     public CertificateOptions Certificate { get; init; } = new();
 }
 
-/// <summary>One key.</summary>
 public sealed class ApiKeyOptions
 {
-    /// <summary>Who has it, for the audit log.</summary>
+    /// <summary>Its holder, as the audit log shows it.</summary>
     public string Name { get; set; } = "";
 
-    /// <summary>The key itself. Works and is warned of: <see cref="KeyHash"/> cannot be used by whoever reads the settings.</summary>
+    /// <summary>The key in plain text; logged as a warning, since anyone who reads the settings can use it.</summary>
     public string? Key { get; set; }
 
     /// <summary>SHA-256 of the key in UTF-8, 64 hex digits, as <c>key new</c> prints it.</summary>
     public string? KeyHash { get; set; }
 
-    /// <summary>One of <see cref="Roles.OfKeys"/>.</summary>
     public string Role { get; set; } = "";
 }
 
@@ -68,6 +65,5 @@ public sealed class CertificateOptions
     /// <summary>A PKCS #12 file (.pfx).</summary>
     public string? Path { get; set; }
 
-    /// <summary>Its password.</summary>
     public string? Password { get; set; }
 }

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Says what is wrong with <see cref="AuthOptions"/>, never repeating a key.</summary>
+/// <summary>Validates <see cref="AuthOptions"/>; its sentences never repeat a key.</summary>
 internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IValidateOptions<AuthOptions>
 {
     /// <summary>A shorter one could be guessed.</summary>
@@ -16,7 +16,7 @@ internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IVali
         if (options.ApiKeys.Count == 0 && !environment.IsDevelopment())
         {
             failures.Add(
-                "Auth:ApiKeys holds no key, so nobody could get in. \"dotnet run --project ImageQueue.Web -- key new --role client\" makes one and prints the settings for it; only Development does without.");
+                "Auth:ApiKeys holds no key, so every request would be refused. \"dotnet run --project ImageQueue.Web -- key new --role client\" makes one and prints the settings for it; only Development does without.");
         }
 
         foreach (var proxy in options.Proxies.Where(proxy => !IPAddress.TryParse(proxy, out _) && !IPNetwork.TryParse(proxy, out _)))
@@ -39,7 +39,8 @@ internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IVali
             yield return $"{setting}:KeyHash must be the key's SHA-256 in 64 hex digits.";
         else if (key.Key is { Length: > 0 and < ShortestKey })
             yield return string.Create(CultureInfo.InvariantCulture, $"{setting}:Key must have at least {ShortestKey} characters.");
-        else if (key.Key?.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) == true || key.Key?.Any(c => c is <= ' ' or > '~') == true)
+        else if (key.Key?.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) == true
+            || key.Key?.Any(c => c is <= ' ' or > '~') == true)
             yield return $"{setting}:Key must be plain ASCII without blanks, and not begin with {WatcherTokens.Prefix}.";
     }
 

@@ -12,7 +12,7 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>What "who gets in" registers, and the order in which a request is asked.</summary>
+/// <summary>Registrations of authentication and authorization, and the order of their middleware.</summary>
 internal static class AuthServices
 {
     private const string SessionCookie = "imagequeue";
@@ -23,7 +23,8 @@ internal static class AuthServices
     {
         services.AddSingleton<IValidateOptions<AuthOptions>, AuthOptionsValidator>();
         services.AddOptions<AuthOptions>().Bind(configuration.GetSection(AuthOptions.Section)).ValidateDataAnnotations().ValidateOnStart();
-        services.AddOptions<LimitsOptions>().Bind(configuration.GetSection(LimitsOptions.Section)).ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<LimitsOptions>().Bind(configuration.GetSection(LimitsOptions.Section)).ValidateDataAnnotations()
+            .ValidateOnStart();
         services.AddKeyRing(configuration);
         services.AddSingleton<ApiKeys>();
         services.AddSingleton<WatcherTokens>();
@@ -64,13 +65,22 @@ internal static class AuthServices
         services.AddOptions<CorsOptions>().Configure<IOptions<AuthOptions>>((cors, options) => cors.AddDefaultPolicy(policy => policy
             .WithOrigins([.. options.Value.AllowedOrigins])
             .WithMethods("GET", "POST")
-            .WithHeaders("Authorization", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "If-None-Match", "X-Requested-With", "X-SignalR-User-Agent")
+            .WithHeaders(
+                "Authorization",
+                "Content-Type",
+                "Last-Event-ID",
+                "Prefer",
+                "Idempotency-Key",
+                "If-None-Match",
+                "X-Requested-With",
+                "X-SignalR-User-Agent")
             .WithExposedHeaders("Location", "Retry-After", "ETag", "Idempotency-Replayed", "Preference-Applied")));
-        services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>((options, auth) => Configure(options, auth.Value, configuration["AllowedHosts"]));
+        services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>(
+            (options, auth) => Configure(options, auth.Value, configuration["AllowedHosts"]));
         services.AddOptions<HstsOptions>().Configure(options => options.MaxAge = TimeSpan.FromDays(365));
     }
 
-    /// <summary>What comes before everything else: who really calls, and what every answer has.</summary>
+    /// <summary>Comes first: forwarded headers, security headers, HSTS and the redirect to HTTPS.</summary>
     public static void UseSecureTransport(this WebApplication app)
     {
         var auth = app.Services.GetRequiredService<IOptions<AuthOptions>>().Value;
@@ -84,12 +94,14 @@ internal static class AuthServices
         {
             // The app calls its simulator, and the host asks after its health, by plain HTTP from this machine.
             app.UseWhen(
-                context => !context.Request.Path.StartsWithSegments(Simulator.SimulatorEndpoints.Path) && !context.Request.Path.StartsWithSegments("/health"),
+                context =>
+                    !context.Request.Path.StartsWithSegments(Simulator.SimulatorEndpoints.Path)
+                        && !context.Request.Path.StartsWithSegments("/health"),
                 others => others.UseHttpsRedirection());
         }
     }
 
-    /// <summary>Finds out who calls, whether it is too much, and whether it is theirs to call. Files of the pages are everybody's, and come before this.</summary>
+    /// <summary>Authenticates, limits and authorizes. Static files of the pages come before this.</summary>
     public static void UseImageQueueAuth(this WebApplication app)
     {
         app.UseCors();
@@ -105,11 +117,12 @@ internal static class AuthServices
     {
         options.Cookie.Name = SessionCookie;
         options.Cookie.HttpOnly = true;
-        options.Cookie.SameSite = SameSiteMode.Lax; // A link to the dashboard works; whatever else another website sends is refused as well, see RequestOrigin.
+        // A link to the dashboard works; RequestOrigin refuses the other requests of foreign websites.
+        options.Cookie.SameSite = SameSiteMode.Lax;
         options.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;
         options.ExpireTimeSpan = auth.Value.SessionLifetime;
         options.SlidingExpiration = true;
-        // A key that is taken out of the settings ends what was signed in with it.
+        // Removing a key from the settings ends the sign-ins made with it.
         options.Events.OnValidatePrincipal = context =>
         {
             if (context.Principal is null || !keys.IsCurrent(context.Principal))
@@ -138,7 +151,9 @@ internal static class AuthServices
         (configuration["Urls"]?.Contains("https://", StringComparison.OrdinalIgnoreCase) ?? false)
         || !string.IsNullOrEmpty(configuration["HTTPS_PORTS"])
         || !string.IsNullOrEmpty(configuration["HTTPS_PORT"])
-        || configuration.GetSection("Kestrel:Endpoints").GetChildren().Any(endpoint => endpoint["Url"]?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true);
+        || configuration.GetSection("Kestrel:Endpoints")
+            .GetChildren()
+            .Any(endpoint => endpoint["Url"]?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true);
 
     /// <summary>Browsers let any page open a WebSocket to anywhere: CORS does not cover it, so the hub looks itself.</summary>
     private static void UseHubOrigin(this WebApplication app)
@@ -147,15 +162,21 @@ internal static class AuthServices
         app.UseWhen(
             context => context.Request.Path.StartsWithSegments("/hubs"),
             hubs => hubs.Use((context, next) =>
-                context.Request.Headers.Origin is [{ Length: > 0 } origin, ..] && !RequestOrigin.IsOwn(context.Request, origin) && !allowed.Contains(origin, StringComparer.OrdinalIgnoreCase)
-                    ? Refusal.WriteAsync(context, StatusCodes.Status403Forbidden, "forbidden", "A page of this website cannot watch. Add the website to Auth:AllowedOrigins.")
+                context.Request.Headers.Origin is [{ Length: > 0 } origin, ..]
+                    && !RequestOrigin.IsOwn(context.Request, origin)
+                    && !allowed.Contains(origin, StringComparer.OrdinalIgnoreCase)
+                    ? Refusal.WriteAsync(
+                        context,
+                        StatusCodes.Status403Forbidden,
+                        "forbidden",
+                        "A page of this website cannot watch. Add the website to Auth:AllowedOrigins.")
                     : next(context)));
     }
 
     private static void UseAudit(this WebApplication app)
     {
         var audit = app.Services.GetRequiredService<AuditLog>();
-        app.UseWhen(AuditLog.IsAct, acts => acts.Use(async (context, next) =>
+        app.UseWhen(AuditLog.IsCommand, commands => commands.Use(async (context, next) =>
         {
             try
             {
@@ -163,7 +184,7 @@ internal static class AuthServices
             }
             finally
             {
-                audit.Acted(context);
+                audit.Command(context);
             }
         }));
     }

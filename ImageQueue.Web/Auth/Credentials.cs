@@ -6,8 +6,8 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// Finds out who calls. What is shown on purpose, a key or a token, is all that counts where it is shown; a cookie and being on
-/// this machine count only for requests that no other website sends.
+/// Picks the authentication scheme. A key or token in the request decides alone; a cookie, or a call from this machine, counts only
+/// for requests that no other website sends.
 /// </summary>
 internal static class Credentials
 {
@@ -17,13 +17,10 @@ internal static class Credentials
     /// <summary>A key in the header.</summary>
     public const string Key = "key";
 
-    /// <summary>A watcher's token.</summary>
     public const string Token = "token";
 
-    /// <summary>An operator's cookie.</summary>
     public const string Cookie = "cookie";
 
-    /// <summary>This machine, in Development.</summary>
     public const string Local = "local";
 
     private const string KeyHeader = "X-Api-Key";
@@ -44,7 +41,8 @@ internal static class Credentials
     /// <summary>A key or token in the header, or a token in the address where the endpoint takes one there.</summary>
     public static string? Shown(HttpContext context)
     {
-        if (context.Request.Headers.Authorization is [{ } authorization] && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
+        if (context.Request.Headers.Authorization is [{ } authorization]
+            && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
             return authorization[Bearer.Length..].Trim();
         if (context.Request.Headers[KeyHeader] is [{ } key, ..])
             return key;
@@ -54,8 +52,8 @@ internal static class Credentials
     private static bool IsSafe(HttpRequest request) => HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method);
 }
 
-/// <summary>Reads keys.</summary>
-internal sealed class KeyHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
+internal sealed class KeyHandler(
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     protected override Task<AuthenticateResult> HandleAuthenticateAsync()
@@ -68,8 +66,8 @@ internal sealed class KeyHandler(IOptionsMonitor<AuthenticationSchemeOptions> op
     }
 }
 
-/// <summary>Reads watchers' tokens.</summary>
-internal sealed class TokenHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, WatcherTokens tokens)
+internal sealed class TokenHandler(
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, WatcherTokens tokens)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     protected override Task<AuthenticateResult> HandleAuthenticateAsync()
@@ -78,7 +76,8 @@ internal sealed class TokenHandler(IOptionsMonitor<AuthenticationSchemeOptions> 
             return Task.FromResult(AuthenticateResult.Fail("The token is not known, or has expired."));
         // SignalR ends the connection at this time, and so do the event streams.
         var properties = new AuthenticationProperties { ExpiresUtc = expiresAt };
-        return Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(token.ToPrincipal(Scheme.Name), properties, Scheme.Name)));
+        return Task.FromResult(
+            AuthenticateResult.Success(new AuthenticationTicket(token.ToPrincipal(Scheme.Name), properties, Scheme.Name)));
     }
 }
 
@@ -91,8 +90,8 @@ internal sealed class LocalAccess(IHostEnvironment environment, ApiKeys keys)
     public bool Covers(HttpContext context) => IsOn && LocalRequest.IsLoopback(context);
 }
 
-/// <summary>Lets this machine in.</summary>
-internal sealed class LocalHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, LocalAccess local)
+internal sealed class LocalHandler(
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, LocalAccess local)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     protected override Task<AuthenticateResult> HandleAuthenticateAsync()

@@ -9,7 +9,6 @@ internal static class Expiry
     public static DateTimeOffset? At(HttpContext? context) =>
         context?.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Properties?.ExpiresUtc;
 
-    /// <summary>Cancelled then.</summary>
     public static CancellationTokenSource Of(HttpContext context, TimeProvider time)
     {
         if (At(context) is not { } at)

@@ -5,12 +5,11 @@ using Microsoft.Extensions.Primitives;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// Reads the forms that are sent to the dashboard and to <c>/login</c>, and refuses what cannot be read: Hangfire and antiforgery
+/// Reads the forms of the dashboard and <c>/login</c>, and refuses unreadable ones: Hangfire and antiforgery
 /// throw at such a form, or at none (AspNetCoreDashboardRequest.GetFormValuesAsync), which would be a 500.
 /// </summary>
 internal static class Forms
 {
-    /// <summary>Where the dashboard is.</summary>
     public const string Dashboard = "/hangfire";
 
     private static readonly PathString[] Pages = [Dashboard, "/login", "/logout"];
@@ -20,11 +19,13 @@ internal static class Forms
 
     private const int MostPaged = 1_000_000_000;
 
-    /// <summary>Whether a request changes nothing: it reads, or asks for the figures that each page asks for again and again by a form.</summary>
-    public static bool IsLook(HttpRequest request) =>
-        HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || request.Path.Equals($"{Dashboard}/stats", StringComparison.OrdinalIgnoreCase);
+    /// <summary>Whether a request only reads; the dashboard polls its figures by POST.</summary>
+    public static bool IsRead(HttpRequest request) =>
+        HttpMethods.IsGet(request.Method)
+            || HttpMethods.IsHead(request.Method)
+            || request.Path.Equals($"{Dashboard}/stats", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>What Hangfire's lists are paged by; its storage throws at a sum beyond an int.</summary>
+    /// <summary>Hangfire's paging parameters; its storage throws when their sum exceeds an int.</summary>
     private static readonly string[] Paging = ["from", "count"];
 
     public static void UseForms(this IApplicationBuilder app) => app.UseWhen(
@@ -36,7 +37,10 @@ internal static class Forms
             if (!isPost && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method))
                 await RefuseAsync(context, StatusCodes.Status405MethodNotAllowed, $"{request.Path} does not take {request.Method}.");
             else if (isPost && !request.HasFormContentType && request.ContentLength is not (null or 0))
-                await RefuseAsync(context, StatusCodes.Status415UnsupportedMediaType, "This takes forms only: Content-Type: application/x-www-form-urlencoded.");
+                await RefuseAsync(
+                    context,
+                    StatusCodes.Status415UnsupportedMediaType,
+                    "This takes forms only: Content-Type: application/x-www-form-urlencoded.");
             else if (!Paging.All(name => IsSmall(request.Query[name])))
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, "from and count must be numbers that a list can have.");
             else if (await IsReadableAsync(context))
@@ -59,14 +63,16 @@ internal static class Forms
             await context.Request.ReadFormAsync(context.RequestAborted);
             return true;
         }
-        catch (Exception e) when (e is InvalidDataException or IOException or ArgumentException && !context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is InvalidDataException or IOException or ArgumentException
+            && !context.RequestAborted.IsCancellationRequested)
         {
             return false;
         }
     }
 
     private static bool IsSmall(StringValues values) =>
-        values is not [{ Length: > 0 } value, ..] || (int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number < MostPaged);
+        values is not [{ Length: > 0 } value, ..]
+            || (int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number < MostPaged);
 
     private static Task RefuseAsync(HttpContext context, int status, string detail) => Refusal.WriteAsync(
         context, status, status == StatusCodes.Status415UnsupportedMediaType ? "unsupported_media_type" : "invalid_request", detail);

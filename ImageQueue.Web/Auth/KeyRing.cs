@@ -14,12 +14,12 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// Where data protection keeps the keys of tokens, cookies and forms: where all machines of a shared queue see them, so that any
-/// of them takes what another has made.
+/// Stores the data-protection keys of tokens, cookies and forms where all machines of a shared queue read them, so that each accepts
+/// what another has issued.
 /// </summary>
 internal static class KeyRing
 {
-    /// <summary>Warns at each new key that it is not encrypted; README's "Production" says how it can be.</summary>
+    /// <summary>Warns at each new key that it is not encrypted; SECURITY.md says how it can be.</summary>
     private const string KeyManagerCategory = "Microsoft.AspNetCore.DataProtection.KeyManagement.XmlKeyManager";
 
     public static void AddKeyRing(this IServiceCollection services, IConfiguration configuration)
@@ -43,10 +43,10 @@ internal static class KeyRing
             protection.ProtectKeysWithCertificate(certificate);
     }
 
-    /// <summary>Beside the SQLite file.</summary>
     private static string Folder(IConfiguration configuration)
     {
-        var file = new SqliteConnectionStringBuilder(configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString).DataSource;
+        var file = new SqliteConnectionStringBuilder(
+            configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString).DataSource;
         return Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".", "keys");
     }
 
@@ -62,18 +62,19 @@ internal static class KeyRing
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
         {
             throw new OptionsValidationException(
-                AuthOptions.Section, typeof(AuthOptions), [$"Auth:Certificate:Path names {options.Path}, which cannot be opened: {e.Message} Write the path of a .pfx file, and its password into Auth:Certificate:Password."]);
+                AuthOptions.Section, typeof(AuthOptions), [
+                    $"Auth:Certificate:Path names {options.Path}, which cannot be opened: {e.Message} Write the path of a .pfx file, and its password into Auth:Certificate:Password."]);
         }
     }
 
     /// <summary>
-    /// A folder that nobody else can read. It is made when it is first asked, which is when the database file beside it is there:
-    /// a path that cannot be is the database's to explain.
+    /// A folder with mode 0700. Created at the first use, when the database file beside it exists: a wrong path is reported by the
+    /// database.
     /// </summary>
     private sealed class InFolder(string folder, ILoggerFactory loggers) : IXmlRepository
     {
         private readonly Lazy<FileSystemXmlRepository> _files = new(
-            () => new FileSystemXmlRepository(Create(folder), loggers), LazyThreadSafetyMode.PublicationOnly); // A failure is not kept.
+            () => new FileSystemXmlRepository(Create(folder), loggers), LazyThreadSafetyMode.PublicationOnly); // A failure is not cached.
 
         public IReadOnlyCollection<XElement> GetAllElements() => _files.Value.GetAllElements();
 
@@ -87,9 +88,11 @@ internal static class KeyRing
     /// <summary>Data protection asks in this form, and seldom: at the start, and once a day.</summary>
     private sealed class InDatabase(SqlServerKeyRing keys, DatabaseReadiness readiness) : IXmlRepository
     {
-        /// <exception cref="StoreUnavailableException">It cannot be asked. Before it has answered once nobody waits for it: the start would.</exception>
+        /// <exception cref="StoreUnavailableException">It is unavailable. Before it has answered once, waiting for it would block the
+        /// start.</exception>
         public IReadOnlyCollection<XElement> GetAllElements() => !readiness.Ready.IsCompleted
-            ? throw new StoreUnavailableException("The message database has not answered since the start.", new InvalidOperationException("Its keys are not known."))
+            ? throw new StoreUnavailableException(
+                "The message database has not answered since the start.", new InvalidOperationException("Its keys are not known."))
             : [.. keys.ReadAllAsync(CancellationToken.None).GetAwaiter().GetResult().Select(XElement.Parse)];
 
         public void StoreElement(XElement element, string friendlyName) =>

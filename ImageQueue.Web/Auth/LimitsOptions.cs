@@ -2,10 +2,9 @@ using System.ComponentModel.DataAnnotations;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Settings under <c>Limits</c>: how much one caller may take of the server.</summary>
+/// <summary>Settings under <c>Limits</c>: how much one caller may use.</summary>
 public sealed class LimitsOptions
 {
-    /// <summary>The configuration section.</summary>
     public const string Section = "Limits";
 
     /// <summary>Requests a second with one key, over five seconds. Default 500.</summary>
@@ -23,18 +22,4 @@ public sealed class LimitsOptions
     /// <summary>Event streams and hub connections open from one address without a key. Default 200.</summary>
     [Range(1, 1_000_000)]
     public int StreamsPerAddress { get; set; } = 200;
-
-    /// <summary>Connections open in all. Default 20,000.</summary>
-    [Range(10, 1_000_000)]
-    public int Connections { get; set; } = 20_000;
-
-    /// <summary>Longest time for a request's headers to arrive. Default 10 s.</summary>
-    [Range(typeof(TimeSpan), "00:00:01", "00:05:00")]
-    public TimeSpan HeadersTimeout { get; set; } = TimeSpan.FromSeconds(10);
-
-    /// <summary>
-    /// Bytes a second below which a client that sends a body, or does not take its answer, is cut off after five seconds. Default 240.
-    /// </summary>
-    [Range(1, 1_000_000)]
-    public int SlowestClient { get; set; } = 240;
 }

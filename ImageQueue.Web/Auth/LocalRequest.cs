@@ -2,16 +2,15 @@ using System.Net;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Whether a request comes from this very machine, and was meant for it.</summary>
+/// <summary>Tells requests of this machine from all others.</summary>
 internal static class LocalRequest
 {
-    /// <summary>A proxy adds one of these, and the middleware that believes a proxy renames them to the last two.</summary>
+    /// <summary>A proxy adds one of these; the forwarded-headers middleware renames them to the last two.</summary>
     private static readonly string[] ProxyHeaders =
         ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via", "X-Original-For", "X-Original-Host"];
 
     /// <summary>
-    /// From loopback, through no proxy, and to a local name: a name that a foreign website's DNS points here (DNS rebinding) is
-    /// none.
+    /// From loopback, through no proxy, and to a local name; a foreign name pointed here (DNS rebinding) is not local.
     /// </summary>
     public static bool IsLoopback(HttpContext context) =>
         context.Connection.RemoteIpAddress is { } remote && IPAddress.IsLoopback(remote)
@@ -19,8 +18,7 @@ internal static class LocalRequest
         && IsLocalName(context.Request.Host.Host);
 
     /// <summary>
-    /// The same, or from the address that this machine listens at: how the app calls its own simulator. A numeric host cannot be
-    /// rebound.
+    /// The same, or from this machine's own address, as the app calls its simulator. A numeric host cannot be rebound.
     /// </summary>
     public static bool IsThisMachine(HttpContext context) =>
         context.Connection.RemoteIpAddress is { } remote

@@ -1,29 +1,27 @@
 using System.Globalization;
-using ImageQueue.Web.Chat;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Where operators sign in with a key and out again.</summary>
+/// <summary>Signs operators in with a key, and out again.</summary>
 [AllowAnonymous]
-[NoAct]
+[NotAudited]
 [AutoValidateAntiforgeryToken]
 [RequestSizeLimit(16 * 1024)]
 [ApiExplorerSettings(IgnoreApi = true)]
 public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLog audit) : Controller
 {
-    /// <summary>The form; for who is signed in, the way out.</summary>
+    /// <summary>The form to sign in, or to sign out.</summary>
     [HttpGet("/login")]
     public IActionResult Index([FromQuery(Name = "return")] string? page) => Show(problem: null, page);
 
-    /// <summary>Signs in.</summary>
     [HttpPost("/login")]
     [Consumes("application/x-www-form-urlencoded", "multipart/form-data")]
     public async Task<IActionResult> SignInAsync()
     {
-        // Read here and bound to no parameter: MVC logs parameters at its lowest level.
+        // Not bound to a parameter: MVC logs parameters at Trace.
         var form = await Request.ReadFormAsync(HttpContext.RequestAborted);
         var address = RateLimits.AddressOf(HttpContext);
         var page = form["return"].ToString();
@@ -37,7 +35,7 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
         }
 
         if (key.Role == Roles.Client)
-            return Refused("ClientKey", page); // A right key, and no guess.
+            return Refused("ClientKey", page); // A valid key: not counted as a failure.
 
         lockout.Succeed(address);
         await HttpContext.SignInAsync(Credentials.Cookie, key.ToPrincipal(Credentials.Cookie));
@@ -45,9 +43,8 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
         return LocalRedirect(Url.IsLocalUrl(page) ? page : "~/hangfire");
     }
 
-    /// <summary>Signs out.</summary>
     [HttpPost("/logout")]
-    public async Task<IActionResult> LeaveAsync()
+    public async Task<IActionResult> SignOutAsync()
     {
         if (User.Identity?.AuthenticationType == Credentials.Cookie)
             audit.SignedOut(User, RateLimits.AddressOf(HttpContext));
@@ -72,7 +69,14 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
     {
         Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
         Response.Headers.Vary = "Accept-Language";
-        var language = ChatPage.LanguageFor(Request.GetTypedHeaders().AcceptLanguage);
-        return View("Index", new LoginPage(language, User.Identity is { IsAuthenticated: true, AuthenticationType: Credentials.Cookie } identity ? identity.Name : null, problem, minutes, page));
+        var language = PageLanguage.For(Request.GetTypedHeaders().AcceptLanguage);
+        return View(
+            "Index",
+            new LoginPage(
+                language,
+                User.Identity is { IsAuthenticated: true, AuthenticationType: Credentials.Cookie } identity ? identity.Name : null,
+                problem,
+                minutes,
+                page));
     }
 }

@@ -3,9 +3,9 @@ using System.Resources;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>What the sign-in page says.</summary>
+/// <summary>Model of the sign-in page.</summary>
 /// <param name="Language">tr or en.</param>
-/// <param name="SignedIn">Who is signed in; null shows the form.</param>
+/// <param name="SignedIn">The signed-in operator; null shows the form.</param>
 /// <param name="Problem">The name of the text that says why not; null when nothing was tried.</param>
 /// <param name="Minutes">How long to wait, where that is the problem.</param>
 /// <param name="ReturnTo">The page that was asked for.</param>

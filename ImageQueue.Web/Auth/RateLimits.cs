@@ -4,14 +4,13 @@ using System.Net.Sockets;
 using System.Security.Claims;
 using System.Threading.RateLimiting;
 using Microsoft.AspNetCore.RateLimiting;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// How much one caller may take: by its key, or by its address where it shows none, watchers' tokens and cookies included. What
-/// is too much is answered before anything is read or looked up.
+/// Limits requests and open streams per key, or per address for callers without one (watchers' tokens and cookies included). A
+/// refusal comes before any body or row is read.
 /// </summary>
 internal static class RateLimits
 {
@@ -28,15 +27,22 @@ internal static class RateLimits
         {
             var limits = options.Value;
             limiter.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context =>
-                Partition(context, limits.RequestsPerKey, limits.RequestsPerAddress, (caller, perSecond) => RateLimitPartition.GetTokenBucketLimiter(caller, _ => Bucket(perSecond))));
+                Partition(
+                    context,
+                    limits.RequestsPerKey,
+                    limits.RequestsPerAddress,
+                    (caller, perSecond) => RateLimitPartition.GetTokenBucketLimiter(caller, _ => Bucket(perSecond))));
             limiter.AddPolicy(Streams, context =>
-                Partition(context, limits.StreamsPerKey, limits.StreamsPerAddress, (caller, most) => RateLimitPartition.GetConcurrencyLimiter(caller, _ => new() { PermitLimit = most })));
+                Partition(
+                    context,
+                    limits.StreamsPerKey,
+                    limits.StreamsPerAddress,
+                    (caller, most) => RateLimitPartition.GetConcurrencyLimiter(caller, _ => new() { PermitLimit = most })));
             limiter.OnRejected = (rejected, _) => new ValueTask(RefuseAsync(rejected));
         });
-        services.AddOptions<KestrelServerOptions>().Configure<IOptions<LimitsOptions>>((kestrel, limits) => Limit(kestrel, limits.Value));
     }
 
-    /// <summary>The address as limits and the audit log count it: who has one IPv6 address has 2^64 of them.</summary>
+    /// <summary>The address as limits and the audit log count it: an IPv6 caller has a /64.</summary>
     public static string AddressOf(HttpContext context)
     {
         if (context.Connection.RemoteIpAddress is not { } address)
@@ -46,7 +52,8 @@ internal static class RateLimits
         return address.AddressFamily == AddressFamily.InterNetworkV6 ? $"{new IPNetwork(FirstHalf(address), 64)}" : address.ToString();
     }
 
-    private static RateLimitPartition<string> Partition(HttpContext context, int perKey, int perAddress, Func<string, int, RateLimitPartition<string>> limit) =>
+    private static RateLimitPartition<string> Partition(
+        HttpContext context, int perKey, int perAddress, Func<string, int, RateLimitPartition<string>> limit) =>
         context.User.Identity?.AuthenticationType switch
         {
             Credentials.Local => RateLimitPartition.GetNoLimiter(Credentials.Local),
@@ -69,21 +76,10 @@ internal static class RateLimits
     private static Task RefuseAsync(OnRejectedContext rejected)
     {
         var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var retryAfter) ? retryAfter : Burst;
-        rejected.HttpContext.Response.Headers.RetryAfter = Math.Max(1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+        rejected.HttpContext.Response.Headers.RetryAfter = Math.Max(
+            1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         return Refusal.WriteAsync(
             rejected.HttpContext, StatusCodes.Status429TooManyRequests, "rate_limited", "Too much at once from this key or address. Try again after the time that Retry-After says.");
-    }
-
-    private static void Limit(KestrelServerOptions kestrel, LimitsOptions limits)
-    {
-        kestrel.AddServerHeader = false;
-        kestrel.Limits.MaxConcurrentConnections = limits.Connections;
-        kestrel.Limits.MaxConcurrentUpgradedConnections = limits.Connections;
-        kestrel.Limits.RequestHeadersTimeout = limits.HeadersTimeout;
-        kestrel.Limits.MaxRequestHeadersTotalSize = 16 * 1024;
-        kestrel.Limits.MaxRequestBodySize = 1024 * 1024; // Of the dashboard's forms; the API's own limit is lower.
-        kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(limits.SlowestClient, Burst);
-        kestrel.Limits.MinResponseDataRate = new MinDataRate(limits.SlowestClient, Burst);
     }
 
     private static IPAddress FirstHalf(IPAddress address)

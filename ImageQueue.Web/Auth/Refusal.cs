@@ -5,20 +5,27 @@ using Microsoft.AspNetCore.Authorization.Policy;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// Answers whoever is not let in: 401 says how to get in, 403 that this is not for them, and 404 tells a watcher the same of
-/// somebody else's message as of one that is not there, since ids are sequential. A person with a browser is shown the way to
+/// Answers refused requests: 401 says how to authenticate, 403 that the role does not suffice. A watcher gets 404 for another user's
+/// message as for a missing one, since ids are sequential. A browser is redirected to
 /// <c>/login</c>.
 /// </summary>
 internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
 {
-    public Task HandleAsync(RequestDelegate next, HttpContext context, AuthorizationPolicy policy, PolicyAuthorizationResult authorizeResult)
+    public Task HandleAsync(
+        RequestDelegate next, HttpContext context, AuthorizationPolicy policy, PolicyAuthorizationResult authorizeResult)
     {
         if (authorizeResult.Succeeded)
             return next(context);
-        if (policy.Requirements.OfType<FromThisMachine>().Any() || (context.User.Is(Roles.Watcher) && policy.Requirements.OfType<InReach>().Any()))
-            return WriteAsync(context, StatusCodes.Status404NotFound, "not_found", $"There is nothing at {context.Request.Path}, or it is not yours.");
+        if (policy.Requirements.OfType<FromThisMachine>().Any()
+            || (context.User.Is(Roles.Watcher) && policy.Requirements.OfType<InReach>().Any()))
+            return WriteAsync(
+                context, StatusCodes.Status404NotFound, "not_found", $"There is nothing at {context.Request.Path}, or it is not yours.");
         if (authorizeResult.Forbidden)
-            return WriteAsync(context, StatusCodes.Status403Forbidden, "forbidden", $"{Who(context)} may not do this. SECURITY.md says who may do what.");
+            return WriteAsync(
+                context,
+                StatusCodes.Status403Forbidden,
+                "forbidden",
+                $"{CallerOf(context)} may not do this. SECURITY.md says who may do what.");
         if (IsPage(context.Request))
         {
             var page = context.Request.PathBase + context.Request.Path + context.Request.QueryString;
@@ -44,14 +51,15 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
             .WriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = ApiProblem.Of(status, code, detail) }).AsTask();
     }
 
-    private static string Who(HttpContext context) => context.User switch
+    private static string CallerOf(HttpContext context) => context.User switch
     {
         var user when user.Is(Roles.Watcher) => "A watcher's token",
         var user when user.Is(Roles.Client) => "A client's key",
-        var user when user.Is(Roles.OperatorRead) => "An operator who only looks",
+        var user when user.Is(Roles.OperatorRead) => "An operator with read access",
         _ => "An operator",
     };
 
     private static bool IsPage(HttpRequest request) =>
-        HttpMethods.IsGet(request.Method) && request.Headers.Accept.Any(type => type?.Contains("text/html", StringComparison.OrdinalIgnoreCase) == true);
+        HttpMethods.IsGet(request.Method)
+            && request.Headers.Accept.Any(type => type?.Contains("text/html", StringComparison.OrdinalIgnoreCase) == true);
 }

@@ -2,19 +2,19 @@ using System.Security.Claims;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Who a caller can be, as its claim of type <see cref="ClaimTypes.Role"/> says.</summary>
+/// <summary>The roles that a caller can have.</summary>
 public static class Roles
 {
-    /// <summary>The chat app's server: shows a key.</summary>
+    /// <summary>The chat app's server, by a key.</summary>
     public const string Client = "client";
 
-    /// <summary>Somebody who runs ImageQueue: shows a key, or a cookie got for one.</summary>
+    /// <summary>Runs ImageQueue: a key, or the cookie of a sign-in.</summary>
     public const string Operator = "operator";
 
-    /// <summary>The same, but one who only looks.</summary>
+    /// <summary>The same, read-only.</summary>
     public const string OperatorRead = "operator-read";
 
-    /// <summary>A browser of the chat app's: shows a token that was made for one conversation.</summary>
+    /// <summary>A browser of the chat app, by a token for one conversation.</summary>
     public const string Watcher = "watcher";
 
     /// <summary>Those that a key can have.</summary>

@@ -1,12 +1,14 @@
 namespace ImageQueue.Web.Auth;
 
-/// <summary>The headers that every answer has, whoever wrote it. A header that an endpoint has set itself stays.</summary>
+/// <summary>Adds the security headers to every answer. A header that an endpoint has set stays.</summary>
 internal static class SecurityHeaders
 {
     /// <summary>An answer that is no page: nothing in it may run, load or be framed, whatever a browser takes it for.</summary>
     public const string NoPage = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
-    /// <summary>Our pages: only files of our own, nothing inline. A prompt that found its way into the markup could still run nothing.</summary>
+    /// <summary>
+    /// Our pages: only files of our own, nothing inline. A prompt that found its way into the markup could still run nothing.
+    /// </summary>
     public const string Page =
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -20,7 +22,7 @@ internal static class SecurityHeaders
         "default-src 'none'; script-src 'self'; style-src 'self' '" + ChartStyleHash + "'; style-src-attr 'unsafe-inline'; " +
         "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-    /// <summary>Of what Chart.js 2.9.4 writes into the page; a test reckons it anew from Hangfire's own file.</summary>
+    /// <summary>Of the style that Chart.js 2.9.4 writes into the page; a test computes it from Hangfire's own file.</summary>
     internal const string ChartStyleHash = "sha256-z7zcnw/4WalZqx+PrNaRnoeLz/G9WXuFqV1WCJ129sg=";
 
     public static void UseSecurityHeaders(this IApplicationBuilder app) => app.Use((context, next) =>

@@ -8,8 +8,8 @@ namespace ImageQueue.Web.Auth;
 /// </summary>
 public sealed class SignInLockout(IOptions<AuthOptions> options, TimeProvider time)
 {
-    /// <summary>More addresses than anybody has; beyond it the oldest are forgotten.</summary>
-    private const int MostAddresses = 10_000;
+    /// <summary>Beyond this many addresses the oldest are dropped.</summary>
+    private const int MaxAddresses = 10_000;
 
     private readonly Dictionary<string, Failures> _failures = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
@@ -24,7 +24,6 @@ public sealed class SignInLockout(IOptions<AuthOptions> options, TimeProvider ti
         }
     }
 
-    /// <summary>Notes a wrong key.</summary>
     /// <returns>Whether the address has to wait from now on.</returns>
     public bool Fail(string address)
     {
@@ -33,13 +32,13 @@ public sealed class SignInLockout(IOptions<AuthOptions> options, TimeProvider ti
             var now = time.GetUtcNow();
             var count = _failures.TryGetValue(address, out var earlier) && earlier.Until > now ? earlier.Count + 1 : 1;
             _failures[address] = new Failures(count, now + options.Value.Lockout);
-            if (_failures.Count > MostAddresses)
+            if (_failures.Count > MaxAddresses)
                 _failures.Remove(_failures.MinBy(failure => failure.Value.Until).Key);
             return count >= options.Value.MaxFailedSignIns;
         }
     }
 
-    /// <summary>A right key: what was before is forgotten.</summary>
+    /// <summary>Clears the address's failures.</summary>
     public void Succeed(string address)
     {
         lock (_lock)

@@ -3,13 +3,13 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>The endpoint takes a watcher's token as <c>access_token</c> too: browsers cannot set headers for what it serves.</summary>
+/// <summary>The endpoint takes a watcher's token as <c>access_token</c> too: browsers cannot set headers for it.</summary>
 [AttributeUsage(AttributeTargets.Class | AttributeTargets.Method)]
 internal sealed class TokenInAddressAttribute : Attribute;
 
 /// <summary>
 /// Takes <c>access_token</c> out of a request's address before anything else sees it, so that no log, trace or error can hold
-/// it. That must be here and no later: the server logs the address before its first middleware runs.
+/// it. It cannot be a middleware: the host logs the address before the first one runs.
 /// </summary>
 internal sealed class TokenInAddress(IServiceProvider services) : IHttpContextFactory
 {
@@ -17,7 +17,6 @@ internal sealed class TokenInAddress(IServiceProvider services) : IHttpContextFa
 
     private readonly DefaultHttpContextFactory _inner = new(services);
 
-    /// <summary>What was taken out, or null.</summary>
     public static string? Of(HttpContext context) => context.Features.Get<Taken>()?.Token;
 
     public HttpContext Create(IFeatureCollection featureCollection)

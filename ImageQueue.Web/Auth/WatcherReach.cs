@@ -1,15 +1,14 @@
 using System.Globalization;
 using System.Security.Claims;
 using ImageQueue.Core.Messages;
-using ImageQueue.Web.Api;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Auth;
 
 /// <summary>
-/// Whether what somebody asks for is theirs. A watcher reaches one conversation, as long as it is its user's: a token can be made
-/// before the conversation's first message, and that message decides whose it is.
+/// Checks whether a caller may read a conversation. A watcher reaches the one of its token while that belongs to the token's user:
+/// a token can be made before the first message, which decides the owner.
 /// </summary>
 public sealed class WatcherReach(IMessageStore store)
 {
@@ -19,16 +18,17 @@ public sealed class WatcherReach(IMessageStore store)
         if (WatcherToken.Of(user) is not { } token)
             return user.Is(Roles.Client, Roles.Operator, Roles.OperatorRead);
         return token.ConversationId == conversationId
-            && (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation || conversation.Username == token.Username);
+            && (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation
+                || conversation.Username == token.Username);
     }
 
-    /// <summary>The same for a connection of the hub's, which may outlive what it was let in with.</summary>
+    /// <summary>The same for a hub connection, which may outlive its token.</summary>
     internal async Task<bool> CoversAsync(HubCallerContext connection, string conversationId, TimeProvider time) =>
         connection.User is { } user
         && !(Expiry.At(connection.GetHttpContext()) <= time.GetUtcNow())
         && await CoversAsync(user, conversationId, connection.ConnectionAborted);
 
-    /// <summary>Whether what the route names is of a conversation that the user may watch.</summary>
+    /// <summary>Whether the route names a conversation, message or image that the user may watch.</summary>
     internal async Task<bool> CoversAsync(HttpContext context) =>
         await ConversationIdAsync(context, context.RequestAborted) is { } conversationId
         && await CoversAsync(context.User, conversationId, context.RequestAborted);
@@ -36,17 +36,17 @@ public sealed class WatcherReach(IMessageStore store)
     private async Task<string?> ConversationIdAsync(HttpContext context, CancellationToken cancellationToken)
     {
         var route = context.Request.RouteValues;
-        if (Text(route, ConversationIdAttribute.ParameterName) is not null)
+        if (Text(route, ConversationPath.ParameterName) is not null)
             return ConversationPath.IdOf(context);
         if (long.TryParse(Text(route, "id"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var id))
             return (await store.FindAsync(id, cancellationToken))?.ConversationId;
         return Text(route, "job_id") is { } jobId ? (await store.FindByJobIdAsync(jobId, cancellationToken))?.ConversationId : null;
     }
 
-    private static string? Text(RouteValueDictionary route, string name) => Convert.ToString(route[name], CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : null;
+    private static string? Text(RouteValueDictionary route, string name) =>
+        Convert.ToString(route[name], CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : null;
 }
 
-/// <summary>Decides <see cref="InReach"/>.</summary>
 internal sealed class InReachHandler(WatcherReach reach) : AuthorizationHandler<InReach>
 {
     protected override async Task HandleRequirementAsync(AuthorizationHandlerContext context, InReach requirement)

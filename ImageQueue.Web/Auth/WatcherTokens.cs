@@ -7,13 +7,16 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
 
-/// <summary>Makes and reads watchers' tokens: data protection with a time limit, so that nothing is stored and any machine that has its keys can read them.</summary>
+/// <summary>
+/// Makes and reads watchers' tokens: data protection with a time limit, so that nothing is stored and any machine that has its keys can
+/// read them.
+/// </summary>
 public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<AuthOptions> options, TimeProvider time)
 {
     /// <summary>Tells a token from a key.</summary>
     public const string Prefix = "iqw_";
 
-    /// <summary>What data protection keeps apart by: nothing made for another purpose is a token.</summary>
+    /// <summary>The data-protection purpose; nothing protected for another purpose is a token.</summary>
     internal const string Purpose = "ImageQueue.WatcherToken.v1";
 
     private readonly ITimeLimitedDataProtector _protector = provider.CreateProtector(Purpose).ToTimeLimitedDataProtector();
@@ -25,7 +28,7 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
         return (Prefix + _protector.Protect(JsonSerializer.Serialize(new WatcherToken(conversationId, username)), expiresAt), expiresAt);
     }
 
-    /// <summary>What a token is good for; null when it is none, or was good once.</summary>
+    /// <summary>The token's content; null when it is invalid or expired.</summary>
     public (WatcherToken Token, DateTimeOffset ExpiresAt)? Read(string shown)
     {
         if (!shown.StartsWith(Prefix, StringComparison.Ordinal))
@@ -33,15 +36,17 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
         try
         {
             var payload = _protector.Unprotect(shown[Prefix.Length..], out var expiresAt);
-            return JsonSerializer.Deserialize<WatcherToken>(payload) is { } token && time.GetUtcNow() < expiresAt ? (token, expiresAt) : null;
+            return JsonSerializer.Deserialize<WatcherToken>(payload) is { } token && time.GetUtcNow() < expiresAt
+                ? (token, expiresAt)
+                : null;
         }
         catch (CryptographicException e) when (e.InnerException is StoreUnavailableException unavailable)
         {
-            throw new StoreUnavailableException(unavailable.Message, e); // It may be a good one; nobody can tell now.
+            throw new StoreUnavailableException(unavailable.Message, e); // It may be valid: its keys cannot be read now.
         }
         catch (CryptographicException)
         {
-            return null; // Forged, cut off, expired, or of keys that are gone: all the same to whoever shows it.
+            return null; // Forged, cut off, expired, or of removed keys: the caller learns no difference.
         }
     }
 }
@@ -55,9 +60,10 @@ public sealed record WatcherToken(string ConversationId, string Username)
 
     /// <summary>The watcher's, or null for anybody else.</summary>
     internal static WatcherToken? Of(ClaimsPrincipal user) =>
-        user.FindFirstValue(ConversationClaim) is { } conversationId && user.Identity?.Name is { } username ? new(conversationId, username) : null;
+        user.FindFirstValue(ConversationClaim) is { } conversationId && user.Identity?.Name is { } username
+            ? new(conversationId, username)
+            : null;
 
-    /// <summary>Who shows it.</summary>
     internal ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
         [
             new Claim(ClaimTypes.NameIdentifier, $"{Roles.Watcher}:{ConversationId}:{Username}"),

@@ -17,7 +17,7 @@ public sealed class ChatController(ForgeModels models, ChatAssets assets) : Cont
     [Authorize(Access.Dashboard)]
     public IActionResult Index(string? lang)
     {
-        if (lang is ChatPage.Turkish or ChatPage.English)
+        if (lang is PageLanguage.Turkish or PageLanguage.English)
         {
             Response.Cookies.Append(LanguageCookie, lang, new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
             return LocalRedirect(Url.Content("~/") + QueryString.Create(Request.Query.Where(parameter => parameter.Key != nameof(lang))));
@@ -29,7 +29,7 @@ public sealed class ChatController(ForgeModels models, ChatAssets assets) : Cont
         Response.Headers.CacheControl = "no-cache";
         Response.Headers.Vary = "Accept-Language, Cookie";
 
-        var language = Request.Cookies[LanguageCookie] is ChatPage.Turkish or ChatPage.English ? Request.Cookies[LanguageCookie] : null;
-        return View(new ChatPage(language ?? ChatPage.LanguageFor(request.AcceptLanguage), models.All, Url.Content($"~{assets.Path}/")));
+        var language = Request.Cookies[LanguageCookie] is PageLanguage.Turkish or PageLanguage.English ? Request.Cookies[LanguageCookie] : null;
+        return View(new ChatPage(language ?? PageLanguage.For(request.AcceptLanguage), models.All, Url.Content($"~{assets.Path}/")));
     }
 }

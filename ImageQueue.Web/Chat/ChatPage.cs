@@ -5,16 +5,13 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Unicode;
 using ImageQueue.Core.Forge;
-using Microsoft.Net.Http.Headers;
+using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Chat;
 
 /// <summary>What the chat page says, in the reader's language, and the choices that it offers.</summary>
 public sealed class ChatPage
 {
-    public const string Turkish = "tr";
-    public const string English = "en";
-
     /// <summary>The longest prompt that the API takes, in characters.</summary>
     public const int LongestPrompt = 4000;
 
@@ -37,7 +34,7 @@ public sealed class ChatPage
 
     private readonly string _assets;
 
-    /// <param name="language"><see cref="Turkish"/> or <see cref="English"/>.</param>
+    /// <param name="language"><see cref="PageLanguage.Turkish"/> or <see cref="PageLanguage.English"/>.</param>
     /// <param name="models">What images can be generated with, the default first.</param>
     /// <param name="assets">Where the page's files are, with a slash at the end.</param>
     public ChatPage(string language, IReadOnlyList<ForgeModel>? models = null, string assets = "/")
@@ -52,7 +49,7 @@ public sealed class ChatPage
     public string Language { get; }
 
     /// <summary>The one to switch to.</summary>
-    public string OtherLanguage => Language == Turkish ? English : Turkish;
+    public string OtherLanguage => Language == PageLanguage.Turkish ? PageLanguage.English : PageLanguage.Turkish;
 
     /// <summary>A text in the other language.</summary>
     public string InOtherLanguage(string key) => TextOf(key, OtherLanguage);
@@ -79,14 +76,6 @@ public sealed class ChatPage
     /// <param name="root">Where the application is mounted, with a slash at the end.</param>
     public string ForScript(string root) =>
         JsonSerializer.Serialize(new { Root = root, LongestPrompt, Texts }, ScriptJson);
-
-    /// <summary>Turkish where the reader prefers it to English, else English.</summary>
-    public static string LanguageFor(IEnumerable<StringWithQualityHeaderValue> accepted) =>
-        accepted
-            .Where(language => language.Quality != 0)
-            .OrderByDescending(language => language.Quality ?? 1)
-            .Select(language => language.Value.Value?.Split('-')[0].ToLowerInvariant())
-            .FirstOrDefault(language => language is Turkish or English) ?? English;
 
     internal static IEnumerable<string> Keys() =>
         Resources.GetResourceSet(CultureInfo.InvariantCulture, createIfNotExists: true, tryParents: false)!  // embedded, so always there

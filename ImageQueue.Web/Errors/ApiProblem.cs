@@ -9,7 +9,6 @@ namespace ImageQueue.Web.Errors;
 /// </summary>
 internal static class ApiProblem
 {
-    /// <summary>The media type.</summary>
     public const string ContentType = "application/problem+json";
 
     private const string Code = "code";
@@ -47,12 +46,11 @@ internal static class ApiProblem
         string.Join(' ', errors.Values.SelectMany(sentences => sentences)),
         errors);
 
-    /// <summary>What names a request in the log and in its problem.</summary>
     public static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToHexString() ?? context.TraceIdentifier;
 
     /// <summary>
-    /// Completes every problem on its way out: gives the framework's own (no endpoint there, not that method, not that media type)
-    /// a code and a sentence of ours.
+    /// Completes every problem on its way out: those of the framework (no endpoint, wrong method, wrong media type) get a code and a
+    /// sentence.
     /// </summary>
     public static void Complete(ProblemDetails problem, HttpContext context)
     {
@@ -71,9 +69,10 @@ internal static class ApiProblem
     private static string Sentence(int status, HttpRequest request) => status switch
     {
         StatusCodes.Status401Unauthorized => "Send an API key: Authorization: Bearer <key>, or X-Api-Key.",
-        StatusCodes.Status403Forbidden => "Whoever shows this key may not do that.",
+        StatusCodes.Status403Forbidden => "This key may not do that.",
         StatusCodes.Status404NotFound => $"There is nothing at {request.Path}. The API is described at /openapi/v1.json.",
-        StatusCodes.Status405MethodNotAllowed => $"{request.Path} does not take {request.Method}. The API is described at /openapi/v1.json.",
+        StatusCodes.Status405MethodNotAllowed =>
+            $"{request.Path} does not take {request.Method}. The API is described at /openapi/v1.json.",
         StatusCodes.Status413PayloadTooLarge => BodyLimit.Sentence,
         StatusCodes.Status415UnsupportedMediaType => HttpMethods.IsPatch(request.Method)
             ? "Send a JSON merge patch, and say so: Content-Type: application/merge-patch+json."
@@ -101,13 +100,11 @@ internal static class ApiProblem
     }
 }
 
-/// <summary>Writes every problem as JSON, whatever the caller would rather have had: a sentence in JSON is better than none.</summary>
+/// <summary>Writes every problem as JSON, whatever the caller accepts: a sentence in JSON is better than none.</summary>
 internal sealed class ProblemWriter : IProblemDetailsWriter
 {
-    /// <inheritdoc/>
     public bool CanWrite(ProblemDetailsContext context) => true;
 
-    /// <inheritdoc/>
     public async ValueTask WriteAsync(ProblemDetailsContext context)
     {
         ApiProblem.Complete(context.ProblemDetails, context.HttpContext);

@@ -7,16 +7,15 @@ using Microsoft.AspNetCore.Mvc.ModelBinding;
 
 namespace ImageQueue.Web.Errors;
 
-/// <summary>Says in one sentence what is wrong with a body or a parameter that could not be read at all.</summary>
+/// <summary>Turns a body or parameter that cannot be bound into one sentence.</summary>
 internal static partial class InvalidBody
 {
-    /// <summary>For <see cref="ApiBehaviorOptions.InvalidModelStateResponseFactory"/>.</summary>
     public static IActionResult ToProblem(ActionContext context)
     {
         var (key, error) = context.ModelState
             .SelectMany(entry => entry.Value?.Errors.Select(error => (entry.Key, error)) ?? [])
             .OrderByDescending(entry => entry.error.Exception is UnprocessableException or UnreadableException)
-            .ThenByDescending(entry => entry.Key.StartsWith('$')) // What the JSON reader says comes before "is required".
+            .ThenByDescending(entry => entry.Key.StartsWith('$')) // The JSON reader's errors come before "is required".
             .First();
         if (error.Exception is UnprocessableException unprocessable)
             return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { [key] = [unprocessable.Message] });
@@ -32,11 +31,11 @@ internal static partial class InvalidBody
 
     private static string NameOf(ControllerParameterDescriptor parameter) => parameter.BindingInfo?.BinderModelName ?? parameter.Name;
 
-    /// <summary>What would be right, from the parameter itself.</summary>
     private static string OfParameter(string name, ControllerParameterDescriptor parameter)
     {
         var kind = Kind(parameter.ParameterType.ToString());
-        return parameter.ParameterInfo.GetCustomAttributes(typeof(RangeAttribute), inherit: false).OfType<RangeAttribute>().FirstOrDefault() is not { } range
+        return parameter.ParameterInfo.GetCustomAttributes(
+            typeof(RangeAttribute), inherit: false).OfType<RangeAttribute>().FirstOrDefault() is not { } range
             ? $"{name} must be {kind}."
             : Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture) >= long.MaxValue
                 ? string.Create(CultureInfo.InvariantCulture, $"{name} must be {kind}, at least {range.Minimum}.")
@@ -76,8 +75,8 @@ internal static partial class InvalidBody
     private static partial Regex WrongType();
 }
 
-/// <summary>What a binder could read, but not allow: 422. The message is a sentence for the caller.</summary>
+/// <summary>A binder read a value that is not allowed: 422. The message is a sentence for the caller.</summary>
 internal sealed class UnprocessableException(string sentence) : Exception(sentence);
 
-/// <summary>What a binder could not read at all: 400. The message is a sentence for the caller.</summary>
+/// <summary>A binder could not read the value: 400. The message is a sentence for the caller.</summary>
 internal sealed class UnreadableException(string sentence) : Exception(sentence);

@@ -13,7 +13,7 @@ internal sealed class ProblemAttribute(int status, params string[] codes)
     public IReadOnlyList<string> Codes { get; } = codes;
 }
 
-/// <summary>Problem details (RFC 9457) as they are described: what every problem has.</summary>
+/// <summary>Problem details (RFC 9457): the members of every problem.</summary>
 public sealed record Problem
 {
     /// <summary><c>/problems/{code}</c>.</summary>
@@ -28,10 +28,10 @@ public sealed record Problem
     /// <summary>A sentence that says what to do.</summary>
     public required string Detail { get; init; }
 
-    /// <summary>What to tell problems apart by.</summary>
+    /// <summary>Stable code of the problem, for programs.</summary>
     public required string Code { get; init; }
 
-    /// <summary>The log has it too: name it to the operators.</summary>
+    /// <summary>Also in the log: quote it to the operators.</summary>
     public required string TraceId { get; init; }
 
     /// <summary>Field to sentences, where fields are wrong.</summary>

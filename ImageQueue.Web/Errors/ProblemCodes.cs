@@ -1,18 +1,18 @@
 namespace ImageQueue.Web.Errors;
 
-/// <summary>What programs tell problems apart by: stable, whatever the sentence says. Each has one title and one <c>type</c>.</summary>
+/// <summary>Stable codes of problems for programs. Each has one title and one <c>type</c>.</summary>
 internal static class ProblemCodes
 {
-    /// <summary>Something in the request is not allowed; <c>errors</c> says what, field by field.</summary>
+    /// <summary>The request is not valid; <c>errors</c> has a sentence per field.</summary>
     public const string InvalidRequest = "invalid_request";
 
     /// <summary>There is no model of that name here.</summary>
     public const string UnknownModel = "unknown_model";
 
-    /// <summary>Nobody has shown who asks.</summary>
+    /// <summary>No valid key, token or cookie.</summary>
     public const string Unauthorized = "unauthorized";
 
-    /// <summary>Whoever asks may not do that.</summary>
+    /// <summary>The caller's role does not suffice.</summary>
     public const string Forbidden = "forbidden";
 
     /// <summary>There is no such thing.</summary>
@@ -48,7 +48,6 @@ internal static class ProblemCodes
     /// <summary>The database cannot be reached or written just now.</summary>
     public const string StoreUnavailable = "store_unavailable";
 
-    /// <summary>A mistake of ours.</summary>
     public const string Unexpected = "unexpected";
 
     /// <summary>Code to title: the same for every occurrence (RFC 9457, section 3.1.3).</summary>
@@ -56,10 +55,10 @@ internal static class ProblemCodes
     {
         [InvalidRequest] = "The request is not valid.",
         [UnknownModel] = "There is no such model.",
-        [Unauthorized] = "Nobody is signed in.",
+        [Unauthorized] = "Authentication is required.",
         [Forbidden] = "This is not allowed.",
         [NotFound] = "There is no such thing.",
-        [ConversationForbidden] = "The conversation belongs to somebody else.",
+        [ConversationForbidden] = "The conversation belongs to another user.",
         [IdempotencyKeyReused] = "The Idempotency-Key was used for another request.",
         [NotCancellable] = "The message cannot be cancelled.",
         [NotRetryable] = "The message cannot be retried.",

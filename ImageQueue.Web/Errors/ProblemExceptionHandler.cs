@@ -9,7 +9,7 @@ using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Web.Errors;
 
-/// <summary>Turns what the core throws into problem details: the one place where an exception gets its HTTP status.</summary>
+/// <summary>Maps exceptions to problem details: the one place where an exception gets its HTTP status.</summary>
 internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, ILogger<ProblemExceptionHandler> logger) : IExceptionHandler
 {
     public async ValueTask<bool> TryHandleAsync(HttpContext context, Exception exception, CancellationToken cancellationToken)
@@ -28,7 +28,12 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         }
         else if (problem.Status >= 500)
         {
-            logger.LogError(exception, "{Method} {Path} failed ({TraceId}).", context.Request.Method, context.Request.Path, ApiProblem.TraceIdOf(context));
+            logger.LogError(
+                exception,
+                "{Method} {Path} failed ({TraceId}).",
+                context.Request.Method,
+                context.Request.Path,
+                ApiProblem.TraceIdOf(context));
         }
 
         if (RetryAfter(exception) is { } wait)
@@ -42,13 +47,18 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
 
     private static ProblemDetails ToProblem(Exception exception) => exception switch
     {
-        MessageNotFoundException e => ApiProblem.Of(StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"{e.Message}. Check the id: the answer to the request that made the message has it."),
+        MessageNotFoundException e =>
+            ApiProblem.Of(
+                StatusCodes.Status404NotFound,
+                ProblemCodes.NotFound,
+                $"{e.Message}. Check the id: the answer to the request that made the message has it."),
         ConversationDeletedException e => ApiProblem.Of(StatusCodes.Status404NotFound, ProblemCodes.NotFound, e.Message),
         ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, ProblemCodes.ConversationForbidden, e.Message),
         InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
         UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),
         DocumentTooLargeException e => Invalid("extra_metadata", e.Message),
-        IdempotencyKeyReusedException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.IdempotencyKeyReused, e.Message),
+        IdempotencyKeyReusedException e =>
+            ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.IdempotencyKeyReused, e.Message),
         TooManyPendingException e => ApiProblem.Of(
             StatusCodes.Status429TooManyRequests, e.IsOfAll ? ProblemCodes.QueueFull : ProblemCodes.TooManyPending, e.Message),
         StoreUnavailableException e => ApiProblem.Of(

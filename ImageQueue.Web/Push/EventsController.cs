@@ -15,7 +15,7 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
-/// <summary>Server-Sent Events (WHATWG HTML, section 9.2): live changes, with replay.</summary>
+/// <summary>Live changes as Server-Sent Events (WHATWG HTML, section 9.2), with replay.</summary>
 [ApiController]
 [Tags("Push")]
 [ProducesResponseType<ServerSentEvents>(StatusCodes.Status200OK, ServerSentEvents.ContentType)]
@@ -31,9 +31,10 @@ public sealed class EventsController(
     /// one server for all its tabs: share one stream among them (SharedWorker, or `GET /api/events` for several conversations).
     /// </remarks>
     /// <param name="conversationId">The conversation.</param>
-    /// <param name="lastEventId">The newest id the client has seen; what changed since comes first. Browsers send it by themselves.</param>
-    /// <param name="lastEventIdInQuery">The same for clients that cannot set headers, such as a new EventSource. The header goes first: it is newer.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="lastEventId">The newest id the client has seen; later changes are replayed first. Browsers send it by
+    /// themselves.</param>
+    /// <param name="lastEventIdInQuery">The same for clients that cannot set headers, such as a new EventSource. The header wins: it is
+    /// newer.</param>
     [HttpGet("/api/conversations/{conversation_id}/events", Name = "watchConversation")]
     [Authorize(Access.Read)]
     [TokenInAddress]
@@ -48,11 +49,11 @@ public sealed class EventsController(
         CancellationToken cancellationToken) =>
         AnswerAsync(conversationId, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
 
-    /// <summary>Every change of all conversations, for servers; or of some, in one stream.</summary>
+    /// <summary>Every change of all conversations, or of some, in one stream; for servers.</summary>
     /// <param name="conversationIds">Only these conversations, at most 100; all, when none is given.</param>
-    /// <param name="lastEventId">The newest id the client has seen; what changed since comes first, each message in its newest state.</param>
-    /// <param name="lastEventIdInQuery">The same for clients that cannot set headers. The header goes first: it is newer.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="lastEventId">The newest id the client has seen; later changes are replayed first, each message in its newest
+    /// state.</param>
+    /// <param name="lastEventIdInQuery">The same for clients that cannot set headers. The header wins: it is newer.</param>
     [HttpGet("/api/events", Name = "watchAll")]
     [Authorize(Access.Overview)]
     [EnableRateLimiting(RateLimits.Streams)]
@@ -70,10 +71,12 @@ public sealed class EventsController(
             ? $"One stream can be narrowed to {MaxConversations} conversations at most, not {conversationIds.Length}. Leave {ConversationIdAttribute.ParameterName} out to get all."
             : conversationIds.Select(ConversationIdAttribute.Problem).FirstOrDefault(sentence => sentence is not null);
         if (problem is not null)
-            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
+            return ApiProblem.Unprocessable(
+                new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
         var wanted = conversationIds.ToHashSet(StringComparer.Ordinal);
         return await AnswerAsync(
-            wanted.Count == 1 ? conversationIds[0] : null, change => wanted.Contains(change.Message.ConversationId), lastEventId, lastEventIdInQuery, cancellationToken);
+            wanted.Count == 1 ? conversationIds[0] : null, change =>
+                wanted.Contains(change.Message.ConversationId), lastEventId, lastEventIdInQuery, cancellationToken);
     }
 
     private async Task<IActionResult> AnswerAsync(
@@ -91,7 +94,7 @@ public sealed class EventsController(
 
         if (HttpMethods.IsHead(Request.Method))
         {
-            Begin();
+            StartResponse();
             return new EmptyResult();
         }
 
@@ -105,7 +108,7 @@ public sealed class EventsController(
         }
         catch (OperationCanceledException) when (ends.IsCancellationRequested)
         {
-            // The client has gone, or the server stops and the client comes back to the next one.
+            // The client has gone, or this process stops: the client reconnects elsewhere and replays.
         }
 
         return new EmptyResult();
@@ -121,7 +124,7 @@ public sealed class EventsController(
         return isNumber;
     }
 
-    private void Begin()
+    private void StartResponse()
     {
         Response.ContentType = $"{ServerSentEvents.ContentType}; charset=utf-8";
         Response.Headers.CacheControl = "no-cache, no-transform";
@@ -131,10 +134,10 @@ public sealed class EventsController(
 
     private async Task StreamAsync(FeedSubscription subscription, Func<MessageChange, bool> isWanted, CancellationToken cancellationToken)
     {
-        Begin();
+        StartResponse();
 
-        // An id without data is no event, but the client keeps it: one that is cut off before its first event still says where
-        // it was.
+        // An id without data is no event, but the client keeps it: cut off before its first event, it still reconnects at the
+        // right revision.
         var body = Response.BodyWriter;
         Write(body, string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n"));
         await body.FlushAsync(cancellationToken);
@@ -150,11 +153,11 @@ public sealed class EventsController(
             if (events.Count == 0)
             {
                 if (time.GetElapsedTime(sentAt) < options.Value.Heartbeat)
-                    continue; // Only what nobody here wants was written.
+                    continue; // Only other conversations have changed.
                 Write(body, ": still here\n\n");
             }
 
-            // A client that reads slowly holds up this stream alone, which then goes on with the newest state of each message.
+            // A client that reads slowly delays this stream alone, which then continues with the newest state of each message.
             await body.FlushAsync(cancellationToken);
             sentAt = time.GetTimestamp();
         }

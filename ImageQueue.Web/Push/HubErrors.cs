@@ -4,16 +4,16 @@ using Microsoft.AspNetCore.SignalR;
 namespace ImageQueue.Web.Push;
 
 /// <summary>
-/// Says what went wrong in a hub's call: to the client in a sentence, to the log only what is the server's fault. SignalR itself
-/// would log each refused call as an error, with its stack.
+/// Turns a failed hub call into a sentence for the client, and logs only our own faults: SignalR itself would log each refused call
+/// as an error with a stack.
 /// </summary>
 internal sealed class HubErrors(ILogger<HubErrors> logger) : IHubFilter
 {
     /// <summary>Where SignalR logs the same.</summary>
     public const string ReplacedCategory = "Microsoft.AspNetCore.SignalR.Internal.DefaultHubDispatcher";
 
-    /// <inheritdoc/>
-    public async ValueTask<object?> InvokeMethodAsync(HubInvocationContext invocationContext, Func<HubInvocationContext, ValueTask<object?>> next)
+    public async ValueTask<object?> InvokeMethodAsync(
+        HubInvocationContext invocationContext, Func<HubInvocationContext, ValueTask<object?>> next)
     {
         try
         {
@@ -21,12 +21,12 @@ internal sealed class HubErrors(ILogger<HubErrors> logger) : IHubFilter
         }
         catch (StoreUnavailableException e)
         {
-            logger.LogWarning(e, "{Method} of a hub's client was refused: {Reason}", invocationContext.HubMethodName, e.Message);
+            logger.LogWarning(e, "Hub call {Method} was refused: {Reason}", invocationContext.HubMethodName, e.Message);
             throw new HubException(e.Message, e);
         }
         catch (Exception e) when (e is not HubException && !invocationContext.Context.ConnectionAborted.IsCancellationRequested)
         {
-            logger.LogError(e, "{Method} of a hub's client failed.", invocationContext.HubMethodName);
+            logger.LogError(e, "Hub call {Method} failed.", invocationContext.HubMethodName);
             throw;
         }
     }

@@ -13,7 +13,6 @@ namespace ImageQueue.Web.Push;
 public sealed class ImagesHub(
     MessageFeed feed, PushWriter writer, WatcherReach reach, QueueMetrics metrics, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
-    /// <summary>Where it is.</summary>
     public const string Path = "/hubs/images";
 
     /// <summary>The event of an image's change.</summary>
@@ -29,7 +28,8 @@ public sealed class ImagesHub(
 
     /// <summary>
     /// Sends every change of the conversation from now on, and first what changed since <paramref name="sinceRevision"/>. Once it
-    /// returns, no later change is missed. Again for the same conversation begins anew. The conversation need not have a message yet.
+    /// returns, no later change is missed. A second call for the same conversation replaces the first. The conversation need not have a
+    /// message yet.
     /// </summary>
     /// <param name="conversationId">The conversation.</param>
     /// <param name="sinceRevision">The newest revision that the client has seen; may be left out.</param>
@@ -38,7 +38,8 @@ public sealed class ImagesHub(
     {
         var watches = Watches();
         if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId ?? ""))
-            throw new HubException($"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
+            throw new HubException(
+                $"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
         if (conversationId is null || ConversationIdAttribute.Problem(conversationId) is not null)
             throw new HubException(ConversationIdAttribute.Problem(conversationId));
         if (!await reach.CoversAsync(Context, conversationId, time))
@@ -47,11 +48,11 @@ public sealed class ImagesHub(
         Stop(conversationId);
         var stop = CancellationTokenSource.CreateLinkedTokenSource(Context.ConnectionAborted);
         watches[conversationId] = stop;
-        // The hub goes with this call; sending goes on as long as the connection.
+        // The hub instance ends with this call; sending lasts as long as the connection.
         _ = SendAsync(Context, hub.Clients.Client(Context.ConnectionId), subscription, stop.Token);
     }
 
-    /// <summary>Ends <see cref="WatchAsync"/>. Does nothing for a conversation that is not watched.</summary>
+    /// <summary>Ends <see cref="WatchAsync"/>. Has no effect for a conversation that is not watched.</summary>
     /// <param name="conversationId">The conversation.</param>
     [HubMethodName("Unwatch")]
     public Task UnwatchAsync(string conversationId)
@@ -60,7 +61,6 @@ public sealed class ImagesHub(
         return Task.CompletedTask;
     }
 
-    /// <inheritdoc/>
     public override Task OnDisconnectedAsync(Exception? exception)
     {
         foreach (var conversationId in Watches().Keys.ToList())
@@ -73,7 +73,7 @@ public sealed class ImagesHub(
     {
         if (!Context.Items.TryGetValue(typeof(ImagesHub), out var watches))
             Context.Items[typeof(ImagesHub)] = watches = new Dictionary<string, CancellationTokenSource>(StringComparer.Ordinal);
-        return (Dictionary<string, CancellationTokenSource>)watches!; // Set above, and by nobody else.
+        return (Dictionary<string, CancellationTokenSource>)watches!; // Only set above.
     }
 
     private void Stop(string conversationId)
@@ -84,7 +84,8 @@ public sealed class ImagesHub(
         stop.Dispose();
     }
 
-    private async Task SendAsync(HubCallerContext connection, ISingleClientProxy client, FeedSubscription subscription, CancellationToken cancellationToken)
+    private async Task SendAsync(
+        HubCallerContext connection, ISingleClientProxy client, FeedSubscription subscription, CancellationToken cancellationToken)
     {
         using var _ = subscription;
         using var watching = metrics.Watching("signalr");
@@ -93,19 +94,19 @@ public sealed class ImagesHub(
             while (true)
             {
                 var changes = await subscription.NextAsync(Patience, cancellationToken);
-                // Waits while the client reads slowly; what comes meanwhile is the newest state of each message.
+                // Waits while the client reads slowly; it then gets the newest state of each message.
                 foreach (var change in await writer.WriteAsync(changes, cancellationToken))
                     await client.SendAsync(change.IsImage ? EventName : MessageEventName, change, cancellationToken);
             }
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // Not watched any more, or the connection has gone.
+            // Unwatched, or disconnected.
         }
         catch (Exception e)
         {
-            // Better no connection than one that has fallen silent: the client comes back, and watches again.
-            logger.LogError(e, "A watcher's changes could not be sent.");
+            // A closed connection is better than a silent one: the client reconnects and watches again.
+            logger.LogError(e, "Sending changes to a hub connection failed; the connection is closed.");
             connection.Abort();
         }
     }

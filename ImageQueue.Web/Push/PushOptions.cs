@@ -5,7 +5,6 @@ namespace ImageQueue.Web.Push;
 /// <summary>Settings under <c>Push</c>: live progress.</summary>
 public sealed class PushOptions
 {
-    /// <summary>The configuration section.</summary>
     public const string Section = "Push";
 
     /// <summary>

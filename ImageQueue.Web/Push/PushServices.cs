@@ -5,11 +5,9 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
-/// <summary>What live progress registers.</summary>
 internal static class PushServices
 {
     /// <summary>Adds Server-Sent Events and the hub.</summary>
-    /// <param name="services">The list.</param>
     /// <param name="configuration">Holds <see cref="PushOptions"/>.</param>
     /// <param name="configureJson">How the product writes JSON.</param>
     public static void AddPush(this IServiceCollection services, IConfiguration configuration, Action<JsonSerializerOptions> configureJson)
@@ -18,8 +16,10 @@ internal static class PushServices
         services.AddSingleton<PushWriter>();
         services.AddSingleton<HubErrors>();
         services.AddLogging(logging => logging.AddFilter(HubErrors.ReplacedCategory, LogLevel.None));
-        services.AddSignalR(options => options.AddFilter<HubErrors>()).AddJsonProtocol(options => configureJson(options.PayloadSerializerOptions));
+        services.AddSignalR(options => options.AddFilter<HubErrors>()).AddJsonProtocol(
+            options => configureJson(options.PayloadSerializerOptions));
         // Of two protocols with one name SignalR takes the one that was added last (DefaultHubProtocolResolver).
-        services.AddSingleton<IHubProtocol>(provider => new OptionalArguments(new JsonHubProtocol(provider.GetRequiredService<IOptions<JsonHubProtocolOptions>>())));
+        services.AddSingleton<IHubProtocol>(
+            provider => new OptionalArguments(new JsonHubProtocol(provider.GetRequiredService<IOptions<JsonHubProtocolOptions>>())));
     }
 }

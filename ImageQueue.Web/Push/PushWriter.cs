@@ -8,17 +8,17 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
-/// <summary>Writes each change once, for all who watch: a thousand watchers cost a thousand copies of bytes, not a thousand serialisations.</summary>
+/// <summary>Serializes each change once for all watchers.</summary>
 public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> json, ILogger<PushWriter> logger)
 {
     private readonly ConditionalWeakTable<MessageChange, PushedChange> _written = [];
 
     /// <summary>The changes as they are pushed, in the same order.</summary>
-    public async ValueTask<IReadOnlyList<PushedChange>> WriteAsync(IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken)
+    public async ValueTask<IReadOnlyList<PushedChange>> WriteAsync(
+        IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken)
     {
         if (changes.Count == 0)
             return [];
-        // Words have no place in the queue.
         var live = changes.Any(change => change.Message.IsImage) ? await PositionsAsync(cancellationToken) : null;
         return [.. changes.Select(change => _written.GetValue(change, one => one.Message.IsImage
             ? Write(one, ImageProgressEvent.From(one, live))
@@ -28,7 +28,7 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
     private PushedChange Write<T>(MessageChange change, T shown) =>
         new(change.Message.IsImage, JsonSerializer.SerializeToUtf8Bytes(shown, json.Value.JsonSerializerOptions), change.ResumeFrom);
 
-    /// <summary>A queue that cannot be asked keeps nobody's image from being announced.</summary>
+    /// <summary>Null when the positions cannot be read: changes are pushed all the same.</summary>
     private async ValueTask<LivePositions?> PositionsAsync(CancellationToken cancellationToken)
     {
         try
@@ -37,7 +37,7 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
-            logger.LogDebug(e, "The queue cannot be asked; positions are pushed as they are stored.");
+            logger.LogDebug(e, "Queue positions are unavailable; pushing the stored ones.");
             return null;
         }
     }

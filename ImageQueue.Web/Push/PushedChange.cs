@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using ImageQueue.Web.Api;
 
 namespace ImageQueue.Web.Push;
 
@@ -28,7 +29,6 @@ public sealed class PushedChange
     /// <summary>Whether it is an image's.</summary>
     public bool IsImage { get; }
 
-    /// <summary>The object in UTF-8.</summary>
     public ReadOnlyMemory<byte> Json { get; }
 
     /// <summary>The event in UTF-8, to its empty line.</summary>

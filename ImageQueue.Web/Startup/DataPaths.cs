@@ -32,7 +32,9 @@ internal static class DataPaths
                 $"{key} is no connection string of SQLite, such as \"{StorageOptions.DefaultConnectionString}\". If it names a SQL Server, set Storage:Provider to SqlServer.");
         }
 
-        return parsed.DataSource.Length > 0 ? parsed : throw new StorageSettingsException($"{key} names no file. Write it such as \"{StorageOptions.DefaultConnectionString}\".");
+        return parsed.DataSource.Length > 0
+            ? parsed
+            : throw new StorageSettingsException($"{key} names no file. Write it such as \"{StorageOptions.DefaultConnectionString}\".");
     }
 
     private static string FullPath(string key, string path, string folder)

@@ -5,8 +5,8 @@ using ImageQueue.Core.Storage;
 namespace ImageQueue.Web.Startup;
 
 /// <summary>
-/// Prepares the database before anything else starts. A server that does not answer yet is waited for: the app serves meanwhile,
-/// says that it is not ready, and starts its jobs when the database is back.
+/// Prepares the database before anything else starts. While a database server does not answer yet, the app serves, reports not ready,
+/// and starts its jobs when the database is back.
 /// </summary>
 internal sealed class DatabaseStart(
     IMessageDatabase database, DatabaseReadiness readiness, IHostApplicationLifetime lifetime, TimeProvider time, ILogger<DatabaseStart> logger)
@@ -15,13 +15,13 @@ internal sealed class DatabaseStart(
     private static readonly TimeSpan ShortestWait = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(10);
 
-    /// <summary>How often the same trouble is worth a line.</summary>
+    /// <summary>Interval between log lines about the same failure.</summary>
     private static readonly TimeSpan Reminder = TimeSpan.FromMinutes(1);
 
     private readonly CancellationTokenSource _stopping = new();
     private Task _waiting = Task.CompletedTask;
 
-    /// <summary>Looks, and goes on looking in the background if the database may come back.</summary>
+    /// <summary>Prepares the database, in the background if it is unavailable and may come back.</summary>
     /// <exception cref="SchemaException">Its tables do not fit.</exception>
     /// <exception cref="StoreUnavailableException">It cannot be opened, and will not be by itself.</exception>
     public async Task StartingAsync(CancellationToken cancellationToken)
@@ -43,7 +43,8 @@ internal sealed class DatabaseStart(
 
     public Task StoppingAsync(CancellationToken cancellationToken) => _stopping.CancelAsync();
 
-    /// <exception cref="SchemaException">The database came back, and its tables do not fit: the app ends as if it had been seen at the start.</exception>
+    /// <exception cref="SchemaException">The database came back, and its tables do not fit: the app ends as if it had been seen at the
+    /// start.</exception>
     public Task StopAsync(CancellationToken cancellationToken) => _waiting.WaitAsync(cancellationToken);
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -56,16 +57,16 @@ internal sealed class DatabaseStart(
         readiness.Set();
     }
 
-    private async Task WaitAsync(string told)
+    private async Task WaitAsync(string logged)
     {
-        var toldAt = time.GetTimestamp();
+        var loggedAt = time.GetTimestamp();
         for (var wait = ShortestWait; ; wait = wait * 2 < LongestWait ? wait * 2 : LongestWait)
         {
             try
             {
                 await Task.Delay(wait, time, _stopping.Token);
                 await PrepareAsync(_stopping.Token);
-                logger.LogInformation("The database {Database} answers; jobs start now.", database.Location);
+                logger.LogInformation("Database {Database} is available; starting jobs.", database.Location);
                 return;
             }
             catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
@@ -74,14 +75,14 @@ internal sealed class DatabaseStart(
             }
             catch (StoreUnavailableException e)
             {
-                if (e.Message == told && time.GetElapsedTime(toldAt) < Reminder)
+                if (e.Message == logged && time.GetElapsedTime(loggedAt) < Reminder)
                     continue;
                 Warn(e);
-                (told, toldAt) = (e.Message, time.GetTimestamp());
+                (logged, loggedAt) = (e.Message, time.GetTimestamp());
             }
             catch (Exception e)
             {
-                // It answers, and is not what this release can work on.
+                // It answers, and this release cannot work on it.
                 logger.LogCritical(e is SchemaException ? null : e, "ImageQueue stops: {Reason}", e.Message);
                 lifetime.StopApplication();
                 throw;
@@ -90,5 +91,9 @@ internal sealed class DatabaseStart(
     }
 
     private void Warn(StoreUnavailableException e) =>
-        logger.LogWarning("{Reason} ({Database}: {Detail}) Requests get 503 until it answers; trying again.", e.Message, database.Location, e.InnerException?.Message);
+        logger.LogWarning(
+            "{Reason} ({Database}: {Detail}) Requests get 503 until it answers; retrying.",
+            e.Message,
+            database.Location,
+            e.InnerException?.Message);
 }

@@ -2,24 +2,27 @@ using System.Net;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary><c>health</c>: asks the ImageQueue that runs with these settings after its health, for hosts that know by a command's exit code, such as Docker.</summary>
+/// <summary>
+/// <c>health</c>: checks the health of the ImageQueue that runs with these settings, for hosts that go by an exit code, such as Docker.
+/// </summary>
 internal static class HealthCommand
 {
     private const string Usage =
         """
         Usage: dotnet ImageQueue.Web.dll health [live|ready] [address]
-          live    whether it answers at all (/health/live); what is asked when nothing is said
+          live    whether it answers at all (/health/live); the default
           ready   whether it can take requests (/health/ready)
         The address comes from the settings, such as Urls, if it is not given.
         """;
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
-    /// <summary>Runs the command.</summary>
-    /// <returns>The exit code: 0 it is well, 1 it is not, 2 not understood.</returns>
+    /// <returns>The exit code: 0 healthy, 1 not, 2 not understood.</returns>
     public static async Task<int> RunAsync(string[] words, IConfiguration configuration, TextWriter output, TextWriter errors)
     {
-        var address = words is [_, var given] ? (Uri.TryCreate(given, UriKind.Absolute, out var uri) ? uri : null) : OwnAddress.In(configuration);
+        var address = words is [_, var given]
+            ? (Uri.TryCreate(given, UriKind.Absolute, out var uri) ? uri : null)
+            : OwnAddress.In(configuration);
         if (words.Length > 2 || words is [not ("live" or "ready"), ..] || address is null)
         {
             await errors.WriteLineAsync(Usage);
@@ -50,7 +53,8 @@ internal static class HealthCommand
     };
 
     /// <summary>A name that the app answers to; "localhost" may be none. Null when every name is.</summary>
-    private static string? ServedName(string? allowedHosts) => allowedHosts?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) switch
+    private static string? ServedName(string? allowedHosts) =>
+        allowedHosts?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) switch
     {
         null or [] => null,
         var names when names.Contains("*") => null,

@@ -2,15 +2,14 @@ using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary><c>key new</c>: makes a key for whoever is to be let in. It is printed once and kept nowhere; the settings get its hash.</summary>
+/// <summary><c>key new</c>: makes a key. It is printed once and stored nowhere; the settings get its hash.</summary>
 internal static class KeyCommand
 {
     private const string Usage =
         """
-        Usage: dotnet run --project ImageQueue.Web -- key new --role client|operator|operator-read [--name <whose it is>]
+        Usage: dotnet run --project ImageQueue.Web -- key new --role client|operator|operator-read [--name <holder>]
         """;
 
-    /// <summary>Runs the command.</summary>
     /// <returns>The exit code: 0 done, 2 not understood.</returns>
     public static int Run(string[] words, TextWriter output, TextWriter errors)
     {
@@ -23,7 +22,7 @@ internal static class KeyCommand
         var key = ApiKeys.Create(role);
         output.WriteLine(
             $"""
-            The key, shown this once. Give it to whoever is to use it:
+            The key, shown this once. Give it to its holder:
 
               {key}
 

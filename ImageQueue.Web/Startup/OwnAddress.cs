@@ -1,9 +1,9 @@
 namespace ImageQueue.Web.Startup;
 
-/// <summary>Where a process reaches itself: a wildcard address listens everywhere but is no address to call.</summary>
+/// <summary>The address at which a process reaches itself: a wildcard cannot be called.</summary>
 internal static class OwnAddress
 {
-    /// <summary>The one to call of those that are listened at, plain HTTP first; null when there is none.</summary>
+    /// <summary>The address to call, plain HTTP first; null when there is none.</summary>
     public static Uri? Of(IReadOnlyCollection<string> addresses)
     {
         if ((addresses.FirstOrDefault(a => a.StartsWith("http://", StringComparison.OrdinalIgnoreCase)) ?? addresses.FirstOrDefault()) is not { } address)
@@ -21,5 +21,6 @@ internal static class OwnAddress
         .. Parts(configuration["HTTP_PORTS"]).Select(port => $"http://localhost:{port}"), // As the .NET images set it.
     ]);
 
-    private static string[] Parts(string? list) => list?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [];
+    private static string[] Parts(string? list) =>
+        list?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [];
 }

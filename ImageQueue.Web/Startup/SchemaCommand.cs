@@ -16,7 +16,6 @@ internal static class SchemaCommand
         The connection string comes from the settings, such as the environment's ConnectionStrings__ImageQueue.
         """;
 
-    /// <summary>Runs one verb.</summary>
     /// <returns>The exit code: 0 done, 1 something is missing or wrong, 2 not understood.</returns>
     public static async Task<int> RunAsync(string[] verbs, IConfiguration configuration, TextWriter output, TextWriter errors)
     {
@@ -61,7 +60,8 @@ internal static class SchemaCommand
         foreach (var part in state.Missing)
             await output.WriteLineAsync($"Missing: {part.Name}; run {part.Script}.");
         if (!state.HasSnapshots)
-            await output.WriteLineAsync("Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; see 2026-11-01_00_database_options.sql.");
+            await output.WriteLineAsync(
+                "Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; see 2026-11-01_00_database_options.sql.");
         if (state.CompatibilityProblem is { } problem)
         {
             await output.WriteLineAsync($"{database.Location} {problem}.");
@@ -77,7 +77,7 @@ internal static class SchemaCommand
     private static SqlServerDatabase Database(IConfiguration configuration, TextWriter output) => new(
         configuration.GetConnectionString(StorageOptions.ConnectionStringName), applySchema: false, new WriterLogger(output));
 
-    /// <summary>The scripts' own messages, for whoever runs them.</summary>
+    /// <summary>Shows the scripts' own messages.</summary>
     private sealed class WriterLogger(TextWriter output) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
@@ -85,7 +85,8 @@ internal static class SchemaCommand
 
         public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
             if (IsEnabled(logLevel))
                 output.WriteLine(formatter(state, exception));

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Hosting.Systemd;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary>Tells systemd when the app listens and when it stops, where systemd asks for that: a unit of Type=notify.</summary>
+/// <summary>Notifies systemd of start and stop, for a unit of Type=notify.</summary>
 internal static class ServiceManager
 {
     /// <summary>

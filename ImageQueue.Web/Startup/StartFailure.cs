@@ -6,10 +6,10 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary>Says in a sentence why the app does not start, where the reason is the operator's to mend and no mistake of ours.</summary>
+/// <summary>Explains in a sentence why the app does not start, where the operator can mend it.</summary>
 internal static class StartFailure
 {
-    /// <summary>Runs the app; what keeps it from starting is said on the error stream and in the exit code.</summary>
+    /// <summary>Runs the app; explains a failed start on the error stream.</summary>
     /// <returns>The process's exit code.</returns>
     public static async Task<int> ExplainAsync(Func<Task> run)
     {
@@ -31,12 +31,13 @@ internal static class StartFailure
         OptionsValidationException e => string.Join(Environment.NewLine, e.Failures),
         StorageSettingsException or SchemaException or StoreUnavailableException or DatabaseInUseException => exception.Message,
         InvalidOperationException when Unreadable(exception) is { } setting => setting,
-        IOException { InnerException: AddressInUseException } => $"{exception.Message} Stop what listens there, or set Urls to another address.",
+        IOException { InnerException: AddressInUseException } =>
+            $"{exception.Message} Stop what listens there, or set Urls to another address.",
         AggregateException { InnerExceptions: [var only] } => SentenceOf(only),
         _ => null,
     };
 
-    /// <summary>What the configuration binder says of a value that it cannot read, or of a key that nothing asks for; its own words, deep inside.</summary>
+    /// <summary>The configuration binder's own words about an unreadable value or an unknown key, deep inside the exception.</summary>
     private static string? Unreadable(Exception exception)
     {
         for (var e = exception; e is not null; e = e.InnerException)

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary>Once the server listens: gives the pool the simulator's address, and tells the newcomer where everything is.</summary>
+/// <summary>Once Kestrel listens: gives the pool the simulator's address, and logs the addresses and folders in use.</summary>
 internal sealed class StartupReport(
     IServer server, BackendPlan plan, BackendPool pool, IMessageDatabase database, DatabaseReadiness readiness, IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
     : IHostedLifecycleService
@@ -31,7 +31,7 @@ internal sealed class StartupReport(
               Chat page  {Page}
               Dashboard  {Dashboard}
               Messages   {Database}
-              ImageLocator   {Images}
+              Images     {Images}
               Forge      {Backends}
             """,
             readiness.Ready.IsCompleted ? "is ready" : "waits for its database",

@@ -6,7 +6,7 @@ using ImageQueue.Web.Push;
 
 namespace ImageQueue.Web.Webhooks;
 
-/// <summary>What receivers are sent: the object that watchers get, as it is now.</summary>
+/// <summary>Webhook bodies: the push object in its current state.</summary>
 internal sealed class WebhookBody(PushWriter writer) : IWebhookBody
 {
     public async ValueTask<ReadOnlyMemory<byte>> WriteAsync(string type, MessageChange change, CancellationToken cancellationToken)

@@ -50,8 +50,8 @@ internal sealed class GeneratedClientTests
                 var message = await client.GetMessageAsync(submitted.Id, null, "wait=60", cancellationToken);
                 var metadata = JsonSerializer.SerializeToElement(message.Extra_metadata).Deserialize<ImageMetadata>();
                 Check(message.Kind == MessageKind.Image && metadata.Status == ImageStatus.Complete && metadata.Progress == 100, "complete");
-                using (var image = await client.GetImageAsync(metadata.Job_id, cancellationToken))
-                    Check(image.Stream.ReadByte() == 0x89, "a PNG");
+                using (var file = await client.GetImageAsync(metadata.Job_id, cancellationToken))
+                    Check(file.Stream.ReadByte() == 0x89, "a PNG");
 
                 ImageProgressEvent progress;
                 do

@@ -4,7 +4,6 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
-using ImageQueue.Web.Push;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
@@ -12,22 +11,20 @@ using Microsoft.OpenApi;
 namespace ImageQueue.Web.Api.Description;
 
 /// <summary>
-/// The API's description (OpenAPI 3.1): made of the code itself, and of what code cannot say, which is in
-/// <c>openapi.overlay.json</c> beside this file and merged over it (RFC 7396). Made once; nothing in it depends on who asks.
+/// The API's description (OpenAPI 3.1): generated from the code, with
+/// <c>openapi.overlay.json</c> merged over it (RFC 7396). Made once, the same for every caller.
 /// </summary>
 internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
 {
-    /// <summary>Its name and version.</summary>
     public const string Name = "v1";
 
-    /// <summary>Where it is.</summary>
     public const string Path = "/openapi/v1.json";
 
     private const string Codes = "x-codes";
     private const string ProblemSchema = "#/components/schemas/Problem";
 
-    /// <summary>What every call that is not everybody's may answer.</summary>
-    private static readonly (int Status, string Code)[] OfWhoMayAsk =
+    /// <summary>What every call that needs authorization may answer.</summary>
+    private static readonly (int Status, string Code)[] OfAuthorization =
     [
         (StatusCodes.Status401Unauthorized, ProblemCodes.Unauthorized),
         (StatusCodes.Status403Forbidden, ProblemCodes.Forbidden),
@@ -36,34 +33,38 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
 
     private static readonly string[] Methods = ["get", "post", "put", "patch", "delete"];
 
-    private static readonly JsonSerializerOptions Written = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, WriteIndented = true };
+    private static readonly JsonSerializerOptions Written =
+        new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, WriteIndented = true };
 
     private readonly Lock _lock = new();
     private Task<byte[]>? _written;
 
-    /// <summary>The document in UTF-8.</summary>
     public Task<byte[]> GetAsync()
     {
         lock (_lock)
             return _written is null or { IsFaulted: true } or { IsCanceled: true } ? _written = WriteAsync() : _written;
     }
 
-    /// <summary>What each call may answer with, from its attributes; and the objects that are pushed, which no call returns.</summary>
+    /// <summary>Adds each call's problems from its attributes, and the push object, which no call returns.</summary>
     public static void Configure(OpenApiOptions options)
     {
         options.OpenApiVersion = OpenApiSpecVersion.OpenApi3_1;
         options.AddOperationTransformer((operation, context, _) =>
         {
             var metadata = context.Description.ActionDescriptor.EndpointMetadata;
-            var problems = metadata.OfType<ProblemAttribute>().SelectMany(problem => problem.Codes.Select(code => (problem.StatusCode, code))).ToList();
+            var problems = metadata.OfType<ProblemAttribute>()
+                .SelectMany(problem => problem.Codes.Select(code => (problem.StatusCode, code)))
+                .ToList();
             if (metadata.OfType<IAuthorizeData>().Any())
-                problems.AddRange(OfWhoMayAsk);
+                problems.AddRange(OfAuthorization);
             foreach (var same in problems.GroupBy(problem => problem.StatusCode, problem => problem.code))
                 Describe(operation, same.Key, [.. same.Distinct(StringComparer.Ordinal)]);
             return Task.CompletedTask;
         });
         options.AddDocumentTransformer(async (document, context, cancellationToken) =>
-            document.AddComponent(nameof(ImageProgressEvent), await context.GetOrCreateSchemaAsync(typeof(ImageProgressEvent), cancellationToken: cancellationToken)));
+            document.AddComponent(
+                nameof(ImageProgressEvent),
+                await context.GetOrCreateSchemaAsync(typeof(ImageProgressEvent), cancellationToken: cancellationToken)));
     }
 
     private static void Describe(OpenApiOperation operation, int status, string[] codes)
@@ -79,7 +80,8 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
     private async Task<byte[]> WriteAsync()
     {
         var document = await generated.GetOpenApiDocumentAsync(CancellationToken.None);
-        var json = JsonNode.Parse(await document.SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1, CancellationToken.None))!.AsObject(); // It has just been written.
+        // It has just been written.
+        var json = JsonNode.Parse(await document.SerializeAsJsonAsync(OpenApiSpecVersion.OpenApi3_1, CancellationToken.None))!.AsObject();
         foreach (var (path, item) in json["paths"]!.AsObject())
         {
             item!.AsObject().Remove("head"); // HEAD is wherever GET is; saying so for each would double the description.
@@ -119,18 +121,21 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
             if (response![Codes] is not JsonArray codes)
                 continue;
             response["description"] = string.Join(" or ", codes.Select(code => $"`{code}`: {ProblemCodes.Titles[(string)code!]}"));
-            response["content"] = new JsonObject { [ApiProblem.ContentType] = new JsonObject { ["schema"] = new JsonObject { ["$ref"] = ProblemSchema } } };
+            response["content"] =
+                new JsonObject { [ApiProblem.ContentType] = new JsonObject { ["schema"] = new JsonObject { ["$ref"] = ProblemSchema } } };
             if (status is "429" or "503")
                 response["headers"] = new JsonObject { ["Retry-After"] = new JsonObject { ["$ref"] = "#/components/headers/Retry-After" } };
         }
     }
 
-    /// <summary>What no reader of JavaScript can hold exactly is no bound worth stating.</summary>
+    /// <summary>Leaves out bounds that JavaScript numbers cannot hold exactly.</summary>
     private static void WithoutVastNumbers(JsonObject schema)
     {
         foreach (var name in new[] { "maximum", "default" })
         {
-            if (schema[name] is JsonValue value && value.GetValueKind() == JsonValueKind.Number && value.GetValue<double>() > 9007199254740991)
+            if (schema[name] is JsonValue value
+                && value.GetValueKind() == JsonValueKind.Number
+                && value.GetValue<double>() > 9007199254740991)
                 schema.Remove(name);
         }
     }
@@ -145,7 +150,6 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
         }
     }
 
-    /// <summary>RFC 7396, section 2.</summary>
     private static void Merge(JsonObject target, JsonObject patch)
     {
         foreach (var (name, value) in patch)

@@ -4,7 +4,6 @@ using Scalar.AspNetCore;
 
 namespace ImageQueue.Web.Api.Description;
 
-/// <summary>What the API's description registers and serves.</summary>
 internal static class DescriptionServices
 {
     private const string DocsPath = "/docs";
@@ -16,7 +15,6 @@ internal static class DescriptionServices
 
     private static readonly string[] GetAndHead = [HttpMethods.Get, HttpMethods.Head];
 
-    /// <summary>Adds the document.</summary>
     public static void AddApiDescription(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddOptions<ApiOptions>().Bind(configuration.GetSection(ApiOptions.Section)).ValidateOnStart();
@@ -27,7 +25,10 @@ internal static class DescriptionServices
     /// <summary>Serves the document, and the page where it may be.</summary>
     public static void MapApiDescription(this WebApplication app)
     {
-        app.MapMethods(ApiDocument.Path, GetAndHead, async (ApiDocument document) => Results.Bytes(await document.GetAsync(), "application/json; charset=utf-8"))
+        app.MapMethods(
+            ApiDocument.Path,
+            GetAndHead,
+            async (ApiDocument document) => Results.Bytes(await document.GetAsync(), "application/json; charset=utf-8"))
             .ExcludeFromDescription().RequireAuthorization(Access.Overview);
         if (app.Services.GetRequiredService<IOptions<ApiOptions>>().Value.Docs ?? app.Environment.IsDevelopment())
         {
@@ -38,7 +39,11 @@ internal static class DescriptionServices
                     context.Response.Headers.ContentSecurityPolicy = DocsPolicy;
                     return next(context);
                 }));
-            app.MapScalarApiReference(DocsPath, options => options.WithTitle("ImageQueue").DisableDefaultFonts().DisableTelemetry().WithOpenApiRoutePattern(ApiDocument.Path.TrimStart('/')))
+            app.MapScalarApiReference(
+                DocsPath,
+                options =>
+                    options.WithTitle("ImageQueue").DisableDefaultFonts().DisableTelemetry()
+                        .WithOpenApiRoutePattern(ApiDocument.Path.TrimStart('/')))
                 .ExcludeFromDescription().RequireAuthorization(Access.Overview);
         }
     }

@@ -1,9 +1,9 @@
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
-namespace ImageQueue.Web.Push;
+namespace ImageQueue.Web.Api;
 
-/// <summary>What watchers get for every change of an image message: the same object on SSE and SignalR.</summary>
+/// <summary>The push object for every change of an image message: the same on SSE, SignalR and webhooks.</summary>
 public sealed record ImageProgressEvent
 {
     /// <summary>The event's name on Server-Sent Events.</summary>
@@ -21,7 +21,7 @@ public sealed record ImageProgressEvent
     /// <summary>Names the image's file.</summary>
     public required string? JobId { get; init; }
 
-    /// <summary>queued, processing, complete, error, cancelled; or deleted: then nothing of it is left.</summary>
+    /// <summary>queued, processing, complete, error, cancelled; or deleted, when the message was erased.</summary>
     public required string? Status { get; init; }
 
     /// <summary>0..100.</summary>
@@ -30,10 +30,10 @@ public sealed record ImageProgressEvent
     /// <summary>1 = next; 0 = not waiting.</summary>
     public required int QueuePosition { get; init; }
 
-    /// <summary>What is generated.</summary>
+    /// <summary>The request's prompt.</summary>
     public required string? Prompt { get; init; }
 
-    /// <summary>Until the image is there; null until there is anything to go by.</summary>
+    /// <summary>Until the image is complete; null while that cannot be estimated.</summary>
     public required double? EtaSeconds { get; init; }
 
     /// <summary>When complete.</summary>
@@ -42,7 +42,7 @@ public sealed record ImageProgressEvent
     /// <summary>When complete: WebP, at most 512 pixels on the long side.</summary>
     public required string? ThumbnailUrl { get; init; }
 
-    /// <summary>While processing, once there is something to see: the image so far. It changes with each event.</summary>
+    /// <summary>While processing, once a preview exists: the image so far. The address changes with each event.</summary>
     public required string? PreviewUrl { get; init; }
 
     /// <summary>When in error: a sentence for the user.</summary>
@@ -54,7 +54,7 @@ public sealed record ImageProgressEvent
     /// <summary>Rises with every change of any message; on SSE also the event's id.</summary>
     public required long Revision { get; init; }
 
-    /// <summary>Tells of a change as it is stored, with the position and estimate of this moment, where those are known.</summary>
+    /// <summary>A stored change with its live position and estimate, where those are known.</summary>
     public static ImageProgressEvent From(MessageChange change, LivePositions? live) => new()
     {
         Username = change.Username,

@@ -1,11 +1,11 @@
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
-using ImageQueue.Web.Api;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 
-namespace ImageQueue.Web.Auth;
+namespace ImageQueue.Web.Api;
 
 /// <summary>Makes tokens for the chat app's browsers.</summary>
 [ApiController]
@@ -13,12 +13,11 @@ namespace ImageQueue.Web.Auth;
 public sealed class TokensController(IMessageStore store, WatcherTokens tokens) : ControllerBase
 {
     /// <summary>
-    /// Makes a token with which a browser may read and watch this conversation, show its images, and cancel and retry what is
-    /// in it. It is sent as <c>Authorization: Bearer</c>, or as <c>access_token</c> in the address of events, hub and images.
+    /// Makes a token with which a browser may read and watch this conversation, show its images, and cancel and retry its
+    /// requests. It is sent as <c>Authorization: Bearer</c>, or as <c>access_token</c> in the address of events, hub and images.
     /// </summary>
     /// <param name="conversationId">The conversation; it need not exist yet.</param>
-    /// <param name="body">Whose it is.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <param name="body">The conversation's owner.</param>
     [HttpPost("/api/conversations/{conversation_id}/tokens", Name = "createToken")]
     [Authorize(Access.Client)]
     [RequestSizeLimit(BodyLimit.Bytes)]
@@ -45,7 +44,7 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
     }
 }
 
-/// <summary>Whose browser the token is for.</summary>
+/// <summary>The user whose browser gets the token.</summary>
 public sealed record WatcherTokenBody
 {
     /// <summary>The conversation's owner, 1..100 characters. Required.</summary>
