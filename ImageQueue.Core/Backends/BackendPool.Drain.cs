@@ -225,7 +225,7 @@ public sealed partial class BackendPool
         public bool IsAnswered => Generating switch
         {
             { IsCompletedSuccessfully: true } => true,
-            { IsFaulted: true, Exception.InnerException: ForgeException { MayGoOn: false } } => true,
+            { IsFaulted: true, Exception.InnerException: ForgeException { MayStillBeRunning: false } } => true,
             _ => false,
         };
 

@@ -48,13 +48,13 @@ public sealed class BackendReservation : IDisposable
     }
 
     /// <summary>The same, by what was thrown: a dead GPU gets longer pauses, and what may still be generated there is drained first when the backend is back.</summary>
-    /// <param name="failure">A <see cref="ForgeFailure.Unavailable"/> or <see cref="ForgeFailure.Gpu"/>.</param>
+    /// <param name="failure">A <see cref="ForgeFailure.Unavailable"/>, <see cref="ForgeFailure.Disrupted"/> or <see cref="ForgeFailure.GatewayTimeout"/>.</param>
     /// <param name="taskId">What had been sent.</param>
     public void ReportUnavailable(ForgeException failure, string taskId)
     {
         ArgumentNullException.ThrowIfNull(failure);
         _isJudged = true;
-        _pool.ReportDown(_slot, failure.Reason, failure.Failure == ForgeFailure.Gpu, failure.MayGoOn ? taskId : null);
+        _pool.ReportDown(_slot, failure.Reason, failure.Failure == ForgeFailure.Disrupted, failure.MayStillBeRunning ? taskId : null);
     }
 
     /// <summary>A request was generated well: ends a row of failures.</summary>

@@ -36,11 +36,10 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     {
         var capabilities = MemoryOf(backend).Capabilities ?? ForgeCapabilities.Unknown;
         using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, ForgeRequests.Suit(request, capabilities), capabilities, backend.Shared));
-        using var response = await SendAsync(backend, message, cancellationToken);
+        var started = time.GetTimestamp();
+        using var response = await SendAsync(backend, message, cancellationToken, isGeneration: true);
         if (response.StatusCode != HttpStatusCode.OK)
-        {
-            throw await ReadFailureAsync(backend, response, cancellationToken);
-        }
+            throw await ReadFailureAsync(backend, response, cancellationToken, time.GetElapsedTime(started));
 
         // Asked while the image is on its way. The flag stays until the next job begins, so that one is not to begin before it is known.
         using var noLonger = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -229,9 +228,9 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     }
 
     /// <summary>Sends, and returns once the status is known.</summary>
-    /// <exception cref="ForgeException"><see cref="ForgeFailure.Unavailable"/>: no status came.</exception>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.Unavailable"/> or <see cref="ForgeFailure.Disrupted"/>: no status came.</exception>
     private async Task<HttpResponseMessage> SendAsync(
-        ForgeBackend backend, HttpRequestMessage message, CancellationToken cancellationToken)
+        ForgeBackend backend, HttpRequestMessage message, CancellationToken cancellationToken, bool isGeneration = false)
     {
         try
         {
@@ -241,7 +240,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         {
             // A cancelled exchange can also surface as a broken one, and a connect time-out as a cancelled one.
             cancellationToken.ThrowIfCancellationRequested();
-            throw ForgeFailures.OfTransport(backend, exception);
+            throw ForgeFailures.OfTransport(backend, exception, isGeneration);
         }
     }
 
@@ -282,8 +281,9 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     }
 
     /// <summary>What a status other than 200 means, and what the server says of it.</summary>
+    /// <param name="elapsed">Since an image was requested; null for a small call.</param>
     private async Task<ForgeException> ReadFailureAsync(
-        ForgeBackend backend, HttpResponseMessage response, CancellationToken cancellationToken)
+        ForgeBackend backend, HttpResponseMessage response, CancellationToken cancellationToken, TimeSpan? elapsed = null)
     {
         try
         {
@@ -291,12 +291,12 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             using var deadline = new CancellationTokenSource(ShortDeadline, time);
             using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
             using var body = await ForgeBody.ReadAsync(response.Content, MaxErrorBody, linked.Token);
-            return ForgeFailures.OfAnswer(backend, response, body.Bytes);
+            return ForgeFailures.OfAnswer(backend, response, body.Bytes, elapsed);
         }
         catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception) || exception is ForgeBodyTooLongException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            return ForgeFailures.OfAnswer(backend, response, default, exception);
+            return ForgeFailures.OfAnswer(backend, response, default, elapsed, exception);
         }
     }
 

@@ -34,8 +34,16 @@ internal static class ForgeErrorText
             ?? OfProperty(root, "error"u8);
     }
 
-    /// <summary>Whether the body says that the GPU has run out of memory, in any of its fields.</summary>
-    public static bool IsOutOfMemory(ReadOnlySpan<byte> body) => Says(body, ["OutOfMemoryError", "out of memory"]);
+    /// <summary>PyTorch's, cuBLAS's and cuDNN's, DirectML's, MPS's, XPU's, Vulkan's, the CPU allocator's and the webui's own words.</summary>
+    private static readonly string[] MemoryWords =
+    [
+        "OutOfMemory", "out of memory", "not enough memory", "not enough GPU video memory", "MemoryError", "_ALLOC_FAILED", "bad_alloc", "bad allocation",
+        "Allocation on device", "Invalid buffer size", "OUT_OF_RESOURCES", "OUT_OF_DEVICE_MEMORY", "OutOfDeviceMemory", "OUT_OF_HOST_MEMORY",
+        "OutOfHostMemory", "cudaErrorMemoryAllocation", "paging file is too small",
+    ];
+
+    /// <summary>Whether the body says, in any of its fields, that memory ran out.</summary>
+    public static bool IsOutOfMemory(ReadOnlySpan<byte> body) => Says(body, MemoryWords);
 
     /// <summary>Whether the body holds one of the phrases, in any of its fields.</summary>
     public static bool Says(ReadOnlySpan<byte> body, IEnumerable<string> phrases)

@@ -60,7 +60,7 @@ internal static class ForgeMessages
     /// <summary>The image in a txt2img answer.</summary>
     /// <param name="body">The whole body of a 200.</param>
     /// <exception cref="ForgeException">
-    /// <see cref="ForgeFailure.BadImage"/>: not JSON, or without an image in base64. <see cref="ForgeFailure.Unavailable"/>: a page.
+    /// <see cref="ForgeFailure.BadImage"/>: not JSON, or without an image in base64. <see cref="ForgeFailure.Disrupted"/>: a page.
     /// </exception>
     public static ForgeImage ReadImage(ReadOnlyMemory<byte> body)
     {
@@ -174,7 +174,7 @@ internal static class ForgeMessages
         catch (JsonException exception) when (IsPage(body.Span))
         {
             throw new ForgeException(
-                ForgeFailure.Unavailable, $"it answers with a page where Forge's API should be: {ForgeErrorText.Of(body)}", exception);
+                ForgeFailure.Disrupted, $"it answers with a page where Forge's API should be: {ForgeErrorText.Of(body)}", exception);
         }
         catch (JsonException exception)
         {

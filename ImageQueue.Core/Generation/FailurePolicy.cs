@@ -30,7 +30,8 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         return failure switch
         {
             // The server's fault alone: it is left alone until it is well, and the request goes to another.
-            ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Gpu } => FailureDecision.GoOn(ServerVerdict.Down, isBlamed: false),
+            ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Disrupted or ForgeFailure.GatewayTimeout } =>
+                FailureDecision.GoOn(ServerVerdict.Down, isBlamed: false),
 
             // Either's fault: once more, elsewhere if there is an elsewhere.
             ForgeException { Failure: ForgeFailure.Failed } => OnceMore(ErrorCodes.BackendFailed, texts.ForgeFailed),

@@ -142,7 +142,7 @@ public sealed class GenerateImageJob(
         }
 
         // Forge and we are stopping together, as the simulator and we always do.
-        if (failure is ForgeException { Failure: ForgeFailure.Unavailable } && run.Cancelled.IsCancellationRequested)
+        if (failure is ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Disrupted } && run.Cancelled.IsCancellationRequested)
         {
             await writes.RequeueAsync(run, message, AttemptCharge.None, Stops);
             throw GiveBack(run, Stops);

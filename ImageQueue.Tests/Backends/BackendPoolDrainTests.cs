@@ -114,7 +114,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         var pool = await ReadyPoolAsync("a");
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state);
-        Abandon(pool, Task.FromException<ForgeImage>(new ForgeException(ForgeFailure.Unavailable, "504") { MayGoOn = true }));
+        Abandon(pool, Task.FromException<ForgeImage>(new ForgeException(ForgeFailure.Unavailable, "504") { MayStillBeRunning = true }));
 
         await Pass(TimeSpan.FromSeconds(5));
         Assert.That(pool.Available, Is.Zero, "only the connection is gone");
@@ -197,13 +197,13 @@ public sealed class BackendPoolDrainTests : PoolBench
     }
 
     [Test]
-    public async Task ReportUnavailable_DrainsFirst_WhenTheServerMayGoOnGenerating()
+    public async Task ReportUnavailable_DrainsFirst_WhenTheServerMayStillBeRunning()
     {
         var pool = await ReadyPoolAsync("a");
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state);
         using (var lease = pool.TryTake(Any)!)
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "504") { MayGoOn = true }, "job-1");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "504") { MayStillBeRunning = true }, "job-1");
 
         await AdvanceUntil(() => Forge["a"].Interrupted.Contains("job-1"));
         Assert.That(pool.Available, Is.Zero);

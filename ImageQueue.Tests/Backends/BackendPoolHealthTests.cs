@@ -123,7 +123,7 @@ public sealed class BackendPoolHealthTests : PoolBench
         for (var i = 0; i < 4; i++)
         {
             using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
-                lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error: unspecified launch failure"), "t");
+                lease.ReportUnavailable(new ForgeException(ForgeFailure.Disrupted, "CUDA error: unspecified launch failure"), "t");
             Assert.That(StatusOf(pool, "a").LastError, Is.EqualTo("CUDA error: unspecified launch failure"));
             rests.Add((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds);
         }
@@ -136,7 +136,7 @@ public sealed class BackendPoolHealthTests : PoolBench
     {
         var pool = await ReadyPoolAsync("a");
         using (var lease = pool.TryTake(Any)!)
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error"), "t");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
         using (var lease = pool.TryTake(Any))
             Assert.That(lease, Is.Null);
 
@@ -310,7 +310,7 @@ public sealed class BackendPoolHealthTests : PoolBench
         for (var i = 0; i < 3; i++)
         {
             using (var lease = pool.TryTake(Any)!)
-                lease.ReportUnavailable(new ForgeException(ForgeFailure.Gpu, "CUDA error"), "t");
+                lease.ReportUnavailable(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
             await AdvanceUntil(() => pool.Available == 1);
         }
 

@@ -155,14 +155,14 @@ public sealed class BackendPoolLeaseTests : PoolBench
     }
 
     [Test]
-    public async Task Note_IsKept_WhenTheServerThatFailedMayGoOn()
+    public async Task Note_IsKept_WhenTheServerThatFailedMayStillBeRunning()
     {
         var pool = await ReadyPoolAsync("a");
         Forge["a"].Down = "connection reset";
         using (var lease = pool.TryTake(Any)!)
         {
             Leases.Note(LeaseOf("a"), "job-1");
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "reset") { MayGoOn = true }, "job-1");
+            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "reset") { MayStillBeRunning = true }, "job-1");
         }
 
         await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);

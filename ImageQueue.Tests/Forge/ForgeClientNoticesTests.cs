@@ -161,13 +161,13 @@ public sealed class ForgeClientNoticesTests
 
     [TestCase("<html><body>please sign in</body></html>")]
     [TestCase("  \r\n<!DOCTYPE html><title>Hello</title>")]
-    public async Task GenerateAsync_SaysUnavailable_WhenAPageAnswers(string page)
+    public async Task GenerateAsync_SaysDisrupted_WhenAPageAnswers(string page)
     {
         _server["/sdapi/v1/txt2img"] = (200, page);
 
         var exception = await FailureAsync(Request);
 
-        Assert.That((exception?.Failure, exception?.MayGoOn), Is.EqualTo(((ForgeFailure?)ForgeFailure.Unavailable, (bool?)false)));
+        Assert.That((exception?.Failure, exception?.MayStillBeRunning), Is.EqualTo(((ForgeFailure?)ForgeFailure.Disrupted, (bool?)false)));
     }
 
     [TestCase(504, true)]
@@ -177,11 +177,11 @@ public sealed class ForgeClientNoticesTests
     [TestCase(401, false)]
     [TestCase(429, false)]
     [TestCase(500, false)]
-    public async Task GenerateAsync_SaysWhetherItMayGoOn_WhenAProxyAnswers(int status, bool expected)
+    public async Task GenerateAsync_SaysWhetherItMayStillBeRunning_WhenAProxyAnswers(int status, bool expected)
     {
         _server["/sdapi/v1/txt2img"] = (status, "");
 
-        Assert.That((await FailureAsync(Request))!.MayGoOn, Is.EqualTo(expected));
+        Assert.That((await FailureAsync(Request))!.MayStillBeRunning, Is.EqualTo(expected));
     }
 
     private async Task LearnAsync(params (string Path, string Body)[] answers)

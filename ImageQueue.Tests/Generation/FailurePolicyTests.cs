@@ -13,7 +13,8 @@ internal sealed class FailurePolicyTests
     private const string Secret = "gpu1.internal:7860 RuntimeError: Traceback (most recent call last)";
 
     [TestCase(ForgeFailure.Unavailable)]
-    [TestCase(ForgeFailure.Gpu)]
+    [TestCase(ForgeFailure.Disrupted)]
+    [TestCase(ForgeFailure.GatewayTimeout)]
     public void ServersFault_LeavesTheRequestItsTurn_HoweverOften(ForgeFailure failure)
     {
         foreach (var failures in new[] { 0, 1, 50 })
