@@ -42,8 +42,7 @@ public static class CoreServices
 
         services.AddMetrics();
         services.AddSingleton<QueueMetrics>();
-        services.AddSingleton<QueueGauges>();
-        services.AddHostedService<WhenReady<QueueGauges>>();
+        services.AddHostedSingleton<QueueGauges>();
         services.AddSingleton<IHostJobFilter, JobTrace>();
 
         services.AddSingleton<AsyncSignal>();
@@ -69,8 +68,7 @@ public static class CoreServices
         services.AddSingleton<DashboardCommands>();
         services.AddSingleton<IHostJobFilter>(provider => provider.GetRequiredService<DashboardCommands>());
         services.AddSingleton<ImageJobs>();
-        services.AddSingleton<Pauses>();
-        services.AddHostedService<WhenReady<Pauses>>();
+        services.AddHostedSingleton<Pauses>();
         services.AddSingleton<CapacityGatedFetch>();
         services.AddSingleton<CapacityGatedStorage>();
         services.AddSingleton<EtaEstimator>();
@@ -97,19 +95,13 @@ public static class CoreServices
         services.AddSingleton<EraseMessages>();
         services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();
-        services.AddSingleton<DashboardReconciler>();
+        services.AddHostedSingleton<DashboardReconciler>();
 
-        services.AddSingleton<MessageFeed>();
-        services.AddHostedService(provider => provider.GetRequiredService<MessageFeed>());
+        services.AddHostedSingleton<MessageFeed>();
         services.AddWebhooks(configuration);
-        services.AddSingleton<QueueRebuild>();
-        services.AddHostedService<WhenReady<DashboardReconciler>>();
-        services.AddSingleton<OutageWatch>();
-        services.AddHostedService<WhenReady<OutageWatch>>();
-        services.AddSingleton<PositionWriter>();
-        services.AddHostedService<WhenReady<PositionWriter>>();
-        services.AddSingleton<StatisticsWriter>();
-        services.AddHostedService<WhenReady<StatisticsWriter>>();
+        services.AddHostedSingleton<OutageWatch>();
+        services.AddHostedSingleton<PositionWriter>();
+        services.AddHostedSingleton<StatisticsWriter>();
         return services;
     }
 
@@ -130,10 +122,9 @@ public static class CoreServices
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
-        services.AddHostedService(provider => provider.GetRequiredService<QueueRebuild>());
+        services.AddHostedSingleton<QueueRebuild>();
         services.AddSingleton<FinishedJobs>();
-        services.AddSingleton<RestoreFinishedJobs>();
-        services.AddHostedService(provider => provider.GetRequiredService<RestoreFinishedJobs>());
+        services.AddHostedSingleton<RestoreFinishedJobs>();
     }
 
     private static void AddSqlServerStorage(this IServiceCollection services, IConfiguration configuration)
@@ -163,7 +154,7 @@ public static class CoreServices
                 provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>());
         });
         services.AddSingleton<IQueueOrder, SqlServerQueueOrder>();
-        services.AddHostedService<WhenReady<QueueRebuild>>();
+        services.AddHostedSingleton<QueueRebuild>();
     }
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)

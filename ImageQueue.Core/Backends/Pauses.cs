@@ -1,6 +1,5 @@
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Backends;
@@ -10,15 +9,14 @@ namespace ImageQueue.Core.Backends;
 /// by every process each second. What is being generated goes on to its end.
 /// </summary>
 /// <remarks>Until the first look a process takes nothing: it may start into a pause. A database that is away changes nothing.</remarks>
-public sealed class Pauses(IOperatorStore store, BackendPool pool, TimeProvider time, ILogger<Pauses> logger) : BackgroundService
+public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadiness readiness, TimeProvider time, ILogger<Pauses> logger)
+    : PeriodicService(readiness, time, logger)
 {
     /// <summary>The name of the queue's own pause.</summary>
     private const string Queue = "queue";
 
     /// <summary>How the name of a Forge's pause begins.</summary>
     private const string ForgePrefix = "forge:";
-
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     private readonly AsyncSignal _changed = new();
     private readonly SemaphoreSlim _looking = new(1, 1);
@@ -95,9 +93,9 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, TimeProvider 
             if (before is null || before.Queue is null != known.Queue is null)
                 _changed.Raise();
             if (known.Queue is { } pause && before?.Queue is null)
-                logger.LogWarning("The queue is paused by {By} since {At:u}; nothing new is begun.", pause.By, pause.At);
+                Logger.LogWarning("The queue is paused by {By} since {At:u}; nothing new is begun.", pause.By, pause.At);
             else if (known.Queue is null && before?.Queue is not null)
-                logger.LogInformation("The queue is resumed.");
+                Logger.LogInformation("The queue is resumed.");
         }
         finally
         {
@@ -113,31 +111,13 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, TimeProvider 
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            try
-            {
-                await LookAsync(stoppingToken);
-            }
-            catch (StoreUnavailableException e)
-            {
-                logger.LogDebug(e, "What is paused cannot be told just now; what was known holds.");
-            }
-            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (Exception e)
-            {
-                // Without this loop a pause of another process would never be heard of.
-                logger.LogError(e, "What is paused could not be looked at; what was known holds.");
-            }
+    protected override string Activity => "Reading pauses";
 
-            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
+    /// <inheritdoc/>
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
+
+    /// <inheritdoc/>
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
 
     private bool IsKnown(string backend) => pool.Backends.Any(one => string.Equals(one.Name, backend, StringComparison.OrdinalIgnoreCase));
 

@@ -1,13 +1,21 @@
 namespace ImageQueue.Core.Hosting;
 
-/// <summary>Whether the database has answered and has its tables: what works on it by itself waits for that.</summary>
+/// <summary>Whether the database has answered and has its tables. Background services wait for it.</summary>
 public sealed class DatabaseReadiness
 {
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Completes when it has.</summary>
+    /// <summary>Completes when the database is ready.</summary>
     public Task Ready => _ready.Task;
 
-    /// <summary>Says that it has.</summary>
+    /// <summary>Reports that the database is ready.</summary>
     public void Set() => _ready.TrySetResult();
+
+    /// <summary>A database that is ready already, for services that run without a host.</summary>
+    internal static DatabaseReadiness Completed()
+    {
+        var readiness = new DatabaseReadiness();
+        readiness.Set();
+        return readiness;
+    }
 }

@@ -1,44 +1,51 @@
 using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Hosting;
 
-/// <summary>Whether this process is the one that does something for all: by a lease, which moves when its holder dies.</summary>
+/// <summary>A lease of this process, which another process takes over when this one dies.</summary>
 /// <param name="store">Keeps the lease.</param>
-/// <param name="lease">Its name.</param>
-/// <param name="term">How long it is held without being renewed.</param>
-/// <param name="renewal">How long the last answer serves.</param>
-/// <param name="time">The clock for that.</param>
-/// <param name="logger">Of whom it is for.</param>
-internal sealed class LeaderLease(ILeaseStore store, string lease, TimeSpan term, TimeSpan renewal, TimeProvider time, ILogger logger)
+/// <param name="name">The lease.</param>
+/// <param name="term">How long it is held without being renewed; it is renewed after a third of that.</param>
+/// <param name="time">Measures that third. The term itself is measured by the database's clock.</param>
+public sealed class LeaderLease(ILeaseStore store, string name, TimeSpan term, TimeProvider time)
 {
-    private readonly string _name = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
+    private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
     private long? _askedAt;
-    private bool _isUs;
 
-    /// <summary>Takes or renews the lease when it is time to.</summary>
-    public async Task<bool> IsUsAsync(CancellationToken cancellationToken)
+    /// <summary>Its name.</summary>
+    public string Name => name;
+
+    /// <summary>Whether this process holds it, as far as it knows.</summary>
+    public bool IsHeld { get; private set; }
+
+    /// <summary>What its holder, this one or the one before, noted last.</summary>
+    public string? Note { get; private set; }
+
+    /// <summary>Acquires or renews the lease when that is due.</summary>
+    /// <returns>Whether this process holds it.</returns>
+    public async Task<bool> TryAcquireAsync(CancellationToken cancellationToken)
     {
-        if (_askedAt is { } at && time.GetElapsedTime(at) < renewal)
-            return _isUs;
+        if (_askedAt is { } at && time.GetElapsedTime(at) < term / 3)
+            return IsHeld;
         var asked = time.GetTimestamp();
-        _isUs = (await store.AcquireLeasesAsync(_name, [lease], term, cancellationToken)).Count > 0;
-        _askedAt = asked;
-        return _isUs;
+        var held = await store.AcquireLeasesAsync(_holder, [name], term, cancellationToken);
+        (IsHeld, Note, _askedAt) = (held.Count > 0, held.Count > 0 ? held[0].Note : null, asked);
+        return IsHeld;
     }
 
-    /// <summary>Gives the lease back, if it is ours.</summary>
+    /// <summary>Notes how far the holder is, for its successor.</summary>
+    public async Task SaveNoteAsync(string note, CancellationToken cancellationToken)
+    {
+        IsHeld = await store.NoteLeaseAsync(_holder, name, note, cancellationToken);
+        Note = note;
+    }
+
+    /// <summary>Releases the lease if this process holds it.</summary>
     public async Task ReleaseAsync(CancellationToken cancellationToken)
     {
-        if (!_isUs)
+        if (!IsHeld)
             return;
-        try
-        {
-            await store.ReleaseLeasesAsync(_name, [lease], cancellationToken);
-        }
-        catch (StoreUnavailableException e)
-        {
-            logger.LogDebug(e, "The lease {Lease} ends by itself.", lease);
-        }
+        await store.ReleaseLeasesAsync(_holder, [name], cancellationToken);
+        (IsHeld, _askedAt) = (false, null);
     }
 }

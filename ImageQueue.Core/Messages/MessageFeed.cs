@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Telemetry;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Messages;
@@ -11,7 +10,9 @@ namespace ImageQueue.Core.Messages;
 /// process's writes; for those of others it looks at a mark that costs next to nothing, often, and reads when that has changed. It
 /// reads which rows changed, and then those that somebody watches; no reading while nobody watches.
 /// </summary>
-public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null) : BackgroundService
+public sealed class MessageFeed(
+    IFeedStore store, AsyncSignal signal, DatabaseReadiness readiness, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null)
+    : PeriodicService(readiness, time, logger)
 {
     /// <summary>Between two looks whether another process has written.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(66);
@@ -40,7 +41,6 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
     private readonly OpenTransactionGap _held = new();
     private ImmutableArray<Watcher> _watchersOfAll = [];
     private long? _read;
-    private bool _isAway;
 
     /// <summary>How many watch.</summary>
     internal int WatcherCount
@@ -77,7 +77,7 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
             var latest = await store.LatestRevisionAsync(cancellationToken);
             BeginReading(latest);
             // A revision that is yet to come was seen on another database, or ahead of the order: waiting for it would be silence.
-            return new FeedSubscription(watcher, store, time, Math.Min(InOrder(sinceRevision) ?? latest, latest));
+            return new FeedSubscription(watcher, store, Time, Math.Min(InOrder(sinceRevision) ?? latest, latest));
         }
         catch
         {
@@ -87,46 +87,33 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            try
-            {
-                await FollowAsync(stoppingToken);
-            }
-            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
-            {
-                // Said once: a database can be away for hours.
-                logger.Log(
-                    _isAway ? LogLevel.Debug : LogLevel.Warning, e, "Changes could not be read; watchers get them as soon as the database answers again.");
-                _isAway = true;
-                await Task.Delay(AwayInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
-        }
-    }
+    protected override string Activity => "Reading row changes";
 
-    private async Task FollowAsync(CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            var firstWatcher = _watched.Next;
-            if (Position() is not { } position)
-            {
-                await firstWatcher.WaitAsync(cancellationToken);
-                continue;
-            }
+    /// <summary>None: a pass waits for changes itself.</summary>
+    protected override TimeSpan Interval => TimeSpan.Zero;
 
-            // Both before the reading, so that no write falls between.
-            var written = signal.Next;
-            var mark = await store.ChangeMarkAsync(cancellationToken);
-            await ReadAsync(position, cancellationToken);
-            // What is held back for a moment is this process's own as a rule; a transaction that stays is looked past.
-            if (_held.At is not null && !_held.IsLong)
-                await WaitAsync(written, HeldBackInterval, cancellationToken);
-            else
-                await WaitForNewsAsync(written, mark, cancellationToken);
+    /// <summary>How soon to ask again a database that does not answer.</summary>
+    protected override TimeSpan MaxRetryDelay => AwayInterval;
+
+    /// <inheritdoc/>
+    protected override async Task RunPassAsync(CancellationToken cancellationToken)
+    {
+        var firstWatcher = _watched.Next;
+        if (Position() is not { } position)
+        {
+            await firstWatcher.WaitAsync(cancellationToken);
+            return;
         }
+
+        // Both before the reading, so that no write falls between.
+        var written = signal.Next;
+        var mark = await store.ChangeMarkAsync(cancellationToken);
+        await ReadAsync(position, cancellationToken);
+        // What is held back for a moment is this process's own as a rule; a transaction that stays is looked past.
+        if (_held.At is not null && !_held.IsLong)
+            await WaitAsync(written, HeldBackInterval, cancellationToken);
+        else
+            await WaitForNewsAsync(written, mark, cancellationToken);
     }
 
     private async Task WaitForNewsAsync(Task written, ChangeMark mark, CancellationToken cancellationToken)
@@ -141,7 +128,7 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
 
     private async Task WaitAsync(Task written, TimeSpan atMost, CancellationToken cancellationToken)
     {
-        await written.WaitAsync(atMost, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await written.WaitAsync(atMost, Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         cancellationToken.ThrowIfCancellationRequested();
     }
 
@@ -163,10 +150,6 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
 
                 Advance(position);
             }
-
-            if (_isAway)
-                logger.LogInformation("Changes are read again.");
-            _isAway = false;
         }
         while (changes.Rows.Count == PageSize);
         await LookAheadAsync(changes.HeldBackAt, cancellationToken);
@@ -188,17 +171,17 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
     {
         var wasLong = _held.IsLong;
         lock (_lock)
-            _held.Note(heldBackAt, time);
+            _held.Note(heldBackAt, Time);
         if (_held.At is not { } from || !_held.IsLong)
         {
             if (wasLong)
-                logger.LogInformation("Changes are read in order again.");
+                Logger.LogInformation("Changes are read in order again.");
             return;
         }
 
         if (!wasLong)
         {
-            logger.LogWarning(
+            Logger.LogWarning(
                 "A transaction on the database has been open for more than {Seconds} s (revision {Revision}): changes after it are told ahead of those that it may bring. DBCC OPENTRAN shows whose it is.",
                 HeldBackPatience.TotalSeconds,
                 from);
@@ -220,7 +203,7 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
             if (_watchers.Count == 0 && _watchersOfAll.IsEmpty)
             {
                 _read = null; // Whoever comes next says where to begin.
-                _held.Note(null, time);
+                _held.Note(null, Time);
             }
 
             return _read;
@@ -248,7 +231,7 @@ public sealed class MessageFeed(IFeedStore store, AsyncSignal signal, TimeProvid
 
     private void Dispatch(MessageChange change)
     {
-        metrics?.Told(time.GetUtcNow() - change.Message.UpdatedAt);
+        metrics?.Told(Time.GetUtcNow() - change.Message.UpdatedAt);
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
     }

@@ -1,6 +1,5 @@
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
@@ -15,7 +14,8 @@ namespace ImageQueue.Core.Queue;
 /// requeue, another machine, a restart, a DBA) leaves a position wrong for good, and nothing is remembered that could be.
 /// </remarks>
 public sealed class PositionWriter(
-    IQueueOrder order, IQueueStore store, ILeaseStore leases, TimeProvider time, ILogger<PositionWriter> logger) : BackgroundService
+    IQueueOrder order, IQueueStore store, ILeaseStore leases, DatabaseReadiness readiness, TimeProvider time, ILogger<PositionWriter> logger)
+    : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>Up to here every move is stored.</summary>
     public const int ExactUpTo = 50;
@@ -26,24 +26,30 @@ public sealed class PositionWriter(
     /// <summary>The lease.</summary>
     internal const string LeaseName = "positions";
 
-    /// <summary>Shortest time between two passes; also how long a change by another process may go unseen.</summary>
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
-
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
-    private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
 
-    private readonly LeaderLease _holder = new(leases, LeaseName, LeaseTerm, LeaseRenewal, time, logger);
-    private readonly SteadyWork _work = new(logger, "Queue positions could not be stored, which live positions do not need; trying again", "Queue positions are stored again.");
     private QueueSnapshot? _before;
     private UnfinishedCursor? _cursor;
     private bool _isRoundClean;
     private bool _isSettled;
 
+    /// <inheritdoc/>
+    protected override string Activity => "Storing queue positions";
+
+    /// <summary>How long a change by another process may go unseen.</summary>
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(2);
+
+    /// <inheritdoc/>
+    protected override TimeSpan MinInterval => TimeSpan.FromSeconds(1);
+
+    /// <inheritdoc/>
+    protected override Task NextSignal => order.NextChange;
+
     /// <summary>One pass.</summary>
     /// <returns>How many rows were written.</returns>
     public async Task<int> WriteAsync(CancellationToken cancellationToken)
     {
-        if (!await _holder.IsUsAsync(cancellationToken))
+        if (!await Lease.TryAcquireAsync(cancellationToken))
             return 0;
         var snapshot = await order.GetAsync(cancellationToken);
         if (!snapshot.IsKnown || (ReferenceEquals(snapshot, _before) && _isSettled))
@@ -107,24 +113,7 @@ public sealed class PositionWriter(
     }
 
     /// <inheritdoc/>
-    public override async Task StopAsync(CancellationToken cancellationToken)
-    {
-        await base.StopAsync(cancellationToken);
-        await _holder.ReleaseAsync(cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            var change = order.NextChange;
-            await _work.TryAsync(WriteAsync, stoppingToken);
-
-            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            await change.WaitAsync(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => WriteAsync(cancellationToken);
 
     private static int EndAfter(int low) => low + Math.Max(1, low * 9 / 100);
 }

@@ -1,8 +1,8 @@
 using Hangfire.States;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
@@ -12,13 +12,25 @@ namespace ImageQueue.Core.Recovery;
 /// or deleted one put back is a retried request. Every process looks each second; whoever comes first does it.
 /// </summary>
 public sealed class DashboardReconciler(
-    IRequestStore store, ImageJobs jobs, DashboardCommands wishes, RunningJobs running, IQueueOrder order, MessageTexts texts, TimeProvider time, ILogger<DashboardReconciler> logger)
-    : BackgroundService
+    IRequestStore store,
+    ImageJobs jobs,
+    DashboardCommands wishes,
+    RunningJobs running,
+    IQueueOrder order,
+    MessageTexts texts,
+    DatabaseReadiness readiness,
+    TimeProvider time,
+    ILogger<DashboardReconciler> logger)
+    : PeriodicService(readiness, time, logger)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
-
     // Wishes that could not be granted yet, which the log has been told of.
     private readonly HashSet<string> _told = new(StringComparer.Ordinal);
+
+    /// <inheritdoc/>
+    protected override string Activity => "Applying operators' commands in Hangfire to requests";
+
+    /// <inheritdoc/>
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
     /// <summary>Grants all open wishes; one that cannot be granted keeps no other waiting.</summary>
     public async Task FollowAsync(CancellationToken cancellationToken)
@@ -32,7 +44,7 @@ public sealed class DashboardReconciler(
             }
             catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
-                logger.Log(
+                Logger.Log(
                     _told.Add(wish.Entry) ? LogLevel.Warning : LogLevel.Debug, e, "What an operator did to Hangfire job {HangfireJobId} could not be brought to its message yet; trying again.", wish.HangfireJobId);
             }
         }
@@ -60,7 +72,7 @@ public sealed class DashboardReconciler(
             return;
         running.Stop(message.Id);
         order.Left(hangfireJobId);
-        logger.LogInformation("Message {MessageId} is cancelled: an operator deleted its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
+        Logger.LogInformation("Message {MessageId} is cancelled: an operator deleted its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
     }
 
     /// <summary>Queues the request again for the job that an operator has put back.</summary>
@@ -76,26 +88,10 @@ public sealed class DashboardReconciler(
         // A crash here leaves a queued row without a job, which the sweep gives another one; the first to come claims it.
         await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, cancellationToken);
         order.Changed();
-        logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
+        Logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
         return true;
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            try
-            {
-                await FollowAsync(stoppingToken);
-            }
-            catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
-            {
-                logger.LogWarning(e, "What operators did to Hangfire's jobs could not be brought to the messages yet; trying again.");
-            }
-
-            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => FollowAsync(cancellationToken);
 }

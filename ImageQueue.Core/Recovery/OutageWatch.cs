@@ -1,8 +1,8 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -13,14 +13,26 @@ namespace ImageQueue.Core.Recovery;
 /// machine of the database. Without it they wait until one is.
 /// </summary>
 public sealed class OutageWatch(
-    IMessageStore store, ImageJobs jobs, IQueueOrder order, FailurePolicy policy, MessageTexts texts, IOptions<ForgeOptions> options, TimeProvider time, ILogger<OutageWatch> logger)
-    : BackgroundService
+    IMessageStore store,
+    ImageJobs jobs,
+    IQueueOrder order,
+    FailurePolicy policy,
+    MessageTexts texts,
+    IOptions<ForgeOptions> options,
+    DatabaseReadiness readiness,
+    TimeProvider time,
+    ILogger<OutageWatch> logger)
+    : PeriodicService(readiness, time, logger)
 {
     private const int PageSize = 200;
 
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
-
     private long? _noneSince;
+
+    /// <inheritdoc/>
+    protected override string Activity => "Looking for requests that have waited too long";
+
+    /// <inheritdoc/>
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
     /// <summary>One look.</summary>
     /// <returns>How many requests it ended.</returns>
@@ -35,8 +47,8 @@ public sealed class OutageWatch(
             return 0;
         }
 
-        _noneSince ??= time.GetTimestamp();
-        if (time.GetElapsedTime(_noneSince.Value) < patience)
+        _noneSince ??= Time.GetTimestamp();
+        if (Time.GetElapsedTime(_noneSince.Value) < patience)
             return 0;
 
         var ended = 0;
@@ -53,27 +65,12 @@ public sealed class OutageWatch(
         }
 
         if (ended > 0)
-            logger.LogError("{Count} requests ended in error: no Forge has been healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
+            Logger.LogError("{Count} requests ended in error: no Forge has been healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
         return ended;
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        while (options.Value.WaitForBackend is not null && !stoppingToken.IsCancellationRequested)
-        {
-            try
-            {
-                await LookAsync(stoppingToken);
-            }
-            catch (StoreUnavailableException e)
-            {
-                logger.LogDebug(e, "Whether a Forge is healthy cannot be told just now.");
-            }
-
-            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
 
     private async Task<bool> EndAsync(WaitingRequest row, TimeSpan patience, CancellationToken cancellationToken)
     {

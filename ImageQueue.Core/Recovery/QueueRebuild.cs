@@ -1,9 +1,9 @@
 using Hangfire;
 using Hangfire.Common;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
@@ -21,9 +21,10 @@ public sealed class QueueRebuild(
     ImageFiles images,
     Cleanup cleanup,
     IRecurringJobManagerV2 recurring,
+    DatabaseReadiness readiness,
     TimeProvider time,
     ILogger<QueueRebuild> logger)
-    : BackgroundService
+    : PeriodicService(readiness, time, logger)
 {
     /// <summary>Hangfire's queue of the housekeeping, which generating must never hold up.</summary>
     public const string MaintenanceQueue = "maintenance";
@@ -48,12 +49,18 @@ public sealed class QueueRebuild(
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override string Activity => "Rebuilding the queue and scheduling the sweep";
+
+    /// <summary>Once.</summary>
+    protected override TimeSpan Interval => Timeout.InfiniteTimeSpan;
+
+    /// <inheritdoc/>
+    protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
-        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding); // The start does not wait for it.
-        await RemoveTemporariesAsync(stoppingToken);
-        await UntilDoneAsync("The queue could not be rebuilt yet", RebuildAsync, stoppingToken);
-        await UntilDoneAsync("The sweep could not be scheduled yet", ScheduleAsync, stoppingToken);
+        await RemoveTemporariesAsync(cancellationToken);
+        await RebuildAsync(cancellationToken);
+        Schedule();
+        cleanup.Schedule(recurring);
         rebuilding.SetDone();
     }
 
@@ -65,14 +72,14 @@ public sealed class QueueRebuild(
             return;
         }
 
-        var started = time.GetTimestamp();
+        var started = Time.GetTimestamp();
         var (repaired, cursor) = await sweep.RebuildAsync(null, cancellationToken);
         // A row that was added until here left its job to this rebuild; one that is added after it does not. So look once more.
         rebuilding.IsUnderWay = false;
         var back = cursor is { } last ? new UnfinishedCursor(last.QueuedAt - Overlap, 0) : cursor;
         repaired += (await sweep.RebuildAsync(back, cancellationToken)).Repaired;
         if (repaired > 0)
-            logger.LogInformation("Put {Count} unfinished image requests back into the queue in {Time}.", repaired, time.GetElapsedTime(started));
+            Logger.LogInformation("Put {Count} unfinished image requests back into the queue in {Time}.", repaired, Time.GetElapsedTime(started));
     }
 
     /// <summary>What attempts that are no more have left in the images folder.</summary>
@@ -96,12 +103,12 @@ public sealed class QueueRebuild(
             await PublishAsync(unnamed, cancellationToken);
             if (!jobs.AreVolatile)
                 found.ExceptWith(await JobIdsBeingGeneratedAsync(cancellationToken));
-            logger.LogInformation(
+            Logger.LogInformation(
                 "Removed {Count} temporary files of images that were cut off.", images.RemoveTemporaries((jobId, _) => !found.Contains(jobId)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or StoreUnavailableException)
         {
-            logger.LogWarning(e, "Temporary files in {Directory} could not be removed; the next start tries again.", images.Directory);
+            Logger.LogWarning(e, "Temporary files in {Directory} could not be removed; the next start tries again.", images.Directory);
         }
     }
 
@@ -131,28 +138,4 @@ public sealed class QueueRebuild(
     /// <summary>Makes the sweep a recurring job, or makes it again what it was.</summary>
     public void Schedule() => recurring.AddOrUpdate(
         SweepId, Job.FromExpression<Sweep>(job => job.RunAsync(CancellationToken.None), MaintenanceQueue), SweepCron, new RecurringJobOptions());
-
-    private Task ScheduleAsync(CancellationToken cancellationToken)
-    {
-        Schedule();
-        cleanup.Schedule(recurring);
-        return Task.CompletedTask;
-    }
-
-    private async Task UntilDoneAsync(string trouble, Func<CancellationToken, Task> step, CancellationToken stoppingToken)
-    {
-        for (var wait = TimeSpan.FromMilliseconds(500); ; wait = TimeSpan.FromSeconds(5))
-        {
-            try
-            {
-                await step(stoppingToken);
-                return;
-            }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
-            {
-                logger.LogWarning(e, "{Trouble}; trying again in {Seconds} s.", trouble, wait.TotalSeconds);
-                await Task.Delay(wait, time, stoppingToken);
-            }
-        }
-    }
 }

@@ -3,10 +3,10 @@ using System.Text.Json;
 using Hangfire.Common;
 using Hangfire.States;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Storage.Sqlite;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
@@ -20,7 +20,14 @@ namespace ImageQueue.Core.Recovery;
 /// jobs go with the process. Retried from the dashboard, such a job is one like any other: <see cref="DashboardReconciler"/> finds its message.
 /// </remarks>
 internal sealed class RestoreFinishedJobs(
-    SqliteMessageStore store, ImageJobs jobs, FinishedJobs endedJobs, QueueRebuildState rebuilding, TimeProvider time, ILogger<RestoreFinishedJobs> logger) : BackgroundService
+    SqliteMessageStore store,
+    ImageJobs jobs,
+    FinishedJobs endedJobs,
+    QueueRebuildState rebuilding,
+    DatabaseReadiness readiness,
+    TimeProvider time,
+    ILogger<RestoreFinishedJobs> logger)
+    : PeriodicService(readiness, time, logger)
 {
     /// <summary>So many of each: complete, in error, cancelled.</summary>
     public const int Newest = 1000;
@@ -53,24 +60,22 @@ internal sealed class RestoreFinishedJobs(
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override string Activity => "Restoring finished jobs to Hangfire's lists";
+
+    /// <summary>Once.</summary>
+    protected override TimeSpan Interval => Timeout.InfiniteTimeSpan;
+
+    /// <inheritdoc/>
+    protected override TimeSpan MaxRetryDelay => TimeSpan.FromMinutes(1);
+
+    /// <inheritdoc/>
+    protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
-        try
-        {
-            await rebuilding.Done.WaitAsync(stoppingToken);
-            var started = time.GetTimestamp();
-            var restored = await RestoreAsync(stoppingToken);
-            if (restored > 0)
-                logger.LogInformation("The dashboard has {Count} ended image requests of before the start again, after {Time}.", restored, time.GetElapsedTime(started));
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            // Stopped before it came to that.
-        }
-        catch (StoreUnavailableException e)
-        {
-            logger.LogWarning("The dashboard does not have what ended before the start ({Reason}); the dashboard's own pages do.", e.Message);
-        }
+        await rebuilding.Done.WaitAsync(cancellationToken);
+        var started = Time.GetTimestamp();
+        var restored = await RestoreAsync(cancellationToken);
+        if (restored > 0)
+            Logger.LogInformation("Restored {Count} finished jobs to Hangfire's lists in {Time}.", restored, Time.GetElapsedTime(started));
     }
 
     private static EndState StateOf(Message message) => message.Status switch

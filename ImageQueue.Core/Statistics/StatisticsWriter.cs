@@ -1,7 +1,6 @@
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Statistics;
@@ -15,7 +14,9 @@ namespace ImageQueue.Core.Statistics;
 /// rows that the next pass puts right, and after a downtime the hours that nobody has reckoned are done first, the oldest first, so
 /// that the newest row always says how far the history is.
 /// </remarks>
-public sealed class StatisticsWriter(IStatisticsStore store, ILeaseStore leases, QueuePositions positions, TimeProvider time, ILogger<StatisticsWriter> logger) : BackgroundService
+public sealed class StatisticsWriter(
+    IStatisticsStore store, ILeaseStore leases, QueuePositions positions, DatabaseReadiness readiness, TimeProvider time, ILogger<StatisticsWriter> logger)
+    : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>The lease.</summary>
     internal const string LeaseName = "history";
@@ -29,19 +30,23 @@ public sealed class StatisticsWriter(IStatisticsStore store, ILeaseStore leases,
     /// <summary>How long after its end an hour is reckoned once more: a transition may commit a while after it has read the clock.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromMinutes(10);
 
-    private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LeaseTerm = TimeSpan.FromMinutes(3);
 
     /// <summary>Rows that are removed in one commit.</summary>
     private const int Batch = 1000;
 
-    private readonly LeaderLease _holder = new(leases, LeaseName, term: Interval * 3, renewal: Interval / 2, time, logger);
-    private readonly SteadyWork _work = new(logger, "The history of the hours could not be written, of which nothing is lost; trying again each minute", "The history of the hours is written again.");
     private DateTimeOffset? _cleanedAt;
+
+    /// <inheritdoc/>
+    protected override string Activity => "Aggregating hourly statistics";
+
+    /// <inheritdoc/>
+    protected override TimeSpan Interval => TimeSpan.FromMinutes(1);
 
     /// <summary>One pass.</summary>
     public async Task WriteAsync(CancellationToken cancellationToken)
     {
-        if (!await _holder.IsUsAsync(cancellationToken))
+        if (!await Lease.TryAcquireAsync(cancellationToken))
             return;
         var state = await store.ReadStatisticsStateAsync(cancellationToken);
         var now = HourOf(state.Now);
@@ -77,23 +82,7 @@ public sealed class StatisticsWriter(IStatisticsStore store, ILeaseStore leases,
     internal static DateTimeOffset HourOf(DateTimeOffset at) => new(at.UtcTicks - (at.UtcTicks % TimeSpan.TicksPerHour), TimeSpan.Zero);
 
     /// <inheritdoc/>
-    public override async Task StopAsync(CancellationToken cancellationToken)
-    {
-        await base.StopAsync(cancellationToken);
-        await _holder.ReleaseAsync(cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding); // The start does not wait for it.
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            await _work.TryAsync(WriteAsync, stoppingToken);
-
-            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => WriteAsync(cancellationToken);
 
     /// <summary>The newest that has a row may have been running then; before the oldest moment there is nothing.</summary>
     private static DateTimeOffset FirstToReckon(StatisticsState state)

@@ -1,9 +1,9 @@
 using System.Diagnostics.Metrics;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Telemetry;
@@ -13,29 +13,33 @@ namespace ImageQueue.Core.Telemetry;
 /// taken from the one snapshot that all readers share, and only while somebody listens: however often and by however many it is
 /// asked, no question reaches the database for it.
 /// </summary>
-public sealed class QueueGauges : BackgroundService
+public sealed class QueueGauges : PeriodicService
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
-
     private readonly QueuePositions _positions;
     private readonly IQueueStore _store;
     private readonly BackendPool _pool;
-    private readonly TimeProvider _time;
-    private readonly ILogger<QueueGauges> _logger;
     private readonly ObservableGauge<double> _oldestWait;
     private Sample? _sample;
 
     /// <summary>Makes the instruments.</summary>
     public QueueGauges(
-        IMeterFactory meters, QueuePositions positions, IQueueStore store, BackendPool pool, ImageFiles images, TimeProvider time, ILogger<QueueGauges> logger)
+        IMeterFactory meters,
+        QueuePositions positions,
+        IQueueStore store,
+        BackendPool pool,
+        ImageFiles images,
+        DatabaseReadiness readiness,
+        TimeProvider time,
+        ILogger<QueueGauges> logger)
+        : base(readiness, time, logger)
     {
         ArgumentNullException.ThrowIfNull(meters);
-        (_positions, _store, _pool, _time, _logger) = (positions, store, pool, time, logger);
+        (_positions, _store, _pool) = (positions, store, pool);
         var meter = meters.Create(QueueMetrics.MeterName);
         meter.CreateObservableUpDownCounter<int>(
             "imagequeue.queue.length", () => Sampled(sample => sample.Length), "{message}", "Messages whose image waits for its turn; the same from every process of a database.");
         _oldestWait = meter.CreateObservableGauge<double>(
-            "imagequeue.queue.oldest_wait", () => Sampled(sample => sample.OldestQueuedAt is { } at ? Math.Max(0, (_time.GetUtcNow() - at).TotalSeconds) : 0), "s", "How long the first in line has waited.");
+            "imagequeue.queue.oldest_wait", () => Sampled(sample => sample.OldestQueuedAt is { } at ? Math.Max(0, (time.GetUtcNow() - at).TotalSeconds) : 0), "s", "How long the first in line has waited.");
         meter.CreateObservableGauge<int>(
             "imagequeue.forge.healthy", () => OfForges(forge => forge.Healthy == true), "{forge}", "1 while the Forge answers as it should, as far as this process knows.");
         meter.CreateObservableGauge<int>(
@@ -46,31 +50,27 @@ public sealed class QueueGauges : BackgroundService
             "imagequeue.images.disk.free", () => images.FreeBytes() is { } free ? [new Measurement<long>(free)] : [], "By", "Room on the disk of the images folder.");
     }
 
-    /// <summary>Looks at the queue.</summary>
+    /// <inheritdoc/>
+    protected override string Activity => "Sampling the queue for metrics";
+
+    /// <inheritdoc/>
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(5);
+
+    /// <inheritdoc/>
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => _oldestWait.Enabled ? SampleAsync(cancellationToken) : Task.CompletedTask;
+
     internal async Task SampleAsync(CancellationToken cancellationToken)
     {
+        Sample? sample = null;
         try
         {
             var length = await _positions.CountAsync(cancellationToken);
             var oldest = length == 0 ? [] : await _store.ListWaitingAsync(null, 1, cancellationToken);
-            Volatile.Write(ref _sample, new Sample(length, oldest.Count == 0 ? null : oldest[0].QueuedAt));
+            sample = new Sample(length, oldest.Count == 0 ? null : oldest[0].QueuedAt);
         }
-        catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
+        finally
         {
-            // Better no figure than an old one.
-            Volatile.Write(ref _sample, null);
-            _logger.LogDebug(e, "How many wait cannot be told just now.");
-        }
-    }
-
-    /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            if (_oldestWait.Enabled)
-                await SampleAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            await Task.Delay(Interval, _time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            Volatile.Write(ref _sample, sample); // After a failure no figure is better than an old one.
         }
     }
 

@@ -3,7 +3,6 @@ using Hangfire.Common;
 using Hangfire.States;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Webhooks;
@@ -23,38 +22,59 @@ public sealed class WebhookDispatcher(
     WebhookPosition position,
     IBackgroundJobClientV2 client,
     AsyncSignal signal,
+    DatabaseReadiness readiness,
     TimeProvider time,
-    ILogger<WebhookDispatcher> logger) : BackgroundService
+    ILogger<WebhookDispatcher> logger)
+    : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>The lease.</summary>
     internal const string LeaseName = "webhooks";
 
     private const int PageSize = 200;
 
-    /// <summary>Shortest time between two looks: writes come in bursts.</summary>
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
+
+    private readonly RecentEnds _ends = new();
+    private bool _hasPosition;
+
+    /// <inheritdoc/>
+    protected override string Activity => "Dispatching webhooks";
 
     /// <summary>How long a change by another process may go unseen.</summary>
-    private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(1.2);
 
-    private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
-    private static readonly TimeSpan LeaseRenewal = TimeSpan.FromSeconds(5);
+    /// <summary>Writes come in bursts.</summary>
+    protected override TimeSpan MinInterval => TimeSpan.FromMilliseconds(200);
 
-    private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
-    private readonly RecentEnds _ends = new();
-    private long? _askedAt;
-    private bool _isHolder;
-    private string? _noted;
-    private readonly SteadyWork _work = new(logger, "Webhooks wait, and go on where they were", "Webhooks go on.");
+    /// <inheritdoc/>
+    protected override Task NextSignal => signal.Next;
 
-    /// <summary>Takes the lease, if nobody has it, and with it the place to begin at.</summary>
-    internal Task BeginAsync(CancellationToken cancellationToken) => IsHolderAsync(cancellationToken);
+    /// <summary>
+    /// Decides where the first of all dispatchers begins before the first request can come in: what is asked for in the very first
+    /// second is news already.
+    /// </summary>
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (readiness.Ready.IsCompletedSuccessfully) // Otherwise no request comes in either.
+        {
+            try
+            {
+                await TryLeadAsync(cancellationToken);
+            }
+            catch (StoreUnavailableException e)
+            {
+                Logger.LogDebug(e, "The first pass tries again.");
+            }
+        }
+
+        await base.StartAsync(cancellationToken);
+    }
 
     /// <summary>One look.</summary>
     /// <returns>How many deliveries were begun.</returns>
     public async Task<int> DispatchAsync(CancellationToken cancellationToken)
     {
-        if (!await IsHolderAsync(cancellationToken))
+        if (!await TryLeadAsync(cancellationToken))
             return 0;
         var begun = 0;
         IReadOnlyList<ChangedRow> rows;
@@ -76,33 +96,14 @@ public sealed class WebhookDispatcher(
     }
 
     /// <inheritdoc/>
-    public override async Task StopAsync(CancellationToken cancellationToken)
-    {
-        await base.StopAsync(cancellationToken);
-        if (!_isHolder)
-            return;
-        try
-        {
-            await NoteAsync(cancellationToken);
-            await leases.ReleaseLeasesAsync(_holder, [LeaseName], cancellationToken);
-        }
-        catch (StoreUnavailableException e)
-        {
-            logger.LogDebug(e, "The lease on webhooks ends by itself.");
-        }
-    }
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => DispatchAsync(cancellationToken);
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task ResignAsync(CancellationToken cancellationToken)
     {
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            var change = signal.Next;
-            await _work.TryAsync(DispatchAsync, stoppingToken);
-
-            await Task.Delay(Pause, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            await change.WaitAsync(PollInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
+        if (_hasPosition)
+            await NoteAsync(cancellationToken);
+        await base.ResignAsync(cancellationToken);
     }
 
     private int Dispatch(Message message)
@@ -129,30 +130,22 @@ public sealed class WebhookDispatcher(
 
     private async Task NoteAsync(CancellationToken cancellationToken)
     {
-        var note = position.ToNote();
-        if (note == _noted)
-            return;
-        _isHolder = await leases.NoteLeaseAsync(_holder, LeaseName, note, cancellationToken);
-        _noted = note;
+        if (position.ToNote() is var note && note != Lease.Note)
+            await Lease.SaveNoteAsync(note, cancellationToken);
     }
 
-    private async Task<bool> IsHolderAsync(CancellationToken cancellationToken)
+    private async Task<bool> TryLeadAsync(CancellationToken cancellationToken)
     {
-        if (_askedAt is { } at && time.GetElapsedTime(at) < LeaseRenewal)
-            return _isHolder;
-        var asked = time.GetTimestamp();
-        var wasHolder = _isHolder;
-        var held = await leases.AcquireLeasesAsync(_holder, [LeaseName], LeaseTerm, cancellationToken);
-        _isHolder = held.Count > 0;
-        if (_isHolder && !wasHolder)
+        if (!await Lease.TryAcquireAsync(cancellationToken))
+            return _hasPosition = false;
+        if (!_hasPosition)
         {
-            position.Begin(held[0].Note, held[0].Note is null ? await store.LatestRevisionAsync(cancellationToken) : 0);
-            _noted = held[0].Note;
+            position.Begin(Lease.Note, Lease.Note is null ? await store.LatestRevisionAsync(cancellationToken) : 0);
+            _hasPosition = true;
             await NoteAsync(cancellationToken);
         }
 
-        _askedAt = asked;
-        return _isHolder;
+        return true;
     }
 
     /// <summary>

@@ -1,9 +1,7 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Webhooks;
@@ -24,31 +22,6 @@ internal static class WebhookServices
         services.AddSingleton<WebhookPosition>();
         services.AddSingleton<IHostJobFilter, WebhookJobFilter>();
         services.AddTransient<DeliverWebhookJob>();
-        services.AddSingleton<WebhookDispatcher>();
-        services.AddHostedService<WebhookStart>();
-        services.AddHostedService<WhenReady<WebhookDispatcher>>();
+        services.AddHostedSingleton<WebhookDispatcher>();
     }
-}
-
-/// <summary>
-/// Decides where the first of all dispatchers begins before the first request can come in: what is asked for in the very first
-/// second is news already.
-/// </summary>
-internal sealed class WebhookStart(WebhookDispatcher dispatcher, DatabaseReadiness readiness) : IHostedService
-{
-    public async Task StartAsync(CancellationToken cancellationToken)
-    {
-        if (!readiness.Ready.IsCompletedSuccessfully)
-            return; // Then no request comes in either.
-        try
-        {
-            await dispatcher.BeginAsync(cancellationToken);
-        }
-        catch (StoreUnavailableException)
-        {
-            // The dispatcher itself tries again, and says so.
-        }
-    }
-
-    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }

@@ -51,7 +51,7 @@ public abstract class MessageFeedContract
         _log = new LogRecorder();
         (var store, _observed) = ObservedStore.Around(_mine.Store);
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
-        _feed = new MessageFeed(store, signal, _time, logs.CreateLogger<MessageFeed>());
+        _feed = new MessageFeed(store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>());
         await _feed.StartAsync(CancellationToken.None);
     }
 

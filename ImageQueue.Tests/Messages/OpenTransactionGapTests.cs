@@ -39,7 +39,7 @@ public sealed class OpenTransactionGapTests
         _time = new WaitedClock();
         _log = new LogRecorder();
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
-        _feed = new MessageFeed(_store, signal, _time, logs.CreateLogger<MessageFeed>());
+        _feed = new MessageFeed(_store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>());
         await _feed.StartAsync(CancellationToken.None);
         (_first, _second) = (await AddAsync(), await AddAsync());
     }

@@ -150,7 +150,7 @@ internal sealed class PositionWriterTests
         var snapshot = new QueueSnapshot([], default);
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => snapshot);
-        using var writer = new PositionWriter(order.Object, store, store, _time, NullLogger<PositionWriter>.Instance);
+        using var writer = new PositionWriter(order.Object, store, store, DatabaseReadiness.Completed(), _time, NullLogger<PositionWriter>.Instance);
         await SubmitAsync(3);
         snapshot = new QueueSnapshot([.. _order], default);
         for (var pass = 0; pass < 3; pass++)
@@ -181,7 +181,7 @@ internal sealed class PositionWriterTests
     {
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => new QueueSnapshot([.. _order], default));
-        return new PositionWriter(order.Object, _store, _store, _time, NullLogger<PositionWriter>.Instance);
+        return new PositionWriter(order.Object, _store, _store, DatabaseReadiness.Completed(), _time, NullLogger<PositionWriter>.Instance);
     }
 
     private async Task SubmitAsync(int count, int? position = null)

@@ -276,7 +276,7 @@ internal sealed class StatisticsWriterTests
         var queue = (IQueueStore)_store;
         var eta = new EtaEstimator(queue, _store, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
         var positions = new QueuePositions(null!, new QueueRebuildState { IsUnderWay = true }, queue, eta, _time); // While it is rebuilt, nobody asks Hangfire's order.
-        return new StatisticsWriter(store, store as ILeaseStore ?? _store, positions, _time, NullLogger<StatisticsWriter>.Instance);
+        return new StatisticsWriter(store, store as ILeaseStore ?? _store, positions, DatabaseReadiness.Completed(), _time, NullLogger<StatisticsWriter>.Instance);
     }
 
 #pragma warning disable CA1852 // The runtime derives from it.

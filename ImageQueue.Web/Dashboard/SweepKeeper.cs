@@ -6,11 +6,14 @@ using ImageQueue.Core.Recovery;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>Puts the sweep back among the recurring jobs when somebody has removed or disabled it: one click must not end the repairs.</summary>
-internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger) : BackgroundService
+internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger)
+    : PeriodicService(readiness, time, logger)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(20);
-
     private bool _wasThere;
+
+    protected override string Activity => "Keeping the sweep scheduled";
+
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(20);
 
     /// <summary>One look.</summary>
     internal void Look()
@@ -19,7 +22,7 @@ internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, Data
         if (!isThere && _wasThere)
         {
             rebuild.Schedule();
-            logger.LogWarning("The recurring job {Sweep} was removed or changed, and is back: without it, stuck requests would stay stuck.", QueueRebuild.SweepId);
+            Logger.LogWarning("The recurring job {Sweep} was removed or changed, and is back: without it, stuck requests would stay stuck.", QueueRebuild.SweepId);
         }
 
         _wasThere |= isThere;
@@ -32,22 +35,9 @@ internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, Data
         return connection.GetRecurringJobs([QueueRebuild.SweepId]) is [{ Removed: false, Cron: QueueRebuild.SweepCron, Error: null } sweep] ? sweep : null;
     }
 
-    /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task RunPassAsync(CancellationToken cancellationToken)
     {
-        await readiness.Ready.WaitAsync(stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            try
-            {
-                Look();
-            }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
-            {
-                logger.LogDebug(e, "Whether the sweep is scheduled cannot be told just now.");
-            }
-
-            await Task.Delay(Interval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
+        Look();
+        return Task.CompletedTask;
     }
 }
