@@ -16,6 +16,9 @@ public abstract class PeriodicService(DatabaseReadiness readiness, TimeProvider 
 
     private bool _isFailing;
 
+    /// <summary>Whether the database is ready; passes run only then.</summary>
+    protected bool IsDatabaseReady => readiness.Ready.IsCompletedSuccessfully;
+
     /// <summary>The clock.</summary>
     protected TimeProvider Time => time;
 

@@ -55,7 +55,7 @@ public sealed class WebhookDispatcher(
     /// </summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        if (readiness.Ready.IsCompletedSuccessfully) // Otherwise no request comes in either.
+        if (IsDatabaseReady) // Otherwise no request comes in either.
         {
             try
             {
