@@ -8,6 +8,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Hosting;
 
 /// <summary>The base of all background work: when a pass runs, and what a failure of one does.</summary>
+[Category(Categories.Fast)]
 internal sealed class PeriodicServiceTests
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
