@@ -10,22 +10,22 @@ using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Dashboard;
 
-/// <summary>The dashboard as an operator meets it in a browser, with so many requests waiting.</summary>
+/// <summary>The image dashboard in a browser, with none, a few and 10,000 requests waiting.</summary>
 [TestFixture(0)]
 [TestFixture(3)]
 [TestFixture(10_000)]
 [Category(Categories.Process)]
 internal sealed class DashboardBrowserTests(int waiting)
 {
-    /// <summary>Ended requests, the first of them in the database.</summary>
+    /// <summary>Finished requests, the first rows of the database.</summary>
     private const int Kept = 60;
 
     private static readonly string Axe = new BundledAxeScriptProvider().GetScript();
 
     private static readonly string[] Pages =
     [
-        "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&forge=gpu1", "images?show=ended&q=kedi", "images/20", "images/10",
-        "forges", "failures",
+        "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&backend=gpu1", "images?show=ended&q=kedi", "images/20", "images/10",
+        "backends", "failures",
     ];
 
     private readonly TemporaryFolder _folder = new();
@@ -39,7 +39,9 @@ internal sealed class DashboardBrowserTests(int waiting)
         await DashboardRows.FillAsync(_folder, waiting, Kept);
         _app = await TestApp.StartAsync(folder: _folder);
         await Until.TrueAsync(
-            async () => (await _app.Services.GetRequiredService<IQueueOrder>().GetAsync(CancellationToken.None)).Count == waiting, "the queue is rebuilt");
+            async () =>
+                (await _app.Services.GetRequiredService<IQueueOrder>().GetAsync(CancellationToken.None))
+                    .Count == waiting, "the queue is rebuilt");
     }
 
     [OneTimeTearDown]
@@ -54,19 +56,20 @@ internal sealed class DashboardBrowserTests(int waiting)
 
     [TestCase(1280, ColorScheme.Light)]
     [TestCase(390, ColorScheme.Dark)]
-    public async Task Pages_FitTheScreen_AndAreForEveryone(int width, ColorScheme scheme)
+    public async Task Pages_FitTheScreen_AndPassAxe(int width, ColorScheme scheme)
     {
-        await using var context = await _browser.OpenAsync(_app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
+        await using var context = await _browser.OpenAsync(
+            _app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
-        var barriers = new List<string>();
+        var violations = new List<string>();
         foreach (var path in waiting == 0 ? Pages : Pages.Append($"images/{Kept + 1}"))
         {
             await page.GotoAsync($"hangfire/{path}");
             await Expect(page.Locator("[data-iq-part]")).ToBeVisibleAsync();
             Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width), path);
-            // The pages differ by what waits in their tables alone.
+            // With more requests waiting, only the tables differ.
             if (waiting == 3 || path == "images")
-                barriers.AddRange(await BarriersAsync(page, ".iq", path, scheme));
+                violations.AddRange(await ViolationsAsync(page, ".iq", path, scheme));
         }
 
         if (waiting == 3)
@@ -75,16 +78,16 @@ internal sealed class DashboardBrowserTests(int waiting)
             var job = (await _app.Services.GetRequiredService<IMessageStore>().FindAsync(Kept + 1, CancellationToken.None))!.HangfireJobId;
             await page.GotoAsync($"hangfire/jobs/details/{job}");
             await Expect(page.Locator(".iq-image")).ToContainTextAsync("Timeline");
-            barriers.AddRange(await BarriersAsync(page, ".iq-image", "jobs/details", scheme));
+            violations.AddRange(await ViolationsAsync(page, ".iq-image", "jobs/details", scheme));
         }
 
-        Assert.That(barriers, Is.Empty);
+        Assert.That(violations, Is.Empty);
         Assert.That(_browser.Errors, Is.Empty);
     }
 
-    /// <summary>Tab by tab to a row, selected, and a command run on it; what others do is seen meanwhile, and nothing is loaded again.</summary>
+    /// <summary>Selects a row and runs a command by keyboard, and shows another operator's change without a reload.</summary>
     [Test]
-    public async Task Commands_AreRun_ByKeyboardAlone_AndSeenWithoutReloading()
+    public async Task Commands_RunByKeyboard_AndShowWithoutReload()
     {
         await using var context = await _browser.OpenAsync(_app);
         var page = await context.NewPageAsync();
@@ -104,7 +107,7 @@ internal sealed class DashboardBrowserTests(int waiting)
             await page.Keyboard.PressAsync("Space");
             await TabToAsync(page, "[data-iq-post$='/erase']", "Shift+Tab");
             await page.Keyboard.PressAsync("Enter");
-            await Expect(page.Locator("[data-iq-part]")).ToContainTextAsync("There is none.");
+            await Expect(page.Locator("[data-iq-part]")).ToContainTextAsync("No images found.");
             Assert.That(_browser.Errors, Is.Empty);
             return;
         }
@@ -120,16 +123,16 @@ internal sealed class DashboardBrowserTests(int waiting)
         await Expect(page.Locator("tbody tr").First).ToContainTextAsync("numara 3");
         await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("1 done");
 
-        // What others do is seen by itself: another operator cancels the second.
+        // Another client cancels the second.
         await _app.Http.PostAsync($"api/messages/{Kept + 2}/cancel", null);
         await Expect(page.Locator($"#pick-{Kept + 2}")).ToHaveCountAsync(0);
         Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
         Assert.That(_browser.Errors, Is.Empty);
     }
 
-    /// <summary>Whoever stands on a command by keyboard stands there still when the page has shown anew what others did, and has the answer after it was run.</summary>
+    /// <summary>A refresh keeps the keyboard focus, and a command moves it to the result.</summary>
     [Test]
-    public async Task Focus_IsKept_WhenThePageIsShownAnew_AndGoesToTheAnswer()
+    public async Task Focus_IsKept_WhenThePageRefreshes()
     {
         await using var context = await _browser.OpenAsync(_app);
         var page = await context.NewPageAsync();
@@ -149,9 +152,8 @@ internal sealed class DashboardBrowserTests(int waiting)
         Assert.That(_browser.Errors, Is.Empty);
     }
 
-    /// <summary>What is erased is asked about in plain words first.</summary>
     [Test]
-    public async Task Erase_AsksFirst_InPlainWords()
+    public async Task Erase_AsksForConfirmation()
     {
         await using var context = await _browser.OpenAsync(_app);
         var page = await context.NewPageAsync();
@@ -177,7 +179,7 @@ internal sealed class DashboardBrowserTests(int waiting)
         Assert.That(await _app.Services.GetRequiredService<IMessageStore>().FindAsync(40, CancellationToken.None), Is.Null);
     }
 
-    /// <summary>Presses until it has the focus, as somebody without a mouse does.</summary>
+    /// <summary>Presses a key until the element has the focus.</summary>
     private static async Task TabToAsync(IPage page, string selector, string key = "Tab")
     {
         for (var i = 0; i < 80; i++)
@@ -187,13 +189,13 @@ internal sealed class DashboardBrowserTests(int waiting)
             await page.Keyboard.PressAsync(key);
         }
 
-        Assert.Fail($"{selector} is not reached by {key}.");
+        Assert.Fail($"{selector} was not reached by {key}.");
     }
 
-    /// <summary>What axe finds in what is ours: in the light by all of its rules, in the dark by that of the colours, which alone are others there.</summary>
-    private static async Task<string[]> BarriersAsync(IPage page, string ours, string path, ColorScheme scheme)
+    /// <summary>Axe violations of our part: all rules in light, colours in dark.</summary>
+    private static async Task<string[]> ViolationsAsync(IPage page, string ours, string path, ColorScheme scheme)
     {
-        // Not by axe's own package for Playwright, which opens another page for each run.
+        // Axe's Playwright package opens another page for each run.
         await page.EvaluateAsync(Axe);
         return await page.EvaluateAsync<string[]>(
             """

@@ -11,7 +11,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Dashboard;
 
-/// <summary>Every command of the dashboard, from the click to the row and the Forge.</summary>
+/// <summary>Every image command over HTTP, and its effect on rows, queue, files and backends.</summary>
 internal abstract class DashboardCommandContract
 {
     private readonly SimulatorServer[] _forges = new SimulatorServer[2];
@@ -52,7 +52,7 @@ internal abstract class DashboardCommandContract
     }
 
     [Test]
-    public async Task ImageCommands_ReachTheRows_TheQueueAndTheFiles()
+    public async Task ImageCommands_ChangeRowsQueueAndFiles()
     {
         Assert.That(await CommandAsync("queue/pause", "queue"), Is.EqualTo((1, 0)));
         var ids = new List<long>();
@@ -63,14 +63,14 @@ internal abstract class DashboardCommandContract
         Assert.That(await CommandAsync("images/front", ids[3]), Is.EqualTo((1, 0)));
         Assert.That((int)(await MessageAsync(ids[3]))["queue"]!["position"]!, Is.EqualTo(1));
         Assert.That(await CommandAsync("images/cancel", ids[0], ids[1]), Is.EqualTo((2, 0)));
-        Assert.That(await CommandAsync("images/cancel", ids[0], "none", text), Is.EqualTo((0, 3)), "what has ended, is no number, or is no image");
+        Assert.That(await CommandAsync("images/cancel", ids[0], "none", text), Is.EqualTo((0, 3)), "finished, not a number, not an image");
         Assert.That(await CommandAsync("images/retry", ids[0]), Is.EqualTo((1, 0)));
         Assert.That(await CommandAsync("images/retry", ids[0]), Is.EqualTo((0, 1)));
 
-        // Waiting, cancelled, and not there.
+        // Waiting, cancelled, a text message, missing.
         Assert.That(await CommandAsync("images/erase", ids[1], ids[2], text, 999_999), Is.EqualTo((2, 2)));
         Assert.That(await StatusOfAsync(ids[1], ids[2], text), Is.EqualTo(new[] { 404, 404, 200 }));
-        Assert.That(await CommandAsync("images/erase", ids[1]), Is.EqualTo((0, 1)), "it is gone already");
+        Assert.That(await CommandAsync("images/erase", ids[1]), Is.EqualTo((0, 1)), "already erased");
 
         Assert.That(await CommandAsync("queue/resume", "queue"), Is.EqualTo((1, 0)));
         foreach (var id in new[] { ids[0], ids[3], ids[4] })
@@ -82,11 +82,12 @@ internal abstract class DashboardCommandContract
 
         Assert.That(
             _app.App.Log.Of(LogLevel.Information).Where(line => line.Contains(AuditLog.Category, StringComparison.Ordinal)),
-            Has.Some.Contains($"the operator from ").And.Contains($"/commands/images/erase [{ids[1]}%20{ids[2]}%20{text}%20999999] gave 200"));
+            Has.Some.Contains($"the operator from ").And.Contains(
+                $"/commands/images/erase [{ids[1]}%20{ids[2]}%20{text}%20999999] gave 200"));
     }
 
     [Test]
-    public async Task Drain_TakesWhatIsGenerated_AndItIsGeneratedElsewhere_WithItsTurn()
+    public async Task Drain_MovesTheRunningRequestToAnotherBackend()
     {
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 60_000;
@@ -95,36 +96,43 @@ internal abstract class DashboardCommandContract
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 50;
 
-        Assert.That(await CommandAsync("forges/drain", first), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("backends/drain", first), Is.EqualTo((1, 0)));
 
         await _app.WaitForAsync(id, MessageStatus.Complete);
         var message = (await Store.FindAsync(id, CancellationToken.None))!;
-        Assert.That((message.Backend, message.Attempt, message.Failures), Is.EqualTo((first == "gpu1" ? "gpu2" : "gpu1", 2, 0)), "once more, and not the request's fault");
+        Assert.That(
+            (message.Backend, message.Attempt, message.Failures),
+            Is.EqualTo((first == "gpu1" ? "gpu2" : "gpu1", 2, 0)),
+            "not charged to the request");
         var page = System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync($"hangfire/images/{id}"));
-        Assert.That(page, Does.Contain($"Attempt 1 on {first}").And.Contain($"the operator has drained {first}").And.Contain($"Attempt 2 on {message.Backend}"));
-        Assert.That(await _operator.GetStringAsync("hangfire/forges"), Does.Contain("Paused"));
+        Assert.That(
+            page,
+            Does.Contain($"Attempt 1 on {first}")
+                .And.Contain($"the operator has drained {first}")
+                .And.Contain($"Attempt 2 on {message.Backend}"));
+        Assert.That(await _operator.GetStringAsync("hangfire/backends"), Does.Contain("Paused"));
 
-        Assert.That(await CommandAsync("forges/resume", first), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("backends/resume", first), Is.EqualTo((1, 0)));
         Assert.That((await QueueAsync())["backends"]!.AsArray().Any(forge => (bool)forge!["paused"]!), Is.False);
     }
 
-    /// <summary>A request that a Forge has begun to generate: the row says so a moment before.</summary>
+    /// <summary>Submits a request and waits until a backend generates it: the row is processing a moment earlier.</summary>
     private async Task<long> GeneratingAsync()
     {
         var begun = Begun();
         var id = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
         await _app.WaitForAsync(id, MessageStatus.Processing);
-        await Until.TrueAsync(() => Begun() > begun, "a Forge has begun to generate it");
+        await Until.TrueAsync(() => Task.FromResult(Begun() > begun), "a backend generates it");
         return id;
 
         int Begun() => _forges.Sum(forge => forge.Stats.Begun.Count);
     }
 
-    /// <summary>There is no elsewhere: it waits, in the first place.</summary>
+    /// <summary>Without another backend the request waits at position 1.</summary>
     [Test]
-    public async Task Drain_OfTheOnlyForge_PutsItsRequestBackToItsPlace()
+    public async Task Drain_RequeuesInPlace_WhenNoOtherBackendIsFree()
     {
-        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("backends/pause", "gpu2"), Is.EqualTo((1, 0)));
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 60_000;
         var generated = await GeneratingAsync();
@@ -132,32 +140,34 @@ internal abstract class DashboardCommandContract
         foreach (var forge in _forges)
             forge.MillisecondsPerImage = 50;
 
-        Assert.That(await CommandAsync("forges/drain", "gpu1"), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("backends/drain", "gpu1"), Is.EqualTo((1, 0)));
 
-        await Until.TrueAsync(async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is back in the queue, before the other");
+        await Until.TrueAsync(
+            async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is queued again, before the other");
         Assert.That((int?)(await MessageAsync(generated))["queue"]!["position"], Is.EqualTo(1));
-        Assert.That(await CommandAsync("forges/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
+        Assert.That(await CommandAsync("backends/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
         await _app.WaitForAsync(generated, MessageStatus.Complete);
         await _app.WaitForAsync(behind, MessageStatus.Complete);
     }
 
     [Test]
-    public async Task ForgeCommands_AreObeyed_AndRefusedForAnUnknownName()
+    public async Task BackendCommands_AreRefused_WhenNameIsUnknown()
     {
-        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
-        Assert.That((await QueueAsync())["backends"]!.AsArray().Select(forge => (bool)forge!["paused"]!), Is.EqualTo(new[] { false, true }));
-        Assert.That(await CommandAsync("forges/resume", "gpu2"), Is.EqualTo((1, 0)));
-        Assert.That((await QueueAsync())["backends"]!.AsArray().Select(forge => (bool)forge!["paused"]!), Is.EqualTo(new[] { false, false }));
-        Assert.That(await CommandAsync("forges/probe", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
+        Assert.That(await CommandAsync("backends/pause", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That(
+            (await QueueAsync())["backends"]!.AsArray().Select(forge => (bool)forge!["paused"]!), Is.EqualTo(new[] { false, true }));
+        Assert.That(await CommandAsync("backends/resume", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That(
+            (await QueueAsync())["backends"]!.AsArray().Select(forge => (bool)forge!["paused"]!), Is.EqualTo(new[] { false, false }));
+        Assert.That(await CommandAsync("backends/probe", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
         foreach (var command in new[] { "pause", "resume", "drain", "probe" })
-            Assert.That(await CommandAsync($"forges/{command}", "gpu9"), Is.EqualTo((0, 1)), command);
+            Assert.That(await CommandAsync($"backends/{command}", "gpu9"), Is.EqualTo((0, 1)), command);
     }
 
-    /// <summary>However many they are.</summary>
     [Test]
-    public async Task RetryGroup_PutsAllOfItBack_AndNoOther()
+    public async Task RetryGroup_RetriesOnlyThatGroup()
     {
-        Assert.That(await CommandAsync("forges/pause", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("backends/pause", "gpu2"), Is.EqualTo((1, 0)));
         var ids = new List<long>();
         for (var i = 0; i < 4; i++)
             ids.Add((long)(await _app.SubmitAsync($"bir gül {i} [fault:{(i < 3 ? "oom*1" : "422*1")}]"))["id"]!);
@@ -166,47 +176,56 @@ internal abstract class DashboardCommandContract
         var other = (await Store.FindAsync(ids[3], CancellationToken.None))!;
         Assert.That(other.ErrorCode, Is.Not.EqualTo(ErrorCodes.OutOfMemory));
 
-        await _app.App.Services.GetRequiredService<DashboardSummary>().ForgetAsync();
-        Assert.That(System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync("hangfire/failures")), Does.Contain("out_of_memory|gpu1").And.Contain("CUDA out of memory"), "a server's words, for operators");
+        await _app.App.Services.GetRequiredService<DashboardSummary>().InvalidateAsync();
+        Assert.That(
+            System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync("hangfire/failures")),
+            Does.Contain("out_of_memory|gpu1").And.Contain("CUDA out of memory"),
+            "the backend's own words, for operators");
         Assert.That(await CommandAsync("failures/retry", "out_of_memory|gpu1"), Is.EqualTo((3, 0)));
         Assert.That(await CommandAsync("failures/retry", "nonsense"), Is.EqualTo((0, 1)));
 
         foreach (var id in ids.Take(3))
             await _app.WaitForAsync(id, MessageStatus.Complete);
         Assert.That((await Store.FindAsync(ids[3], CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Error));
-        Assert.That(await CommandAsync("forges/resume", "gpu2"), Is.EqualTo((1, 0)));
+        Assert.That(await CommandAsync("backends/resume", "gpu2"), Is.EqualTo((1, 0)));
     }
 
-    /// <summary>Who only looks sees the same pages, without a button, and Hangfire's own commands are refused as well.</summary>
+    /// <summary>A read-only operator gets the same pages without buttons, and every command is refused.</summary>
     [Test]
     public async Task Reader_SeesEveryPage_AndChangesNothing()
     {
         var id = (long)(await _app.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
         await _app.WaitForAsync(id, MessageStatus.Error);
         var before = (await Store.FindAsync(id, CancellationToken.None))!;
-        await _app.App.Services.GetRequiredService<DashboardSummary>().ForgetAsync();
+        await _app.App.Services.GetRequiredService<DashboardSummary>().InvalidateAsync();
         var reader = await _app.SignInAsync(AuthApp.ReaderKey);
-        foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "forges", "failures", $"jobs/details/{before.HangfireJobId}" })
+        foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "backends", "failures", $"jobs/details/{before.HangfireJobId}" })
         {
-            Assert.That(await _operator.GetStringAsync($"hangfire/{path}"), path.StartsWith("images?show=r", StringComparison.Ordinal) ? Does.Contain("dashboard") : Does.Contain("data-iq-post"), path);
-            Assert.That(await reader.GetStringAsync($"hangfire/{path}"), Does.Not.Contain("data-iq-post").And.Not.Contain("data-iq-pick"), path);
+            Assert.That(await _operator.GetStringAsync($"hangfire/{path}"), Does.Contain("data-iq-post"), path);
+            Assert.That(
+                await reader.GetStringAsync($"hangfire/{path}"), Does.Not.Contain("data-iq-post").And.Not.Contain("data-iq-pick"), path);
         }
 
         foreach (var command in new[] { "commands/images/erase", "commands/images/retry", "commands/failures/retry", "jobs/failed/requeue", "jobs/failed/delete" })
         {
-            using var refused = await AuthApp.PostDashboardAsync(reader, $"hangfire/{command}", $"{id}", "out_of_memory|gpu1", before.HangfireJobId!);
+            using var refused = await AuthApp.PostDashboardAsync(
+                reader, $"hangfire/{command}", $"{id}", "out_of_memory|gpu1", before.HangfireJobId!);
             Assert.That((int)refused.StatusCode, Is.EqualTo(403).Or.EqualTo(401), command);
         }
 
-        Assert.That(await Store.FindAsync(id, CancellationToken.None), Is.EqualTo(before).Using<Message, Message>((one, other) => one.Revision == other.Revision));
-        Assert.That(await CommandAsync("images/erase", id), Is.EqualTo((1, 0)), "no other test counts it");
+        Assert.That(
+            await Store.FindAsync(id, CancellationToken.None),
+            Is.EqualTo(before).Using<Message, Message>((one, other) => one.Revision == other.Revision));
+        Assert.That(await CommandAsync("images/erase", id), Is.EqualTo((1, 0)), "not counted by another test");
     }
 
     private IMessageStore Store => _app.App.Services.GetRequiredService<IMessageStore>();
 
     private async Task<long> PlainMessageAsync()
     {
-        using var added = await _app.Client().PostAsync($"api/conversations/{AuthApp.Conversation}/messages", AuthApp.Json($$"""{"username":"{{AuthApp.Owner}}","role":"user","content":"Merhaba"}"""));
+        using var added = await _app.Client().PostAsync(
+            $"api/conversations/{AuthApp.Conversation}/messages",
+            AuthApp.Json($$"""{"username":"{{AuthApp.Owner}}","role":"user","content":"Merhaba"}"""));
         Assert.That((int)added.StatusCode, Is.EqualTo(201), await added.Content.ReadAsStringAsync());
         return (long)(await TestApp.ReadAsync(added))["id"]!;
     }
@@ -232,14 +251,14 @@ internal abstract class DashboardCommandContract
     private async Task<(int Done, int Refused)> CommandAsync(string path, params object[] values)
     {
         using var response = await AuthApp.PostDashboardAsync(
-            _operator, $"hangfire/commands/{path}", [.. values.Select(value => Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)!)]);
+            _operator, $"hangfire/commands/{path}", [
+                .. values.Select(value => Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)!)]);
         Assert.That((int)response.StatusCode, Is.EqualTo(200), await response.Content.ReadAsStringAsync());
         var answer = await TestApp.ReadAsync(response);
         return ((int)answer["done"]!, (int)answer["refused"]!);
     }
 }
 
-/// <summary>On the embedded default.</summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed class SqliteDashboardCommandTests : DashboardCommandContract
@@ -247,7 +266,6 @@ internal sealed class SqliteDashboardCommandTests : DashboardCommandContract
     private protected override Task<Dictionary<string, string?>> StorageAsync() => Task.FromResult(new Dictionary<string, string?>());
 }
 
-/// <summary>On SQL Server, and its Hangfire.</summary>
 [SqlServerFixture]
 [Category(Categories.App)]
 internal sealed class SqlServerDashboardCommandTests : DashboardCommandContract

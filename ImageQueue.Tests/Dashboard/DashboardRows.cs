@@ -5,13 +5,12 @@ using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Tests.Dashboard;
 
-/// <summary>A database for the dashboard to look at, filled by SQL: as many submits would take minutes.</summary>
+/// <summary>Fills a SQLite database by SQL: as many submits would take minutes.</summary>
 internal static class DashboardRows
 {
-    /// <summary>Makes the database in the folder of an app that has not been started yet. Its queue is paused.</summary>
-    /// <param name="folder">The app's.</param>
-    /// <param name="waiting">Requests that wait, of a hundred users, an hour to a second old.</param>
-    /// <param name="kept">Requests that have ended over the last day: of ten, nine complete, and of the tenth half in error.</param>
+    /// <summary>Creates the database in the folder of an app that has not been started yet. Its queue is paused.</summary>
+    /// <param name="waiting">Waiting requests of a hundred users, an hour to a second old.</param>
+    /// <param name="kept">Requests finished over the last day: 90 % complete, 5 % in error, 5 % cancelled.</param>
     public static async Task FillAsync(TemporaryFolder folder, int waiting, int kept)
     {
         var file = $"Data Source={Path.Combine(folder.Path, "imagequeue.db")}";

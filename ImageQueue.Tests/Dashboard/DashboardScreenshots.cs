@@ -12,11 +12,11 @@ using static Microsoft.Playwright.Assertions;
 namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>
-/// Makes the README's images of the dashboard anew, in <c>.github</c>.
+/// Writes the README's screenshots into <c>.github</c>.
 /// Run: <c>dotnet test --filter FullyQualifiedName~DashboardScreenshots</c>.
 /// </summary>
 [TestFixture]
-[Explicit("Writes the README's images.")]
+[Explicit("Writes the README's screenshots.")]
 [Category("Screenshots")]
 [Category(Categories.Process)]
 internal sealed class DashboardScreenshots
@@ -25,12 +25,12 @@ internal sealed class DashboardScreenshots
 
     private static readonly string[] Prompts =
     [
-        "bir kedi, yağlı boya, sabah ışığı", "Galata Kulesi, suluboya, yağmurlu akşam", "fırtınada bir yelkenli", "a lighthouse on a cliff, oil generating", "kırmızı bir gül, makro",
+        "bir kedi, yağlı boya, sabah ışığı", "Galata Kulesi, suluboya, yağmurlu akşam", "fırtınada bir yelkenli", "a lighthouse on a cliff, oil painting", "kırmızı bir gül, makro",
         "Kapadokya'da balonlar, gün doğumu", "eski bir kütüphane, sıcak ışık", "a robot gardener, children's book", "karlı bir orman yolu", "portre: yaşlı bir balıkçı",
     ];
 
     [Test]
-    public async Task Pages_AreTheReadmesImages()
+    public async Task Pages_AreTheReadmesScreenshots()
     {
         await using var browser = await ChatBrowser.StartAsync();
         await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 4000);
@@ -60,7 +60,7 @@ internal sealed class DashboardScreenshots
         one.Mend();
         two.Mend();
 
-        // CompletedGeneration at the second try: the first server to get it fails at it.
+        // Complete at the second attempt: the first backend fails.
         one.Break(SimulatorFaults.ServerError);
         long twice;
         do
@@ -77,14 +77,17 @@ internal sealed class DashboardScreenshots
         for (var i = 0; i < 24; i++)
             await SubmitAsync(app, i);
 
-        await using var context = await browser.OpenAsync(app, new() { ViewportSize = new() { Width = 1180, Height = 760 }, ColorScheme = ColorScheme.Light, Locale = "en-GB" });
+        await using var context = await browser.OpenAsync(
+            app, new() { ViewportSize = new() { Width = 1180, Height = 760 }, ColorScheme = ColorScheme.Light, Locale = "en-GB" });
         var page = await context.NewPageAsync();
-        await Until.TrueAsync(() => app.Services.GetRequiredService<BackendPool>().Status.Any(forge => forge.Healthy == false), "the one that was killed is known to be down");
+        await Until.TrueAsync(
+            () => Task.FromResult(app.Services.GetRequiredService<BackendPool>().Status.Any(forge => forge.Healthy == false)),
+            "the killed backend is unhealthy");
         await page.GotoAsync($"hangfire/images/{generating}");
         await Expect(page.Locator(".iq-image img")).ToBeVisibleAsync(new() { Timeout = 40_000 });
-        await ShootAsync(page, "hangfire/images", "iq-images.png", 620);
-        await ShootAsync(page, $"hangfire/images/{twice}", "iq-image.png", 760);
-        await ShootAsync(page, "hangfire/forges", "iq-forges.png", 540);
+        await ShootAsync(page, "hangfire/images", "dashboard-images.png", 620);
+        await ShootAsync(page, $"hangfire/images/{twice}", "dashboard-image.png", 760);
+        await ShootAsync(page, "hangfire/backends", "dashboard-backends.png", 540);
     }
 
     private static async Task<long> SubmitAsync(TestApp app, int i) => (long)(await app.SubmitAsync(
@@ -95,8 +98,10 @@ internal sealed class DashboardScreenshots
         await page.GotoAsync(path);
         await Expect(page.Locator("[data-iq-part]")).ToBeVisibleAsync();
         await page.WaitForLoadStateAsync(LoadState.NetworkIdle);
-        // Where the tests run is nobody's business.
-        await page.EvaluateAsync("() => document.querySelectorAll('.iq-card').forEach(card => card.innerHTML = card.innerHTML.replace(/127\\.0\\.0\\.1:\\d+/g, card.getAttribute('aria-label') + ':7860'))");
-        await page.ScreenshotAsync(new() { Path = Path.Combine(Repository.Root, ".github", file), Clip = new() { X = 0, Y = 0, Width = 1180, Height = height } });
+        // The addresses of the test servers differ from run to run.
+        await page.EvaluateAsync(
+            "() => document.querySelectorAll('.iq-card').forEach(card => card.innerHTML = card.innerHTML.replace(/127\\.0\\.0\\.1:\\d+/g, card.getAttribute('aria-label') + ':7860'))");
+        await page.ScreenshotAsync(
+            new() { Path = Path.Combine(Repository.Root, ".github", file), Clip = new() { X = 0, Y = 0, Width = 1180, Height = height } });
     }
 }

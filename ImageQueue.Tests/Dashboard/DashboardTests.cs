@@ -14,11 +14,12 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Dashboard;
 
-/// <summary>The operators' dashboard, from the request of a browser to the row: what pages say, and what commands do.</summary>
+/// <summary>The image dashboard over HTTP: pages, commands and their effect on the rows.</summary>
 [Category(Categories.App)]
 internal sealed class DashboardTests
 {
-    private const string Hostile = "\"><img src=x onerror=alert(1)> <script>alert(2)</script> <style>*{display:none}</style> \" onmouseover=\"alert(3) javascript:alert(4) {{x}} {0} \u202e";
+    private const string Hostile =
+        "\"><img src=x onerror=alert(1)> <script>alert(2)</script> <style>*{display:none}</style> \" onmouseover=\"alert(3) javascript:alert(4) {{x}} {0} \u202e";
 
     private AuthApp _app = null!; // All set before each test.
     private SimulatorServer _forge = null!;
@@ -46,7 +47,7 @@ internal sealed class DashboardTests
     }
 
     [Test]
-    public async Task QueuePause_KeepsWhatWaits_AndFinishesWhatIsGenerated()
+    public async Task PauseQueue_KeepsWaitingRequests_AndFinishesRunningOnes()
     {
         var generating = await SubmitAsync("bir gül [fault:slow]");
         await _app.WaitForAsync(generating, MessageStatus.Processing);
@@ -75,7 +76,8 @@ internal sealed class DashboardTests
         }
 
         await using var second = await TestApp.StartAsync(folder: folder);
-        await Until.TrueAsync(async () => (int)(await TestApp.ReadAsync(await second.Http.GetAsync("api/queue")))["waiting"]! == 1, "the queue is rebuilt");
+        await Until.TrueAsync(
+            async () => (int)(await TestApp.ReadAsync(await second.Http.GetAsync("api/queue")))["waiting"]! == 1, "the queue is rebuilt");
         Assert.That((bool)(await TestApp.ReadAsync(await second.Http.GetAsync("api/queue")))["paused"]!, Is.True);
         Assert.That((string?)(await second.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
         (await second.Http.PostAsync("api/queue/resume", null)).Dispose();
@@ -87,17 +89,17 @@ internal sealed class DashboardTests
     {
         var queue = await ApiAsync("api/backends/gpu1/pause");
         Assert.That((bool)queue["backends"]![0]!["paused"]!, Is.True);
-        Assert.That(await _operator.GetStringAsync("hangfire/forges"), Does.Contain("Paused by"));
+        Assert.That(await _operator.GetStringAsync("hangfire/backends"), Does.Contain("Paused by"));
 
         using var unknown = await _app.As(AuthApp.OperatorKey).PostAsync("api/backends/gpu9/pause", null);
         Assert.That((int)unknown.StatusCode, Is.EqualTo(404));
 
-        await CommandAsync("commands/forges/resume", "gpu1");
+        await CommandAsync("commands/backends/resume", "gpu1");
         Assert.That((bool)(await QueueAsync())["backends"]![0]!["paused"]!, Is.False);
     }
 
     [Test]
-    public async Task MoveToFront_IsGeneratedNext_AndOnce()
+    public async Task MoveToFront_RunsRequestsNext_AndOnce()
     {
         await ApiAsync("api/queue/pause");
         var ids = new List<long>();
@@ -118,9 +120,9 @@ internal sealed class DashboardTests
             _forge.Simulator.Stats.Snapshot().Received.Select(request => request.Task).Count(), Is.EqualTo(4), "each is generated once");
     }
 
-    /// <summary>Script, attribute, style, address, template, direction and sheer length, in the words of users and of a server.</summary>
+    /// <summary>Hostile prompts, names and backend texts: script, attribute, style, address, template, direction, length.</summary>
     [Test]
-    public async Task Pages_SayWhoseImageAJobIs_AndHostileWordsAreInert()
+    public async Task Pages_EncodeHostileText_AndNameJobsByUserAndPrompt()
     {
         await ApiAsync("api/queue/pause");
         var id = (long)(await _app.SubmitAsync(Hostile, "kötü<u>", "<i>ayşe</i>"))["id"]!;
@@ -137,36 +139,54 @@ internal sealed class DashboardTests
         var failed = (long)(await _app.SubmitAsync(Hostile, "kötü<u>", "<i>ayşe</i>"))["id"]!;
         var row = (await store.FindAsync(failed, CancellationToken.None))!;
         row = (await store.ClaimAsync(failed, row.HangfireJobId!, Hostile, null, CancellationToken.None)).Message!;
-        await store.FailAsync(failed, row.Attempt, Hostile, new RequestFailure(ErrorCodes.BackendFailed, Hostile) { Reason = Hostile }, CancellationToken.None);
-        await store.UpdateMessageAsync(failed, null, MetadataPatch.Parse("""{"<img src=x onerror=alert(1)>":["<script>alert(2)</script>"]}"""), CancellationToken.None);
+        await store.FailAsync(
+            failed,
+            row.Attempt,
+            Hostile,
+            new RequestFailure(ErrorCodes.BackendFailed, Hostile) { Reason = Hostile },
+            CancellationToken.None);
+        await store.UpdateMessageAsync(
+            failed,
+            null,
+            MetadataPatch.Parse("""{"<img src=x onerror=alert(1)>":["<script>alert(2)</script>"]}"""),
+            CancellationToken.None);
 
         var hostile = Uri.EscapeDataString(Hostile);
         foreach (var path in new[]
         {
-            "images", $"images?show=waiting&q={hostile}", "images?user=" + Uri.EscapeDataString("<i>ayşe</i>"), $"images?show=ended&q={hostile}&user={hostile}&forge={hostile}&code={hostile}",
-            "images?show=ended", "images?show=error", $"images?show=error&forge={hostile}", $"images?show={hostile}", "images?show=running", "images?show=ended&q=kötü<u>",
-            $"images/{id}", $"images/{failed}", $"images/{longOne}", "images/999", "forges", "failures",
-            "live/images", "live/images?show=ended", $"live/images/{id}", $"live/images/{failed}", "live/failures", "live/forges",
+            "images", $"images?show=waiting&q={hostile}", "images?user=" + Uri.EscapeDataString("<i>ayşe</i>"), $"images?show=ended&q={hostile}&user={hostile}&backend={hostile}&code={hostile}",
+            "images?show=ended", "images?show=error", $"images?show=error&backend={hostile}", $"images?show={hostile}", "images?show=running", "images?show=ended&q=kötü<u>",
+            $"images/{id}", $"images/{failed}", $"images/{longOne}", "images/999", "backends", "failures",
+            "live/images", "live/images?show=ended", $"live/images/{id}", $"live/images/{failed}", "live/failures", "live/backends",
             "jobs/enqueued", "jobs/enqueued/images", $"jobs/details/{job}", $"jobs/details/{row.HangfireJobId}", "", "jobs/deleted", "jobs/failed", "jobs/processing",
         })
         {
             var page = await _operator.GetStringAsync($"hangfire/{path}");
             Assert.That(
                 page,
-                Does.Not.Contain("<img src=x").And.Not.Contain("<script>alert").And.Not.Contain("<style>*").And.Not.Contain("<i>ay").And.Not.Contain("<u>").And.Not.Contain("<<<").And.Not.Contain("\uE0A0")
+                Does.Not.Contain("<img src=x")
+                    .And.Not.Contain("<script>alert")
+                    .And.Not.Contain("<style>*")
+                    .And.Not.Contain("<i>ay")
+                    .And.Not.Contain("<u>")
+                    .And.Not.Contain("<<<")
+                    .And.Not.Contain("\uE0A0")
                     .And.Not.Contain("\" onmouseover=").And.Not.Contain("href=\"javascript:"),
                 path);
         }
 
-        Assert.That(await TextAsync("images"), Does.Contain(new string('W', 120) + "…").And.Not.Contain(new string('W', 121)), "a row stays a row");
+        Assert.That(
+            await TextAsync("images"),
+            Does.Contain(new string('W', 120) + "…").And.Not.Contain(new string('W', 121)),
+            "a long prompt is cut");
         var turned = await SubmitAsync("sol \u202e sağ");
         var list = await TextAsync("images");
         Assert.That(list, Does.Contain($"/images/{turned}\"").And.Contain("datetime=\"20"));
-        Assert.That(list.Contains('\u202e', StringComparison.Ordinal), Is.False, "what steers a line's direction is left out");
+        Assert.That(list.Contains('\u202e', StringComparison.Ordinal), Is.False, "bidirectional control characters are dropped");
     }
 
     [Test]
-    public async Task Failures_AreGrouped_SayTheSentence_AndAreRetriedTogether()
+    public async Task Failures_AreGroupedByCodeAndBackend_AndRetriedTogether()
     {
         var ids = new List<long>();
         for (var i = 0; i < 3; i++)
@@ -181,17 +201,17 @@ internal sealed class DashboardTests
         var stock = await TextAsync("jobs/failed");
         Assert.That(stock, Does.Contain(texts.OutOfMemory).And.Not.Contain(" at ImageQueue."), "no stack of ours");
         Assert.That(await TextAsync("failures"), Does.Contain("out_of_memory").And.Contain("gpu1"));
-        Assert.That(await TextAsync("images?show=error&code=out_of_memory&forge=gpu1"), Does.Contain("bir gül 2"));
-        Assert.That(await TextAsync("images?show=error&code=timed_out"), Does.Contain("There is none."));
+        Assert.That(await TextAsync("images?show=error&code=out_of_memory&backend=gpu1"), Does.Contain("bir gül 2"));
+        Assert.That(await TextAsync("images?show=error&code=timed_out"), Does.Contain("No images found."));
 
         Assert.That(await CommandAsync("commands/failures/retry", "out_of_memory|gpu1"), Is.EqualTo((3, 0)));
         foreach (var id in ids)
             await _app.WaitForAsync(id, MessageStatus.Complete);
     }
 
-    /// <summary>Whatever is clicked at whatever moment: message and job agree in the end, and no attempt is generated twice.</summary>
+    /// <summary>After random clicks, each message and its job agree, and no attempt runs twice.</summary>
     [Test]
-    public async Task StockCommands_InBulk_AreFollowed_AndGenerateNothingTwice()
+    public async Task HangfireCommands_ReachTheMessages_AndNothingRunsTwice()
     {
         var random = new Random(20261126);
         var ids = new List<long>();
@@ -204,12 +224,15 @@ internal sealed class DashboardTests
             var jobs = new List<string>();
             foreach (var id in ids.Where(_ => random.Next(3) == 0))
                 jobs.Add((await store.FindAsync(id, CancellationToken.None))!.HangfireJobId!);
-            var command = random.Next(5) switch { 0 => "enqueued/delete", 1 => "processing/delete", 2 => "failed/requeue", 3 => "deleted/requeue", _ => "processing/requeue" };
+            var command =
+                random.Next(5) switch { 0 => "enqueued/delete", 1 => "processing/delete", 2 => "failed/requeue", 3 => "deleted/requeue", _ => "processing/requeue" };
             using var clicked = await AuthApp.PostDashboardAsync(_operator, $"hangfire/jobs/{command}", [.. jobs, "none"]);
             await CommandAsync("commands/images/front", $"{ids[random.Next(ids.Count)]}");
         }
 
-        await Until.TrueAsync(() => _app.App.Services.GetRequiredService<DashboardCommands>().Open().Count == 0, "every click has reached its message");
+        await Until.TrueAsync(
+            () => Task.FromResult(_app.App.Services.GetRequiredService<DashboardCommands>().Open().Count == 0),
+            "every command has reached its message");
         foreach (var id in ids)
         {
             await Until.TrueAsync(
@@ -217,9 +240,10 @@ internal sealed class DashboardTests
                 {
                     var message = (await store.FindAsync(id, CancellationToken.None))!;
                     var state = _app.App.Services.GetRequiredService<ImageJobs>().Find(message.HangfireJobId!)?.Name;
-                    return (message.Status, state) is (MessageStatus.Complete, "Succeeded" or "Deleted") or (MessageStatus.Cancelled, "Deleted");
+                    return (message.Status, state) is (
+                        MessageStatus.Complete, "Succeeded" or "Deleted") or (MessageStatus.Cancelled, "Deleted");
                 },
-                $"message {id} and its job agree"); // What was complete before its job was deleted stays so.
+                $"message {id} and its job agree"); // A message that was complete before its job was deleted stays complete.
         }
 
         var tasks = _forge.Simulator.Stats.Snapshot().Received.Select(request => request.Task).ToList();
@@ -231,13 +255,13 @@ internal sealed class DashboardTests
     [TestCase("commands/images/front")]
     [TestCase("commands/images/erase")]
     [TestCase("commands/failures/retry")]
-    [TestCase("commands/forges/pause")]
-    [TestCase("commands/forges/resume")]
-    [TestCase("commands/forges/drain")]
-    [TestCase("commands/forges/probe")]
+    [TestCase("commands/backends/pause")]
+    [TestCase("commands/backends/resume")]
+    [TestCase("commands/backends/drain")]
+    [TestCase("commands/backends/probe")]
     [TestCase("commands/queue/pause")]
     [TestCase("commands/queue/resume")]
-    public async Task Command_IsRefused_ForOneWhoOnlyLooks_AndWithoutTheToken(string command)
+    public async Task Command_IsRefused_WhenOperatorIsReadOnlyOrTokenIsMissing(string command)
     {
         var reader = await _app.SignInAsync(AuthApp.ReaderKey);
         using var looked = await AuthApp.PostDashboardAsync(reader, $"hangfire/{command}", "gpu1");
@@ -248,24 +272,25 @@ internal sealed class DashboardTests
         using var read = await _operator.GetAsync($"hangfire/{command}");
         Assert.That((int)read.StatusCode, Is.EqualTo(405));
         Assert.That((bool)(await QueueAsync())["paused"]!, Is.False);
-        Assert.That(await reader.GetStringAsync("hangfire/forges"), Does.Not.Contain("data-iq-post"));
+        Assert.That(await reader.GetStringAsync("hangfire/backends"), Does.Not.Contain("data-iq-post"));
     }
 
     [Test]
-    public async Task Sweep_IsPutBack_WhenSomebodyRemovesIt()
+    public async Task Sweep_IsScheduledAgain_WhenRemovedOrChanged()
     {
         var storage = _app.App.Services.GetRequiredService<JobStorage>();
         var keeper = _app.App.Services.GetServices<IHostedService>().OfType<SweepKeeper>().Single();
-        await Until.TrueAsync(() => IsScheduled(), "the sweep is scheduled");
-        keeper.Look();
+        await Until.TrueAsync(() => Task.FromResult(IsScheduled()), "the sweep is scheduled");
+        keeper.Check();
 
         using var removed = await AuthApp.PostDashboardAsync(_operator, "hangfire/recurring/remove", QueueRebuild.SweepId);
         Assert.That(((int)removed.StatusCode, IsScheduled()), Is.EqualTo((204, false)));
-        keeper.Look();
+        keeper.Check();
         Assert.That(IsScheduled(), Is.True);
 
-        _app.App.Services.GetRequiredService<IRecurringJobManagerV2>().AddOrUpdate<Sweep>(QueueRebuild.SweepId, sweep => sweep.RunAsync(CancellationToken.None), Cron.Never());
-        keeper.Look();
+        _app.App.Services.GetRequiredService<IRecurringJobManagerV2>().AddOrUpdate<Sweep>(
+            QueueRebuild.SweepId, sweep => sweep.RunAsync(CancellationToken.None), Cron.Never());
+        keeper.Check();
         using var connection = storage.GetConnection();
         Assert.That(connection.GetRecurringJobs([QueueRebuild.SweepId]).Single().Cron, Is.EqualTo(QueueRebuild.SweepCron));
 
@@ -278,7 +303,8 @@ internal sealed class DashboardTests
 
     private async Task<long> SubmitAsync(string prompt) => (long)(await _app.SubmitAsync(prompt))["id"]!;
 
-    private async Task<string> TextAsync(string path) => System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync($"hangfire/{path}"));
+    private async Task<string> TextAsync(string path) =>
+        System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync($"hangfire/{path}"));
 
     private async Task<JsonObject> QueueAsync() => await TestApp.ReadAsync(await _app.As(AuthApp.OperatorKey).GetAsync("api/queue"));
 

@@ -10,7 +10,7 @@ using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Dashboard;
 
-/// <summary>The home page's charts as an operator meets them in a browser.</summary>
+/// <summary>The home page's charts in a browser.</summary>
 [Category(Categories.Process)]
 internal sealed class OverviewBrowserTests
 {
@@ -30,7 +30,11 @@ internal sealed class OverviewBrowserTests
             new(now.AddHours(-hour), StatisticsKinds.Complete, "", 40 + random.Next(60), 6, 9),
             new(now.AddHours(-hour), StatisticsKinds.Begun, "", 100, 10 + random.Next(50), 90 + random.Next(200)),
             new(now.AddHours(-hour), StatisticsKinds.Error, ErrorCodes.TimedOut, 1 + random.Next(5)),
-            new(now.AddHours(-hour), StatisticsKinds.Error, hour % 5 == 0 ? ErrorCodes.OutOfMemory : ErrorCodes.BackendFailed, 1 + random.Next(9)),
+            new(
+                now.AddHours(-hour),
+                StatisticsKinds.Error,
+                hour % 5 == 0 ? ErrorCodes.OutOfMemory : ErrorCodes.BackendFailed,
+                1 + random.Next(9)),
             new(now.AddHours(-hour), StatisticsKinds.Queue, "", random.Next(120)),
         });
         await _app.Services.GetRequiredService<IMessageStore>().SaveStatisticsAsync([.. rows], CancellationToken.None);
@@ -47,9 +51,10 @@ internal sealed class OverviewBrowserTests
 
     [TestCase(1280, ColorScheme.Light)]
     [TestCase(390, ColorScheme.Dark)]
-    public async Task Home_ShowsTheCharts_FitsTheScreen_AndKeepsOpenWhatIsOpen(int width, ColorScheme scheme)
+    public async Task Home_ShowsTheCharts_AndKeepsOpenDetailsWhenRefreshed(int width, ColorScheme scheme)
     {
-        await using var context = await _browser.OpenAsync(_app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
+        await using var context = await _browser.OpenAsync(
+            _app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
         await page.GotoAsync("hangfire");
 
@@ -60,18 +65,24 @@ internal sealed class OverviewBrowserTests
         Assert.That(await bars.CountAsync(), Is.GreaterThanOrEqualTo(40), "two codes in each of 23 hours, but at most one missing");
 
         await page.EvaluateAsync(new BundledAxeScriptProvider().GetScript());
-        Assert.That(await page.EvaluateAsync<string[]>("async () => (await axe.run('.iq')).violations.map(one => one.id + ': ' + one.nodes.map(node => node.target).join(' '))"), Is.Empty);
+        Assert.That(
+            await page.EvaluateAsync<string[]>(
+                "async () => (await axe.run('.iq')).violations.map(one => one.id + ': ' + one.nodes.map(node => node.target).join(' '))"),
+            Is.Empty);
 
-        // By keyboard, and still open after the page has looked again.
-        var numbers = page.GetByText("ImageLocator, last day, in numbers");
+        // Opened by keyboard, and still open after a refresh.
+        var numbers = page.GetByText("Images, last day, in numbers");
         await numbers.FocusAsync();
         await page.Keyboard.PressAsync("Enter");
-        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "ImageLocator, last day" })).ToBeVisibleAsync();
+        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Images, last day" })).ToBeVisibleAsync();
         await page.EvaluateAsync("window.sameDocument = true");
         var hour = StatisticsWriter.HourOf(TimeProvider.System.GetUtcNow());
-        await _app.Services.GetRequiredService<IMessageStore>().SaveStatisticsAsync([new(hour, StatisticsKinds.Complete, "", ++_images)], CancellationToken.None);
-        await page.EvaluateAsync("void setInterval(() => document.dispatchEvent(new Event('visibilitychange')), 100)"); // It looks each ten seconds by itself.
-        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "ImageLocator, last day" })).ToContainTextAsync(_images.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
+        await _app.Services.GetRequiredService<IMessageStore>().SaveStatisticsAsync(
+            [new(hour, StatisticsKinds.Complete, "", ++_images)], CancellationToken.None);
+        // Otherwise it refreshes every ten seconds.
+        await page.EvaluateAsync("void setInterval(() => document.dispatchEvent(new Event('visibilitychange')), 100)");
+        await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Images, last day" })).ToContainTextAsync(
+            _images.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
         Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
         Assert.That(_browser.Errors, Is.Empty);
     }

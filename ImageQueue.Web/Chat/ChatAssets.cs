@@ -4,12 +4,11 @@ using Microsoft.Extensions.FileProviders;
 namespace ImageQueue.Web.Chat;
 
 /// <summary>
-/// The page's files under an address that is made of what is in all of them: a browser keeps them for ever, and after an update
-/// asks for none of the old ones. One address for all, since modules name each other by relative paths.
+/// Serves the page's files under a path with the hash of their contents, so that browsers cache them for ever. All share one path
+/// because modules import each other relatively.
 /// </summary>
 public sealed class ChatAssets
 {
-    /// <summary>Reads the files once.</summary>
     public ChatAssets(IWebHostEnvironment environment)
     {
         using var all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -25,7 +24,7 @@ public sealed class ChatAssets
         Path = $"/assets/{Convert.ToHexStringLower(all.GetHashAndReset())[..16]}";
     }
 
-    /// <summary>Where they are.</summary>
+    /// <summary>The path, without a trailing slash.</summary>
     public string Path { get; }
 
     private static IEnumerable<(string Path, IFileInfo Info)> Files(IFileProvider provider, string folder) =>

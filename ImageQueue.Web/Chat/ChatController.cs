@@ -6,20 +6,23 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Chat;
 
-/// <summary>Serves the demo chat page. Everything on it happens in the browser, through the same API that chat apps use.</summary>
+/// <summary>Serves the chat page, which uses the public API.</summary>
 [ApiExplorerSettings(IgnoreApi = true)]
 public sealed class ChatController(ForgeModels models, ChatAssets assets) : Controller
 {
     private const string LanguageCookie = "imagequeue.language";
 
-    /// <summary>The page; with <paramref name="lang"/>, it speaks that language from now on.</summary>
+    /// <summary>The page; <paramref name="lang"/> stores the language in a cookie.</summary>
     [HttpGet("/")]
     [Authorize(Access.Dashboard)]
     public IActionResult Index(string? lang)
     {
         if (lang is PageLanguage.Turkish or PageLanguage.English)
         {
-            Response.Cookies.Append(LanguageCookie, lang, new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
+            Response.Cookies.Append(
+                LanguageCookie,
+                lang,
+                new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
             return LocalRedirect(Url.Content("~/") + QueryString.Create(Request.Query.Where(parameter => parameter.Key != nameof(lang))));
         }
 

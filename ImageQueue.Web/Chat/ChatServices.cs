@@ -3,17 +3,16 @@ using Microsoft.AspNetCore.ResponseCompression;
 
 namespace ImageQueue.Web.Chat;
 
-/// <summary>What the page's files need: compressed, and kept by browsers for ever.</summary>
+/// <summary>Serves the page's files compressed and cacheable.</summary>
 internal static class ChatServices
 {
-    /// <summary>A worker is held to what its own file says: it may listen to this server, and nothing else.</summary>
+    /// <summary>A worker has the policy of its own file: connections to this server only.</summary>
     private const string Policy = "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-    /// <summary>Adds them.</summary>
     public static void AddChatAssets(this IServiceCollection services)
     {
         services.AddSingleton<ChatAssets>();
-        // They hold no secrets, so that what compression over HTTPS gives away is nothing.
+        // The files hold no secrets, so compression over HTTPS (BREACH) is safe.
         services.AddResponseCompression(options =>
         {
             options.EnableForHttps = true;
@@ -22,7 +21,6 @@ internal static class ChatServices
         services.Configure<BrotliCompressionProviderOptions>(options => options.Level = CompressionLevel.Optimal);
     }
 
-    /// <summary>Serves them.</summary>
     public static void UseChatAssets(this WebApplication app)
     {
         var path = app.Services.GetRequiredService<ChatAssets>().Path;
@@ -41,7 +39,8 @@ internal static class ChatServices
                     },
                 });
             });
-        // By their own names they are always asked for anew (a 304 costs little).
-        app.UseStaticFiles(new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
+        // Under their plain names they are revalidated each time (a 304 is cheap).
+        app.UseStaticFiles(
+            new StaticFileOptions { OnPrepareResponse = context => context.Context.Response.Headers.CacheControl = "no-cache" });
     }
 }

@@ -2,7 +2,7 @@ using ImageQueue.Core.Backends;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>The Forge servers: how each is, since when and why, what it is at, and how it has done in the last day.</summary>
+/// <summary>The backends: state, since when and why, current image, and the last day's results.</summary>
 internal static class BackendsPage
 {
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
@@ -12,47 +12,51 @@ internal static class BackendsPage
         return Markup.Of(
             $"""
             {await ImagesPage.Head(request)}
-            <div class="iq-cards">{Markup.Join(request.Get<BackendPool>().Status.Select(forge => Card(request, forge, figures, ends)))}</div>
+            <div class="iq-cards">{Markup.Join(request.Get<BackendPool>().Status.Select(backend => Card(request, backend, figures, ends)))}</div>
             """);
     }
 
-    private static Markup Card(ImageDashboardRequest request, BackendStatus forge, DashboardSummary.Figures figures, DashboardSummary.DayOfEnds ends)
+    private static Markup Card(
+        ImageDashboardRequest request, BackendStatus backend, DashboardSummary.Figures figures, DashboardSummary.DayOfEnds ends)
     {
-        var pause = request.Get<Pauses>().Of(forge.Name);
-        var (state, words) = forge switch
+        var pause = request.Get<Pauses>().Of(backend.Name);
+        var (state, label) = backend switch
         {
-            { Paused: true, Busy: true } => ("paused", "Paused, finishes its image"),
-            { Paused: true, Draining: true } => ("draining", "Paused, ends what it left"),
-            { Paused: true } => ("paused", "Paused, empty"),
-            { Healthy: null } => ("unknown", "Not asked yet"),
-            { Healthy: false } => ("down", "Down"),
+            { Paused: true, Busy: true } => ("paused", "Paused, finishing its image"),
+            { Paused: true, Draining: true } => ("draining", "Paused, draining"),
+            { Paused: true } => ("paused", "Paused"),
+            { Healthy: null } => ("unknown", "Not probed yet"),
+            { Healthy: false } => ("unhealthy", "Unhealthy"),
             { Draining: true } => ("draining", "Draining"),
             { Busy: true } => ("busy", "Generating"),
             { Leased: false } => ("elsewhere", "Used by another process"),
-            _ => ("up", "Healthy and free"),
+            _ => ("healthy", "Healthy, free"),
         };
-        var generating = figures.Generating.FirstOrDefault(message => message.Backend == forge.Name);
-        var failures = ends.Errors.Where(end => end.Backend == forge.Name).GroupBy(end => end.ErrorCode ?? "?").OrderByDescending(group => group.Count()).ToList();
+        var generating = figures.Generating.FirstOrDefault(message => message.Backend == backend.Name);
+        var failures = ends.Errors.Where(end => end.Backend == backend.Name)
+            .GroupBy(end => end.ErrorCode ?? "?")
+            .OrderByDescending(group => group.Count())
+            .ToList();
         return Markup.Of(
             $"""
-            <section class="iq-card iq-{state}" aria-label="{forge.Name}">
-            <h2>{forge.Name} <span class="label iq-status iq-{state}">{words}</span></h2>
-            <p class="text-muted iq-words">{forge.Url}</p>
+            <section class="iq-card iq-{state}" aria-label="{backend.Name}">
+            <h2>{backend.Name} <span class="label iq-status iq-{state}">{label}</span></h2>
+            <p class="text-muted iq-words">{backend.Url}</p>
             <dl class="dl-horizontal">
-            <dt>{(forge.Healthy == false ? "Down" : "Up")} since</dt><dd>{DashboardFormat.Time(forge.Since)} ({DashboardFormat.Ago(figures.At, forge.Since)})</dd>
-            {(forge is { Healthy: false, LastError: { } why } ? Markup.Of($"<dt>Why</dt><dd class=\"iq-words\">{why}</dd>") : Markup.None)}
-            {(pause is { } stopped ? Markup.Of($"<dt>Paused by</dt><dd>{stopped.By}, {DashboardFormat.Time(stopped.At)}</dd>") : Markup.None)}
-            <dt>Model loaded</dt><dd>{forge.LoadedModel ?? "not known"}</dd>
-            <dt>Generates now</dt><dd>{(generating is null ? Markup.Of($"nothing of ours") : Markup.Of($"<a href=\"{request.Root}/images/{generating.Id}\">Image {generating.Id}</a>, {generating.Progress} %"))}</dd>
-            <dt>Last hour</dt><dd>{ends.Complete.Count(end => end.Backend == forge.Name && ends.At - end.At < TimeSpan.FromHours(1))} images</dd>
-            <dt>Median</dt><dd>{DashboardFormat.Duration(ends.Median(forge.Name))}</dd>
-            <dt>Failed, 24 h</dt><dd>{(failures.Count == 0 ? Markup.Of($"none") : Markup.Join(failures.Select(group => Markup.Of($"<a href=\"{request.Root}/images{DashboardFormat.Query(("show", "error"), ("forge", forge.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> "))))}</dd>
+            <dt>{(backend.Healthy == false ? "Unhealthy" : "Healthy")} since</dt><dd>{DashboardFormat.Time(backend.Since)} ({DashboardFormat.Ago(figures.At, backend.Since)})</dd>
+            {(backend is { Healthy: false, LastError: { } reason } ? Markup.Of($"<dt>Reason</dt><dd class=\"iq-words\">{reason}</dd>") : Markup.None)}
+            {(pause is { } paused ? Markup.Of($"<dt>Paused by</dt><dd>{paused.By}, {DashboardFormat.Time(paused.At)}</dd>") : Markup.None)}
+            <dt>Model loaded</dt><dd>{backend.LoadedModel ?? "not known"}</dd>
+            <dt>Generating</dt><dd>{(generating is null ? Markup.Of($"–") : Markup.Of($"<a href=\"{request.Root}/images/{generating.Id}\">Image {generating.Id}</a>, {generating.Progress} %"))}</dd>
+            <dt>Last hour</dt><dd>{ends.Complete.Count(end => end.Backend == backend.Name && ends.At - end.At < TimeSpan.FromHours(1))} images</dd>
+            <dt>Median</dt><dd>{DashboardFormat.Duration(ends.Median(backend.Name))}</dd>
+            <dt>Failed, 24 h</dt><dd>{(failures.Count == 0 ? Markup.Of($"none") : Markup.Join(failures.Select(group => Markup.Of($"<a href=\"{request.Root}/images{DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> "))))}</dd>
             </dl>
-            <p>{(forge.Paused
-                ? request.Button("Resume", "/commands/forges/resume", forge.Name, style: "success")
-                : request.Button("Pause", "/commands/forges/pause", forge.Name, $"Pause {forge.Name}? It finishes what it generates and gets nothing more."))}{(forge is { Paused: true, Busy: false }
+            <p>{(backend.Paused
+                ? request.Button("Resume", "/commands/backends/resume", backend.Name, style: "success")
+                : request.Button("Pause", "/commands/backends/pause", backend.Name, $"Pause {backend.Name}? It finishes its current image and gets no new request."))}{(backend is { Paused: true, Busy: false }
                 ? Markup.None
-                : request.Button("Drain", "/commands/forges/drain", forge.Name, $"Drain {forge.Name}? It is paused, and what it generates is begun again at another Forge, with its turn."))}{request.Button("Probe now", "/commands/forges/probe", forge.Name)}</p>
+                : request.Button("Drain", "/commands/backends/drain", backend.Name, $"Drain {backend.Name}? It is paused; its current request is requeued in place and runs on another backend."))}{request.Button("Probe now", "/commands/backends/probe", backend.Name)}</p>
             </section>
             """);
     }

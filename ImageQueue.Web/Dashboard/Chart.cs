@@ -2,17 +2,13 @@ using System.Globalization;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>
-/// A chart as a drawing in the page (SVG): no script, no library, in the page's own colours. What it shows stands beside it in words
-/// and in a table, for those who do not see it.
-/// </summary>
-/// <param name="Title">What it is of.</param>
-/// <param name="When">Of what time, such as "last day".</param>
-/// <param name="Sum">The whole in a few words.</param>
-/// <param name="Times">What each place from left to right is called, the oldest first.</param>
-/// <param name="Series">What is drawn.</param>
-/// <param name="Say">A value in words.</param>
-internal sealed record Chart(string Title, string When, string Sum, IReadOnlyList<DateTimeOffset> Times, IReadOnlyList<Chart.Line> Series, Func<double, string> Say)
+/// <summary>A chart as inline SVG in the page's colours, with a summary and a table for screen readers.</summary>
+/// <param name="When">The period, such as "last day".</param>
+/// <param name="Sum">The summary beside the title.</param>
+/// <param name="Times">Start of each bucket, oldest first.</param>
+/// <param name="Say">Formats a value.</param>
+internal sealed record Chart(
+    string Title, string When, string Sum, IReadOnlyList<DateTimeOffset> Times, IReadOnlyList<Chart.Line> Series, Func<double, string> Say)
 {
     private const double Left = 76;
     private const double Right = 596;
@@ -25,14 +21,16 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
 
     private double Step => (Right - Left) / Times.Count;
 
-    /// <summary>A value for each time, the series stacked.</summary>
+    /// <summary>A bar per bucket, series stacked.</summary>
     public Markup Bars()
     {
         var most = Ceiling(Enumerable.Range(0, Times.Count).Max(i => Series.Sum(series => series.Values[i] ?? 0)));
-        return Figure(most, Markup.Join(Enumerable.Range(0, Times.Count).Where(i => Series.Any(series => series.Values[i] > 0)).Select(i => Bar(i, most))));
+        return Figure(
+            most,
+            Markup.Join(Enumerable.Range(0, Times.Count).Where(i => Series.Any(series => series.Values[i] > 0)).Select(i => Bar(i, most))));
     }
 
-    /// <summary>A line for each series; where nothing is known, it is broken.</summary>
+    /// <summary>A line per series, with a gap where a value is unknown.</summary>
     public Markup Lines()
     {
         var most = Ceiling(Series.SelectMany(series => series.Values).Max() ?? 0);
@@ -51,10 +49,11 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
             below += value;
         }
 
-        return Markup.Of($"<g><title>{DashboardFormat.Utc(Times[i])}: {string.Join(", ", Series.Where(series => series.Values[i] > 0).Select(series => $"{series.Name} {Say(series.Values[i]!.Value)}"))}</title>{Markup.Join(parts)}</g>");
+        return Markup.Of(
+            $"<g><title>{DashboardFormat.Utc(Times[i])}: {string.Join(", ", Series.Where(series => series.Values[i] > 0).Select(series => $"{series.Name} {Say(series.Values[i]!.Value)}"))}</title>{Markup.Join(parts)}</g>");
     }
 
-    /// <summary>Each stretch of known values is a line; one alone is a dot.</summary>
+    /// <summary>A run of known values is a line; a single value is a dot.</summary>
     private Markup OneLine(Line series, double most)
     {
         var drawn = new List<Markup>();
@@ -88,7 +87,8 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
 
     private Markup Table()
     {
-        var rows = Enumerable.Range(0, Times.Count).Reverse().Where(i => Series.Any(series => series.Values[i] is not (null or 0))).ToList();
+        var rows = Enumerable.Range(0, Times.Count).Reverse().Where(i => Series.Any(series => series.Values[i] is not (null or 0)))
+            .ToList();
         return rows.Count == 0
             ? Markup.Of($"<p class=\"text-muted\">Nothing.</p>")
             : Markup.Of(
@@ -114,9 +114,7 @@ internal sealed record Chart(string Title, string When, string Sum, IReadOnlyLis
         return new[] { power, power * 2, power * 5, power * 10 }.First(end => end >= most);
     }
 
-    /// <summary>What one colour shows.</summary>
-    /// <param name="Name">What it is called.</param>
-    /// <param name="Style">Its class.</param>
-    /// <param name="Values">One for each time; null is not known.</param>
+    /// <param name="Style">The CSS class.</param>
+    /// <param name="Values">One per bucket; null is unknown.</param>
     internal sealed record Line(string Name, string Style, IReadOnlyList<double?> Values);
 }

@@ -4,16 +4,18 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>How the dashboard says times, and which image a row is.</summary>
+/// <summary>Formats durations, times and image names for the dashboard.</summary>
 internal static class DashboardFormat
 {
     private const int LongestPrompt = 60;
 
     /// <summary>Such as "Image 2027 · ayşe · bir kedi, yağlı boya…". Text, not markup.</summary>
     public static string NameOf(MessageChange request) =>
-        string.Create(CultureInfo.InvariantCulture, $"Image {request.Message.Id} · {OneLine(request.Username, LongestPrompt)} · {OneLine(request.Message.Prompt ?? "", LongestPrompt)}");
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"Image {request.Message.Id} · {OneLine(request.Username, LongestPrompt)} · {OneLine(request.Message.Prompt ?? "", LongestPrompt)}");
 
-    /// <summary>The beginning of a text, on one line. Never cuts a character in two, and drops those that steer a line's direction.</summary>
+    /// <summary>The start of a text on one line. Keeps text elements whole and drops bidirectional control characters.</summary>
     public static string OneLine(string text, int longest)
     {
         var line = new StringBuilder();
@@ -41,20 +43,20 @@ internal static class DashboardFormat
         < 9.95 => string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, seconds.Value):0.#} s"),
         < 90 => string.Create(CultureInfo.InvariantCulture, $"{seconds:0} s"),
         < 5400 => string.Create(CultureInfo.InvariantCulture, $"{seconds / 60:0} min"),
-        < 172_800 => string.Create(CultureInfo.InvariantCulture, $"{Math.Floor(seconds.Value / 3600)} h {Math.Floor(seconds.Value % 3600 / 60)} min"),
+        < 172_800 =>
+            string.Create(
+                CultureInfo.InvariantCulture, $"{Math.Floor(seconds.Value / 3600)} h {Math.Floor(seconds.Value % 3600 / 60)} min"),
         _ => string.Create(CultureInfo.InvariantCulture, $"{seconds / 86_400:0} days"),
     };
 
-    /// <summary>An address' query.</summary>
     public static QueryString Query(params (string Key, string Value)[] parts) =>
         QueryString.Create(parts.Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value)));
 
-    /// <summary>How long ago.</summary>
     public static string Ago(DateTimeOffset now, DateTimeOffset? then) => then is { } at ? Duration((now - at).TotalSeconds) : "–";
 
-    /// <summary>A time in words that mean the same everywhere.</summary>
     public static string Utc(DateTimeOffset at) => string.Create(CultureInfo.InvariantCulture, $"{at.UtcDateTime:yyyy-MM-dd HH:mm} UTC");
 
-    /// <summary>A time that the browser may say in its own zone.</summary>
-    public static Markup Time(DateTimeOffset at) => Markup.Of($"<time datetime=\"{at:yyyy-MM-dd'T'HH:mm:ss.fff'Z'}\">{at:yyyy-MM-dd HH:mm:ss} UTC</time>");
+    /// <summary>A time that the script shows in the browser's zone.</summary>
+    public static Markup Time(DateTimeOffset at) =>
+        Markup.Of($"<time datetime=\"{at:yyyy-MM-dd'T'HH:mm:ss.fff'Z'}\">{at:yyyy-MM-dd HH:mm:ss} UTC</time>");
 }

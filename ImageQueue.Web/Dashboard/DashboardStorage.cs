@@ -8,31 +8,24 @@ using ImageQueue.Core.Recovery;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>
-/// The embedded job storage as the dashboard sees it: all as it is, but that a job ended when its state says so. A storage in memory
-/// knows only when it was told, which for what ended before a restart is the restart.
+/// The in-memory job storage as the dashboard shows it: end times come from the state data. Hangfire.InMemory itself only knows when
+/// a state was applied, which for a job restored at start is the restart.
 /// </summary>
 internal sealed class DashboardStorage(JobStorage inner) : JobStorage
 {
-    /// <inheritdoc/>
     public override bool LinearizableReads => inner.LinearizableReads;
 
-    /// <inheritdoc/>
     public override IMonitoringApi GetMonitoringApi() =>
         inner.GetMonitoringApi() is JobStorageMonitor monitor ? new Monitor(monitor) : inner.GetMonitoringApi();
 
-    /// <inheritdoc/>
     public override IStorageConnection GetConnection() => inner.GetConnection();
 
-    /// <inheritdoc/>
     public override IStorageConnection GetReadOnlyConnection() => inner.GetReadOnlyConnection();
 
-    /// <inheritdoc/>
     public override IEnumerable<IStateHandler> GetStateHandlers() => inner.GetStateHandlers();
 
-    /// <inheritdoc/>
     public override bool HasFeature(string featureId) => inner.HasFeature(featureId);
 
-    /// <inheritdoc/>
     public override string? ToString() => inner.ToString();
 
     private static DateTime? At(string? state, IDictionary<string, string>? data) =>
@@ -66,7 +59,8 @@ internal sealed class DashboardStorage(JobStorage inner) : JobStorage
 
         public override StatisticsDto GetStatistics() => inner.GetStatistics();
 
-        public override JobList<EnqueuedJobDto> EnqueuedJobs(string queue, int from, int perPage) => inner.EnqueuedJobs(queue, from, perPage);
+        public override JobList<EnqueuedJobDto> EnqueuedJobs(string queue, int from, int perPage) =>
+            inner.EnqueuedJobs(queue, from, perPage);
 
         public override JobList<FetchedJobDto> FetchedJobs(string queue, int from, int perPage) => inner.FetchedJobs(queue, from, perPage);
 
@@ -109,7 +103,7 @@ internal sealed class DashboardStorage(JobStorage inner) : JobStorage
             foreach (var (_, job) in jobs)
             {
                 if (job is not null)
-                    set(job); // One that has expired just now is none.
+                    set(job); // Null when the job has just expired.
             }
 
             return jobs;

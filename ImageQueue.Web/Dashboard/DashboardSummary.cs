@@ -4,7 +4,7 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>How things stand, and what has ended in the last day: read from the rows every few seconds at the most, for however many look.</summary>
+/// <summary>Queue figures and the last day's finished requests, cached for a few seconds.</summary>
 internal sealed class DashboardSummary : IDisposable
 {
     private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(4);
@@ -28,46 +28,42 @@ internal sealed class DashboardSummary : IDisposable
             time.GetUtcNow()));
     }
 
-    /// <summary>How things stand. At most a few seconds old.</summary>
-    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
+    /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
 
-    /// <summary>What has ended in the last day. At most a few seconds old; thousands of rows, which the tiles do not need.</summary>
-    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
+    /// <summary>Thousands of rows, which the tiles do not need.</summary>
+    /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<DayOfEnds> GetEndsAsync(CancellationToken cancellationToken) => _ends.GetAsync(cancellationToken);
 
-    /// <summary>The last day's of one kind, as they are now; a day with more than 20,000 from its newest.</summary>
-    /// <exception cref="StoreUnavailableException">The database cannot be asked.</exception>
+    /// <summary>The last day's requests of one status, newest first, at most 20,000.</summary>
+    /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, CancellationToken cancellationToken) =>
         _store.ListEndsAsync(status, TimeSpan.FromDays(1), 20_000, cancellationToken);
 
-    /// <summary>An operator has changed something, and looks for it at once.</summary>
-    public async Task ForgetAsync()
+    /// <summary>Call after a command, so that the operator sees its effect at once.</summary>
+    public async Task InvalidateAsync()
     {
-        await _figures.ForgetAsync();
-        await _ends.ForgetAsync();
+        await _figures.InvalidateAsync();
+        await _ends.InvalidateAsync();
     }
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         _figures.Dispose();
         _ends.Dispose();
     }
 
-    /// <summary>How things stand.</summary>
     internal sealed record Figures(
-        int Waiting, DateTimeOffset? OldestQueuedAt, IReadOnlyList<Message> Generating, IReadOnlyList<BackendStatus> Forges, DateTimeOffset At)
+        int Waiting, DateTimeOffset? OldestQueuedAt, IReadOnlyList<Message> Generating, IReadOnlyList<BackendStatus> Backends, DateTimeOffset At)
     {
-        public int Healthy => Forges.Count(forge => forge.Healthy == true && !forge.Paused);
+        public int Healthy => Backends.Count(backend => backend.Healthy == true && !backend.Paused);
     }
 
-    /// <summary>What has ended in the last day.</summary>
     internal sealed record DayOfEnds(IReadOnlyList<RequestEnd> Complete, IReadOnlyList<RequestEnd> Errors, DateTimeOffset At)
     {
-        public double? Median(string forge)
+        public double? Median(string backend)
         {
-            var seconds = Complete.Where(end => end.Backend == forge).Select(end => end.Seconds).OfType<double>().Order().ToList();
+            var seconds = Complete.Where(end => end.Backend == backend).Select(end => end.Seconds).OfType<double>().Order().ToList();
             return seconds.Count == 0 ? null : seconds[seconds.Count / 2];
         }
     }

@@ -3,46 +3,49 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>What went wrong in the last day, by error code and Forge: how often, when, and the newest of each kind.</summary>
+/// <summary>Errors of the last day by error code and backend: count, hours and newest examples.</summary>
 internal static class FailuresPage
 {
     private const int Examples = 5;
 
-    /// <summary>Most requests that one click puts back into the queue; for more, once more.</summary>
+    /// <summary>Most requests that one click retries.</summary>
     private const int MostRetries = 5000;
 
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var ends = await request.Get<DashboardSummary>().GetEndsAsync(request.Aborted);
-        var groups = ends.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Forge: end.Backend ?? "")).OrderByDescending(group => group.Count()).ToList();
+        var groups = ends.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Backend: end.Backend ?? ""))
+            .OrderByDescending(group => group.Count())
+            .ToList();
         if (groups.Count == 0)
-            return Markup.Of($"<div class=\"alert alert-success\">Nothing has failed in the last day.</div>");
+            return Markup.Of($"<div class=\"alert alert-success\">No errors in the last 24 hours.</div>");
         var newest = groups.ToDictionary(group => group.Key, group => group.OrderByDescending(end => end.At).Take(Examples).ToList());
-        var known = (await request.Get<IFeedStore>().ReadChangesAsync([.. newest.Values.Select(examples => examples[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
+        var known = (
+            await request.Get<IFeedStore>().ReadChangesAsync(
+                [.. newest.Values.Select(examples => examples[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
         var histories = await request.Get<IOperatorStore>().ReadHistoriesAsync([.. known.Keys], request.Aborted);
         return Markup.Of(
             $"""
-            <p class="text-muted">The last 24 hours. What was retried since is not counted.</p>
+            <p class="text-muted">Errors of the last 24 hours. A request that was retried since is not counted.</p>
             <div class="table-responsive"><table class="table iq-table" aria-label="Failures">
-            <thead><tr><th scope="col">Error</th><th scope="col">Forge</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\">Action</th>"))}</tr></thead>
+            <thead><tr><th scope="col">Error</th><th scope="col">Backend</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\">Action</th>"))}</tr></thead>
             <tbody>{Markup.Join(groups.Select(group => Row(request, ends.At, group.Key, [.. group], Newest(request, ends.At, newest[group.Key], known, histories))))}</tbody>
             </table></div>
             """);
     }
 
-    /// <summary>Retries all of a group.</summary>
     public static async Task<ImageCommands.Tally> RetryAsync(ImageDashboardRequest request, string group)
     {
-        if (group.Split('|', 2) is not [var code, var forge])
+        if (group.Split('|', 2) is not [var code, var backend])
             return ImageCommands.Tally.Of(false);
         var ends = await request.Get<DashboardSummary>().ListEndsAsync(MessageStatus.Error, request.Aborted);
         var all = default(ImageCommands.Tally);
-        foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == forge).OrderBy(end => end.QueuedAt).Take(MostRetries))
+        foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == backend).OrderBy(end => end.QueuedAt).Take(MostRetries))
             all += ImageCommands.Tally.Of(await ImageDashboard.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
         return all;
     }
 
-    /// <summary>The newest of a group in words: for operators, what was behind it.</summary>
+    /// <summary>The newest examples of a group, with the backend's own words for the first.</summary>
     private static Markup Newest(
         ImageDashboardRequest request,
         DateTimeOffset now,
@@ -50,29 +53,30 @@ internal static class FailuresPage
         Dictionary<long, MessageChange> known,
         IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories)
     {
-        var why = histories.GetValueOrDefault(ends[0].Id)?.LastOrDefault(step => step.What == RequestEventKinds.Error)?.Why
+        var reason = histories.GetValueOrDefault(ends[0].Id)?.LastOrDefault(step => step.What == RequestEventKinds.Error)?.Why
             ?? known.GetValueOrDefault(ends[0].Id)?.Message.Error;
         return Markup.Of(
             $"""
             {Markup.Join(ends.Select(end => Markup.Of($"<a href=\"{request.Root}/images/{end.Id}\">{end.Id}</a> ")))}
-            <br>{DashboardFormat.Ago(now, ends[0].At)} ago: <span class="iq-words">{DashboardFormat.OneLine(why ?? "", 200)}</span>
+            <br>{DashboardFormat.Ago(now, ends[0].At)} ago: <span class="iq-words">{DashboardFormat.OneLine(reason ?? "", 200)}</span>
             """);
     }
 
-    private static Markup Row(ImageDashboardRequest request, DateTimeOffset now, (string Code, string Forge) key, List<RequestEnd> ends, Markup newest)
+    private static Markup Row(
+        ImageDashboardRequest request, DateTimeOffset now, (string Code, string Backend) key, List<RequestEnd> ends, Markup newest)
     {
         var hours = Enumerable.Range(0, 24).Select(hour => ends.Count(end => (int)(now - end.At).TotalHours == 23 - hour)).ToList();
         var most = Math.Max(1, hours.Max());
         return Markup.Of(
             $"""
             <tr>
-            <td><a href="{request.Root}/images{DashboardFormat.Query(("show", "error"), ("code", key.Code), ("forge", key.Forge))}"><code>{key.Code}</code></a></td>
-            <td>{(key.Forge.Length == 0 ? "none" : key.Forge)}</td>
+            <td><a href="{request.Root}/images{DashboardFormat.Query(("show", "error"), ("code", key.Code), ("backend", key.Backend))}"><code>{key.Code}</code></a></td>
+            <td>{(key.Backend.Length == 0 ? "none" : key.Backend)}</td>
             <td class="iq-number">{ends.Count}</td>
             <td><svg class="iq-bars" viewBox="0 0 96 24" width="96" height="24" role="img" aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Select((count, hour) => Markup.Of(
                 $"<rect x=\"{hour * 4}\" y=\"{24 - (count * 24 / most)}\" width=\"3\" height=\"{count * 24 / most}\"></rect>")))}</svg></td>
             <td class="iq-newest">{newest}</td>
-            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{request.Button("Retry all", "/commands/failures/retry", $"{key.Code}|{key.Forge}", $"Put {Math.Min(ends.Count, MostRetries)} images back into the queue?", "primary")}</td>"))}
+            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{request.Button("Retry all", "/commands/failures/retry", $"{key.Code}|{key.Backend}", $"Retry {Math.Min(ends.Count, MostRetries)} images?", "primary")}</td>"))}
             </tr>
             """);
     }

@@ -3,10 +3,9 @@ using Hangfire.Dashboard;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>
-/// Something that an operator does to what was picked (<c>jobs[]</c>, as Hangfire's own commands have it). Refused for one who
-/// only looks; whether the form is ours, Hangfire has asked before.
+/// Runs an operator's command on each posted value (<c>jobs[]</c>, as in Hangfire's own commands). Refused for a read-only
+/// operator; Hangfire has checked the antiforgery token before.
 /// </summary>
-/// <param name="doAsync">Does it to one of them.</param>
 internal sealed class ImageCommands(Func<ImageDashboardRequest, string, Task<ImageCommands.Tally>> doAsync) : IDashboardDispatcher
 {
     public async Task Dispatch(DashboardContext context)
@@ -28,13 +27,11 @@ internal sealed class ImageCommands(Func<ImageDashboardRequest, string, Task<Ima
         var all = default(Tally);
         foreach (var value in (await http.Request.ReadFormAsync(http.RequestAborted))["jobs[]"])
             all += await doAsync(request, value ?? "");
-        await request.Get<DashboardSummary>().ForgetAsync();
+        await request.Get<DashboardSummary>().InvalidateAsync();
         await http.Response.WriteAsJsonAsync(new { done = all.Done, refused = all.Refused }, http.RequestAborted);
     }
 
-    /// <summary>What came of it.</summary>
-    /// <param name="Done">How many it was done to.</param>
-    /// <param name="Refused">How many are in a state that does not allow it.</param>
+    /// <param name="Refused">Values whose state does not allow the command.</param>
     internal readonly record struct Tally(int Done, int Refused)
     {
         public static Tally operator +(Tally one, Tally other) => new(one.Done + other.Done, one.Refused + other.Refused);

@@ -11,14 +11,13 @@ using ImageQueue.Core.Requests;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>
-/// The operators' image dashboard: which pages and commands Hangfire's dashboard has beside its own. All of Hangfire's are the
-/// process's, so they are added once, and each finds its host's services by its request.
+/// Adds the image pages, commands and tiles to Hangfire's dashboard. Hangfire keeps its routes per process, so they are added once,
+/// and each finds its host's services through its request.
 /// </summary>
 internal static class ImageDashboard
 {
     private static readonly Lazy<bool> Added = new(Add);
 
-    /// <summary>Adds what the dashboard needs of services.</summary>
     public static void AddImageDashboard(this IServiceCollection services)
     {
         services.AddSingleton<DashboardSummary>();
@@ -26,22 +25,20 @@ internal static class ImageDashboard
         services.AddHostedService<SweepKeeper>();
     }
 
-    /// <summary>Puts the dashboard into the dashboard.</summary>
     public static bool AddPages() => Added.Value;
 
-    /// <summary>What the dashboard shows.</summary>
     public static JobStorage StorageOf(IServiceProvider services)
     {
         var storage = services.GetRequiredService<JobStorage>();
         return storage is InMemoryStorage ? new DashboardStorage(storage) : storage;
     }
 
-    /// <summary>Puts one request back into the queue.</summary>
     public static async Task<bool> RetryAsync(ImageDashboardRequest request, string id)
     {
         try
         {
-            return IsId(id, out var message) && (await request.Get<RetryImageRequest>().RetryForOperatorAsync(message, request.Aborted)).Applied;
+            return IsId(id, out var message)
+                && (await request.Get<RetryImageRequest>().RetryForOperatorAsync(message, request.Aborted)).Applied;
         }
         catch (TooManyPendingException)
         {
@@ -49,10 +46,10 @@ internal static class ImageDashboard
         }
     }
 
-    /// <summary>Erases one image for good: words, metadata and files.</summary>
+    /// <summary>Erases an image message: text, metadata and files.</summary>
     private static async Task<bool> EraseAsync(ImageDashboardRequest request, string id)
     {
-        // The dashboard shows images; what else is said in a conversation is the chat app's to erase.
+        // Other messages of a conversation belong to the chat app.
         if (!IsId(id, out var message) || await request.Get<IMessageStore>().FindAsync(message, request.Aborted) is not { IsImage: true })
             return false;
         try
@@ -61,7 +58,8 @@ internal static class ImageDashboard
         }
         catch (IOException e)
         {
-            request.Get<ILoggerFactory>().CreateLogger(typeof(ImageDashboard)).LogWarning(e, "A file of message {MessageId} could not be removed; it is still there.", message);
+            request.Get<ILoggerFactory>().CreateLogger(typeof(ImageDashboard)).LogWarning(
+                e, "A file of message {MessageId} could not be removed.", message);
             return false;
         }
     }
@@ -71,23 +69,33 @@ internal static class ImageDashboard
         AddPage("/images", "Images", (_, request) => ImagesPage.ShowAsync(request));
         AddPage("/images/(?<id>[0-9]{1,18})", "Image", (match, request) =>
             ImagePage.ShowAsync(request, long.Parse(match, CultureInfo.InvariantCulture)));
-        AddPage("/forges", "Forges", (_, request) => BackendsPage.ShowAsync(request));
+        AddPage("/backends", "Backends", (_, request) => BackendsPage.ShowAsync(request));
         AddPage("/failures", "Failures", (_, request) => FailuresPage.ShowAsync(request));
 
-        DashboardRoutes.Routes.Add("/live/overview", new ImageDashboardPage.Part(Overview.ShowAsync)); // dashboard.js puts it on Hangfire's home page.
+        // dashboard.js inserts it into Hangfire's home page.
+        DashboardRoutes.Routes.Add("/live/overview", new ImageDashboardPage.Part(Overview.ShowAsync));
 
-        AddCommand("/commands/images/cancel", async (request, id) => IsId(id, out var message) && (await request.Get<CancelImageRequest>().CancelAsync(message, request.Aborted)).Applied);
+        AddCommand(
+            "/commands/images/cancel",
+            async (request, id) =>
+                IsId(id, out var message) && (await request.Get<CancelImageRequest>().CancelAsync(message, request.Aborted)).Applied);
         AddCommand("/commands/images/retry", RetryAsync);
-        AddCommand("/commands/images/front", async (request, id) => IsId(id, out var message) && (await request.Get<PrioritizeImageRequest>().MoveAsync(message, request.Aborted)).Applied);
+        AddCommand(
+            "/commands/images/front",
+            async (request, id) =>
+                IsId(id, out var message) && (await request.Get<PrioritizeImageRequest>().MoveAsync(message, request.Aborted)).Applied);
         AddCommand("/commands/images/erase", EraseAsync);
         AddCommand("/commands/failures/retry", FailuresPage.RetryAsync);
-        AddCommand("/commands/forges/pause", (request, name) => request.Get<Pauses>().PauseForgeAsync(name, Who(request), request.Aborted));
-        AddCommand("/commands/forges/resume", (request, name) => request.Get<Pauses>().ResumeForgeAsync(name, request.Aborted));
-        AddCommand("/commands/forges/drain", async (request, name) => await request.Get<DrainBackend>().DrainAsync(name, Who(request), request.Aborted) is not null);
-        AddCommand("/commands/forges/probe", (request, name) => Task.FromResult(request.Get<BackendPool>().ProbeNow(name)));
+        AddCommand(
+            "/commands/backends/pause", (request, name) => request.Get<Pauses>().PauseForgeAsync(name, Actor(request), request.Aborted));
+        AddCommand("/commands/backends/resume", (request, name) => request.Get<Pauses>().ResumeForgeAsync(name, request.Aborted));
+        AddCommand(
+            "/commands/backends/drain",
+            async (request, name) => await request.Get<DrainBackend>().DrainAsync(name, Actor(request), request.Aborted) is not null);
+        AddCommand("/commands/backends/probe", (request, name) => Task.FromResult(request.Get<BackendPool>().ProbeNow(name)));
         AddCommand("/commands/queue/pause", async (request, _) =>
         {
-            await request.Get<Pauses>().PauseQueueAsync(Who(request), request.Aborted);
+            await request.Get<Pauses>().PauseQueueAsync(Actor(request), request.Aborted);
             return true;
         });
         AddCommand("/commands/queue/resume", async (request, _) =>
@@ -97,22 +105,29 @@ internal static class ImageDashboard
         });
 
         AddMenu("Images", "/images");
-        AddMenu("Forges", "/forges");
+        AddMenu("Backends", "/backends");
         AddMenu("Failures", "/failures");
 
         var hangfire = GlobalConfiguration.Configuration;
         hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.css");
         hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.overview.css");
         hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.js");
-        hangfire.UseJobDetailsRenderer(-10, OfJob);
+        hangfire.UseJobDetailsRenderer(-10, RenderJob);
         AddTile("imagequeue:waiting", "Waiting", figures => new Metric(figures.Waiting));
         AddTile("imagequeue:oldest", "Oldest wait", figures => new Metric(DashboardFormat.Ago(figures.At, figures.OldestQueuedAt)));
         AddTile("imagequeue:generating", "Generating", figures => new Metric(figures.Generating.Count));
-        AddTile<StatisticsReader.Figures>("imagequeue:hour", "ImageLocator, last hour", History, history => new Metric(history.PerHour));
-        AddTile<StatisticsReader.Figures>("imagequeue:errors", "Errors, hour / day", History, history => new Metric(history.ErrorShares) { Style = history.ErrorsLastHour > 0 ? MetricStyle.Warning : MetricStyle.Default });
-        AddTile("imagequeue:forges", "Healthy Forges", figures => new Metric(string.Create(CultureInfo.InvariantCulture, $"{figures.Healthy} / {figures.Forges.Count}"))
+        AddTile<StatisticsReader.Figures>("imagequeue:hour", "Images per hour", Statistics, statistics => new Metric(statistics.PerHour));
+        AddTile<StatisticsReader.Figures>(
+            "imagequeue:errors",
+            "Errors, hour / day",
+            Statistics,
+            statistics =>
+                new Metric(statistics.ErrorShares) { Style = statistics.ErrorsLastHour > 0 ? MetricStyle.Warning : MetricStyle.Default });
+        AddTile("imagequeue:backends", "Healthy backends", figures => new Metric(string.Create(CultureInfo.InvariantCulture, $"{figures.Healthy} / {figures.Backends.Count}"))
         {
-            Style = figures.Healthy == 0 ? MetricStyle.Danger : figures.Healthy < figures.Forges.Count ? MetricStyle.Warning : MetricStyle.Success,
+            Style = figures.Healthy == 0
+                ? MetricStyle.Danger
+                : figures.Healthy < figures.Backends.Count ? MetricStyle.Warning : MetricStyle.Success,
             Highlighted = figures.Healthy == 0,
         });
         return true;
@@ -120,21 +135,26 @@ internal static class ImageDashboard
 
     private static void AddPage(string path, string title, Func<string, ImageDashboardRequest, Task<Markup>> show)
     {
-        DashboardRoutes.Routes.AddRazorPage(path, match => new ImageDashboardPage(title, request => show(match.Groups["id"].Value, request)));
-        DashboardRoutes.Routes.Add($"/live{path}", new ImageDashboardPage.Part(request => show(request.Http.Request.Path.Value!.Split('/')[^1], request))); // A route has matched it.
+        DashboardRoutes.Routes.AddRazorPage(
+            path, match => new ImageDashboardPage(title, request => show(match.Groups["id"].Value, request)));
+        // The route has matched.
+        DashboardRoutes.Routes.Add(
+            $"/live{path}", new ImageDashboardPage.Part(request => show(request.Http.Request.Path.Value!.Split('/')[^1], request)));
     }
 
     private static void AddCommand(string path, Func<ImageDashboardRequest, string, Task<bool>> doAsync) =>
         AddCommand(path, async (request, one) => ImageCommands.Tally.Of(await doAsync(request, one)));
 
-    private static void AddCommand(string path, Func<ImageDashboardRequest, string, Task<ImageCommands.Tally>> doAsync) => DashboardRoutes.Routes.Add(path, new ImageCommands(doAsync));
+    private static void AddCommand(string path, Func<ImageDashboardRequest, string, Task<ImageCommands.Tally>> doAsync) =>
+        DashboardRoutes.Routes.Add(path, new ImageCommands(doAsync));
 
     private static void AddMenu(string text, string path) => NavigationMenu.Items.Add(page => new MenuItem(text, page.Url.To(path))
     {
         Active = page.RequestPath.StartsWith(path, StringComparison.OrdinalIgnoreCase),
     });
 
-    private static Task<StatisticsReader.Figures> History(HttpContext http) => http.RequestServices.GetRequiredService<StatisticsReader>().GetAsync(http.RequestAborted);
+    private static Task<StatisticsReader.Figures> Statistics(HttpContext http) =>
+        http.RequestServices.GetRequiredService<StatisticsReader>().GetAsync(http.RequestAborted);
 
     private static void AddTile(string name, string title, Func<DashboardSummary.Figures, Metric> show) =>
         AddTile(name, title, http => http.RequestServices.GetRequiredService<DashboardSummary>().GetAsync(http.RequestAborted), show);
@@ -145,16 +165,16 @@ internal static class ImageDashboard
             var http = page.Context.GetHttpContext();
             try
             {
-                // Hangfire reckons its tiles synchronously.
+                // Hangfire computes its tiles synchronously.
                 return show(ask(http).GetAwaiter().GetResult());
             }
             catch (StoreUnavailableException)
             {
-                return new Metric("–") { Title = "The database cannot be asked just now." };
+                return new Metric("–") { Title = "The database does not answer." };
             }
         }));
 
-    private static NonEscapedString OfJob(JobDetailsRendererDto job)
+    private static NonEscapedString RenderJob(JobDetailsRendererDto job)
     {
         if (job.JobDetails.Job is not { } method || method.Type != typeof(GenerateImageJob) || method.Args is not [long message, ..])
             return new NonEscapedString("");
@@ -164,5 +184,5 @@ internal static class ImageDashboard
 
     private static bool IsId(string text, out long id) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out id);
 
-    private static string Who(ImageDashboardRequest request) => request.Http.User.Identity?.Name ?? "";
+    private static string Actor(ImageDashboardRequest request) => request.Http.User.Identity?.Name ?? "";
 }

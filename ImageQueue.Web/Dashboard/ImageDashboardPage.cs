@@ -4,13 +4,11 @@ using Hangfire.Dashboard.Pages;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>One of the dashboard's pages in Hangfire's frame. What it shows is asked for again each two seconds, and exchanged in place.</summary>
+/// <summary>An image page in Hangfire's layout. The script refreshes its content every two seconds.</summary>
 internal sealed class ImageDashboardPage(string title, ImageDashboardPage.Content content) : RazorPage
 {
-    /// <summary>What the page shows now.</summary>
     public delegate Task<Markup> Content(ImageDashboardRequest request);
 
-    /// <inheritdoc/>
     public override void Execute()
     {
         Layout = new LayoutPage(title);
@@ -27,7 +25,7 @@ internal sealed class ImageDashboardPage(string title, ImageDashboardPage.Conten
             """).ToString());
     }
 
-    /// <summary>The same without the frame.</summary>
+    /// <summary>The content without the layout.</summary>
     internal sealed class Part(Content content) : IDashboardDispatcher
     {
         public async Task Dispatch(DashboardContext context)
@@ -41,9 +39,8 @@ internal sealed class ImageDashboardPage(string title, ImageDashboardPage.Conten
     }
 }
 
-/// <summary>What a page is asked with.</summary>
-/// <param name="Http">The request; its path base is the dashboard's.</param>
-/// <param name="IsReadOnly">Whether the operator only looks, and gets no buttons.</param>
+/// <param name="Http">The HTTP request; its path base is the dashboard's.</param>
+/// <param name="IsReadOnly">Whether the operator may only read, and gets no buttons.</param>
 internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
 {
     public CancellationToken Aborted => Http.RequestAborted;
@@ -57,7 +54,7 @@ internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
 
     public long Number(string key, long otherwise) => long.TryParse(Asked(key), out var number) && number >= 0 ? number : otherwise;
 
-    /// <summary>A button that sends a command; nothing for one who only looks.</summary>
+    /// <summary>A button that posts a command; nothing for a read-only operator.</summary>
     public Markup Button(string text, string command, string value, string? confirm = null, string style = "default") => IsReadOnly
         ? Markup.None
         : Markup.Of($"<button type=\"button\" class=\"btn btn-xs btn-{style}\" data-iq-post=\"{Root}{command}\" data-iq-value=\"{value}\" data-iq-confirm=\"{confirm}\">{text}</button> ");

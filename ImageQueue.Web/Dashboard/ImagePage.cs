@@ -7,7 +7,7 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>One image: image, what is known of it, what Hangfire did with it, and what can be done about it.</summary>
+/// <summary>One image: the image, its facts, its timeline and its commands.</summary>
 internal static class ImagePage
 {
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request, long id)
@@ -17,11 +17,11 @@ internal static class ImagePage
         return Markup.Of($"{await PartAsync(request, one)}{Metadata(one.Message)}");
     }
 
-    /// <summary>The same in Hangfire's own page of the job.</summary>
+    /// <summary>The same part for Hangfire's page of the job.</summary>
     public static async Task<Markup> OfJobAsync(ImageDashboardRequest request, long messageId)
     {
         if ((await request.Get<IFeedStore>().ReadChangesAsync([messageId], request.Aborted)).SingleOrDefault() is not { Message.IsImage: true } one)
-            return Markup.Of($"<div class=\"iq-image\">Image {messageId} is no more.</div>");
+            return Markup.Of($"<div class=\"iq-image\">Image {messageId} has been erased.</div>");
         return await PartAsync(request, one);
     }
 
@@ -33,7 +33,7 @@ internal static class ImagePage
         return Markup.Of(
             $"""
             <div class="iq-image">
-            <div class="iq-image">{Image(message)}</div>
+            <div class="iq-figure">{Image(message)}</div>
             <div class="iq-facts">
             <p>{ImagesPage.StatusOf(message)} {ImagesPage.OutcomeOf(message)}</p>
             <p class="iq-words">{message.Prompt}</p>
@@ -42,11 +42,11 @@ internal static class ImagePage
             {Fact("Conversation", Markup.Of($"<a href=\"{request.Root}/images{Query("q", message.ConversationId)}\">{message.ConversationId}</a>"))}
             {Fact("Image", Markup.Of($"<a href=\"{request.Root}/images/{message.Id}\">{message.Id}</a> <code>{message.JobId}</code>"))}
             {(message.HangfireJobId is { } job ? Fact("Hangfire job", Markup.Of($"<a href=\"{request.Root}/jobs/details/{job}\">{job}</a>")) : Markup.None)}
-            {(position > 0 ? Fact("Position", Markup.Of($"{position}, ready in {DashboardFormat.Duration(live.EtaOf(message))}")) : Markup.None)}
+            {(position > 0 ? Fact("Position", Markup.Of($"{position}, ETA {DashboardFormat.Duration(live.EtaOf(message))}")) : Markup.None)}
             {(message.Status == MessageStatus.Processing ? Fact("Progress", Markup.Of($"<progress max=\"100\" value=\"{message.Progress}\" aria-label=\"Progress\"></progress> {message.Progress} %")) : Markup.None)}
             {(ImagesPage.SizeOf(message) is { Length: > 0 } size ? Fact("Size", Markup.Of($"{size}")) : Markup.None)}
-            {Fact("Attempts", Markup.Of($"{message.Attempt}{(message.Failures > 0 ? $", of which {message.Failures} may be the request's own fault" : "")}"))}
-            {(message.Backend is { } forge ? Fact("Forge", Markup.Of($"{forge}")) : Markup.None)}
+            {Fact("Attempts", Markup.Of($"{message.Attempt}{(message.Failures > 0 ? $", {message.Failures} charged to the request" : "")}"))}
+            {(message.Backend is { } backend ? Fact("Backend", Markup.Of($"{backend}")) : Markup.None)}
             </dl>
             <p>{Buttons(request, message)}</p>
             </div>
@@ -67,17 +67,18 @@ internal static class ImagePage
             _ => Markup.None,
         };
         return Markup.Join([own, request.Button(
-            "Delete", "/commands/images/erase", id, "Delete this image for good? Its words, image and metadata are erased, in the chat as well. This cannot be undone.", "danger")]);
+            "Delete", "/commands/images/erase", id, "Delete this image for good? Its text, image and metadata are erased, in the chat as well. This cannot be undone.", "danger")]);
     }
 
     private static Markup Image(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
         ? Markup.Of($"<a href=\"{url}\"><img src=\"{url}\" alt=\"The image\" loading=\"lazy\"></a>")
         : Markup.Of($"<div class=\"iq-nothing\">No image</div>");
 
-    /// <summary>What the row has kept, attempt by attempt; of rows of an earlier release, what Hangfire still knows of the job.</summary>
+    /// <summary>The row's request events; without any, the states that Hangfire keeps of the job.</summary>
     private static async Task<Markup> TimelineAsync(ImageDashboardRequest request, Message message, DateTimeOffset now)
     {
-        var history = (await request.Get<IOperatorStore>().ReadHistoriesAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
+        var history = (
+            await request.Get<IOperatorStore>().ReadHistoriesAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
         var steps = new List<Step> { new(message.CreatedAt, "Submitted", null, "waited") };
         steps.AddRange(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
         steps.Sort((one, other) => one.At.CompareTo(other.At));
@@ -93,9 +94,14 @@ internal static class ImagePage
 
     private static Step StepOf(RequestEvent step) => step.What switch
     {
-        RequestEventKinds.Began => new(step.At, step.Backend is { } forge ? $"Attempt {step.Attempt} on {forge}" : $"Attempt {step.Attempt}", step.Why, "generated for"),
+        RequestEventKinds.Began =>
+            new(
+                step.At,
+                step.Backend is { } backend ? $"Attempt {step.Attempt} on {backend}" : $"Attempt {step.Attempt}",
+                step.Why,
+                "generated for"),
         RequestEventKinds.Back => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
-        RequestEventKinds.Retried => new(step.At, "Put back into the queue", step.Why, "waited"),
+        RequestEventKinds.Retried => new(step.At, "Retried", step.Why, "waited"),
         RequestEventKinds.Complete => new(step.At, "Complete", step.Why, null),
         RequestEventKinds.Error => new(step.At, "Ended in error", step.Why, null),
         RequestEventKinds.Cancelled => new(step.At, "Cancelled", step.Why, null),
@@ -107,14 +113,16 @@ internal static class ImagePage
         if (message.HangfireJobId is { } job && request.Get<JobStorage>().GetMonitoringApi().JobDetails(job) is { } details)
         {
             foreach (var state in details.History)
-                yield return new(new DateTimeOffset(DateTime.SpecifyKind(state.CreatedAt, DateTimeKind.Utc)), Name(state), state.Reason ?? Worker(state), "for");
+            {
+                var at = new DateTimeOffset(DateTime.SpecifyKind(state.CreatedAt, DateTimeKind.Utc));
+                yield return new(at, Name(state), state.Reason ?? Worker(state), "for");
+            }
         }
 
         if (message.Status is MessageStatus.Complete or MessageStatus.Error or MessageStatus.Cancelled)
-            yield return new(message.UpdatedAt, $"The row says {message.Status}", message.Error, null);
+            yield return new(message.UpdatedAt, $"Row status: {message.Status}", message.Error, null);
     }
 
-    /// <summary>How long a step lasted, or lasts.</summary>
     private static string Lasted(List<Step> steps, int i, DateTimeOffset now) => (steps[i].Lasting, i + 1 < steps.Count) switch
     {
         (null, true) => "",
@@ -128,21 +136,24 @@ internal static class ImagePage
     private static string Name(StateHistoryDto state) => state.StateName switch
     {
         "Enqueued" => "Waiting",
-        "Processing" => "Taken by a worker",
+        "Processing" => "Fetched by a worker",
         var other => other,
     };
 
-    private static string? Worker(StateHistoryDto state) => state.Data is not null && state.Data.TryGetValue("ServerId", out var server) ? server : null;
+    private static string? Worker(StateHistoryDto state) =>
+        state.Data is not null && state.Data.TryGetValue("ServerId", out var server) ? server : null;
 
     private static Markup Metadata(Message message) =>
         Markup.Of($"<h2 class=\"h3\">Metadata</h2><div class=\"iq-tree\">{Tree(message.Metadata)}</div>");
 
     private static Markup Tree(JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.Object => Markup.Of($"<ul>{Markup.Join(value.EnumerateObject().Select(member => member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
+        JsonValueKind.Object =>
+            Markup.Of($"<ul>{Markup.Join(value.EnumerateObject().Select(member => member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
             ? Markup.Of($"<li><details open><summary>{member.Name}</summary>{Tree(member.Value)}</details></li>")
             : Markup.Of($"<li><b>{member.Name}</b>: {Tree(member.Value)}</li>")))}</ul>"),
-        JsonValueKind.Array => Markup.Of($"<ul>{Markup.Join(value.EnumerateArray().Select(item => Markup.Of($"<li>{Tree(item)}</li>")))}</ul>"),
+        JsonValueKind.Array =>
+            Markup.Of($"<ul>{Markup.Join(value.EnumerateArray().Select(item => Markup.Of($"<li>{Tree(item)}</li>")))}</ul>"),
         JsonValueKind.String => Markup.Of($"<span class=\"iq-words\">{value.GetString()}</span>"),
         _ => Markup.Of($"<code>{value.GetRawText()}</code>"),
     };

@@ -5,25 +5,25 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>The images: those being generated, those that wait, in their order, and those that have ended.</summary>
+/// <summary>Image requests: processing, waiting in queue order, and finished; with search and bulk commands.</summary>
 internal static class ImagesPage
 {
     private const int PageSize = 50;
 
-    /// <summary>How many messages one look goes through: what is kept for ever is never read whole.</summary>
+    /// <summary>Message ids that one search scans: kept messages grow without bound.</summary>
     private const long Span = 50_000;
 
-    /// <summary>The same where each prompt must be read.</summary>
+    /// <summary>The same for a search in prompts.</summary>
     private const long SpanOfText = 25_000;
 
-    /// <summary>Most of what has not ended and was searched for: it is shown by position.</summary>
+    /// <summary>Most unfinished requests that a search shows, ordered by position.</summary>
     private const int MostUnfinished = 500;
 
     private static readonly (string Key, string Title, string[] Statuses)[] Tabs =
     [
         ("running", "Generating", [MessageStatus.Processing]),
         ("waiting", "Waiting", [MessageStatus.Queued]),
-        ("ended", "Ended", [MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled]),
+        ("ended", "Finished", [MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled]),
         ("complete", "Complete", [MessageStatus.Complete]),
         ("error", "In error", [MessageStatus.Error]),
         ("cancelled", "Cancelled", [MessageStatus.Cancelled]),
@@ -32,7 +32,12 @@ internal static class ImagesPage
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var tab = Tabs.FirstOrDefault(tab => tab.Key == request.Asked("show"), Tabs[1]);
-        var search = new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? request.Asked("code") : null, request.Asked("forge"), request.Asked("user"), request.Asked("q"));
+        var search = new RequestSearch(
+            tab.Statuses,
+            HasCodes(tab.Key) ? request.Asked("code") : null,
+            request.Asked("backend"),
+            request.Asked("user"),
+            request.Asked("q"));
         var isFiltered = (search.ErrorCode ?? search.Backend ?? search.Username ?? search.Text) is not null;
         var live = await request.Get<QueuePositions>().GetAsync(request.Aborted);
         var table = (tab.Key, isFiltered) switch
@@ -41,7 +46,7 @@ internal static class ImagesPage
             ("waiting" or "running", _) => await UnfinishedAsync(request, live, tab.Key, search),
             _ => await FoundAsync(request, live, tab.Key, search),
         };
-        var forges = request.Get<BackendPool>().Backends.Select(forge => forge.Name);
+        var backends = request.Get<BackendPool>().Backends.Select(backend => backend.Name);
         return Markup.Of(
             $"""
             {await Head(request)}
@@ -49,7 +54,7 @@ internal static class ImagesPage
                 $"<li class=\"{(one.Key == tab.Key ? "active" : "")}\"><a href=\"{request.Root}/images?show={one.Key}\"{(one.Key == tab.Key ? Markup.Of($" aria-current=\"page\"") : Markup.None)}>{one.Title}</a></li>")))}</ul>
             <form method="get" action="{request.Root}/images" class="form-inline iq-filter" role="search" aria-label="Images">
             <input type="hidden" name="show" value="{tab.Key}">
-            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User", search.Username)}{Choice("forge", "Any Forge", search.Backend, forges)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
+            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User", search.Username)}{Choice("backend", "Any backend", search.Backend, backends)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
             <button type="submit" class="btn btn-sm btn-default">Find</button>{(isFiltered ? Markup.Of($" <a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images?show={tab.Key}\">Show all</a>") : Markup.None)}
             </form>
             {table}
@@ -58,14 +63,13 @@ internal static class ImagesPage
 
     private static bool HasCodes(string tab) => tab is "ended" or "error";
 
-    /// <summary>What is stopped, for all to see.</summary>
     public static async Task<Markup> Head(ImageDashboardRequest request)
     {
         var pause = request.Get<Pauses>().OfQueue;
         var waiting = await request.Get<QueuePositions>().CountAsync(request.Aborted);
-        return pause is { } stopped
-            ? Markup.Of($"<div class=\"alert alert-warning iq-bar\">The queue is paused by {stopped.By} since {DashboardFormat.Time(stopped.At)}; {waiting} wait, nothing new is begun. {request.Button("Resume the queue", "/commands/queue/resume", "queue", style: "success")}</div>")
-            : Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting</span> {request.Button("Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? What is being generated is finished, and nothing new is begun.")}</div>");
+        return pause is { } paused
+            ? Markup.Of($"<div class=\"alert alert-warning iq-bar\">The queue is paused by {paused.By} since {DashboardFormat.Time(paused.At)}; {waiting} waiting. {request.Button("Resume the queue", "/commands/queue/resume", "queue", style: "success")}</div>")
+            : Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting</span> {request.Button("Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.")}</div>");
     }
 
     private static Markup Field(string name, string label, string? value) =>
@@ -81,7 +85,7 @@ internal static class ImagesPage
             """);
     }
 
-    /// <summary>By position, exact, whatever page is asked for.</summary>
+    /// <summary>A page of waiting requests by exact position.</summary>
     private static async Task<Markup> WaitingAsync(ImageDashboardRequest request, LivePositions live)
     {
         var snapshot = await request.Get<IQueueOrder>().GetAsync(request.Aborted);
@@ -93,14 +97,16 @@ internal static class ImagesPage
         return Markup.Of($"{await TableAsync(request, live, "waiting", requests)}{Pages(request, from, jobs.Count, snapshot.Count)}");
     }
 
-    /// <summary>What has not ended and fits, by position.</summary>
+    /// <summary>Matching unfinished requests by position.</summary>
     private static async Task<Markup> UnfinishedAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
         var found = await request.Get<IOperatorStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
         var ordered = found.OrderBy(one => live.Of(one.Message)).ToList();
         var from = (int)Math.Min(request.Number("from", 0), Math.Max(0, (ordered.Count - 1) / PageSize * PageSize));
         var shown = ordered.Skip(from).Take(PageSize).ToList();
-        var more = ordered.Count == MostUnfinished ? Markup.Of($"<p class=\"text-muted\">Only the first {MostUnfinished} that fit are shown; say more of what you look for.</p>") : Markup.None;
+        var more = ordered.Count == MostUnfinished
+            ? Markup.Of($"<p class=\"text-muted\">Only the first {MostUnfinished} matches are shown; narrow the search.</p>")
+            : Markup.None;
         return Markup.Of($"{await TableAsync(request, live, tab, shown)}{more}{Pages(request, from, shown.Count, ordered.Count)}");
     }
 
@@ -108,22 +114,26 @@ internal static class ImagesPage
     {
         var before = request.Number("before", long.MaxValue);
         var named = search.Text is { } text && before == long.MaxValue ? await NamedAsync(request, search, text.Trim()) : [];
-        var found = await request.Get<IOperatorStore>().SearchAsync(search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
+        var found = await request.Get<IOperatorStore>().SearchAsync(
+            search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
         var ids = named.Select(one => one.Message.Id).ToHashSet();
         var page = found.Requests.Take(PageSize).ToList();
         var older = found.Requests.Count > PageSize ? Page(request, "Older", "before", page[^1].Message.Id)
-            : found.GoOnBefore is { } further ? Page(request, $"Look further back than image {further}", "before", further)
+            : found.GoOnBefore is { } further ? Page(request, $"Search before image {further}", "before", further)
             : Markup.None;
-        return Markup.Of($"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"iq-pages\">{older}</p>");
+        return Markup.Of(
+            $"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"iq-pages\">{older}</p>");
     }
 
-    /// <summary>Who types the name of something means that one, however old it is.</summary>
+    /// <summary>Exact matches of an id, job id, Hangfire job id or conversation, however old.</summary>
     private static async Task<IReadOnlyList<MessageChange>> NamedAsync(ImageDashboardRequest request, RequestSearch search, string text)
     {
         var store = request.Get<IMessageStore>();
         var messages = new List<Message?>
         {
-            long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var id) ? await store.FindAsync(id, request.Aborted) : null,
+            long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+                ? await store.FindAsync(id, request.Aborted)
+                : null,
             await store.FindByJobIdAsync(text, request.Aborted),
             await store.FindByHangfireJobAsync(text, request.Aborted),
         };
@@ -143,15 +153,17 @@ internal static class ImagesPage
 
     private static Markup Page(ImageDashboardRequest request, string text, string key, long value)
     {
-        var query = request.Http.Request.Query.Where(part => part.Key != key).Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
+        var query = request.Http.Request.Query.Where(part => part.Key != key).Select(
+            part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
             .Append(KeyValuePair.Create<string, string?>(key, value.ToString(CultureInfo.InvariantCulture)));
         return Markup.Of($"<a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images{QueryString.Create(query)}\">{text}</a> ");
     }
 
-    private static async Task<Markup> TableAsync(ImageDashboardRequest request, LivePositions live, string tab, List<MessageChange> requests)
+    private static async Task<Markup> TableAsync(
+        ImageDashboardRequest request, LivePositions live, string tab, List<MessageChange> requests)
     {
         if (requests.Count == 0)
-            return Markup.Of($"<div class=\"alert alert-info\">There is none.</div>");
+            return Markup.Of($"<div class=\"alert alert-info\">No images found.</div>");
         var now = request.Get<TimeProvider>().GetUtcNow();
         var histories = tab == "running"
             ? await request.Get<IOperatorStore>().ReadHistoriesAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
@@ -163,13 +175,12 @@ internal static class ImagesPage
             <div class="table-responsive" tabindex="0" role="region" aria-label="Images"><table class="table table-hover iq-table" aria-label="Images">
             <thead><tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\"><input type=\"checkbox\" data-iq-all aria-label=\"Select all of this page\"></th>"))}{Markup.Join(columns.Select(name => Markup.Of($"<th scope=\"col\">{name}</th>")))}</tr></thead>
             <tbody>{Markup.Join(requests.Select(one => Markup.Of(
-                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-iq-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one, BeganAt(histories, one.Message))}</tr>")))}</tbody>
+                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-iq-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one, StartedAt(histories, one.Message))}</tr>")))}</tbody>
             </table></div>
             """);
     }
 
-    /// <summary>When the attempt that is under way began.</summary>
-    private static DateTimeOffset? BeganAt(IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories, Message message) =>
+    private static DateTimeOffset? StartedAt(IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories, Message message) =>
         histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestEventKinds.Began)?.At;
 
     private static Markup Actions(ImageDashboardRequest request, string tab)
@@ -178,27 +189,34 @@ internal static class ImagesPage
             return Markup.None;
         var cancel = Bulk("Cancel", "cancel", "Cancel the {0} selected images?");
         var retry = Bulk("Retry", "retry", null);
-        var delete = Bulk("Delete", "erase", "Delete the {0} selected images for good? Their words, images and metadata are erased, in the chat as well. This cannot be undone.", "danger");
-        return Markup.Of($"<div class=\"iq-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}{delete}</div>");
+        var delete = Bulk(
+            "Delete",
+            "erase",
+            "Delete the {0} selected images for good? Their text, images and metadata are erased, in the chat as well. This cannot be undone.",
+            "danger");
+        return Markup.Of(
+            $"<div class=\"iq-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}{delete}</div>");
 
-        // {0} is how many are selected, which the browser knows.
+        // The script replaces {0} by the number of selected images.
         Markup Bulk(string text, string verb, string? confirm, string style = "default") => Markup.Of(
             $"<button type=\"button\" class=\"btn btn-sm btn-{style}\" data-iq-post=\"{request.Root}/commands/images/{verb}\" data-iq-picked data-iq-confirm=\"{confirm}\" disabled>{text}</button> ");
     }
 
-    private delegate Markup Cells(ImageDashboardRequest request, LivePositions live, DateTimeOffset now, MessageChange one, DateTimeOffset? begun);
+    private delegate Markup Cells(
+        ImageDashboardRequest request, LivePositions live, DateTimeOffset now, MessageChange one, DateTimeOffset? startedAt);
 
     private static (string[] Names, Cells Cells) ColumnsOf(string tab) => tab switch
     {
-        "running" => (["Image", "Image", "User", "Prompt", "Size", "Progress", "Forge", "Generates for", "Ready in"], (request, live, now, one, begun) => Markup.Of(
+        "running" =>
+            (["Image", "Id", "User", "Prompt", "Size", "Progress", "Backend", "Running for", "ETA"], (request, live, now, one, startedAt) => Markup.Of(
             $"""
             <td>{Thumbnail(one.Message.PreviewUrl)}</td>{Common(request, one)}
             <td class="iq-progress"><progress max="100" value="{one.Message.Progress}" aria-label="Progress of image {one.Message.Id}"></progress> {one.Message.Progress} %</td>
-            <td>{one.Message.Backend}</td><td>{DashboardFormat.Ago(now, begun)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>
+            <td>{one.Message.Backend}</td><td>{DashboardFormat.Ago(now, startedAt)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>
             """)),
-        "waiting" => (["#", "Image", "User", "Prompt", "Size", "Waits for", "Ready in"], (request, live, now, one, _) => Markup.Of(
+        "waiting" => (["#", "Id", "User", "Prompt", "Size", "Waiting for", "ETA"], (request, live, now, one, _) => Markup.Of(
             $"<td class=\"iq-number\">{live.Of(one.Message)}</td>{Common(request, one)}<td>{DashboardFormat.Ago(now, one.Message.QueuedAt)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>")),
-        _ => (["Image", "Image", "User", "Prompt", "Size", "Forge", "Came to", "Ended"], (request, _, now, one, _) => Markup.Of(
+        _ => (["Image", "Id", "User", "Prompt", "Size", "Backend", "Outcome", "Finished"], (request, _, now, one, _) => Markup.Of(
             $"<td>{Thumbnail(one.Message.ThumbnailUrl)}</td>{Common(request, one)}<td>{one.Message.Backend}</td><td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{DashboardFormat.Ago(now, one.Message.UpdatedAt)} ago</td>")),
     };
 
@@ -209,19 +227,23 @@ internal static class ImagesPage
         ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"iq-thumb\" loading=\"lazy\">")
         : Markup.Of($"<span class=\"iq-thumb\"></span>");
 
-    /// <summary>Width and height, as asked.</summary>
     public static string SizeOf(Message message) =>
-        message.Metadata.TryGetProperty(MetadataFields.Settings, out var settings) && settings.ValueKind == System.Text.Json.JsonValueKind.Object
-            && settings.TryGetProperty("width", out var width) && settings.TryGetProperty("height", out var height) ? $"{width}×{height}" : "";
+        message.Metadata.TryGetProperty(MetadataFields.Settings, out var settings)
+            && settings.ValueKind == System.Text.Json.JsonValueKind.Object
+            && settings.TryGetProperty("width", out var width) && settings.TryGetProperty("height", out var height)
+                ? $"{width}×{height}"
+                : "";
 
-    /// <summary>The status as a label.</summary>
-    public static Markup StatusOf(Message message) => Markup.Of($"<span class=\"label iq-status iq-{message.Status}\">{message.Status}</span>");
+    public static Markup StatusOf(Message message) =>
+        Markup.Of($"<span class=\"label iq-status iq-{message.Status}\">{message.Status}</span>");
 
-    /// <summary>How long it took, or why there is no image.</summary>
+    /// <summary>The duration of a complete image, or the error of a failed one.</summary>
     public static Markup OutcomeOf(Message message) => message.Status switch
     {
-        MessageStatus.Complete when message.Metadata.TryGetProperty(MetadataFields.Result, out var result) && result.ValueKind == System.Text.Json.JsonValueKind.Object
-            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.TryGetDouble(out var took) => Markup.Of($"{DashboardFormat.Duration(took)}"),
+        MessageStatus.Complete when message.Metadata.TryGetProperty(MetadataFields.Result, out var result)
+            && result.ValueKind == System.Text.Json.JsonValueKind.Object
+            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.TryGetDouble(out var took) =>
+                Markup.Of($"{DashboardFormat.Duration(took)}"),
         MessageStatus.Error => Markup.Of($"<code>{message.ErrorCode}</code> {DashboardFormat.OneLine(message.Error ?? "", 120)}"),
         _ => Markup.None,
     };

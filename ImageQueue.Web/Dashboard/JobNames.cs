@@ -10,22 +10,21 @@ using ImageQueue.Web.Auth;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>
-/// Lets Hangfire's own pages say whose image a job is. Hangfire asks for one name at a time, so each gets a mark first; when the
-/// page is whole, one query answers for all its marks.
+/// Names image jobs on Hangfire's pages by user and prompt. Hangfire asks for one name at a time, so each job gets a mark first;
+/// one query then replaces all marks of the finished page.
 /// </summary>
 internal static partial class JobNames
 {
-    // Of the private use area: in no name or prompt that the dashboard writes, and left alone by Hangfire's encoding.
+    // From the private use area: OneLine drops these from names and prompts, and Hangfire's encoder keeps them.
     private const char Before = '\uE0A0';
     private const char After = '\uE0A1';
 
-    /// <summary>A mark in the place of the job's name; other jobs are called what Hangfire calls them.</summary>
+    /// <summary>A mark for an image job; Hangfire's name for any other.</summary>
     public static string MarkOf(Job job) =>
         job.Type == typeof(GenerateImageJob) && job.Args is [long id, ..]
             ? string.Create(CultureInfo.InvariantCulture, $"{Before}{id}{After}")
             : job.ToString();
 
-    /// <summary>Fills the marks in.</summary>
     public static void UseJobNames(this IApplicationBuilder app) => app.UseWhen(
         context => context.Request.Path.StartsWithSegments(Forms.Dashboard) && HttpMethods.IsGet(context.Request.Method),
         dashboard => dashboard.Use(FillAsync));
@@ -72,8 +71,9 @@ internal static partial class JobNames
         }
         catch (StoreUnavailableException e)
         {
-            // The page is worth more than its names.
-            context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(JobNames)).LogDebug(e, "Whose the jobs are cannot be told just now.");
+            // The page is still useful without the names.
+            context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(JobNames)).LogDebug(
+                e, "Job names could not be read.");
             return [];
         }
     }

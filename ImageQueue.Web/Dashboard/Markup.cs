@@ -3,23 +3,20 @@ using System.Net;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>HTML in which whatever was put into it is text: prompts and names are whatever their users like.</summary>
+/// <summary>HTML whose interpolated values are always encoded: prompts and names are user input.</summary>
 internal sealed class Markup
 {
     private readonly string _html;
 
     private Markup(string html) => _html = html;
 
-    /// <summary>Nothing.</summary>
     public static Markup None { get; } = new("");
 
-    /// <summary>The literal parts as they are; what stands between is encoded, unless it is markup itself.</summary>
+    /// <summary>Literal parts verbatim, values encoded unless they are markup.</summary>
     public static Markup Of(FormattableString text) => new(text.ToString(Encoder.Instance));
 
-    /// <summary>One after the other.</summary>
     public static Markup Join(IEnumerable<Markup> parts) => new(string.Concat(parts.Select(part => part._html)));
 
-    /// <inheritdoc/>
     public override string ToString() => _html;
 
     private sealed class Encoder : IFormatProvider, ICustomFormatter

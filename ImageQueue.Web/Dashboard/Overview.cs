@@ -4,10 +4,10 @@ using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>How the last day and the last week went: the charts of the dashboard's home page, below Hangfire's tiles.</summary>
+/// <summary>The home page's charts of the last day and the last week.</summary>
 internal static class Overview
 {
-    /// <summary>Codes in the order of their colours; what is none of them has the last one.</summary>
+    /// <summary>Codes in the order of their colours; an unknown code has the last colour.</summary>
     private static readonly string[] Codes =
     [
         ErrorCodes.TimedOut, ErrorCodes.Stalled, ErrorCodes.Rejected, ErrorCodes.OutOfMemory, ErrorCodes.BackendFailed,
@@ -16,24 +16,34 @@ internal static class Overview
 
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
-        var history = await request.Get<StatisticsReader>().GetAsync(request.Aborted);
+        var statistics = await request.Get<StatisticsReader>().GetAsync(request.Aborted);
         return Markup.Of(
             $"""
-            <h2 class="h3">Images, last day <small class="text-muted">hour by hour</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 24, hours: 1), "last day")}</div>
-            <h2 class="h3">Images, last week <small class="text-muted">six hours by six hours</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(history.Rows, history.At, buckets: 28, hours: 6), "last week")}</div>
+            <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 24, hours: 1), "last day")}</div>
+            <h2 class="h3">Images, last week <small class="text-muted">by six hours</small></h2>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, hours: 6), "last week")}</div>
             """);
     }
 
     private static Markup Charts(OverviewTimes times, string when)
     {
         var starts = times.All.Select(time => time.Start).ToList();
-        var codes = times.All.SelectMany(time => time.Errors.Keys).Distinct().OrderBy(code => Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length).ThenBy(code => code, StringComparer.Ordinal).ToList();
+        var codes = times.All.SelectMany(time => time.Errors.Keys)
+            .Distinct()
+            .OrderBy(code => Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length)
+            .ThenBy(code => code, StringComparer.Ordinal)
+            .ToList();
         var longest = times.All.Max(time => time.Queue);
         return Markup.Join(
         [
-            new Chart("ImageLocator", when, Count(times.ImageLocator, "image"), starts, [new("ImageLocator", "iq-series-good", Values(time => time.ImageLocator))], Number).Bars(),
+            new Chart(
+                "Images",
+                when,
+                Count(times.Images, "image"),
+                starts,
+                [new("Images", "iq-series-good", Values(time => time.Images))],
+                Number).Bars(),
             new Chart(
                 "Errors by code",
                 when,
@@ -44,37 +54,45 @@ internal static class Overview
             new Chart(
                 "Wait",
                 when,
-                times.All.Max(time => time.WaitHigh) is { } high ? $"at most {DashboardFormat.Duration(high)} for 95 of 100" : "nothing was begun",
+                times.All.Max(time => time.WaitHigh) is { } high ? $"p95 at most {DashboardFormat.Duration(high)}" : "no request started",
                 starts,
-                [new("for half of them at most", "iq-series-line", Values(time => time.WaitMedian)), new("for 95 of 100 at most", "iq-series-line2", Values(time => time.WaitHigh))],
+                [
+                    new("p50", "iq-series-line", Values(time => time.WaitMedian)),
+                    new("p95", "iq-series-line2", Values(time => time.WaitHigh))],
                 value => DashboardFormat.Duration(value)).Lines(),
-            new Chart("Queue", when, longest is { } most ? $"{Number(most)} waiting at most" : "nobody has looked", starts, [new("Waiting at most", "iq-series-info", Values(time => time.Queue))], Number).Bars(),
+            new Chart(
+                "Queue",
+                when,
+                longest is { } most ? $"{Number(most)} waiting at most" : "no data",
+                starts,
+                [new("Longest queue", "iq-series-info", Values(time => time.Queue))],
+                Number).Bars(),
         ]);
 
         List<double?> Values(Func<OverviewTime, double?> of) => [.. times.All.Select(of)];
     }
 
-    /// <summary>A share in percent.</summary>
     public static string Share(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.#} %");
 
-    private static string Style(string code) => string.Create(CultureInfo.InvariantCulture, $"iq-code-{(Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length - 1)}");
+    private static string Style(string code) =>
+        string.Create(CultureInfo.InvariantCulture, $"iq-code-{(Array.IndexOf(Codes, code) is >= 0 and var at ? at : Codes.Length - 1)}");
 
     private static string Number(double value) => value.ToString("#,0.#", CultureInfo.InvariantCulture);
 
     private static string Count(int count, string what) => $"{Number(count)} {what}{(count == 1 ? "" : "s")}";
 }
 
-/// <summary>What the history says of a stretch of time, in parts of the same length; the last one is still running.</summary>
+/// <summary>The statistics of a period in buckets of equal length; the last bucket is still running.</summary>
 internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
 {
-    public int ImageLocator => All.Sum(time => time.ImageLocator);
+    public int Images => All.Sum(time => time.Images);
 
     public int Errors => All.Sum(time => time.Errors.Values.Sum());
 
-    /// <summary>Of all that ended in an image or in error; null when nothing did.</summary>
-    public double? ErrorShare => ImageLocator + Errors == 0 ? null : (double)Errors / (ImageLocator + Errors);
+    /// <summary>Errors of all requests that ended complete or in error; null without any.</summary>
+    public double? ErrorShare => Images + Errors == 0 ? null : (double)Errors / (Images + Errors);
 
-    /// <summary>Parts begin where a day of UTC can be cut into them. Of several hours' waits the longest counts.</summary>
+    /// <summary>Buckets are aligned to the UTC day. A bucket of several hours has the longest of their waits.</summary>
     public static OverviewTimes Of(IReadOnlyList<StatisticsRow> rows, DateTimeOffset now, int buckets, int hours)
     {
         var length = TimeSpan.FromHours(hours);
@@ -85,9 +103,8 @@ internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
     }
 }
 
-/// <summary>One part of it.</summary>
 internal sealed record OverviewTime(
-    DateTimeOffset Start, int ImageLocator, IReadOnlyDictionary<string, int> Errors, double? WaitMedian, double? WaitHigh, int? Queue)
+    DateTimeOffset Start, int Images, IReadOnlyDictionary<string, int> Errors, double? WaitMedian, double? WaitHigh, int? Queue)
 {
     public static OverviewTime Of(DateTimeOffset start, IReadOnlyCollection<StatisticsRow> rows)
     {

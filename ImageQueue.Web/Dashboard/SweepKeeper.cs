@@ -5,39 +5,32 @@ using ImageQueue.Core.Recovery;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>Puts the sweep back among the recurring jobs when somebody has removed or disabled it: one click must not end the repairs.</summary>
+/// <summary>Restores the sweep's recurring job when an operator has removed or disabled it.</summary>
 internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger)
     : PeriodicService(readiness, time, logger)
 {
-    private bool _wasThere;
+    private bool _wasScheduled;
 
     protected override string Activity => "Keeping the sweep scheduled";
 
     protected override TimeSpan Interval => TimeSpan.FromSeconds(20);
 
-    /// <summary>One look.</summary>
-    internal void Look()
+    internal void Check()
     {
-        var isThere = Find(storage) is not null;
-        if (!isThere && _wasThere)
+        var isScheduled = SweepConditions.Find(storage) is not null;
+        if (!isScheduled && _wasScheduled)
         {
             rebuild.Schedule();
-            Logger.LogWarning("The recurring job {Sweep} was removed or changed, and is back: without it, stuck requests would stay stuck.", QueueRebuild.SweepId);
+            Logger.LogWarning(
+                "Recurring job {Sweep} was removed or changed; scheduled again. Without it stuck requests are not repaired.", QueueRebuild.SweepId);
         }
 
-        _wasThere |= isThere;
-    }
-
-    /// <summary>The sweep's schedule; null when it is missing, or is not as it should be.</summary>
-    internal static RecurringJobDto? Find(JobStorage storage)
-    {
-        using var connection = storage.GetReadOnlyConnection();
-        return connection.GetRecurringJobs([QueueRebuild.SweepId]) is [{ Removed: false, Cron: QueueRebuild.SweepCron, Error: null } sweep] ? sweep : null;
+        _wasScheduled |= isScheduled;
     }
 
     protected override Task RunPassAsync(CancellationToken cancellationToken)
     {
-        Look();
+        Check();
         return Task.CompletedTask;
     }
 }

@@ -5,7 +5,7 @@
   const graph = document.getElementById('realtimeGraph');
   if (graph) {
     const overview = document.createElement('section');
-    overview.className = 'dashboard';
+    overview.className = 'iq';
     overview.setAttribute('aria-label', 'Images');
     overview.dataset.iqLive = location.pathname.replace(/\/$/, '') + '/live/overview';
     overview.append(document.createElement('div'));
@@ -54,11 +54,11 @@
       if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const html = await answer.text();
-      dashboard.classList.remove('dashboard-stale');
+      dashboard.classList.remove('iq-stale');
       if (html !== last) exchange(html);
       last = html;
     } catch {
-      dashboard.classList.add('dashboard-stale');
+      dashboard.classList.add('iq-stale');
     } finally {
       isLooking = false;
     }

@@ -1,4 +1,4 @@
-// Says changes to screen readers: politely, the newest about each thing only, and not more than one in a few seconds.
+// Announces changes to screen readers: the newest per message, one every few seconds.
 
 const pause = 3_000;
 const waiting = new Map();

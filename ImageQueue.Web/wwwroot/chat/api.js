@@ -1,8 +1,8 @@
-// The calls of ImageQueue's HTTP API that the page makes, and what can go wrong with them.
+// The page's calls of the HTTP API, and their errors.
 
 import { address, duration, optionalText, text } from './page.js';
 
-/** The server answered, and said no. The message is a sentence to show. */
+/** The server refused the request. The message is a sentence for the user. */
 export class ApiError extends Error {
   constructor(status, code, detail, retryAfter) {
     super(detail);
@@ -11,13 +11,13 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the request may have been carried out all the same, so that only the same request may follow it. */
+  /** Whether the request may have been carried out, so that a retry needs the same idempotency key. */
   get isUncertain() {
     return this.status >= 500;
   }
 }
 
-/** No answer came: nobody knows whether the request arrived. */
+/** No response: whether the request arrived is unknown. */
 export class ConnectionError extends Error {
   get isUncertain() {
     return true;
@@ -35,7 +35,7 @@ export function getMessages(conversationId, place) {
   return request('GET', `api/conversations/${encodeURIComponent(conversationId)}/messages?${query}`);
 }
 
-/** Asks for an image. The same key never makes a second one, however often it is sent. */
+/** Submits an image request. The same key never creates a second one. */
 export function submitImage(conversationId, image, idempotencyKey) {
   return request('POST', `api/conversations/${encodeURIComponent(conversationId)}/images`, image, { 'Idempotency-Key': idempotencyKey });
 }
@@ -58,9 +58,9 @@ async function request(method, path, body, headers = {}) {
   throw await problem(response);
 }
 
-/** Errors are RFC 9457 problem details; a proxy in between may answer with anything. */
+/** Errors are RFC 9457 problem details; a proxy may answer with anything. */
 async function problem(response) {
-  // The sign-in has ended: there is nothing to do here until somebody signs in again.
+  // The sign-in has ended: sign in again and come back.
   if (response.status === 401) location.assign(address(`login?${new URLSearchParams({ return: location.pathname + location.search })}`));
 
   let detail;
@@ -68,10 +68,10 @@ async function problem(response) {
   try {
     const details = await response.json();
     code = typeof details.code === 'string' ? details.code : '';
-    // The code is in the reader's language; where there is no sentence for it, the server's own says more than none.
+    // A sentence in the reader's language, or the server's own detail where there is none.
     detail = optionalText(`Problem_${code}`) ?? details.detail ?? details.title;
   } catch {
-    // Not JSON: the general sentence has to do.
+    // Not JSON: use the general sentence.
   }
 
   detail = typeof detail === 'string' && detail ? detail : text('Failed');

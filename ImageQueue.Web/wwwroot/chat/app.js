@@ -1,4 +1,4 @@
-// The chat page: which conversation is open, and who is told when something in it changes.
+// The chat page: opens conversations and connects feed, thread, sidebar and composer.
 
 import { announce } from './announcer.js';
 import { getMessage, getQueue } from './api.js';
@@ -8,7 +8,7 @@ import * as memory from './memory.js';
 import { fromRow, isUnfinished, Messages } from './messages.js';
 import { offerNotifications, imageReady, showTitle } from './notices.js';
 import { number, optionalText, percent, setText, text } from './page.js';
-import { lookSoon, watchQueue } from './queue.js';
+import { refreshQueueSoon, watchQueue } from './queue.js';
 import { Sidebar } from './sidebar.js';
 import { Thread } from './thread.js';
 
@@ -31,7 +31,7 @@ start();
 
 function start() {
   offerNotifications();
-  watchQueue(lookElsewhere);
+  watchQueue(pollOtherConversations);
   memory.onOtherTab(() => sidebar.show(current.id));
   addEventListener('offline', checkConnection);
   addEventListener('online', () => !isListening() && showConnection(true));
@@ -86,7 +86,7 @@ function nameChosen(event) {
     return;
   }
 
-  // Another name has other conversations; at first, the one in the address is the one to see.
+  // Another name has other conversations. A first name opens the conversation in the address.
   const another = memory.name() !== null && memory.name() !== name;
   memory.setName(name);
   if (another) go(null);
@@ -146,7 +146,7 @@ function loaded(owner) {
   remember();
 }
 
-/** Somebody else's conversation, come by as a link, can be read. */
+/** A link to another user's conversation opens it read-only. */
 function showOwner(owner) {
   const isForeign = owner !== undefined && owner !== memory.name();
   element('chat').classList.toggle('read-only', isForeign);
@@ -170,7 +170,7 @@ async function showEarlier() {
   }
 }
 
-/** The server speaks the language; the page only asks for it, wherever it is. */
+/** The server renders the language; the page keeps its address. */
 function chooseLanguage(event) {
   event.preventDefault();
   const query = new URLSearchParams(location.search);
@@ -178,7 +178,7 @@ function chooseLanguage(event) {
   location.search = query;
 }
 
-/** A conversation that nobody has written in does not exist yet: that is no error. */
+/** A conversation without messages does not exist yet: a 404 is no error. */
 function refused(error) {
   showLoading(false);
   if (error.status === 404) return;
@@ -217,7 +217,7 @@ function titleFrom(words) {
   return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }
 
-/** Keeps the list of conversations up with the open one; one that came by a link is added. */
+/** Updates the list for the open conversation; one opened by a link is added. */
 function remember() {
   const all = current.messages.all();
   if (current.id === null || all.length === 0) return;
@@ -236,7 +236,7 @@ function remember() {
 
 // --- Messages ---
 
-/** The composer's request was taken. */
+/** The composer's request was accepted. */
 function sent(row, { conversationId, prompt, askedAt, isHere }) {
   const known = memory.conversation(conversationId);
   memory.keepConversation(conversationId, {
@@ -253,7 +253,7 @@ function sent(row, { conversationId, prompt, askedAt, isHere }) {
     }
     current.messages.load([row], askedAt);
     thread.scrollToNewest(true);
-    lookSoon();
+    refreshQueueSoon();
     if (current.feed === null) listen();
     else current.feed.refresh();
   }
@@ -271,7 +271,7 @@ function changed(message, before) {
   if (message === null) {
     thread.remove(before);
     showEmpty();
-    lookSoon();
+    refreshQueueSoon();
     return;
   }
 
@@ -279,7 +279,7 @@ function changed(message, before) {
   showEmpty();
   showHeading();
   if (before && before.status !== message.status) {
-    lookSoon();
+    refreshQueueSoon();
     remember();
     if (message.status === 'complete') imageReady(message);
   }
@@ -308,8 +308,8 @@ function describe(message) {
   return state ? `${state()}: ${titleFrom(message.prompt)}` : message.content;
 }
 
-/** Images asked for in other conversations: nobody listens to those, so they are asked after now and then. */
-async function lookElsewhere() {
+/** Polls pending images of other conversations: the page has no event stream for those. */
+async function pollOtherConversations() {
   for (const { id, pending } of memory.conversations()) {
     if (id === current.id || !pending?.length) continue;
     for (const messageId of pending) {
@@ -325,7 +325,7 @@ async function lookElsewhere() {
   }
 }
 
-/** Waiting for a message that is gone would never end. */
+/** An erased message is never finished: stop polling it. */
 function missing(error) {
   if (error.status === 404 || error.status === 403) return { status: null };
   throw error;
@@ -335,14 +335,14 @@ function missing(error) {
 
 const isListening = () => current.feed !== null && !current.feed.isRefused;
 
-/** The browser says that there is no network; a server on this very machine answers all the same. */
+/** The browser reports no network; a server on this machine may still answer. */
 function checkConnection() {
   showConnection(false);
   if (isListening()) current.feed.refresh();
   else getQueue().then(() => showConnection(true), () => {});
 }
 
-/** A connection that mends itself at once is not worth a word. */
+/** A connection that recovers within a moment shows no notice. */
 function showConnection(isConnected) {
   const offline = element('offline');
   if (isConnected) {

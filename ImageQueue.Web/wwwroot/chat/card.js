@@ -1,10 +1,10 @@
-// One image request in the thread: the asker's words, and the card that goes from waiting to the image.
+// One image request in the thread: the prompt, and the card from waiting to the image.
 
 import { ApiError, cancelImage, retryImage } from './api.js';
 import { isUnfinished } from './messages.js';
 import { address, duration, estimate, fullTime, number, optionalText, percent, setText, shortTime, text } from './page.js';
 
-/** What a card says and shows in each state. */
+/** A card's texts and visible parts by status. */
 const views = {
   queued: message => ({
     figure: message.position > 0 ? [number(message.position), text('InLine')] : ['', ''],
@@ -102,12 +102,12 @@ export class Card {
     this.#showImage(message);
   }
 
-  /** Estimates run down by themselves between two events. */
+  /** Counts the estimate down between two events. */
   tick() {
     if (isUnfinished(this.#message)) setText(this.#parts.detail, remaining(this.#message));
   }
 
-  /** Loads an image that could not be loaded before. */
+  /** Retries an image that failed to load. */
   reloadImage() {
     const { image } = this.#parts;
     if (this.#parts['image-problem'].hidden) return;
@@ -124,7 +124,7 @@ export class Card {
     setText(this.#parts.unfold, text(isFolded ? 'ShowAll' : 'ShowLess'));
   }
 
-  /** What waits takes little room; the image's place is kept from the moment on when it is being generated. */
+  /** A waiting card has no frame; a processing one reserves the image's space. */
   #showFrame({ settings, result, status }) {
     this.#parts.frame.hidden = status !== 'processing' && status !== 'complete';
     const width = Number(result?.width ?? settings.width) || 1024;
@@ -138,7 +138,7 @@ export class Card {
     this.element.style.setProperty('--progress', String(progress / 100));
   }
 
-  /** Each preview is loaded aside and only then shown, so that the old one never flashes away. */
+  /** Loads each preview before showing it, so that the old one never flickers. */
   #showPreview({ previewUrl, status, progress, revision }) {
     const { preview } = this.#parts;
     if (status === 'processing' && previewUrl) {
@@ -166,7 +166,7 @@ export class Card {
     this.element.classList.remove('has-preview');
   }
 
-  /** The thumbnail, where there is one: the lightbox and the download have the image itself. */
+  /** Shows the thumbnail where there is one; lightbox and download use the image. */
   #showImage({ status, imageUrl, thumbnailUrl, prompt, id }) {
     const { image, download } = this.#parts;
     image.alt = prompt;
@@ -187,7 +187,7 @@ export class Card {
   #imageLoaded() {
     this.#parts['image-problem'].hidden = true;
     this.element.classList.add('has-image');
-    // The preview stays beneath until the image has faded in over it.
+    // The preview stays until the image has faded in over it.
     setTimeout(() => this.#message.status === 'complete' && this.#dropPreview(), 900);
   }
 
@@ -202,7 +202,7 @@ export class Card {
     try {
       await this.#actions.onRow(call, this.#message.id);
       this.#showProblem('');
-      // The button that was pressed is gone: whoever works by keyboard goes on at the one that took its place.
+      // The pressed button is hidden: keyboard focus moves to the one that replaced it.
       const isLost = document.activeElement === document.body || this.element.contains(document.activeElement);
       if (hadFocus && isLost) (isUnfinished(this.#message) ? this.#parts.cancel : this.#parts.retry).focus();
     } catch (error) {

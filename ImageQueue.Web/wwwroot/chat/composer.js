@@ -1,4 +1,4 @@
-// Where a prompt is written and sent: once, however often the button is pressed or the connection breaks.
+// Sends a prompt exactly once, however often the button is pressed or the connection breaks.
 
 import { ApiError, submitImage } from './api.js';
 import { newConversationId, newKey } from './ids.js';
@@ -11,7 +11,7 @@ export class Composer {
   #form = element('composer');
   #prompt = element('prompt');
   #send = element('send');
-  #model = element('model'); // Not there when there is nothing to pick.
+  #model = element('model'); // Null with a single model.
   #problem = element('send-problem');
   #conversationId = null;
   #attempt = null;
@@ -28,7 +28,7 @@ export class Composer {
       this.#submit();
     });
     this.#prompt.addEventListener('keydown', event => {
-      // While an input method composes a character, Enter belongs to it.
+      // Enter belongs to an input method while it composes.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.#submit();
@@ -65,7 +65,7 @@ export class Composer {
     this.#changed();
   }
 
-  /** The conversation that was new has come to exist under this id. */
+  /** The new conversation now has this id. */
   adopt(conversationId) {
     this.#conversationId = conversationId;
   }
@@ -80,7 +80,7 @@ export class Composer {
     this.#pickModel(settings.model);
     const size = this.#sizes().find(one => one.dataset.width === String(settings.width) && one.dataset.height === String(settings.height));
     if (size) size.checked = true;
-    // A size that none of the choices has is kept all the same, until one is chosen.
+    // A size without a choice is kept until one is chosen.
     this.#otherSize = !size && settings.width && settings.height ? { width: settings.width, height: settings.height } : null;
     if (this.#otherSize) for (const one of this.#sizes()) one.checked = false;
     element('negative-prompt').value = settings.negative_prompt ?? '';
@@ -92,14 +92,14 @@ export class Composer {
     this.#prompt.setSelectionRange(prompt.length, prompt.length);
   }
 
-  /** The text is kept until the server has it. */
+  /** The text is kept until the server has accepted it. */
   async #submit() {
     const prompt = this.#prompt.value.trim();
     if (this.#sending || !prompt || prompt.length > longestPrompt || !this.#checkAdvanced()) return;
 
     const image = { username: memory.name(), ...this.#image(prompt) };
     const body = JSON.stringify(image);
-    // As long as nobody knows whether it arrived, the same request goes to the same place under the same key.
+    // While it is unknown whether the request arrived, resend it to the same conversation with the same key.
     if (this.#attempt?.body !== body)
       this.#attempt = { body, key: newKey(), conversationId: this.#conversationId ?? newConversationId(image.username) };
     const attempt = this.#attempt;
@@ -208,7 +208,7 @@ export class Composer {
     this.#fitSizes();
   }
 
-  /** Each shape with about as many pixels as the model was trained on. */
+  /** Scales each shape to the number of pixels the model was trained on. */
   #fitSizes() {
     const { width, height } = this.#model?.selectedOptions[0]?.dataset ?? {};
     if (!width) return;

@@ -1,12 +1,11 @@
-// Keeps one conversation's messages right: reads them, listens to their events, and starts over after every gap.
-// An event stream that was away may have missed something, so each time it opens, the messages are read again.
+// Keeps a conversation's messages current: reads them, follows their events, and reads again after every gap.
 
 import { ApiError, getMessage, getMessages } from './api.js';
 import { openStream } from './stream.js';
 
 const shortestPause = 1_000;
 const longestPause = 10_000;
-const lookPause = 5_000;
+const pollPause = 5_000;
 const idleToPark = 60_000;
 const pageSize = 50;
 
@@ -22,15 +21,15 @@ export class Feed {
   #hiddenAt = null;
   #oldest = null;
   #earlier = null;
-  #looking;
+  #polling;
   #stop = new AbortController();
 
-  /** Whether the server would not show this conversation, so that nothing is under way. */
+  /** Whether the server refused this conversation; nothing is polled then. */
   isRefused = false;
 
   /**
-   * @param events { onConnection(isConnected), onLoaded(owner), onRefused(error) }: onRefused says that the server will not
-   * show this conversation, 404 when it does not exist.
+   * @param events { onConnection(isConnected), onLoaded(owner), onRefused(error) }: onRefused: the server refused
+   * this conversation, with 404 when it does not exist.
    */
   constructor(conversationId, messages, events) {
     this.#id = conversationId;
@@ -41,7 +40,7 @@ export class Feed {
     addEventListener('online', () => this.#wake(), { signal });
     addEventListener('pageshow', shown => shown.persisted && this.#wake(), { signal });
     document.addEventListener('visibilitychange', () => this.#visibilityChanged(), { signal });
-    this.#looking = setInterval(() => this.#lookAfter(), lookPause);
+    this.#polling = setInterval(() => this.#pollUnfinished(), pollPause);
   }
 
   async start() {
@@ -50,11 +49,11 @@ export class Feed {
 
   stop() {
     this.#stop.abort();
-    clearInterval(this.#looking);
+    clearInterval(this.#polling);
     this.#disconnect();
   }
 
-  /** Makes sure, now, that the messages are right and the events flow. */
+  /** Reads the messages now and reconnects the events if needed. */
   refresh() {
     if (this.#stop.signal.aborted) return;
     this.isRefused = false;
@@ -67,12 +66,12 @@ export class Feed {
     }
   }
 
-  /** Whether there are messages before those that were read. */
+  /** Whether there are earlier messages. */
   get hasEarlier() {
     return this.#earlier !== null;
   }
 
-  /** Reads the page before those that were read. */
+  /** Reads the previous page. */
   async loadEarlier() {
     if (this.#earlier === null) return;
     const askedAt = performance.now();
@@ -97,11 +96,11 @@ export class Feed {
       this.#load();
     });
     stream.addEventListener('image_progress', event => this.#take(event));
-    stream.addEventListener('message', event => this.#takeWords(event));
+    stream.addEventListener('message', event => this.#takeMessage(event));
     stream.addEventListener('error', () => {
       if (stream !== this.#stream) return;
       this.#events.onConnection(false);
-      // A broken connection the browser mends itself, with Last-Event-ID. After an HTTP error it gives up for good.
+      // The browser reconnects a broken connection itself, with Last-Event-ID. After an HTTP error it gives up.
       if (stream.readyState === EventSource.CLOSED) this.#startLater();
     });
   }
@@ -115,7 +114,7 @@ export class Feed {
   #startLater() {
     this.#disconnect();
     if (this.#stop.signal.aborted) return;
-    // Spread out, so that a restarted server does not meet all its readers in the same moment.
+    // Jitter, so that a restarted server does not get all its clients at once.
     const pause = navigator.onLine ? this.#pause : longestPause;
     this.#reconnect = setTimeout(() => this.start(), pause * (0.8 + Math.random() * 0.4));
     this.#pause = Math.min(this.#pause * 2, longestPause);
@@ -129,13 +128,13 @@ export class Feed {
       return;
     }
 
-    // Of what nobody has read yet: it comes with its page.
+    // On a page that has not been loaded yet.
     if (this.#earlier !== null && data.message_id < this.#oldest) return;
     const message = this.#messages.apply(data);
     if (message && !message.hasRow) await this.#loadOne(message.id);
   }
 
-  #takeWords(event) {
+  #takeMessage(event) {
     let row;
     try {
       row = JSON.parse(event.data);
@@ -153,11 +152,11 @@ export class Feed {
       const row = await getMessage(id);
       if (!this.#stop.signal.aborted) this.#messages.load([row], askedAt);
     } catch {
-      // The next reading of all messages brings it.
+      // The next full read includes it.
     }
   }
 
-  /** Reads the messages, the newest at first, and then all that were read before; calls that come meanwhile lead to one more reading. Answers whether it worked. */
+  /** Reads the newest messages first, later all loaded ones; concurrent calls cause one more read. Resolves to whether it worked. */
   #load() {
     if (this.#loading) {
       this.#loadAgain = true;
@@ -210,16 +209,16 @@ export class Feed {
     if (!document.hidden) this.#wake();
   }
 
-  /** What the server refused once it would refuse again: only a reason that the caller knows of asks anew. */
+  /** A refused conversation stays refused until the caller refreshes. */
   #wake() {
     if (!this.isRefused) this.refresh();
   }
 
   /**
-   * Looks after what is under way: places in line move without an event of their own, a connection can be dead without
-   * either side knowing, and a proxy can hold events back.
+   * Polls unfinished messages: positions move without an event, a connection can be dead unnoticed, and a proxy can
+   * buffer events.
    */
-  async #lookAfter() {
+  async #pollUnfinished() {
     const unfinished = this.#messages.unfinished;
     if (this.#stream && unfinished.length > 0 && !document.hidden && !this.#loading) {
       const askedAt = performance.now();
@@ -231,8 +230,8 @@ export class Feed {
       }
     }
 
-    // Browsers allow six connections to a server over HTTP/1.1: a forgotten tab with nothing to wait for gives its own back.
-    const isForgotten = this.#hiddenAt !== null && performance.now() - this.#hiddenAt > idleToPark;
-    if (this.#stream && unfinished.length === 0 && isForgotten) this.#disconnect();
+    // Over HTTP/1.1 a browser has six connections per server: a hidden tab without pending images closes its own.
+    const isIdle = this.#hiddenAt !== null && performance.now() - this.#hiddenAt > idleToPark;
+    if (this.#stream && unfinished.length === 0 && isIdle) this.#disconnect();
   }
 }

@@ -1,4 +1,4 @@
-// Names for things that this browser makes up.
+// Ids that the browser creates.
 
 const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789';
 
@@ -6,7 +6,7 @@ function random(length) {
   return [...crypto.getRandomValues(new Uint8Array(length))].map(byte => alphabet[byte % alphabet.length]).join('');
 }
 
-/** A conversation's id: readable in logs, and not to be guessed. */
+/** A conversation id that is readable in logs and unguessable. */
 export function newConversationId(name) {
   const slug = name
     .toLocaleLowerCase('tr')
@@ -19,7 +19,7 @@ export function newConversationId(name) {
   return `${slug || 'chat'}-${random(12)}`;
 }
 
-/** randomUUID exists only over HTTPS and on localhost; a demo in the office network has neither. */
+/** randomUUID exists only over HTTPS and on localhost. */
 export function newKey() {
   return crypto.randomUUID?.() ?? random(32);
 }

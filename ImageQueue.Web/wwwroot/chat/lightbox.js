@@ -1,4 +1,4 @@
-// Shows an image large, and leafs through the images of the conversation.
+// Shows images full size and pages through the conversation's images.
 
 import { setText } from './page.js';
 

@@ -1,5 +1,4 @@
-// What this browser remembers: the name, whose conversations there are, and the words not sent yet.
-// Storage may be full, forbidden or edited by hand; the page then works without it.
+// Browser storage: name, conversations and drafts. It may be full, forbidden or edited by hand; the page works without it.
 
 const key = 'imagequeue.chat';
 const draftKey = id => `imagequeue.draft.${id ?? 'new'}`;
@@ -17,14 +16,14 @@ function read() {
   }
 }
 
-/** Another tab may have written since: its conversations are not to be lost. */
+/** Another tab may have written since: merge into its state. */
 function change(edit) {
   if (hasStorage) state = read();
   edit(state);
   try {
     localStorage.setItem(key, JSON.stringify(state));
   } catch {
-    // Remembered until the page closes.
+    // Kept in memory until the page closes.
   }
 }
 
@@ -50,14 +49,14 @@ export const setPreferredModel = value => change(memory => { memory.model = valu
 export const wantsNotifications = () => state.notify === true;
 export const setWantsNotifications = value => change(memory => { memory.notify = value; });
 
-/** This name's conversations, the one written in last first: { id, owner, title, usedAt, pending: [message ids], news }. */
+/** This name's conversations, last used first: { id, owner, title, usedAt, pending: [message ids], news }. */
 export function conversations() {
   return state.conversations.filter(one => one.owner === state.name).sort((a, b) => b.usedAt - a.usedAt);
 }
 
 export const conversation = id => state.conversations.find(one => one.id === id);
 
-/** Adds a conversation, or changes what is remembered of it. */
+/** Adds or updates a conversation. */
 export function keepConversation(id, values) {
   change(memory => {
     const known = memory.conversations.find(one => one.id === id);
@@ -71,7 +70,7 @@ export function forgetConversation(id) {
   keepDraft(id, null);
 }
 
-/** Calls back when another tab changed what is remembered. */
+/** Calls back when another tab has changed the state. */
 export function onOtherTab(callback) {
   addEventListener('storage', event => {
     if (event.key !== key) return;
@@ -94,6 +93,6 @@ export function keepDraft(conversationId, value) {
     if (value) sessionStorage.setItem(draftKey(conversationId), JSON.stringify(value));
     else sessionStorage.removeItem(draftKey(conversationId));
   } catch {
-    // A draft is not worth an error.
+    // A lost draft is no error.
   }
 }

@@ -1,18 +1,17 @@
-// The newest known state of every message of one conversation, from two sources that may overtake each other:
-// lists that were read, and events that were pushed.
+// The newest known state of a conversation's messages, from lists and events that may overtake each other.
 
 export const isUnfinished = message => message.status === 'queued' || message.status === 'processing';
 
 const statuses = ['queued', 'processing', 'complete', 'error', 'cancelled'];
 
-/** What no image of ours can be in counts as failed. */
+/** An unknown status counts as error. */
 const statusFrom = value => (statuses.includes(value) ? value : 'error');
 
 const textFrom = value => (typeof value === 'string' ? value : null);
 
 const objectFrom = value => (value !== null && typeof value === 'object' && !Array.isArray(value) ? value : null);
 
-/** Only images of this server: whatever else a message may say, the page links nowhere else. */
+/** Only images of this server: the page never links elsewhere. */
 const imageFrom = value => (typeof value === 'string' && /^\/images\/[\w.-]+$/.test(value) ? value : null);
 
 const numberOr = (value, otherwise) => (value == null || Number.isNaN(Number(value)) ? otherwise : Number(value));
@@ -31,7 +30,7 @@ export class Messages {
     return this.#byId.get(String(id));
   }
 
-  /** All messages in the order in which they were written. */
+  /** All messages in id order. */
   all() {
     return [...this.#byId.values()].sort((a, b) => a.order - b.order);
   }
@@ -41,22 +40,22 @@ export class Messages {
   }
 
   /**
-   * Takes messages that the API returned.
-   * @param askedAt when they were asked for (performance.now()): an event that came since may be newer than they are.
+   * Merges messages that the API returned.
+   * @param askedAt time of the request (performance.now()): a later event is newer than its response.
    */
   load(rows, askedAt) {
     for (const row of rows) {
       try {
         this.#loadOne(row, askedAt);
       } catch (error) {
-        // One odd message breaks nothing but itself.
+        // One malformed message must not hide the others.
         console.warn('A message could not be shown.', row?.id, error);
       }
     }
   }
 
   #loadOne(row, askedAt) {
-    if (this.#removed.has(String(row.id))) return; // It was read before it was erased.
+    if (this.#removed.has(String(row.id))) return; // The list was read before the message was erased.
     const before = this.get(row.id);
     const revision = numberOr(row.revision, null);
     const older = before && (revision == null ? before.eventAt > askedAt : revision < before.revision);
@@ -65,8 +64,8 @@ export class Messages {
   }
 
   /**
-   * Takes an event.
-   * @returns the message, or null where the event is older than what is known.
+   * Applies an event.
+   * @returns the message, or null when a newer state is known.
    */
   apply(event) {
     if (this.#removed.has(String(event.message_id))) return null;
@@ -101,7 +100,7 @@ export class Messages {
       errorCode: textFrom(event.error_code),
       revision,
       eventAt: performance.now(),
-      // Events leave out what does not change while an image is made; the row has it.
+      // Events omit what does not change while an image is generated; the row has it.
       hasRow: Boolean(before?.hasRow) && (event.status === before.status || event.status === 'queued' || event.status === 'processing'),
     };
     if (isUnfinished(message)) message.result = null;
@@ -109,7 +108,7 @@ export class Messages {
     return message;
   }
 
-  /** Takes out a message that was erased, for good: a list that was asked for before may come after. */
+  /** Removes an erased message for good: an older list may still arrive. */
   remove(id) {
     this.#removed.add(String(id));
     const before = this.get(id);
@@ -122,10 +121,10 @@ export class Messages {
   }
 }
 
-/** What the page needs of a message as the API returns it. */
+/** Maps a message of the API. */
 export function fromRow(row, before) {
   const isImage = row.kind === 'image';
-  const meta = isImage ? row.extra_metadata ?? {} : {}; // Else the keys are the chat app's own, whatever they are called.
+  const meta = isImage ? row.extra_metadata ?? {} : {}; // On other messages the keys belong to the chat app.
   return {
     kind: row.kind,
     id: String(row.id),
@@ -152,7 +151,7 @@ export function fromRow(row, before) {
   };
 }
 
-/** The moment at which an image is expected, by this device's clock: the server's may differ. */
+/** The expected end by this device's clock: the server's may differ. */
 function etaFrom(seconds) {
   return seconds == null || Number.isNaN(Number(seconds)) ? null : performance.now() + Number(seconds) * 1000;
 }

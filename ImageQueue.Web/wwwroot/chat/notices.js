@@ -1,4 +1,4 @@
-// Tells those who look elsewhere: by the tab's title, and, if they asked for it, by a notification.
+// Shows progress in the tab's title and, where enabled, by notifications.
 
 import * as memory from './memory.js';
 import { address, number, percent, setText, text } from './page.js';
@@ -10,7 +10,7 @@ const button = document.getElementById('notify');
 let done = false;
 let shown = () => '';
 
-/** The title shows what is furthest: the image being generated, else the place in line, else what was just finished. */
+/** Shows the furthest image: its progress, else its position, else a finished mark. */
 export function showTitle(conversationTitle, unfinished) {
   shown = () => {
     const generating = unfinished.filter(one => one.status === 'processing').sort((a, b) => b.progress - a.progress)[0];
@@ -28,7 +28,6 @@ function refreshTitle() {
   if (document.title !== title) document.title = title;
 }
 
-/** An image is there. */
 export function imageReady({ prompt, id, imageUrl }) {
   done = true;
   refreshTitle();
@@ -68,7 +67,7 @@ function showButton() {
   setText(document.getElementById('notify-text'), text(state === 'denied' ? 'NotifyDenied' : on ? 'NotifyOn' : 'NotifyOff'));
 }
 
-/** Permission is asked for only when somebody presses the button. */
+/** Asks for permission only when the user presses the button. */
 export function offerNotifications() {
   button.addEventListener('click', async () => {
     if (permission() === 'default') memory.setWantsNotifications((await Notification.requestPermission()) === 'granted');

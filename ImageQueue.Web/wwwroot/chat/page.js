@@ -1,9 +1,9 @@
-// What the page says and how it writes numbers: its texts come with the page, in the language that the server chose.
+// The page's texts in the language that the server chose, and number and time formats.
 
 const page = JSON.parse(document.getElementById('page').textContent);
 const language = document.documentElement.lang;
 
-// Numbers and times the way the reader's own kind of the page's language writes them: "14:05" in en-GB, "2:05 PM" in en-US.
+// Formats follow the reader's variant of the page's language: "14:05" in en-GB, "2:05 PM" in en-US.
 const locale = navigator.languages.find(one => one.toLowerCase().split('-')[0] === language) ?? language;
 
 export const longestPrompt = page.longestPrompt;
@@ -16,7 +16,7 @@ export function text(key, values = {}) {
 /** The text with this name, or null where there is none. */
 export const optionalText = key => (Object.hasOwn(page.texts, key) ? page.texts[key] : null);
 
-/** An address of this application, wherever it is mounted: "/images/x.png" and "images/x.png" mean the same. */
+/** An address under the application's path base: "/images/x.png" and "images/x.png" mean the same. */
 export function address(path) {
   return page.root + path.replace(/^\//, '');
 }
@@ -31,7 +31,7 @@ export const percent = value => percentFormat.format(value / 100);
 export const number = value => numberFormat.format(value);
 export const fullTime = date => fullFormat.format(date);
 
-/** The hour of today's dates, the day as well of others. */
+/** The time today, date and time otherwise. */
 export function shortTime(date) {
   const today = date.toDateString() === new Date().toDateString();
   return (today ? timeFormat : dateTimeFormat).format(date);
@@ -41,19 +41,19 @@ function unit(value, name, digits) {
   return new Intl.NumberFormat(locale, { style: 'unit', unit: name, unitDisplay: 'short', maximumFractionDigits: digits }).format(value);
 }
 
-/** How long something took: "12.4 sec", "3 min". */
+/** A duration: "12.4 sec", "3 min". */
 export function duration(seconds) {
   if (seconds < 90) return unit(seconds, 'second', seconds < 20 ? 1 : 0);
   return seconds < 5400 ? unit(seconds / 60, 'minute', seconds < 600 ? 1 : 0) : unit(seconds / 3600, 'hour', 1);
 }
 
-/** How long something may take, no more exact than anybody knows. */
+/** A rounded estimate. */
 export function estimate(seconds) {
   if (seconds < 60) return unit(Math.max(5, Math.ceil(seconds / 5) * 5), 'second', 0);
   return seconds < 5400 ? unit(Math.round(seconds / 60), 'minute', 0) : unit(seconds / 3600, 'hour', 1);
 }
 
-/** Changes an element's text only when it differs, so that nothing is repainted or read aloud for nothing. */
+/** Sets an element's text only when it differs, so that screen readers do not repeat it. */
 export function setText(element, value) {
   if (element.textContent !== value) element.textContent = value;
 }

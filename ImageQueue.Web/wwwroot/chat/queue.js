@@ -1,49 +1,49 @@
-// One line about the whole queue, asked for gently: only while somebody looks.
+// The queue summary, polled only while the page is visible.
 
 import { getQueue } from './api.js';
 import { duration, number, setText, text } from './page.js';
 
 const pause = 10_000;
 const soon = 1_500;
-let look = async () => {};
+let poll = async () => {};
 let soonTimer = 0;
 const element = id => document.getElementById(id);
 
-/** @param onLook called each time the queue was looked at, for others who want to look as often. */
-export function watchQueue(onLook) {
-  let looking = false;
+/** @param onPolled called after each poll. */
+export function watchQueue(onPolled) {
+  let polling = false;
 
-  look = async () => {
-    if (document.hidden || looking) return;
-    looking = true;
+  poll = async () => {
+    if (document.hidden || polling) return;
+    polling = true;
     try {
       show(await getQueue());
-      await onLook();
+      await onPolled();
     } catch {
       element('queue').classList.add('stale');
     } finally {
-      looking = false;
+      polling = false;
     }
   };
 
-  document.addEventListener('visibilitychange', () => look());
-  addEventListener('online', () => look());
-  setInterval(() => look(), pause);
-  look();
+  document.addEventListener('visibilitychange', () => poll());
+  addEventListener('online', () => poll());
+  setInterval(() => poll(), pause);
+  poll();
 }
 
-/** Something has moved in the queue: many moves in a row are worth one look. */
-export function lookSoon() {
+/** The queue has changed: several changes in a row cause one poll. */
+export function refreshQueueSoon() {
   if (soonTimer !== 0) return;
   soonTimer = setTimeout(() => {
     soonTimer = 0;
-    look();
+    poll();
   }, soon);
 }
 
 function show(queue) {
   const backends = queue.backends ?? [];
-  // Null means that nobody has asked it yet: no reason to worry anybody.
+  // Null: not probed yet, which is not a trouble.
   const healthy = backends.filter(backend => backend.healthy !== false).length;
   const usable = backends.filter(backend => backend.healthy !== false && !backend.paused).length;
   const trouble = queue.paused ? text('QueuePaused')

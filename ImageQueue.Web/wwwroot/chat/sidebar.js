@@ -1,4 +1,4 @@
-// The list of conversations: beside the thread where there is room, a drawer over it where there is not.
+// The list of conversations: beside the thread, or a drawer on narrow screens.
 
 import * as memory from './memory.js';
 import { setText, text } from './page.js';
@@ -58,7 +58,7 @@ export class Sidebar {
     if (focused) element('conversation-list').querySelector(`[data-id="${CSS.escape(focused)}"] a`)?.focus();
   }
 
-  /** While the drawer is open only it can be reached, while it is closed it cannot. */
+  /** An open drawer makes the page inert, a closed one itself. */
   #setOpen(open) {
     const wasOpen = this.#isOpen;
     this.#isOpen = open && narrow.matches;

@@ -1,4 +1,4 @@
-// The one event stream of a browser: of all conversations that any of its tabs shows. Each tab is told of its own.
+// A browser's single event stream for the conversations of all its tabs. Each tab gets its own events.
 
 const settle = 50;
 const silence = 180_000;
@@ -57,7 +57,7 @@ function connect() {
       tab.isOpen = false;
       port.postMessage({ type: 'error', isClosed });
     }
-    if (isClosed) tabs.clear(); // Each comes again when it thinks that it is time.
+    if (isClosed) tabs.clear(); // Each tab reconnects after its own pause.
   });
   for (const type of ['image_progress', 'message']) stream.addEventListener(type, event => pass(type, event));
 }
@@ -68,7 +68,7 @@ function disconnect() {
   streamed = '';
 }
 
-/** Whoever comes to a stream that is open, or to one that was away, reads what it may have missed. */
+/** A tab that joins an open or reopened stream reads what it may have missed. */
 function opened() {
   for (const [port, tab] of tabs) {
     if (tab.isOpen) continue;
@@ -83,7 +83,7 @@ function pass(type, { data, lastEventId }) {
   try {
     conversation = JSON.parse(data).conversation_id;
   } catch {
-    return; // Cut short on the way: the reading after the next connection brings it.
+    return; // Truncated: the read after the next connection includes it.
   }
   for (const [port, tab] of tabs) if (tab.conversation === conversation) port.postMessage({ type, data });
 }

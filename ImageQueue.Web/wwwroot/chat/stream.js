@@ -1,12 +1,12 @@
-// Live changes of one conversation. All tabs of a browser share one connection, in a worker: over HTTP/1.1 a browser has six
-// connections to a server, and a seventh tab would wait for ever. Where there are no shared workers, each tab has its own.
+// A conversation's event stream. All tabs share one connection in a worker: over HTTP/1.1 a browser has six connections per
+// server, and a seventh tab would hang. Without shared workers, each tab has its own.
 
 import { address } from './page.js';
 
 const stillHere = 20_000;
 
 /**
- * @returns what an EventSource is to its user: readyState, close(), and events open, error, image_progress and message.
+ * @returns the interface of EventSource: readyState, close(), and events open, error, image_progress and message.
  */
 export function openStream(conversationId) {
   return 'SharedWorker' in globalThis
@@ -28,19 +28,19 @@ class SharedStream extends EventTarget {
     this.#port.start();
     this.#port.postMessage({ conversation: conversationId, root: new URL(address('/'), location.href).href });
     worker.addEventListener('error', () => this.#take({ type: 'error', isClosed: true }));
-    // A tab that crashes says no goodbye: the worker forgets who has been silent for long.
+    // A crashed tab sends no close: the worker drops silent tabs.
     this.#timer = setInterval(() => this.#port.postMessage({ here: true }), stillHere);
-    addEventListener('pagehide', this.#leave);
+    addEventListener('pagehide', this.#disconnect);
   }
 
   close() {
     this.readyState = EventSource.CLOSED;
-    this.#leave();
+    this.#disconnect();
   }
 
-  #leave = () => {
+  #disconnect = () => {
     clearInterval(this.#timer);
-    removeEventListener('pagehide', this.#leave);
+    removeEventListener('pagehide', this.#disconnect);
     this.#port.postMessage({ close: true });
   };
 
@@ -49,6 +49,6 @@ class SharedStream extends EventTarget {
     if (type === 'open') this.readyState = EventSource.OPEN;
     if (type === 'error') this.readyState = isClosed ? EventSource.CLOSED : EventSource.CONNECTING;
     this.dispatchEvent(data === undefined ? new Event(type) : new MessageEvent(type, { data }));
-    if (isClosed) this.#leave();
+    if (isClosed) this.#disconnect();
   }
 }

@@ -1,4 +1,4 @@
-// The conversation as it is read: its messages in order, with the newest in sight.
+// The open conversation's messages in order, scrolled to the newest.
 
 import { Card, fileName } from './card.js';
 import { openLightbox } from './lightbox.js';
@@ -14,7 +14,7 @@ export class Thread {
   #actions;
   #follows = true;
   #height = 0;
-  #room = 0;
+  #visibleHeight = 0;
   #messages = null;
 
   /** @param actions { onRow(call, id), onReuse(message), onRefresh() } */
@@ -22,7 +22,7 @@ export class Thread {
     this.#actions = { ...actions, onOpen: message => this.#open(message) };
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     this.#toNewest.addEventListener('click', () => this.scrollToNewest(true));
-    // Images, notices and keyboards change the room there is: who was at the end stays at the end.
+    // Images, notices and keyboards change the height: stay at the end.
     const observer = new ResizeObserver(() => this.#follows && this.scrollToNewest());
     observer.observe(this.#list);
     observer.observe(this.#scroller);
@@ -45,20 +45,20 @@ export class Thread {
       return;
     }
 
-    const added = message.kind === 'image' ? new Card(message, this.#actions) : new Words(message);
+    const added = message.kind === 'image' ? new Card(message, this.#actions) : new TextMessage(message);
     this.#items.set(message.id, added);
     const later = [...this.#list.children].find(child => Number(child.dataset.order) > message.order);
     added.element.dataset.order = message.order;
     this.#list.insertBefore(added.element, later ?? null);
   }
 
-  /** Takes out a message that was erased. */
+  /** Removes an erased message. */
   remove(message) {
     this.#items.get(message.id)?.element.remove();
     this.#items.delete(message.id);
   }
 
-  /** Puts earlier messages in front without moving what is being read. */
+  /** Inserts earlier messages without moving the visible ones. */
   async keepPlace(load) {
     const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;
     this.#follows = false;
@@ -78,10 +78,10 @@ export class Thread {
   }
 
   #scrolled() {
-    // A scroll that comes of the content or the room having changed is nobody's wish to leave the end.
+    // A scroll caused by a change of height is not the user's scroll.
     const { scrollHeight, clientHeight } = this.#scroller;
-    const isMoved = scrollHeight !== this.#height || clientHeight !== this.#room;
-    [this.#height, this.#room] = [scrollHeight, clientHeight];
+    const isMoved = scrollHeight !== this.#height || clientHeight !== this.#visibleHeight;
+    [this.#height, this.#visibleHeight] = [scrollHeight, clientHeight];
     if (isMoved && this.#follows) {
       this.scrollToNewest();
       return;
@@ -104,8 +104,8 @@ export class Thread {
   }
 }
 
-/** A message that is only words. */
-class Words {
+/** A text message. */
+class TextMessage {
   constructor(message) {
     this.element = document.getElementById('text-message').content.firstElementChild.cloneNode(true);
     this.show(message);
