@@ -97,6 +97,16 @@ public static class CoreServices
         services.AddSingleton<Sweep>();
         services.AddHostedSingleton<DashboardReconciler>();
 
+        services.AddSingleton<SystemConditions>();
+        services.AddSingleton<IConditionSource, PauseConditions>();
+        services.AddSingleton<IConditionSource, BackendConditions>();
+        services.AddSingleton<IConditionSource, ModelConditions>();
+        services.AddSingleton<IConditionSource, ImageFileConditions>();
+        services.AddSingleton<IConditionSource, SweepConditions>();
+        services.AddSingleton<IConditionSource, LeaderConditions>();
+
+        services.AddHostedSingleton<ConditionWatch>();
+
         services.AddHostedSingleton<MessageFeed>();
         services.AddWebhooks(configuration);
         services.AddHostedSingleton<OutageWatch>();

@@ -49,7 +49,7 @@ public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic
         }
         catch (WebhookException e)
         {
-            visit.Failed();
+            visit.Failed(e.Message);
             metrics.Delivered(name, e.Kind);
             throw;
         }

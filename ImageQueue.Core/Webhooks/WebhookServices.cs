@@ -18,6 +18,7 @@ internal static class WebhookServices
             return;
         services.AddSingleton<WebhookReceivers>();
         services.AddSingleton<WebhookTraffic>();
+        services.AddSingleton<IConditionSource, WebhookConditions>();
         services.AddSingleton<WebhookSender>();
         services.AddSingleton<WebhookPosition>();
         services.AddSingleton<IHostJobFilter, WebhookJobFilter>();

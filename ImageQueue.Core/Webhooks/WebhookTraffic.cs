@@ -13,18 +13,22 @@ public sealed class WebhookTraffic(TimeProvider time)
 
     private readonly ConcurrentDictionary<string, Gate> _gates = new(StringComparer.Ordinal);
 
+    /// <summary>Receivers that refused or missed their last delivery.</summary>
+    internal IReadOnlyList<FailingReceiver> Failing =>
+        [.. _gates.Select(gate => gate.Value.Trouble is { } trouble ? new FailingReceiver(gate.Key, trouble.Since, trouble.Reason) : null).OfType<FailingReceiver>()];
+
     /// <summary>Waits for a turn; not at all where the receiver's last answer was none.</summary>
     /// <exception cref="WebhookBusyException">There is none now.</exception>
     internal async Task<Visit> EnterAsync(string receiver, CancellationToken cancellationToken)
     {
         var gate = _gates.GetOrAdd(receiver, _ => new Gate());
-        using var patience = new CancellationTokenSource(gate.IsInTrouble ? TimeSpan.Zero : Patience, time);
+        using var patience = new CancellationTokenSource(gate.Trouble is not null ? TimeSpan.Zero : Patience, time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, cancellationToken);
         try
         {
             if (!gate.Turns.Wait(0, CancellationToken.None))
                 await gate.Turns.WaitAsync(either.Token);
-            return new Visit(gate);
+            return new Visit(gate, time);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
@@ -33,11 +37,11 @@ public sealed class WebhookTraffic(TimeProvider time)
     }
 
     /// <summary>A turn, to be given back.</summary>
-    internal sealed class Visit(Gate gate) : IDisposable
+    internal sealed class Visit(Gate gate, TimeProvider time) : IDisposable
     {
-        public void Succeeded() => gate.IsInTrouble = false;
+        public void Succeeded() => gate.Trouble = null;
 
-        public void Failed() => gate.IsInTrouble = true;
+        public void Failed(string reason) => gate.Trouble = new Trouble(gate.Trouble?.Since ?? time.GetUtcNow(), reason);
 
         public void Dispose() => gate.Turns.Release();
     }
@@ -46,8 +50,12 @@ public sealed class WebhookTraffic(TimeProvider time)
     {
         public SemaphoreSlim Turns { get; } = new(AtOnce, AtOnce);
 
-        public volatile bool IsInTrouble;
+        public volatile Trouble? Trouble;
     }
+
+    internal sealed record Trouble(DateTimeOffset Since, string Reason);
+
+    internal sealed record FailingReceiver(string Receiver, DateTimeOffset Since, string Reason);
 }
 
 /// <summary>Enough deliveries to this receiver are under way.</summary>

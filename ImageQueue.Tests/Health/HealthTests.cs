@@ -3,12 +3,11 @@ using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;
 using ImageQueue.Core.Generation;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
-using ImageQueue.Web.Health;
-using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
@@ -16,83 +15,129 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Health;
 
-/// <summary>What <c>/health</c> says, to whom; and that broken is not dead.</summary>
+/// <summary><c>/health</c> and the conditions behind it.</summary>
 [Category(Categories.App)]
 internal sealed class HealthTests
 {
-    private static readonly string[] Parts = ["database", "schema", "job_servers", "recurring_jobs", "forges", "disk"];
+    private static readonly string[] Parts =
+        ["database", "schema", "job_servers", "recurring_jobs", "leader", "queue", "backends", "models", "disk", "webhooks"];
 
     [Test]
     public async Task Ready_ShowsEachPart_AndReasonsToOperatorsOnly()
     {
         await using var app = await AuthApp.StartAsync();
-        var (nobody, client, reader) = (app.As(null), app.Client(), app.As(AuthApp.ReaderKey));
+        var (anonymous, client, reader) = (app.As(null), app.Client(), app.As(AuthApp.ReaderKey));
 
-        await Until.TrueAsync(async () => (string?)(await ReadyAsync(nobody)).Body["status"] == "healthy", "all is well");
-        var (status, seen) = await ReadyAsync(nobody);
+        await Until.TrueAsync(async () => (string?)(await ReadyAsync(anonymous)).Body["status"] == "healthy", "every part is healthy");
+        var (status, seen) = await ReadyAsync(anonymous);
         Assert.That(status, Is.EqualTo(200));
         Assert.That(seen["parts"]!.AsObject().Select(part => part.Key), Is.EqualTo(Parts));
         Assert.That(seen["parts"]!.AsObject().Select(part => part.Value!.ToJsonString()), Is.All.EqualTo("""{"status":"healthy"}"""));
         Assert.That((await ReadyAsync(client)).Body["parts"]!["disk"]!["reason"], Is.Null);
         Assert.That((string?)(await ReadyAsync(reader)).Body["parts"]!["disk"]!["reason"], Does.EndWith(" GB free."));
-        Assert.That((await TestApp.ReadAsync(await nobody.GetAsync("health/live"))).ToJsonString(), Is.EqualTo("""{"status":"healthy"}"""));
+        Assert.That((await TestApp.ReadAsync(await anonymous.GetAsync("health/live"))).ToJsonString(), Is.EqualTo("""{"status":"healthy"}"""));
 
-        // An operator's pause is no trouble, but it is said.
+        // An operator's pause does not degrade readiness, but is reported.
         await app.As(AuthApp.OperatorKey).PostAsync("api/queue/pause", null);
-        var paused = (await ReadyAsync(reader)).Body["parts"]!["forges"]!;
-        Assert.That(((string?)paused["status"], (string?)paused["reason"]), Is.EqualTo(("healthy", "the operator has paused the queue.")));
+        var paused = (await ReadyAsync(reader)).Body["parts"]!["queue"]!;
+        Assert.That((string?)paused["status"], Is.EqualTo("healthy"));
+        Assert.That((string?)paused["reason"], Does.StartWith("The queue is paused. (by the operator, since "));
     }
 
     [Test]
-    public async Task Ready_IsDegradedAndTakesRequests_WhenNoForgeAnswers()
+    public async Task Ready_IsDegradedAndTakesRequests_WhenNoBackendAnswers()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Backends:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}", ["Forge:Backends:0:Name"] = "gpu1" });
 
-        await Until.TrueAsync(async () => $"{(await ReadyAsync(app.Http)).Body["parts"]!["forges"]!["reason"]}".Contains("gpu1 is down", StringComparison.Ordinal), "gpu1 has been asked");
+        await Until.TrueAsync(async () => $"{(await ReadyAsync(app.Http)).Body["parts"]!["backends"]!["reason"]}".Contains("gpu1 is unhealthy", StringComparison.Ordinal), "gpu1 has been probed");
         var (status, seen) = await ReadyAsync(app.Http);
 
-        Assert.That((status, (string?)seen["status"], (string?)seen["parts"]!["forges"]!["status"]), Is.EqualTo((200, "degraded", "degraded")));
-        Assert.That((string?)seen["parts"]!["forges"]!["reason"], Does.Match(@"^No Forge is healthy; requests are taken and wait\. gpu1 is down since .+: .*refused.*\.$"));
+        Assert.That((status, (string?)seen["status"], (string?)seen["parts"]!["backends"]!["status"]), Is.EqualTo((200, "degraded", "degraded")));
+        Assert.That((string?)seen["parts"]!["backends"]!["reason"], Does.Match(@"^No backend is healthy\. Requests wait\. \(since .+\) Backend gpu1 is unhealthy: .*refused.*\. \(since .+\)$"));
         Assert.That((string?)(await app.SubmitAsync("bir gül"))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
     }
 
     [Test]
-    public async Task RecurringJobs_AreDegraded_WhileTheSweepIsMissingChangedOrLate()
+    public async Task SweepConditions_AreFound_WhenTheSweepIsMissingChangedOrLate()
     {
-        var (storage, time) = (new InMemoryStorage(), new FakeTimeProvider(TimeProvider.System.GetUtcNow()));
-        var check = new RecurringJobsCheck(storage, time);
+        var (storage, time, readiness) = (new InMemoryStorage(), new FakeTimeProvider(TimeProvider.System.GetUtcNow()), new DatabaseReadiness());
+        readiness.Set();
+        var source = new SweepConditions(storage, readiness, time);
         var recurring = new RecurringJobManager(storage);
         var job = Job.FromExpression<Sweep>(sweep => sweep.RunAsync(CancellationToken.None));
 
-        await ExpectAsync(check, HealthStatus.Degraded, "missing or was changed");
+        await ExpectAsync(source, "missing or was changed");
         recurring.AddOrUpdate(QueueRebuild.SweepId, job, QueueRebuild.SweepCron);
-        await ExpectAsync(check, HealthStatus.Healthy, null);
+        await ExpectAsync(source, null);
         recurring.AddOrUpdate(QueueRebuild.SweepId, job, Cron.Never());
-        await ExpectAsync(check, HealthStatus.Degraded, "missing or was changed");
+        await ExpectAsync(source, "missing or was changed");
         recurring.AddOrUpdate(QueueRebuild.SweepId, job, QueueRebuild.SweepCron);
         time.Advance(TimeSpan.FromMinutes(10));
-        await ExpectAsync(check, HealthStatus.Degraded, "has been due since");
+        await ExpectAsync(source, "overdue");
     }
 
     [Test]
-    public async Task Disk_IsDegraded_WhenTheFolderCannotBeWritten()
+    public async Task ImageFileConditions_AreFound_WhenTheFolderCannotBeWritten()
     {
         using var folder = new TemporaryFolder();
         var file = Path.Combine(folder.Path, "file");
         await File.WriteAllTextAsync(file, "no folder");
 
-        await ExpectAsync(Check(Path.Combine(folder.Path, "images")), HealthStatus.Healthy, "GB free");
-        await ExpectAsync(Check(Path.Combine(file, "images")), HealthStatus.Degraded, "cannot be written");
+        await ExpectAsync(Source(Path.Combine(folder.Path, "images")), null);
+        await ExpectAsync(Source(Path.Combine(file, "images")), "cannot be written");
 
-        DiskCheck Check(string directory) =>
+        ImageFileConditions Source(string directory) =>
             new(new ImageFiles(Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance));
     }
 
-    private static async Task ExpectAsync(IHealthCheck check, HealthStatus status, string? reason)
+    /// <summary>A condition without its own time holds since it was first seen, until it ends.</summary>
+    [Test]
+    public async Task SystemConditions_KeepSince_AndPutTheWorstFirst()
     {
-        var result = await check.CheckHealthAsync(new HealthCheckContext());
-        Assert.That(result.Status, Is.EqualTo(status), result.Description);
-        Assert.That(result.Description, reason is null ? Is.Null : Does.Contain(reason));
+        var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var start = time.GetUtcNow();
+        var source = new ListSource { Conditions = [new(ConditionCodes.ModelMissing, "m"), new(ConditionCodes.QueuePaused, "p", Stops: true, IsFault: false)] };
+        var conditions = new SystemConditions([source, new FailingSource()], time, NullLogger<SystemConditions>.Instance);
+
+        var first = await conditions.GetAsync(CancellationToken.None);
+        time.Advance(TimeSpan.FromMinutes(5));
+        var later = await conditions.GetAsync(CancellationToken.None);
+        source.Conditions = [];
+        time.Advance(TimeSpan.FromMinutes(5));
+        await conditions.GetAsync(CancellationToken.None);
+        source.Conditions = [new(ConditionCodes.ModelMissing, "m")];
+        time.Advance(TimeSpan.FromMinutes(5));
+        var again = await conditions.GetAsync(CancellationToken.None);
+
+        string[] worstFirst = [ConditionCodes.DatabaseUnavailable, ConditionCodes.QueuePaused, ConditionCodes.ModelMissing];
+        Assert.That(first.Select(one => one.Code), Is.EqualTo(worstFirst));
+        Assert.That(later.Select(one => one.Since), Is.All.EqualTo(start));
+        Assert.That(again.Select(one => (one.Code, one.Since)), Is.EqualTo(new[]
+        {
+            (ConditionCodes.DatabaseUnavailable, (DateTimeOffset?)start), (ConditionCodes.ModelMissing, start.AddMinutes(15)),
+        }));
+    }
+
+    private static async Task ExpectAsync(IConditionSource source, string? text)
+    {
+        var found = await source.ReadAsync(CancellationToken.None);
+        Assert.That(found.Select(one => one.Text), text is null ? Is.Empty : Has.One.Contains(text));
+    }
+
+    private sealed class ListSource : IConditionSource
+    {
+        public IReadOnlyList<SystemCondition> Conditions { get; set; } = [];
+
+        public string Part => "list";
+
+        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => Task.FromResult(Conditions);
+    }
+
+    private sealed class FailingSource : IConditionSource
+    {
+        public string Part => "failing";
+
+        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => throw new InvalidOperationException("no");
     }
 
     private static async Task<(int Status, JsonObject Body)> ReadyAsync(HttpClient http)

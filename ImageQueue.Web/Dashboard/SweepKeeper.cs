@@ -1,5 +1,4 @@
 using Hangfire;
-using Hangfire.Storage;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Recovery;
 

@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using ImageQueue.Core.Hosting;
 using ImageQueue.Web.Auth;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
@@ -13,6 +14,9 @@ namespace ImageQueue.Web.Health;
 /// </summary>
 internal static class HealthServices
 {
+    /// <summary>The parts of <see cref="SystemConditions"/>; "webhooks" has no source without a receiver.</summary>
+    private static readonly string[] Parts = ["job_servers", "recurring_jobs", "leader", "queue", "backends", "models", "disk", "webhooks"];
+
     /// <summary>A part that says nothing for so long is not well.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
@@ -28,11 +32,16 @@ internal static class HealthServices
     {
         services.AddHealthChecks()
             .AddCheck<DatabaseCheck>("database", timeout: Patience)
-            .AddCheck<SchemaCheck>("schema", timeout: Patience)
-            .AddCheck<JobServersCheck>("job_servers", failureStatus: HealthStatus.Degraded, timeout: Patience)
-            .AddCheck<RecurringJobsCheck>("recurring_jobs", failureStatus: HealthStatus.Degraded, timeout: Patience)
-            .AddCheck<BackendsCheck>("forges", failureStatus: HealthStatus.Degraded, timeout: Patience)
-            .AddCheck<DiskCheck>("disk", failureStatus: HealthStatus.Degraded, timeout: Patience);
+            .AddCheck<SchemaCheck>("schema", timeout: Patience);
+        services.AddSingleton<IConditionSource, JobServerConditions>();
+        services.Configure<HealthCheckServiceOptions>(options =>
+        {
+            foreach (var part in Parts)
+            {
+                options.Registrations.Add(new(
+                    part, provider => ActivatorUtilities.CreateInstance<ConditionsCheck>(provider, part), HealthStatus.Degraded, tags: null, Patience));
+            }
+        });
         // The answer says all of it; each of those who ask every few seconds would make lines of it.
         services.AddLogging(logging => logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks.DefaultHealthCheckService", LogLevel.None));
     }
