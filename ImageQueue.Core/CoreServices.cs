@@ -76,6 +76,7 @@ public static class CoreServices
 
         services.AddForgeClient();
         services.AddSingleton<ImageFiles>();
+        services.AddSingleton<IImageStorage>(provider => provider.GetRequiredService<ImageFiles>());
         services.AddSingleton<ImageLocator>();
         services.AddSingleton<RunningJobs>();
         services.AddSingleton<FailurePolicy>();
@@ -83,7 +84,7 @@ public static class CoreServices
         services.AddSingleton<RequestWrites>();
         services.AddSingleton<JobStateReconciler>();
         services.AddSingleton<ImageGenerator>();
-        services.AddTransient<GenerateImageJob>();
+        services.AddTransient<IImageJob, GenerateImageJob>();
 
         services.AddSingleton<EnqueueImageRequest>();
         services.AddSingleton<RequestChoices>();

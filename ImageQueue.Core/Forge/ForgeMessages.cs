@@ -33,7 +33,7 @@ internal static class ForgeMessages
                 DistilledCfgScale = request.DistilledCfgScale,
                 SamplerName = request.Sampler,
                 Scheduler = capabilities.Scheduler ? request.Scheduler : null,
-                Seed = request.Seed,
+                Seed = request.Seed ?? -1,
                 OverrideSettings = request.Checkpoint is null
                     ? null
                     : new OverrideSettingsBody
@@ -303,14 +303,14 @@ internal sealed record Txt2ImgBody
 {
     [JsonPropertyName("prompt")] public required string Prompt { get; init; }
     [JsonPropertyName("negative_prompt")] public string? NegativePrompt { get; init; }
-    [JsonPropertyName("width")] public required int Width { get; init; }
-    [JsonPropertyName("height")] public required int Height { get; init; }
-    [JsonPropertyName("steps")] public required int Steps { get; init; }
-    [JsonPropertyName("cfg_scale")] public required decimal CfgScale { get; init; }
-    [JsonPropertyName("distilled_cfg_scale")] public required decimal DistilledCfgScale { get; init; }
+    [JsonPropertyName("width")] public int? Width { get; init; }
+    [JsonPropertyName("height")] public int? Height { get; init; }
+    [JsonPropertyName("steps")] public int? Steps { get; init; }
+    [JsonPropertyName("cfg_scale")] public decimal? CfgScale { get; init; }
+    [JsonPropertyName("distilled_cfg_scale")] public decimal? DistilledCfgScale { get; init; }
     [JsonPropertyName("sampler_name")] public string? SamplerName { get; init; }
     [JsonPropertyName("scheduler")] public string? Scheduler { get; init; }
-    [JsonPropertyName("seed")] public required long Seed { get; init; }
+    [JsonPropertyName("seed")] public long? Seed { get; init; }
     [JsonPropertyName("send_images")] public bool SendImages { get; init; } = true;
     [JsonPropertyName("save_images")] public bool SaveImages { get; init; }
     [JsonPropertyName("override_settings")] public OverrideSettingsBody? OverrideSettings { get; init; }

@@ -1,13 +1,15 @@
+using ImageQueue.Core.Messages;
+
 namespace ImageQueue.Core.Forge;
 
-/// <summary>The models that requests may ask for by name (<c>Forge:Models</c>), and whether they may name checkpoints besides.</summary>
+/// <summary>The models that requests can name (<c>Forge:Models</c>), and whether they can name checkpoints besides.</summary>
 public sealed class ForgeModels
 {
-    private readonly GenerationDefaults _defaults;
+    private readonly GenerationSettings _defaults;
 
-    /// <summary>Reads the settings.</summary>
     public ForgeModels(ForgeOptions options)
     {
+        ArgumentNullException.ThrowIfNull(options);
         All =
         [
             .. options.Models
@@ -19,53 +21,56 @@ public sealed class ForgeModels
         _defaults = options.Defaults;
     }
 
-    /// <summary>All of them: the default first (<c>Forge:DefaultModel</c>), then by name. Empty where none is configured.</summary>
+    /// <summary>The default first (<c>Forge:DefaultModel</c>), then by name; empty where none is configured.</summary>
     public IReadOnlyList<ForgeModel> All { get; }
 
-    /// <summary>Whether a request may name a checkpoint: as <c>Forge:AllowAnyCheckpoint</c> says; where it does not say, only if there is no list of models.</summary>
+    /// <summary>Whether a request can name a checkpoint: <c>Forge:AllowAnyCheckpoint</c>; unset, only where there are no models.</summary>
     public bool TakesCheckpoints { get; }
 
-    /// <summary>The model of this name, in whatever case; null when there is none.</summary>
+    /// <summary>The model of this name, in any case; null when there is none.</summary>
     public ForgeModel? Find(string? name) => All.FirstOrDefault(model => model.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>The model that a new request gets: the one it names, none when it names a checkpoint, else the first.</summary>
-    public ForgeModel? Choose(string? name, string? checkpoint) =>
-        name is not null ? Find(name) : checkpoint is null && All.Count > 0 ? All[0] : null;
+    /// <summary>The settings to store for a new request: those it sent, then its model's, then <c>Forge:Defaults</c>.</summary>
+    public GenerationSettings Complete(GenerationSettings sent)
+    {
+        ArgumentNullException.ThrowIfNull(sent);
+        var model = sent.Model is not null ? Find(sent.Model) : sent.Checkpoint is null && All.Count > 0 ? All[0] : null;
+        return sent.OrElse(model?.Defaults ?? _defaults) with { Model = model?.Name, Seed = sent.Seed ?? -1 };
+    }
 
-    /// <summary>What a request of this model gets for what it leaves out; <c>Forge:Defaults</c> where there is no model.</summary>
-    public GenerationDefaults DefaultsOf(ForgeModel? model) => model?.Defaults ?? _defaults;
+    /// <summary>What to send to Forge for a stored message. Stored settings stay; the modules are those that its model has now.</summary>
+    public GenerationRequest RequestOf(Message message)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        var stored = GenerationSettings.Of(message);
+        var defaults = Find(stored.Model)?.Defaults ?? _defaults;
+        return new GenerationRequest(stored.OrElse(defaults) with { Checkpoint = stored.Checkpoint, AdditionalModules = defaults.AdditionalModules })
+        {
+            Prompt = message.Prompt ?? "",
+        };
+    }
 }
 
 /// <summary>One model.</summary>
 public sealed class ForgeModel
 {
-    internal ForgeModel(string name, ForgeModelOptions options, GenerationDefaults defaults)
+    internal ForgeModel(string name, ForgeModelOptions options, GenerationSettings defaults)
     {
         Name = name;
         Title = string.IsNullOrWhiteSpace(options.Title) ? name : options.Title;
         Backends = [.. options.Backends];
-        Defaults = new GenerationDefaults
-        {
-            Width = options.Width ?? defaults.Width,
-            Height = options.Height ?? defaults.Height,
-            Steps = options.Steps ?? defaults.Steps,
-            CfgScale = options.CfgScale ?? defaults.CfgScale,
-            DistilledCfgScale = options.DistilledCfgScale ?? defaults.DistilledCfgScale,
-            Sampler = options.Sampler ?? defaults.Sampler,
-            Scheduler = options.Scheduler ?? defaults.Scheduler,
-            Checkpoint = options.Checkpoint,
-            AdditionalModules = [.. options.AdditionalModules],
-        };
+        // Another model's modules do not fit.
+        Defaults = options.OrElse(defaults) with { Checkpoint = options.Checkpoint, AdditionalModules = options.AdditionalModules };
     }
 
     /// <summary>What requests call it.</summary>
     public string Name { get; }
 
-    /// <summary>What people read.</summary>
+    /// <summary>Shown to users.</summary>
     public string Title { get; }
 
-    /// <summary>What a request gets for what it leaves out; checkpoint and modules are always these.</summary>
-    public GenerationDefaults Defaults { get; }
+    /// <summary>What a request gets for the settings it leaves out.</summary>
+    public GenerationSettings Defaults { get; }
 
     /// <summary>Names of the backends that have it; empty: all of them.</summary>
     public IReadOnlyList<string> Backends { get; }

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Requests;
+using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
@@ -14,7 +14,7 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
     public ValidateOptionsResult Validate(string? name, ForgeOptions options)
     {
         var rules = new RequestRules();
-        CheckLimits(rules, "Forge:Defaults", options.Defaults.Width, options.Defaults.Height, options.Defaults.Steps, options.Defaults.CfgScale, options.Defaults.DistilledCfgScale);
+        Check(rules, "Forge:Defaults", options.Defaults);
         var backends = BackendNames(options);
         foreach (var (model, settings) in options.Models)
         {
@@ -23,9 +23,7 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
                 rules.Add(key, $"{key} is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.");
             if (string.IsNullOrWhiteSpace(settings.Checkpoint))
                 rules.Add($"{key}:Checkpoint", $"{key}:Checkpoint must name a checkpoint, as Forge calls it.");
-            CheckLimits(rules, key, settings.Width, settings.Height, settings.Steps, settings.CfgScale, settings.DistilledCfgScale);
-            rules.OptionalName($"{key}:Sampler", settings.Sampler);
-            rules.OptionalName($"{key}:Scheduler", settings.Scheduler);
+            Check(rules, key, settings);
             foreach (var backend in settings.Backends.Where(backend => !backends.Contains(backend, StringComparer.Ordinal)))
                 rules.Add($"{key}:Backends", $"{key}:Backends names '{backend}', which is no Name in Forge:Backends. There: {string.Join(", ", backends)}.");
         }
@@ -39,13 +37,18 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
         return rules.Errors.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(rules.Errors.Values.SelectMany(sentences => sentences));
     }
 
-    private static void CheckLimits(RequestRules rules, string key, int? width, int? height, int? steps, decimal? cfgScale, decimal? distilledCfgScale)
+    private static void Check(RequestRules rules, string key, GenerationSettings settings)
     {
-        rules.Size($"{key}:Width", width);
-        rules.Size($"{key}:Height", height);
-        rules.Range($"{key}:Steps", steps, 1, 150);
-        rules.Range($"{key}:CfgScale", cfgScale, 0, 30);
-        rules.Range($"{key}:DistilledCfgScale", distilledCfgScale, 0, 30);
+        settings.Check(rules, name => $"{key}:{name}");
+        Refuse(nameof(settings.NegativePrompt), settings.NegativePrompt);
+        Refuse(nameof(settings.Seed), settings.Seed);
+        Refuse(nameof(settings.Model), settings.Model);
+
+        void Refuse(string name, object? value)
+        {
+            if (value is not null)
+                rules.Add($"{key}:{name}", $"{key}:{name} belongs to a request; remove it.");
+        }
     }
 
     private static List<string> BackendNames(ForgeOptions options)

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 
@@ -43,8 +44,17 @@ public sealed class ForgeOptions
     /// <summary>The built-in simulator.</summary>
     public ForgeSimulatorOptions Simulator { get; init; } = new();
 
-    /// <summary>What a request gets for the settings that it leaves out.</summary>
-    public GenerationDefaults Defaults { get; init; } = new();
+    /// <summary>What a request gets for the settings that it leaves out. Suits Flux; checkpoint: default the one that Forge has loaded.</summary>
+    public GenerationSettings Defaults { get; init; } = new()
+    {
+        Width = 1024,
+        Height = 1024,
+        Steps = 20,
+        Sampler = "Euler",
+        Scheduler = "Simple",
+        CfgScale = 1m,
+        DistilledCfgScale = 3.5m,
+    };
 
     /// <summary>The models that a request may ask for, by name. Default none: all is generated with <see cref="Defaults"/>.</summary>
     public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();
@@ -94,42 +104,4 @@ public sealed class ForgeSimulatorOptions
     /// <summary>Time that the simulator takes for one image of the default size, in seconds. Default 6.</summary>
     [Range(0.0, 3600.0)]
     public double SecondsPerImage { get; set; } = 6;
-}
-
-/// <summary>Settings under <c>Forge:Defaults</c>: what a request gets for what it leaves out. Suits Flux.</summary>
-public sealed class GenerationDefaults
-{
-    /// <summary>Pixels. Default 1024.</summary>
-    [Range(64, 2048)]
-    public int Width { get; set; } = 1024;
-
-    /// <summary>Pixels. Default 1024.</summary>
-    [Range(64, 2048)]
-    public int Height { get; set; } = 1024;
-
-    /// <summary>Sampling steps. Default 20.</summary>
-    [Range(1, 150)]
-    public int Steps { get; set; } = 20;
-
-    /// <summary>Sampler. Default Euler.</summary>
-    [Required]
-    public string Sampler { get; set; } = "Euler";
-
-    /// <summary>Scheduler. Default Simple.</summary>
-    [Required]
-    public string Scheduler { get; set; } = "Simple";
-
-    /// <summary>Classifier-free guidance. Default 1.</summary>
-    [Range(0.0, 30.0)]
-    public decimal CfgScale { get; set; } = 1m;
-
-    /// <summary>Distilled guidance (Flux). Default 3.5.</summary>
-    [Range(0.0, 30.0)]
-    public decimal DistilledCfgScale { get; set; } = 3.5m;
-
-    /// <summary>Checkpoint. Default: what Forge has loaded.</summary>
-    public string? Checkpoint { get; set; }
-
-    /// <summary>Forge's <c>forge_additional_modules</c> (VAE, text encoders) sent with a checkpoint. Default none.</summary>
-    public IList<string> AdditionalModules { get; init; } = [];
 }

@@ -12,14 +12,14 @@ internal static class ForgeRequests
     /// <exception cref="ForgeException"><see cref="ForgeFailure.Rejected"/>: the server would make another image of it.</exception>
     public static GenerationRequest Suit(GenerationRequest request, ForgeCapabilities capabilities)
     {
-        if (request.Seed > capabilities.LargestSeed)
+        if (request.Seed is { } seed && seed > capabilities.LargestSeed)
         {
             throw new ForgeException(
-                ForgeFailure.Rejected, string.Create(CultureInfo.InvariantCulture, $"its seeds end at {capabilities.LargestSeed}, and {request.Seed} was asked for"))
+                ForgeFailure.Rejected, string.Create(CultureInfo.InvariantCulture, $"its seeds end at {capabilities.LargestSeed}, and {seed} was asked for"))
             {
                 Refusal = new ForgeRefusal(
                     "seed",
-                    request.Seed.ToString(CultureInfo.InvariantCulture),
+                    seed.ToString(CultureInfo.InvariantCulture),
                     [string.Create(CultureInfo.InvariantCulture, $"-1..{capabilities.LargestSeed}")]),
             };
         }

@@ -1,3 +1,5 @@
+using ImageQueue.Core.Messages;
+
 namespace ImageQueue.Core.Forge;
 
 /// <summary>The seam to Forge: turns its HTTP API into a few typed outcomes. See <see cref="ForgeException"/> for what can go wrong.</summary>
@@ -74,44 +76,20 @@ public sealed record ForgeBackend(string Name, Uri Url, string? Username = null,
     public override string ToString() => $"{Name} ({Url.GetComponents(UriComponents.AbsoluteUri & ~UriComponents.UserInfo, UriFormat.UriEscaped)})";
 }
 
-/// <summary>What to generate. Null leaves the choice to Forge.</summary>
-public sealed record GenerationRequest
+/// <summary>What to generate; a null setting leaves the choice to Forge.</summary>
+public sealed record GenerationRequest : GenerationSettings
 {
-    /// <summary>What to generate.</summary>
+    public GenerationRequest()
+    {
+    }
+
+    /// <param name="settings">Copied.</param>
+    public GenerationRequest(GenerationSettings settings)
+        : base(settings)
+    {
+    }
+
     public required string Prompt { get; init; }
-
-    /// <summary>What to avoid.</summary>
-    public string? NegativePrompt { get; init; }
-
-    /// <summary>Pixels.</summary>
-    public required int Width { get; init; }
-
-    /// <summary>Pixels.</summary>
-    public required int Height { get; init; }
-
-    /// <summary>Sampling steps.</summary>
-    public required int Steps { get; init; }
-
-    /// <summary>Classifier-free guidance.</summary>
-    public required decimal CfgScale { get; init; }
-
-    /// <summary>Distilled guidance (Flux).</summary>
-    public required decimal DistilledCfgScale { get; init; }
-
-    /// <summary>Sampler name, such as Euler.</summary>
-    public string? Sampler { get; init; }
-
-    /// <summary>Scheduler name, such as Simple.</summary>
-    public string? Scheduler { get; init; }
-
-    /// <summary>-1 lets Forge choose.</summary>
-    public long Seed { get; init; } = -1;
-
-    /// <summary>Checkpoint for <c>override_settings.sd_model_checkpoint</c>.</summary>
-    public string? Checkpoint { get; init; }
-
-    /// <summary>For <c>override_settings.forge_additional_modules</c>; sent only with a checkpoint.</summary>
-    public IReadOnlyList<string> AdditionalModules { get; init; } = [];
 }
 
 /// <summary>Forge's answer: encoded image bytes in whatever format the server is set to, not yet checked, and what it says of them.</summary>

@@ -89,15 +89,3 @@ public enum ServerVerdict
     /// <summary>It is at fault: left alone until it is well.</summary>
     Down,
 }
-
-/// <summary>An image request has ended in error; thrown so that Hangfire calls its job Failed. The message row says the same.</summary>
-public sealed class ImageRequestFailedException : Exception
-{
-    /// <param name="sentence">As the user gets it.</param>
-    public ImageRequestFailedException(string sentence)
-        : base(sentence)
-    {
-        // An outcome, and no fault of a line of code: Hangfire, which reads a stack under this key (ShallowExceptionHelper), has none to show.
-        Data["OriginalStackTrace"] = "";
-    }
-}

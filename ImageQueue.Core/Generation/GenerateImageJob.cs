@@ -27,12 +27,11 @@ public sealed class GenerateImageJob(
     ForgeModels models,
     IOptions<ForgeOptions> options,
     QueueMetrics metrics,
-    ILogger<GenerateImageJob> logger)
+    ILogger<GenerateImageJob> logger) : IImageJob
 {
     private const string Stops = "the process stops";
 
-    /// <summary>What Hangfire calls. Failures are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
-    [AutomaticRetry(Attempts = 0)]
+    /// <inheritdoc/>
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -99,7 +98,7 @@ public sealed class GenerateImageJob(
             run.Fetched.StepAside();
             if (claim is not { Applied: true, Message: { } message })
                 return await follower.FollowAsync(run);
-            order.Left(run.HangfireJobId);
+            order.Remove(run.HangfireJobId);
             metrics.HandedOver(lease.Backend.Name, lease.Idle, message);
             return await AttemptAsync(run, message, lease);
         }
@@ -195,7 +194,7 @@ public sealed class GenerateImageJob(
         run.Fetched.StepAside();
         if (await writes.ClaimAsync(run, lease: null) is not { Applied: true, Message: { } message })
             return await follower.FollowAsync(run);
-        order.Left(run.HangfireJobId);
+        order.Remove(run.HangfireJobId);
         return await FailAsync(run, message, failure, cause);
     }
 

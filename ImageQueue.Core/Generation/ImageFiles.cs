@@ -1,5 +1,6 @@
 using System.Globalization;
 using ImageQueue.Core.Forge;
+using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
@@ -13,7 +14,7 @@ namespace ImageQueue.Core.Generation;
 /// <remarks>
 /// Trouble with the disk surfaces as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>, untouched.
 /// </remarks>
-public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger)
+public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger) : IImageStorage
 {
     private const int PreviewSide = 512;
     private const int ThumbnailSide = 512;

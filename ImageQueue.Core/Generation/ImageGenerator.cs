@@ -4,7 +4,6 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Requests;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -38,7 +37,7 @@ public sealed class ImageGenerator(
     internal async Task<GenerationEnd> GenerateAsync(GenerateImageJob.Run run, Message message, BackendReservation lease, CancellationToken stopped)
     {
         var taskId = TaskId(message);
-        var request = ImageRequest.FromMessage(message, models);
+        var request = models.RequestOf(message);
         var clock = new GenerationClock(time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
         var call = new CancellationTokenSource(); // The pool's, once the call is left to it.

@@ -1,7 +1,6 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Core.Generation;
 
@@ -13,7 +12,7 @@ internal static class RequestRequirements
     /// <param name="failedAt">Names of the servers that have failed it: used only when nothing else is healthy.</param>
     public static BackendRequirements Of(Message message, ForgeModels models, IReadOnlyCollection<string> failedAt) =>
         new(
-            ImageRequest.FromMessage(message, models).Checkpoint,
-            models.Find(ImageRequest.ModelOf(message))?.Backends is { Count: > 0 } backends ? backends : null,
+            models.RequestOf(message).Checkpoint,
+            models.Find(GenerationSettings.Of(message).Model)?.Backends is { Count: > 0 } backends ? backends : null,
             failedAt);
 }

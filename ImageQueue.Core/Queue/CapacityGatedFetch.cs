@@ -1,7 +1,6 @@
 using Hangfire.Storage;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -22,7 +21,7 @@ namespace ImageQueue.Core.Queue;
 /// the next offer.</para>
 /// </remarks>
 public sealed class CapacityGatedFetch(
-    BackendPool pool, ImageFiles images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<CapacityGatedFetch> logger) : IDisposable
+    BackendPool pool, IImageStorage images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<CapacityGatedFetch> logger) : IDisposable
 {
     /// <summary>How long before a folder that could not be written is tried again.</summary>
     private static readonly TimeSpan FolderPause = TimeSpan.FromSeconds(2);

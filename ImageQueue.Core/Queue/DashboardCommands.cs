@@ -1,7 +1,6 @@
 using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Generation;
 
 namespace ImageQueue.Core.Queue;
 
@@ -33,7 +32,7 @@ public sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApp
     /// <inheritdoc/>
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
-        if (context.BackgroundJob.Job?.Type == typeof(GenerateImageJob) && KindOf(context.OldStateName, context.NewState) is { } kind)
+        if (ImageJobs.IsImageJob(context.BackgroundJob.Job) && KindOf(context.OldStateName, context.NewState) is { } kind)
             transaction.AddToSet(SetName, $"{kind}/{context.BackgroundJob.Id}/{Guid.NewGuid():N}");
     }
 

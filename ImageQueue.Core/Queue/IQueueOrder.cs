@@ -32,7 +32,7 @@ public interface IQueueOrder
     IFetchedJob Fetch(IStorageConnection connection, string[] queues, CancellationToken cancellationToken);
 
     /// <summary>This process has claimed the job's request, or ended it: it waits no longer.</summary>
-    void Left(string hangfireJobId);
+    void Remove(string hangfireJobId);
 
     /// <summary>Puts a taken job back to where it was. Its state is the caller's (<see cref="ImageJobs.TryGiveBack"/>).</summary>
     /// <param name="hangfireJobId">The job.</param>
@@ -45,10 +45,10 @@ public interface IQueueOrder
     Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken);
 
     /// <summary>A job is about to come to a state by this process's doing, if the transaction commits (Hangfire #2502): a hint.</summary>
-    void Announce(string hangfireJobId, string? oldState, string newState);
+    void OnStateChanging(string hangfireJobId, string? oldState, string newState);
 
     /// <summary>Says that something has changed: wakes those who wait for <see cref="NextChange"/>.</summary>
-    void Changed();
+    void Invalidate();
 
     /// <summary>Completes at the next change that this process knows of.</summary>
     Task NextChange { get; }

@@ -4,7 +4,6 @@ using Hangfire.Common;
 using Hangfire.InMemory;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Generation;
 
 namespace ImageQueue.Core.Queue;
 
@@ -23,7 +22,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>How long Hangfire keeps a job that never got a state.</summary>
     private static readonly TimeSpan Unwanted = TimeSpan.FromDays(30);
 
-    private static readonly MethodInfo Run = typeof(GenerateImageJob).GetMethod(nameof(GenerateImageJob.RunAsync))!; // It is public.
+    private static readonly MethodInfo Run = typeof(IImageJob).GetMethod(nameof(IImageJob.RunAsync))!; // It is public.
 
     /// <summary>How the reason of each state that ImageQueue itself asks for begins; whatever else changes a job is an operator.</summary>
     internal const string OurReason = "ImageQueue: ";
@@ -124,7 +123,10 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         processing.Data.TryGetValue("ServerId", out var id)
         && storage.GetMonitoringApi().Servers().Any(server => string.Equals(server.Name, id, StringComparison.OrdinalIgnoreCase));
 
-    internal static Job JobOf(long messageId) => new(typeof(GenerateImageJob), Run, [messageId, null, CancellationToken.None], QueueName);
+    internal static Job JobOf(long messageId) => new(typeof(IImageJob), Run, [messageId, null, CancellationToken.None], QueueName);
+
+    /// <summary>Whether it is the job of an image request.</summary>
+    public static bool IsImageJob(Job? job) => typeof(IImageJob).IsAssignableFrom(job?.Type);
 
     /// <summary>Whether ImageQueue itself asked for the state.</summary>
     internal static bool IsOurs(IState state) => IsOurs(state.Reason);

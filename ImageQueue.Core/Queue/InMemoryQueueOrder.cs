@@ -49,7 +49,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
     public Task NextChange => _changed.Next;
 
     /// <inheritdoc/>
-    public void Changed()
+    public void Invalidate()
     {
         lock (_lock)
             _latest = null;
@@ -80,7 +80,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
             }
         }
 
-        Changed();
+        Invalidate();
         return ids;
     }
 
@@ -133,7 +133,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
     }
 
     /// <inheritdoc/>
-    public void Left(string hangfireJobId)
+    public void Remove(string hangfireJobId)
     {
         var job = JobKey.Parse(hangfireJobId);
         lock (_lock)
@@ -146,7 +146,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
             _leftLately.Enqueue(job);
         }
 
-        Changed();
+        Invalidate();
     }
 
     /// <inheritdoc/>
@@ -173,7 +173,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         }
 
         entry?.Requeue();
-        Changed();
+        Invalidate();
         return true;
     }
 
@@ -193,18 +193,18 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
             _returned[_frontPlace] = hangfireJobId;
         }
 
-        Changed();
+        Invalidate();
         return Task.FromResult(true);
     }
 
     /// <inheritdoc/>
-    public void Announce(string hangfireJobId, string? oldState, string newState)
+    public void OnStateChanging(string hangfireJobId, string? oldState, string newState)
     {
         if (newState == ProcessingState.StateName)
             return; // It waits until it is claimed.
         lock (_lock)
             _announced[hangfireJobId] = new Announcement(newState, IsRequeue: oldState is not null && Waits(newState), time.GetTimestamp());
-        Changed();
+        Invalidate();
     }
 
     /// <summary>Takes a dequeued entry, if it is the one by which its job waits; null when it is one of its others.</summary>

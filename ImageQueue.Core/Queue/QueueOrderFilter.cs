@@ -13,7 +13,7 @@ public sealed class QueueOrderFilter(IQueueOrder order) : IHostJobFilter, IApply
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         if (context.BackgroundJob.Job?.Queue == ImageJobs.QueueName)
-            order.Announce(context.BackgroundJob.Id, context.OldStateName, context.NewState.Name);
+            order.OnStateChanging(context.BackgroundJob.Id, context.OldStateName, context.NewState.Name);
     }
 
     /// <inheritdoc/>

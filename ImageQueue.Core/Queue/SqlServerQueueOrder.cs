@@ -44,7 +44,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
     public Task NextChange => _changed.Next;
 
     /// <inheritdoc/>
-    public void Changed()
+    public void Invalidate()
     {
         lock (_lock)
             _latest = null;
@@ -65,7 +65,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
                 _behind.AddRange(jobs);
         }
 
-        Changed();
+        Invalidate();
         return jobs;
     }
 
@@ -77,7 +77,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
     }
 
     /// <inheritdoc/>
-    public void Left(string hangfireJobId)
+    public void Remove(string hangfireJobId)
     {
         lock (_lock)
         {
@@ -87,7 +87,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
                 _leftMeanwhile.Add(hangfireJobId);
         }
 
-        Changed();
+        Invalidate();
     }
 
     /// <inheritdoc/>
@@ -112,12 +112,12 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
     }
 
     /// <inheritdoc/>
-    public void Announce(string hangfireJobId, string? oldState, string newState)
+    public void OnStateChanging(string hangfireJobId, string? oldState, string newState)
     {
         if (newState == DeletedState.StateName || newState == SucceededState.StateName || newState == FailedState.StateName)
-            Left(hangfireJobId);
+            Remove(hangfireJobId);
         else
-            Changed();
+            Invalidate();
     }
 
     /// <inheritdoc/>
@@ -215,7 +215,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
         {
             lock (_lock)
                 _reading = null;
-            Changed();
+            Invalidate();
         }
     }
 

@@ -71,7 +71,7 @@ public sealed class DashboardReconciler(
         if (cancelled is not { Applied: true, Message: { } message })
             return;
         running.Stop(message.Id);
-        order.Left(hangfireJobId);
+        order.Remove(hangfireJobId);
         Logger.LogInformation("Message {MessageId} is cancelled: an operator deleted its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
     }
 
@@ -87,7 +87,7 @@ public sealed class DashboardReconciler(
             return false;
         // A crash here leaves a queued row without a job, which the sweep gives another one; the first to come claims it.
         await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, cancellationToken);
-        order.Changed();
+        order.Invalidate();
         Logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
         return true;
     }

@@ -46,7 +46,7 @@ public sealed class JobStateReconciler(
             case MessageStatus.Complete when isMine:
                 break;
             case MessageStatus.Error when isMine:
-                order.Left(run.HangfireJobId);
+                order.Remove(run.HangfireJobId);
                 throw new ImageRequestFailedException(message.Error ?? texts.Unexpected);
             case MessageStatus.Cancelled when isMine:
                 jobs.Delete(run.HangfireJobId);
@@ -56,7 +56,7 @@ public sealed class JobStateReconciler(
                 break;
         }
 
-        order.Left(run.HangfireJobId);
+        order.Remove(run.HangfireJobId);
         return true; // Hangfire changes nothing about a job that is deleted by now.
     }
 }

@@ -83,7 +83,7 @@ public sealed class OutageWatch(
         if (row.HangfireJobId is not { } job)
             return true;
         jobs.Fail(job, end.Sentence);
-        order.Left(job);
+        order.Remove(job);
         return true;
     }
 }

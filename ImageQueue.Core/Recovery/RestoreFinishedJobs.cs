@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using Hangfire.Common;
 using Hangfire.States;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;

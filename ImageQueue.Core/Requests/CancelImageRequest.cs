@@ -20,7 +20,7 @@ public sealed class CancelImageRequest(IRequestStore store, ImageJobs jobs, Runn
         if (message.HangfireJobId is { } job)
         {
             DeleteJob(message.Id, job);
-            order.Left(job);
+            order.Remove(job);
         }
 
         return cancelled;

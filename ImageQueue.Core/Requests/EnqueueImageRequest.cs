@@ -74,6 +74,6 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
         // Cancelled meanwhile, or somebody repairing the same row was quicker: this job has nothing to do.
         logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, message?.Status ?? "gone");
         jobs.Delete(job, "another job has the request, or it was cancelled");
-        order.Left(job);
+        order.Remove(job);
     }
 }

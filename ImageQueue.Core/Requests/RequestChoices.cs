@@ -1,4 +1,5 @@
 using ImageQueue.Core.Forge;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 

@@ -28,7 +28,7 @@ public sealed class SubmitImageRequest(
             request.Username,
             JobId: Guid.NewGuid().ToString("N"),
             request.Prompt,
-            request.ToSettings(models),
+            models.Complete(request).ToJson(),
             QueuePosition: waiting + 1,
             request.IdempotencyKey)
         {

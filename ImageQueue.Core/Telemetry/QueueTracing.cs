@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Hangfire.Client;
 using Hangfire.Server;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Telemetry;
@@ -57,7 +56,7 @@ public sealed class JobTrace : IHostJobFilter, IClientFilter
     public void OnCreating(CreatingContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        if (context.Job.Type != typeof(GenerateImageJob) || !QueueTracing.IsOn || Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
+        if (!ImageJobs.IsImageJob(context.Job) || !QueueTracing.IsOn || Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
             return;
         context.SetJobParameter(Parent, id);
         if (current.TraceStateString is { Length: > 0 } state)

@@ -48,7 +48,7 @@ internal sealed class MillionBenchmark(string storageName)
         for (var i = 0; i < 100_000; i++)
         {
             if (i % 100 == 0)
-                order.Changed();
+                order.Invalidate();
             var at = Stopwatch.GetTimestamp();
             var position = (await order.GetAsync(CancellationToken.None)).PositionOf(jobs[random.Next(jobs.Count)]);
             times.Add(Stopwatch.GetElapsedTime(at).TotalMicroseconds);
@@ -61,7 +61,7 @@ internal sealed class MillionBenchmark(string storageName)
         List<double> rows = [], took = [];
         for (var pass = 1; pass <= 4; pass++)
         {
-            order.Left((await order.GetAsync(CancellationToken.None)).At(1));
+            order.Remove((await order.GetAsync(CancellationToken.None)).At(1));
             took.Add(await Rounds.MillisecondsAsync(async () => rows.Add(await writer.WriteAsync(CancellationToken.None))));
         }
 

@@ -65,7 +65,7 @@ internal sealed class EtaDayTests
 
             now = nextArrival;
             var request = NewRequest(now, random);
-            var basis = new EtaBasis([.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, new GenerationDefaults(), Midnight.AddSeconds(now));
+            var basis = new EtaBasis([.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, new ForgeOptions().Defaults, Midnight.AddSeconds(now));
             var position = waiting.Count + 1;
             if (generated.Count > 0)
                 told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));

@@ -10,7 +10,7 @@ namespace ImageQueue.Tests.Queue;
 internal sealed class EtaTests
 {
     private static readonly DateTimeOffset Now = new(2026, 11, 1, 12, 0, 0, TimeSpan.Zero);
-    private static readonly GenerationDefaults Defaults = new();
+    private static readonly GenerationSettings Defaults = new ForgeOptions().Defaults;
 
     [Test]
     public void Of_IsNull_UntilAImageHasBeenGenerated() => Assert.That(Basis([], [], 1).Of(Queued(512), 1, Now), Is.Null);

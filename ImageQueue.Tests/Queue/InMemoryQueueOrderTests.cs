@@ -56,7 +56,7 @@ internal sealed class InMemoryQueueOrderTests
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var job = host.Jobs.Enqueue(1);
 
-        host.Order.Announce(job, EnqueuedState.StateName, DeletedState.StateName); // Its transaction is never committed.
+        host.Order.OnStateChanging(job, EnqueuedState.StateName, DeletedState.StateName); // Its transaction is never committed.
         Assert.That(host.Snapshot().PositionOf(job), Is.EqualTo(1));
         host.Time.Advance(TimeSpan.FromSeconds(6));
 
@@ -93,7 +93,7 @@ internal sealed class InMemoryQueueOrderTests
         host.Order.Enqueue(() =>
         {
             var job = host.EnqueueSilently(1);
-            host.Order.Left(job); // An idle worker has it, and its claim is through.
+            host.Order.Remove(job); // An idle worker has it, and its claim is through.
             return job;
         });
 
@@ -123,7 +123,7 @@ internal sealed class InMemoryQueueOrderTests
 
         Assert.That(await host.Order.TryMoveToFrontAsync(jobs[0], CancellationToken.None), Is.False);
 
-        host.Order.Left(taken.JobId);
+        host.Order.Remove(taken.JobId);
         Assert.That(host.Fetch().JobId, Is.EqualTo(jobs[1]));
         Assert.That(await host.Order.TryMoveToFrontAsync(jobs[0], CancellationToken.None), Is.False, "it does not wait");
     }
@@ -136,7 +136,7 @@ internal sealed class InMemoryQueueOrderTests
         await host.Order.TryMoveToFrontAsync(jobs[2], CancellationToken.None);
         var taken = host.Fetch();
         host.Begin(taken.JobId);
-        host.Order.Left(taken.JobId);
+        host.Order.Remove(taken.JobId);
 
         Assert.That(host.Jobs.TryGiveBack(taken.JobId, taken, "no Forge is healthy"), Is.True);
 
@@ -165,7 +165,7 @@ internal sealed class InMemoryQueueOrderTests
         foreach (var job in taken)
         {
             host.Begin(job.JobId);
-            host.Order.Left(job.JobId);
+            host.Order.Remove(job.JobId);
         }
 
         foreach (var index in new[] { 1, 2, 0 })

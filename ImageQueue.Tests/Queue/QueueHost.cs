@@ -4,7 +4,6 @@ using Hangfire.Common;
 using Hangfire.InMemory;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -68,7 +67,7 @@ internal sealed class QueueHost : IDisposable
 
     /// <summary>A job that nobody told the order of, as another machine makes it.</summary>
     public string EnqueueSilently(long messageId) => new BackgroundJobClient(Storage).Create(
-        Job.FromExpression<GenerateImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), ImageJobs.QueueName),
+        Job.FromExpression<IImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), ImageJobs.QueueName),
         new EnqueuedState(ImageJobs.QueueName));
 
     public void Dispose() => _connection.Dispose();

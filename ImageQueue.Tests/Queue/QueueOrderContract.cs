@@ -108,7 +108,7 @@ public abstract class QueueOrderContract
                     running.Add((entries.Keys[0], begun));
                     entries.RemoveAt(0);
                     waits.Remove(begun.JobId);
-                    queue.Order.Left(begun.JobId);
+                    queue.Order.Remove(begun.JobId);
                     return $"claim {begun.JobId}";
                 case < 88 when running.Count > 0:
                     var done = running[0].Job;
@@ -209,13 +209,13 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
         public void Cancel(string job)
         {
             _rows.SetState(job, DeletedState.StateName);
-            _order.Announce(job, EnqueuedState.StateName, DeletedState.StateName);
+            _order.OnStateChanging(job, EnqueuedState.StateName, DeletedState.StateName);
         }
 
         public void Requeue(string job)
         {
             _rows.Requeue(job);
-            _order.Announce(job, DeletedState.StateName, EnqueuedState.StateName);
+            _order.OnStateChanging(job, DeletedState.StateName, EnqueuedState.StateName);
         }
 
         public IFetchedJob Begin()
@@ -228,7 +228,7 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
         public void Complete(IFetchedJob job)
         {
             _rows.SetState(job.JobId, SucceededState.StateName);
-            _order.Announce(job.JobId, ProcessingState.StateName, SucceededState.StateName);
+            _order.OnStateChanging(job.JobId, ProcessingState.StateName, SucceededState.StateName);
             job.RemoveFromQueue();
         }
 

@@ -161,9 +161,9 @@ internal sealed class SqlServerQueueOrderTests
         for (var i = 0; i < 30; i++)
             (i % 3 == 0 ? one : two).Enqueue(() => _rows.Add());
         var taken = _rows.Fetch();
-        one.Left(taken.JobId);
+        one.Remove(taken.JobId);
         _rows.SetState("7", DeletedState.StateName);
-        two.Announce("7", EnqueuedState.StateName, DeletedState.StateName);
+        two.OnStateChanging("7", EnqueuedState.StateName, DeletedState.StateName);
 
         await one.ReadNowAsync();
         await two.ReadNowAsync();

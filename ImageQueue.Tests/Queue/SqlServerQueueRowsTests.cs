@@ -3,7 +3,6 @@ using Hangfire.Common;
 using Hangfire.SqlServer;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
@@ -48,7 +47,7 @@ public sealed class SqlServerQueueRowsTests
     public async Task Read_IsTheOrderOfEnqueueing_PageByPage()
     {
         var jobs = Enumerable.Range(1, 5).Select(i => _host.EnqueueSilently(i)).ToList();
-        _host.Client.Create(Job.FromExpression<GenerateImageJob>(job => job.RunAsync(9, null!, CancellationToken.None)), new EnqueuedState("other"));
+        _host.Client.Create(Job.FromExpression<IImageJob>(job => job.RunAsync(9, null!, CancellationToken.None)), new EnqueuedState("other"));
 
         var first = await _rows.ReadAsync(0, 3, default);
         var last = await _rows.ReadAsync(first.UpTo, 3, default);

@@ -156,7 +156,7 @@ internal sealed class SweepTests
         var dead = await _bench.QueueAsync();
         var waiting = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
         await _bench.ClaimAsync(dead);
-        _bench.Get<IQueueOrder>().Left(dead.HangfireJobId!);
+        _bench.Get<IQueueOrder>().Remove(dead.HangfireJobId!);
         _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
@@ -375,7 +375,7 @@ internal sealed class SweepTests
 
         var watch = System.Diagnostics.Stopwatch.StartNew();
         await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None);
-        _bench.Get<IQueueOrder>().Changed();
+        _bench.Get<IQueueOrder>().Invalidate();
         await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None);
         var order = watch.Elapsed;
         watch.Restart();

@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
@@ -43,18 +42,45 @@ internal sealed class ModelChoiceTests
     [Test]
     public void Settings_HaveTheModelsDefaults_ForWhatIsLeftOut()
     {
-        var settings = (Plain with { Model = "SDXL", Height = 768 }).ToSettings(Models(Two));
+        var settings = Models(Two).Complete(Plain with { Model = "SDXL", Height = 768, NegativePrompt = "blurred" }).ToJson();
 
-        Assert.That(JsonNode.DeepEquals(settings, JsonNode.Parse(
-            """
-            {"width":512,"height":768,"steps":4,"cfg_scale":1.5,"distilled_cfg_scale":3.5,"sampler":"Euler a","scheduler":"Simple","seed":-1,"model":"sdxl","checkpoint":"sdxl-turbo"}
-            """)), settings.ToJsonString());
+        Assert.That(settings.ToJsonString(), Is.EqualTo(
+            """{"width":512,"height":768,"steps":4,"cfg_scale":1.5,"distilled_cfg_scale":3.5,"sampler":"Euler a","scheduler":"Simple",""" +
+            "\"seed\":-1,\"model\":\"sdxl\",\"negative_prompt\":\"blurred\",\"checkpoint\":\"sdxl-turbo\"}"));
+    }
+
+    [Test]
+    public async Task Settings_AreTheSame_WhenStoredAndReadBack()
+    {
+        await using var bench = await Bench.CreateAsync();
+        var settings = new GenerationSettings
+        {
+            NegativePrompt = "bulanık",
+            Width = 512,
+            Height = 768,
+            Steps = 4,
+            CfgScale = 1.5m,
+            DistilledCfgScale = 3.25m,
+            Sampler = "Euler a",
+            Scheduler = "Simple",
+            Seed = uint.MaxValue,
+            Model = "sdxl",
+            Checkpoint = "sdxl-turbo",
+        };
+        var stored = await bench.Store.SubmitAsync(
+            new NewImageMessage("demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings.ToJson(), 1, null), UserLimits.None, default);
+
+        Assert.That(GenerationSettings.Of(stored.Message), Is.EqualTo(settings));
+        Assert.That(
+            typeof(GenerationSettings).GetProperties().Where(property => property.GetValue(settings) is null).Select(property => property.Name),
+            Is.Empty,
+            "a new parameter belongs into this test");
     }
 
     [Test]
     public void Settings_HaveTheFirstModel_WhenNoneIsNamed()
     {
-        var settings = Plain.ToSettings(Models(Two));
+        var settings = Models(Two).Complete(Plain).ToJson();
 
         Assert.That(((string?)settings["model"], (string?)settings["checkpoint"], (int)settings["width"]!), Is.EqualTo(("flux", "flux1-dev", 1024)));
     }
@@ -62,8 +88,8 @@ internal sealed class ModelChoiceTests
     [Test]
     public void Settings_HaveNoModel_WhenACheckpointIsNamedOrThereIsNone()
     {
-        var named = (Plain with { Checkpoint = "other" }).ToSettings(Models(Two));
-        var none = Plain.ToSettings(Models([]));
+        var named = Models(Two).Complete(Plain with { Checkpoint = "other" }).ToJson();
+        var none = Models([]).Complete(Plain).ToJson();
 
         Assert.That((named.ContainsKey("model"), (string?)named["checkpoint"]), Is.EqualTo((false, "other")));
         Assert.That((none.ContainsKey("model"), none.ContainsKey("checkpoint")), Is.EqualTo((false, false)));
@@ -76,11 +102,11 @@ internal sealed class ModelChoiceTests
     {
         await using var bench = await Bench.CreateAsync();
         var models = Models(Two);
-        var settings = (Plain with { Model = model, Checkpoint = checkpoint }).ToSettings(models);
+        var settings = models.Complete(Plain with { Model = model, Checkpoint = checkpoint }).ToJson();
         var stored = await bench.Store.SubmitAsync(
             new NewImageMessage("demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings, 1, null), UserLimits.None, CancellationToken.None);
 
-        var request = ImageRequest.FromMessage(stored.Message, models);
+        var request = models.RequestOf(stored.Message);
 
         Assert.That(request.Checkpoint, Is.EqualTo(generated));
         Assert.That(request.AdditionalModules, Is.EqualTo(module is null ? [] : new[] { module }));
@@ -90,11 +116,11 @@ internal sealed class ModelChoiceTests
     public async Task Generating_KeepsWhatWasStored_WhenTheModelIsGone()
     {
         await using var bench = await Bench.CreateAsync();
-        var settings = (Plain with { Model = "sdxl" }).ToSettings(Models(Two));
+        var settings = Models(Two).Complete(Plain with { Model = "sdxl" }).ToJson();
         var stored = await bench.Store.SubmitAsync(
             new NewImageMessage("demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings, 1, null), UserLimits.None, CancellationToken.None);
 
-        var request = ImageRequest.FromMessage(stored.Message, Models([]));
+        var request = Models([]).RequestOf(stored.Message);
 
         Assert.That((request.Checkpoint, request.Steps, request.Sampler), Is.EqualTo(("sdxl-turbo", 4, "Euler a")));
     }
@@ -145,6 +171,7 @@ internal sealed class ModelChoiceTests
     [TestCase("Forge:Models:flux:Sampler", " ", "Forge:Models:flux:Sampler must not be empty.")]
     [TestCase("Forge:Models:flux:Backends:0", "gpu9", "Forge:Models:flux:Backends names 'gpu9', which is no Name in Forge:Backends. There: gpu1.")]
     [TestCase("Forge:Models:a b:Checkpoint", "x", "Forge:Models:a b is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.")]
+    [TestCase("Forge:Models:flux:Seed", "7", "Forge:Models:flux:Seed belongs to a request; remove it.")]
     [TestCase("Forge:DefaultModel", "sd15", "Forge:DefaultModel is 'sd15', which is none of Forge:Models; there are: flux, sdxl.")]
     [TestCase("Forge:Defaults:Height", "65", "Forge:Defaults:Height must be a multiple of 8 from 64 to 2048, not 65.")]
     public void Validate_SaysWhatIsWrong_AndNamesTheKey(string key, string value, string sentence) =>

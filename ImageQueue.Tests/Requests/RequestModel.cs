@@ -170,7 +170,7 @@ public abstract class RequestModel
             if (isOver || claim.Message?.HangfireJobId != worker.Job.JobId)
             {
                 at.Bench.Jobs.Delete(worker.Job.JobId, "nothing to do");
-                at.Order.Left(worker.Job.JobId);
+                at.Order.Remove(worker.Job.JobId);
             }
 
             Drop(at, worker);
@@ -181,7 +181,7 @@ public abstract class RequestModel
         Assert.That(others, Is.Empty, $"{worker.MessageId} is being generated already");
         worker.Claimed = claim.Message;
         worker.Registration = at.Bench.Get<RunningJobs>().Register(worker.MessageId, worker.Stop);
-        at.Order.Left(worker.Job.JobId);
+        at.Order.Remove(worker.Job.JobId);
         return $"claim {worker.MessageId}, attempt {claim.Message!.Attempt}";
     }
 

@@ -1,4 +1,4 @@
-using ImageQueue.Core.Requests;
+using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Mvc;

@@ -1,4 +1,5 @@
 using System.Text;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Mvc;

@@ -54,7 +54,7 @@ public sealed class ImagesController(
 }
 
 /// <summary>An image to generate; the defaults of what is left out come from the model, or from <c>Forge:Defaults</c>.</summary>
-public sealed record ImageRequestBody
+public sealed record ImageRequestBody : GenerationSettings
 {
     /// <summary>The conversation's owner, 1..100 characters. Required.</summary>
     public string? Username { get; init; }
@@ -62,55 +62,11 @@ public sealed record ImageRequestBody
     /// <summary>What to generate, 1..4000 characters. Required.</summary>
     public string? Prompt { get; init; }
 
-    /// <summary>What to avoid.</summary>
-    public string? NegativePrompt { get; init; }
-
-    /// <summary>64..2048 pixels, a multiple of 8.</summary>
-    public int? Width { get; init; }
-
-    /// <summary>64..2048 pixels, a multiple of 8.</summary>
-    public int? Height { get; init; }
-
-    /// <summary>1..150.</summary>
-    public int? Steps { get; init; }
-
-    /// <summary>0..30.</summary>
-    public decimal? CfgScale { get; init; }
-
-    /// <summary>0..30.</summary>
-    public decimal? DistilledCfgScale { get; init; }
-
-    /// <summary>As Forge calls it, such as Euler.</summary>
-    public string? Sampler { get; init; }
-
-    /// <summary>As Forge calls it, such as Simple.</summary>
-    public string? Scheduler { get; init; }
-
-    /// <summary>-1 (Forge chooses) .. 4294967295.</summary>
-    public long? Seed { get; init; }
-
-    /// <summary>A name from GET /api/models. Default: the first of them.</summary>
-    public string? Model { get; init; }
-
-    /// <summary>As Forge calls it; instead of model, and only where Forge:AllowAnyCheckpoint allows it.</summary>
-    public string? Checkpoint { get; init; }
-
-    internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new()
+    internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new(this)
     {
         ConversationId = conversationId,
         Username = Username ?? "",
         Prompt = Prompt ?? "",
-        NegativePrompt = NegativePrompt,
-        Width = Width,
-        Height = Height,
-        Steps = Steps,
-        CfgScale = CfgScale,
-        DistilledCfgScale = DistilledCfgScale,
-        Sampler = Sampler,
-        Scheduler = Scheduler,
-        Seed = Seed,
-        Model = Model,
-        Checkpoint = Checkpoint,
         IdempotencyKey = idempotencyKey,
     };
 }

@@ -37,11 +37,11 @@ public sealed record ModelResponse(
     internal static ModelResponse From(ForgeModel model) => new(
         model.Name,
         model.Title,
-        model.Defaults.Width,
-        model.Defaults.Height,
-        model.Defaults.Steps,
-        model.Defaults.CfgScale,
-        model.Defaults.DistilledCfgScale,
-        model.Defaults.Sampler,
-        model.Defaults.Scheduler);
+        model.Defaults.Width.GetValueOrDefault(),
+        model.Defaults.Height.GetValueOrDefault(),
+        model.Defaults.Steps.GetValueOrDefault(),
+        model.Defaults.CfgScale.GetValueOrDefault(),
+        model.Defaults.DistilledCfgScale.GetValueOrDefault(),
+        model.Defaults.Sampler ?? "",
+        model.Defaults.Scheduler ?? "");
 }

@@ -4,8 +4,8 @@ using Hangfire;
 using Hangfire.Dashboard;
 using Hangfire.InMemory;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Web.Dashboard;
@@ -176,7 +176,7 @@ internal static class ImageDashboard
 
     private static NonEscapedString RenderJob(JobDetailsRendererDto job)
     {
-        if (job.JobDetails.Job is not { } method || method.Type != typeof(GenerateImageJob) || method.Args is not [long message, ..])
+        if (job.JobDetails.Job is not { } method || !ImageJobs.IsImageJob(method) || method.Args is not [long message, ..])
             return new NonEscapedString("");
         var request = new ImageDashboardRequest(job.Page.Context.GetHttpContext(), job.Page.IsReadOnly);
         return new NonEscapedString(ImagePage.OfJobAsync(request, message).GetAwaiter().GetResult().ToString());

@@ -3,8 +3,8 @@ using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
 using Hangfire.Common;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;
@@ -21,7 +21,7 @@ internal static partial class JobNames
 
     /// <summary>A mark for an image job; Hangfire's name for any other.</summary>
     public static string MarkOf(Job job) =>
-        job.Type == typeof(GenerateImageJob) && job.Args is [long id, ..]
+        ImageJobs.IsImageJob(job) && job.Args is [long id, ..]
             ? string.Create(CultureInfo.InvariantCulture, $"{Before}{id}{After}")
             : job.ToString();
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue.Eta;
@@ -24,13 +23,13 @@ public sealed class EtaBasis
 
     private readonly IReadOnlyList<CompletedGeneration> _generated;
     private readonly Dictionary<long, RunningGeneration> _running = [];
-    private readonly GenerationDefaults _defaults;
+    private readonly GenerationSettings _defaults;
     private readonly DateTimeOffset _at;
     private readonly double _mean;
     private readonly Lazy<Turns?> _turns;
     private readonly ConcurrentDictionary<GenerationWork, double> _times = new();
 
-    internal EtaBasis(IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, int slots, GenerationDefaults defaults, DateTimeOffset at)
+    internal EtaBasis(IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, int slots, GenerationSettings defaults, DateTimeOffset at)
     {
         _generated = generated;
         foreach (var image in running)
@@ -44,7 +43,7 @@ public sealed class EtaBasis
     }
 
     /// <summary>Nothing is known.</summary>
-    public static EtaBasis Nothing { get; } = new([], [], 0, new GenerationDefaults(), default);
+    public static EtaBasis Nothing { get; } = new([], [], 0, new GenerationSettings(), default);
 
     /// <summary>What an image took lately, on average; null until there is anything to go by.</summary>
     public double? SecondsPerImage => _generated.Count == 0 ? null : Round(_mean);

@@ -1,5 +1,3 @@
-using System.Text.Json;
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue.Eta;
@@ -10,17 +8,10 @@ namespace ImageQueue.Core.Queue.Eta;
 internal readonly record struct GenerationWork(double Size, string? Checkpoint)
 {
     /// <summary>Of an image message, by its stored settings.</summary>
-    public static GenerationWork Of(Message message, GenerationDefaults defaults)
+    public static GenerationWork Of(Message message, GenerationSettings defaults)
     {
-        message.Metadata.TryGetProperty(MetadataFields.Settings, out var settings);
-        var size = Number("steps", defaults.Steps) * Number("width", defaults.Width) * Number("height", defaults.Height);
-        var checkpoint = Find("checkpoint", JsonValueKind.String)?.GetString();
-        return new GenerationWork(size, checkpoint ?? defaults.Checkpoint);
-
-        double Number(string name, int otherwise) => Find(name, JsonValueKind.Number)?.GetDouble() ?? otherwise;
-
-        JsonElement? Find(string name, JsonValueKind kind) =>
-            settings.ValueKind == JsonValueKind.Object && settings.TryGetProperty(name, out var value) && value.ValueKind == kind ? value : null;
+        var settings = GenerationSettings.Of(message).OrElse(defaults);
+        return new GenerationWork((double)(settings.Steps ?? 1) * (settings.Width ?? 1) * (settings.Height ?? 1), settings.Checkpoint);
     }
 }
 

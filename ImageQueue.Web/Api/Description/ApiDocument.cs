@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
@@ -101,7 +102,7 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
             var schema = parameter["schema"]!.AsObject(); // Every parameter has one.
             WithoutVastNumbers(schema);
             if ((string?)parameter["name"] is ConversationIdAttribute.ParameterName && (string?)parameter["in"] == "path")
-                (schema["minLength"], schema["maxLength"]) = (1, ImageRequest.MaxNameLength);
+                (schema["minLength"], schema["maxLength"]) = (1, RequestRules.MaxNameLength);
             else if ((string?)parameter["name"] is IdempotencyKeyAttribute.HeaderName)
                 (schema["minLength"], schema["maxLength"]) = (1, ImageRequest.MaxIdempotencyKeyLength + 2); // With its quotation marks.
         }

@@ -1,26 +1,32 @@
 using System.Globalization;
 
-namespace ImageQueue.Core.Requests;
+namespace ImageQueue.Core.Messages;
 
-/// <summary>The limits that requests are held to, each with a sentence that says what to send instead.</summary>
+/// <summary>The limits of requests and settings, each with a sentence that says what to send instead.</summary>
 public sealed class RequestRules
 {
+    /// <summary>Longest prompt, in UTF-16 code units after trimming.</summary>
+    public const int MaxPromptLength = 4000;
+
+    /// <summary>Longest username or conversation id, in UTF-16 code units.</summary>
+    public const int MaxNameLength = 100;
+
     private readonly Dictionary<string, string[]> _errors = new(StringComparer.Ordinal);
 
     /// <summary>Field to sentences.</summary>
     public IReadOnlyDictionary<string, string[]> Errors => _errors;
 
     /// <summary>A username or an id: 1..100 characters on one line.</summary>
-    public void Name(string field, string value) => Line(field, value, ImageRequest.MaxNameLength);
+    public void Name(string field, string value) => Line(field, value, MaxNameLength);
 
-    /// <summary>The same, but it may be left out.</summary>
-    public void OptionalName(string field, string? value, int maxLength = ImageRequest.MaxNameLength)
+    /// <summary>The same, where null is allowed.</summary>
+    public void OptionalName(string field, string? value, int maxLength = MaxNameLength)
     {
         if (value is not null)
             Line(field, value, maxLength);
     }
 
-    /// <summary>Text of several lines.</summary>
+    /// <summary>Text that may have several lines.</summary>
     public void Text(string field, string value, int maxLength)
     {
         if (Length(field, value, maxLength) && value.Any(c => char.IsControl(c) && c is not ('\n' or '\r' or '\t')))
@@ -42,7 +48,7 @@ public sealed class RequestRules
             Add(field, $"{field} must be from {Text(min)} to {Text(max)}, not {Text(number)}.");
     }
 
-    /// <summary>Notes a broken rule.</summary>
+    /// <summary>Adds a sentence; the first one of a field stays.</summary>
     public void Add(string field, string sentence) => _errors.TryAdd(field, [sentence]);
 
     private void Line(string field, string value, int maxLength)
