@@ -29,7 +29,7 @@ public interface IOperatorStore
     Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken);
 
     /// <summary>What has happened to these requests, step by step, the oldest first; of rows that an earlier release has written, what this one has seen.</summary>
-    Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
+    Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
 
     /// <summary>Image requests in one status that were queued in the last time, by the database's clock, newest first: their ends in a few columns.</summary>
     Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken);

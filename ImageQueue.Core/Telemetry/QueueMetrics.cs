@@ -72,11 +72,9 @@ public sealed class QueueMetrics
 
     /// <summary>The store has tried a transition.</summary>
     /// <param name="transition">What came of it.</param>
-    /// <param name="verb">The store's method.</param>
-    internal void Wrote(Transition transition, string verb)
+    /// <param name="name">The transition's name, a tag's value.</param>
+    internal void Wrote(Transition transition, string name)
     {
-        if (NameOf(verb) is not { } name)
-            return;
         _merges.Add(1, new("imagequeue.transition", name), new("imagequeue.applied", transition.Applied));
         if (transition is not { Applied: true, Message: { QueuedAt: { } queuedAt } message })
             return;
@@ -134,20 +132,6 @@ public sealed class QueueMetrics
 
     /// <summary>Other machines' clocks may be a little off.</summary>
     private static double Seconds(TimeSpan span) => Math.Max(0, span.TotalSeconds);
-
-    private static string? NameOf(string verb) => verb switch
-    {
-        nameof(IMessageStore.ClaimAsync) => "claim",
-        nameof(IMessageStore.SaveProgressAsync) => "progress",
-        nameof(IMessageStore.SavePreviewAsync) => "preview",
-        nameof(IMessageStore.CompleteAsync) => "complete",
-        nameof(IMessageStore.FailAsync) or nameof(IMessageStore.FailQueuedAsync) => "fail",
-        nameof(IMessageStore.CancelAsync) or nameof(IMessageStore.CancelByHangfireJobAsync) => "cancel",
-        nameof(IMessageStore.RetryAsync) => "retry",
-        nameof(IMessageStore.RequeueAsync) => "requeue",
-        nameof(IMessageStore.UpdateMessageAsync) => "update",
-        _ => null, // No merge.
-    };
 
     private sealed class Watch(Action end) : IDisposable
     {

@@ -34,7 +34,7 @@ internal static class DashboardRows
                     CASE i / 20 % 3 WHEN 0 THEN 'out_of_memory' WHEN 1 THEN 'timed_out' ELSE 'backend_failed' END,
                     'gpu' || (1 + i % 2), 80000.0 * ($kept - i) / $kept + 60
                 FROM n WHERE $kept > 0)
-            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, attempt, backend, history, revision)
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, attempt, backend, events, revision)
             SELECT 'c' || (i % 100), 'bot', '[IMAGE]',
                 json_patch(
                     json_object(

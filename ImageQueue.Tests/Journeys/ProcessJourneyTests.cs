@@ -213,8 +213,8 @@ internal sealed class ProcessJourneyTests
             """
             INSERT INTO conversations (id, username, created_at) VALUES ('demo', 'ayşe', '2026-11-01T00:00:00.000Z');
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @rows)
-            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, hangfire_job_id, attempt, revision)
-            SELECT 'demo', 'bot', '[IMAGE_PENDING]',
+            INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, hangfire_job_id, attempt, revision)
+            SELECT 'demo', 'ayşe', 'bot', '[IMAGE_PENDING]',
                 json_object('status', iif(i = 7, 'processing', 'queued'), 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', i), 'prompt', 'row ' || i, 'settings', json('{}')),
                 '2026-11-01T00:00:00.000Z', '2026-11-01T00:00:00.000Z',
                 strftime('%Y-%m-%dT%H:%M:%S.000Z', '2026-11-01', i || ' seconds'), printf('%08x-0000-4000-8000-000000000000', i), iif(i = 7, 1, 0), i

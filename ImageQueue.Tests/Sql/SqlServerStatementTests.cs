@@ -83,7 +83,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"]), 10, 100, 5, default)),
         (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"], "x", "gpu1", "u", "7"), 10, 100, 5, default)),
         (nameof(IMessageStore.SearchUnfinishedAsync), store => store.SearchUnfinishedAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 5, default)),
-        (nameof(IMessageStore.ReadHistoriesAsync), store => store.ReadHistoriesAsync([1, 2], default)),
+        (nameof(IMessageStore.ReadEventsAsync), store => store.ReadEventsAsync([1, 2], default)),
         (nameof(IMessageStore.ListEndsAsync), store => store.ListEndsAsync("error", TimeSpan.FromDays(1), 5, default)),
         (nameof(IMessageStore.ReadStatisticsStateAsync), store => store.ReadStatisticsStateAsync(default)),
         (nameof(IMessageStore.ListSamplesAsync), store => store.ListSamplesAsync(default, default, default)),

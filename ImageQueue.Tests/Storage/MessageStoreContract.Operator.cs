@@ -131,5 +131,5 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Username: "mehmet"), 10, CancellationToken.None), Is.Empty);
     }
 
-    private async Task<IReadOnlyList<RequestEvent>> HistoryAsync(long id) => (await Store.ReadHistoriesAsync([id], CancellationToken.None))[id];
+    private async Task<IReadOnlyList<RequestEvent>> HistoryAsync(long id) => (await Store.ReadEventsAsync([id], CancellationToken.None))[id];
 }

@@ -36,21 +36,28 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         return database;
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases; DELETE FROM dbo.imagequeue_moments; DELETE FROM dbo.imagequeue_history;");
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases; DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;");
 
     public bool HasOwnClock => true;
 
     public Task SetMetadataAsync(long id, string? metadata) => ExecuteAsync(
         """
-        ALTER TABLE dbo.messages NOCHECK CONSTRAINT CK_messages_metadata_object;
+        ALTER TABLE dbo.messages NOCHECK CONSTRAINT CK_messages_extra_metadata;
         UPDATE dbo.messages SET extra_metadata = @metadata WHERE id = @id;
-        ALTER TABLE dbo.messages CHECK CONSTRAINT CK_messages_metadata_object;
+        ALTER TABLE dbo.messages CHECK CONSTRAINT CK_messages_extra_metadata;
         """,
         new { id, metadata });
 
     public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
-        "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at), deleted_at = DATEADD(millisecond, -@by, deleted_at) WHERE id = @id;",
-        new { id, by = (int)by.TotalMilliseconds });
+        // In two parts: DATEADD takes an int, and milliseconds in one end at 24.8 days.
+        """
+        UPDATE dbo.messages SET
+            heartbeat_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, heartbeat_at)),
+            queued_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, queued_at)),
+            deleted_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, deleted_at))
+        WHERE id = @id;
+        """,
+        new { id, seconds = (int)by.TotalSeconds, milliseconds = by.Milliseconds });
 
     public OpenStore Open(TimeProvider time, AsyncSignal signal) =>
         new(new SqlServerMessageStore(_database.Connections, time, signal), Nothing.ToDispose);

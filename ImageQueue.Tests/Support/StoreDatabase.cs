@@ -44,7 +44,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
         await store.PrepareAsync(CancellationToken.None);
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases; DELETE FROM moments; DELETE FROM history");
+    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases; DELETE FROM statistics_samples; DELETE FROM statistics");
 
     public bool HasOwnClock => false;
 

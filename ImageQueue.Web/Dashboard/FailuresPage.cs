@@ -23,7 +23,7 @@ internal static class FailuresPage
         var known = (
             await request.Get<IFeedStore>().ReadChangesAsync(
                 [.. newest.Values.Select(examples => examples[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
-        var histories = await request.Get<IOperatorStore>().ReadHistoriesAsync([.. known.Keys], request.Aborted);
+        var histories = await request.Get<IOperatorStore>().ReadEventsAsync([.. known.Keys], request.Aborted);
         return Markup.Of(
             $"""
             <p class="text-muted">Errors of the last 24 hours. A request that was retried since is not counted.</p>

@@ -78,7 +78,7 @@ internal static class ImagePage
     private static async Task<Markup> TimelineAsync(ImageDashboardRequest request, Message message, DateTimeOffset now)
     {
         var history = (
-            await request.Get<IOperatorStore>().ReadHistoriesAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
+            await request.Get<IOperatorStore>().ReadEventsAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
         var steps = new List<Step> { new(message.CreatedAt, "Submitted", null, "waited") };
         steps.AddRange(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
         steps.Sort((one, other) => one.At.CompareTo(other.At));

@@ -166,7 +166,7 @@ internal static class ImagesPage
             return Markup.Of($"<div class=\"alert alert-info\">No images found.</div>");
         var now = request.Get<TimeProvider>().GetUtcNow();
         var histories = tab == "running"
-            ? await request.Get<IOperatorStore>().ReadHistoriesAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
+            ? await request.Get<IOperatorStore>().ReadEventsAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
             : new Dictionary<long, IReadOnlyList<RequestEvent>>();
         var (columns, cells) = ColumnsOf(tab);
         return Markup.Of(

@@ -20,15 +20,6 @@ internal static class SchemaScripts
             .Select(name => new SchemaScript(name[Folder.Length..], Read(name))),
     ];
 
-    /// <summary>
-    /// Indexes that serve the release before this one alone. Scripts drop nothing, so that it goes on working; a DBA may, when
-    /// none of it runs any more, and no check asks for them.
-    /// </summary>
-    public static IReadOnlySet<string> OfTheReleaseBefore { get; } = new HashSet<string>(StringComparer.Ordinal)
-    {
-        "IX_messages_conversation_status", "IX_messages_revision", "IX_messages_job_id",
-    };
-
     /// <summary>Hangfire's tables, by its own installer. It makes what is missing and migrates what is old.</summary>
     public static SchemaScript Hangfire { get; } =
         new("Hangfire's own", SqlServerObjectsInstaller.GetInstallScript(HangfireSchema, enableHeavyMigrations: true));
@@ -63,7 +54,7 @@ internal sealed partial record SchemaScript(string Name, string Text)
             .Concat(ColumnGuard.Matches(Text).Select(guard => new SchemaPart(
                 Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"].Value)))
             .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
-            .Concat(IndexGuard.Matches(Text).Where(guard => !SchemaScripts.OfTheReleaseBefore.Contains(guard.Groups["index"].Value)).Select(guard => new SchemaPart(
+            .Concat(IndexGuard.Matches(Text).Select(guard => new SchemaPart(
                 Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"].Value)));
 
     private IEnumerable<string> Columns(string table)

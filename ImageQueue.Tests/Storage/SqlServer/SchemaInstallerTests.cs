@@ -17,7 +17,7 @@ namespace ImageQueue.Tests.Storage.SqlServer;
 [Category(Categories.Fast)]
 public sealed class SchemaInstallerTests
 {
-    private const string ConnectionString = "Server=db1;Database=ImageLocator;User ID=imagequeue;Password=Gizli1!";
+    private const string ConnectionString = "Server=db1;Database=Images;User ID=imagequeue;Password=Gizli1!";
 
     /// <summary>The check reads the scripts' own text, so it must read all of it.</summary>
     [Test]
@@ -26,7 +26,7 @@ public sealed class SchemaInstallerTests
         var definitions = SchemaScripts.All.SelectMany(script => SchemaModel.Definitions(script.Text)).ToList();
         var expected = definitions.OfType<CreateTableStatement>().SelectMany(Parts)
             .Concat(definitions.OfType<AlterTableAddTableElementStatement>().SelectMany(Parts))
-            .Concat(definitions.OfType<CreateIndexStatement>().Where(index => !SchemaScripts.OfTheReleaseBefore.Contains(index.Name.Value)).Select(Part));
+            .Concat(definitions.OfType<CreateIndexStatement>().Select(Part));
 
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.Name).ToList();
 
@@ -73,7 +73,9 @@ public sealed class SchemaInstallerTests
         var (database, _) = Database(missing: _ => true, hangfire: null);
 
         Assert.That(() => database.PrepareAsync(CancellationToken.None), Throws.TypeOf<SchemaException>().With.Message.EqualTo(
-            "The database ImageLocator on db1 lacks table dbo.conversations, table dbo.messages (script 2026-11-01_01_tables.sql); table dbo.imagequeue_leases (script 2026-11-26_00_recovery.sql); table dbo.data_protection_keys (script 2026-11-26_10_data_protection.sql); table dbo.imagequeue_pauses (script 2026-11-26_30_operators.sql); table dbo.imagequeue_moments, table dbo.imagequeue_history (script 2026-11-26_44_overview.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
+            "The database Images on db1 lacks table dbo.conversations, table dbo.messages, table dbo.imagequeue_leases, "
+            + "table dbo.imagequeue_pauses, table dbo.imagequeue_statistics_samples, table dbo.imagequeue_statistics, "
+            + "table dbo.data_protection_keys (script 2026-11-29_01_tables.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
     }
 
     /// <summary>A schema of an earlier release.</summary>
@@ -84,7 +86,7 @@ public sealed class SchemaInstallerTests
 
         Assert.That(
             () => database.PrepareAsync(CancellationToken.None),
-            Throws.TypeOf<SchemaException>().With.Message.Contains("lacks column dbo.messages.queued_at (script 2026-11-01_01_tables.sql)"));
+            Throws.TypeOf<SchemaException>().With.Message.Contains("lacks column dbo.messages.queued_at (script 2026-11-29_01_tables.sql)"));
     }
 
     /// <summary>Hangfire's tables may be of an earlier release too.</summary>
@@ -110,7 +112,7 @@ public sealed class SchemaInstallerTests
         Assert.That(
             () => database.PrepareAsync(CancellationToken.None),
             taken ? Throws.Nothing : Throws.TypeOf<SchemaException>().With.Message.EqualTo(
-                "The database ImageLocator on db1 is at compatibility level 120, and 130 is needed: run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner."));
+                "The database Images on db1 is at compatibility level 120, and 130 is needed: run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner."));
     }
 
     /// <summary>Two processes make the database at once: the second is told that it exists, or that somebody is at it, and goes on.</summary>
@@ -166,11 +168,11 @@ public sealed class SchemaInstallerTests
     public async Task Prepare_Warns_WhenAnIndexIsMissing()
     {
         var log = new LogRecorder();
-        var (database, _) = Database(missing: part => part.Name == "index dbo.messages.IX_messages_work", logger: log.CreateLogger("x"));
+        var (database, _) = Database(missing: part => part.Name == "index dbo.messages.IX_messages_status", logger: log.CreateLogger("x"));
 
         await database.PrepareAsync(CancellationToken.None);
 
-        Assert.That(log.Of(Microsoft.Extensions.Logging.LogLevel.Warning), Has.One.Contains("lacks index dbo.messages.IX_messages_work; run 2026-11-01_02_indexes.sql"));
+        Assert.That(log.Of(Microsoft.Extensions.Logging.LogLevel.Warning), Has.One.Contains("lacks index dbo.messages.IX_messages_status; run 2026-11-29_02_indexes.sql"));
     }
 
     /// <summary>A second start has nothing to run.</summary>
@@ -200,7 +202,7 @@ public sealed class SchemaInstallerTests
     /// <summary>No credentials where people read.</summary>
     [Test]
     public void Location_NamesDatabaseAndServer_WithoutCredentials() =>
-        Assert.That(Database(missing: _ => false).Database.Location, Is.EqualTo("ImageLocator on db1"));
+        Assert.That(Database(missing: _ => false).Database.Location, Is.EqualTo("Images on db1"));
 
     /// <summary>A wrong setting is said in a sentence that names the key and repeats no password.</summary>
     [TestCase(null, "is missing")]

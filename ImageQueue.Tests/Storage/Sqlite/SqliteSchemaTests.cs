@@ -1,7 +1,6 @@
-using System.Text.Json.Nodes;
+using System.Security.Cryptography;
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
@@ -10,89 +9,71 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage.Sqlite;
 
-/// <summary>What becomes of a file that an earlier release wrote: <c>imagequeue-v1.db</c> is one, of a process that was killed while it generated.</summary>
+/// <summary>What a start makes of a file: a new one, one of another release, one that it may not change.</summary>
 [TestFixture]
 [Category(Categories.Store)]
 public sealed class SqliteSchemaTests
 {
-    private TemporaryFolder _folder = null!;
-    private SqliteMessageStore _store = null!;
+    private TemporaryFolder _folder = null!; // Set before each test.
 
-    private string File => Path.Combine(_folder.Path, "imagequeue.db");
+    private string Database => Path.Combine(_folder.Path, "imagequeue.db");
 
-    /// <summary>A copy of the file.</summary>
     [SetUp]
-    public void Copy()
-    {
-        _folder = new TemporaryFolder();
-        System.IO.File.Copy(Path.Combine(Repository.Root, "ImageQueue.Tests", "Messages", "Sqlite", "imagequeue-v1.db"), File);
-        _store = new SqliteMessageStore($"Data Source={File}", TimeProvider.System, new AsyncSignal());
-    }
+    public void SetUp() => _folder = new TemporaryFolder();
 
-    /// <summary>Gone again.</summary>
     [TearDown]
-    public async Task DeleteAsync()
-    {
-        await _store.DisposeAsync();
-        _folder.Dispose();
-    }
+    public void TearDown() => _folder.Dispose();
 
-    /// <summary>Every row is what it was, and goes on from there.</summary>
     [Test]
-    public async Task Prepare_TakesOverAFileOfVersionOne()
+    public async Task Prepare_CreatesTheTablesOnce_WhenTheFileIsNew()
     {
-        await _store.PrepareAsync(CancellationToken.None);
+        await PrepareAsync();
+        var created = Definitions();
+        await PrepareAsync();
 
-        var rows = new[] { await _store.ListAsync("sohbet-1", 0, 10, CancellationToken.None), await _store.ListAsync("c2", 0, 10, CancellationToken.None) }.SelectMany(page => page).OrderBy(row => row.Id).ToList();
-        Assert.That(
-            rows.Select(row => (row.Id, row.Status, row.Attempt, row.Failures, row.Backend, row.Revision)),
-            Is.EqualTo(new (long, string?, int, int, string?, long)[]
-            {
-                (1, null, 0, 0, null, 1), (2, "complete", 1, 0, null, 13), (3, "processing", 1, 0, null, 17),
-                (4, "queued", 0, 0, null, 16), (5, "cancelled", 0, 0, null, 11), (6, "queued", 0, 0, null, 15),
-            }));
-        Assert.That((rows[2].Prompt, rows[2].Progress, rows[2].HangfireJobId, rows[2].IdempotencyKey), Is.EqualTo(("deniz", 1, "83d76414-8136-47c8-ad78-cd65692b6472", "k1")));
-
-        Assert.That(
-            () => _store.SubmitAsync(Request("ayşe"), new UserLimits(1), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "6 waits");
-        Assert.That(
-            () => _store.SubmitAsync(Request("ayşe"), new UserLimits(2, MaxWork: 2.6), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "6 asks for 2.62144 megapixel-steps");
-        Assert.That(() => _store.RetryAsync(5, 1, new UserLimits(2, MaxWork: 23), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "5 asks for 20.97152");
-        Assert.That((await _store.SubmitAsync(Request("ayşe"), new UserLimits(2, MaxWork: 2.7), CancellationToken.None)).Message.Id, Is.EqualTo(7));
-
-        Assert.That((await _store.RequeueAsync(3, 1, AttemptCharge.Failure, CancellationToken.None)).Message!.Failures, Is.EqualTo(1));
-        Assert.That((await _store.ClaimAsync(4, rows[3].HangfireJobId!, "gpu1", null, CancellationToken.None)).Message!.Backend, Is.EqualTo("gpu1"));
-        Assert.That(await _store.AcquireLeasesAsync("one", ["a"], TimeSpan.FromMinutes(1), CancellationToken.None), Has.Count.EqualTo(1));
+        Assert.That(created, Has.Some.StartsWith("CREATE TABLE messages").And.Some.StartsWith("CREATE TABLE statistics_samples"));
+        Assert.That(created[^1], Is.EqualTo($"{SqliteSchema.Version}"));
+        Assert.That(Definitions(), Is.EqualTo(created));
     }
 
-    /// <summary>The file is then what a new one would be: same tables, same indexes.</summary>
     [Test]
-    public async Task Prepare_MakesTheSameTables_AsInANewFile()
-    {
-        await _store.PrepareAsync(CancellationToken.None);
-        await using var fresh = new SqliteMessageStore($"Data Source={File}.new", TimeProvider.System, new AsyncSignal());
-        await fresh.PrepareAsync(CancellationToken.None);
+    public void Prepare_NamesTheSetting_WhenTablesAreMissingAndMayNotBeCreated() =>
+        Assert.That(
+            () => PrepareAsync(applySchema: false),
+            Throws.TypeOf<SchemaException>().With.Message.Contains("has no ImageQueue tables").And.Message.Contains("Storage:ApplySchema"));
 
-        Assert.That(Definitions(File), Is.EqualTo(Definitions(File + ".new")).And.Not.Empty);
-        Assert.That(() => _store.PrepareAsync(CancellationToken.None), Throws.Nothing, "a second start has nothing to do");
-    }
-
-    /// <summary>A start that may change nothing says so.</summary>
+    /// <summary>Back to an older release: it says why it does not start, and leaves the file as it is.</summary>
     [Test]
-    public async Task Prepare_RefusesAFileOfVersionOne_WhenItMayNotChangeIt()
+    public async Task Prepare_LeavesTheFile_WhenANewerReleaseWroteIt()
     {
-        await using var store = new SqliteMessageStore($"Data Source={File}", TimeProvider.System, new AsyncSignal(), applySchema: false);
+        await PrepareAsync();
+        using (var newer = Open())
+            await newer.ExecuteAsync($"PRAGMA user_version = {SqliteSchema.Version + 1}; PRAGMA wal_checkpoint(TRUNCATE);");
+        var bytes = SHA256.HashData(await File.ReadAllBytesAsync(Database));
 
         Assert.That(
-            () => store.PrepareAsync(CancellationToken.None),
-            Throws.TypeOf<SchemaException>().With.Message.Contains("schema 1").And.Message.Contains("Storage:ApplySchema"));
+            () => PrepareAsync(),
+            Throws.TypeOf<SchemaException>().With.Message.Contains(
+                $"was written by a newer ImageQueue (schema {SqliteSchema.Version + 1}, this one knows {SqliteSchema.Version}). Start the newer release"));
+        Assert.That(SHA256.HashData(await File.ReadAllBytesAsync(Database)), Is.EqualTo(bytes));
     }
 
-    private static NewImageMessage Request(string username) => new("c9", username, new string('9', 32), "p", new JsonObject { ["width"] = 64, ["height"] = 64, ["steps"] = 1 }, 1, null);
-
-    private static List<string> Definitions(string file)
+    private async Task PrepareAsync(bool applySchema = true)
     {
-        using var connection = new SqliteConnection($"Data Source={file};Pooling=False");
+        await using var store = new SqliteMessageStore($"Data Source={Database}", TimeProvider.System, new AsyncSignal(), applySchema);
+        await store.PrepareAsync(CancellationToken.None);
+    }
+
+    private SqliteConnection Open()
+    {
+        var connection = new SqliteConnection($"Data Source={Database};Pooling=False");
+        connection.Open();
+        return connection;
+    }
+
+    private List<string> Definitions()
+    {
+        using var connection = Open();
         return [.. connection.Query<string>("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"), .. connection.Query<string>("PRAGMA user_version")];
     }
 }

@@ -8,8 +8,8 @@ internal sealed partial class SqliteMessageStore
 {
     public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
-            Claim,
-            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime), Moment = SampleNote.Begun },
+            "claim", Claim,
+            new Change(id, Now(), MessagePatches.Claim.Json) { HangfireJobId = hangfireJobId, Backend = backend, Silent = Write(_time.GetUtcNow() - Heartbeat.QuietTime), Sample = SampleNote.Begun },
             cancellationToken,
             lease is null ? null : (connection, claimed) => connection.Execute(
                 "UPDATE leases SET note = @note WHERE name = @lease", new { lease, note = $"{claimed.JobId}-{claimed.Attempt}" }));
@@ -28,7 +28,7 @@ internal sealed partial class SqliteMessageStore
         ArgumentOutOfRangeException.ThrowIfLessThan(progress, 0);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(progress, 99); // 100 is said by completion alone.
         return TransitionAsync(
-            // Whatever else somebody may have put there counts as 0: a refusal would tell the worker that it has lost its row.
+            "progress", // Whatever else somebody may have put there counts as 0: a refusal would tell the worker that it has lost its row.
             $"""
             UPDATE messages SET heartbeat_at = @Now, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
@@ -41,6 +41,7 @@ internal sealed partial class SqliteMessageStore
 
     public Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken) =>
         TransitionAsync(
+            "preview",
             $"""
             UPDATE messages SET heartbeat_at = @Now, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt

@@ -1,6 +1,5 @@
 using System.Data.Common;
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using Dapper;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
@@ -91,20 +90,20 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <summary>Adds a line to the row's <see cref="RequestEvents"/>. In an UPDATE every column has the value from before it.</summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => string.Create(
         CultureInfo.InvariantCulture,
-        $"history = substr(ifnull(history, '') || @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '') || char(9) || ifnull(@Why, '') || char(10), -{RequestEvents.MaxLength})");
+        $"events = substr(ifnull(events, '') || @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '') || char(9) || ifnull(@Why, '') || char(10), -{RequestEvents.MaxLength})");
 
     private const string NextRevision = "(SELECT ifnull(max(revision), 0) + 1 FROM messages)";
 
     private const string EmptyObject = "{}";
 
     private async Task<Transition> TransitionAsync(
+        string? operation,
         string update,
         Change change,
         CancellationToken cancellationToken,
         Action<SqliteConnection, Message>? andThen = null,
         Action<SqliteSession>? before = null,
-        bool survivesPowerCut = true,
-        [CallerMemberName] string verb = "")
+        bool survivesPowerCut = true)
     {
         var transition = await _writer.RunAsync(
             session =>
@@ -114,14 +113,15 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
                 if (written is null)
                     return new Transition(false, Find(session.Connection, change.Id));
                 var message = written.ToMessage();
-                if (change.Moment is { } moment)
-                    NoteMoment(session, change.Now, moment, message);
+                if (change.Sample is { } sample)
+                    AddSample(session, change.Now, sample, message);
                 andThen?.Invoke(session.Connection, message);
                 return new Transition(true, message);
             },
             cancellationToken,
             survivesPowerCut);
-        _metrics?.Wrote(transition, verb);
+        if (operation is not null)
+            _metrics?.Wrote(transition, operation);
         if (transition.Applied)
             _signal.Raise();
         return transition;
@@ -163,6 +163,9 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <summary>RFC 3339 in UTC with milliseconds: sorts as text.</summary>
     private const string TimeFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z'";
 
+    private static DateTimeOffset Time(string text) =>
+        DateTimeOffset.ParseExact(text, TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
+
     /// <summary>What a transition's statement may name; each names what it needs.</summary>
     private sealed record Change(long Id, string Now, string? Patch = null, string? Content = null)
     {
@@ -182,7 +185,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? Why { get; init; }
 
-        public SampleNote? Moment { get; init; }
+        public SampleNote? Sample { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
         [
@@ -259,6 +262,5 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         };
     }
 
-    private static DateTimeOffset Time(string text) =>
-        DateTimeOffset.ParseExact(text, TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
+    private static List<Message> Messages(IEnumerable<MessageRow> rows) => rows.Select(row => row.ToMessage()).ToList();
 }

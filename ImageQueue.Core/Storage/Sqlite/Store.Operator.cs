@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.Json;
 using Dapper;
 using ImageQueue.Core.Messages;
 using Microsoft.Data.Sqlite;
@@ -54,16 +56,16 @@ internal sealed partial class SqliteMessageStore
                 backend = search.Backend,
                 username = search.Username,
                 text,
-                number = long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1,
+                number = long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1,
                 like = $"%{text?.Replace("!", "!!", StringComparison.Ordinal).Replace("%", "!%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%",
                 limit,
             }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
     }
 
-    public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(Read(connection => connection.Query<(long Id, string? History)>(
-            "SELECT id, history FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
-            new { ids = System.Text.Json.JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.History))));
+    public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(Read(connection => connection.Query<(long Id, string? Events)>(
+            "SELECT id, events FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
+            new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
 
     public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds)>(
@@ -75,19 +77,4 @@ internal sealed partial class SqliteMessageStore
             LIMIT @limit
             """,
             new { status, after = Write(_time.GetUtcNow() - since), limit }).Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds)).ToList()));
-
-    /// <summary>
-    /// Gives ended requests other Hangfire jobs, in one commit: those that they had went with an earlier process. Guard of each:
-    /// ended, and the stored job is still <c>Replaces</c>. Nobody's message is another for it: neither its time nor its revision moves.
-    /// </summary>
-    /// <returns>The ids it was refused for.</returns>
-    public Task<IReadOnlyList<long>> ReplaceEndedJobsAsync(
-        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken) => _writer.RunAsync<IReadOnlyList<long>>(
-        session => [.. jobs.Where(job => session.Execute(
-            """
-            UPDATE messages SET hangfire_job_id = @HangfireJobId
-            WHERE id = @Id AND hangfire_job_id IS @Replaces AND queued_at IS NOT NULL AND status IN ('complete', 'error', 'cancelled')
-            """,
-            [("@Id", job.Id), ("@HangfireJobId", job.HangfireJobId), ("@Replaces", job.Replaces)]) == 0).Select(job => job.Id)],
-        cancellationToken);
 }

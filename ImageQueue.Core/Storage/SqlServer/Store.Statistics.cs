@@ -1,4 +1,5 @@
 using Dapper;
+using ImageQueue.Core.Messages;
 using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Core.Storage.SqlServer;
@@ -9,35 +10,35 @@ internal sealed partial class SqlServerMessageStore
     private const int CodeSize = 100;
 
     /// <summary>In the very statement of the transition that it tells of: one is never without the other.</summary>
-    private static string NoteMoment(SampleNote moment, StatementParameters parameters)
+    private static string AddSample(SampleNote sample, StatementParameters parameters)
     {
-        parameters.AddText("@Code", moment.Code, CodeSize);
-        parameters.Add("@Took", moment.Seconds);
-        var seconds = moment.Kind == StatisticsKinds.Begun ? "DATEDIFF_BIG(millisecond, inserted.queued_at, SYSUTCDATETIME()) / 1000E0" : "@Took";
-        return $"OUTPUT SYSUTCDATETIME(), N'{moment.Kind}', @Code, {seconds} INTO dbo.imagequeue_moments (at, kind, code, seconds)\n";
+        parameters.AddText("@Code", sample.Code, CodeSize);
+        parameters.Add("@Took", sample.Seconds);
+        var seconds = sample.Kind == StatisticsKinds.Begun ? "DATEDIFF_BIG(millisecond, inserted.queued_at, SYSUTCDATETIME()) / 1000E0" : "@Took";
+        return $"OUTPUT SYSUTCDATETIME(), N'{sample.Kind}', @Code, {seconds} INTO dbo.imagequeue_statistics_samples (at, kind, code, seconds)\n";
     }
 
     public async Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken)
     {
         var (now, oldest, newest) = await connections.RunAsync(
-            connection => connection.QuerySingleAsync<(DateTime Now, DateTime? Oldest, DateTime? Newest)>(Command(ReadHistoryState, new StatementParameters(), cancellationToken)),
+            connection => connection.QuerySingleAsync<(DateTime Now, DateTime? Oldest, DateTime? Newest)>(Command(ReadState, new StatementParameters(), cancellationToken)),
             cancellationToken);
         return new StatisticsState(Utc(now), oldest is { } first ? Utc(first) : null, newest is { } last ? Utc(last) : null);
     }
 
     // Nothing is kept for so long as that.
-    private const string ReadHistoryState =
+    private const string ReadState =
         """
         SELECT SYSUTCDATETIME(),
-            (SELECT TOP (1) at FROM dbo.imagequeue_moments WHERE at > DATEADD(year, -1, SYSUTCDATETIME()) ORDER BY at),
-            (SELECT TOP (1) hour FROM dbo.imagequeue_history WHERE hour > DATEADD(year, -1, SYSUTCDATETIME()) ORDER BY hour DESC);
+            (SELECT TOP (1) at FROM dbo.imagequeue_statistics_samples WHERE at > DATEADD(year, -1, SYSUTCDATETIME()) ORDER BY at),
+            (SELECT TOP (1) hour FROM dbo.imagequeue_statistics WHERE hour > DATEADD(year, -1, SYSUTCDATETIME()) ORDER BY hour DESC);
         """;
 
     public async Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(DateTime At, string Kind, string? Code, double? Seconds)>(Command(
-                "SELECT at, kind, code, seconds FROM dbo.imagequeue_moments WHERE at >= @FromTime AND at < @BeforeTime ORDER BY at;",
+                "SELECT at, kind, code, seconds FROM dbo.imagequeue_statistics_samples WHERE at >= @FromTime AND at < @BeforeTime ORDER BY at;",
                 new StatementParameters().Add("@FromTime", Cut(from)).Add("@BeforeTime", Cut(before)),
                 cancellationToken)),
             cancellationToken);
@@ -48,7 +49,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(string Kind, string? Code, int Count)>(Command(
-                "SELECT kind, code, COUNT(*) FROM dbo.imagequeue_moments WHERE at > DATEADD(second, -@Age, SYSUTCDATETIME()) GROUP BY kind, code;",
+                "SELECT kind, code, COUNT(*) FROM dbo.imagequeue_statistics_samples WHERE at > DATEADD(second, -@Age, SYSUTCDATETIME()) GROUP BY kind, code;",
                 new StatementParameters().Add("@Age", (int)since.TotalSeconds),
                 cancellationToken)),
             cancellationToken);
@@ -63,40 +64,40 @@ internal sealed partial class SqlServerMessageStore
         {
             var parameters = new StatementParameters().Add("@Hour", Cut(row.Hour)).AddText("@Kind", row.Kind, KindSize).AddText("@Code", row.Code, CodeSize)
                 .Add("@Count", row.Count).Add("@Median", row.Median).Add("@High", row.High);
-            await connections.RunAsync(connection => connection.ExecuteAsync(Command(SaveHistory, parameters, cancellationToken)), cancellationToken);
+            await connections.RunAsync(connection => connection.ExecuteAsync(Command(SaveRow, parameters, cancellationToken)), cancellationToken);
         }
     }
 
-    private const string SaveHistory =
+    private const string SaveRow =
         """
-        UPDATE dbo.imagequeue_history
+        UPDATE dbo.imagequeue_statistics
         SET count = @Count, median = @Median, high = @High
         WHERE hour = @Hour AND kind = @Kind AND code = @Code AND count <= @Count;
-        INSERT INTO dbo.imagequeue_history (hour, kind, code, count, median, high)
+        INSERT INTO dbo.imagequeue_statistics (hour, kind, code, count, median, high)
         SELECT @Hour, @Kind, @Code, @Count, @Median, @High
-        WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_history WHERE hour = @Hour AND kind = @Kind AND code = @Code);
+        WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_statistics WHERE hour = @Hour AND kind = @Kind AND code = @Code);
         """;
 
     public async Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(DateTime Hour, string Kind, string Code, int Count, double? Median, double? High)>(Command(
-                "SELECT hour, kind, code, count, median, high FROM dbo.imagequeue_history WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME()) ORDER BY hour, kind, code;",
+                "SELECT hour, kind, code, count, median, high FROM dbo.imagequeue_statistics WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME()) ORDER BY hour, kind, code;",
                 new StatementParameters().Add("@Age", (int)since.TotalSeconds),
                 cancellationToken)),
             cancellationToken);
         return [.. rows.Select(row => new StatisticsRow(Utc(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High))];
     }
 
-    public Task<int> ForgetStatisticsAsync(DateTimeOffset momentsBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => connections.RunAsync(
+    public Task<int> ForgetStatisticsAsync(DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => connections.RunAsync(
         connection => connection.ExecuteScalarAsync<int>(Command(
             """
-            DELETE TOP (@Limit) FROM dbo.imagequeue_moments WHERE at < @BeforeTime;
-            DECLARE @Moments int = @@ROWCOUNT;
-            DELETE TOP (@Limit) FROM dbo.imagequeue_history WHERE hour < @BeforeHour;
-            SELECT @Moments + @@ROWCOUNT;
+            DELETE TOP (@Limit) FROM dbo.imagequeue_statistics_samples WHERE at < @BeforeTime;
+            DECLARE @Samples int = @@ROWCOUNT;
+            DELETE TOP (@Limit) FROM dbo.imagequeue_statistics WHERE hour < @BeforeHour;
+            SELECT @Samples + @@ROWCOUNT;
             """,
-            new StatementParameters().Add("@Limit", limit).Add("@BeforeTime", Cut(momentsBefore)).Add("@BeforeHour", Cut(hoursBefore)),
+            new StatementParameters().Add("@Limit", limit).Add("@BeforeTime", Cut(samplesBefore)).Add("@BeforeHour", Cut(hoursBefore)),
             cancellationToken)),
         cancellationToken);
 }

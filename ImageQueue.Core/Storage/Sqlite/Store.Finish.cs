@@ -8,24 +8,25 @@ internal sealed partial class SqliteMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            CompleteMine,
-            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt, Moment = SampleNote.Complete(result) },
+            "complete", CompleteMine,
+            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt, Sample = SampleNote.Complete(result) },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            FailMine,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToEvent(), Moment = SampleNote.Error(failure) },
+            "fail", FailMine,
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToEvent(), Sample = SampleNote.Error(failure) },
             cancellationToken);
 
     public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
+            "fail",
             $"""
             UPDATE messages SET {Note(RequestEventKinds.Error)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued'
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Why = failure.ToEvent(), Moment = SampleNote.Error(failure) },
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Why = failure.ToEvent(), Sample = SampleNote.Error(failure) },
             cancellationToken);
 
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
@@ -42,12 +43,13 @@ internal sealed partial class SqliteMessageStore
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
+            "cancel",
             $"""
             UPDATE messages SET {Note(RequestEventKinds.Cancelled)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Cancel.Json, content) { Moment = SampleNote.Cancelled },
+            new Change(id, Now(), MessagePatches.Cancel.Json, content) { Sample = SampleNote.Cancelled },
             cancellationToken);
 
     public async Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken)
@@ -55,25 +57,24 @@ internal sealed partial class SqliteMessageStore
         if (await FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
             return new Transition(false, null);
         return await TransitionAsync(
+            "cancel",
             $"""
             UPDATE messages SET {Note(RequestEventKinds.Cancelled)}, {Merge}
             WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
-            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId, Moment = SampleNote.Cancelled },
+            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId, Sample = SampleNote.Cancelled },
             cancellationToken);
     }
 
-    public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
-    {
-        var transition = await TransitionAsync(
-            patch is null
-                ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id AND deleted_at IS NULL RETURNING {Columns}"
-                : $"UPDATE messages SET {Merge} WHERE id = @Id AND deleted_at IS NULL AND {StaysSmall} RETURNING {Columns}",
-            new Change(id, Now(), patch?.Json, content),
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
+        TransitionAsync(
+            "requeue",
+            $"""
+            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Failures, disruptions = disruptions + @Disruptions, {Note(RequestEventKinds.Back)}, {Merge}
+            WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
+            RETURNING {Columns}
+            """,
+            new Change(id, Now(), MessagePatches.Requeue.Json) { Attempt = staleAttempt, Charge = charge, Why = why },
             cancellationToken);
-        if (transition is { Applied: false, Message: not null })
-            throw new DocumentTooLargeException();
-        return transition.Message ?? throw new MessageNotFoundException(id);
-    }
 }

@@ -1,5 +1,4 @@
 using System.Data.Common;
-using System.Runtime.CompilerServices;
 using Dapper;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
@@ -14,6 +13,10 @@ namespace ImageQueue.Core.Storage.SqlServer;
 /// </summary>
 internal sealed partial class SqlServerMessageStore(SqlServerConnections connections, TimeProvider time, AsyncSignal signal, QueueMetrics? metrics = null) : IMessageStore
 {
+    private const int NameSize = 100;
+
+    private const int HangfireJobIdSize = 100;
+
     private const string Columns =
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
@@ -39,9 +42,11 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
     private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
 
+    private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
+
     /// <summary>Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. In an UPDATE every column has the value from before it.</summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
-        $"history = RIGHT(CONCAT(history, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend}, NCHAR(9), @Why, NCHAR(10)), {RequestEvents.MaxLength}), ");
+        $"events = RIGHT(CONCAT(events, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend}, NCHAR(9), @Why, NCHAR(10)), {RequestEvents.MaxLength}), ");
 
     private static StatementParameters Why(string? why) => new StatementParameters().AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy);
 
@@ -50,13 +55,13 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// what belongs to the same commit is in <paramref name="before"/>, which may end in an ELSE, and <paramref name="andThen"/>.
     /// </summary>
     private Task<Transition> TransitionAsync(
-        long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? moment = null, [CallerMemberName] string verb = "") =>
-        TransitionAsync("id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, moment, verb);
+        string? operation, long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
+        string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null) =>
+        TransitionAsync(operation, "id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, sample);
 
     private async Task<Transition> TransitionAsync(
-        string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? moment = null, [CallerMemberName] string verb = "")
+        string? operation, string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
+        string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null)
     {
         parameters.Add("@Now", Now());
         if (content is not null)
@@ -76,7 +81,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             $"""
             UPDATE dbo.messages
             SET {set}updated_at = @Now
-            {(moment is null ? "" : NoteMoment(moment, parameters))}OUTPUT {Inserted}
+            {(sample is null ? "" : AddSample(sample, parameters))}OUTPUT {Inserted}
             WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;
@@ -86,7 +91,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         if (andThen is not null || before is not null)
             update = $"{Begin}\n{before}\nBEGIN\n{update}\nCOMMIT TRANSACTION;\nEND";
         var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
-        metrics?.Wrote(transition, verb);
+        if (operation is not null)
+            metrics?.Wrote(transition, operation);
         if (transition.Applied)
             signal.Raise();
         return transition;
@@ -106,6 +112,21 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
         return new Transition(false, (await results.ReadAsync<MessageRow>()).SingleOrDefault()?.ToMessage());
     }
+
+    // XACT_ABORT: an error or a caller who gives up undoes all of it at once, and leaves no lock behind in the pool.
+    private const string Begin =
+        """
+        SET XACT_ABORT ON;
+        BEGIN TRANSACTION;
+        """;
+
+    private async Task<Message?> OneAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(sql, parameters, cancellationToken)).SingleOrDefault();
+
+    private Task<IEnumerable<MessageRow>> ManyAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync(connection => connection.QueryAsync<MessageRow>(Command(sql, parameters, cancellationToken)), cancellationToken);
+
+    private static List<Message> Messages(IEnumerable<MessageRow> rows) => rows.Select(row => row.ToMessage()).ToList();
 
     private static CommandDefinition Command(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
         new(sql, parameters, cancellationToken: cancellationToken);

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.Json;
 using Dapper;
 using ImageQueue.Core.Messages;
 
@@ -34,14 +36,14 @@ internal sealed partial class SqlServerMessageStore
     public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
     {
         var parameters = new StatementParameters().Add("@Before", before).Add("@Span", span).Add("@Limit", limit)
-            .AddText("@Statuses", System.Text.Json.JsonSerializer.Serialize(search.Statuses));
+            .AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
 
         // The newest id bounds the stretch where nobody has named a place to go on from.
         var statement =
             $"""
             DECLARE @From bigint = (SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before) - @Span + 1;
             SELECT @From;
-            SELECT TOP (@Limit) {Columns}, {Owner}
+            SELECT TOP (@Limit) {Columns}, username AS Username
             FROM dbo.messages
             WHERE id < @Before AND id >= @From AND queued_at IS NOT NULL
                 AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
@@ -63,7 +65,7 @@ internal sealed partial class SqlServerMessageStore
         var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
         var rows = await ManyAsync(
             $"""
-            SELECT TOP (@Limit) {Columns}, {Owner}
+            SELECT TOP (@Limit) {Columns}, username AS Username
             FROM dbo.messages
             WHERE queued_at IS NOT NULL AND status = @Status{Fits(search, parameters)}
             ORDER BY queued_at, id;
@@ -88,21 +90,21 @@ internal sealed partial class SqlServerMessageStore
             and += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"
                 + " OR CHARINDEX(@Text, JSON_VALUE(extra_metadata, N'$.\"prompt\"') COLLATE Latin1_General_100_CI_AS) > 0)";
             parameters.AddText("@Text", text).Add(
-                "@Number", long.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) ? number : -1);
+                "@Number", long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1);
         }
 
         return and;
     }
 
-    public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadHistoriesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, string? History)>(Command(
-                "SELECT id, history FROM dbo.messages WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those);",
-                new StatementParameters().AddText("@Ids", System.Text.Json.JsonSerializer.Serialize(ids)),
+            connection => connection.QueryAsync<(long Id, string? Events)>(Command(
+                "SELECT id, events FROM dbo.messages WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those);",
+                new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
                 cancellationToken)),
             cancellationToken);
-        return rows.ToDictionary(row => row.Id, row => RequestEvents.Read(row.History));
+        return rows.ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events));
     }
 
     public async Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken)

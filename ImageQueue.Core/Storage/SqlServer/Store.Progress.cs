@@ -12,7 +12,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id,
+            "claim", id,
             $"hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, {Note(RequestEventKinds.Began, "attempt + 1", "@Backend")}{Beat}",
             MessagePatches.Claim,
             content: null,
@@ -23,7 +23,7 @@ internal sealed partial class SqlServerMessageStore
                 .Add("@Age", (int)Heartbeat.QuietTime.TotalMilliseconds),
             cancellationToken,
             andThen: lease is null ? null : NoteClaim,
-            moment: SampleNote.Begun);
+            sample: SampleNote.Begun);
 
     // The row is this transaction's own by now.
     private const string NoteClaim =
@@ -37,7 +37,7 @@ internal sealed partial class SqlServerMessageStore
         ArgumentOutOfRangeException.ThrowIfLessThan(progress, 0);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(progress, 99); // 100 is said by completion alone.
         return TransitionAsync(
-            id,
+            "progress", id,
             Beat,
             MessagePatches.SaveProgress(progress),
             content: null,
@@ -49,7 +49,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Transition> SavePreviewAsync(long id, int attempt, string previewUrl, CancellationToken cancellationToken) =>
         TransitionAsync(
-            id,
+            "preview", id,
             Beat,
             MessagePatches.SavePreview(previewUrl),
             content: null,

@@ -18,6 +18,19 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new Lease(row.Name, row.Note))];
     }
 
+    // Who is quicker to add a lease's row is not yet its holder: a second process that adds it at once gets a key error,
+    // which is repeated, and then finds it there.
+    private const string AcquireLeases =
+        $"""
+        INSERT INTO dbo.imagequeue_leases (name)
+        SELECT DISTINCT those.name FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those
+        WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_leases AS known WHERE known.name = those.name COLLATE Latin1_General_100_BIN2);
+        UPDATE dbo.imagequeue_leases
+        SET holder = @Holder, expires_at = DATEADD(millisecond, @Term, SYSUTCDATETIME())
+        OUTPUT inserted.name AS Name, inserted.note AS Note
+        WHERE name IN ({ThoseNames}) AND (holder IS NULL OR holder = @Holder OR expires_at <= SYSUTCDATETIME());
+        """;
+
     public Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken) => connections.RunAsync(
         async connection => await connection.ExecuteAsync(Command(
             "UPDATE dbo.imagequeue_leases SET note = @Note WHERE name = @Name AND holder = @Holder;",
@@ -52,19 +65,6 @@ internal sealed partial class SqlServerMessageStore
     private static StatementParameters Names(IReadOnlyCollection<string> names) => new StatementParameters().AddText("@Names", JsonSerializer.Serialize(names));
 
     private const string ThoseNames = "SELECT those.name COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those";
-
-    // Who is quicker to add a lease's row is not yet its holder: a second process that adds it at once gets a key error,
-    // which is repeated, and then finds it there.
-    private const string AcquireLeases =
-        $"""
-        INSERT INTO dbo.imagequeue_leases (name)
-        SELECT DISTINCT those.name FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those
-        WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_leases AS known WHERE known.name = those.name COLLATE Latin1_General_100_BIN2);
-        UPDATE dbo.imagequeue_leases
-        SET holder = @Holder, expires_at = DATEADD(millisecond, @Term, SYSUTCDATETIME())
-        OUTPUT inserted.name AS Name, inserted.note AS Note
-        WHERE name IN ({ThoseNames}) AND (holder IS NULL OR holder = @Holder OR expires_at <= SYSUTCDATETIME());
-        """;
 
     private sealed class LeaseRow
     {

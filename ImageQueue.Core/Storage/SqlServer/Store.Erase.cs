@@ -6,7 +6,7 @@ namespace ImageQueue.Core.Storage.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> EraseAsync(long id, CancellationToken cancellationToken) =>
-        TransitionAsync(id, $"{Erased} ", patch: null, content: "", "deleted_at IS NULL", new StatementParameters(), cancellationToken, before: ForgetTitle);
+        TransitionAsync(operation: null, id, $"{Erased} ", patch: null, content: "", "deleted_at IS NULL", new StatementParameters(), cancellationToken, before: ForgetTitle);
 
     /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
     private const string Erased =
@@ -14,7 +14,7 @@ internal sealed partial class SqlServerMessageStore
         extra_metadata = CASE WHEN queued_at IS NULL THEN N'{"status":"deleted"}'
                 ELSE JSON_MODIFY(N'{"status":"deleted","progress":0,"queue_position":0}', N'$."job_id"', job_id) END,
             username = N'', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL, heartbeat_at = NULL,
-            work = NULL, history = NULL, failures = 0, disruptions = 0, deleted_at = SYSUTCDATETIME(),
+            work = NULL, events = NULL, failures = 0, disruptions = 0, deleted_at = SYSUTCDATETIME(),
         """;
 
     /// <summary>A conversation's title is the beginning of its first message.</summary>

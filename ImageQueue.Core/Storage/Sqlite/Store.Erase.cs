@@ -3,15 +3,11 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.Sqlite;
 
-/// <summary>
-/// <c>secure_delete</c> makes SQLite write zeros over what a statement frees; <see cref="SettleAsync"/> takes care of the log beside
-/// the file.
-/// </summary>
 internal sealed partial class SqliteMessageStore
 {
     public async Task<Transition> EraseAsync(long id, CancellationToken cancellationToken)
     {
-        var erased = await TransitionAsync(Erase, new Change(id, Now()), cancellationToken, before: session => session.Execute(ForgetTitle, [("@id", id)]));
+        var erased = await TransitionAsync(operation: null, Erase, new Change(id, Now()), cancellationToken, before: session => session.Execute(ForgetTitle, [("@id", id)]));
         return erased.Applied ? erased : new Transition(false, null);
     }
 
@@ -22,7 +18,7 @@ internal sealed partial class SqliteMessageStore
             extra_metadata = CASE WHEN queued_at IS NULL THEN '{"status":"deleted"}'
                 ELSE json_object('status', 'deleted', 'progress', 0, 'queue_position', 0, 'job_id', job_id) END,
             content = '', username = '', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL,
-            heartbeat_at = NULL, work = NULL, history = NULL, failures = 0, disruptions = 0, deleted_at = @Now, {{Touch}}
+            heartbeat_at = NULL, work = NULL, events = NULL, failures = 0, disruptions = 0, deleted_at = @Now, {{Touch}}
         WHERE id = @Id AND deleted_at IS NULL
         RETURNING {{Columns}}
         """;

@@ -1,0 +1,115 @@
+using System.Text.Json;
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit);
+        if (conversationId is not null)
+            parameters.AddText("@ConversationId", conversationId, NameSize);
+        var rows = await ManyAsync(
+            $"""
+            {DeclareEnd}
+            SELECT TOP (@Limit) {Columns}, username AS Username
+            FROM dbo.messages
+            WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
+            ORDER BY revision;
+            """,
+            parameters,
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken)
+    {
+        var rows = (await connections.RunAsync(
+            connection => connection.QueryAsync<ChangedRowRow>(Command(
+                $"""
+                {DeclareEnd}
+                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision, @End AS HeldBackAt
+                FROM dbo.messages
+                WHERE revision > @Since
+                ORDER BY revision;
+                """,
+                new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken)).ToList();
+        var heldBackAt = rows.Count > 0 ? RowVersion.ToInt64(rows[0].HeldBackAt) : long.MaxValue;
+        var safe = rows.Select(row => row.ToChangedRow()).Where(row => row.Revision < heldBackAt).ToList();
+        return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
+    }
+
+    public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken) => connections.RunAsync(
+        connection => connection.QuerySingleAsync<ChangeMark>(Command(
+            // A revision is counted when it is given, and its row is seen when its transaction ends: either changes what can be read.
+            "SELECT CAST(@@DBTS AS bigint) AS Written, CAST(MIN_ACTIVE_ROWVERSION() AS bigint) AS Ended;",
+            new StatementParameters(),
+            cancellationToken)),
+        cancellationToken);
+
+    public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<ChangedRowRow>(Command(
+                """
+                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision
+                FROM dbo.messages
+                WHERE revision >= @Since
+                ORDER BY revision DESC;
+                """,
+                new StatementParameters().AddRevision("@Since", from).Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => row.ToChangedRow())];
+    }
+
+    public async Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    {
+        var rows = await ManyAsync(
+            $"""
+            SELECT {Columns}, username AS Username
+            FROM dbo.messages
+            WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those)
+            ORDER BY revision;
+            """,
+            new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+            cancellationToken);
+        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+    }
+
+    public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            async connection => RowVersion.ToInt64(await connection.ExecuteScalarAsync<byte[]?>(Command(
+                $"""
+                {DeclareEnd}
+                SELECT MAX(revision) FROM dbo.messages WHERE revision < @End;
+                """,
+                new StatementParameters(),
+                cancellationToken))),
+            cancellationToken);
+
+    /// <summary>
+    /// A revision is given when a row is written and seen when its transaction ends, so revisions become visible out of order.
+    /// Below the lowest of all unfinished transactions nothing can appear any more. Read before the rows, not beside
+    /// them: under read committed snapshot a query sees what was there when it began, and a transaction that ends between
+    /// the two would be passed over for ever.
+    /// </summary>
+    private const string DeclareEnd = "DECLARE @End binary(8) = MIN_ACTIVE_ROWVERSION();";
+
+    private sealed class ChangedRowRow
+    {
+        public long Id { get; init; }
+
+        public string ConversationId { get; init; } = "";
+
+        public byte[] Revision { get; init; } = [];
+
+        public byte[] HeldBackAt { get; init; } = [];
+
+        public ChangedRow ToChangedRow() => new(Id, ConversationId, RowVersion.ToInt64(Revision));
+    }
+}

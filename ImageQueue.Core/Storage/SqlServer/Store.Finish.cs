@@ -1,0 +1,54 @@
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Statistics;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public Task<Transition> CompleteAsync(
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            "complete", id, Note(RequestEventKinds.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
+            sample: SampleNote.Complete(result));
+
+    public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            "fail", id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
+            sample: SampleNote.Error(failure));
+
+    public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            "fail", id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsQueued, Why(failure.ToEvent()), cancellationToken,
+            sample: SampleNote.Error(failure));
+
+    public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
+        TransitionAsync("cancel", id, Note(RequestEventKinds.Cancelled), MessagePatches.Cancel, content, IsUnfinished, Why(null), cancellationToken, sample: SampleNote.Cancelled);
+
+    public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            "cancel", "hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL",
+            Note(RequestEventKinds.Cancelled),
+            MessagePatches.Cancel,
+            content,
+            IsUnfinished,
+            Why(null).AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken,
+            sample: SampleNote.Cancelled);
+
+    public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
+        TransitionAsync(
+            "requeue", id,
+            $"heartbeat_at = NULL, {Charged(charge)}{Note(RequestEventKinds.Back)}",
+            MessagePatches.Requeue,
+            content: null,
+            IsMine,
+            Why(why).Add("@Attempt", staleAttempt),
+            cancellationToken);
+
+    private static string Charged(AttemptCharge charge) => charge switch
+    {
+        AttemptCharge.Failure => "failures = failures + 1, ",
+        AttemptCharge.Disruption => "disruptions = disruptions + 1, ",
+        _ => "",
+    };
+}

@@ -1,0 +1,212 @@
+using System.Text.Json;
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    /// <summary>
+    /// Most rows of one statement: each row looks itself up in the JSON, so that a statement's work grows with the
+    /// square of them.
+    /// </summary>
+    private const int MaxRowsPerStatement = 200;
+
+    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            operation: null, id,
+            "hangfire_job_id = @HangfireJobId, ",
+            patch: null,
+            content: null,
+            replaces is null ? $"{IsQueued} AND hangfire_job_id IS NULL" : $"{IsQueued} AND hangfire_job_id = @Replaces",
+            (replaces is null ? new StatementParameters() : new StatementParameters().AddText("@Replaces", replaces, HangfireJobIdSize))
+                .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+
+    public async Task<IReadOnlyList<long>> AttachJobsAsync(
+        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken)
+    {
+        if (jobs.Count == 0)
+            return [];
+        var attached = await connections.RunAsync(
+            async connection =>
+            {
+                var ids = new HashSet<long>();
+                await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+                foreach (var rows in jobs.Chunk(MaxRowsPerStatement))
+                {
+                    var parameters = new StatementParameters()
+                        .AddText("@Rows", JsonSerializer.Serialize(rows.Select(job => new { job.Id, job.HangfireJobId, job.Replaces }), MetadataPatch.StoredJson))
+                        .Add("@Now", Now());
+                    ids.UnionWith(await connection.QueryAsync<long>(new CommandDefinition(AttachJobs, parameters, transaction, cancellationToken: cancellationToken)));
+                }
+
+                await transaction.CommitAsync(cancellationToken);
+                return ids;
+            },
+            cancellationToken);
+        if (attached.Count > 0)
+            signal.Raise();
+        return [.. jobs.Select(job => job.Id).Where(id => !attached.Contains(id))];
+    }
+
+    private const string AttachJobs =
+        $"""
+        UPDATE dbo.messages
+        SET hangfire_job_id = (SELECT MAX(attached.job) FROM {Attached} WHERE attached.id = messages.id), updated_at = @Now
+        OUTPUT inserted.id
+        WHERE id IN (SELECT attached.id FROM {Attached}) AND {IsQueued} AND EXISTS (
+            SELECT 1 FROM {Attached}
+            WHERE attached.id = messages.id AND ISNULL(attached.replaces COLLATE Latin1_General_100_BIN2, N'') = ISNULL(messages.hangfire_job_id, N''));
+        """;
+
+    private const string Attached =
+        "OPENJSON(@Rows) WITH (id bigint '$.id', job nvarchar(100) '$.hangfire_job_id', replaces nvarchar(100) '$.replaces') AS attached";
+
+    public async Task<int> SavePositionsAsync(IReadOnlyList<QueuedPosition> positions, CancellationToken cancellationToken)
+    {
+        var written = 0;
+        foreach (var rows in positions.Chunk(MaxRowsPerStatement))
+        {
+            var parameters = new StatementParameters().AddText("@Rows", JsonSerializer.Serialize(rows, MetadataPatch.StoredJson)).Add("@Now", Now());
+            written += await connections.RunAsync(connection => connection.ExecuteAsync(Command(SavePositions, parameters, cancellationToken)), cancellationToken);
+        }
+
+        if (written > 0)
+            signal.Raise();
+        return written;
+    }
+
+    // By the clustered key, so that rows are locked in the order in which a claim locks them: the row first, its indexes then.
+    // OPENJSON's columns have the database's collation, which may be any; jobs are compared exactly.
+    private const string SavePositions =
+        $"""
+        UPDATE dbo.messages
+        SET extra_metadata = JSON_MODIFY({JsonModify.Document}, N'$."queue_position"', (SELECT MAX(moved.position) FROM {Moved} WHERE moved.id = messages.id)),
+            updated_at = @Now
+        WHERE id IN (SELECT moved.id FROM {Moved}) AND {IsQueued} AND hangfire_job_id IS NOT NULL AND EXISTS (
+            SELECT 1 FROM {Moved}
+            WHERE moved.id = messages.id AND moved.job COLLATE Latin1_General_100_BIN2 = messages.hangfire_job_id
+                AND moved.position <> ISNULL(TRY_CAST(JSON_VALUE(messages.extra_metadata, N'$."queue_position"') AS int), -1));
+        """;
+
+    private const string Moved = "OPENJSON(@Rows) WITH (id bigint '$.id', job nvarchar(100) '$.hangfire_job_id', position int '$.position') AS moved";
+
+    public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
+        OneAsync(
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id;",
+            new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
+            cancellationToken);
+
+    public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
+        OneAsync(
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL AND deleted_at IS NULL ORDER BY id;",
+            new StatementParameters().AddText("@JobId", jobId, 32),
+            cancellationToken);
+
+    public async Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status AND {IsBehind}
+            ORDER BY queued_at, id;
+            """,
+            Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
+            cancellationToken));
+
+    public async Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE queued_at IS NOT NULL AND status = @Status
+            ORDER BY queued_at DESC, id DESC;
+            """,
+            new StatementParameters().AddText("@Status", status, 20).Add("@Limit", limit),
+            cancellationToken));
+
+    public async Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        Messages(await ManyAsync(
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE {IsProcessing} AND {IsBehind}
+                AND (heartbeat_at IS NULL OR heartbeat_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME()))
+            ORDER BY queued_at, id;
+            """,
+            Place(after).Add("@Limit", limit).Add("@Age", (int)silentFor.TotalMilliseconds),
+            cancellationToken));
+
+    public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            connection => connection.ExecuteScalarAsync<int>(Command(
+                "SELECT COUNT(*) FROM dbo.messages WHERE queued_at IS NOT NULL AND status = @Status;",
+                new StatementParameters().AddText("@Status", status, 20),
+                cancellationToken)),
+            cancellationToken);
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync("", Place(after).Add("@Limit", limit), cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
+        TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync(
+            " AND hangfire_job_id IS NULL AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
+            Place(after).Add("@Limit", limit).Add("@Age", (int)olderThan.TotalMilliseconds),
+            cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
+        TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    {
+        var rows = await WaitingAsync(
+            " AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
+            Place(after).Add("@Limit", limit).Add("@Age", (int)waited.TotalMilliseconds),
+            cancellationToken);
+        return [.. rows];
+    }
+
+    public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
+                $"""
+                SELECT id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
+                FROM dbo.messages
+                WHERE hangfire_job_id IN (SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
+                    AND hangfire_job_id IS NOT NULL AND {IsQueued};
+                """,
+                new StatementParameters().AddText("@Jobs", JsonSerializer.Serialize(hangfireJobIds)),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)))];
+    }
+
+    private async Task<IEnumerable<WaitingRequest>> WaitingAsync(string and, StatementParameters parameters, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
+                $"""
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
+                FROM dbo.messages
+                WHERE {IsQueued} AND {IsBehind}{and}
+                ORDER BY queued_at, id;
+                """,
+                parameters,
+                cancellationToken)),
+            cancellationToken);
+        return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition));
+    }
+
+    /// <summary>Behind a place in the queue. The first condition alone is one that an index seeks by.</summary>
+    private const string IsBehind = "queued_at >= @QueuedAt AND (queued_at > @QueuedAt OR id > @Id)";
+
+    private static StatementParameters Place(UnfinishedCursor? after) =>
+        new StatementParameters().Add("@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
+}

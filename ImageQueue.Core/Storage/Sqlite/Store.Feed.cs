@@ -1,0 +1,73 @@
+using System.Text.Json;
+using Dapper;
+using ImageQueue.Core.Messages;
+using Microsoft.Data.Sqlite;
+
+namespace ImageQueue.Core.Storage.Sqlite;
+
+internal sealed partial class SqliteMessageStore
+{
+    public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
+            $"""
+            SELECT {Columns}, username AS Username
+            FROM messages
+            WHERE {(conversationId is null ? "" : "conversation_id = @conversationId AND ")}revision > @revision
+            ORDER BY revision
+            LIMIT @limit
+            """,
+            new { revision, conversationId, limit }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
+
+    // One writer at a time gives the revisions and commits them in that order: nothing is ever held back.
+    public Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult(new ChangedRows(
+            Read(connection => connection.Query<(long Id, string ConversationId, long Revision)>(
+                "SELECT id, conversation_id, revision FROM messages WHERE revision > @revision ORDER BY revision LIMIT @limit",
+                new { revision, limit }).Select(row => new ChangedRow(row.Id, row.ConversationId, row.Revision)).ToList()),
+            HeldBackAt: null));
+
+    public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken)
+    {
+        lock (_marking)
+        {
+            try
+            {
+                // By one connection that stays open: it is told of the commits of all others, and looks into no page of the file.
+                _mark ??= Mark(Open());
+                return Task.FromResult(new ChangeMark((long)_mark.ExecuteScalar()!, 0)); // It always has a value.
+            }
+            catch (SqliteException e)
+            {
+                CloseMark();
+                throw SqliteErrors.Translate(e);
+            }
+        }
+
+        static SqliteCommand Mark(SqliteConnection connection)
+        {
+            var command = connection.CreateCommand();
+            command.CommandText = "PRAGMA data_version";
+            return command;
+        }
+    }
+
+    /// <summary>Call it holding <see cref="_marking"/>.</summary>
+    private void CloseMark()
+    {
+        _mark?.Connection?.Dispose();
+        _mark?.Dispose();
+        _mark = null;
+    }
+
+    public Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<ChangedRow>>([]);
+
+    public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
+            // The unary plus keeps the planner on the ids: it would look through all revisions for the order.
+            $"SELECT {Columns}, username AS Username FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
+            new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
+
+    public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
+        Task.FromResult(Read(connection => connection.ExecuteScalar<long>("SELECT ifnull(max(revision), 0) FROM messages")));
+}
