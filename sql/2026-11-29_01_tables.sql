@@ -88,8 +88,7 @@ IF OBJECT_ID(N'dbo.imagequeue_pauses', N'U') IS NULL
     );
 GO
 
--- One sample for each claim and each end of the last day, written by the statement that claims or ends the request.
--- No trigger, check or foreign key: OUTPUT INTO is refused on a table with one.
+-- One sample for each claim and each end of the last day, written in the transaction that claims or ends the request.
 IF OBJECT_ID(N'dbo.imagequeue_statistics_samples', N'U') IS NULL
     CREATE TABLE dbo.imagequeue_statistics_samples
     (

@@ -127,7 +127,7 @@ public sealed partial class SqlServerStatementTests
     [TestCase("OUTPUT inserted.id", "OUTPUT inserted.key")]
     [TestCase("FROM OPENJSON(@Rows)", "FROM OPEN_JSON(@Rows)")]
     [TestCase("waiting.FetchedAt IS NULL", "waiting.Fetched IS NULL")]
-    [TestCase("conversations.id = messages.conversation_id", "conversations.id = messages.conversation")]
+    [TestCase("earlier.conversation_id = conversations.id", "earlier.conversation = conversations.id")]
     public async Task StatementProblems_AreFound_WhenOneStatementIsBroken(string right, string wrong)
     {
         var statements = await AllAsync();

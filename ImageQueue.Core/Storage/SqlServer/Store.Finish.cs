@@ -26,7 +26,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "cancel", "hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL",
+            "cancel", NewestOfJob,
             Note(RequestEventKinds.Cancelled),
             MessagePatches.Cancel,
             content,
@@ -34,6 +34,13 @@ internal sealed partial class SqlServerMessageStore
             Why(null).AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken,
             sample: SampleNote.Cancelled);
+
+    // Hangfire's ids begin at 1 again when its schema is installed anew, beside rows that have the same ones.
+    private const string NewestOfJob =
+        """
+        hangfire_job_id = @HangfireJobId AND id = (
+            SELECT TOP (1) id FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id DESC)
+        """;
 
     public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(

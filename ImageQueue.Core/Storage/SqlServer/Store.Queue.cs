@@ -94,7 +94,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         OneAsync(
-            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id;",
+            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id DESC;",
             new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
 

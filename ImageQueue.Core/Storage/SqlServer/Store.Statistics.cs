@@ -9,14 +9,24 @@ internal sealed partial class SqlServerMessageStore
     private const int KindSize = 20;
     private const int CodeSize = 100;
 
-    /// <summary>In the very statement of the transition that it tells of: one is never without the other.</summary>
+    /// <summary>In the transaction of its transition: neither exists without the other.</summary>
     private static string AddSample(SampleNote sample, StatementParameters parameters)
     {
         parameters.AddText("@Code", sample.Code, CodeSize);
         parameters.Add("@Took", sample.Seconds);
-        var seconds = sample.Kind == StatisticsKinds.Begun ? "DATEDIFF_BIG(millisecond, inserted.queued_at, SYSUTCDATETIME()) / 1000E0" : "@Took";
-        return $"OUTPUT SYSUTCDATETIME(), N'{sample.Kind}', @Code, {seconds} INTO dbo.imagequeue_statistics_samples (at, kind, code, seconds)\n";
+        return sample.Kind == StatisticsKinds.Begun ? InsertWait : $"{InsertSample}\n    VALUES (SYSUTCDATETIME(), N'{sample.Kind}', @Code, @Took);\n";
     }
+
+    private const string InsertSample = "INSERT INTO dbo.imagequeue_statistics_samples (at, kind, code, seconds)";
+
+    private const string InsertWait =
+        $"""
+        {InsertSample}
+            SELECT SYSUTCDATETIME(), N'{StatisticsKinds.Begun}', @Code, DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0
+            FROM dbo.messages
+            WHERE id = @Id;
+
+        """;
 
     public async Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken)
     {

@@ -81,11 +81,13 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             $"""
             UPDATE dbo.messages
             SET {set}updated_at = @Now
-            {(sample is null ? "" : AddSample(sample, parameters))}OUTPUT {Inserted}
+            OUTPUT {Inserted}
             WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;
             """;
+        if (sample is not null)
+            andThen = AddSample(sample, parameters) + andThen;
         if (andThen is not null)
             update = $"{update}\nELSE\nBEGIN\n{andThen}\nEND";
         if (andThen is not null || before is not null)

@@ -83,7 +83,7 @@ internal sealed partial class SqliteMessageStore
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE hangfire_job_id = @hangfireJobId", new { hangfireJobId })?.ToMessage()));
+            $"SELECT {Columns} FROM messages WHERE hangfire_job_id = @hangfireJobId ORDER BY id DESC LIMIT 1", new { hangfireJobId })?.ToMessage()));
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
