@@ -80,6 +80,9 @@ public static class CoreServices
         services.AddSingleton<ImageLocator>();
         services.AddSingleton<RunningJobs>();
         services.AddSingleton<FailurePolicy>();
+        services.AddSingleton(provider => new DisruptionLedger(provider.GetRequiredService<BackendPool>().CompletedCounts));
+        services.AddSingleton<JobWatch>();
+        services.AddSingleton<ICanary, Canary>();
         services.AddSingleton<ProgressPump>();
         services.AddSingleton<RequestWrites>();
         services.AddSingleton<JobStateReconciler>();

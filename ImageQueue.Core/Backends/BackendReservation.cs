@@ -3,146 +3,114 @@ using ImageQueue.Core.Forge;
 namespace ImageQueue.Core.Backends;
 
 /// <summary>
-/// The right to use one backend alone, until disposed or abandoned. Say what was learnt of the backend before that: the next
-/// in line gets it at that moment, if it is healthy.
+/// The right to use one backend alone, until disposed or abandoned. Report what was learnt of the backend before that: the next waiter
+/// gets it at that moment, if it is healthy.
 /// </summary>
 public sealed class BackendReservation : IDisposable
 {
     private readonly BackendPool _pool;
-    private readonly BackendPool.Slot _slot;
-    private readonly BackendRequirements _wish;
+    private readonly Backend _backend;
+    private readonly BackendRequirements _requirements;
     private readonly long? _freeSince;
-    private int _over;
+    private int _isOver;
     private bool _isJudged;
 
-    internal BackendReservation(BackendPool pool, BackendPool.Slot slot, BackendRequirements wish)
+    internal BackendReservation(BackendPool pool, Backend backend, BackendRequirements requirements)
     {
         _pool = pool;
-        _slot = slot;
-        _wish = wish;
-        _freeSince = slot.FreeSince;
-        Capabilities = slot.Capabilities;
+        _backend = backend;
+        _requirements = requirements;
+        _freeSince = backend.FreeSince;
+        Capabilities = backend.Capabilities;
     }
 
     /// <summary>The backend to use.</summary>
-    public ForgeBackend Backend => _slot.Backend;
+    public ForgeBackend Backend => _backend.Server;
 
-    /// <summary>The name of its lease in the database, whose note says what is being generated there.</summary>
-    public string LeaseName => _slot.LeaseName;
+    /// <summary>Its lease in the database, whose note says what is being generated there.</summary>
+    public string LeaseName => _backend.LeaseName;
 
-    /// <summary>What the backend could do when it was lent.</summary>
+    /// <summary>What the backend could do when it was reserved.</summary>
     public ForgeCapabilities Capabilities { get; }
 
-    /// <summary>How long ago the backend was done with the request before this one; null when something else has kept it since.</summary>
+    /// <summary>How long the backend was idle before; null when something else than a lack of requests kept it.</summary>
     internal TimeSpan? Idle => _freeSince is { } since ? _pool.Since(since) : null;
 
-    /// <summary>
-    /// The backend is at fault and not the request: nobody gets it until it answers a probe, after pauses that grow with each
-    /// failure in a row.
-    /// </summary>
-    /// <param name="reason">What was seen, for operators.</param>
+    /// <summary>The backend did not take the request. It gets no other until its probe and then its canary succeed.</summary>
+    /// <param name="reason">For operators.</param>
     public void ReportUnavailable(string reason)
     {
         _isJudged = true;
-        _pool.ReportDown(_slot, reason, gpuIsDead: false, mayGoOn: null);
+        _pool.ReportUnavailable(_backend, reason);
     }
 
-    /// <summary>The same, by what was thrown: a dead GPU gets longer pauses, and what may still be generated there is drained first when the backend is back.</summary>
-    /// <param name="failure">A <see cref="ForgeFailure.Unavailable"/>, <see cref="ForgeFailure.Disrupted"/> or <see cref="ForgeFailure.GatewayTimeout"/>.</param>
+    /// <summary>A request was generated, and its image is good.</summary>
+    /// <param name="model">The model that Forge reports; null: the requested one.</param>
+    public void ReportCompleted(string? model = null)
+    {
+        _isJudged = true;
+        _pool.ReportCompleted(_backend, model ?? _requirements.Checkpoint);
+    }
+
+    /// <summary>The request failed: any other 500, a bad image.</summary>
+    /// <param name="requestKey">Names the request over all its attempts.</param>
+    /// <param name="reason">For operators.</param>
+    /// <param name="isLast">Whether the failure would end the request.</param>
+    /// <returns>Whether the request is at fault; completes when the canary has decided. At once where there is nothing to decide.</returns>
+    public Task<bool> ReportFailed(string requestKey, string reason, bool isLast)
+    {
+        _isJudged = true;
+        return _pool.ReportFailed(_backend, requestKey, reason, isLast);
+    }
+
+    /// <summary>The backend broke off after it had taken the request. What may still run there is drained first.</summary>
+    /// <param name="failure">What was seen.</param>
     /// <param name="taskId">What had been sent.</param>
-    public void ReportUnavailable(ForgeException failure, string taskId)
+    /// <returns>Whether the request is at fault; completes when the canary has decided.</returns>
+    public Task<bool> ReportDisrupted(ForgeException failure, string taskId)
     {
         ArgumentNullException.ThrowIfNull(failure);
         _isJudged = true;
-        _pool.ReportDown(_slot, failure.Reason, failure.Failure == ForgeFailure.Disrupted, failure.MayStillBeRunning ? taskId : null);
+        return _pool.ReportDisrupted(_backend, failure.Reason, failure.MayStillBeRunning ? taskId : null);
     }
-
-    /// <summary>A request was generated well: ends a row of failures.</summary>
-    /// <param name="model">The model that Forge says it was generated by; null: the one that was wished for.</param>
-    public void ReportGenerated(string? model = null)
-    {
-        _isJudged = true;
-        _pool.ReportGenerated(_slot, model ?? _wish.Checkpoint);
-    }
-
-    /// <summary>An answer that may be the server's or the request's fault: any other 500, a bad image. Whose, another server tells.</summary>
-    /// <param name="requestKey">Names the request over all its tries.</param>
-    /// <param name="reason">What was seen, for operators.</param>
-    public void ReportFailed(string requestKey, string reason)
-    {
-        _isJudged = true;
-        _pool.ReportFailed(_slot, requestKey, reason);
-    }
-
-    /// <summary>A request that failed before was generated by another server now: the ones where it failed are to blame. Any lease may say so.</summary>
-    /// <param name="requestKey">As given to <see cref="ReportFailed"/>.</param>
-    public void ReportGeneratedElsewhere(string requestKey) => _pool.ReportGeneratedElsewhere(requestKey);
 
     /// <summary>
-    /// What was sent is not wanted any more (cancelled, timed out, stalled, lost, stopping), but Forge goes on. The backend
-    /// drains: it is lent again when the task is neither queued nor active there. Returns at once; the lease is over.
+    /// Waits for a verdict, but not for long where it needs the backend to come back: the request can go on meanwhile.
+    /// </summary>
+    /// <returns>Whether the request is at fault; null when that is not decided yet.</returns>
+    internal Task<bool?> WaitForVerdictAsync(Task<bool> verdict, CancellationToken cancellationToken) =>
+        _pool.WaitForVerdictAsync(_backend, verdict, cancellationToken);
+
+    /// <summary>
+    /// No request needs the task any more (cancelled, timed out, stalled, lost, stopping), but Forge goes on. The backend drains: it is
+    /// reserved again when the task is neither queued nor active there. Returns at once; the reservation is over.
     /// </summary>
     /// <param name="taskId">What was sent.</param>
     /// <param name="generating">The call, which is observed from here on; its answer is dropped.</param>
     /// <param name="call">Cancels that call; cancelled and disposed when the connection is of no more use.</param>
     public void Abandon(string taskId, Task generating, CancellationTokenSource call) =>
-        _pool.Abandon(_slot, new BackendPool.Drain(taskId, generating, call), isFirst: Interlocked.Exchange(ref _over, 1) == 0);
+        _pool.Abandon(_backend, new Drain(taskId, generating, call), isFirst: Interlocked.Exchange(ref _isOver, 1) == 0);
 
     /// <summary>
-    /// The backend has answered, and the image is on its way: the lease is over, if nothing speaks against the backend. Otherwise
-    /// the image is waited for first, so that one that is bad does not get request after request.
+    /// The backend has answered, and the image is on its way: the reservation is over, unless its last answers were bad. Then the image
+    /// is checked first, so that a backend whose images are bad does not get request after request.
     /// </summary>
     public void ReportAnswered()
     {
-        if (_pool.IsTrusted(_slot))
+        if (_pool.IsTrusted(_backend))
             Dispose();
     }
 
-    /// <summary>Completes when the next one has sent its request there; null while the lease goes on.</summary>
-    internal Task? NextSent => Volatile.Read(ref _over) == 1 ? _slot.NextSent.Task : null;
+    /// <summary>Completes when the backend's next request has been sent; null while the reservation goes on.</summary>
+    internal Task? NextSent => Volatile.Read(ref _isOver) == 1 ? _backend.NextSent.Task : null;
 
     /// <summary>The request is on its way to the backend.</summary>
-    public void ReportSent() => _slot.NextSent.TrySetResult();
+    public void ReportSent() => _backend.NextSent.TrySetResult();
 
-    /// <summary>Gives the backend to the next in line. Later calls do nothing.</summary>
+    /// <summary>Gives the backend to the next waiter. Later calls do nothing.</summary>
     public void Dispose()
     {
-        if (Interlocked.Exchange(ref _over, 1) == 0)
-            _pool.Release(_slot, _isJudged);
+        if (Interlocked.Exchange(ref _isOver, 1) == 0)
+            _pool.Release(_backend, _isJudged);
     }
 }
-
-/// <summary>What a request wants of a backend.</summary>
-/// <param name="Checkpoint">The model to generate by; null: whatever is loaded. A backend that has it loaded goes first.</param>
-/// <param name="Backends">The names of those that may be used; null: any.</param>
-/// <param name="Except">The names of those that have failed the request already: used only when nothing else is healthy.</param>
-public sealed record BackendRequirements(string? Checkpoint = null, IReadOnlyCollection<string>? Backends = null, IReadOnlyCollection<string>? Except = null)
-{
-    /// <summary>No wish at all.</summary>
-    public static BackendRequirements Any { get; } = new();
-}
-
-/// <summary>One backend, as operators see it.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Url">Base address, without credentials.</param>
-/// <param name="Healthy">Whether it answers; null while nobody has asked yet.</param>
-/// <param name="Busy">Whether a request of ours is on it.</param>
-/// <param name="Draining">Whether it is still at something that nobody wants any more.</param>
-/// <param name="LastError">Why it is, or was last, unhealthy; null when it never was.</param>
-/// <param name="Since">Since when <paramref name="Healthy"/> is what it is, UTC.</param>
-/// <param name="LoadedModel">The model that it generated by last, or had loaded when it came up; null when not known.</param>
-/// <param name="Capabilities">What it can do.</param>
-/// <param name="Leased">Whether this process is the one that may use it; another process on the same database may be.</param>
-/// <param name="Paused">Whether an operator keeps it from being used.</param>
-public sealed record BackendStatus(
-    string Name,
-    Uri Url,
-    bool? Healthy,
-    bool Busy,
-    bool Draining,
-    string? LastError,
-    DateTimeOffset Since,
-    string? LoadedModel,
-    ForgeCapabilities Capabilities,
-    bool Leased,
-    bool Paused);

@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Backends;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Options;
 
@@ -53,7 +52,7 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
 
     private static List<string> BackendNames(ForgeOptions options)
     {
-        List<string> names = [.. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => BackendPool.ToBackend(backend).Name)];
+        List<string> names = [.. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => backend.ToBackend().Name)];
         if (options.Simulator.Enabled ?? names.Count == 0)
             names.Add(Simulator);
         return names;

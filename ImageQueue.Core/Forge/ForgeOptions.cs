@@ -34,6 +34,10 @@ public sealed class ForgeOptions
     [Range(1, 100)]
     public int MaxAttempts { get; set; } = 3;
 
+    /// <summary>How many times backends may break off one request, by its own fault, before it ends in error. Default 3.</summary>
+    [Range(1, 100)]
+    public int MaxDisruptions { get; set; } = 3;
+
     /// <summary>
     /// While no Forge is healthy, requests that have waited for longer than this end in error (no_backend). Default none: they
     /// wait until one is back.

@@ -1,50 +1,89 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// Decides, in this one place, what each failure means: whether the request ends or goes on with its turn, whether it counts as
-/// the request's own, and what is to be thought of the server. No request pays for a bad server.
+/// The one place that decides what follows from an attempt's outcome: the row's transition, what is charged to the request, and what
+/// the backend's circuit breaker hears. No request is charged for a bad backend, and no backend for a bad request.
 /// </summary>
-/// <remarks>The table of design 7. What Forge said is for logs and operators; users get a sentence of ours.</remarks>
+/// <remarks>What Forge said is for logs and operators; users get a sentence of ours.</remarks>
 public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> options)
 {
-    /// <summary>No configured server can serve what the request asks for.</summary>
+    /// <summary>Attempts that may fail by the request's own fault where it could be either's.</summary>
+    private const int FailuresAllowed = 2;
+
+    /// <summary>No configured backend can serve what the request asks for.</summary>
     public RequestFailure NoSuitableBackend => new(ErrorCodes.NoBackend, texts.NoSuitableBackend);
 
-    /// <summary>No server was healthy for <see cref="ForgeOptions.WaitForBackend"/>.</summary>
-    /// <param name="waited">That time.</param>
+    /// <summary>No backend was healthy for <see cref="ForgeOptions.WaitForBackend"/>.</summary>
     public RequestFailure NoBackend(TimeSpan waited) => new(ErrorCodes.NoBackend, texts.NoBackend(waited));
 
-    /// <summary>Whatever generated it died, too often.</summary>
+    /// <summary>The processes that generated it died, too often.</summary>
     public RequestFailure Abandoned(int failures) => new(ErrorCodes.Abandoned, texts.Abandoned(failures));
 
-    /// <summary>What to do about a failure.</summary>
-    /// <param name="failure">What was thrown while generating or storing.</param>
-    /// <param name="message">The claimed row, with the failures that count so far.</param>
-    public FailureDecision Decide(Exception failure, Message message)
-    {
-        ArgumentNullException.ThrowIfNull(message);
-        return failure switch
-        {
-            // The server's fault alone: it is left alone until it is well, and the request goes to another.
-            ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Disrupted or ForgeFailure.GatewayTimeout } =>
-                FailureDecision.GoOn(ServerVerdict.Down, isBlamed: false),
+    /// <summary>Whether so many failures end a request.</summary>
+    public bool IsExhausted(int failures) => failures >= options.Value.MaxAttempts;
 
-            // Either's fault: once more, elsewhere if there is an elsewhere.
+    /// <param name="message">The claimed row, with what was charged to it so far.</param>
+    internal Resolution Resolve(AttemptOutcome outcome, Message message) => outcome.Result switch
+    {
+        AttemptResult.Completed => new(RowChange.None, AttemptCharge.None, BackendSignal.None, LogLevel.Debug, NextStep.Finish),
+        AttemptResult.Superseded => new(RowChange.None, AttemptCharge.None, BackendSignal.None, LogLevel.Debug, NextStep.Reconcile),
+        AttemptResult.JobDeleted => new(RowChange.Cancel, AttemptCharge.None, BackendSignal.None, LogLevel.Information, NextStep.Abort),
+        AttemptResult.JobRequeued => Requeue(AttemptCharge.None, BackendSignal.None, LogLevel.Information) with
+        {
+            Next = NextStep.Abort,
+            Reason = "an operator has put its job back into the queue",
+        },
+        AttemptResult.ShuttingDown => Requeue(AttemptCharge.None, BackendSignal.None, LogLevel.Information) with
+        {
+            Next = NextStep.GiveBack,
+            Reason = "the process stops",
+        },
+        AttemptResult.Disrupted => OfDisruption(outcome, message),
+        _ => OfFailure(outcome, message),
+    };
+
+    private Resolution OfDisruption(AttemptOutcome outcome, Message message)
+    {
+        var requeue = Requeue(AttemptCharge.None, BackendSignal.Disrupted) with { Reason = outcome.Reason };
+        if (outcome.IsBackendAtFault)
+            return requeue;
+        var disruptions = message.Disruptions + 1;
+        if (disruptions >= options.Value.MaxDisruptions || (disruptions >= 2 && outcome.HaveOthersCompleted))
+        {
+            return outcome.Failure == ForgeFailure.GatewayTimeout
+                ? End(ErrorCodes.TimedOut, texts.TimedOut(options.Value.Timeout), BackendSignal.Disrupted)
+                : End(ErrorCodes.BackendFailed, texts.Disrupted(disruptions), BackendSignal.Disrupted);
+        }
+
+        return disruptions == 1
+            ? requeue with { Charge = AttemptCharge.Disruption }
+            : requeue with { Charge = AttemptCharge.Disruption, Row = RowChange.RequeueAtTail, Next = NextStep.LeaveToNewJob };
+    }
+
+    private Resolution OfFailure(AttemptOutcome outcome, Message message)
+    {
+        return outcome.Cause switch
+        {
+            // The backend did not take it.
+            ForgeException { Failure: ForgeFailure.Unavailable } => Again(AttemptCharge.None, BackendSignal.Unavailable),
+
+            // Either's fault: once more, on another backend where there is one.
             ForgeException { Failure: ForgeFailure.Failed } => OnceMore(ErrorCodes.BackendFailed, texts.ForgeFailed),
             ForgeException { Failure: ForgeFailure.BadImage } => OnceMore(ErrorCodes.BadImage, texts.BadImage),
             ForgeException { Failure: ForgeFailure.BlackImage } => OnceMore(ErrorCodes.BadImage, texts.BlackImage),
             ForgeException { Failure: ForgeFailure.WrongModel } => OnceMore(ErrorCodes.BackendFailed, texts.WrongModel),
 
-            // Somebody at Forge's own page; it may happen again.
-            ForgeException { Failure: ForgeFailure.Interrupted } when message.Failures + 1 < options.Value.MaxAttempts =>
-                FailureDecision.GoOn(ServerVerdict.Fine, isBlamed: true),
-            ForgeException { Failure: ForgeFailure.Interrupted } => End(ErrorCodes.BackendFailed, texts.Interrupted),
+            // Another client of that Forge; it may happen again.
+            ForgeException { Failure: ForgeFailure.Interrupted } => IsExhausted(message.Failures + 1)
+                ? End(ErrorCodes.BackendFailed, texts.Interrupted)
+                : Again(AttemptCharge.Failure, BackendSignal.None),
 
-            // Whatever goes on there is drained before the server gets another request.
+            // What still runs there is drained before the backend gets another request.
             ForgeException { Failure: ForgeFailure.Timeout } => End(ErrorCodes.TimedOut, texts.TimedOut(options.Value.Timeout)),
             ForgeException { Failure: ForgeFailure.Stalled } => End(ErrorCodes.Stalled, texts.Stalled(options.Value.StallTimeout)),
 
@@ -59,33 +98,25 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
             _ => End(ErrorCodes.Unexpected, texts.Unexpected),
         };
 
-        FailureDecision OnceMore(string code, string sentence) => message.Failures == 0
-            ? FailureDecision.GoOn(ServerVerdict.Doubtful, isBlamed: true)
-            : End(code, sentence) with { Server = ServerVerdict.Doubtful };
+        Resolution Again(AttemptCharge charge, BackendSignal signal) => Requeue(charge, signal) with { Reason = outcome.Reason };
+
+        Resolution OnceMore(string code, string sentence) =>
+            outcome.IsBackendAtFault ? Again(AttemptCharge.None, BackendSignal.Failed)
+            : message.Failures + 1 >= FailuresAllowed || IsExhausted(message.Failures + 1) ? End(code, sentence, BackendSignal.FailedForGood)
+            : Again(AttemptCharge.Failure, BackendSignal.Failed);
     }
 
-    private static FailureDecision End(string code, string sentence) => new(new RequestFailure(code, sentence), ServerVerdict.Fine, IsBlamed: true);
-}
+    private static Resolution Requeue(AttemptCharge charge, BackendSignal signal, LogLevel level = LogLevel.Warning) =>
+        new(RowChange.RequeueInPlace, charge, signal, level, NextStep.Retry);
 
-/// <summary>What to do about a failure.</summary>
-/// <param name="End">How the request ends in error; null when it goes on with its turn.</param>
-/// <param name="Server">What is to be thought of the server.</param>
-/// <param name="IsBlamed">Whether it counts among the request's own failures.</param>
-public readonly record struct FailureDecision(RequestFailure? End, ServerVerdict Server, bool IsBlamed)
-{
-    /// <summary>Begin again, elsewhere if there is an elsewhere.</summary>
-    public static FailureDecision GoOn(ServerVerdict server, bool isBlamed) => new(null, server, isBlamed);
-}
-
-/// <summary>What is to be thought of a server.</summary>
-public enum ServerVerdict
-{
-    /// <summary>It did as it should.</summary>
-    Fine,
-
-    /// <summary>It may be at fault: when several requests in a row fail there that others generate, it is.</summary>
-    Doubtful,
-
-    /// <summary>It is at fault: left alone until it is well.</summary>
-    Down,
+    /// <summary>An error of ours or of a backend is an error; what a request brings about by itself is a warning.</summary>
+    private static Resolution End(string code, string sentence, BackendSignal signal = BackendSignal.None) => new(
+        RowChange.Fail,
+        AttemptCharge.None,
+        signal,
+        code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled ? LogLevel.Warning : LogLevel.Error,
+        NextStep.FailJob)
+    {
+        Failure = new RequestFailure(code, sentence),
+    };
 }

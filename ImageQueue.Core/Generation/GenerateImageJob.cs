@@ -8,29 +8,24 @@ using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>The Hangfire job of one image request: takes a Forge, claims the row, generates, and writes how it ended.</summary>
+/// <summary>The Hangfire job of one image request: reserves a backend, claims the row, generates, and writes how it ended.</summary>
 /// <remarks>
 /// The row decides; Hangfire's state follows it: complete is Succeeded, error is Failed, cancelled is Deleted. A crash anywhere
 /// here leaves a processing row, which the next run of the same job claims again, or the sweep gives back to the queue.
 /// </remarks>
-public sealed class GenerateImageJob(
+internal sealed class GenerateImageJob(
     RequestWrites writes,
-    ImageGenerator painter,
-    JobStateReconciler follower,
+    ImageGenerator generator,
+    JobStateReconciler reconciler,
     FailurePolicy policy,
+    DisruptionLedger disruptions,
     RunningJobs running,
-    IQueueOrder order,
     ForgeModels models,
-    IOptions<ForgeOptions> options,
-    QueueMetrics metrics,
     ILogger<GenerateImageJob> logger) : IImageJob
 {
-    private const string Stops = "the process stops";
-
     /// <inheritdoc/>
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
     {
@@ -61,167 +56,176 @@ public sealed class GenerateImageJob(
     /// <summary>Generates the message's image.</summary>
     /// <exception cref="ImageRequestFailedException">The request has ended in error; its row says so.</exception>
     /// <exception cref="OperationCanceledException">The process stops, or an operator has deleted the job.</exception>
-    /// <exception cref="JobAbortedException">The job was put back to where it was, or was taken from this worker.</exception>
+    /// <exception cref="JobAbortedException">The job went back to its place, or was taken from this worker.</exception>
     internal async Task RunAsync(Run run)
     {
         using var scope = logger.BeginScope("Message {MessageId}, Hangfire job {HangfireJobId}", run.MessageId, run.HangfireJobId);
 
-        // A request whose server failed goes on with its turn, to another server if there is one.
+        // A request that its backend failed keeps its position, and goes to another backend if there is one.
         while (!await TryAsync(run))
         {
         }
     }
 
-    /// <returns>False when the request is to be begun again.</returns>
+    /// <returns>False when there is to be another attempt.</returns>
     private async Task<bool> TryAsync(Run run)
     {
-        // What it asks for decides where it can be generated; what has ended meanwhile needs no Forge.
+        // What it asks for decides where it can be generated; what has ended meanwhile needs no backend.
         if (await writes.FindAsync(run) is not { Status: MessageStatus.Queued or MessageStatus.Processing } wanted)
-            return await follower.FollowAsync(run);
-        var wish = RequestRequirements.Of(wanted, models, run.FailedAt);
-        BackendReservation? lease;
+            return await reconciler.FollowAsync(run);
+        BackendReservation? reservation;
         try
         {
-            lease = await run.Fetched.AcquireAsync(wish, run.Cancelled);
+            reservation = await run.Fetched.AcquireAsync(RequestRequirements.Of(wanted, models, run.FailedBackends), run.Cancelled);
         }
         catch (ForgeException e)
         {
             return await FailWithoutBackendAsync(run, policy.NoSuitableBackend, e);
         }
 
-        if (lease is null)
-            throw GiveBack(run, "no Forge is healthy and in use");
-        using (lease)
+        if (reservation is null)
+            throw GiveBack(run, "no backend is healthy and in use");
+        using (reservation)
         {
             await run.Fetched.EarlierClaims.WaitAsync(run.Cancelled);
-            var claim = await writes.ClaimAsync(run, lease);
+            var claim = await writes.ClaimAsync(run, reservation);
             run.Fetched.StepAside();
             if (claim is not { Applied: true, Message: { } message })
-                return await follower.FollowAsync(run);
-            order.Remove(run.HangfireJobId);
-            metrics.HandedOver(lease.Backend.Name, lease.Idle, message);
-            return await AttemptAsync(run, message, lease);
+                return await reconciler.FollowAsync(run);
+            return await AttemptAsync(new Attempt(run, message, reservation) { Request = models.RequestOf(message) });
         }
     }
 
-    /// <returns>False when the request is to be begun again.</returns>
-    private async Task<bool> AttemptAsync(Run run, Message message, BackendReservation lease)
+    /// <returns>False when there is to be another attempt.</returns>
+    private async Task<bool> AttemptAsync(Attempt attempt)
     {
-        using var scope = logger.BeginScope("job {JobId}, attempt {Attempt}, {Forge}", message.JobId, message.Attempt, lease.Backend.Name);
-        using var activity = QueueTracing.StartGenerate(lease.Backend.Name, message.Attempt);
+        var message = attempt.Message;
+        using var scope = logger.BeginScope("job {JobId}, attempt {Attempt}, {Backend}", message.JobId, message.Attempt, attempt.Reservation.Backend.Name);
         using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
-        if (message.Failures >= options.Value.MaxAttempts)
-            return await FailAsync(run, message, policy.Abandoned(message.Failures), null);
+        if (policy.IsExhausted(message.Failures))
+            return await FailAsync(attempt, policy.Abandoned(message.Failures), LogLevel.Error, null);
 
-        Exception failure;
-        try
-        {
-            switch (await painter.GenerateAsync(run, message, lease, stop.Token))
-            {
-                case GenerationEnd.Complete:
-                    return true;
-                case GenerationEnd.Stopping:
-                    await writes.RequeueAsync(run, message, AttemptCharge.None, Stops);
-                    throw GiveBack(run, Stops);
-                case GenerationEnd.Taken:
-                    await writes.RequeueAsync(run, message, AttemptCharge.None, "an operator has put its job back into the queue");
-                    throw new JobAbortedException();
-                case GenerationEnd.Deleted:
-                    await follower.CancelAsync(run);
-                    throw new JobAbortedException();
-                default:
-                    return await follower.FollowAsync(run);
-            }
-        }
-        catch (Exception e) when (MeansFailure(e, run))
-        {
-            failure = e;
-            activity.Fail(e);
-        }
-
-        // Forge and we are stopping together, as the simulator and we always do.
-        if (failure is ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Disrupted } && run.Cancelled.IsCancellationRequested)
-        {
-            await writes.RequeueAsync(run, message, AttemptCharge.None, Stops);
-            throw GiveBack(run, Stops);
-        }
-
-        var decision = policy.Decide(failure, message);
-        Report(lease, message, failure, decision);
-        if (decision.End is { } end)
-            return await FailAsync(run, message, end, failure);
-        logger.LogWarning(
-            "Message {MessageId}, attempt {Attempt}: {Backend} did not generate it ({Reason}); it goes on with its turn.",
-            message.Id,
-            message.Attempt,
-            lease.Backend.Name,
-            (failure as ForgeException)?.Reason ?? failure.Message);
-        run.FailedAt.Add(lease.Backend.Name);
-        var requeued = await writes.RequeueAsync(run, message, decision.IsBlamed ? AttemptCharge.Failure : AttemptCharge.None, (failure as ForgeException)?.Reason ?? failure.Message);
-        return !requeued.Applied && await follower.FollowAsync(run);
+        // A canary has found the request at fault since its last attempt.
+        var outcome = disruptions.TakeDecided(message.Id) is { } earlier
+            ? Count(attempt, new AttemptOutcome(AttemptResult.Disrupted, earlier))
+            : await JudgeAsync(attempt, await generator.RunAsync(attempt, stop.Token), stop.Token);
+        return await SettleAsync(attempt, outcome);
     }
 
-    /// <summary>What the pool should know of the server.</summary>
-    private static void Report(BackendReservation lease, Message message, Exception failure, FailureDecision decision)
+    /// <summary>Tells the backend's circuit breaker, and waits for its canary where that decides whose fault it was.</summary>
+    private async Task<AttemptOutcome> JudgeAsync(Attempt attempt, AttemptOutcome outcome, CancellationToken stopped)
     {
-        var reason = (failure as ForgeException)?.Reason ?? failure.Message;
-        if (decision.Server == ServerVerdict.Down && failure is ForgeException down)
-            lease.ReportUnavailable(down, ImageGenerator.TaskId(message));
-        else if (decision.Server == ServerVerdict.Doubtful)
-            lease.ReportFailed(message.JobId ?? "", reason);
+        var (reservation, message, reason) = (attempt.Reservation, attempt.Message, outcome.Reason ?? "");
+        var signal = policy.Resolve(outcome, message).Signal;
+        if (signal == BackendSignal.Unavailable)
+            reservation.ReportUnavailable(reason);
+        if (signal is BackendSignal.None or BackendSignal.Unavailable)
+            return outcome;
+        var verdict = signal == BackendSignal.Disrupted
+            ? reservation.ReportDisrupted((ForgeException)outcome.Cause!, attempt.TaskId) // Only a backend disrupts.
+            : reservation.ReportFailed(message.JobId ?? "", reason, isLast: signal == BackendSignal.FailedForGood);
+        reservation.Dispose(); // The canary needs the backend.
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stopped, attempt.Run.Cancelled);
+        var isRequestAtFault = await reservation.WaitForVerdictAsync(verdict, either.Token);
+        if (attempt.Run.Cancelled.IsCancellationRequested && isRequestAtFault != true)
+            return new AttemptOutcome(AttemptResult.ShuttingDown, outcome.Cause);
+        if (isRequestAtFault is null && signal == BackendSignal.Disrupted)
+            disruptions.Add(message.Id, outcome.Cause!, verdict); // There is one: it disrupted.
+        outcome = outcome with { IsBackendAtFault = isRequestAtFault != true };
+        return outcome is { Result: AttemptResult.Disrupted, IsBackendAtFault: false } ? Count(attempt, outcome) : outcome;
     }
 
-    /// <summary>Whether the request failed, and not this worker: a job that was taken from it, or a database that stays away, say nothing of the request.</summary>
-    private static bool MeansFailure(Exception e, Run run) => e switch
-    {
-        OperationCanceledException => !run.Cancelled.IsCancellationRequested,
-        ImageRequestFailedException or JobAbortedException or StoreUnavailableException => false,
-        _ => true,
-    };
+    private AttemptOutcome Count(Attempt attempt, AttemptOutcome outcome) =>
+        outcome with { HaveOthersCompleted = disruptions.HaveOthersCompleted(attempt.Message.Id, attempt.Reservation.Backend.Name) };
 
-    /// <summary>Puts the job back to where it was; whoever has a Forge next takes it from there.</summary>
+    /// <summary>Does what the policy says.</summary>
+    /// <returns>False when there is to be another attempt.</returns>
+    private async Task<bool> SettleAsync(Attempt attempt, AttemptOutcome outcome)
+    {
+        var (run, message, resolution) = (attempt.Run, attempt.Message, policy.Resolve(outcome, attempt.Message));
+        if (resolution.Row == RowChange.Fail)
+            return await FailAsync(attempt, resolution.Failure!.Value, resolution.Level, outcome.Cause); // A failing row has one.
+        if (resolution.Row == RowChange.Cancel)
+            await reconciler.CancelAsync(run);
+        var isRequeued = false;
+        if (resolution.Row is RowChange.RequeueInPlace or RowChange.RequeueAtTail)
+        {
+            logger.Log(
+                resolution.Level,
+                "Message {MessageId}, attempt {Attempt} on {Backend} ended without an image ({Reason}); requeued, charged with {Charge}.",
+                message.Id,
+                message.Attempt,
+                attempt.Reservation.Backend.Name,
+                resolution.Reason,
+                resolution.Charge);
+            isRequeued = (await writes.RequeueAsync(attempt, resolution.Charge, resolution.Reason)).Applied;
+        }
+
+        switch (resolution.Next)
+        {
+            case NextStep.Finish:
+                disruptions.Forget(message.Id);
+                return true;
+            case NextStep.Abort:
+                throw new JobAbortedException();
+            case NextStep.GiveBack:
+                throw GiveBack(run, resolution.Reason!); // A requeued row has one.
+            case NextStep.Retry when isRequeued:
+                run.FailedBackends.Add(attempt.Reservation.Backend.Name);
+                return false;
+            case NextStep.LeaveToNewJob when isRequeued:
+                await writes.MoveToTailAsync(attempt);
+                throw new JobAbortedException();
+            default:
+                return await reconciler.FollowAsync(run);
+        }
+    }
+
+    /// <summary>Puts the job back to its place; the next worker with a backend takes it from there.</summary>
     private JobAbortedException GiveBack(Run run, string why)
     {
         var isBack = run.Fetched.TryGiveBack(why);
-        logger.LogInformation("Message {MessageId} goes back into the queue{Where}: {Why}.", run.MessageId, isBack ? ", to its place" : "", why);
+        logger.LogInformation("Message {MessageId} goes back into the queue{Where}: {Reason}.", run.MessageId, isBack ? ", to its place" : "", why);
         return new JobAbortedException();
     }
 
-    /// <summary>Ends a request that no server can generate: claimed first, since only its own attempt may end it.</summary>
+    /// <summary>Ends a request that no backend can serve.</summary>
     private async Task<bool> FailWithoutBackendAsync(Run run, RequestFailure failure, ForgeException cause)
     {
         run.Fetched.StepAside();
-        if (await writes.ClaimAsync(run, lease: null) is not { Applied: true, Message: { } message })
-            return await follower.FollowAsync(run);
-        order.Remove(run.HangfireJobId);
-        return await FailAsync(run, message, failure, cause);
+        logger.LogError(cause, "Message {MessageId}: {Code} ({Reason})", run.MessageId, failure.Code, cause.Reason);
+        return await writes.FailQueuedAsync(run, failure with { Reason = cause.Reason })
+            ? throw new ImageRequestFailedException(failure.Sentence)
+            : await reconciler.FollowAsync(run);
     }
 
     /// <returns>False when the row was lost meanwhile and can be claimed again.</returns>
     /// <exception cref="ImageRequestFailedException">The request has ended in error.</exception>
-    private async Task<bool> FailAsync(Run run, Message message, RequestFailure failure, Exception? cause)
+    private async Task<bool> FailAsync(Attempt attempt, RequestFailure failure, LogLevel level, Exception? cause)
     {
-        // One entry with one stack, and none for what Forge says of a request: that is no mistake of anybody's here.
-        var isPlain = failure.Code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled;
+        var message = attempt.Message;
+        var reason = (cause as ForgeException)?.Reason ?? cause?.Message;
+        // One entry with one stack, and none for what a request brings about by itself.
         logger.Log(
-            isPlain ? LogLevel.Warning : LogLevel.Error,
-            isPlain ? null : cause,
+            level,
+            level >= LogLevel.Error ? cause : null,
             "Message {MessageId}, attempt {Attempt}, {Backend}: {Code} ({Reason})",
             message.Id,
             message.Attempt,
             message.Backend,
             failure.Code,
-            (cause as ForgeException)?.Reason ?? failure.Sentence);
-        return await writes.FailAsync(run, message, failure with { Reason = (cause as ForgeException)?.Reason ?? cause?.Message })
+            reason ?? failure.Sentence);
+        disruptions.Forget(message.Id);
+        return await writes.FailAsync(attempt, failure with { Reason = reason })
             ? throw new ImageRequestFailedException(failure.Sentence)
-            : await follower.FollowAsync(run);
+            : await reconciler.FollowAsync(attempt.Run);
     }
 
     /// <summary>One run of a Hangfire job.</summary>
     /// <param name="MessageId">The message.</param>
     /// <param name="HangfireJobId">The job.</param>
-    /// <param name="Fetched">How it came here: its turn, and what goes back when it is not used.</param>
+    /// <param name="Fetched">How it was fetched: its turn, and what goes back when it is not used.</param>
     /// <param name="Hangfire">Throws when the job is no longer this worker's.</param>
     /// <param name="Cancelled">
     /// Cancelled as soon as this process is asked to stop (what is being generated then has <see cref="ShutdownOptions.DrainTimeout"/>),
@@ -230,7 +234,7 @@ public sealed class GenerateImageJob(
     internal sealed record Run(
         long MessageId, string HangfireJobId, CapacityGatedFetch.FetchedRequest Fetched, IJobCancellationToken Hangfire, CancellationToken Cancelled)
     {
-        /// <summary>The servers that have failed the request in this run; others are asked first.</summary>
-        public HashSet<string> FailedAt { get; } = new(StringComparer.Ordinal);
+        /// <summary>The backends that have failed the request in this run; others come first.</summary>
+        public HashSet<string> FailedBackends { get; } = new(StringComparer.Ordinal);
     }
 }

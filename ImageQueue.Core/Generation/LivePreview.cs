@@ -5,12 +5,12 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// What can be seen of one attempt's image while it is generated: taken from Forge's answers, kept as a small file, and gone with
-/// the attempt. It is a courtesy: whatever goes wrong with it stays here.
+/// The preview of one attempt's image: taken from Forge's answers, kept as a small file, and removed with the attempt. Its failures
+/// never fail the attempt.
 /// </summary>
 /// <remarks>
 /// A crash leaves the file behind; the next start removes it. A worker that was given up for dead may remove the file of the
-/// attempt after its own, whose next preview brings it back.
+/// next attempt, whose next preview brings it back.
 /// </remarks>
 internal sealed class LivePreview : IDisposable
 {
@@ -28,25 +28,24 @@ internal sealed class LivePreview : IDisposable
     private long? _takenAt;
     private int _failures;
 
-    public LivePreview(ImageFiles images, Message message, bool isWanted, TimeProvider time, ILogger logger)
+    public LivePreview(ImageFiles images, Message message, bool isEnabled, TimeProvider time, ILogger logger)
     {
         (_images, _message, _time, _logger) = (images, message, time, logger);
-        _jobId = isWanted ? message.JobId : null;
+        _jobId = isEnabled ? message.JobId : null;
     }
 
-    /// <summary>Whether Forge should be asked for one: often until there is the first, then gently.</summary>
+    /// <summary>Whether to ask Forge for one: at each poll until there is the first, then once a second.</summary>
     public bool IsDue => _jobId is not null && _failures < MaxFailures && (_takenAt is not { } at || _time.GetElapsedTime(at) >= Interval);
 
-    /// <summary>Where it is served.</summary>
     public string Url => MessagePatches.PreviewUrl(_jobId ?? throw new InvalidOperationException("There is no preview."));
 
-    /// <summary>Whether there is one that watchers have not been told of.</summary>
+    /// <summary>Whether there is one newer than the last event.</summary>
     public bool HasNews { get; set; }
 
-    /// <summary>Whether the row says where it is.</summary>
+    /// <summary>Whether the row has its address.</summary>
     public bool IsNamed { get; set; }
 
-    /// <summary>Keeps what Forge has sent, if it has.</summary>
+    /// <summary>Stores the preview of an answer, if it has one.</summary>
     public void Take(ForgeProgress progress)
     {
         if (_jobId is null || progress.PreviewImage is not { } image)
@@ -65,7 +64,6 @@ internal sealed class LivePreview : IDisposable
         }
     }
 
-    /// <summary>Removes the file.</summary>
     public void Dispose()
     {
         if (_jobId is null)
@@ -76,7 +74,7 @@ internal sealed class LivePreview : IDisposable
         }
         catch (Exception e)
         {
-            _logger.LogWarning(e, "The live preview of message {MessageId} could not be removed; the next start does.", _message.Id);
+            _logger.LogWarning(e, "The live preview of message {MessageId} could not be removed; the next start removes it.", _message.Id);
         }
     }
 }

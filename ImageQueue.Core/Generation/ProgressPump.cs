@@ -5,11 +5,8 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>
-/// Asks Forge how far an image is, and writes that and a heartbeat into its row, until it is told to stop; and keeps what Forge
-/// shows of it meanwhile.
-/// </summary>
-public sealed class ProgressPump(
+/// <summary>Polls Forge for an attempt's progress, and writes it, a heartbeat and the live preview.</summary>
+internal sealed class ProgressPump(
     IForgeClient forge, IMessageStore store, ImageFiles images, IOptions<ForgeOptions> options, TimeProvider time, ILogger<ProgressPump> logger)
 {
     /// <summary>A step this large is stored at once; smaller ones once in <see cref="SaveInterval"/>.</summary>
@@ -18,21 +15,17 @@ public sealed class ProgressPump(
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
 
     /// <summary>
-    /// A fraction above this is of sampling: until then the model is being loaded, which shows no progress and is no stall
+    /// A fraction above this is of sampling: until then the model loads, which shows no progress and is no stall
     /// (Forge's <c>progress.py</c>: 0.01 + step / steps).
     /// </summary>
     private const double FirstStep = 0.0101;
 
     /// <summary>Runs until cancelled, or until there is a reason to stop generating.</summary>
-    /// <param name="backend">Who generates.</param>
-    /// <param name="taskId">By what name.</param>
-    /// <param name="message">The claimed row.</param>
-    /// <param name="clock">Told while the task still waits in the server's own line.</param>
-    /// <param name="cancellationToken">Stops.</param>
-    /// <returns>Why generating should stop.</returns>
-    public async Task<PumpEnd> RunAsync(ForgeBackend backend, string taskId, Message message, GenerationClock clock, CancellationToken cancellationToken)
+    /// <param name="clock">Restarted while the task still waits in the backend's own queue.</param>
+    /// <returns>Why generating should stop: timed out, stalled, or superseded.</returns>
+    public async Task<AttemptOutcome> RunAsync(Attempt attempt, GenerationClock clock, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(clock);
+        var (backend, message) = (attempt.Reservation.Backend, attempt.Message);
         var (percent, saved, savedAt) = (0, 0, time.GetTimestamp());
         var (fraction, movedAt) = ((double?)null, time.GetTimestamp());
         using var preview = new LivePreview(images, message, options.Value.LivePreview, time, logger);
@@ -40,21 +33,21 @@ public sealed class ProgressPump(
         {
             await Task.Delay(options.Value.PollInterval, time, cancellationToken);
 
-            var progress = await AskAsync(backend, taskId, message, preview.IsDue, cancellationToken);
+            var progress = await AskAsync(backend, attempt.TaskId, message, preview.IsDue, cancellationToken);
             if (progress.State == ForgeTaskState.Queued)
-                clock.NotYet();
+                clock.Restart();
             else if (clock.Elapsed >= options.Value.Timeout)
-                return PumpEnd.TimedOut;
+                return Failed(ForgeFailure.Timeout, $"{backend.Name} has been generating for {options.Value.Timeout} without an answer");
 
             // Only a task that samples can be stuck: loading a model takes its time without a sign of life.
             if (progress.State != ForgeTaskState.Active || progress.Fraction is not > FirstStep || progress.Fraction != fraction)
                 (fraction, movedAt) = (progress.Fraction, time.GetTimestamp());
             else if (time.GetElapsedTime(movedAt) >= options.Value.StallTimeout)
-                return PumpEnd.Stalled;
+                return Failed(ForgeFailure.Stalled, $"{backend.Name} made no progress for {options.Value.StallTimeout}");
 
             preview.Take(progress);
             if (preview is { HasNews: true, IsNamed: false } && !await NameAsync(message, preview, cancellationToken))
-                return PumpEnd.LostRow;
+                return new AttemptOutcome(AttemptResult.Superseded);
 
             percent = Math.Max(percent, Percent(progress));
             var sinceSave = time.GetElapsedTime(savedAt);
@@ -62,13 +55,15 @@ public sealed class ProgressPump(
             if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < Heartbeat.Interval)
                 continue;
             if (!await SaveAsync(message, percent, cancellationToken))
-                return PumpEnd.LostRow;
+                return new AttemptOutcome(AttemptResult.Superseded);
             (saved, savedAt) = (percent, time.GetTimestamp());
-            preview.HasNews = false; // Every write makes an event, and whoever gets one looks at the preview again.
+            preview.HasNews = false; // Every write makes an event, and a client that gets one loads the preview again.
         }
     }
 
-    /// <summary>1 when it has begun, 99 when Forge is done sampling: 0 belongs to waiting, 100 to the image itself.</summary>
+    private static AttemptOutcome Failed(ForgeFailure failure, string reason) => new(AttemptResult.Failed, new ForgeException(failure, reason));
+
+    /// <summary>1 when it has started, 99 when Forge is done sampling: 0 belongs to waiting, 100 to the image itself.</summary>
     private static int Percent(ForgeProgress progress) => progress is { State: ForgeTaskState.Active, Fraction: { } fraction }
         ? Math.Clamp((int)(1 + (98 * fraction)), 1, 99)
         : 0;
@@ -82,13 +77,13 @@ public sealed class ProgressPump(
         }
         catch (ForgeException e)
         {
-            // The outcome is never taken from progress: the generating call itself finds out when the server is gone.
+            // The outcome never comes from progress: the generating call itself finds out when the server is gone.
             logger.LogDebug(e, "No progress for message {MessageId} from {Backend}.", message.Id, backend.Name);
             return new ForgeProgress(ForgeTaskState.Unknown);
         }
     }
 
-    /// <summary>The row says where the preview is as soon as there is one, and until the attempt ends.</summary>
+    /// <summary>Stores the preview's address once there is a preview.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>
     private async Task<bool> NameAsync(Message message, LivePreview preview, CancellationToken cancellationToken)
     {
@@ -114,17 +109,4 @@ public sealed class ProgressPump(
             return null;
         }
     }
-}
-
-/// <summary>Why generating should stop.</summary>
-public enum PumpEnd
-{
-    /// <summary>Nothing has moved for <see cref="ForgeOptions.StallTimeout"/>, though the image was begun.</summary>
-    Stalled,
-
-    /// <summary>It has been generated for <see cref="ForgeOptions.Timeout"/>.</summary>
-    TimedOut,
-
-    /// <summary>The row is no longer this attempt's: cancelled, or given to another worker.</summary>
-    LostRow,
 }

@@ -1,5 +1,7 @@
 using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Generation;
@@ -8,9 +10,10 @@ namespace ImageQueue.Core.Generation;
 /// A worker's writes to its row, repeated while the database is away: failing a claim would run the whole queue dry into errors,
 /// and minutes of generating should not be lost to a moment's outage.
 /// </summary>
-public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeProvider time, ILogger<RequestWrites> logger)
+internal sealed class RequestWrites(
+    IMessageStore store, ImageFiles images, ImageJobs jobs, IQueueOrder order, MessageTexts texts, TimeProvider time, ILogger<RequestWrites> logger)
 {
-    /// <summary>How long an image's end is kept at hand when the database, or the disk, is away.</summary>
+    /// <summary>How long the end of an attempt is kept while the database, or the disk, is away.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     /// <summary>The same when the process stops: then the row stays processing, and the next start finds it.</summary>
@@ -19,53 +22,110 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
-    /// <summary>The row as it is now; waits for the database as long as it takes.</summary>
-    internal Task<Message?> FindAsync(GenerateImageJob.Run run) =>
+    /// <summary>Reads the row; waits for the database as long as it takes.</summary>
+    public Task<Message?> FindAsync(GenerateImageJob.Run run) =>
         WaitAsync(run, "read", () => store.FindAsync(run.MessageId, run.Cancelled));
 
     /// <summary>Claims the row; waits for the database as long as it takes.</summary>
-    internal Task<Transition> ClaimAsync(GenerateImageJob.Run run, BackendReservation? lease) =>
-        WaitAsync(run, "claimed", () => store.ClaimAsync(run.MessageId, run.HangfireJobId, lease?.Backend.Name, lease?.LeaseName, run.Cancelled));
+    public async Task<Transition> ClaimAsync(GenerateImageJob.Run run, BackendReservation reservation)
+    {
+        var claim = await WaitAsync(
+            run, "claimed", () => store.ClaimAsync(run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
+        if (claim.Applied)
+            order.Remove(run.HangfireJobId);
+        return claim;
+    }
 
     /// <summary>Gives the row back to the queue.</summary>
-    internal Task<Transition> RequeueAsync(GenerateImageJob.Run run, Message message, AttemptCharge charge, string why) =>
-        FinishAsync(run, message, () => store.RequeueAsync(message.Id, message.Attempt, charge, CancellationToken.None, why));
+    public Task<Transition> RequeueAsync(Attempt attempt, AttemptCharge charge, string? why) => FinishAsync(
+        attempt, () => store.RequeueAsync(attempt.Message.Id, attempt.Message.Attempt, charge, CancellationToken.None, why));
+
+    /// <summary>Gives a requeued row a job at the queue's tail. A crash before the attach leaves a queued row without a job that runs, which the sweep repairs.</summary>
+    public async Task MoveToTailAsync(Attempt attempt)
+    {
+        var (id, old) = (attempt.Message.Id, attempt.Run.HangfireJobId);
+        var job = jobs.Enqueue(id);
+        var attached = await FinishAsync(attempt, () => store.AttachJobAsync(id, job, old, CancellationToken.None));
+        if (!attached.Applied && attached.Message?.HangfireJobId != job)
+        {
+            // Cancelled meanwhile, or repaired: this job has nothing to do.
+            jobs.Delete(job, "another job has the request, or it was cancelled");
+            order.Remove(job);
+        }
+
+        jobs.Delete(old, "its request waits at the queue's tail, with another job");
+    }
 
     /// <summary>Ends the request in error.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>
-    internal async Task<bool> FailAsync(GenerateImageJob.Run run, Message message, RequestFailure failure)
+    public async Task<bool> FailAsync(Attempt attempt, RequestFailure failure)
     {
+        var message = attempt.Message;
         var failed = await FinishAsync(
-            run, message, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
+            attempt, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
         return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error);
     }
 
-    /// <summary>Says that the image is there.</summary>
-    /// <returns>False when the row is no longer this attempt's.</returns>
-    internal async Task<bool> CompleteAsync(GenerateImageJob.Run run, Message message, string imageUrl, string? thumbnailUrl, ImageResult result)
+    /// <summary>Ends a request in error that no worker has claimed.</summary>
+    /// <returns>False when it does not wait any more.</returns>
+    public async Task<bool> FailQueuedAsync(GenerateImageJob.Run run, RequestFailure failure)
     {
-        var completed = await FinishAsync(
-            run, message, () => store.CompleteAsync(message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
-        if (completed.Applied || IsMine(completed.Message, message, MessageStatus.Complete))
-            return true;
-        logger.LogInformation(
-            "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
-        return false;
+        var failed = await WaitAsync(
+            run, "ended", () => store.FailQueuedAsync(run.MessageId, texts.Failed(failure.Sentence), failure, run.Cancelled));
+        if (failed.Applied)
+            order.Remove(run.HangfireJobId);
+        return failed.Applied;
     }
 
-    /// <summary>Repeats what the database or the disk was not there for.</summary>
-    internal async Task<T> FinishAsync<T>(GenerateImageJob.Run run, Message message, Func<Task<T>> finish)
+    /// <summary>
+    /// The file first, under a name of this attempt's own; then the row; then the file's final name. A crash before the last
+    /// step leaves a complete row whose image is found by its attempt (<see cref="ImageLocator"/>).
+    /// </summary>
+    /// <exception cref="ForgeException">It is no usable image.</exception>
+    /// <exception cref="IOException">It could not be stored for a long time.</exception>
+    public async Task<AttemptOutcome> StoreAsync(Attempt attempt, ForgeImage image, TimeSpan duration)
     {
-        var started = time.GetTimestamp();
+        var (message, jobId) = (attempt.Message, attempt.Message.JobId!); // It named the task.
+        using var prepared = await FinishAsync(attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes)));
+        attempt.Reservation.ReportCompleted(image.Info?.Model);
+        var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
+        var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, attempt.Reservation.Backend.Name);
+        var completed = await FinishAsync(
+            attempt,
+            () => store.CompleteAsync(message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
+        if (!completed.Applied && !IsMine(completed.Message, message, MessageStatus.Complete))
+        {
+            logger.LogInformation(
+                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
+            return new AttemptOutcome(AttemptResult.Superseded);
+        }
+
+        try
+        {
+            prepared.Publish();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            prepared.Keep();
+            logger.LogWarning(e, "The image of message {MessageId} has no final name yet; it gets it when it is first requested.", message.Id);
+        }
+
+        return new AttemptOutcome(AttemptResult.Completed);
+    }
+
+    /// <summary>Repeats what failed since the database or the disk was away.</summary>
+    private async Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)
+    {
+        var startedAt = time.GetTimestamp();
         for (var pause = FirstPause; ; pause = Longer(pause))
         {
             try
             {
                 return await finish();
             }
-            catch (Exception e) when (IsPassing(e) && time.GetElapsedTime(started) < (run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience))
+            catch (Exception e) when (IsPassing(e) && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience))
             {
-                logger.LogWarning("How message {MessageId} ended could not be stored ({Reason}); trying again in {Pause}.", message.Id, e.Message, pause);
+                logger.LogWarning("The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.", attempt.Message.Id, e.Message, pause);
                 await Task.Delay(pause, time, CancellationToken.None);
             }
         }
@@ -81,7 +141,7 @@ public sealed class RequestWrites(IMessageStore store, MessageTexts texts, TimeP
             }
             catch (StoreUnavailableException e)
             {
-                logger.LogWarning("Message {MessageId} cannot be {What} ({Reason}); trying again in {Pause}.", run.MessageId, what, e.Message, pause);
+                logger.LogWarning("Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause);
                 await Task.Delay(pause, time, run.Cancelled);
             }
         }

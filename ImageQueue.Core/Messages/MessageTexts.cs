@@ -55,6 +55,9 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>Forge reported an error.</summary>
     public string ForgeFailed => Get(nameof(ForgeFailed));
 
+    /// <summary>Backends broke the request off so many times.</summary>
+    public string Disrupted(int times) => Get(nameof(Disrupted), times);
+
     /// <summary>Forge's answer holds no usable image.</summary>
     public string BadImage => Get(nameof(BadImage));
 

@@ -5,7 +5,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
 
-/// <summary>A backend gets nothing new until what nobody wants any more is over there.</summary>
+/// <summary>A backend gets no new request until what no request needs any more is over there.</summary>
 [TestFixture]
 [Category(Categories.Fast)]
 public sealed class BackendPoolDrainTests : PoolBench
@@ -25,7 +25,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         await Until.TrueAsync(() => !Forge["a"].Interrupted.IsEmpty);
         Assert.That((pool.Available, StatusOf(pool, "a").Busy, StatusOf(pool, "a").Draining, call.IsCancellationRequested), Is.EqualTo((0, false, true, false)));
 
-        generating.SetResult(new ForgeImage(default, null)); // The half-done image.
+        generating.SetResult(new ForgeImage(default, null)); // Half done.
 
         await Until.TrueAsync(() => pool.Available == 1);
         Assert.That(Forge["a"].Interrupted, Is.EqualTo(new[] { "job-1" }));
@@ -44,7 +44,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         };
         var call = Abandon(pool);
         await Pass(TimeSpan.FromMinutes(10));
-        Assert.That((Forge["a"].Interrupted.Count, pool.Available, StatusOf(pool, "a").Healthy), Is.EqualTo((0, 0, (bool?)true)), "somebody else's generating");
+        Assert.That((Forge["a"].Interrupted.Count, pool.Available, StatusOf(pool, "a").Healthy), Is.EqualTo((0, 0, (bool?)true)), "another client's image comes first");
 
         state = ForgeTaskState.Active;
 
@@ -90,7 +90,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         var generating = new TaskCompletionSource<ForgeImage>();
         var call = Abandon(pool, generating.Task);
         await Pass(TimeSpan.FromSeconds(100));
-        Assert.That((pool.Available, call.IsCancellationRequested), Is.EqualTo((0, false)), "still generating for nobody, and the call stays open");
+        Assert.That((pool.Available, call.IsCancellationRequested), Is.EqualTo((0, false)), "still generating, and the call stays open");
 
         generating.SetException(new ForgeException(ForgeFailure.Failed, "boom"));
 
@@ -182,7 +182,7 @@ public sealed class BackendPoolDrainTests : PoolBench
     {
         var pool = Pool();
         pool.Add(new ForgeBackend("a", new Uri("http://a:7860")) { Shared = shared });
-        pool.ProbeUnknown();
+        pool.StartMonitoring();
         await Until.TrueAsync(() => pool.Available == 1);
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state) { Source = ForgeProgressSource.Server };
@@ -197,19 +197,20 @@ public sealed class BackendPoolDrainTests : PoolBench
     }
 
     [Test]
-    public async Task ReportUnavailable_DrainsFirst_WhenTheServerMayStillBeRunning()
+    public async Task ReportDisrupted_DrainsBeforeTheCanary_WhenTheServerMayStillGenerate()
     {
         var pool = await ReadyPoolAsync("a");
         var state = ForgeTaskState.Active;
         Forge["a"].Progress = _ => new ForgeProgress(state);
         using (var lease = pool.TryTake(Any)!)
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "504") { MayStillBeRunning = true }, "job-1");
+            _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.GatewayTimeout, "504") { MayStillBeRunning = true }, "job-1");
 
         await AdvanceUntil(() => Forge["a"].Interrupted.Contains("job-1"));
-        Assert.That(pool.Available, Is.Zero);
+        Assert.That((pool.Available, Forge["a"].Canaries), Is.EqualTo((0, 0)));
         state = ForgeTaskState.Completed;
 
         await AdvanceUntil(() => pool.Available == 1);
+        Assert.That(Forge["a"].Canaries, Is.EqualTo(1));
     }
 
     [Test]

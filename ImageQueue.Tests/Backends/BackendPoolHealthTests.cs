@@ -6,7 +6,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
 
-/// <summary>Which backends are left alone, for how long, and who is to blame.</summary>
+/// <summary>Which backends get requests, when a canary decides, and whose fault it finds.</summary>
 [TestFixture]
 [Category(Categories.Fast)]
 public sealed class BackendPoolHealthTests : PoolBench
@@ -40,16 +40,16 @@ public sealed class BackendPoolHealthTests : PoolBench
         second.ReportAnswered();
         Assert.That(pool.Available, Is.Zero, "nobody knows yet how the first one was");
 
-        first.ReportGenerated();
+        first.ReportCompleted();
         second.ReportAnswered();
         Assert.That(pool.Available, Is.EqualTo(1));
 
-        second.ReportFailed("request", "the answer was cut short");
+        _ = second.ReportFailed("request", "the answer was cut short", isLast: false);
         var third = pool.TryTake(Any)!;
         third.ReportAnswered();
         Assert.That(pool.Available, Is.Zero, "the second one was bad");
 
-        third.ReportGenerated();
+        third.ReportCompleted();
         third.ReportAnswered();
         Assert.That(pool.Available, Is.EqualTo(1));
     }
@@ -95,50 +95,147 @@ public sealed class BackendPoolHealthTests : PoolBench
     }
 
     [Test]
-    public async Task ReportUnavailable_RestsLongerEachTime_WhenProbesAreAnswered()
+    public async Task ReportUnavailable_DelaysTheCanaryMoreEachTime_UntilARequestCompletes()
     {
         var pool = await ReadyPoolAsync("a", "b");
-        var rests = new List<double>();
-        for (var i = 0; i < 6; i++)
+        var delays = new List<double>();
+        for (var i = 0; i < 5; i++)
         {
             using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
                 lease.ReportUnavailable("502");
-            rests.Add((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds);
+            delays.Add((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds);
         }
 
-        Assert.That(rests, Is.EqualTo(new double[] { 1, 2, 4, 8, 15, 15 }).Within(1.0));
+        Assert.That(delays, Is.EqualTo(new double[] { 1, 2, 4, 8, 16 }).Within(1.0));
+        Assert.That(Forge["a"].Canaries, Is.EqualTo(5));
 
         using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
-            lease.ReportGenerated();
+            lease.ReportCompleted();
         using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
             lease.ReportUnavailable("502");
-        Assert.That((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds, Is.EqualTo(1).Within(1.0), "a generated image ends the row");
+        Assert.That((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds, Is.EqualTo(1).Within(1.0), "a completed request ends the row");
     }
 
     [Test]
-    public async Task ReportUnavailable_RestsLonger_WhenTheGpuIsDead()
-    {
-        var pool = await ReadyPoolAsync("a", "b");
-        var rests = new List<double>();
-        for (var i = 0; i < 4; i++)
-        {
-            using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
-                lease.ReportUnavailable(new ForgeException(ForgeFailure.Disrupted, "CUDA error: unspecified launch failure"), "t");
-            Assert.That(StatusOf(pool, "a").LastError, Is.EqualTo("CUDA error: unspecified launch failure"));
-            rests.Add((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds);
-        }
-
-        Assert.That(rests, Is.EqualTo(new double[] { 10, 15, 15, 15 }).Within(1.0));
-    }
-
-    [Test]
-    public async Task ReportUnavailable_EndsTheRest_WhenTheServerWasSeenToRestart()
+    public async Task ReportDisrupted_FindsTheRequestAtFault_WhenTheCanarySucceeds()
     {
         var pool = await ReadyPoolAsync("a");
+        var canary = new TaskCompletionSource();
+        Forge["a"].Canary = () => canary.Task;
+        var lease = pool.TryTake(Any)!;
+        var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
+        lease.Dispose();
+        await Until.TrueAsync(() => StatusOf(pool, "a").IsCanaryRunning);
+        Assert.That((pool.Available, verdict.IsCompleted, StatusOf(pool, "a").State), Is.EqualTo((0, false, BackendState.Suspect)));
+
+        canary.SetResult();
+
+        Assert.That(await verdict, Is.True);
+        Assert.That((pool.Available, StatusOf(pool, "a").State, StatusOf(pool, "a").Attempts.Disrupted), Is.EqualTo((1, BackendState.Healthy, 1)));
+    }
+
+    [Test]
+    public async Task ReportDisrupted_FindsTheBackendAtFault_WhenTheCanaryFails_AndCanariesComeAfterGrowingPauses()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Canary = () => Task.FromException(new ForgeException(ForgeFailure.Disrupted, "CUDA error: unspecified launch failure"));
+        var lease = pool.TryTake(Any)!;
+        var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
+        lease.Dispose();
+
+        Assert.That(await verdict, Is.False);
+        await Until.TrueAsync(() => StatusOf(pool, "a").State == BackendState.Unhealthy);
+        var since = StatusOf(pool, "a").Since;
+        var pauses = new List<double>();
+        for (var i = 0; i < 5; i++)
+        {
+            var seen = Forge["a"].Canaries;
+            pauses.Add((await AdvanceUntil(() => Forge["a"].Canaries > seen)).TotalSeconds);
+        }
+
+        Assert.That(pauses, Is.EqualTo(new double[] { 1, 2, 4, 8, 16 }).Within(0.6));
+        Assert.That((StatusOf(pool, "a").Since, StatusOf(pool, "a").Leased), Is.EqualTo((since, true)), "no other process sends it requests meanwhile");
+
+        Forge["a"].Canary = () => Task.CompletedTask;
+        Assert.That(pool.ProbeNow("a"), Is.True);
+        await AdvanceUntil(() => pool.Available == 1);
+    }
+
+    [Test]
+    public async Task Verdict_WaitsForTheBackend_WhenItIsDownAfterTheDisruption()
+    {
+        var pool = await ReadyPoolAsync("a", "b");
+        Forge["a"].Down = "connection refused";
+        var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!;
+        var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
+        lease.Dispose();
+
+        Assert.That(await lease.WaitForVerdictAsync(verdict, CancellationToken.None), Is.Null, "b can have the request at once");
+        Assert.That((Forge["a"].Canaries, StatusOf(pool, "a").LastError), Is.EqualTo((0, "connection refused")));
+
+        Forge["a"].Down = null;
+        await AdvanceUntil(() => verdict.IsCompleted);
+        Assert.That((await verdict, Forge["a"].Canaries), Is.EqualTo((true, 1)));
+    }
+
+    [Test]
+    public async Task WaitForVerdict_Ends_WhenTheOnlyBackendStaysAway()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Down = "connection refused";
+        var lease = pool.TryTake(Any)!;
+        var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
+        lease.Dispose();
+
+        var waiting = lease.WaitForVerdictAsync(verdict, CancellationToken.None);
+
+        Assert.That((await AdvanceUntil(() => waiting.IsCompleted)).TotalSeconds, Is.EqualTo(20).Within(1.0));
+        Assert.That(await waiting, Is.Null);
+    }
+
+    [Test]
+    public async Task Canary_IsJudgedByTheProbe_WhenTheServerDoesNotAcceptItsForm()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Canary = () => Task.FromException(new ForgeException(ForgeFailure.Rejected, "width must be at least 256"));
+        for (var i = 0; i < 2; i++)
+        {
+            var lease = pool.TryTake(Any)!;
+            var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
+            lease.Dispose();
+            await AdvanceUntil(() => verdict.IsCompleted);
+            Assert.That(await verdict, Is.True);
+        }
+
+        Assert.That((pool.Available, Forge["a"].Canaries), Is.EqualTo((1, 1)), "it is not asked again");
+    }
+
+    [Test]
+    public async Task Canary_IsDrained_WhenItTakesTooLong()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Progress = _ => new ForgeProgress(ForgeTaskState.Active);
+        Forge["a"].Canary = () => new TaskCompletionSource().Task;
         using (var lease = pool.TryTake(Any)!)
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
-        using (var lease = pool.TryTake(Any))
-            Assert.That(lease, Is.Null);
+            _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
+
+        await AdvanceUntil(() => !Forge["a"].Interrupted.IsEmpty, TimeSpan.FromSeconds(1));
+
+        Assert.That(Forge["a"].Interrupted.First(), Does.StartWith("canary-"));
+        Assert.That(StatusOf(pool, "a").State, Is.EqualTo(BackendState.Unhealthy));
+    }
+
+    [Test]
+    public async Task ReportUnavailable_LetsTheCanaryComeAtOnce_WhenTheServerWasSeenToRestart()
+    {
+        var pool = await ReadyPoolAsync("a");
+        for (var i = 0; i < 3; i++)
+        {
+            using (var lease = pool.TryTake(Any)!)
+                lease.ReportUnavailable("503");
+            if (i < 2)
+                await AdvanceUntil(() => pool.Available == 1);
+        }
 
         Forge["a"].Down = "connection refused";
         await AdvanceUntil(() => StatusOf(pool, "a").LastError == "connection refused");
@@ -168,135 +265,53 @@ public sealed class BackendPoolHealthTests : PoolBench
     }
 
     [Test]
-    public async Task ReportFailed_LeavesItAlone_AfterTwoRequests()
+    public async Task ReportFailed_ChargesTheRequestAtOnce_WhenItIsTheFirst()
     {
-        var pool = await ReadyPoolAsync("bad", "good");
-        using var good = pool.TryTake(new BackendRequirements(Backends: ["good"]))!; // Busy with a long one.
-        foreach (var request in (string[])["1", "2"])
-        {
-            using var bad = pool.TryTake(Any)!;
-            bad.ReportFailed(request, "RuntimeError: boom");
-        }
+        var pool = await ReadyPoolAsync("a");
+        using var lease = pool.TryTake(Any)!;
 
-        Assert.That((pool.TryTake(Any), pool.Available, StatusOf(pool, "bad").Healthy), Is.EqualTo(((BackendReservation?)null, 0, (bool?)true)), "under suspicion");
+        Assert.That(await lease.ReportFailed("1", "RuntimeError: boom", isLast: false), Is.True);
 
-        good.ReportGeneratedElsewhere("1");
-        Assert.That(StatusOf(pool, "bad").Healthy, Is.True, "one may happen");
-        good.ReportGeneratedElsewhere("2");
+        Assert.That((StatusOf(pool, "a").State, Forge["a"].Canaries), Is.EqualTo((BackendState.Healthy, 0)));
+    }
 
-        var status = StatusOf(pool, "bad");
-        Assert.That((status.Healthy, status.LastError), Is.EqualTo(((bool?)false, "it failed 2 requests in a row that others generated: RuntimeError: boom")));
+    [TestCase("2", false, Description = "two different requests in a row")]
+    [TestCase("1", true, Description = "the request would end")]
+    public async Task ReportFailed_AsksTheCanary_WhenTheBackendMayBeAtFault(string second, bool isLast)
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Canary = () => Task.FromException(new ForgeException(ForgeFailure.Failed, "NoneType"));
+        using (var lease = pool.TryTake(Any)!)
+            Assert.That(await lease.ReportFailed("1", "RuntimeError: boom", isLast: false), Is.True);
+        Task<bool> verdict;
+        using (var lease = pool.TryTake(Any)!)
+            verdict = lease.ReportFailed(second, "RuntimeError: boom", isLast);
+
+        Assert.That((pool.TryTake(Any), await verdict), Is.EqualTo(((BackendReservation?)null, false)));
+        await Until.TrueAsync(() => StatusOf(pool, "a").Healthy == false);
+        Assert.That((StatusOf(pool, "a").LastError, StatusOf(pool, "a").Attempts.Failed), Is.EqualTo(("NoneType", 2)));
     }
 
     [Test]
-    public async Task ReportFailed_LeavesItAlone_AfterTwoRequests_ThoughImagesAreLookedAtLater()
+    public async Task ReportFailed_WaitsForTheBackendToBeFree_WhenImagesAreCheckedLater()
     {
-        var pool = await ReadyPoolAsync("bad", "good");
-        using var good = pool.TryTake(new BackendRequirements(Backends: ["good"]))!;
+        var pool = await ReadyPoolAsync("a");
         var first = pool.TryTake(Any)!;
         first.Dispose(); // The next request gets it at once,
         var second = pool.TryTake(Any)!;
-        first.ReportFailed("1", "no image"); // and only then the first one's image has been looked at.
+        Assert.That(await first.ReportFailed("1", "no image", isLast: false), Is.True); // and only then the first one's image has been checked.
+        var verdict = second.ReportFailed("2", "no image", isLast: false);
+        await Pass(TimeSpan.FromSeconds(2));
+        Assert.That((verdict.IsCompleted, Forge["a"].Canaries), Is.EqualTo((false, 0)), "one request at a time");
+
         second.Dispose();
 
-        Assert.That(pool.TryTake(Any), Is.Null, "the second one's has not been looked at yet");
-        second.ReportGenerated();
-
-        using var third = pool.TryTake(Any);
-        Assert.That(third, Is.Not.Null);
+        Assert.That(await verdict, Is.True);
+        Assert.That(Forge["a"].Canaries, Is.EqualTo(1));
     }
 
     [Test]
-    public async Task ReportFailed_BlamesTheRequest_WhenItFailsElsewhereToo()
-    {
-        var pool = await ReadyPoolAsync("a", "b");
-        foreach (var request in (string[])["1", "2", "3", "4"])
-        {
-            foreach (var name in (string[])["a", "b"])
-            {
-                using var lease = pool.TryTake(new BackendRequirements(Backends: [name]))!;
-                lease.ReportFailed(request, "boom");
-            }
-        }
-
-        Assert.That(pool.Available, Is.EqualTo(2));
-    }
-
-    [Test]
-    public async Task ReportFailed_BlamesTheRequest_WhenItFailsAtTheOnlyOneTwice()
-    {
-        var pool = await ReadyPoolAsync("a");
-        for (var i = 0; i < 6; i++)
-        {
-            using var lease = pool.TryTake(Any)!;
-            lease.ReportFailed($"{i / 2}", "boom");
-        }
-
-        Assert.That((pool.Available, StatusOf(pool, "a").Healthy), Is.EqualTo((1, (bool?)true)));
-    }
-
-    [Test]
-    public async Task ReportFailed_LetsTheSuspectGenerate_WhenThereIsNoOther()
-    {
-        var pool = await ReadyPoolAsync("bad", "good");
-        foreach (var request in (string[])["1", "2"])
-        {
-            using var bad = pool.TryTake(new BackendRequirements(Backends: ["bad"]))!;
-            bad.ReportFailed(request, "boom");
-        }
-
-        using (var good = pool.TryTake(Any)!)
-        {
-            Assert.That(good.Backend.Name, Is.EqualTo("good"));
-            good.ReportUnavailable("reset");
-        }
-
-        using var suspect = pool.TryTake(Any)!;
-        Assert.That(suspect.Backend.Name, Is.EqualTo("bad"));
-        suspect.ReportGenerated();
-        Assert.That(StatusOf(pool, "bad").Healthy, Is.True);
-    }
-
-    [Test]
-    public async Task ReportFailed_IsForgotten_WhenNobodyEverSaysHowTheRequestsFared()
-    {
-        var pool = await ReadyPoolAsync("a", "b");
-        foreach (var request in (string[])["1", "2"])
-        {
-            using var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!;
-            lease.ReportFailed(request, "boom");
-        }
-
-        Assert.That(pool.Available, Is.EqualTo(1));
-
-        Time.Advance(TimeSpan.FromSeconds(180));
-
-        await AdvanceUntil(() => pool.Available == 2);
-    }
-
-    [Test]
-    public async Task ReportFailed_TakesOneRequest_WhenItFailsAgainAfterItsRest()
-    {
-        var pool = await ReadyPoolAsync("bad", "good");
-        foreach (var request in (string[])["1", "2"])
-        {
-            using var bad = pool.TryTake(new BackendRequirements(Backends: ["bad"]))!;
-            bad.ReportFailed(request, "boom");
-            bad.ReportGeneratedElsewhere(request);
-        }
-
-        for (var i = 3; i < 6; i++)
-        {
-            var rest = await AdvanceUntil(() => pool.Available == 2);
-            Assert.That(rest.TotalSeconds, Is.EqualTo(5 * Math.Min(i - 2, 3)).Within(1.0));
-            using var bad = pool.TryTake(new BackendRequirements(Backends: ["bad"]))!;
-            bad.ReportFailed($"{i}", "boom");
-            Assert.That(StatusOf(pool, "bad").Healthy, Is.False);
-        }
-    }
-
-    [Test]
-    public async Task Log_SaysEachChangeOnce_WhenABackendGoesAndComes()
+    public async Task Log_HasEachChangeOnce_WhenABackendGoesAndComes()
     {
         Forge["a"].Down = "refused";
         var pool = await ReadyPoolAsync("a");
@@ -306,23 +321,21 @@ public sealed class BackendPoolHealthTests : PoolBench
         Forge["a"].Down = null;
         await AdvanceUntil(() => pool.Available == 1);
 
-        // A dead GPU answers every probe: what it is tried with again and again is no news.
-        for (var i = 0; i < 3; i++)
-        {
-            using (var lease = pool.TryTake(Any)!)
-                lease.ReportUnavailable(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
-            await AdvanceUntil(() => pool.Available == 1);
-        }
-
+        // A dead GPU answers every probe: the canaries that it fails again and again are no news.
+        Forge["a"].Canary = () => Task.FromException(new ForgeException(ForgeFailure.Disrupted, "CUDA error"));
         using (var lease = pool.TryTake(Any)!)
-            lease.ReportGenerated();
-        Assert.That(Log, Is.EqualTo(new[]
+            _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
+        await AdvanceUntil(() => Forge["a"].Canaries == 4);
+        Forge["a"].Canary = () => Task.CompletedTask;
+        await AdvanceUntil(() => pool.Available == 1);
+        Assert.That(Log.Where(entry => !entry.Text.Contains("generates a canary", StringComparison.Ordinal)), Is.EqualTo(new[]
         {
-            (LogLevel.Warning, "Forge a (http://a:7860/) is down: refused."),
-            (LogLevel.Warning, "Forge a (http://a:7860/) is down: wrong password."),
-            (LogLevel.Information, "Forge a (http://a:7860/) is up again."),
-            (LogLevel.Warning, "Forge a (http://a:7860/) is down: CUDA error."),
-            (LogLevel.Information, "Forge a (http://a:7860/) is up again."),
+            (LogLevel.Warning, "Backend a (http://a:7860/) is unhealthy: refused. It gets no requests until it is healthy again."),
+            (LogLevel.Warning, "Backend a (http://a:7860/) is unhealthy: wrong password. It gets no requests until it is healthy again."),
+            (LogLevel.Information, "Backend a (http://a:7860/) is healthy again."),
+            (LogLevel.Information, "Backend a (http://a:7860/) is suspect: reset. A canary decides whether it or the request is at fault."),
+            (LogLevel.Warning, "Backend a (http://a:7860/) is unhealthy: CUDA error. It gets no requests until it is healthy again."),
+            (LogLevel.Information, "Backend a (http://a:7860/) is healthy again."),
         }));
     }
 
@@ -331,7 +344,7 @@ public sealed class BackendPoolHealthTests : PoolBench
     {
         var pool = Pool("a");
         Forge["a"].Probe = () => Forge["a"].Probes == 1 ? throw new InvalidOperationException("a bug") : Task.FromResult(true);
-        pool.ProbeUnknown();
+        pool.StartMonitoring();
 
         await AdvanceUntil(() => pool.Available == 1);
 

@@ -1,6 +1,7 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
@@ -17,7 +18,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
     {
         var one = await ReadyPoolAsync("a");
         var two = Pool("a", "b");
-        two.ProbeUnknown();
+        two.StartMonitoring();
         await Until.TrueAsync(() => two.Available == 1 && StatusOf(two, "a").Healthy == true);
 
         Assert.Multiple(() =>
@@ -33,7 +34,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
     {
         var one = await ReadyPoolAsync("a");
         var two = Pool("a");
-        two.ProbeUnknown();
+        two.StartMonitoring();
         await Pass(TimeSpan.FromMinutes(1));
         Assert.That((one.Available, two.Available), Is.EqualTo((1, 0)), "renewed all the time");
 
@@ -58,7 +59,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
             Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null, "nothing is left to be drained");
         });
         var two = Pool("a");
-        two.ProbeUnknown();
+        two.StartMonitoring();
         await Until.TrueAsync(() => two.Available == 1);
         Assert.That(Forge["a"].Looks, Is.Zero);
     }
@@ -103,7 +104,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
 
         Leases.IsAway = false;
         Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThanOrEqualTo(TimeSpan.FromSeconds(2)));
-        Assert.That(Log.Count(entry => entry.Text.Contains("until the database is back", StringComparison.Ordinal)), Is.EqualTo(1));
+        Assert.That(Log.Count(entry => entry.Text.Contains("Renewing the leases", StringComparison.Ordinal) && entry.Level >= LogLevel.Warning), Is.EqualTo(1));
     }
 
     [Test]
@@ -128,7 +129,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
         var isOver = false;
         Forge["a"].Progress = task => new ForgeProgress(task == "left-1" && !isOver ? ForgeTaskState.Active : ForgeTaskState.Unknown);
         var pool = Pool("a");
-        pool.ProbeUnknown();
+        pool.StartMonitoring();
         await AdvanceUntil(() => StatusOf(pool, "a").Draining && !Forge["a"].Interrupted.IsEmpty);
 
         Assert.That((pool.TryTake(Any), Forge["a"].Interrupted.First()), Is.EqualTo(((BackendReservation?)null, "left-1")));
@@ -139,30 +140,32 @@ public sealed class BackendPoolLeaseTests : PoolBench
     }
 
     [Test]
-    public async Task Note_SaysNothing_WhenTheServerThatFailedHadAnswered()
+    public async Task Note_SaysNothing_WhenTheUnhealthyServerHadAnswered()
     {
         var pool = await ReadyPoolAsync("a");
         using (var lease = pool.TryTake(Any)!)
         {
             Leases.Note(LeaseOf("a"), "job-1");
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "503"), "job-1");
+            lease.ReportUnavailable("503");
+            Forge["a"].Down = "503";
         }
 
         await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
         Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null);
+        Forge["a"].Down = null;
         Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)));
         Assert.That(Forge["a"].Looks, Is.Zero, "there is nothing to be drained, which some servers could not even tell");
     }
 
     [Test]
-    public async Task Note_IsKept_WhenTheServerThatFailedMayStillBeRunning()
+    public async Task Note_IsKept_WhenTheUnreachableServerMayStillGenerate()
     {
         var pool = await ReadyPoolAsync("a");
         Forge["a"].Down = "connection reset";
         using (var lease = pool.TryTake(Any)!)
         {
             Leases.Note(LeaseOf("a"), "job-1");
-            lease.ReportUnavailable(new ForgeException(ForgeFailure.Unavailable, "reset") { MayStillBeRunning = true }, "job-1");
+            _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset") { MayStillBeRunning = true }, "job-1");
         }
 
         await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);

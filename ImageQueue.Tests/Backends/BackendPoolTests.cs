@@ -177,13 +177,13 @@ public sealed class BackendPoolTests : PoolBench
         using (var byOptions = pool.TryTake(new BackendRequirements("flux1-dev"))!)
         {
             Assert.That(byOptions.Backend.Name, Is.EqualTo("b"));
-            byOptions.ReportGenerated("sdxl");
+            byOptions.ReportCompleted("sdxl");
         }
 
         using (var cold = pool.TryTake(new BackendRequirements("flux1-dev"))!)
         {
             Assert.That(cold.Backend.Name, Is.EqualTo("a"));
-            cold.ReportGenerated();
+            cold.ReportCompleted();
         }
 
         for (var i = 0; i < 3; i++)
@@ -196,7 +196,7 @@ public sealed class BackendPoolTests : PoolBench
     }
 
     [Test]
-    public async Task TryTake_LeavesOutTheOneThatFailedIt_WhileAnotherIsHealthy()
+    public async Task TryTake_AvoidsTheOneThatFailedTheRequest_WhileAnotherIsHealthy()
     {
         var pool = await ReadyPoolAsync("a", "b");
         var wish = new BackendRequirements(Except: ["A"]);
@@ -300,7 +300,7 @@ public sealed class BackendPoolTests : PoolBench
         Assert.DoesNotThrow(() =>
         {
             lease.ReportUnavailable("closing");
-            lease.ReportGenerated();
+            lease.ReportCompleted();
             lease.Dispose();
         });
     }
@@ -308,7 +308,7 @@ public sealed class BackendPoolTests : PoolBench
     [Test]
     public void ToBackend_TakesCredentialsOutOfTheAddress_WhenTheyAreInIt()
     {
-        var backend = BackendPool.ToBackend(new ForgeBackendOptions { Url = new Uri("http://ay%C5%9Fe:p%3Ass@gpu1:7860/forge/") });
+        var backend = new ForgeBackendOptions { Url = new Uri("http://ay%C5%9Fe:p%3Ass@gpu1:7860/forge/") }.ToBackend();
 
         Assert.Multiple(() =>
         {

@@ -10,7 +10,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
 
-/// <summary>Pools on servers and a database that do what a test says, by a clock that stands still until it is moved.</summary>
+/// <summary>Pools over fake servers and a fake lease store, on a clock that stands still until it is moved.</summary>
 [CancelAfter(20_000)]
 public abstract class PoolBench
 {
@@ -50,16 +50,16 @@ public abstract class PoolBench
             Backends = [.. names.Select(name => new ForgeBackendOptions { Name = name, Url = AddressOf(name) })],
             Timeout = TimeSpan.FromSeconds(180),
         };
-        var pool = new BackendPool(Forge, Leases.Store, readiness, Options.Create(options), Time, new ListLogger(Log));
+        var pool = new BackendPool(Forge, Leases.Store, new FakeCanary(Forge), readiness, Options.Create(options), Time, new ListLogger(Log));
         _pools.Add(pool);
         return pool;
     }
 
-    /// <summary>A pool whose backends are all known, and leased if they are well.</summary>
+    /// <summary>A pool whose backends are all probed, and leased if they are healthy.</summary>
     internal async Task<BackendPool> ReadyPoolAsync(params string[] names)
     {
         var pool = Pool(names);
-        pool.ProbeUnknown();
+        pool.StartMonitoring();
         await Until.TrueAsync(() => pool.Status.All(status => status.Healthy == false || status is { Healthy: true, Leased: true }));
         return pool;
     }

@@ -49,12 +49,17 @@ internal sealed class FakeForge : IForgeClient
 
         public int Looks;
 
+        public int Canaries;
+
         public Server() => Probe = () => Task.FromResult(Down is null);
 
         /// <summary>Why it does not answer; null: it does.</summary>
         public string? Down { get; set; }
 
         public Func<Task<bool>> Probe { get; set; }
+
+        /// <summary>How its canaries end.</summary>
+        public Func<Task> Canary { get; set; } = () => Task.CompletedTask;
 
         public ForgeException? Trouble { get; set; }
 

@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
@@ -18,7 +19,7 @@ internal sealed class ProgressPumpTests
 {
     private const string JobId = "0123456789abcdef0123456789abcdef";
 
-    private static readonly ForgeBackend Backend = new("forge", new Uri("http://127.0.0.1:1"));
+    private static readonly ForgeBackend Server = new("forge", new Uri("http://127.0.0.1:1"));
 
     private readonly byte[] _image = SceneRenderer.Generate("a cat", 1, 64, 64, 1, SKEncodedImageFormat.Png);
     private TemporaryFolder _folder = null!;
@@ -148,7 +149,7 @@ internal sealed class ProgressPumpTests
         Answer(_ => _image);
         _store.Setup(store => store.SavePreviewAsync(7, 1, It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(false, null));
 
-        Assert.That(await RunAsync(new ForgeOptions(), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30)), Is.EqualTo(PumpEnd.LostRow));
+        Assert.That(await RunAsync(new ForgeOptions(), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30)), Is.EqualTo(new AttemptOutcome(AttemptResult.Superseded)));
         Assert.That(_images.FindPreviewPath(JobId), Is.Null);
     }
 
@@ -175,12 +176,12 @@ internal sealed class ProgressPumpTests
     private void Answer(Func<bool, byte[]?> preview)
     {
         var step = 0;
-        _forge.Setup(forge => forge.GetProgressAsync(Backend, "task", It.IsAny<bool>(), It.IsAny<CancellationToken>()))
+        _forge.Setup(forge => forge.GetProgressAsync(Server, $"{JobId}-1", It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync((ForgeBackend _, string _, bool withPreview, CancellationToken _) =>
                 new ForgeProgress(ForgeTaskState.Active, Math.Min(0.9, ++step * 0.001), preview(withPreview) is { } bytes ? bytes : default(ReadOnlyMemory<byte>?), step));
     }
 
-    private Task<PumpEnd> RunAsync(ForgeOptions options, CancellationToken cancellationToken)
+    private Task<AttemptOutcome> RunAsync(ForgeOptions options, CancellationToken cancellationToken)
     {
         options.PollInterval = TimeSpan.FromMilliseconds(20);
         var now = TimeProvider.System.GetUtcNow();
@@ -197,9 +198,13 @@ internal sealed class ProgressPumpTests
             Attempt = 1,
             Revision = 1,
         };
+        var attempt = new Attempt(null!, message, new BackendReservation(null!, new Backend(Server, now), BackendRequirements.Any)) // The pump needs neither run nor pool.
+        {
+            Request = new ForgeModels(options).RequestOf(message),
+        };
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
         return new ProgressPump(_forge.Object, _store.Object, _images, Options.Create(options), TimeProvider.System, logs.CreateLogger<ProgressPump>())
-            .RunAsync(Backend, "task", message, new GenerationClock(TimeProvider.System), cancellationToken);
+            .RunAsync(attempt, new GenerationClock(TimeProvider.System), cancellationToken);
     }
 
     private int Named() => Calls(nameof(IMessageStore.SavePreviewAsync));

@@ -243,14 +243,14 @@ internal sealed class CapacityGatedFetchTests
 
     private Task UpAsync(int count)
     {
-        _bench.Get<BackendPool>().ProbeUnknown();
+        _bench.Get<BackendPool>().StartMonitoring();
         return Until.TrueAsync(() => _bench.Get<BackendPool>().Available == count, $"{count} servers are up");
     }
 
     /// <summary>Every server has been asked, and has said no.</summary>
     private Task ProbedAsync()
     {
-        _bench.Get<BackendPool>().ProbeUnknown();
+        _bench.Get<BackendPool>().StartMonitoring();
         return Until.TrueAsync(() => _bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false), "all servers are known to be down");
     }
 }

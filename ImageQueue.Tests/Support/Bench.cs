@@ -10,11 +10,13 @@ using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Storage;
+using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Moq;
 using NUnit.Framework;
+using SkiaSharp;
 
 namespace ImageQueue.Tests.Support;
 
@@ -24,6 +26,8 @@ namespace ImageQueue.Tests.Support;
 /// </summary>
 internal sealed class Bench : IAsyncDisposable
 {
+    private static readonly ForgeImage CanaryImage = new(SceneRenderer.Generate("a grey square", 1, 64, 64, 1, SKEncodedImageFormat.Png), null);
+
     private readonly TemporaryFolder _folder;
     private readonly bool _ownsFolder;
     private readonly ServiceProvider _services;
@@ -126,7 +130,7 @@ internal sealed class Bench : IAsyncDisposable
     /// <param name="cancellationToken">Hangfire's: the process stops, or the job was taken from the worker.</param>
     public async Task RunAsync(Message message, CancellationToken cancellationToken = default)
     {
-        var job = ActivatorUtilities.CreateInstance<GenerateImageJob>(_services);
+        var job = (GenerateImageJob)Get<IImageJob>();
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
         await ProbedAsync();
@@ -139,7 +143,7 @@ internal sealed class Bench : IAsyncDisposable
     public Task ProbedAsync()
     {
         var pool = Get<BackendPool>();
-        pool.ProbeUnknown();
+        pool.StartMonitoring();
         return Until.TrueAsync(
             () => pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0),
             "the servers are known");
@@ -148,7 +152,10 @@ internal sealed class Bench : IAsyncDisposable
     /// <summary>Lets Forge generate: an image comes when the task ends.</summary>
     public void Generate(Func<string, CancellationToken, Task<ForgeImage>> generate) =>
         Forge.Setup(forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
-            .Returns((ForgeBackend _, string task, GenerationRequest _, Func<Task> _, CancellationToken cancellationToken) => generate(task, cancellationToken));
+            .Returns((ForgeBackend _, string task, GenerationRequest _, Func<Task> _, CancellationToken cancellationToken) =>
+                IsCanary(task) ? Task.FromResult(CanaryImage) : generate(task, cancellationToken));
+
+    public static bool IsCanary(string task) => task.StartsWith("canary-", StringComparison.Ordinal);
 
     public static Message Applied(Transition transition)
     {
@@ -167,6 +174,9 @@ internal sealed class Bench : IAsyncDisposable
     {
         var forge = new Mock<IForgeClient>();
         forge.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
+        forge.Setup(client => client.GenerateAsync(
+                It.IsAny<ForgeBackend>(), It.Is<string>(task => IsCanary(task)), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(() => CanaryImage);
         forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
         forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(ForgeCapabilities.Unknown);

@@ -24,7 +24,7 @@ internal sealed class StartupReport(
             ?? throw new InvalidOperationException("The web server listens nowhere; set Urls, such as http://localhost:5080.");
         if (plan.UsesSimulator)
             pool.Add(new ForgeBackend("simulator", new Uri(address, "simulator")));
-        pool.ProbeUnknown();
+        pool.StartMonitoring();
         logger.LogInformation(
             """
             ImageQueue {State}.

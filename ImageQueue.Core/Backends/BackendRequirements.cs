@@ -1,0 +1,10 @@
+namespace ImageQueue.Core.Backends;
+
+/// <summary>Which backends can serve a request.</summary>
+/// <param name="Checkpoint">The model to generate with; null: the loaded one. A backend that has it loaded is preferred.</param>
+/// <param name="Backends">The names of those that may be used; null: any.</param>
+/// <param name="Except">The names of those that have failed the request: used only when nothing else is healthy.</param>
+public sealed record BackendRequirements(string? Checkpoint = null, IReadOnlyCollection<string>? Backends = null, IReadOnlyCollection<string>? Except = null)
+{
+    public static BackendRequirements Any { get; } = new();
+}
