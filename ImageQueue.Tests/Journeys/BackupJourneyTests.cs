@@ -12,7 +12,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>README's back-up and restore, of an app that runs meanwhile.</summary>
+/// <summary>The back-up and restore of docs/operations.md, of an app that runs meanwhile.</summary>
 [NonParallelizable] // Its processes would slow every other test down.
 [Category(Categories.Process)]
 internal sealed class BackupJourneyTests
@@ -76,10 +76,10 @@ internal sealed class BackupJourneyTests
         return app;
     }
 
-    /// <summary>As README says it; the statement by the same engine as the command's, which a machine may not have.</summary>
+    /// <summary>As docs/operations.md says it; the statement by the same engine as the command's, which a machine may not have.</summary>
     private static async Task BackUpAsync(string place, string backup)
     {
-        Assert.That(await File.ReadAllTextAsync(Path.Combine(Repository.Root, "README.md")), Does.Contain("""
+        Assert.That(await File.ReadAllTextAsync(Repository.File("docs/operations.md")), Does.Contain("""
             sqlite3 data/imagequeue.db "VACUUM INTO 'backup/imagequeue.db'"
             cp -r data/images data/keys backup/
             """.ReplaceLineEndings("\n")));

@@ -10,6 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 
 /// <summary>The demo chat page, as its users meet it.</summary>
 [TestFixture]
+[Category(Categories.Process)]
 internal sealed partial class ChatPageTests
 {
     private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };

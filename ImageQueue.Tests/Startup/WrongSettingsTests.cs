@@ -107,12 +107,12 @@ internal sealed partial class WrongSettingsTests
         Assert.That(sentence, Does.Not.Contain("secret"));
     }
 
-    /// <summary>The README's table is the list of settings; those that take any text cannot be wrong.</summary>
+    /// <summary>The tables of docs/configuration.md list the settings; those that take any text cannot be wrong.</summary>
     [Test]
-    public void EachSettingOfTheReadme_IsWrongOnce()
+    public void EachSettingOfTheDocument_IsWrongOnce()
     {
         string[] anyText = ["Forge:Backends:n:Name", "Forge:Models:{name}:Title", "Auth:ApiKeys:n:Name", "Webhooks:n:Secret"];
-        var named = Row().Matches(File.ReadAllText(Path.Combine(Repository.Root, "README.md"))).Select(row => row.Groups["key"].Value).ToList();
+        var named = Row().Matches(File.ReadAllText(Repository.File("docs/configuration.md"))).Select(row => row.Groups["key"].Value).ToList();
         var tried = Wrong.Select(wrong => Number().Replace(wrong.Key, ":n").Replace("Models:flux", "Models:{name}", StringComparison.Ordinal)).ToHashSet(StringComparer.Ordinal);
 
         Assert.That(named, Has.Count.GreaterThan(30));
