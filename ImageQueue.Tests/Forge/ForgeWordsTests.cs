@@ -5,6 +5,8 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Forge;
 
 /// <summary>What each kind of backend says in a 500, and the failure it means.</summary>
+[TestFixture]
+[Category(Categories.Fast)]
 public sealed class ForgeWordsTests
 {
     [TestCaseSource(nameof(Words))]
