@@ -114,6 +114,7 @@ public static class CoreServices
         services.AddHostedSingleton<MessageFeed>();
         services.AddWebhooks(configuration);
         services.AddHostedSingleton<OutageWatch>();
+        services.AddHostedSingleton<ErasureReconciler>();
         services.AddHostedSingleton<PositionWriter>();
         services.AddHostedSingleton<StatisticsWriter>();
         return services;
@@ -132,7 +133,10 @@ public static class CoreServices
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
-        services.AddSingleton<IQueueOrder, InMemoryQueueOrder>();
+        services.AddSingleton<IQueueOrder>(provider => new InMemoryQueueOrder(
+            provider.GetRequiredService<JobStorage>(),
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
@@ -165,9 +169,16 @@ public static class CoreServices
                 database.Connections,
                 database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
                 provider.GetRequiredService<JobStorage>(),
-                provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>());
+                provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>())
+            {
+                WithUsers = provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare,
+            };
         });
-        services.AddSingleton<IQueueOrder, SqlServerQueueOrder>();
+        services.AddSingleton<IQueueOrder>(provider => new SqlServerQueueOrder(
+            provider.GetRequiredService<IQueueRows>(),
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>(),
+            provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
         services.AddHostedSingleton<QueueRebuild>();
     }
 

@@ -132,7 +132,8 @@ public static class WebServices
         {
             var backends = provider.GetRequiredService<BackendPlan>().Count;
             options.ServerName = $"{Environment.MachineName}:images";
-            options.Queues = [ImageJobs.FrontQueueName, ImageJobs.QueueName];
+            options.Queues = ImageJobs.QueuesOf(
+                provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order, provider.GetRequiredService<ImageJobs>().AreVolatile);
             options.WorkerCount = backends + 1 + (backends / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.IsLightweightServer = true; // The other one runs the schedulers.

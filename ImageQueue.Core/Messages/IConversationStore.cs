@@ -45,6 +45,9 @@ public interface IConversationStore
     /// <returns>False when there was none.</returns>
     Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken);
 
+    /// <summary>Ids of closed conversations that still have messages: an erasure was interrupted.</summary>
+    Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken);
+
     /// <summary>
     /// Removes tombstones older than that, by the database's clock, and closed conversations without any. The row with the highest
     /// revision stays where revisions are counted from it.

@@ -55,7 +55,11 @@ public readonly record struct UnfinishedCursor(DateTimeOffset QueuedAt, long Id)
 /// <param name="QueuedAt">When it got its place in the queue.</param>
 /// <param name="HangfireJobId">Null when it has no job yet.</param>
 /// <param name="QueuePosition">As stored; 0 where that is no number.</param>
-public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId, int QueuePosition);
+public readonly record struct WaitingRequest(long Id, DateTimeOffset QueuedAt, string? HangfireJobId, int QueuePosition)
+{
+    /// <summary>The conversation's owner.</summary>
+    public string? Username { get; init; }
+}
 
 /// <summary>A position to store.</summary>
 /// <param name="Id">The message.</param>

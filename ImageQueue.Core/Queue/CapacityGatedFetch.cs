@@ -6,128 +6,131 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
 
-/// <summary>
-/// Forge first, then the job: how the workers of the image server get their jobs. The whole path from the fetch to the claim is
-/// told here.
-/// </summary>
+/// <summary>Capacity before dequeue: a worker dequeues a job only while a healthy backend is free.</summary>
 /// <remarks>
-/// <para>Hangfire's server for images runs on a <see cref="CapacityGatedStorage"/>, whose connections fetch through this. One worker
-/// at a time asks Hangfire for a job, and only while a Forge is free that no other job was promised (an <em>offer</em>). When
-/// that Forge goes down, or a request whose server died needs it, the offer is withdrawn and the fetch with it. So what waits
-/// stays in Hangfire's queue, in order, for all to see; a process without a healthy Forge, or in a pause (<see cref="Pauses"/>), takes nothing.</para>
-/// <para>A job that has come is a <see cref="FetchedRequest"/> with its turn. It takes the Forge that suits it best
-/// (<see cref="FetchedRequest.AcquireAsync"/>), and claims its row when all that were fetched before it have claimed theirs, or
-/// have stepped aside. What it does not use goes back when Hangfire is done with the job: the job to its place, the Forge to
-/// the next offer.</para>
+/// <para>The Hangfire server for images runs on a <see cref="CapacityGatedStorage"/>, whose connections fetch through this. One worker
+/// at a time asks Hangfire for a job, and only while there is a free slot: a free backend that no dequeued job has reserved. When the
+/// slot goes, because its backend went down or another request took it, the fetch is cancelled. So waiting requests stay in
+/// Hangfire's queue, in order, visible to all; a process without a healthy backend, or paused (<see cref="Pauses"/>), dequeues
+/// nothing.</para>
+/// <para>A dequeued job is a <see cref="FetchedRequest"/>, which holds a reservation until it has a backend
+/// (<see cref="FetchedRequest.AcquireAsync"/>). It claims its row when all that were dequeued before it have claimed theirs or have
+/// stepped aside. What it does not use goes back when Hangfire has finished with the job.</para>
 /// </remarks>
 public sealed class CapacityGatedFetch(
     BackendPool pool, IImageStorage images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<CapacityGatedFetch> logger) : IDisposable
 {
-    /// <summary>How long before a folder that could not be written is tried again.</summary>
+    /// <summary>Time between two looks at an images folder that cannot be written.</summary>
     private static readonly TimeSpan FolderPause = TimeSpan.FromSeconds(2);
 
     private readonly BackendPool _pool = pool;
     private readonly ImageJobs _jobs = jobs;
-    private readonly SemaphoreSlim _one = new(1, 1);
+    private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly Lock _lock = new();
-    private readonly AsyncSignal _unpromised = new();
+    private readonly AsyncSignal _reservationReleased = new();
     private Task _earlierClaims = Task.CompletedTask;
     private long _turns;
-    private int _promised;
-    private bool _toldOfFolder;
+    private int _reservations;
+    private int _watchers;
+    private bool _isFolderReported;
     private bool _isAsking;
 
-    /// <summary>Free Forges that are promised to nobody; none while an operator has stopped the queue.</summary>
-    private int Offers => pauses.IsQueueStopped ? 0 : _pool.Available - Volatile.Read(ref _promised);
+    /// <summary>Free backends without a reservation; none while the queue is paused.</summary>
+    private int FreeSlots => pauses.IsQueueStopped ? 0 : _pool.Available - Volatile.Read(ref _reservations);
 
-    private Task NextChange => Task.WhenAny(_pool.NextChange, _unpromised.Next, pauses.NextChange);
+    private Task NextChange => Task.WhenAny(_pool.NextChange, _reservationReleased.Next, pauses.NextChange);
 
-    /// <summary>Whether a worker is asking Hangfire for a job just now.</summary>
+    /// <summary>Whether a worker is asking Hangfire for a job.</summary>
     internal bool IsAsking
     {
         get => Volatile.Read(ref _isAsking);
         private set => Volatile.Write(ref _isAsking, value);
     }
 
-    /// <summary>Waits for a free healthy Forge, then for a job.</summary>
+    /// <summary>Tasks that watch a slot; for tests.</summary>
+    internal int Watchers => Volatile.Read(ref _watchers);
+
+    /// <summary>Waits for a free slot, then for a job.</summary>
     /// <exception cref="OperationCanceledException">The worker stops.</exception>
     internal FetchedRequest Fetch(IStorageConnection connection, string[] queues, CancellationToken stopping)
     {
-        _one.Wait(stopping);
+        _gate.Wait(stopping);
         try
         {
             while (true)
             {
                 stopping.ThrowIfCancellationRequested();
                 WaitForFolder(stopping);
-                using var offer = WaitForOffer(stopping);
+                using var slot = WaitForSlot(stopping);
                 try
                 {
                     IsAsking = true;
-                    return Take(order.Fetch(connection, queues, offer.Token));
+                    return Reserve(order.Fetch(connection, queues, slot.Token));
                 }
                 catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
                 {
-                    // The offer was withdrawn. To Hangfire a fetch that ends so would be a worker's error.
+                    // The slot is gone. Hangfire would take a fetch that ends so for a worker's error.
                 }
                 finally
                 {
                     IsAsking = false;
+                    slot.Cancel(); // Ends its watcher, which disposing alone would leave waiting for good.
                 }
             }
         }
         finally
         {
-            _one.Release();
+            _gate.Release();
         }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _one.Dispose();
+    public void Dispose() => _gate.Dispose();
 
-    /// <summary>Room and rights are looked at before anything is generated: an image that cannot be stored is minutes of GPU for nothing.</summary>
+    /// <summary>An image that cannot be stored costs minutes of a GPU for nothing.</summary>
     private void WaitForFolder(CancellationToken stopping)
     {
         while (images.WhyNotWritable() is { } why)
         {
-            if (!_toldOfFolder)
-                logger.LogError("No image is begun: {Why} Requests wait until that is put right.", why);
-            _toldOfFolder = true;
+            if (!_isFolderReported)
+                logger.LogError("Dequeuing paused: {Reason}", why);
+            _isFolderReported = true;
             stopping.WaitHandle.WaitOne(FolderPause);
             stopping.ThrowIfCancellationRequested();
         }
 
-        if (_toldOfFolder)
-            logger.LogInformation("The images folder can be written again.");
-        _toldOfFolder = false;
+        if (_isFolderReported)
+            logger.LogInformation("Dequeuing resumed: the images folder can be written.");
+        _isFolderReported = false;
     }
 
-    /// <returns>Its token is cancelled when there is no Forge for a job any more. Dispose it when it has served.</returns>
-    private CancellationTokenSource WaitForOffer(CancellationToken stopping)
+    /// <returns>Its token is cancelled when there is no free slot any more.</returns>
+    private CancellationTokenSource WaitForSlot(CancellationToken stopping)
     {
         while (true)
         {
             var change = NextChange;
-            if (Offers > 0)
+            if (FreeSlots > 0)
                 break;
             change.Wait(stopping);
         }
 
-        var offer = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        _ = WithdrawAsync(offer, offer.Token);
-        return offer;
+        var slot = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        _ = WatchAsync(slot, slot.Token);
+        return slot;
     }
 
-    private async Task WithdrawAsync(CancellationTokenSource offer, CancellationToken token)
+    private async Task WatchAsync(CancellationTokenSource slot, CancellationToken token)
     {
+        Interlocked.Increment(ref _watchers);
         try
         {
             while (!token.IsCancellationRequested)
             {
                 var change = NextChange;
-                if (Offers <= 0)
+                if (FreeSlots <= 0)
                 {
-                    await offer.CancelAsync();
+                    await slot.CancelAsync();
                     return;
                 }
 
@@ -136,14 +139,18 @@ public sealed class CapacityGatedFetch(
         }
         catch (ObjectDisposedException)
         {
-            // It has served.
+            // The fetch has ended.
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _watchers);
         }
     }
 
-    /// <summary>Gives a job its turn.</summary>
-    internal FetchedRequest Take(IFetchedJob job)
+    /// <summary>Reserves a slot for a dequeued job, and its turn to claim.</summary>
+    internal FetchedRequest Reserve(IFetchedJob job)
     {
-        Interlocked.Increment(ref _promised);
+        Interlocked.Increment(ref _reservations);
         lock (_lock)
         {
             var request = new FetchedRequest(this, job, ++_turns, _earlierClaims);
@@ -152,12 +159,12 @@ public sealed class CapacityGatedFetch(
         }
     }
 
-    /// <summary>A job that a worker has taken with a Forge promised to it. Hangfire's connection disposes of it when the worker is done.</summary>
+    /// <summary>A dequeued job with its reservation. Hangfire's connection disposes of it when the worker has finished.</summary>
     internal sealed class FetchedRequest : IDisposable
     {
         private readonly CapacityGatedFetch _fetch;
         private readonly TaskCompletionSource _steppedAside = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private int _isPromised = 1;
+        private int _hasReservation = 1;
 
         public FetchedRequest(CapacityGatedFetch fetch, IFetchedJob job, long turn, Task earlierClaims)
         {
@@ -165,61 +172,61 @@ public sealed class CapacityGatedFetch(
             Job = job;
             Turn = turn;
             EarlierClaims = earlierClaims;
-            ClaimedOrGone = BothAsync(earlierClaims, _steppedAside.Task);
+            ClaimedOrGone = Task.WhenAll(earlierClaims, _steppedAside.Task);
         }
 
-        /// <summary>As Hangfire gave it.</summary>
+        /// <summary>As Hangfire returned it.</summary>
         public IFetchedJob Job { get; }
 
-        /// <summary>Rises in the order of the fetch.</summary>
+        /// <summary>Rises in the order of the fetches.</summary>
         public long Turn { get; }
 
-        /// <summary>Completes when all that were fetched before have claimed their rows, or stepped aside.</summary>
+        /// <summary>Completes when all jobs dequeued before have claimed their rows or stepped aside.</summary>
         public Task EarlierClaims { get; }
 
         internal Task ClaimedOrGone { get; }
 
-        /// <summary>Takes the Forge that suits best.</summary>
+        /// <summary>Takes the backend that suits the request best.</summary>
         /// <returns>
-        /// Null when no Forge is healthy and in use: the job should go back to where it was. While some are, it waits for its turn at one,
-        /// before all that were fetched later.
+        /// Null when no backend is healthy and in use: the job belongs back into its place. While some are, it waits for one, before all
+        /// jobs that were dequeued later.
         /// </returns>
-        /// <exception cref="ForgeException">No configured Forge could ever serve the wish.</exception>
-        public async Task<BackendReservation?> AcquireAsync(BackendRequirements wish, CancellationToken cancellationToken)
+        /// <exception cref="ForgeException">No configured backend can ever meet the requirements.</exception>
+        public async Task<BackendReservation?> AcquireAsync(BackendRequirements requirements, CancellationToken cancellationToken)
         {
             try
             {
-                if (_fetch._pool.TryTake(wish) is { } lease)
+                if (_fetch._pool.TryTake(requirements) is { } lease)
                     return lease;
 
-                // Nobody who has a Forge waits for one who has none.
+                // A job with a backend must not wait for one without.
                 StepAside();
-                return _fetch._pool.IsAnyUsable ? await WaitAsync(wish, cancellationToken) : null;
+                return _fetch._pool.IsAnyUsable ? await WaitAsync(requirements, cancellationToken) : null;
             }
             finally
             {
-                Unpromise();
+                ReleaseReservation();
             }
         }
 
-        /// <summary>Lets those that were fetched later claim their rows.</summary>
+        /// <summary>Lets the jobs dequeued later claim their rows.</summary>
         public void StepAside() => _steppedAside.TrySetResult();
 
-        /// <summary>Puts the job back to where it was; the worker should then leave it (<see cref="Hangfire.Server.JobAbortedException"/>).</summary>
+        /// <summary>Returns the job to its place; the worker should then drop it (<see cref="Hangfire.Server.JobAbortedException"/>).</summary>
         public bool TryGiveBack(string why) => _fetch._jobs.TryGiveBack(Job.JobId, Job, why);
 
         public void Dispose()
         {
             StepAside();
-            Unpromise();
+            ReleaseReservation();
         }
 
-        /// <summary>Waits in the pool's line until it is served, or until the last healthy Forge is gone or paused.</summary>
-        private async Task<BackendReservation?> WaitAsync(BackendRequirements wish, CancellationToken cancellationToken)
+        /// <summary>Waits among the pool's waiters until it is served, or until no backend is healthy and in use.</summary>
+        private async Task<BackendReservation?> WaitAsync(BackendRequirements requirements, CancellationToken cancellationToken)
         {
             using var outage = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            Unpromise(); // From here on the pool counts it among those that wait.
-            var acquiring = _fetch._pool.AcquireAsync(Turn, wish, outage.Token);
+            ReleaseReservation(); // From here on the pool counts it among its waiters.
+            var acquiring = _fetch._pool.AcquireAsync(Turn, requirements, outage.Token);
             while (!acquiring.IsCompleted)
             {
                 var change = _fetch._pool.NextChange;
@@ -238,18 +245,12 @@ public sealed class CapacityGatedFetch(
             }
         }
 
-        private void Unpromise()
+        private void ReleaseReservation()
         {
-            if (Interlocked.Exchange(ref _isPromised, 0) == 0)
+            if (Interlocked.Exchange(ref _hasReservation, 0) == 0)
                 return;
-            Interlocked.Decrement(ref _fetch._promised);
-            _fetch._unpromised.Raise();
-        }
-
-        private static async Task BothAsync(Task one, Task other)
-        {
-            await one;
-            await other;
+            Interlocked.Decrement(ref _fetch._reservations);
+            _fetch._reservationReleased.Raise();
         }
     }
 }

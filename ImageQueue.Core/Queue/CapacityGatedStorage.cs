@@ -8,16 +8,14 @@ using Hangfire.Storage;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// The job storage as the server for images sees it: all as it is, but for the fetch, which is <see cref="CapacityGatedFetch"/>'s. The
-/// dashboard, the clients and the other server use the storage itself.
+/// The job storage of the Hangfire server for images: fetches go through <see cref="CapacityGatedFetch"/>, everything else to the
+/// storage itself. The dashboard, the clients and the other server use that one.
 /// </summary>
 public sealed class CapacityGatedStorage : JobStorage
 {
     private readonly JobStorage _inner;
     private readonly CapacityGatedFetch _fetch;
 
-    /// <param name="inner">The storage itself.</param>
-    /// <param name="fetch">How jobs are taken.</param>
     public CapacityGatedStorage(JobStorage inner, CapacityGatedFetch fetch)
     {
         ArgumentNullException.ThrowIfNull(inner);
@@ -61,10 +59,10 @@ public sealed class CapacityGatedStorage : JobStorage
     public override string? ToString() => _inner.ToString();
 }
 
-/// <summary>A worker's connection: forwards everything, and keeps what the fetch gave until the worker is done with it.</summary>
+/// <summary>A worker's connection: forwards everything, and holds the fetched job until the worker has finished with it.</summary>
 internal sealed class CapacityGatedConnection(JobStorageConnection inner, CapacityGatedFetch fetch) : JobStorageConnection
 {
-    /// <summary>What the worker has fetched; a job finds it through <see cref="PerformContext.Connection"/>.</summary>
+    /// <summary>The fetched job; it finds this through <see cref="PerformContext.Connection"/>.</summary>
     public CapacityGatedFetch.FetchedRequest? Fetched { get; private set; }
 
     public override IFetchedJob FetchNextJob(string[] queues, CancellationToken cancellationToken)

@@ -4,29 +4,29 @@ using Hangfire.Storage;
 
 namespace ImageQueue.Core.Queue;
 
-/// <summary>What an operator did to an image job in Hangfire's dashboard and has not reached its message yet.</summary>
+/// <summary>An operator's act on a job in Hangfire's dashboard that its message does not reflect yet.</summary>
 /// <param name="HangfireJobId">The job.</param>
-/// <param name="Kind">What was done to it.</param>
-/// <param name="Entry">Its entry in Hangfire's set: one of its own for each action, so that taking one never takes a later one with it.</param>
+/// <param name="Kind">What the operator did.</param>
+/// <param name="Entry">Its entry in Hangfire's set, different for each act, so that closing one never closes a later one.</param>
 public sealed record DashboardCommand(string HangfireJobId, DashboardCommandKind Kind, string Entry);
 
-/// <summary>What an operator can do to a job that matters to its message.</summary>
+/// <summary>The acts that concern a job's message.</summary>
 public enum DashboardCommandKind
 {
-    /// <summary>The job was deleted: a cancel.</summary>
+    /// <summary>The job was deleted: cancel the request.</summary>
     Cancel,
 
-    /// <summary>A failed or deleted job was put into the queue again: a retry.</summary>
+    /// <summary>A failed or deleted job was requeued: retry the request.</summary>
     Retry,
 }
 
 /// <summary>
-/// Notes operators' actions where every process can see them: in a Hangfire set, in the very transaction that changes the job's
-/// state, so that neither is without the other.
+/// Records operators' acts in a Hangfire set, which every process can read, in the transaction that changes the job's state: neither
+/// is ever stored without the other.
 /// </summary>
 public sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApplyStateFilter
 {
-    /// <summary>The set.</summary>
+    /// <summary>The Hangfire set.</summary>
     public const string SetName = "imagequeue:dirty";
 
     /// <inheritdoc/>
@@ -39,26 +39,27 @@ public sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApp
     /// <inheritdoc/>
     public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
-        // Only what a job comes to matters.
+        // Only the new state matters.
     }
 
-    /// <summary>All that are open. Usually none.</summary>
+    /// <summary>All open commands; usually none.</summary>
     public IReadOnlyList<DashboardCommand> Open()
     {
         using var connection = storage.GetConnection();
         return [.. connection.GetAllItemsFromSet(SetName).Select(Parse).OfType<DashboardCommand>()];
     }
 
-    /// <summary>An open wish for the job to be run again, or null.</summary>
+    /// <summary>An open command to run the job again, or null.</summary>
     public DashboardCommand? FindRetry(string hangfireJobId) =>
-        Open().FirstOrDefault(wish => wish.Kind == DashboardCommandKind.Retry && wish.HangfireJobId == hangfireJobId);
+        Open().FirstOrDefault(command => command.Kind == DashboardCommandKind.Retry && command.HangfireJobId == hangfireJobId);
 
-    /// <summary>The wish has reached its message, or has come to nothing.</summary>
-    public void Close(DashboardCommand wish)
+    /// <summary>Removes a command that was carried out or is void.</summary>
+    public void Close(DashboardCommand command)
     {
+        ArgumentNullException.ThrowIfNull(command);
         using var connection = storage.GetConnection();
         using var transaction = connection.CreateWriteTransaction();
-        transaction.RemoveFromSet(SetName, wish.Entry);
+        transaction.RemoveFromSet(SetName, command.Entry);
         transaction.Commit();
     }
 
@@ -74,5 +75,7 @@ public sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApp
     }
 
     private static DashboardCommand? Parse(string entry) =>
-        entry.Split('/') is [var kind, var job, _] && Enum.TryParse<DashboardCommandKind>(kind, out var known) ? new DashboardCommand(job, known, entry) : null;
+        entry.Split('/') is [var kind, var job, _] && Enum.TryParse<DashboardCommandKind>(kind, out var known)
+            ? new DashboardCommand(job, known, entry)
+            : null;
 }

@@ -3,51 +3,57 @@ using Hangfire.Storage;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// Hangfire's queue of image jobs, as one kind of job storage keeps it: the order in which waiting requests will run, one
-/// snapshot for all readers; how the next job is taken; and how one goes back to the place it had.
+/// The order of Hangfire's image queue on one kind of job storage: the waiting requests in order, how a worker dequeues the next
+/// job, and how a job goes back to its place.
 /// </summary>
 /// <remarks>
-/// <see cref="InMemoryQueueOrder"/> is for a queue in this process's memory: it is told of everything and reads nothing.
-/// <see cref="SqlServerQueueOrder"/> is for a queue that other machines change as well: it reads rows, and is told what this
-/// process does so that it need not wait for its own doing.
+/// <see cref="InMemoryQueueOrder"/> hears of every change and reads nothing. <see cref="SqlServerQueueOrder"/> reads the rows that
+/// other machines change too, and hears of this process's changes at once.
 /// </remarks>
 public interface IQueueOrder
 {
     /// <summary>
-    /// Who waits now: never behind what this process has done to the queue, and at most a moment behind what others have.
-    /// Never throws for a job storage that is away: then the last known order serves, or <see cref="QueueSnapshot.Unknown"/>.
+    /// The waiting jobs in order. Reflects this process's changes at once and other processes' within a second. While the job
+    /// storage is away the last known order serves, or <see cref="QueueSnapshot.Unknown"/>; it never throws for that.
     /// </summary>
     ValueTask<QueueSnapshot> GetAsync(CancellationToken cancellationToken);
 
-    /// <summary>Puts a job at the tail and notes its place, so that the very next snapshot has it.</summary>
-    /// <param name="enqueue">Makes the job in Hangfire, which calls its filters on the way, and gives its id.</param>
+    /// <summary>Whether it needs to know whose request a job is.</summary>
+    bool UsesUsers { get; }
+
+    /// <summary>Enqueues a job; the next snapshot has it.</summary>
+    /// <param name="user">Whose request it is, as <see cref="ImageJobs.KeyOf"/> has it; null when it is not known.</param>
+    /// <param name="enqueue">Creates the job in the Hangfire queue of this name, and returns its id.</param>
     /// <returns>The Hangfire id.</returns>
-    string Enqueue(Func<string> enqueue);
+    string Enqueue(string? user, Func<string, string> enqueue);
 
-    /// <summary>The same for many jobs, in order.</summary>
-    IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue);
+    /// <summary>Enqueues many jobs in order.</summary>
+    /// <param name="users">One for each job.</param>
+    /// <param name="enqueue">Creates the jobs in <see cref="ImageJobs.QueueName"/>.</param>
+    /// <returns>The Hangfire ids.</returns>
+    IReadOnlyList<string> EnqueueAll(IReadOnlyList<string?> users, Func<IReadOnlyList<string>> enqueue);
 
-    /// <summary>Takes the next job, waiting for one; as Hangfire's own fetch, but a job that was given back comes first.</summary>
-    /// <exception cref="OperationCanceledException">None has come until then.</exception>
+    /// <summary>Dequeues the next job, waiting for one.</summary>
+    /// <exception cref="OperationCanceledException">No job came.</exception>
     IFetchedJob Fetch(IStorageConnection connection, string[] queues, CancellationToken cancellationToken);
 
-    /// <summary>This process has claimed the job's request, or ended it: it waits no longer.</summary>
+    /// <summary>The job's request was claimed or ended by this process: it no longer waits.</summary>
     void Remove(string hangfireJobId);
 
-    /// <summary>Puts a taken job back to where it was. Its state is the caller's (<see cref="ImageJobs.TryGiveBack"/>).</summary>
+    /// <summary>Returns a dequeued job to its place. The caller has set its state (<see cref="ImageJobs.TryGiveBack"/>).</summary>
     /// <param name="hangfireJobId">The job.</param>
-    /// <param name="inHand">What <see cref="Fetch"/> gave; null when somebody else has taken it and is no more.</param>
+    /// <param name="fetched">What <see cref="Fetch"/> returned; null when another process, which has died, fetched it.</param>
     /// <returns>False when its place is lost: it needs a new job at the tail.</returns>
-    bool TryGiveBack(string hangfireJobId, IFetchedJob? inHand);
+    bool TryGiveBack(string hangfireJobId, IFetchedJob? fetched);
 
-    /// <summary>Puts a waiting job before all others that wait. It has one place afterwards, as before, and cannot be taken twice.</summary>
-    /// <returns>False when it does not wait (any more), or this job storage cannot do it.</returns>
+    /// <summary>Moves a waiting job before all others. It still has one place, and cannot be dequeued twice.</summary>
+    /// <returns>False when it does not wait, or this job storage cannot move it.</returns>
     Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken);
 
-    /// <summary>A job is about to come to a state by this process's doing, if the transaction commits (Hangfire #2502): a hint.</summary>
+    /// <summary>A hint: this process changes the job's state, if the transaction commits (Hangfire #2502).</summary>
     void OnStateChanging(string hangfireJobId, string? oldState, string newState);
 
-    /// <summary>Says that something has changed: wakes those who wait for <see cref="NextChange"/>.</summary>
+    /// <summary>Drops the cached snapshot and completes <see cref="NextChange"/>.</summary>
     void Invalidate();
 
     /// <summary>Completes at the next change that this process knows of.</summary>

@@ -6,16 +6,19 @@ using ImageQueue.Core.Hosting;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// The order of a queue that lives in this process's memory (Hangfire.InMemory) and ends with it. Empty at the start, and told of
-/// everything that happens, so Hangfire is never asked for its queue: a look at 100,000 jobs takes it half a second, under the
-/// lock that its writers need.
+/// The order of a queue in this process's memory (Hangfire.InMemory). It hears of every change, so Hangfire is never asked for
+/// its queue: listing 100,000 jobs takes it half a second, under the lock that its writers need.
 /// </summary>
-public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : IQueueOrder
+/// <remarks>
+/// Each waiting job has an entry in Hangfire's queue, which wakes a worker and shows the job in the dashboard. Which job the worker
+/// gets is decided here: Hangfire's own queue has only a tail, and keeps the entries of deleted jobs (Hangfire #2407).
+/// </remarks>
+public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, QueueOrder kind = QueueOrder.Fifo) : IQueueOrder
 {
-    /// <summary>How long a state that was announced may take to be committed, before the announcement is forgotten.</summary>
+    /// <summary>How long an announced state may take to be committed before the announcement is dropped.</summary>
     private static readonly TimeSpan CommitTime = TimeSpan.FromSeconds(5);
 
-    /// <summary>More than workers can take between the commit of an enqueue and the note of its place.</summary>
+    /// <summary>More than workers can claim between the commit of an enqueue and the note of its place.</summary>
     private const int Remembered = 64;
 
     private readonly AsyncSignal _changed = new();
@@ -23,27 +26,24 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
 
     // All that follows is guarded by this lock.
     private readonly Lock _lock = new();
-    private readonly QueueIndex _line = new();
+    private readonly QueueIndex _index = new();
+    private readonly FairTurns? _turns = kind == QueueOrder.FairShare ? new FairTurns() : null;
     private readonly Dictionary<string, Announcement> _announced = new(StringComparer.Ordinal);
-    private readonly Queue<Guid> _leftLately = new(Remembered);
+    private readonly Queue<Guid> _removedLately = new(Remembered);
 
-    // Claimed jobs and where they stood: given back, they stand there again.
+    // Claimed jobs and their places: given back, they get them again.
     private readonly Dictionary<Guid, long> _claimed = [];
 
-    // Entries that Hangfire's queue still holds beside those in line: of jobs that were deleted, whose entries stay until they
-    // are dequeued and count again if the job is put back (Hangfire #2407), and second ones of jobs put back (#2380).
-    private readonly Dictionary<Guid, SortedSet<long>> _others = [];
+    // Dequeued and not claimed yet: no one moves or dequeues them.
+    private readonly Dictionary<Guid, FetchedJob> _reserved = [];
 
-    // Jobs that were given back or moved to the front, by their places: Hangfire's own queue has only a tail.
-    private readonly SortedDictionary<long, string> _returned = [];
-
-    // Those that a worker has taken and not claimed yet: nobody moves them. What was taken from there is not to be taken again by
-    // another entry in Hangfire's queue.
-    private readonly Dictionary<Guid, Taken> _inHand = [];
-    private CancellationTokenSource? _fetching;
-    private long _lastPlace;
-    private long _frontPlace;
+    // Entries in Hangfire's queue beyond the one of each waiting job that is not reserved.
+    private readonly Dictionary<Guid, int> _extraEntries = [];
+    private long _lastNumber;
     private QueueSnapshot? _latest;
+
+    /// <inheritdoc/>
+    public bool UsesUsers => _turns is not null;
 
     /// <inheritdoc/>
     public Task NextChange => _changed.Next;
@@ -57,25 +57,30 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
     }
 
     /// <inheritdoc/>
-    public string Enqueue(Func<string> enqueue) => EnqueueAll(() => [enqueue()])[0];
-
-    /// <inheritdoc/>
-    public IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue)
+    public string Enqueue(string? user, Func<string, string> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
+        return EnqueueAll([user], () => [enqueue(ImageJobs.QueueName)])[0];
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> EnqueueAll(IReadOnlyList<string?> users, Func<IReadOnlyList<string>> enqueue)
+    {
+        ArgumentNullException.ThrowIfNull(users);
+        ArgumentNullException.ThrowIfNull(enqueue);
         IReadOnlyList<string> ids;
-        // One at a time: whose job is noted first is first in Hangfire too.
+        // One at a time: the job that is noted first is first in Hangfire too.
         lock (_enqueuing)
         {
             ids = enqueue();
             lock (_lock)
             {
-                foreach (var id in ids)
+                for (var i = 0; i < ids.Count; i++)
                 {
-                    _announced.Remove(id); // It has come true.
+                    _announced.Remove(ids[i]); // It has come true.
                     // An idle worker may have been quicker than this thread.
-                    if (!_leftLately.Contains(JobKey.Parse(id)))
-                        _line.Add(JobKey.Parse(id), ++_lastPlace);
+                    if (JobKey.Parse(ids[i]) is var job && !_removedLately.Contains(job))
+                        AddLast(job, users[i] ?? ids[i]);
                 }
             }
         }
@@ -90,7 +95,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         lock (_lock)
         {
             Settle();
-            return ValueTask.FromResult(_latest ??= new QueueSnapshot(_line.Now, [], time.GetUtcNow()));
+            return ValueTask.FromResult(_latest ??= new QueueSnapshot(_index.Now, time.GetUtcNow()));
         }
     }
 
@@ -100,35 +105,9 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         ArgumentNullException.ThrowIfNull(connection);
         while (true)
         {
-            using var wake = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            lock (_lock)
-            {
-                if (_returned.Count > 0)
-                {
-                    var (place, id) = _returned.First();
-                    _returned.Remove(place);
-                    DropOther(JobKey.Parse(id), place);
-                    return _inHand[JobKey.Parse(id)] = new Taken(this, id, null);
-                }
-
-                _fetching = wake;
-            }
-
-            try
-            {
-                var taken = connection.FetchNextJob(queues, wake.Token);
-                if (TakeFirstEntry(taken) is { } first)
-                    return first;
-            }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-            {
-                // A job was given back meanwhile, and it is first.
-            }
-            finally
-            {
-                lock (_lock)
-                    _fetching = null;
-            }
+            using var entry = connection.FetchNextJob(queues, cancellationToken);
+            if (Exchange(entry) is { } fetched)
+                return fetched;
         }
     }
 
@@ -138,41 +117,49 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         var job = JobKey.Parse(hangfireJobId);
         lock (_lock)
         {
-            _inHand.Remove(job);
-            if (_line.Remove(job) is { } place)
-                _claimed[job] = place;
-            if (_leftLately.Count == Remembered)
-                _leftLately.Dequeue();
-            _leftLately.Enqueue(job);
+            if (_reserved.Remove(job))
+            {
+                if (Leave(job) is { } place)
+                    _claimed[job] = place;
+            }
+            else if (Leave(job) is not null)
+            {
+                AddExtraEntry(job);
+            }
+
+            if (_removedLately.Count == Remembered)
+                _removedLately.Dequeue();
+            _removedLately.Enqueue(job);
         }
 
         Invalidate();
     }
 
     /// <inheritdoc/>
-    public bool TryGiveBack(string hangfireJobId, IFetchedJob? inHand)
+    public bool TryGiveBack(string hangfireJobId, IFetchedJob? fetched)
     {
         var job = JobKey.Parse(hangfireJobId);
-        IFetchedJob? entry = null;
         lock (_lock)
         {
-            if ((_line.PlaceOf(job) ?? (_claimed.Remove(job, out var stood) ? stood : null)) is not { } place)
-                return false;
-            _inHand.Remove(job);
-            _line.Add(job, place);
-            _returned[place] = hangfireJobId;
-
-            // It has an entry in Hangfire's own queue too, at the tail, so that the dashboard shows it; that one is passed over.
-            if (!_others.ContainsKey(job) && inHand is Taken { Entry: { } taken })
+            var wasReserved = _reserved.Remove(job);
+            if (_index.PlaceOf(job) is not null)
             {
-                entry = taken;
-                OthersOf(job).Add(++_lastPlace);
+                if (!wasReserved)
+                    return true; // It is back already.
+            }
+            else
+            {
+                if (!_claimed.Remove(job, out var place))
+                    return false;
+                _index.Add(job, place);
+                if (QueuePlace.RoundOf(place) > 0)
+                    _turns?.AddFirst(UserOf(hangfireJobId), job);
             }
 
-            _fetching?.Cancel();
+            if (!TryDropExtraEntry(job))
+                AddEntry(hangfireJobId);
         }
 
-        entry?.Requeue();
         Invalidate();
         return true;
     }
@@ -184,13 +171,18 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         lock (_lock)
         {
             Settle();
-            // A worker that has it already, and is about to claim it, is as far in front as can be.
-            if (_inHand.ContainsKey(job) || _line.PlaceOf(job) is not { } place || StateOf(hangfireJobId) != EnqueuedState.StateName)
+            // A reserved job is as far in front as can be.
+            if (_reserved.ContainsKey(job) || _index.PlaceOf(job) is null || StateOf(hangfireJobId) != EnqueuedState.StateName)
                 return Task.FromResult(false);
-            if (!_returned.Remove(place))
-                OthersOf(job).Add(place); // Hangfire's own entry stays where it is, and is passed over.
-            _line.Add(job, --_frontPlace);
-            _returned[_frontPlace] = hangfireJobId;
+            Leave(job);
+            // As on SQL Server, whose numbers only rise: those moved before get new numbers behind it, and one that is reserved
+            // keeps its own, so that it is first again when it is given back.
+            var movedBefore = _index.Jobs.TakeWhile(other => _index.PlaceOf(other) < 0).Where(other => !_reserved.ContainsKey(other)).ToList();
+            foreach (var front in movedBefore.Prepend(job))
+            {
+                _index.Remove(front);
+                _index.Add(front, QueuePlace.Of(0, ++_lastNumber));
+            }
         }
 
         Invalidate();
@@ -207,44 +199,64 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         Invalidate();
     }
 
-    /// <summary>Takes a dequeued entry, if it is the one by which its job waits; null when it is one of its others.</summary>
-    private Taken? TakeFirstEntry(IFetchedJob entry)
+    /// <summary>Takes an entry out of Hangfire's queue and reserves the job whose turn it is.</summary>
+    /// <returns>Null when the entry was one too many.</returns>
+    private FetchedJob? Exchange(IFetchedJob entry)
     {
         var job = JobKey.Parse(entry.JobId);
         lock (_lock)
         {
             Settle();
-            if (!_others.TryGetValue(job, out var places) || (_line.PlaceOf(job) is { } place && !_returned.ContainsKey(place) && !IsTakenByPlace(job)))
-                return _inHand[job] = new Taken(this, entry.JobId, entry);
-            DropOther(job, places.Min);
-            return null;
+            if (TryDropExtraEntry(job))
+            {
+                entry.RemoveFromQueue();
+                return null;
+            }
+
+            var first = _index.Jobs.Where(other => !_reserved.ContainsKey(other)).Cast<Guid?>().FirstOrDefault() ?? job;
+            if (first == job)
+            {
+                entry.RemoveFromQueue();
+            }
+            else
+            {
+                // It still waits, so it keeps an entry; the first's own is passed over when it comes up.
+                entry.Requeue();
+                AddExtraEntry(first);
+            }
+
+            return _reserved[first] = new FetchedJob(this, JobKey.Format(first));
         }
     }
 
-    private bool IsTakenByPlace(Guid job) => _inHand.TryGetValue(job, out var taken) && taken.Entry is null;
+    private void AddLast(Guid job, string user) => _index.Add(job, QueuePlace.Of(_turns?.Add(user, job) ?? 1, ++_lastNumber));
 
-    private void DropOther(Guid job, long place)
+    /// <summary>Takes a job out of the order; its user's later ones move up.</summary>
+    /// <returns>Its place; null when it did not wait.</returns>
+    private long? Leave(Guid job)
     {
-        if (_others.TryGetValue(job, out var places) && places.Remove(place) && places.Count == 0)
-            _others.Remove(job);
+        var place = _index.Remove(job);
+        foreach (var (other, round) in _turns?.Remove(job) ?? [])
+        {
+            if (_index.PlaceOf(other) is not { } now || QueuePlace.RoundOf(now) <= round)
+                continue;
+            _index.Remove(other);
+            _index.Add(other, QueuePlace.Of(round, ++_lastNumber));
+        }
+
+        return place;
     }
 
-    /// <summary>Brings what was announced into the line, as far as it has come true.</summary>
+    /// <summary>Applies the announced states that have been committed.</summary>
     private void Settle()
     {
         if (_announced.Count == 0)
             return;
-        List<string>? settled = null;
-        foreach (var (id, announcement) in _announced)
+        foreach (var id in _announced.Where(announced => IsSettled(announced.Key, announced.Value)).Select(announced => announced.Key).ToList())
         {
-            if (IsSettled(id, announcement))
-                (settled ??= []).Add(id);
-        }
-
-        foreach (var id in settled ?? [])
             _announced.Remove(id);
-        if (settled is not null)
             _latest = null;
+        }
     }
 
     private bool IsSettled(string id, Announcement announcement)
@@ -253,41 +265,54 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
             return time.GetElapsedTime(announcement.At) >= CommitTime;
         var job = JobKey.Parse(id);
         _claimed.Remove(job);
-        _inHand.Remove(job);
+        var hasEntry = !_reserved.Remove(job);
         if (!Waits(announcement.State))
         {
-            if (_line.Remove(job) is { } place)
-                OthersOf(job).Add(place);
+            // A deleted job's entry stays in Hangfire's queue until it is dequeued (Hangfire #2407).
+            if (Leave(job) is not null && hasEntry)
+                AddExtraEntry(job);
         }
         else if (announcement.IsRequeue)
         {
-            // It has another entry at the tail now, and counts by its first.
-            var places = OthersOf(job);
-            places.Add(++_lastPlace);
-            if (_line.PlaceOf(job) is null)
-            {
-                _line.Add(job, places.Min);
-                places.Remove(places.Min);
-            }
-
-            if (places.Count == 0)
-                _others.Remove(job);
+            // Hangfire has added an entry (Hangfire #2380). One that waits already keeps its place.
+            if (_index.PlaceOf(job) is null)
+                AddLast(job, UserOf(id));
+            else if (hasEntry)
+                AddExtraEntry(job);
         }
 
         return true;
     }
 
-    /// <summary>A worker is done with what it took, claimed or not.</summary>
-    private void Done(Taken taken)
+    /// <summary>The worker has finished with the job, claimed or not.</summary>
+    private void Release(FetchedJob fetched)
     {
         lock (_lock)
         {
-            if (_inHand.TryGetValue(JobKey.Parse(taken.JobId), out var now) && now == taken)
-                _inHand.Remove(JobKey.Parse(taken.JobId));
+            var job = JobKey.Parse(fetched.JobId);
+            if (_reserved.GetValueOrDefault(job) == fetched)
+                _reserved.Remove(job);
         }
     }
 
-    private SortedSet<long> OthersOf(Guid job) => _others.TryGetValue(job, out var places) ? places : _others[job] = [];
+    private void AddExtraEntry(Guid job) => _extraEntries[job] = _extraEntries.GetValueOrDefault(job) + 1;
+
+    private bool TryDropExtraEntry(Guid job)
+    {
+        if (!_extraEntries.Remove(job, out var count))
+            return false;
+        if (count > 1)
+            _extraEntries[job] = count - 1;
+        return true;
+    }
+
+    private void AddEntry(string hangfireJobId)
+    {
+        using var connection = storage.GetConnection();
+        using var transaction = connection.CreateWriteTransaction();
+        transaction.AddToQueue(ImageJobs.QueueName, hangfireJobId);
+        transaction.Commit();
+    }
 
     private static bool Waits(string state) => state == EnqueuedState.StateName || state == ScheduledState.StateName;
 
@@ -297,21 +322,24 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time) : 
         return connection.GetStateData(hangfireJobId)?.Name;
     }
 
+    private string UserOf(string hangfireJobId)
+    {
+        using var connection = storage.GetReadOnlyConnection();
+        return connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter) is { } parameter ? ImageJobs.ReadUser(parameter) : hangfireJobId;
+    }
+
     private readonly record struct Announcement(string State, bool IsRequeue, long At);
 
-    /// <summary>A job that a worker has taken. Hangfire.InMemory's own goes to the tail when it is requeued; this one keeps its place.</summary>
-    private sealed class Taken(InMemoryQueueOrder order, string id, IFetchedJob? entry) : IFetchedJob
+    /// <summary>A reserved job. Requeued, it keeps its place.</summary>
+    private sealed class FetchedJob(InMemoryQueueOrder order, string id) : IFetchedJob
     {
-        /// <summary>Hangfire's own; null for a job that was given back before, which has an entry there still.</summary>
-        public IFetchedJob? Entry => entry;
-
         public string JobId => id;
 
-        // It was taken out when it was fetched.
-        public void RemoveFromQueue() => order.Done(this);
+        // Its entry was taken out when it was dequeued.
+        public void RemoveFromQueue() => order.Release(this);
 
         public void Requeue() => order.TryGiveBack(id, this);
 
-        public void Dispose() => order.Done(this);
+        public void Dispose() => order.Release(this);
     }
 }

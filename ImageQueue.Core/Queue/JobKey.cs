@@ -3,9 +3,7 @@ using System.Globalization;
 
 namespace ImageQueue.Core.Queue;
 
-/// <summary>
-/// A Hangfire id in 16 bytes, where its text takes a hundred: a GUID (Hangfire.InMemory) or a number (Hangfire.SqlServer).
-/// </summary>
+/// <summary>A Hangfire id in 16 bytes: a GUID (Hangfire.InMemory) or a number (Hangfire.SqlServer). Its text takes a hundred.</summary>
 internal static class JobKey
 {
     public static bool TryParse(string hangfireJobId, out Guid key)

@@ -1,20 +1,27 @@
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// Keeps the stored positions true for those who read the table or watch the feed: exact for the first fifty, within 10 %
-/// beyond, at most 200 rows a second. One writer for a database, by a lease that moves when its holder dies.
+/// Stores moved positions for readers of the table and the feed: exact for the first fifty, within 10 % beyond, at most 200 rows a
+/// second. One leader per database.
 /// </summary>
 /// <remarks>
-/// What is written is decided by what is stored: each pass looks at the rows of the first fifty, at those that have come into
-/// another band of 9 % since the pass before, and at a stretch of all rows that comes round. So nothing that happened unseen (a
-/// requeue, another machine, a restart, a DBA) leaves a position wrong for good, and nothing is remembered that could be.
+/// The stored positions decide what is written: each pass looks at the rows of the first fifty, at those that entered another band of
+/// 9 % since the pass before, and at a page of all rows that comes round. So a change that no process saw (a requeue, a restart, a
+/// DBA's) leaves no position wrong for good.
 /// </remarks>
 public sealed class PositionWriter(
-    IQueueOrder order, IQueueStore store, ILeaseStore leases, DatabaseReadiness readiness, TimeProvider time, ILogger<PositionWriter> logger)
+    IQueueOrder order,
+    IQueueStore store,
+    ILeaseStore leases,
+    DatabaseReadiness readiness,
+    IOptions<QueueOptions> options,
+    TimeProvider time,
+    ILogger<PositionWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>Up to here every move is stored.</summary>
@@ -23,7 +30,6 @@ public sealed class PositionWriter(
     /// <summary>Most rows of a pass, and there is one pass a second.</summary>
     public const int MaxRows = 200;
 
-    /// <summary>The lease.</summary>
     internal const string LeaseName = "positions";
 
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
@@ -45,7 +51,6 @@ public sealed class PositionWriter(
     /// <inheritdoc/>
     protected override Task NextSignal => order.NextChange;
 
-    /// <summary>One pass.</summary>
     /// <returns>How many rows were written.</returns>
     public async Task<int> WriteAsync(CancellationToken cancellationToken)
     {
@@ -55,23 +60,23 @@ public sealed class PositionWriter(
         if (!snapshot.IsKnown || (ReferenceEquals(snapshot, _before) && _isSettled))
             return 0;
 
-        var moved = Moved(_before, snapshot).Take(MaxRows).ToList();
+        var moved = Moved(_before, snapshot, options.Value.Order).Take(MaxRows).ToList();
         var rows = moved.Count == 0 ? [] : (await store.FindWaitingAsync(moved, cancellationToken)).ToList();
-        // The first come first, should there be more to write than one pass may.
+        // The first positions first, should there be more to write than one pass may.
         rows.Sort((one, other) => (PositionOf(one) ?? int.MaxValue).CompareTo(PositionOf(other) ?? int.MaxValue));
         var stretch = await store.ListWaitingAsync(_cursor, MaxRows, cancellationToken);
         List<QueuedPosition> wrong =
         [
             .. rows.Concat(stretch).DistinctBy(row => row.Id)
                 .Where(row => PositionOf(row) is { } live && IsOff(row.QueuePosition, live))
-                .Select(row => new QueuedPosition(row.Id, row.HangfireJobId!, PositionOf(row)!.Value)) // Who has a position has a job.
+                .Select(row => new QueuedPosition(row.Id, row.HangfireJobId!, PositionOf(row)!.Value)) // A row with a position has a job.
                 .Take(MaxRows),
         ];
         var written = wrong.Count == 0 ? 0 : await store.SavePositionsAsync(wrong, cancellationToken);
         _isRoundClean = wrong.Count == 0 && (_isRoundClean || _cursor is null);
         if (stretch.Count < MaxRows)
         {
-            // Once round without a find: nothing to do until something moves.
+            // Once round without a correction: nothing to do until something moves.
             (_isSettled, _cursor) = (_isRoundClean, null);
             _isRoundClean = true;
         }
@@ -90,18 +95,19 @@ public sealed class PositionWriter(
     /// <summary>Whether a stored position is no longer good enough.</summary>
     internal static bool IsOff(int stored, int live) => live <= ExactUpTo ? stored != live : Math.Abs(stored - live) * 10 > live;
 
-    /// <summary>
-    /// Who may have come to a position that is not stored: the first fifty, and beyond them who has come into another band, which
-    /// are those near a band's ends.
-    /// </summary>
-    internal static IEnumerable<string> Moved(QueueSnapshot? before, QueueSnapshot now)
+    /// <summary>The jobs whose stored positions may be off: the first fifty, and those that entered another band.</summary>
+    internal static IEnumerable<string> Moved(QueueSnapshot? before, QueueSnapshot now, QueueOrder order)
     {
-        for (var position = 1; position <= Math.Min(ExactUpTo, now.Count); position++)
-            yield return now.At(position);
+        var first = Enumerable.Range(1, Math.Min(ExactUpTo, now.Count)).Select(now.At);
+        return first.Concat(order == QueueOrder.Fifo ? MovedByShift(before, now) : MovedAnywhere(before, now));
+    }
 
+    /// <summary>Jobs that move together change bands only near a band's ends.</summary>
+    private static IEnumerable<string> MovedByShift(QueueSnapshot? before, QueueSnapshot now)
+    {
         for (var (low, high) = (ExactUpTo, EndAfter(ExactUpTo)); low < now.Count; (low, high) = (high, EndAfter(high)))
         {
-            // Who has moved up into this band, or was not in line before, stands at its end; who was pushed back, at its beginning.
+            // A job that moved up into this band, or is new, is at its end; one that was pushed back, at its beginning.
             var position = Math.Min(high, now.Count);
             for (; position > low && !(Before(position) <= high); position--)
                 yield return now.At(position);
@@ -110,6 +116,20 @@ public sealed class PositionWriter(
         }
 
         int? Before(int position) => before?.PositionOf(now.At(position));
+    }
+
+    /// <summary>Under fair share a user's next request moves past others, so each is compared.</summary>
+    private static IEnumerable<string> MovedAnywhere(QueueSnapshot? before, QueueSnapshot now)
+    {
+        for (var (low, high) = (ExactUpTo, EndAfter(ExactUpTo)); low < now.Count; (low, high) = (high, EndAfter(high)))
+        {
+            for (var position = low + 1; position <= Math.Min(high, now.Count); position++)
+            {
+                var job = now.At(position);
+                if (before?.PositionOf(job) is not { } earlier || earlier <= low || earlier > high)
+                    yield return job;
+            }
+        }
     }
 
     /// <inheritdoc/>

@@ -3,34 +3,37 @@ using System.Collections.Concurrent;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// Jobs in line, by the place that each has: a number that rises with the line, below 0 for those who were moved to the front, and
-/// with gaps where somebody has left. Kept in
-/// blocks of which views share those that did not change, so a change costs next to nothing however long the line is.
+/// Waiting jobs by ascending place. Places may have gaps. The jobs are kept in blocks, and views share the blocks that did not
+/// change, so a change costs next to nothing however long the queue is.
 /// </summary>
-/// <remarks>One writer at a time; views may be read meanwhile by anyone.</remarks>
+/// <remarks>One writer at a time; views may be read by any thread.</remarks>
 internal sealed class QueueIndex
 {
     private const int BlockSize = 512;
     private const int SmallestBlock = 16;
 
-    // Shared with views, which find no one in it who has left: see View.PositionOf.
+    // Shared with views, which do not find removed jobs: see View.PositionOf.
     private readonly ConcurrentDictionary<Guid, long> _places = new(concurrencyLevel: 1, capacity: 31);
     private readonly List<Block> _blocks = [];
     private View? _view;
 
-    /// <summary>How many are in line.</summary>
     public int Count => _places.Count;
 
-    /// <summary>The last one's place; 0 when the line is empty.</summary>
+    /// <summary>0 when empty.</summary>
     public long LastPlace => _blocks.Count == 0 ? 0 : _blocks[^1].Last;
 
-    /// <summary>The line as it is now.</summary>
     public View Now => _view ??= new View(_places, _blocks);
 
-    /// <summary>The job's place; null when it is not in line.</summary>
+    /// <summary>In order; not to be changed meanwhile.</summary>
+    public IEnumerable<(long Place, Guid Job)> Entries =>
+        _blocks.SelectMany(block => Enumerable.Range(0, block.Count).Select(i => (block.Places[i], block.Jobs[i])));
+
+    /// <summary>In order; not to be changed meanwhile.</summary>
+    public IEnumerable<Guid> Jobs => Entries.Select(entry => entry.Job);
+
     public long? PlaceOf(Guid job) => _places.TryGetValue(job, out var place) ? place : null;
 
-    /// <summary>Puts the job where its place is. A job that is in line already keeps the first of its places (Hangfire #2380).</summary>
+    /// <summary>Adds the job at its place. A job that is there already keeps the first of its places (Hangfire #2380).</summary>
     public void Add(Guid job, long place)
     {
         if (_places.TryGetValue(job, out var known))
@@ -52,12 +55,11 @@ internal sealed class QueueIndex
             _blocks.InsertRange(index.Block, index.Of.With(index.Entry, job, place));
         }
 
-        // After the block: who finds the place may look there.
+        // After the block: a reader that finds the place may look there.
         _places[job] = place;
     }
 
-    /// <summary>Takes the job out.</summary>
-    /// <returns>Where it stood; null when it was not in line.</returns>
+    /// <returns>Its place; null when it was not there.</returns>
     public long? Remove(Guid job)
     {
         if (!_places.TryRemove(job, out var place))
@@ -71,23 +73,42 @@ internal sealed class QueueIndex
         return place;
     }
 
-    /// <summary>Makes a stretch of the line what it was read to be.</summary>
-    /// <param name="after">Places above this one,</param>
-    /// <param name="upTo">up to this one,</param>
-    /// <param name="rows">are these, by ascending place.</param>
-    public void Replace(long after, long upTo, IReadOnlyList<(long Place, Guid Job)> rows)
+    /// <summary>The last place up to this one; the lowest number there is when there is none.</summary>
+    public long LastPlaceUpTo(long upTo)
+    {
+        if (_blocks.Count == 0 || _blocks[0].Places[0] > upTo)
+            return long.MinValue;
+        if (LastPlace <= upTo)
+            return LastPlace;
+        var (block, of, entry) = IndexOf(upTo);
+        if (of.Places[entry] == upTo)
+            return upTo;
+        return entry > 0 ? of.Places[entry - 1] : _blocks[block - 1].Last;
+    }
+
+    /// <summary>Replaces a stretch of the queue by the rows that were read there.</summary>
+    /// <param name="after">The stretch begins behind this place.</param>
+    /// <param name="upTo">The last place of the stretch.</param>
+    /// <param name="rows">By ascending place.</param>
+    /// <returns>The jobs that are no longer there.</returns>
+    public IReadOnlyList<Guid> Replace(long after, long upTo, IReadOnlyList<QueueRow> rows)
     {
         var read = new Dictionary<Guid, long>(rows.Count);
-        foreach (var (place, job) in rows)
-            read.TryAdd(job, place);
+        foreach (var row in rows)
+            read.TryAdd(row.Job, row.Place);
+        var gone = new List<Guid>();
         foreach (var (place, job) in Between(after, upTo))
         {
-            if (!read.TryGetValue(job, out var now) || now != place)
+            var isRead = read.TryGetValue(job, out var now);
+            if (!isRead)
+                gone.Add(job);
+            if (!isRead || now != place)
                 Remove(job);
         }
 
-        foreach (var (place, job) in rows)
-            Add(job, place);
+        foreach (var row in rows)
+            Add(row.Job, row.Place);
+        return gone;
     }
 
     private List<(long Place, Guid Job)> Between(long after, long upTo)
@@ -135,7 +156,7 @@ internal sealed class QueueIndex
         return (low, _blocks[low], found < 0 ? ~found : found);
     }
 
-    /// <summary>Some neighbours in line. Only ever appended to, so that views may share it: they know how many were theirs.</summary>
+    /// <summary>Neighbouring jobs. Only ever appended to, so views may share it: each knows how many of its jobs it has.</summary>
     private sealed class Block(int capacity)
     {
         public long[] Places { get; private init; } = new long[capacity];
@@ -185,13 +206,13 @@ internal sealed class QueueIndex
         }
     }
 
-    /// <summary>The line at one moment. Only those who have left since may be forgotten; nobody else moves.</summary>
+    /// <summary>The queue at one moment; jobs removed since may be missing.</summary>
     internal sealed class View
     {
         private readonly ConcurrentDictionary<Guid, long> _places;
         private readonly Block[] _blocks;
 
-        // How many stand before each block, and behind the last one.
+        // The number of jobs before each block, and in all.
         private readonly int[] _before;
 
         internal View(ConcurrentDictionary<Guid, long> places, object blocks)
@@ -203,10 +224,9 @@ internal sealed class QueueIndex
                 _before[i + 1] = _before[i] + _blocks[i].Count;
         }
 
-        /// <summary>How many were in line.</summary>
         public int Count => _before[^1];
 
-        /// <summary>1 = first; null when the job was not in line, or has left since.</summary>
+        /// <summary>1 = first; null when the job was not there, or was removed since.</summary>
         public int? PositionOf(string hangfireJobId)
         {
             if (!JobKey.TryParse(hangfireJobId, out var job) || !_places.TryGetValue(job, out var place))
@@ -227,7 +247,6 @@ internal sealed class QueueIndex
             return entry >= 0 && _blocks[low].Jobs[entry] == job ? _before[low] + entry + 1 : null;
         }
 
-        /// <summary>Who is at the position.</summary>
         public string At(int position)
         {
             var found = Array.BinarySearch(_before, position - 1);
@@ -235,7 +254,6 @@ internal sealed class QueueIndex
             return JobKey.Format(_blocks[block].Jobs[position - 1 - _before[block]]);
         }
 
-        /// <summary>All of them.</summary>
         public IEnumerable<string> InOrder()
         {
             for (var block = 0; block < _blocks.Length; block++)

@@ -3,10 +3,8 @@ using Hangfire.Storage;
 
 namespace ImageQueue.Core.Queue;
 
-/// <summary>
-/// Tells the queue's order of every state that an image job comes to in this process, the dashboard's doing too. Hangfire calls
-/// its filters before it commits (Hangfire #2502), so this is a hint and not yet the truth.
-/// </summary>
+/// <summary>Reports each state change of an image job in this process to the order, the dashboard's changes included.</summary>
+/// <remarks>Hangfire calls its filters before it commits (Hangfire #2502), so this is a hint.</remarks>
 public sealed class QueueOrderFilter(IQueueOrder order) : IHostJobFilter, IApplyStateFilter
 {
     /// <inheritdoc/>
@@ -19,6 +17,6 @@ public sealed class QueueOrderFilter(IQueueOrder order) : IHostJobFilter, IApply
     /// <inheritdoc/>
     public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
-        // Only what a job comes to matters.
+        // Only the new state matters.
     }
 }

@@ -3,22 +3,19 @@ using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Core.Queue;
 
-/// <summary>
-/// Where messages stand and when their images will be there, live: the stored position is a copy for those who read the table.
-/// Decoration: where it cannot be had, the stored one answers, and nothing fails for it.
-/// </summary>
+/// <summary>Live positions and estimates; the stored position is a copy for readers of the table.</summary>
+/// <remarks>Where the live position is not known the stored one answers: no request fails for it.</remarks>
 public sealed class QueuePositions(IQueueOrder order, QueueRebuildState rebuilding, IQueueStore store, EtaEstimator eta, TimeProvider time)
 {
-    /// <summary>How long a count of the rows serves: while the queue is rebuilt, every submit asks.</summary>
+    /// <summary>How long a count of the rows serves: during a rebuild every submit asks for it.</summary>
     private static readonly TimeSpan CountIsFresh = TimeSpan.FromSeconds(1);
 
     private (int Count, long At)? _counted;
 
-    /// <summary>The positions and estimates of this moment.</summary>
     public async ValueTask<LivePositions> GetAsync(CancellationToken cancellationToken) =>
         new(await order.GetAsync(cancellationToken), await eta.GetAsync(cancellationToken), time.GetUtcNow());
 
-    /// <summary>How many wait: by Hangfire's queue, or by the rows while that is not known or being rebuilt.</summary>
+    /// <summary>The number of waiting requests: by Hangfire's queue, or by the rows while that is unknown or being rebuilt.</summary>
     /// <exception cref="StoreUnavailableException">Neither can be asked.</exception>
     public async ValueTask<int> CountAsync(CancellationToken cancellationToken)
     {
@@ -36,10 +33,10 @@ public sealed class QueuePositions(IQueueOrder order, QueueRebuildState rebuildi
 /// <summary>Positions and estimates of one moment.</summary>
 public readonly struct LivePositions(QueueSnapshot snapshot, EtaBasis eta, DateTimeOffset now)
 {
-    /// <summary>When this was true, UTC.</summary>
+    /// <summary>When Hangfire's queue was read, UTC.</summary>
     public DateTimeOffset AsOf => snapshot.TakenAt;
 
-    /// <summary>What an image took lately; null until there is anything to go by.</summary>
+    /// <summary>The mean of the newest images; null until there is one.</summary>
     public double? SecondsPerImage => eta.SecondsPerImage;
 
     /// <summary>1 = next; 0 = not waiting.</summary>
@@ -48,10 +45,10 @@ public readonly struct LivePositions(QueueSnapshot snapshot, EtaBasis eta, DateT
         ArgumentNullException.ThrowIfNull(message);
         if (message.Status != MessageStatus.Queued)
             return 0;
-        // Not in the snapshot: on its way into Hangfire, or just taken out of it. What was stored last is the best that is known.
+        // Not in the snapshot: on its way into Hangfire, or just dequeued. The stored position is the best there is.
         return message.HangfireJobId is { } job && snapshot.PositionOf(job) is { } live ? live : Math.Max(1, message.QueuePosition);
     }
 
-    /// <summary>Seconds until the image of a message that waits or is being generated is there; null until there is anything to go by.</summary>
+    /// <summary>Seconds until the image of a waiting or processing message is complete; null when that cannot be estimated.</summary>
     public double? EtaOf(Message message) => eta.Of(message, Of(message), now);
 }

@@ -7,31 +7,35 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>
-/// The order of a queue in a database that many machines share: read from its rows alone, so that it is the same on every
-/// machine. Nobody reads the whole again and again: each second, and only while somebody asks, the head, what is new at the
-/// tail, and one stretch between them, which comes round.
+/// The order of a queue in a database that several processes share: derived from Hangfire's rows alone, so it is the same on every
+/// machine. Each second, while there are readers, it reads the head, the new rows at the tail of each round, and one page between.
 /// </summary>
-public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILogger<SqlServerQueueOrder> logger) : IQueueOrder
+public sealed partial class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILogger<SqlServerQueueOrder> logger, QueueOrder kind = QueueOrder.Fifo)
+    : IQueueOrder
 {
     /// <summary>Rows of one read. A queue no longer than this is exact each second.</summary>
     internal int PageSize { get; init; } = 5000;
 
-    /// <summary>How long a snapshot is served before the next look at the rows.</summary>
+    /// <summary>How long a snapshot is served before the next read.</summary>
     private static readonly TimeSpan ReadInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>How old the last look may be before readers wait for the next: nobody asked for a while, and much may have happened.</summary>
+    /// <summary>How old the last read may be before readers wait for the next.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
-    /// <summary>Longest wait of a reader: positions are decoration, and no answer is held up for them.</summary>
+    /// <summary>Longest wait of a reader: no answer is delayed further for positions.</summary>
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(1);
 
     private readonly AsyncSignal _changed = new();
 
     // All that follows is guarded by this lock, which is never held while rows are read.
     private readonly Lock _lock = new();
-    private readonly List<string> _behind = [];
-    private readonly HashSet<string> _leftMeanwhile = new(StringComparer.Ordinal);
-    private QueueIndex _line = new();
+
+    // Enqueued by this process and not read yet.
+    private readonly Dictionary<Guid, (int Round, string? User)> _unread = [];
+    private readonly HashSet<string> _removedMeanwhile = new(StringComparer.Ordinal);
+    private readonly long[] _lastNumbers = new long[QueuePlace.LastRound + 1];
+    private QueueIndex _index = new();
+    private HashSet<Guid> _enqueuedBefore = [];
     private bool _isKnown;
     private bool _isAway;
     private DateTimeOffset _readAt;
@@ -39,6 +43,12 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
     private long _cursor;
     private Task? _reading;
     private QueueSnapshot? _latest;
+
+    private int Rounds => kind == QueueOrder.FairShare ? QueuePlace.LastRound : 1;
+
+    /// <inheritdoc/>
+    /// <remarks>Always noted: a restart can bring fair share while thousands wait.</remarks>
+    public bool UsesUsers => true;
 
     /// <inheritdoc/>
     public Task NextChange => _changed.Next;
@@ -52,62 +62,70 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
     }
 
     /// <inheritdoc/>
-    public string Enqueue(Func<string> enqueue) => EnqueueAll(() => [enqueue()])[0];
-
-    /// <inheritdoc/>
-    public IReadOnlyList<string> EnqueueAll(Func<IReadOnlyList<string>> enqueue)
+    public string Enqueue(string? user, Func<string, string> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
-        var jobs = enqueue();
+        int round;
+        lock (_lock)
+            round = kind == QueueOrder.FairShare && user is not null ? FairTurns.RoundOf(WaitingOf(user)) : 1;
+        var job = enqueue(QueuePlace.QueueOf(round));
         lock (_lock)
         {
             if (_isKnown)
-                _behind.AddRange(jobs);
+            {
+                _unread[JobKey.Parse(job)] = (round, user);
+                AddUnread(JobKey.Parse(job));
+            }
         }
 
         Invalidate();
-        return jobs;
+        return job;
     }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> EnqueueAll(IReadOnlyList<string?> users, Func<IReadOnlyList<string>> enqueue) =>
+        throw new NotSupportedException("Only a queue in memory is enqueued as a whole.");
 
     /// <inheritdoc/>
     public IFetchedJob Fetch(IStorageConnection connection, string[] queues, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(connection);
-        return connection.FetchNextJob(queues, cancellationToken); // What was given back stands in its own place there.
+        return connection.FetchNextJob(queues, cancellationToken); // A job that was given back has its own row there.
     }
 
     /// <inheritdoc/>
     public void Remove(string hangfireJobId)
     {
+        var job = JobKey.Parse(hangfireJobId);
         lock (_lock)
         {
-            _behind.Remove(hangfireJobId);
-            _line.Remove(JobKey.Parse(hangfireJobId));
+            _unread.Remove(job);
+            _index.Remove(job);
+            MoveUpSoon(ForgetUser(job));
             if (_reading is not null)
-                _leftMeanwhile.Add(hangfireJobId);
+                _removedMeanwhile.Add(hangfireJobId);
         }
 
         Invalidate();
     }
 
     /// <inheritdoc/>
-    public bool TryGiveBack(string hangfireJobId, IFetchedJob? inHand)
+    public bool TryGiveBack(string hangfireJobId, IFetchedJob? fetched)
     {
-        if (inHand is null)
+        if (fetched is null)
             return rows.TryGiveBack(hangfireJobId);
-        inHand.Requeue(); // The same row again, seen by everyone (SqlServerTimeoutJob.Requeue).
+        fetched.Requeue(); // The same row again, seen by every process (SqlServerTimeoutJob.Requeue).
         return true;
     }
 
     /// <inheritdoc/>
     public async Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken)
     {
-        // Known to this process by a look at the rows, or put there just now.
         if (PlaceOf(hangfireJobId) is null)
-            await LookAgainAsync(cancellationToken);
+            await ReadAgainAsync(cancellationToken);
         if (PlaceOf(hangfireJobId) is not { } place || !await rows.TryMoveToFrontAsync(hangfireJobId, place, cancellationToken))
             return false;
-        await LookAgainAsync(cancellationToken);
+        await ReadAgainAsync(cancellationToken);
         return true;
     }
 
@@ -125,7 +143,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
     {
         if (BeginReadingIfDue() is { } reading)
         {
-            // Whatever comes of it: the last known order serves, and the log has said what is wrong.
+            // If it fails the last known order serves, and the log has the reason.
             await reading.WaitAsync(LongestWait, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             cancellationToken.ThrowIfCancellationRequested();
         }
@@ -134,19 +152,19 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
         {
             if (!_isKnown)
                 return QueueSnapshot.Unknown(time.GetUtcNow());
-            return _latest ??= new QueueSnapshot(_line.Now, [.. _behind], _readAt);
+            return _latest ??= new QueueSnapshot(_index.Now, _readAt);
         }
     }
 
-    /// <summary>Looks at the rows now, if nobody is just doing that.</summary>
+    /// <summary>Reads the rows now, unless a read is under way.</summary>
     internal Task ReadNowAsync()
     {
         lock (_lock)
             return _reading ?? BeginReading();
     }
 
-    /// <summary>A look that begins after this call.</summary>
-    private async Task LookAgainAsync(CancellationToken cancellationToken)
+    /// <summary>A read that begins after this call.</summary>
+    private async Task ReadAgainAsync(CancellationToken cancellationToken)
     {
         Task? underWay;
         lock (_lock)
@@ -156,13 +174,14 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
         await ReadNowAsync().WaitAsync(cancellationToken);
     }
 
+    /// <summary>The place of a row that was read.</summary>
     private long? PlaceOf(string hangfireJobId)
     {
         lock (_lock)
-            return _isKnown ? _line.PlaceOf(JobKey.Parse(hangfireJobId)) : null;
+            return _isKnown && JobKey.Parse(hangfireJobId) is var job && !_unread.ContainsKey(job) ? _index.PlaceOf(job) : null;
     }
 
-    /// <returns>The read to wait for; null when what is known will do.</returns>
+    /// <returns>The read to wait for; null when the last one serves.</returns>
     private Task? BeginReadingIfDue()
     {
         lock (_lock)
@@ -176,7 +195,7 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
 
     private Task BeginReading()
     {
-        _leftMeanwhile.Clear();
+        _removedMeanwhile.Clear();
         return _reading = Task.Run(ReadAsync);
     }
 
@@ -185,31 +204,36 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
         try
         {
             var (began, at) = (time.GetTimestamp(), time.GetUtcNow());
-            HashSet<string> enqueuedBefore;
             lock (_lock)
-                enqueuedBefore = [.. _behind];
-            if (!_isKnown)
+                _enqueuedBefore = [.. _unread.Keys];
+            var isFirst = !_isKnown;
+            if (isFirst)
                 await ReadAllAsync();
             else
-                await ReadWhatMovesAsync();
+                await ReadChangesAsync();
             lock (_lock)
             {
-                // Each look reads the tail to its end: who was there before it has been read, or has left.
-                _behind.RemoveAll(job => enqueuedBefore.Contains(job) || _line.PlaceOf(JobKey.Parse(job)) is not null);
+                // Each read comes to the end of every round: what was enqueued before it has been read, or has left.
+                foreach (var job in _enqueuedBefore)
+                    _unread.Remove(job);
                 (_isKnown, _readBegan, _readAt) = (true, began, at);
             }
 
+            await RepairRoundsAsync(isFirst);
             if (_isAway)
                 logger.LogInformation("Hangfire's queue is read again.");
             _isAway = false;
         }
         catch (Exception e)
         {
-            // Said once: a database can be away for hours, and who needs it says so as well.
-            logger.Log(_isAway || e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning, e, "Hangfire's queue could not be read; the last known order serves.");
+            // Logged once: a database can be away for hours, and its other users log it as well.
+            logger.Log(
+                _isAway || e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning,
+                e,
+                "Hangfire's queue could not be read; the last known order serves.");
             _isAway = true;
             lock (_lock)
-                _readBegan = time.GetTimestamp(); // The next try is as far away as the next look would be.
+                _readBegan = time.GetTimestamp(); // The next try is one interval away.
         }
         finally
         {
@@ -219,14 +243,20 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
         }
     }
 
-    /// <summary>The whole, once, in pages.</summary>
+    /// <summary>The whole queue, once, in pages.</summary>
     private async Task ReadAllAsync()
     {
-        var line = new QueueIndex();
+        var index = new QueueIndex();
         for (var after = QueuePage.Start; ;)
         {
-            var page = await rows.ReadAsync(after, PageSize, CancellationToken.None);
-            line.Replace(after, page.UpTo, page.Rows);
+            var page = await rows.ReadAsync(after, long.MaxValue, PageSize, CancellationToken.None);
+            lock (_lock)
+            {
+                index.Replace(after, page.UpTo, page.Rows);
+                foreach (var row in page.Rows)
+                    NoteRow(row);
+            }
+
             if (page.IsLast)
                 break;
             after = page.UpTo;
@@ -234,81 +264,85 @@ public sealed class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILog
 
         lock (_lock)
         {
-            foreach (var job in _leftMeanwhile)
-                line.Remove(JobKey.Parse(job));
-            _line = line;
+            foreach (var job in _removedMeanwhile.Select(JobKey.Parse))
+            {
+                index.Remove(job);
+                ForgetUser(job);
+            }
+
+            _index = index;
         }
     }
 
-    private async Task ReadWhatMovesAsync()
+    private async Task ReadChangesAsync()
     {
-        var head = await ReadPageAsync(QueuePage.Start);
+        var head = await ReadPageAsync(QueuePage.Start, long.MaxValue);
         if (head.IsLast)
             return; // That was all.
 
-        // A row may have been written, with a lower number than others, but not committed when they were read: the stretch
-        // that comes round finds it, as it finds what was deleted in the middle by others.
+        // A row may have been written with a lower number than others and not committed when they were read: the page that comes
+        // round finds it, as it finds what other processes deleted in the middle.
         if (_cursor < head.UpTo || _cursor >= LastPlace())
             _cursor = head.UpTo;
-        var page = await ReadPageAsync(_cursor);
+        var page = await ReadPageAsync(_cursor, long.MaxValue);
         _cursor = page.UpTo;
+        if (page.IsLast)
+            return;
 
-        // What is new at the tail, however much that is.
-        for (var tail = LastPlace(); !page.IsLast; tail = page.UpTo)
-            page = await ReadPageAsync(tail);
+        // The new rows of each round, which have the highest numbers there; and those of rounds that this process does not use.
+        for (var round = 1; round <= Rounds; round++)
+            await ReadTailAsync(QueuePlace.Of(round, _lastNumbers[round]), QueuePlace.EndOf(round));
+        await ReadTailAsync(Math.Max(LastPlace(), QueuePlace.EndOf(Rounds)), long.MaxValue);
+    }
+
+    private async Task ReadTailAsync(long after, long upTo)
+    {
+        for (QueuePage? page = null; page is not { IsLast: true }; after = page.UpTo)
+            page = await ReadPageAsync(after, upTo);
     }
 
     private long LastPlace()
     {
         lock (_lock)
-            return _line.LastPlace;
+            return _index.LastPlace;
     }
 
-    private async Task<QueuePage> ReadPageAsync(long after)
+    private async Task<QueuePage> ReadPageAsync(long after, long upTo)
     {
-        var page = await rows.ReadAsync(after, PageSize, CancellationToken.None);
+        var page = await rows.ReadAsync(after, upTo, PageSize, CancellationToken.None);
         lock (_lock)
         {
-            _line.Replace(after, page.UpTo, page.Rows.Count == 0 || _leftMeanwhile.Count == 0
-                ? page.Rows
-                : [.. page.Rows.Where(row => !_leftMeanwhile.Contains(JobKey.Format(row.Job)))]);
+            IReadOnlyList<QueueRow> still =
+                _removedMeanwhile.Count == 0 ? page.Rows : [.. page.Rows.Where(row => !_removedMeanwhile.Contains(JobKey.Format(row.Job)))];
+            foreach (var gone in _index.Replace(after, page.UpTo, still))
+                ForgetUser(gone);
+            foreach (var row in still)
+                NoteRow(row);
+            foreach (var job in _unread.Keys.Where(job => !_enqueuedBefore.Contains(job) && _index.PlaceOf(job) is null))
+                AddUnread(job);
             _latest = null;
         }
 
         return page;
     }
-}
 
-/// <summary>The rows of a shared queue; <see cref="SqlServerQueueOrder"/> decides when they are read.</summary>
-public interface IQueueRows
-{
-    /// <summary>
-    /// Jobs that wait in <see cref="ImageJobs.FrontQueueName"/>, at places below 0, and in <see cref="ImageJobs.QueueName"/>, by ascending place: without the ghosts of jobs that will not run, and
-    /// without those that a living worker has taken.
-    /// </summary>
-    /// <param name="after">Only places above this one.</param>
-    /// <param name="count">At most so many.</param>
-    /// <param name="cancellationToken">Gives up.</param>
-    Task<QueuePage> ReadAsync(long after, int count, CancellationToken cancellationToken);
+    /// <summary>Until its number is read a new entry is at the end of its round.</summary>
+    private void AddUnread(Guid job)
+    {
+        var (round, user) = _unread[job];
+        _index.Add(job, Math.Max(_index.LastPlaceUpTo(QueuePlace.EndOf(round)), QueuePlace.Of(round, _lastNumbers[round])) + 1);
+        NoteUser(job, user);
+    }
 
-    /// <summary>Moves a row that waits before all others.</summary>
-    /// <param name="hangfireJobId">The job.</param>
-    /// <param name="place">Where it was read.</param>
-    /// <param name="cancellationToken">Gives up.</param>
-    /// <returns>False when it is not there any more.</returns>
-    Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken);
+    private void NoteRow(QueueRow row)
+    {
+        NoteNumber(row.Place);
+        NoteUser(row.Job, row.User);
+    }
 
-    /// <summary>Gives a row back, in its place, that a dead worker has taken.</summary>
-    /// <returns>False when there is none.</returns>
-    bool TryGiveBack(string hangfireJobId);
-}
-
-/// <summary>A stretch of the queue.</summary>
-/// <param name="Rows">By ascending place.</param>
-/// <param name="UpTo">Up to this place, nothing else waits there.</param>
-/// <param name="IsLast">Whether nothing waits behind it.</param>
-public sealed record QueuePage(IReadOnlyList<(long Place, Guid Job)> Rows, long UpTo, bool IsLast)
-{
-    /// <summary>Before every place.</summary>
-    public const long Start = long.MinValue;
+    private void NoteNumber(long place)
+    {
+        if (QueuePlace.RoundOf(place) is > 0 and <= QueuePlace.LastRound and var round)
+            _lastNumbers[round] = Math.Max(_lastNumbers[round], QueuePlace.NumberOf(place));
+    }
 }

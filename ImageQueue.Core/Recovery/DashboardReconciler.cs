@@ -1,8 +1,8 @@
 using Hangfire.States;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Requests;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
@@ -15,9 +15,8 @@ public sealed class DashboardReconciler(
     IRequestStore store,
     ImageJobs jobs,
     DashboardCommands wishes,
-    RunningJobs running,
+    CancelImageRequest cancel,
     IQueueOrder order,
-    MessageTexts texts,
     DatabaseReadiness readiness,
     TimeProvider time,
     ILogger<DashboardReconciler> logger)
@@ -64,16 +63,8 @@ public sealed class DashboardReconciler(
         wishes.Close(wish);
     }
 
-    /// <summary>Cancels the request of a job that an operator has deleted.</summary>
-    internal async Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken)
-    {
-        var cancelled = await store.CancelByHangfireJobAsync(hangfireJobId, texts.Cancelled, cancellationToken);
-        if (cancelled is not { Applied: true, Message: { } message })
-            return;
-        running.Stop(message.Id);
-        order.Remove(hangfireJobId);
-        Logger.LogInformation("Message {MessageId} is cancelled: an operator deleted its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
-    }
+    internal Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken) =>
+        cancel.CancelByJobAsync(hangfireJobId, "an operator deleted its job", cancellationToken);
 
     /// <summary>Queues the request again for the job that an operator has put back.</summary>
     /// <returns>Whether the request waits for that job now.</returns>

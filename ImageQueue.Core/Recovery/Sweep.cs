@@ -190,7 +190,7 @@ public sealed class Sweep(
 
         // A worker that lives after all is stopped by the change of its job's state. Should it claim the row again before
         // that, the row is its, and the entry that was given back finds nothing to do.
-        if (job is null || !jobs.TryGiveBack(job, inHand: null, $"given up, since {why}"))
+        if (job is null || !jobs.TryGiveBack(job, fetched: null, $"given up, since {why}"))
             await queue.EnqueueAgainAsync(message.Id, message.HangfireJobId);
         return true;
     }
@@ -263,7 +263,7 @@ public sealed class Sweep(
     /// <summary>Its worker died between the fetch and the claim.</summary>
     private bool TryGiveBack(long messageId, string job)
     {
-        if (!jobs.TryGiveBack(job, inHand: null, "its Hangfire server died before it was begun"))
+        if (!jobs.TryGiveBack(job, fetched: null, "its Hangfire server died before it was begun"))
             return false;
         logger.LogWarning("Message {MessageId}'s Hangfire job {HangfireJobId} is back in the queue: its server died before it was begun.", messageId, job);
         return true;

@@ -5,26 +5,29 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Gives queued rows their Hangfire jobs: the one way into Hangfire's queue, for submits, retries and repairs alike.</summary>
-public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQueueOrder order, QueueRebuildState rebuilding, ILogger<EnqueueImageRequest> logger)
+/// <summary>Gives queued rows their Hangfire jobs: the one way into Hangfire's queue, for submits, retries and repairs.</summary>
+public sealed class EnqueueImageRequest(
+    IMessageStore store, ImageJobs jobs, IQueueOrder order, QueueRebuildState rebuilding, ILogger<EnqueueImageRequest> logger)
 {
     /// <summary>
-    /// Enqueues the message at the tail, unless a rebuild is under way, which will do it in its turn. Never throws: the row is
-    /// the promise and has been given; what fails here is left to the sweep.
+    /// Enqueues the message at the tail, unless a rebuild is under way, which will enqueue it. Never throws: the row is stored, and the
+    /// sweep enqueues what could not be enqueued here.
     /// </summary>
+    /// <param name="message">A queued message.</param>
+    /// <param name="username">Its owner; null: read from its conversation, where the order needs it.</param>
     /// <returns>The message as it is now.</returns>
-    public async Task<Message> EnqueueAsync(Message message)
+    public async Task<Message> EnqueueAsync(Message message, string? username = null)
     {
         ArgumentNullException.ThrowIfNull(message);
         if (rebuilding.IsUnderWay)
             return message;
         try
         {
-            return (await EnqueueAgainAsync(message.Id, message.HangfireJobId)).Message ?? message;
+            return (await EnqueueAgainAsync(message.Id, message.HangfireJobId, username)).Message ?? message;
         }
         catch (Exception e)
         {
-            logger.LogError(e, "Message {MessageId} is accepted but could not be enqueued; the sweep will do it.", message.Id);
+            logger.LogError(e, "Message {MessageId} is accepted but could not be enqueued; the sweep will enqueue it.", message.Id);
             return message;
         }
     }
@@ -32,13 +35,15 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <summary>Enqueues a row whose job is missing or will not run.</summary>
     /// <param name="messageId">The message.</param>
     /// <param name="replaces">The job that it has; null when it has none.</param>
-    /// <returns>Not applied when somebody else was quicker, and the new job has been deleted.</returns>
-    /// <exception cref="StoreUnavailableException">The job is in Hangfire, and will claim the row, but the row does not know it.</exception>
-    internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces)
+    /// <param name="username">Its owner; null: read from its conversation, where the order needs it.</param>
+    /// <returns>Not applied when another actor was quicker; the new job is then deleted.</returns>
+    /// <exception cref="StoreUnavailableException">The job is in Hangfire and will claim the row, but the row does not name it.</exception>
+    internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, string? username = null)
     {
-        // The attach comes before anything else looks at the queue: a crash between the two is the sweep's to repair.
+        username ??= order.UsesUsers ? await FindOwnerAsync(messageId) : null;
+        // The attach comes before any look at the queue. A crash between the two is the sweep's to repair.
         using var activity = QueueTracing.StartSend(messageId);
-        var job = jobs.Enqueue(messageId);
+        var job = jobs.Enqueue(messageId, username);
         activity?.SetTag("messaging.message.id", job);
         var attached = await store.AttachJobAsync(messageId, job, replaces, CancellationToken.None);
         if (!attached.Applied)
@@ -50,12 +55,12 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
     /// <returns>How many got a job.</returns>
     internal Task<int> EnqueueAgainAsync(IReadOnlyList<WaitingRequest> rows) => AttachAsync(EnqueueAll(rows));
 
-    /// <summary>The first half of it: the jobs are in Hangfire's queue, and their rows do not know them yet.</summary>
+    /// <summary>First half: the jobs are in Hangfire's queue, and their rows do not name them yet.</summary>
     internal IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> EnqueueAll(IReadOnlyList<WaitingRequest> rows) => rows.Count == 0
         ? []
-        : [.. jobs.EnqueueAll([.. rows.Select(row => row.Id)]).Zip(rows, (job, row) => (row.Id, job, row.HangfireJobId))];
+        : [.. jobs.EnqueueAll([.. rows.Select(row => (row.Id, row.Username))]).Zip(rows, (job, row) => (row.Id, job, row.HangfireJobId))];
 
-    /// <summary>The second half.</summary>
+    /// <summary>Second half.</summary>
     /// <returns>How many got a job.</returns>
     internal async Task<int> AttachAsync(IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> enqueued)
     {
@@ -67,11 +72,16 @@ public sealed class EnqueueImageRequest(IMessageStore store, ImageJobs jobs, IQu
         return enqueued.Count - refused.Count;
     }
 
+    private async Task<string?> FindOwnerAsync(long messageId) =>
+        await store.FindAsync(messageId, CancellationToken.None) is { } message
+            ? (await store.FindConversationAsync(message.ConversationId, CancellationToken.None))?.Username
+            : null;
+
     private void DropUnlessAttached(long messageId, string job, Message? message)
     {
         if (message?.HangfireJobId == job)
             return; // A worker was quicker and has claimed the row with it.
-        // Cancelled meanwhile, or somebody repairing the same row was quicker: this job has nothing to do.
+        // Cancelled meanwhile, or another repair of the same row was quicker.
         logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, message?.Status ?? "gone");
         jobs.Delete(job, "another job has the request, or it was cancelled");
         order.Remove(job);

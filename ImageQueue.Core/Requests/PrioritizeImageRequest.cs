@@ -4,11 +4,11 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>An operator wants an image before all others that wait.</summary>
+/// <summary>Moves a waiting request to the first position, for an operator.</summary>
 public sealed class PrioritizeImageRequest(IConversationStore store, IQueueOrder order, ILogger<PrioritizeImageRequest> logger)
 {
-    /// <summary>Moves a waiting request to the first position. Its row is left alone: positions are the queue's, and follow by themselves.</summary>
-    /// <returns>Not applied when it does not wait, or a worker has just taken it.</returns>
+    /// <summary>Moves the request's job; its row does not change: the stored position follows the live one.</summary>
+    /// <returns>Not applied when it does not wait, or a worker has just dequeued it.</returns>
     public async Task<Transition> MoveAsync(long messageId, CancellationToken cancellationToken)
     {
         var message = await store.FindAsync(messageId, cancellationToken);

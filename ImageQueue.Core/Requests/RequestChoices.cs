@@ -3,10 +3,11 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Refuses what nobody here can generate: models that are not offered, and samplers and schedulers that no server has.</summary>
+/// <summary>Refuses models that are not offered, and samplers and schedulers that no backend has.</summary>
 public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue)
 {
-    /// <summary>What is wrong with the choices of a request that <see cref="ImageRequest.Check"/> found well-formed: field to sentence.</summary>
+    /// <summary>Checks the choices of a request that passed <see cref="ImageRequest.Check"/>.</summary>
+    /// <returns>A sentence for each field that is refused.</returns>
     /// <exception cref="UnknownModelException">It names a model that is not offered.</exception>
     public IReadOnlyDictionary<string, string[]> Check(ImageRequest request)
     {

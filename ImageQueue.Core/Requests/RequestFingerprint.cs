@@ -6,14 +6,13 @@ using System.Text.Json;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>
-/// What was sent, as 64 hex digits: two requests have the same only when they say the same, whatever the defaults were when they
-/// came. The order of keys, an explicit null and how a number is written make no difference.
+/// A hash of what was sent, as 64 hex digits, independent of the defaults at that time. The order of keys, an explicit null and how a
+/// number is written make no difference.
 /// </summary>
 public static class RequestFingerprint
 {
-    /// <summary>The fingerprint of a request.</summary>
-    /// <param name="call">Which call it was: a key belongs to one.</param>
-    /// <param name="request">What was sent, without the key; members that are null count as left out.</param>
+    /// <param name="call">The call: a key belongs to one.</param>
+    /// <param name="request">What was sent, without the key; null members count as left out.</param>
     public static string Of<T>(string call, T request)
     {
         var written = new ArrayBufferWriter<byte>();
@@ -34,7 +33,8 @@ public static class RequestFingerprint
         {
             case JsonValueKind.Object:
                 writer.WriteStartObject();
-                foreach (var member in value.EnumerateObject().Where(member => withNulls || member.Value.ValueKind != JsonValueKind.Null).OrderBy(member => member.Name, StringComparer.Ordinal))
+                var members = value.EnumerateObject().Where(member => withNulls || member.Value.ValueKind != JsonValueKind.Null);
+                foreach (var member in members.OrderBy(member => member.Name, StringComparer.Ordinal))
                 {
                     writer.WritePropertyName(member.Name);
                     Write(writer, member.Value, withNulls: true);
@@ -57,12 +57,13 @@ public static class RequestFingerprint
         }
     }
 
-    /// <summary>1.50 is 1.5; what is beyond a decimal's digits counts as it was written.</summary>
+    /// <summary>1.50 equals 1.5; beyond a decimal's digits a number counts as written.</summary>
     private static string Number(JsonElement value)
     {
         const int ExactDigits = 28;
         var text = value.GetRawText();
-        return text.Length <= ExactDigits && decimal.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
+        return text.Length <= ExactDigits
+            && decimal.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
             ? number.ToString("0.############################", CultureInfo.InvariantCulture)
             : text;
     }

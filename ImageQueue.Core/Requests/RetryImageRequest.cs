@@ -4,16 +4,17 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Somebody wants a failed or cancelled image after all.</summary>
-public sealed class RetryImageRequest(IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> options)
+/// <summary>Retries a request in error or cancelled.</summary>
+public sealed class RetryImageRequest(
+    IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> options)
 {
-    /// <summary>Puts a request in error or cancelled at the queue's tail again, under a new Hangfire job, within the limits of a submit.</summary>
+    /// <summary>Queues the request at the tail, under a new Hangfire job, within the limits of a submit.</summary>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
     /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was changed.</exception>
     public Task<Transition> RetryAsync(long messageId, CancellationToken cancellationToken) =>
         RetryAsync(messageId, options.Value.UserLimits, cancellationToken);
 
-    /// <summary>The same for an operator, whom a user's own limits do not bind.</summary>
+    /// <summary>Queues the request for an operator, whom a user's limits do not bind.</summary>
     /// <exception cref="TooManyPendingException">The whole queue is full.</exception>
     /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was changed.</exception>
     public Task<Transition> RetryForOperatorAsync(long messageId, CancellationToken cancellationToken) =>

@@ -5,11 +5,10 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Takes a checked image request: a row first, then its Hangfire job.</summary>
+/// <summary>Submits a checked image request: its row first, then its Hangfire job.</summary>
 public sealed class SubmitImageRequest(
     IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> queueOptions, ForgeModels models)
 {
-    /// <summary>Stores the request and puts it into the queue.</summary>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used for another request.</exception>
@@ -18,7 +17,7 @@ public sealed class SubmitImageRequest(
     {
         var limits = queueOptions.Value;
         var waiting = await positions.CountAsync(cancellationToken);
-        // Not exact to the last place: requests of the same instant do not see each other yet.
+        // Not exact to the last request: those of the same instant do not see each other yet.
         var isFull = waiting >= limits.MaxLength;
         if (isFull && request.IdempotencyKey is null)
             throw TooManyPendingException.OfAll(limits.MaxLength);
@@ -38,12 +37,12 @@ public sealed class SubmitImageRequest(
         if (submitted.IsReplay)
             return submitted;
 
-        // The row is the promise: from here on the caller's patience no longer matters. A crash right here leaves a queued
-        // row without a job, which the sweep finds.
-        return submitted with { Message = await queue.EnqueueAsync(submitted.Message) };
+        // The row is the outbox: from here on nothing depends on the caller. A crash right here leaves a queued row without a job,
+        // which the sweep finds.
+        return submitted with { Message = await queue.EnqueueAsync(submitted.Message, request.Username) };
     }
 
-    /// <summary>A full queue takes nothing new, but whoever repeats an accepted request is told so.</summary>
+    /// <summary>A full queue accepts nothing new, but still answers a repeated request.</summary>
     private async Task<Submitted> FindReplayAsync(NewImageMessage message, CancellationToken cancellationToken)
     {
         try

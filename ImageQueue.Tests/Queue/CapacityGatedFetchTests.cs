@@ -10,7 +10,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>Forge first, then the job: what a worker may take, and what becomes of what it does not use.</summary>
+/// <summary>Capacity before dequeue: what a worker may dequeue, and where the job and the backend that it does not use go.</summary>
 [Category(Categories.Store)]
 internal sealed class CapacityGatedFetchTests
 {
@@ -48,7 +48,7 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Fetch_TakesNothing_WhileTheQueueIsPaused()
+    public async Task Fetch_DequeuesNothing_WhenTheQueueIsPaused()
     {
         var row = await _bench.QueueAsync();
         await _bench.Get<Pauses>().PauseQueueAsync("the operator", CancellationToken.None);
@@ -63,18 +63,18 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Fetch_IsWithdrawn_WhenAnotherProcessPausesTheQueue()
+    public async Task Fetch_IsCancelled_WhenAnotherProcessPausesTheQueue()
     {
         await _bench.ProbedAsync();
         var fetching = FetchAsync();
         await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().IsAsking, "a worker asks");
-        await _bench.Store.PauseAsync("queue", "somebody elsewhere", CancellationToken.None);
+        await _bench.Store.PauseAsync("queue", "another operator", CancellationToken.None);
         await _bench.Get<Pauses>().LookAsync(CancellationToken.None);
         await Until.TrueAsync(() => !_bench.Get<CapacityGatedFetch>().IsAsking, "it asks no more");
 
         var row = await _bench.QueueAsync();
 
-        Assert.That((fetching.IsCompleted, _bench.Get<Pauses>().OfQueue?.By), Is.EqualTo((false, "somebody elsewhere")));
+        Assert.That((fetching.IsCompleted, _bench.Get<Pauses>().OfQueue?.By), Is.EqualTo((false, "another operator")));
         Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }));
 
         await _bench.Get<Pauses>().ResumeQueueAsync(CancellationToken.None);
@@ -82,7 +82,7 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task PausedForge_IsNotLent_AndComesBack()
+    public async Task PausedBackend_IsNotUsed_UntilItIsResumed()
     {
         await _bench.ProbedAsync();
         Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("ONE", "the operator", CancellationToken.None), Is.True);
@@ -94,11 +94,11 @@ internal sealed class CapacityGatedFetchTests
         Assert.That(_bench.Get<Pauses>().Of("one")?.By, Is.EqualTo("the operator"));
 
         Assert.That(await _bench.Get<Pauses>().ResumeForgeAsync("one", CancellationToken.None), Is.True);
-        await Until.TrueAsync(() => pool.Available == 2, "both can be had");
+        await Until.TrueAsync(() => pool.Available == 2, "both are available");
     }
 
     [Test]
-    public async Task Fetch_TakesNothing_WhileNoForgeIsHealthy()
+    public async Task Fetch_DequeuesNothing_WhenNoBackendIsHealthy()
     {
         _healthy["one"] = _healthy["two"] = false;
         var row = await _bench.QueueAsync();
@@ -106,14 +106,14 @@ internal sealed class CapacityGatedFetchTests
         await ProbedAsync();
 
         Assert.That(fetching.IsCompleted, Is.False);
-        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }), "for all to see");
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }), "visible in Hangfire's queue");
 
         _healthy["two"] = true;
         Assert.That((await fetching).Job.JobId, Is.EqualTo(row.HangfireJobId));
     }
 
     [Test]
-    public async Task Fetch_TakesNoMoreJobsThanForgesAreFree()
+    public async Task Fetch_DequeuesNoMoreJobs_ThanBackendsAreFree()
     {
         var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync(), await _bench.QueueAsync() };
         await UpAsync(2);
@@ -124,12 +124,12 @@ internal sealed class CapacityGatedFetchTests
         Assert.That(third.IsCompleted, Is.False);
         Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { rows[2].Id }));
 
-        second.Dispose(); // Its worker gave up: what was promised to it is free.
+        second.Dispose(); // Its worker gave up: its reservation is free.
         Assert.That((await third).Job.JobId, Is.EqualTo(rows[2].HangfireJobId));
     }
 
     [Test]
-    public async Task Offer_IsWithdrawn_WhenTheLastForgeGoesDown_AndNoJobIsLost()
+    public async Task Fetch_LosesNoJob_WhenTheLastBackendGoesDown()
     {
         await UpAsync(2);
         var fetching = FetchAsync();
@@ -149,7 +149,7 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Acquire_GivesNoForge_WhenTheLastWentDownAfterTheFetch_AndTheJobKeepsItsPlace()
+    public async Task Acquire_ReturnsNullAndTheJobKeepsItsPlace_WhenTheLastBackendWentDownAfterTheFetch()
     {
         var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
         await UpAsync(2);
@@ -162,7 +162,7 @@ internal sealed class CapacityGatedFetchTests
         }
 
         Assert.That(await fetched.AcquireAsync(new BackendRequirements(), CancellationToken.None), Is.Null);
-        Assert.That(fetched.TryGiveBack("no Forge is healthy"), Is.True);
+        Assert.That(fetched.TryGiveBack("no backend is healthy"), Is.True);
         fetched.Dispose();
 
         Assert.That((await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(rows.Select(row => row.HangfireJobId)));
@@ -172,7 +172,7 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Claims_ComeInTheOrderOfTheFetch_UntilSomebodyStepsAside()
+    public async Task Claims_AreInTheOrderOfTheFetch_UntilAnEarlierJobStepsAside()
     {
         await _bench.QueueAsync();
         await _bench.QueueAsync();
@@ -186,7 +186,7 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Claims_AreNotHeldUp_ByOneWhoWaitsForItsOwnForge()
+    public async Task Claims_DoNotWait_ForAJobThatWaitsForItsOwnBackend()
     {
         await _bench.QueueAsync();
         await _bench.QueueAsync();
@@ -206,7 +206,7 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Request_WhoseServerFailed_GoesBeforeThoseFetchedLater()
+    public async Task Acquire_ServesTheEarlierJobFirst_WhenItsBackendFailed()
     {
         await _bench.QueueAsync();
         await _bench.QueueAsync();
@@ -225,7 +225,23 @@ internal sealed class CapacityGatedFetchTests
 
         using var lease = await again.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.That(lease!.Backend.Name, Is.EqualTo(other.Backend.Name));
-        Assert.That(third.IsCompleted, Is.False, "there is no Forge for it");
+        Assert.That(third.IsCompleted, Is.False, "there is no backend for it");
+    }
+
+    /// <summary>A task leaked with each fetch as long as a cancellation was only disposed of.</summary>
+    [Test]
+    public async Task Fetch_LeavesNoTaskBehind_AfterManyJobs()
+    {
+        await UpAsync(2);
+        for (var i = 0; i < 100; i++)
+        {
+            await _bench.QueueAsync();
+            using var fetched = await FetchAsync();
+            using var lease = await fetched.AcquireAsync(new BackendRequirements(), CancellationToken.None);
+            _bench.Get<IQueueOrder>().Remove(fetched.Job.JobId);
+        }
+
+        await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().Watchers == 0, "nothing watches a slot");
     }
 
     [Test]
@@ -244,13 +260,13 @@ internal sealed class CapacityGatedFetchTests
     private Task UpAsync(int count)
     {
         _bench.Get<BackendPool>().StartMonitoring();
-        return Until.TrueAsync(() => _bench.Get<BackendPool>().Available == count, $"{count} servers are up");
+        return Until.TrueAsync(() => _bench.Get<BackendPool>().Available == count, $"{count} backends are healthy");
     }
 
-    /// <summary>Every server has been asked, and has said no.</summary>
+    /// <summary>Every backend was probed and is unhealthy.</summary>
     private Task ProbedAsync()
     {
         _bench.Get<BackendPool>().StartMonitoring();
-        return Until.TrueAsync(() => _bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false), "all servers are known to be down");
+        return Until.TrueAsync(() => _bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false), "all backends are known to be unhealthy");
     }
 }

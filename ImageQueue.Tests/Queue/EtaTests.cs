@@ -13,25 +13,25 @@ internal sealed class EtaTests
     private static readonly GenerationSettings Defaults = new ForgeOptions().Defaults;
 
     [Test]
-    public void Of_IsNull_UntilAImageHasBeenGenerated() => Assert.That(Basis([], [], 1).Of(Queued(512), 1, Now), Is.Null);
+    public void Of_IsNull_WhenNoImageWasGenerated() => Assert.That(Basis([], [], 1).Of(Queued(512), 1, Now), Is.Null);
 
     [Test]
-    public void Of_IsNull_WhileNoSlotIsHealthy() => Assert.That(Basis([Took(512, 4)], [], 0).Of(Queued(512), 1, Now), Is.Null);
+    public void Of_IsNull_WhenNoBackendIsHealthy() => Assert.That(Basis([Took(512, 4)], [], 0).Of(Queued(512), 1, Now), Is.Null);
 
     [Test]
-    public void Of_IsNull_WhenNoImageIsToCome() =>
+    public void Of_IsNull_WhenTheRequestIsCancelled() =>
         Assert.That(Basis([Took(512, 4)], [], 1).Of(Message("cancelled", 512), 0, Now), Is.Null);
 
     [Test]
-    public void Of_IsTheImagesOwnTime_WhenASlotIsFree() =>
-        Assert.That(Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now), Is.EqualTo(5), "the median of like images");
+    public void Of_IsTheImagesOwnTime_WhenABackendIsFree() =>
+        Assert.That(Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now), Is.EqualTo(5), "the median of similar images");
 
     [Test]
     public void Of_GrowsWithTheImage_WhenNoneOfItsSizeWasGenerated() =>
         Assert.That(Basis([Took(512, 4)], [], 1).Of(Queued(1024), 1, Now), Is.EqualTo(16), "four times the pixels");
 
     [Test]
-    public void Of_GoesByImagesOfLikeSize_WhenThereAreEnough()
+    public void Of_UsesImagesOfSimilarSize_WhenThereAreThree()
     {
         var basis = Basis([Took(256, 3), Took(256, 3), Took(256, 3), Took(1024, 20), Took(1024, 20), Took(1024, 20)], [], 1);
         Assert.That(basis.Of(Queued(1024), 1, Now), Is.EqualTo(20));
@@ -39,23 +39,23 @@ internal sealed class EtaTests
     }
 
     [Test]
-    public void Of_GoesByTheModel_WhenItIsKnown()
+    public void Of_UsesTheModelsImages_WhenThereAreAny()
     {
         var basis = Basis([Took(512, 4), Took(512, 12, "flux-dev")], [], 1);
         Assert.That(basis.Of(Queued(512, "Flux-Dev"), 1, Now), Is.EqualTo(12));
         Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(4));
-        Assert.That(basis.Of(Queued(512, "unknown"), 1, Now), Is.EqualTo(8), "all of them");
+        Assert.That(basis.Of(Queued(512, "unknown"), 1, Now), Is.EqualTo(8), "all images");
     }
 
     [Test]
-    public void Of_CountsDownWhatRuns()
+    public void Of_CountsDown_WhileImagesAreGenerated()
     {
         var basis = Basis([Took(512, 10)], [new RunningGeneration(7, Work(512), 0.4, Now)], 1);
         Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now), Is.EqualTo(6));
         Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(4));
         Assert.That(basis.Of(Message("processing", 512, progress: 70) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(3), "newer than what was read");
         Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(16));
-        Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(2)), Is.EqualTo(14), "lives between two reads");
+        Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(2)), Is.EqualTo(14), "counts down between two reads");
         Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(60)), Is.EqualTo(10), "never less than nothing");
     }
 
@@ -65,10 +65,10 @@ internal sealed class EtaTests
     [TestCase(3, 2, ExpectedResult = 20)]
     [TestCase(100_000, 1, ExpectedResult = 1_000_000)]
     [TestCase(100_000, 7, ExpectedResult = 142_860)]
-    public double? Of_SharesThoseAheadAmongTheSlots(int position, int slots) => Basis([Took(512, 10)], [], slots).Of(Queued(512), position, Now);
+    public double? Of_SharesEarlierRequests_AmongBackends(int position, int slots) => Basis([Took(512, 10)], [], slots).Of(Queued(512), position, Now);
 
     [Test]
-    public void Of_TakesTheSlotThatIsFreeFirst()
+    public void Of_UsesTheBackendThatIsFreeFirst()
     {
         RunningGeneration[] running = [new(7, Work(512), 0.9, Now), new(8, Work(512), 0.2, Now)];
         var basis = Basis([Took(512, 10)], running, 2);
@@ -77,7 +77,7 @@ internal sealed class EtaTests
 
     /// <summary>A thousand GPUs at once, against the formula spelled out.</summary>
     [Test]
-    public void Of_IsExact_AtAThousandSlots()
+    public void Of_IsExact_WithAThousandBackends()
     {
         const int slots = 1000;
         var random = new Random(5);
@@ -96,10 +96,41 @@ internal sealed class EtaTests
     }
 
     [Test]
+    public void Of_IsAtMostTheTimeout_WhenATinyImageWasSlow()
+    {
+        var basis = new EtaBasis([Took(64, 30)], [], 1, Now) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
+
+        Assert.That(basis.Of(Queued(1024), 1, Now), Is.EqualTo(180), "not 7,680");
+        Assert.That(basis.Of(Message("processing", 1024, progress: 50), 0, Now), Is.EqualTo(90));
+    }
+
+    [Test]
+    public void Of_FollowsTheImagesOwnPace_WhenItHasOne()
+    {
+        var slow = new RunningGeneration(7, Work(1024), -1, Now).At(0, Now).At(0.1, Now.AddSeconds(60)).At(0.5, Now.AddSeconds(65.2));
+        var basis = new EtaBasis([Took(64, 30)], [slow], 1, Now.AddSeconds(65.2)) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
+        var message = Message("processing", 1024, progress: 50) with { Id = 7 };
+
+        Assert.That(basis.Of(message, 0, Now.AddSeconds(65.2)), Is.EqualTo(6.5), "13 s a whole image, whatever its model's loading took");
+        Assert.That(basis.Of(message, 0, Now.AddSeconds(67.2)), Is.EqualTo(4.5));
+        Assert.That(basis.Of(message with { ExtraMetadata = message.ExtraMetadata.Replace("50", "90", StringComparison.Ordinal) }, 0, Now.AddSeconds(70.4)), Is.EqualTo(1.3));
+    }
+
+    [Test]
+    public void Of_IsNull_WhenNoUsableBackendCanGenerateIt()
+    {
+        var basis = new EtaBasis([Took(512, 4)], [], 1, Now) { Defaults = Defaults, IsPossible = _ => false };
+
+        Assert.That(basis.Of(Queued(512), 1, Now), Is.Null);
+        Assert.That(basis.Of(Message("processing", 512, progress: 50), 0, Now), Is.EqualTo(2), "what is generated goes on");
+    }
+
+    [Test]
     public void SecondsPerImage_IsTheMean() =>
         Assert.That(Basis([Took(512, 4), Took(512, 5)], [], 1).SecondsPerImage, Is.EqualTo(4.5));
 
-    private static EtaBasis Basis(IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, int slots) => new(generated, running, slots, Defaults, Now);
+    private static EtaBasis Basis(IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, int slots) =>
+        new(generated, running, slots, Now) { Defaults = Defaults };
 
     private static CompletedGeneration Took(int side, double seconds, string? checkpoint = null) => new(Work(side, checkpoint), seconds);
 

@@ -6,22 +6,25 @@ using ImageQueue.Core.Queue;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>
-/// A job queue as Hangfire keeps it in a database, in memory: rows by ascending number, a taken one marked, ghosts of jobs that
-/// will not run left where they are.
+/// A job queue as Hangfire keeps it on SQL Server, in memory: rows by queue and rising number, a dequeued one marked, the rows of
+/// deleted jobs left where they are.
 /// </summary>
 internal sealed class FakeQueueRows : IQueueRows
 {
     private readonly Lock _lock = new();
     private readonly SortedDictionary<long, (string Job, bool IsTaken)> _rows = [];
     private readonly Dictionary<string, string> _states = new(StringComparer.Ordinal);
-    private long _lastRow;
-    private long _frontRow;
+    private readonly Dictionary<string, string?> _users = new(StringComparer.Ordinal);
+    private long _lastNumber;
     private long _lastJob;
 
     /// <summary>How many times rows were read, and how many of them.</summary>
     public int Reads { get; private set; }
 
     public int RowsRead { get; private set; }
+
+    /// <summary>Rows that were moved between rounds, by statement.</summary>
+    public List<int> Moved { get; } = [];
 
     public Exception? Failure { get; set; }
 
@@ -32,20 +35,23 @@ internal sealed class FakeQueueRows : IQueueRows
 
     /// <summary>Adds a job and its row.</summary>
     /// <param name="row">The row's number, where it is not the next: written earlier, committed now.</param>
-    public string Add(long? row = null)
+    /// <param name="queue">Hangfire's queue.</param>
+    /// <param name="user">Whose request it is.</param>
+    public string Add(long? row = null, string queue = ImageJobs.QueueName, string? user = null)
     {
         lock (_lock)
         {
             var job = (++_lastJob).ToString(CultureInfo.InvariantCulture);
             _states[job] = EnqueuedState.StateName;
-            _rows.Add(row ?? ++_lastRow, (job, false));
-            _lastRow = Math.Max(_lastRow, row ?? 0);
+            _users[job] = user;
+            _rows.Add(QueuePlace.Of(QueuePlace.RoundOf(queue), row ?? ++_lastNumber), (job, false));
+            _lastNumber = Math.Max(_lastNumber, row ?? 0);
             return job;
         }
     }
 
     /// <summary>Leaves a number out, for a row that is not committed yet.</summary>
-    public long Reserve() => Interlocked.Increment(ref _lastRow);
+    public long Reserve() => Interlocked.Increment(ref _lastNumber);
 
     public void SetState(string job, string state)
     {
@@ -53,41 +59,41 @@ internal sealed class FakeQueueRows : IQueueRows
             _states[job] = state;
     }
 
-    /// <summary>An operator puts a job back into the queue: another row.</summary>
+    /// <summary>An operator requeues a job: another row, in the first round.</summary>
     public void Requeue(string job)
     {
         lock (_lock)
         {
             _states[job] = EnqueuedState.StateName;
-            _rows.Add(++_lastRow, (job, false));
+            _rows.Add(QueuePlace.Of(1, ++_lastNumber), (job, false));
         }
     }
 
-    /// <summary>Takes the first that will run.</summary>
+    /// <summary>Dequeues the first that will run.</summary>
     public IFetchedJob Fetch()
     {
         lock (_lock)
         {
-            foreach (var (row, (job, isTaken)) in _rows.ToList())
+            foreach (var (place, (job, isTaken)) in _rows.ToList())
             {
                 if (isTaken)
                     continue;
                 // One that is processing already is a second entry, whose claim is refused.
                 if (_states[job] != EnqueuedState.StateName)
                 {
-                    _rows.Remove(row);
+                    _rows.Remove(place);
                     continue;
                 }
 
-                _rows[row] = (job, true);
-                return new Fetched(this, row, job);
+                _rows[place] = (job, true);
+                return new Fetched(this, place, job);
             }
         }
 
         throw new InvalidOperationException("Nothing waits.");
     }
 
-    public async Task<QueuePage> ReadAsync(long after, int count, CancellationToken cancellationToken)
+    public async Task<QueuePage> ReadAsync(long after, long upTo, int count, CancellationToken cancellationToken)
     {
         await Gate;
         lock (_lock)
@@ -95,10 +101,10 @@ internal sealed class FakeQueueRows : IQueueRows
             Reads++;
             if (Failure is not null)
                 throw Failure;
-            var rows = _rows.Where(row => row.Key > after && !row.Value.IsTaken && Runs(row.Value.Job)).Take(count)
-                .Select(row => (row.Key, JobKey.Parse(row.Value.Job))).ToList();
+            var rows = _rows.Where(row => row.Key > after && row.Key <= upTo && !row.Value.IsTaken && _states[row.Value.Job] == EnqueuedState.StateName).Take(count)
+                .Select(row => new QueueRow(row.Key, JobKey.Parse(row.Value.Job), _users[row.Value.Job])).ToList();
             RowsRead += rows.Count;
-            return rows.Count < count ? new QueuePage(rows, long.MaxValue, IsLast: true) : new QueuePage(rows, rows[^1].Key, IsLast: false);
+            return rows.Count < count ? new QueuePage(rows, upTo, IsLast: true) : new QueuePage(rows, rows[^1].Place, IsLast: false);
         }
     }
 
@@ -109,8 +115,34 @@ internal sealed class FakeQueueRows : IQueueRows
             if (!_rows.TryGetValue(place, out var entry) || entry.IsTaken || entry.Job != hangfireJobId)
                 return Task.FromResult(false);
             _rows.Remove(place);
-            _rows.Add(--_frontRow, entry);
+            var before = _rows.Where(row => row.Key < 0 && !row.Value.IsTaken).ToList();
+            foreach (var row in before)
+                _rows.Remove(row.Key);
+            foreach (var row in before.Select(row => row.Value).Prepend(entry))
+                _rows.Add(QueuePlace.Of(0, ++_lastNumber), row);
             return Task.FromResult(true);
+        }
+    }
+
+    public Task<IReadOnlyList<(Guid Job, long Place)>> MoveAsync(IReadOnlyList<QueueMove> moves, CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            if (Failure is not null)
+                throw Failure;
+            var moved = new List<(Guid, long)>();
+            foreach (var move in moves)
+            {
+                if (!_rows.TryGetValue(move.Place, out var entry) || entry.IsTaken || JobKey.Parse(entry.Job) != move.Job)
+                    continue;
+                _rows.Remove(move.Place);
+                var place = QueuePlace.Of(move.Round, ++_lastNumber);
+                _rows.Add(place, entry);
+                moved.Add((move.Job, place));
+            }
+
+            Moved.Add(moved.Count);
+            return Task.FromResult<IReadOnlyList<(Guid, long)>>(moved);
         }
     }
 
@@ -118,9 +150,9 @@ internal sealed class FakeQueueRows : IQueueRows
     {
         lock (_lock)
         {
-            foreach (var (row, entry) in _rows.Where(row => row.Value.Job == hangfireJobId).ToList())
+            foreach (var (place, entry) in _rows.Where(row => row.Value.Job == hangfireJobId).ToList())
             {
-                _rows[row] = (entry.Job, false);
+                _rows[place] = (entry.Job, false);
                 return true;
             }
         }
@@ -128,22 +160,20 @@ internal sealed class FakeQueueRows : IQueueRows
         return false;
     }
 
-    private bool Runs(string job) => _states[job] == EnqueuedState.StateName;
-
-    private sealed class Fetched(FakeQueueRows rows, long row, string job) : IFetchedJob
+    private sealed class Fetched(FakeQueueRows rows, long place, string job) : IFetchedJob
     {
         public string JobId => job;
 
         public void RemoveFromQueue()
         {
             lock (rows._lock)
-                rows._rows.Remove(row);
+                rows._rows.Remove(place);
         }
 
         public void Requeue()
         {
             lock (rows._lock)
-                rows._rows[row] = (job, false);
+                rows._rows[place] = (job, false);
         }
 
         public void Dispose()
@@ -151,4 +181,10 @@ internal sealed class FakeQueueRows : IQueueRows
             // Removed or given back by the test.
         }
     }
+}
+
+internal static class QueueOrderExtensions
+{
+    /// <summary>Enqueues a request of an unknown user.</summary>
+    public static string Enqueue(this IQueueOrder order, Func<string> enqueue) => order.Enqueue(null, _ => enqueue());
 }

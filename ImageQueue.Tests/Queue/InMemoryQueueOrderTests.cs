@@ -71,7 +71,7 @@ internal sealed class InMemoryQueueOrderTests
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var one = host.Jobs.Enqueue(1);
 
-        var many = host.Jobs.EnqueueAll([2, 3]);
+        var many = host.Jobs.EnqueueAll([(2, null), (3, null)]);
 
         Assert.That(host.Snapshot().InOrder, Is.EqualTo(new[] { one, many[0], many[1] }));
         var monitoring = host.Storage.GetMonitoringApi();

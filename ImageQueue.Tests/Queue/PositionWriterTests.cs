@@ -6,6 +6,7 @@ using ImageQueue.Core.Queue;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using Moq;
 using NUnit.Framework;
@@ -150,7 +151,7 @@ internal sealed class PositionWriterTests
         var snapshot = new QueueSnapshot([], default);
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => snapshot);
-        using var writer = new PositionWriter(order.Object, store, store, DatabaseReadiness.Completed(), _time, NullLogger<PositionWriter>.Instance);
+        using var writer = new PositionWriter(order.Object, store, store, DatabaseReadiness.Completed(), Options.Create(new QueueOptions()), _time, NullLogger<PositionWriter>.Instance);
         await SubmitAsync(3);
         snapshot = new QueueSnapshot([.. _order], default);
         for (var pass = 0; pass < 3; pass++)
@@ -168,10 +169,10 @@ internal sealed class PositionWriterTests
         var line = new QueueIndex();
         for (var i = 1; i <= 100_000; i++)
             line.Add(JobKey.Of(i), i);
-        var before = new QueueSnapshot(line.Now, [], default);
+        var before = new QueueSnapshot(line.Now, default);
         line.Remove(JobKey.Of(1));
 
-        var moved = PositionWriter.Moved(before, new QueueSnapshot(line.Now, [], default)).ToList();
+        var moved = PositionWriter.Moved(before, new QueueSnapshot(line.Now, default), QueueOrder.Fifo).ToList();
 
         Assert.That(moved, Has.Count.InRange(PositionWriter.ExactUpTo, PositionWriter.ExactUpTo + 100));
         Assert.That(moved.Distinct().Count(), Is.EqualTo(moved.Count));
@@ -181,7 +182,7 @@ internal sealed class PositionWriterTests
     {
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => new QueueSnapshot([.. _order], default));
-        return new PositionWriter(order.Object, _store, _store, DatabaseReadiness.Completed(), _time, NullLogger<PositionWriter>.Instance);
+        return new PositionWriter(order.Object, _store, _store, DatabaseReadiness.Completed(), Options.Create(new QueueOptions()), _time, NullLogger<PositionWriter>.Instance);
     }
 
     private async Task SubmitAsync(int count, int? position = null)

@@ -10,18 +10,20 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>What one process has of the queue: its order, and Hangfire beneath it.</summary>
+/// <summary>One process's view of the queue: its order, and Hangfire beneath it.</summary>
 internal sealed class QueueHost : IDisposable
 {
     private readonly IStorageConnection _connection;
+    private readonly string[] _queues;
 
-    public QueueHost(JobStorage storage, FakeTimeProvider time, IQueueRows? rows = null, int pageSize = 5000)
+    public QueueHost(JobStorage storage, FakeTimeProvider time, IQueueRows? rows = null, int pageSize = 5000, QueueOrder order = QueueOrder.Fifo)
     {
+        _queues = ImageJobs.QueuesOf(order, areVolatile: rows is null);
         Storage = storage;
         Time = time;
         Order = rows is null
-            ? new InMemoryQueueOrder(storage, time)
-            : new SqlServerQueueOrder(rows, time, NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
+            ? new InMemoryQueueOrder(storage, time, order)
+            : new SqlServerQueueOrder(rows, time, NullLogger<SqlServerQueueOrder>.Instance, order) { PageSize = pageSize };
         Client = new BackgroundJobClient(storage, new JobFilters([new QueueOrderFilter(Order)]));
         Jobs = new ImageJobs(Client, storage, Order, time);
         _connection = storage.GetConnection();
@@ -49,10 +51,10 @@ internal sealed class QueueHost : IDisposable
         using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         while (true)
         {
-            var job = Order.Fetch(_connection, [ImageJobs.QueueName], timeout.Token);
+            var job = Order.Fetch(_connection, _queues, timeout.Token);
             if (_connection.GetStateData(job.JobId).Name == EnqueuedState.StateName)
                 return job;
-            job.RemoveFromQueue(); // A ghost.
+            job.RemoveFromQueue(); // A deleted job's.
             job.Dispose();
         }
     }
@@ -65,7 +67,7 @@ internal sealed class QueueHost : IDisposable
     /// <summary>What an operator does in the dashboard.</summary>
     public void Requeue(string job) => Client.ChangeState(job, new EnqueuedState(ImageJobs.QueueName), expectedState: null);
 
-    /// <summary>A job that nobody told the order of, as another machine makes it.</summary>
+    /// <summary>A job that the order does not hear of, as another machine enqueues it.</summary>
     public string EnqueueSilently(long messageId) => new BackgroundJobClient(Storage).Create(
         Job.FromExpression<IImageJob>(job => job.RunAsync(messageId, null!, CancellationToken.None), ImageJobs.QueueName),
         new EnqueuedState(ImageJobs.QueueName));

@@ -69,7 +69,8 @@ internal sealed class QueueIndexTests
                 expected.Remove(place);
             for (var i = 0; i < 5 && upTo > after; i++)
                 expected.TryAdd(after + 1 + random.Next((int)Math.Min(upTo - after, 500)), Job(100_000 + (round * 10) + i));
-            var rows = expected.Where(entry => entry.Key > after && entry.Key <= upTo).OrderBy(entry => entry.Key).Select(entry => (entry.Key, entry.Value)).ToList();
+            var rows = expected.Where(entry => entry.Key > after && entry.Key <= upTo).OrderBy(entry => entry.Key)
+                .Select(entry => new QueueRow(entry.Key, entry.Value, null)).ToList();
 
             line.Replace(after, upTo, rows);
 

@@ -1,6 +1,7 @@
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
 
@@ -9,62 +10,70 @@ namespace ImageQueue.Tests.Queue;
 /// <summary>What <see cref="IQueueOrder"/> promises on every job storage: each position as a naive model has it, after each step.</summary>
 public abstract class QueueOrderContract
 {
-    private const int Steps = 900;
+    private const int FifoSteps = 1000;
+    private const int FairSteps = 3500;
 
     /// <summary>What can be done to a queue.</summary>
     private protected interface IQueue : IDisposable
     {
         IQueueOrder Order { get; }
 
-        string Enqueue(long messageId);
+        string Enqueue(long messageId, string user);
 
+        /// <summary>The job is deleted, as an operator does it.</summary>
         void Cancel(string job);
 
         void Requeue(string job);
 
-        /// <summary>Takes the first and calls it processing.</summary>
+        /// <summary>Dequeues the first and sets it to processing.</summary>
         IFetchedJob Begin();
 
         void Complete(IFetchedJob job);
 
-        /// <summary>Puts a job that was begun back to where it was.</summary>
+        /// <summary>Returns a job that was begun to its place.</summary>
         void GiveBack(IFetchedJob job);
 
-        /// <summary>Whether a job that is moved to the front leaves its entry where it was, to be passed over.</summary>
-        bool LeavesEntryWhenMoved => GivesBackWithMarker;
+        /// <summary>Whether entries of deleted jobs stay and count again when the job is requeued.</summary>
+        bool KeepsEntries { get; }
 
-        /// <summary>Whether a job that was given back gets another entry at the tail, for others to see.</summary>
-        bool GivesBackWithMarker { get; }
+        /// <summary>Until rows that move up have moved.</summary>
+        Task MovedAsync();
 
-        /// <summary>Until what others see, and what only a look can tell, is known.</summary>
+        /// <summary>Until the changes that only a read shows are known.</summary>
         Task SettleAsync();
+
+        /// <summary>The order as another process has it; null where there is none.</summary>
+        Task<QueueSnapshot?> OtherAsync();
+
+        /// <summary>The process dies, and another takes its place.</summary>
+        /// <returns>False where the queue dies with it.</returns>
+        Task<bool> TryRestartAsync();
     }
 
-    private protected abstract Task<IQueue> CreateAsync();
+    private protected abstract Task<IQueue> CreateAsync(QueueOrder order);
 
     /// <summary>Random steps, compared after each.</summary>
-    [TestCase(20261101)]
-    [TestCase(7)]
-    [TestCase(424242)]
-    public async Task Positions_AreTheModels_AfterEachOfManyRandomSteps(int seed)
+    [TestCase(20261101, QueueOrder.Fifo)]
+    [TestCase(7, QueueOrder.Fifo)]
+    [TestCase(424242, QueueOrder.Fifo)]
+    [TestCase(20261129, QueueOrder.FairShare)]
+    [TestCase(11, QueueOrder.FairShare)]
+    [TestCase(31337, QueueOrder.FairShare)]
+    public async Task Positions_AreTheModels_AfterEachOfManyRandomSteps(int seed, QueueOrder order)
     {
         TestContext.Out.WriteLine($"seed {seed}");
         var random = new Random(seed);
-        using var queue = await CreateAsync();
+        using var queue = await CreateAsync(order);
         await queue.Order.GetAsync(CancellationToken.None);
         await queue.SettleAsync();
-        // Hangfire's entries by place, some of them of jobs that do not wait; a job waits at the first of its own.
-        var entries = new SortedList<long, string>();
-        var waits = new HashSet<string>(StringComparer.Ordinal);
-        var running = new List<(long Place, IFetchedJob Job)>();
+        var model = new QueueOrderModel(order == QueueOrder.FairShare, queue.KeepsEntries);
+        var running = new List<(QueueOrderModel.Entry Entry, IFetchedJob Job)>();
         var ended = new List<string>();
-        var returned = new HashSet<long>();
-        var places = 0L;
-        var front = 0L;
-        for (var step = 1; step <= Steps; step++)
+        for (var step = 1; step <= (order == QueueOrder.Fifo ? FifoSteps : FairSteps); step++)
         {
             var what = await ActAsync(step);
-            var expected = Waiting();
+            await queue.MovedAsync();
+            var expected = model.Waiting;
             var snapshot = await queue.Order.GetAsync(CancellationToken.None);
             Assert.That(snapshot.InOrder, Is.EqualTo(expected), $"step {step}: {what}");
             Assert.That(expected.Select(job => snapshot.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, expected.Count)), $"step {step}: {what}");
@@ -73,92 +82,90 @@ public abstract class QueueOrderContract
                 Assert.That(snapshot.PositionOf(job), Is.Null);
         }
 
-        List<string> Waiting() => [.. entries.Values.Where(waits.Contains).Distinct(StringComparer.Ordinal)];
-
         async Task<string> ActAsync(int step)
         {
-            var waiting = Waiting();
+            var waiting = model.Waiting;
             switch (random.Next(100))
             {
-                case < 38:
-                    var job = queue.Enqueue(step);
-                    entries.Add(++places, job);
-                    waits.Add(job);
-                    return $"submit {job}";
-                case < 50 when waiting.Count > 0:
+                case < 36:
+                    // A few users have many requests, many have one.
+                    var user = $"user {random.Next(3) * random.Next(8)}";
+                    var job = queue.Enqueue(step, user);
+                    model.Submit(job, user);
+                    return $"submit {job} of {user}";
+                case < 43 when waiting.Count > 0:
                     var cancelled = waiting[random.Next(waiting.Count)];
                     queue.Cancel(cancelled);
-                    waits.Remove(cancelled);
+                    model.Cancel(cancelled);
                     ended.Add(cancelled);
-                    return $"cancel {cancelled}";
+                    return $"cancel {cancelled} in the dashboard";
+                case < 50 when waiting.Count > 0:
+                    var left = waiting[random.Next(waiting.Count)];
+                    queue.Cancel(left);
+                    queue.Order.Remove(left);
+                    model.Cancel(left);
+                    ended.Add(left);
+                    return $"cancel {left} by the API";
                 case < 56 when ended.Count > 0:
                     var requeued = ended[random.Next(ended.Count)];
                     ended.Remove(requeued);
                     queue.Requeue(requeued);
-                    entries.Add(++places, requeued);
-                    waits.Add(requeued);
+                    model.Requeue(requeued);
                     await queue.SettleAsync();
                     return $"requeue {requeued}";
                 case < 76 when waiting.Count > 0 && running.Count < 4:
                     var begun = queue.Begin();
-                    Assert.That(begun.JobId, Is.EqualTo(waiting[0]), $"step {step}: the first is taken first");
-                    // Those before it were of jobs that do not wait: they are gone now.
-                    while (entries.Values[0] != begun.JobId)
-                        entries.RemoveAt(0);
-                    running.Add((entries.Keys[0], begun));
-                    entries.RemoveAt(0);
-                    waits.Remove(begun.JobId);
+                    Assert.That(begun.JobId, Is.EqualTo(waiting[0]), $"step {step}: the first is dequeued first");
+                    running.Add((model.Claim(begun.JobId), begun));
                     queue.Order.Remove(begun.JobId);
                     return $"claim {begun.JobId}";
-                case < 88 when running.Count > 0:
+                case < 87 when running.Count > 0:
                     var done = running[0].Job;
                     running.RemoveAt(0);
                     queue.Complete(done);
                     ended.Add(done.JobId);
                     return $"complete {done.JobId}";
-                case < 93 when running.Count > 0:
+                case < 92 when running.Count > 0:
                     var which = random.Next(running.Count);
-                    var (place, back) = running[which];
+                    var (entry, back) = running[which];
                     running.RemoveAt(which);
                     queue.GiveBack(back);
-                    if (queue.GivesBackWithMarker && !entries.ContainsValue(back.JobId))
-                        entries.Add(++places, back.JobId);
-                    entries.Add(place, back.JobId);
-                    returned.Add(place);
-                    waits.Add(back.JobId);
+                    model.GiveBack(entry);
                     await queue.SettleAsync();
                     return $"give back {back.JobId}";
-                case < 98 when waiting.Count > 0:
+                case < 97 when waiting.Count > 0:
                     var moved = waiting[random.Next(waiting.Count)];
                     Assert.That(await queue.Order.TryMoveToFrontAsync(moved, CancellationToken.None), Is.True, $"step {step}: move {moved}");
-                    var stood = entries.First(entry => entry.Value == moved).Key;
-                    if (returned.Remove(stood) || !queue.LeavesEntryWhenMoved)
-                        entries.Remove(stood);
-                    entries.Add(--front, moved);
-                    returned.Add(front);
+                    model.MoveToFront(moved);
+                    await queue.MovedAsync();
                     await queue.SettleAsync();
                     return $"move {moved} to the front";
+                case < 98 when await queue.TryRestartAsync():
+                    model.Restart();
+                    return "restart";
                 default:
                     await queue.SettleAsync();
+                    if (await queue.OtherAsync() is { } other)
+                        Assert.That(other.InOrder, Is.EqualTo(model.Waiting), $"step {step}: another process");
                     return "look";
             }
         }
     }
 }
 
-/// <summary>The queue of the embedded default: in this process, and nobody else's.</summary>
+/// <summary>The queue of the embedded default: in this process alone.</summary>
 [Category(Categories.Fast)]
-internal sealed class PrivateQueueOrderContractTests : QueueOrderContract
+internal sealed class InMemoryQueueOrderContractTests : QueueOrderContract
 {
-    private protected override Task<IQueue> CreateAsync() => Task.FromResult<IQueue>(new Queue());
+    private protected override Task<IQueue> CreateAsync(QueueOrder order) => Task.FromResult<IQueue>(new Queue(order));
 
-    private sealed class Queue : IQueue
+    private sealed class Queue(QueueOrder order) : IQueue
     {
-        private readonly QueueHost _host = new(QueueHost.InMemory(), QueueHost.Clock());
+        private readonly QueueHost _host = new(QueueHost.InMemory(), QueueHost.Clock(), order: order);
 
         public IQueueOrder Order => _host.Order;
 
-        public string Enqueue(long messageId) => _host.Jobs.Enqueue(messageId);
+        public string Enqueue(long messageId, string user) => _host.Jobs.Enqueue(messageId, user);
 
         public void Cancel(string job) => _host.Jobs.Delete(job);
 
@@ -179,43 +186,60 @@ internal sealed class PrivateQueueOrderContractTests : QueueOrderContract
 
         public void GiveBack(IFetchedJob job) => Assert.That(_host.Jobs.TryGiveBack(job.JobId, job, "the model says so"), Is.True);
 
-        public bool GivesBackWithMarker => true;
+        public bool KeepsEntries => false;
 
-        public Task SettleAsync() => Task.CompletedTask; // It is told of everything.
+        public Task MovedAsync() => Task.CompletedTask;
+
+        public async Task SettleAsync()
+        {
+            // Each waiting job has an entry in Hangfire's queue, for the dashboard.
+            var shown = _host.Storage.GetMonitoringApi().EnqueuedJobs(ImageJobs.QueueName, 0, 10_000).Select(job => job.Key);
+            Assert.That((await Order.GetAsync(CancellationToken.None)).InOrder.Except(shown), Is.Empty);
+        }
+
+        public Task<QueueSnapshot?> OtherAsync() => Task.FromResult<QueueSnapshot?>(null);
+
+        public Task<bool> TryRestartAsync() => Task.FromResult(false);
 
         public void Dispose() => _host.Dispose();
     }
 }
 
-/// <summary>A queue that other machines change too: hints are believed, and each second its rows are looked at.</summary>
+/// <summary>A queue that other processes change too: hints are believed, and each second its rows are read.</summary>
 [TestFixture(5000)]
 [TestFixture(7)]
 [Category(Categories.Fast)]
 internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderContract
 {
-    private protected override Task<IQueue> CreateAsync() => Task.FromResult<IQueue>(new Queue(pageSize));
+    private protected override async Task<IQueue> CreateAsync(QueueOrder order)
+    {
+        var queue = new Queue(order, pageSize);
+        await queue.TryRestartAsync();
+        return queue;
+    }
 
-    private sealed class Queue : IQueue
+    private sealed class Queue(QueueOrder kind, int pageSize) : IQueue
     {
         private readonly FakeQueueRows _rows = new();
-        private readonly SqlServerQueueOrder _order;
+        private SqlServerQueueOrder? _order;
+        private SqlServerQueueOrder? _other;
 
-        public Queue(int pageSize) => _order = new SqlServerQueueOrder(_rows, QueueHost.Clock(), NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
+        public IQueueOrder Order => Current;
 
-        public IQueueOrder Order => _order;
+        private SqlServerQueueOrder Current => _order!; // TryRestartAsync makes both.
 
-        public string Enqueue(long messageId) => _order.Enqueue(() => _rows.Add());
+        public string Enqueue(long messageId, string user) => Current.Enqueue(user, queue => _rows.Add(queue: queue, user: user));
 
         public void Cancel(string job)
         {
             _rows.SetState(job, DeletedState.StateName);
-            _order.OnStateChanging(job, EnqueuedState.StateName, DeletedState.StateName);
+            Current.OnStateChanging(job, EnqueuedState.StateName, DeletedState.StateName);
         }
 
         public void Requeue(string job)
         {
             _rows.Requeue(job);
-            _order.OnStateChanging(job, DeletedState.StateName, EnqueuedState.StateName);
+            Current.OnStateChanging(job, DeletedState.StateName, EnqueuedState.StateName);
         }
 
         public IFetchedJob Begin()
@@ -228,28 +252,49 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
         public void Complete(IFetchedJob job)
         {
             _rows.SetState(job.JobId, SucceededState.StateName);
-            _order.OnStateChanging(job.JobId, ProcessingState.StateName, SucceededState.StateName);
+            Current.OnStateChanging(job.JobId, ProcessingState.StateName, SucceededState.StateName);
             job.RemoveFromQueue();
         }
 
         public void GiveBack(IFetchedJob job)
         {
             _rows.SetState(job.JobId, EnqueuedState.StateName);
-            Assert.That(_order.TryGiveBack(job.JobId, job), Is.True);
+            Assert.That(Current.TryGiveBack(job.JobId, job), Is.True);
         }
 
-        public bool GivesBackWithMarker => false;
+        public bool KeepsEntries => true;
 
-        public async Task SettleAsync()
+        public Task MovedAsync() => Current.Moves;
+
+        public Task SettleAsync() => SettleAsync(Current);
+
+        public async Task<QueueSnapshot?> OtherAsync()
         {
-            // As often as it takes for the stretch that is read beside head and tail to come round.
-            for (var i = 0; i < 60; i++)
-                await _order.ReadNowAsync();
+            await SettleAsync(_other!);
+            return await _other!.GetAsync(CancellationToken.None);
+        }
+
+        public async Task<bool> TryRestartAsync()
+        {
+            (_order, _other) = (NewOrder(), NewOrder());
+            await _order.ReadNowAsync();
+            await _other.ReadNowAsync();
+            return true;
         }
 
         public void Dispose()
         {
             // Nothing is held.
+        }
+
+        private SqlServerQueueOrder NewOrder() =>
+            new(_rows, QueueHost.Clock(), NullLogger<SqlServerQueueOrder>.Instance, kind) { PageSize = pageSize };
+
+        private static async Task SettleAsync(SqlServerQueueOrder order)
+        {
+            // As often as it takes for the page between head and tails to come round.
+            for (var i = 0; i < 60; i++)
+                await order.ReadNowAsync();
         }
     }
 }

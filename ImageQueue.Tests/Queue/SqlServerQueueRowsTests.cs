@@ -49,8 +49,8 @@ public sealed class SqlServerQueueRowsTests
         var jobs = Enumerable.Range(1, 5).Select(i => _host.EnqueueSilently(i)).ToList();
         _host.Client.Create(Job.FromExpression<IImageJob>(job => job.RunAsync(9, null!, CancellationToken.None)), new EnqueuedState("other"));
 
-        var first = await _rows.ReadAsync(0, 3, default);
-        var last = await _rows.ReadAsync(first.UpTo, 3, default);
+        var first = await _rows.ReadAsync(0, long.MaxValue, 3, default);
+        var last = await _rows.ReadAsync(first.UpTo, long.MaxValue, 3, default);
 
         Assert.That(Ids(first).Concat(Ids(last)), Is.EqualTo(jobs));
         Assert.That((first.IsLast, last.IsLast), Is.EqualTo((false, true)));
@@ -64,7 +64,7 @@ public sealed class SqlServerQueueRowsTests
         _host.Client.Delete(jobs[1]);
         _host.Client.Requeue(jobs[0]);
 
-        Assert.That(Ids(await _rows.ReadAsync(0, 10, default)).Distinct(), Is.EqualTo(new[] { jobs[0], jobs[2], jobs[3] }));
+        Assert.That(Ids(await _rows.ReadAsync(0, long.MaxValue, 10, default)).Distinct(), Is.EqualTo(new[] { jobs[0], jobs[2], jobs[3] }));
     }
 
     /// <summary>What a worker holds does not wait; what it gives back has its old place, and so has what it was generating.</summary>
@@ -76,14 +76,14 @@ public sealed class SqlServerQueueRowsTests
         using var fetched = connection.FetchNextJob(Queues, CancellationToken.None);
         Assert.That(fetched.JobId, Is.EqualTo(jobs[0]), "Hangfire fetches in the order that is shown");
         _host.Begin(jobs[0]);
-        Assert.That(Ids(await _rows.ReadAsync(0, 10, default)), Is.EqualTo(jobs.Skip(1)));
+        Assert.That(Ids(await _rows.ReadAsync(0, long.MaxValue, 10, default)), Is.EqualTo(jobs.Skip(1)));
 
         Assert.That(_host.Jobs.TryGiveBack(jobs[0], fetched, "no Forge is healthy"), Is.True);
 
-        Assert.That(Ids(await _rows.ReadAsync(0, 10, default)), Is.EqualTo(jobs));
+        Assert.That(Ids(await _rows.ReadAsync(0, long.MaxValue, 10, default)), Is.EqualTo(jobs));
         Assert.That(_host.Jobs.Find(jobs[0])!.Name, Is.EqualTo(EnqueuedState.StateName));
         fetched.RemoveFromQueue(); // As Hangfire's worker does when the job has left it: nothing is removed.
-        Assert.That(Ids(await _rows.ReadAsync(0, 10, default)), Is.EqualTo(jobs));
+        Assert.That(Ids(await _rows.ReadAsync(0, long.MaxValue, 10, default)), Is.EqualTo(jobs));
     }
 
     /// <summary>Seen before: position 201 of 201 after a crash.</summary>
@@ -97,7 +97,7 @@ public sealed class SqlServerQueueRowsTests
 
         Assert.That(_host.Jobs.TryGiveBack(jobs[0], null, "its server died"), Is.True);
 
-        Assert.That(Ids(await _rows.ReadAsync(0, 10, default)), Is.EqualTo(jobs));
+        Assert.That(Ids(await _rows.ReadAsync(0, long.MaxValue, 10, default)), Is.EqualTo(jobs));
         Assert.That(_host.Jobs.TryGiveBack("4711", null, "there is no such job"), Is.False);
     }
 
@@ -108,7 +108,7 @@ public sealed class SqlServerQueueRowsTests
         var job = _host.EnqueueSilently(1);
         await _database.ExecuteAsync("UPDATE HangFire.JobQueue SET FetchedAt = DATEADD(minute, -6, GETUTCDATE());");
 
-        Assert.That(Ids(await _rows.ReadAsync(0, 10, default)), Is.EqualTo(new[] { job }));
+        Assert.That(Ids(await _rows.ReadAsync(0, long.MaxValue, 10, default)), Is.EqualTo(new[] { job }));
     }
 
     private static IEnumerable<string> Ids(QueuePage page) => page.Rows.Select(row => JobKey.Format(row.Job));
@@ -129,21 +129,25 @@ internal sealed class SqlServerQueueOrderContractTests : QueueOrderContract
             await _database.DisposeAsync();
     }
 
-    private protected override async Task<IQueue> CreateAsync()
+    private protected override async Task<IQueue> CreateAsync(QueueOrder order)
     {
         _database = await SqlServerStoreDatabase.CreateAsync();
         var database = new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance);
         var storage = new SqlServerStorage(database.ConnectionString, database.HangfireOptions);
-        return new Queue(new QueueHost(storage, QueueHost.Clock(), new SqlServerQueueRows(database.Connections, TimeSpan.FromMinutes(5), storage, NullLogger.Instance)));
+        var rows = new SqlServerQueueRows(database.Connections, TimeSpan.FromMinutes(5), storage, NullLogger.Instance)
+        {
+            WithUsers = order == QueueOrder.FairShare,
+        };
+        return new Queue(new QueueHost(storage, QueueHost.Clock(), rows, order: order), new QueueHost(storage, QueueHost.Clock(), rows, order: order));
     }
 
-    private sealed class Queue(QueueHost host) : IQueue
+    private sealed class Queue(QueueHost host, QueueHost other) : IQueue
     {
         public IQueueOrder Order => host.Order;
 
-        public bool GivesBackWithMarker => false;
+        public bool KeepsEntries => true;
 
-        public string Enqueue(long messageId) => host.Jobs.Enqueue(messageId);
+        public string Enqueue(long messageId, string user) => host.Jobs.Enqueue(messageId, user);
 
         public void Cancel(string job) => host.Jobs.Delete(job);
 
@@ -166,6 +170,20 @@ internal sealed class SqlServerQueueOrderContractTests : QueueOrderContract
 
         public Task SettleAsync() => ((SqlServerQueueOrder)host.Order).ReadNowAsync();
 
-        public void Dispose() => host.Dispose();
+        public Task MovedAsync() => ((SqlServerQueueOrder)host.Order).Moves;
+
+        public async Task<QueueSnapshot?> OtherAsync()
+        {
+            await ((SqlServerQueueOrder)other.Order).ReadNowAsync();
+            return other.Snapshot();
+        }
+
+        public Task<bool> TryRestartAsync() => Task.FromResult(false);
+
+        public void Dispose()
+        {
+            host.Dispose();
+            other.Dispose();
+        }
     }
 }

@@ -61,6 +61,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.AttachJobsAsync), store => store.AttachJobsAsync([(1, "7", null), (2, "8", "6")], default)),
         (nameof(IMessageStore.EraseAsync), store => store.EraseAsync(1, default)),
         (nameof(IMessageStore.CloseConversationAsync), store => store.CloseConversationAsync("c", default)),
+        (nameof(IMessageStore.ListClosedConversationsAsync), store => store.ListClosedConversationsAsync(10, default)),
         (nameof(IMessageStore.ForgetErasedAsync), store => store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, default)),
         (nameof(IMessageStore.ListSilentAsync), store => store.ListSilentAsync(TimeSpan.FromSeconds(20), null, 10, default)),
         (nameof(IMessageStore.ListJoblessAsync), store => store.ListJoblessAsync(TimeSpan.FromSeconds(10), null, 10, default)),
@@ -271,21 +272,23 @@ public sealed partial class SqlServerStatementTests
         var sent = new SentStatements { Scalar = _ => version, Table = _ => QueueRows() };
         var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
 
-        var page = await rows.ReadAsync(0, 2, default);
-        await rows.ReadAsync(12, 2, default);
+        var page = await rows.ReadAsync(0, QueuePlace.EndOf(1), 2, default);
+        await rows.ReadAsync(QueuePlace.Of(1, 12), QueuePlace.EndOf(1), 2, default);
 
-        Assert.That(page.Rows.Select(row => (row.Place, JobKey.Format(row.Job))), known ? Is.EqualTo(new[] { (3L, "12"), (5L, "7") }) : Is.Empty);
-        Assert.That((page.UpTo, page.IsLast), Is.EqualTo(known ? (5L, false) : (long.MaxValue, true)));
+        Assert.That(page.Rows.Select(row => (row.Place, JobKey.Format(row.Job))), known ? Is.EqualTo(new[] { (QueuePlace.Of(1, 3), "12"), (QueuePlace.Of(1, 5), "7") }) : Is.Empty);
+        Assert.That((page.UpTo, page.IsLast), Is.EqualTo(known ? (QueuePlace.Of(1, 5), false) : (long.MaxValue, true)));
         Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
     }
 
     private static DataTable QueueRows()
     {
         var jobs = new DataTable();
+        jobs.Columns.Add("Queue", typeof(string));
         jobs.Columns.Add("Id", typeof(long));
         jobs.Columns.Add("JobId", typeof(long));
-        jobs.Rows.Add(3L, 12L);
-        jobs.Rows.Add(5L, 7L);
+        jobs.Columns.Add("User", typeof(string));
+        jobs.Rows.Add(ImageJobs.QueueName, 3L, 12L, DBNull.Value);
+        jobs.Rows.Add(ImageJobs.QueueName, 5L, 7L, DBNull.Value);
         return jobs;
     }
 
@@ -297,9 +300,12 @@ public sealed partial class SqlServerStatementTests
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
         var rows = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance);
-        await QuietlyAsync(() => rows.ReadAsync(0, 10, default));
-        await QuietlyAsync(() => rows.ReadAsync(QueuePage.Start, 10, default));
-        await QuietlyAsync(() => rows.TryMoveToFrontAsync("7", 3, default));
+        await QuietlyAsync(() => rows.ReadAsync(0, QueuePlace.EndOf(1), 10, default));
+        await QuietlyAsync(() => rows.ReadAsync(QueuePage.Start, long.MaxValue, 10, default));
+        await QuietlyAsync(() => rows.MoveAsync([new QueueMove(JobKey.Of(7), QueuePlace.Of(2, 3), 1)], default));
+        var withUsers = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance) { WithUsers = true };
+        await QuietlyAsync(() => withUsers.ReadAsync(QueuePage.Start, long.MaxValue, 10, default));
+        await QuietlyAsync(() => rows.TryMoveToFrontAsync("7", QueuePlace.Of(1, 3), default));
         await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));
         var keys = new SqlServerKeyRing(Recorded(sent));
         await keys.AddAsync("key-1", "<key/>", default);

@@ -274,7 +274,7 @@ internal sealed class StatisticsWriterTests
     private StatisticsWriter Writer(IStatisticsStore store)
     {
         var queue = (IQueueStore)_store;
-        var eta = new EtaEstimator(queue, _store, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
+        var eta = new EtaEstimator(queue, _store, null!, null!, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
         var positions = new QueuePositions(null!, new QueueRebuildState { IsUnderWay = true }, queue, eta, _time); // While it is rebuilt, nobody asks Hangfire's order.
         return new StatisticsWriter(store, store as ILeaseStore ?? _store, positions, DatabaseReadiness.Completed(), _time, NullLogger<StatisticsWriter>.Instance);
     }

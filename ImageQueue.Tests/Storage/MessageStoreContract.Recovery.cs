@@ -61,7 +61,7 @@ public abstract partial class MessageStoreContract
             after = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
         }
 
-        Assert.That(pages, Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3))));
+        Assert.That(pages, Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3) { Username = "ayşe" })));
     }
 
     [Test]

@@ -134,7 +134,7 @@ internal sealed class Bench : IAsyncDisposable
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
         await ProbedAsync();
-        using var fetched = Get<CapacityGatedFetch>().Take(new Taken(message.HangfireJobId!));
+        using var fetched = Get<CapacityGatedFetch>().Reserve(new Taken(message.HangfireJobId!));
         var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, fetched, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
         await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
     }

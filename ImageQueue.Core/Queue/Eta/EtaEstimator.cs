@@ -1,4 +1,5 @@
 using System.Text.Json;
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
@@ -7,27 +8,35 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Queue.Eta;
 
 /// <summary>
-/// Says when images will be there. Learns from the rows, so that it knows after a restart what it knew before, and what other
-/// machines have generated; reads them at most once a second, and only when somebody asks. See <see cref="EtaBasis"/> for the formula.
+/// Estimates when images are complete, from the message rows: so it survives a restart and covers all machines. Reads them at most
+/// once a second, while there are readers. See <see cref="EtaBasis"/> for the formula.
 /// </summary>
-public sealed class EtaEstimator(IQueueStore store, ILeaseStore leases, IOptions<ForgeOptions> options, TimeProvider time, ILogger<EtaEstimator> logger)
+public sealed class EtaEstimator(
+    IQueueStore store,
+    ILeaseStore leases,
+    BackendPool pool,
+    Pauses pauses,
+    IOptions<ForgeOptions> options,
+    TimeProvider time,
+    ILogger<EtaEstimator> logger)
 {
-    /// <summary>How many of the newest images are looked at.</summary>
+    /// <summary>The number of images that an estimate is based on.</summary>
     private const int Newest = 100;
 
     private const int PageSize = 500;
 
     private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(1);
 
-    /// <summary>Until then the last one is served while the next is read.</summary>
+    /// <summary>Until this age the last data serves while the next is read.</summary>
     private static readonly TimeSpan UsableFor = TimeSpan.FromSeconds(5);
 
+    private readonly ForgeModels _models = new(options.Value);
     private readonly Lock _lock = new();
     private Dictionary<long, RunningGeneration> _seen = [];
     private Task<EtaBasis>? _reading;
     private Known? _known;
 
-    /// <summary>What there is to go by, at most a moment old. Never throws for a database that is away.</summary>
+    /// <summary>The data, at most 5 s old; <see cref="EtaBasis.Nothing"/> while the database is away.</summary>
     public ValueTask<EtaBasis> GetAsync(CancellationToken cancellationToken)
     {
         var known = Volatile.Read(ref _known);
@@ -47,16 +56,20 @@ public sealed class EtaEstimator(IQueueStore store, ILeaseStore leases, IOptions
             var at = time.GetTimestamp();
             var generated = await store.ListNewestAsync(MessageStatus.Complete, Newest, CancellationToken.None);
             var running = await ReadRunningAsync();
-            // A lease of a backend is held while it is healthy: so many images can be generated at once, on all machines.
-            var slots = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
-            var basis = new EtaBasis([.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, slots.Count, options.Value.Defaults, time.GetUtcNow());
+            var usable = await FindUsableAsync();
+            var basis = new EtaBasis([.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable.Count, time.GetUtcNow())
+            {
+                Defaults = options.Value.Defaults,
+                Limit = options.Value.Timeout,
+                IsPossible = message => !pauses.IsQueueStopped && IsPossible(message, usable), // A pause counts at once.
+            };
             Volatile.Write(ref _known, new Known(basis, at));
             return basis;
         }
         catch (Exception e)
         {
             // An answer without an estimate is better than none.
-            logger.LogDebug(e, "There is nothing to estimate by just now.");
+            logger.LogDebug(e, "Nothing can be estimated now.");
             return EtaBasis.Nothing;
         }
         finally
@@ -66,7 +79,23 @@ public sealed class EtaEstimator(IQueueStore store, ILeaseStore leases, IOptions
         }
     }
 
-    /// <summary>All that are being generated. Should there be more than slots, whoever has moved last is the one that is really being generated.</summary>
+    /// <summary>The backends that generate now or next, by the names of their leases; none while the queue is paused.</summary>
+    /// <remarks>A backend's lease is held while it is healthy, so they are those of all machines.</remarks>
+    private async Task<HashSet<string>> FindUsableAsync()
+    {
+        if (pauses.IsQueueStopped)
+            return [];
+        var held = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
+        var usable = held.Select(lease => lease.Name).ToHashSet(StringComparer.Ordinal);
+        usable.ExceptWith(pool.Backends.Where(backend => pauses.Of(backend.Name) is not null).Select(backend => ForgeAddress.LeaseName(backend.Url)));
+        return usable;
+    }
+
+    private bool IsPossible(Message message, HashSet<string> usable) =>
+        _models.Find(GenerationSettings.Of(message).Model)?.Backends is not { Count: > 0 } names
+        || pool.Backends.Any(backend => names.Contains(backend.Name, StringComparer.Ordinal) && usable.Contains(ForgeAddress.LeaseName(backend.Url)));
+
+    /// <summary>The processing images, newest progress first: with more of them than backends, those are the ones that are generated.</summary>
     private async Task<IReadOnlyList<RunningGeneration>> ReadRunningAsync()
     {
         var now = time.GetUtcNow();
@@ -84,9 +113,10 @@ public sealed class EtaEstimator(IQueueStore store, ILeaseStore leases, IOptions
         foreach (var message in rows)
         {
             var progress = message.Progress / 100.0;
-            seen[message.Id] = _seen.TryGetValue(message.Id, out var known) && known.Progress == progress
-                ? known
-                : new RunningGeneration(message.Id, GenerationWork.Of(message, options.Value.Defaults), progress, now);
+            var known = _seen.TryGetValue(message.Id, out var image) && image.Progress <= progress
+                ? image
+                : new RunningGeneration(message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now);
+            seen[message.Id] = known.Progress == progress ? known : known.At(progress, now);
         }
 
         _seen = seen; // One read at a time.

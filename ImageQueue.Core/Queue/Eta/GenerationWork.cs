@@ -2,12 +2,11 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue.Eta;
 
-/// <summary>How much an image asks of a Forge.</summary>
+/// <summary>The work of an image for a backend.</summary>
 /// <param name="Size">Steps times pixels.</param>
-/// <param name="Checkpoint">As asked; null: what Forge has loaded.</param>
+/// <param name="Checkpoint">As requested; null: the one that Forge has loaded.</param>
 internal readonly record struct GenerationWork(double Size, string? Checkpoint)
 {
-    /// <summary>Of an image message, by its stored settings.</summary>
     public static GenerationWork Of(Message message, GenerationSettings defaults)
     {
         var settings = GenerationSettings.Of(message).OrElse(defaults);
@@ -15,12 +14,25 @@ internal readonly record struct GenerationWork(double Size, string? Checkpoint)
     }
 }
 
-/// <summary>An image that was generated: what it asked for, and how long that took.</summary>
+/// <summary>A complete image, and how long it took.</summary>
 internal readonly record struct CompletedGeneration(GenerationWork Work, double Seconds);
 
 /// <summary>An image that is being generated.</summary>
-/// <param name="MessageId">Of its message.</param>
-/// <param name="Work">What it asks for.</param>
+/// <param name="MessageId">Its message.</param>
+/// <param name="Work">Its work.</param>
 /// <param name="Progress">0..1.</param>
 /// <param name="SeenAt">When that progress was first seen here, by this machine's clock.</param>
-internal readonly record struct RunningGeneration(long MessageId, GenerationWork Work, double Progress, DateTimeOffset SeenAt);
+internal readonly record struct RunningGeneration(long MessageId, GenerationWork Work, double Progress, DateTimeOffset SeenAt)
+{
+    /// <summary>The first progress above 0 that was seen here: before it the model may have been loading. Null until there is one.</summary>
+    public (double Progress, DateTimeOffset SeenAt)? First { get; init; }
+
+    /// <summary>Seconds for a whole image at the pace seen here; null until there is a pace.</summary>
+    public double? OwnTime => First is { } first && Progress > first.Progress && SeenAt > first.SeenAt
+        ? (SeenAt - first.SeenAt).TotalSeconds / (Progress - first.Progress)
+        : null;
+
+    /// <summary>The same image with newer progress.</summary>
+    public RunningGeneration At(double progress, DateTimeOffset now) =>
+        this with { Progress = progress, SeenAt = now, First = First ?? (progress > 0 ? (progress, now) : null) };
+}

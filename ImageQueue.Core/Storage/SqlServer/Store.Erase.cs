@@ -33,6 +33,21 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken)) > 0,
         cancellationToken);
 
+    public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
+        connections.RunAsync<IReadOnlyList<string>>(
+            async connection =>
+            [
+                .. await connection.QueryAsync<string>(Command(
+                    """
+                    SELECT TOP (@Limit) id FROM dbo.conversations
+                    WHERE username = N'' AND EXISTS
+                        (SELECT 1 FROM dbo.messages AS rest WHERE rest.conversation_id = conversations.id AND rest.deleted_at IS NULL);
+                    """,
+                    new StatementParameters().Add("@Limit", limit),
+                    cancellationToken)),
+            ],
+            cancellationToken);
+
     public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken) => connections.RunAsync(
         connection => connection.ExecuteScalarAsync<int>(Command(
             """

@@ -175,9 +175,9 @@ internal sealed partial class SqlServerMessageStore
     public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition, string Username)>(Command(
                 $"""
-                SELECT id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
+                SELECT id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0), username
                 FROM dbo.messages
                 WHERE hangfire_job_id IN (SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
                     AND hangfire_job_id IS NOT NULL AND {IsQueued};
@@ -185,15 +185,15 @@ internal sealed partial class SqlServerMessageStore
                 new StatementParameters().AddText("@Jobs", JsonSerializer.Serialize(hangfireJobIds)),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)))];
+        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)) { Username = row.Username })];
     }
 
     private async Task<IEnumerable<WaitingRequest>> WaitingAsync(string and, StatementParameters parameters, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition)>(Command(
+            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition, string Username)>(Command(
                 $"""
-                SELECT TOP (@Limit) id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0)
+                SELECT TOP (@Limit) id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0), username
                 FROM dbo.messages
                 WHERE {IsQueued} AND {IsBehind}{and}
                 ORDER BY queued_at, id;
@@ -201,7 +201,7 @@ internal sealed partial class SqlServerMessageStore
                 parameters,
                 cancellationToken)),
             cancellationToken);
-        return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition));
+        return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition) { Username = row.Username });
     }
 
     /// <summary>Behind a place in the queue. The first condition alone is one that an index seeks by.</summary>

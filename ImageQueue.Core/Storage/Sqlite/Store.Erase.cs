@@ -36,6 +36,15 @@ internal sealed partial class SqliteMessageStore
             "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''", new { conversationId }) > 0,
         cancellationToken);
 
+    public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<string>>(Read(connection => connection.Query<string>(
+            """
+            SELECT id FROM conversations
+            WHERE username = '' AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id AND deleted_at IS NULL)
+            LIMIT @limit
+            """,
+            new { limit }).ToList()));
+
     public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken)
     {
         var before = Write(_time.GetUtcNow() - olderThan);

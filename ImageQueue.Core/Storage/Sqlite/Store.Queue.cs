@@ -132,22 +132,28 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>
         // The unary plus keeps the planner on the jobs' own index: with the status' it looks through all that wait.
-        Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => ToWaiting(connection.Query<(long, string, string?, long)>(
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => ToWaiting(connection.Query<(long, string, string?, long, string)>(
             $"SELECT {WaitingColumns} FROM messages WHERE hangfire_job_id IN (SELECT value FROM json_each(@jobs)) AND +queued_at IS NOT NULL AND +status = 'queued'",
             new { jobs = JsonSerializer.Serialize(hangfireJobIds) }))));
 
     private const string WaitingColumns =
         """
         id, queued_at, hangfire_job_id,
-            CASE json_type(extra_metadata, '$.queue_position') WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END
+            CASE json_type(extra_metadata, '$.queue_position') WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END,
+            username
         """;
 
-    private static List<WaitingRequest> ToWaiting(IEnumerable<(long Id, string QueuedAt, string? HangfireJobId, long QueuePosition)> rows) =>
-        rows.Select(row => new WaitingRequest(row.Id, Time(row.QueuedAt), row.HangfireJobId, row.QueuePosition is > 0 and <= int.MaxValue ? (int)row.QueuePosition : 0)).ToList();
+    private static List<WaitingRequest> ToWaiting(
+        IEnumerable<(long Id, string QueuedAt, string? HangfireJobId, long QueuePosition, string Username)> rows) =>
+        rows.Select(row => new WaitingRequest(
+            row.Id, Time(row.QueuedAt), row.HangfireJobId, row.QueuePosition is > 0 and <= int.MaxValue ? (int)row.QueuePosition : 0)
+        {
+            Username = row.Username,
+        }).ToList();
 
     // The index is named where it must be: left to itself the planner looks through all that wait.
     private List<WaitingRequest> Waiting(string from, string and, UnfinishedCursor? after, int limit, TimeSpan? olderThan) =>
-        Read(connection => ToWaiting(connection.Query<(long, string, string?, long)>(
+        Read(connection => ToWaiting(connection.Query<(long, string, string?, long, string)>(
             $"""
             SELECT {WaitingColumns}
             FROM {from}

@@ -1,0 +1,19 @@
+using ImageQueue.Core.Hosting;
+using ImageQueue.Core.Requests;
+using Microsoft.Extensions.Logging;
+
+namespace ImageQueue.Core.Recovery;
+
+/// <summary>Finishes erasures of conversations that a crash interrupted: a closed conversation with messages left.</summary>
+public sealed class ErasureReconciler(EraseMessages erase, DatabaseReadiness readiness, TimeProvider time, ILogger<ErasureReconciler> logger)
+    : PeriodicService(readiness, time, logger)
+{
+    /// <inheritdoc/>
+    protected override string Activity => "Erasing closed conversations";
+
+    /// <inheritdoc/>
+    protected override TimeSpan Interval => TimeSpan.FromMinutes(5);
+
+    /// <inheritdoc/>
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => erase.FinishAsync(cancellationToken);
+}
