@@ -95,7 +95,7 @@ public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, Qu
         lock (_lock)
         {
             Settle();
-            return ValueTask.FromResult(_latest ??= new QueueSnapshot(_index.Now, time.GetUtcNow()));
+            return ValueTask.FromResult(_latest ??= new QueueSnapshot(_index.Now, time.GetUtcNow()) { IsLive = true });
         }
     }
 

@@ -34,7 +34,7 @@ public sealed class QueuePositions(IQueueOrder order, QueueRebuildState rebuildi
 public readonly struct LivePositions(QueueSnapshot snapshot, EtaBasis eta, DateTimeOffset now)
 {
     /// <summary>When Hangfire's queue was read, UTC.</summary>
-    public DateTimeOffset AsOf => snapshot.TakenAt;
+    public DateTimeOffset AsOf => snapshot.IsLive ? now : snapshot.TakenAt;
 
     /// <summary>The mean of the newest images; null until there is one.</summary>
     public double? SecondsPerImage => eta.SecondsPerImage;

@@ -21,6 +21,9 @@ public sealed class QueueSnapshot
     /// <summary>False when Hangfire has not answered yet: then stored positions are the best there is.</summary>
     public bool IsKnown { get; private init; } = true;
 
+    /// <summary>Whether it stays true until the next one: this process alone changes the queue.</summary>
+    internal bool IsLive { get; init; }
+
     public int Count => _view.Count;
 
     /// <summary>When Hangfire's queue was read, UTC.</summary>

@@ -32,7 +32,8 @@ public sealed partial class SqlServerQueueOrder
         }
     }
 
-    private int WaitingOf(string user) => _jobsOf.TryGetValue(user, out var jobs) ? jobs.Count : 0;
+    /// <summary>Those in front are not counted: they have left the rounds.</summary>
+    private int WaitingOf(string user) => _jobsOf.TryGetValue(user, out var jobs) ? jobs.Count(job => _index.PlaceOf(job) is not < 0) : 0;
 
     private void NoteUser(Guid job, string? user)
     {
@@ -68,6 +69,11 @@ public sealed partial class SqlServerQueueOrder
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
         try
         {
+            bool isUnread;
+            lock (_lock)
+                isUnread = _dueUsers.Any(user => _jobsOf.TryGetValue(user, out var jobs) && jobs.Any(_unread.ContainsKey));
+            if (isUnread)
+                await ReadAgainAsync(CancellationToken.None); // Rows are moved by their numbers.
             List<QueueMove> moves;
             lock (_lock)
             {

@@ -126,6 +126,8 @@ public sealed partial class SqlServerQueueOrder(IQueueRows rows, TimeProvider ti
         if (PlaceOf(hangfireJobId) is not { } place || !await rows.TryMoveToFrontAsync(hangfireJobId, place, cancellationToken))
             return false;
         await ReadAgainAsync(cancellationToken);
+        lock (_lock)
+            MoveUpSoon(_userOf.GetValueOrDefault(JobKey.Parse(hangfireJobId)));
         return true;
     }
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
@@ -5,13 +6,15 @@ using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Api;
 
 /// <summary>The queue as a whole.</summary>
 [ApiController]
 [Tags("Queue")]
-public sealed class QueueController(QueuePositions positions, IMessageStore store, BackendPool pool, Pauses pauses) : ControllerBase
+public sealed class QueueController(
+    QueuePositions positions, IMessageStore store, BackendPool pool, Pauses pauses, IOptions<QueueOptions> options) : ControllerBase
 {
     /// <summary>How many requests wait, how many are being generated, and the state of the backends.</summary>
     [HttpGet("/api/queue", Name = "getQueue")]
@@ -26,7 +29,8 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
             pauses.OfQueue is not null,
             [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy, backend.Paused))],
             live.SecondsPerImage,
-            live.AsOf);
+            live.AsOf,
+            JsonNamingPolicy.SnakeCaseLower.ConvertName(options.Value.Order.ToString()));
     }
 
     /// <summary>Pauses the queue: within a second no process starts a request; those being generated finish.</summary>
@@ -79,8 +83,9 @@ public sealed class QueueController(QueuePositions positions, IMessageStore stor
 /// <param name="Backends">The Forge backends of the process that answered.</param>
 /// <param name="SecondsPerImage">Recent average per image; null until one has been measured.</param>
 /// <param name="AsOf">When this was true, UTC.</param>
+/// <param name="Order">Which waiting request is next: `fifo` (by submission) or `fair_share` (the users' requests in turn).</param>
 public sealed record QueueOverview(
-    int Waiting, int Processing, bool Paused, IReadOnlyList<BackendResponse> Backends, double? SecondsPerImage, DateTimeOffset AsOf);
+    int Waiting, int Processing, bool Paused, IReadOnlyList<BackendResponse> Backends, double? SecondsPerImage, DateTimeOffset AsOf, string Order);
 
 /// <summary>A Forge backend; only operators see its address.</summary>
 /// <param name="Name">Its name.</param>

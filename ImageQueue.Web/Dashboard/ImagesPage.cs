@@ -2,6 +2,7 @@ using System.Globalization;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -67,9 +68,10 @@ internal static class ImagesPage
     {
         var pause = request.Get<Pauses>().OfQueue;
         var waiting = await request.Get<QueuePositions>().CountAsync(request.Aborted);
+        var order = request.Get<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare ? "fair share: the users in turn" : "first come, first served";
         return pause is { } paused
-            ? Markup.Of($"<div class=\"alert alert-warning iq-bar\">The queue is paused by {paused.By} since {DashboardFormat.Time(paused.At)}; {waiting} waiting. {request.Button("Resume the queue", "/commands/queue/resume", "queue", style: "success")}</div>")
-            : Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting</span> {request.Button("Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.")}</div>");
+            ? Markup.Of($"<div class=\"alert alert-warning iq-bar\">The queue is paused by {paused.By} since {DashboardFormat.Time(paused.At)}; {waiting} waiting, {order}. {request.Button("Resume the queue", "/commands/queue/resume", "queue", style: "success")}</div>")
+            : Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting, {order}</span> {request.Button("Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.")}</div>");
     }
 
     private static Markup Field(string name, string label, string? value) =>
