@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
 using Hangfire.Common;
@@ -13,16 +14,18 @@ namespace ImageQueue.Web.Dashboard;
 /// Names image jobs on Hangfire's pages by user and prompt. Hangfire asks for one name at a time, so each job gets a mark first;
 /// one query then replaces all marks of the finished page.
 /// </summary>
-internal static partial class JobNames
+internal static class JobNames
 {
-    // From the private use area: OneLine drops these from names and prompts, and Hangfire's encoder keeps them.
-    private const char Before = '\uE0A0';
-    private const char After = '\uE0A1';
+    // Private-use characters pass Hangfire's encoding unchanged. The random part keeps any text of a user from being taken for a mark.
+    private static readonly string Begin = $"\uE0A0{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16))}:";
+    private const char End = '\uE0A1';
+
+    private static readonly Regex Mark = new($"{Begin}([0-9]{{1,19}}){End}", RegexOptions.CultureInvariant | RegexOptions.Compiled);
 
     /// <summary>A mark for an image job; Hangfire's name for any other.</summary>
     public static string MarkOf(Job job) =>
         ImageJobs.IsImageJob(job) && job.Args is [long id, ..]
-            ? string.Create(CultureInfo.InvariantCulture, $"{Before}{id}{After}")
+            ? string.Create(CultureInfo.InvariantCulture, $"{Begin}{id}{End}")
             : job.ToString();
 
     public static void UseJobNames(this IApplicationBuilder app) => app.UseWhen(
@@ -51,11 +54,14 @@ internal static partial class JobNames
         }
 
         var page = Encoding.UTF8.GetString(written.GetBuffer(), 0, (int)written.Length);
-        var ids = Mark.Matches(page).Select(mark => IdOf(mark)).ToHashSet();
+        var ids = Mark.Matches(page).Select(IdOf).OfType<long>().ToHashSet();
         if (ids.Count > 0)
         {
             var names = await NamesAsync(context, ids);
-            page = Mark.Replace(page, mark => WebUtility.HtmlEncode(names.GetValueOrDefault(IdOf(mark)) ?? $"Image {IdOf(mark)}"));
+            page = Mark.Replace(
+                page,
+                mark =>
+                    WebUtility.HtmlEncode(IdOf(mark) is { } id && names.TryGetValue(id, out var name) ? name : $"Image {mark.Groups[1]}"));
         }
 
         context.Response.ContentLength = null;
@@ -78,8 +84,10 @@ internal static partial class JobNames
         }
     }
 
-    private static long IdOf(Match mark) => long.Parse(mark.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
+    /// <summary>Text of a user with what could pass for a mark taken out.</summary>
+    public static string WithoutMarks(string text) =>
+        text.Contains(Begin, StringComparison.Ordinal) ? text.Replace(Begin, "", StringComparison.Ordinal) : text;
 
-    [GeneratedRegex("\uE0A0([0-9]+)\uE0A1", RegexOptions.CultureInvariant)]
-    private static partial Regex Mark { get; }
+    private static long? IdOf(Match mark) =>
+        long.TryParse(mark.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var id) ? id : null;
 }

@@ -29,7 +29,7 @@ internal sealed class Markup
         {
             Markup markup => markup._html,
             IFormattable value => WebUtility.HtmlEncode(value.ToString(format, CultureInfo.InvariantCulture)),
-            _ => WebUtility.HtmlEncode(arg?.ToString()) ?? "",
+            _ => arg?.ToString() is { } text ? WebUtility.HtmlEncode(JobNames.WithoutMarks(text)) : "",
         };
     }
 }
