@@ -10,6 +10,7 @@ if (args is ["key", .. var words])
 if (args is ["health", .. var questions])
     return await HealthCommand.RunAsync(questions, ProgramFolder.CreateBuilder([]).Configuration, Console.Out, Console.Error);
 
+FilePermissions.KeepNewFilesPrivate();
 return await StartFailure.ExplainAsync(async () =>
 {
     var builder = ProgramFolder.CreateBuilder(args);
@@ -17,5 +18,5 @@ return await StartFailure.ExplainAsync(async () =>
 
     var app = builder.Build();
     app.UseImageQueue();
-    await app.RunAsync();
+    return await app.RunToExitCodeAsync();
 });

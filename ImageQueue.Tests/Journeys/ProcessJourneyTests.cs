@@ -52,6 +52,32 @@ internal sealed class ProcessJourneyTests
         Assert.That(app.Output, Does.Not.Contain("   at "), "no stack dump");
     }
 
+    /// <summary>Database, keys and images hold what users wrote: only the app's own user reads them, unless the operator says otherwise.</summary>
+    [TestCase("022", false)]
+    [TestCase("027", true)]
+    public async Task Files_AreReadableByTheirOwnerAlone_UnlessAUmaskIsSet(string mask, bool groupReads)
+    {
+        if (OperatingSystem.IsWindows())
+            Assert.Ignore("Windows has no umask; run this on Linux or macOS.");
+        var start = AppProcess.StartInfo(_folder.Path, forge: null);
+        var command = $"umask {mask}; exec {start.FileName} exec '{start.ArgumentList[1]}'";
+        start.FileName = "/bin/sh";
+        start.ArgumentList.Clear();
+        start.ArgumentList.Add("-c");
+        start.ArgumentList.Add(command);
+        await using var app = await AppProcess.StartAsync(start);
+        await app.WaitForAsync((long)(await app.SubmitAsync("bir gül"))["id"]!, MessageStatus.Complete);
+
+        var files = Directory.GetFiles(_folder.Path, "*", SearchOption.AllDirectories);
+        Assert.That(files, Has.Some.EndsWith(".db").And.Some.EndsWith(".png"));
+        foreach (var file in files.Where(file => !file.Contains("/keys/", StringComparison.Ordinal)))
+        {
+            var mode = File.GetUnixFileMode(file);
+            Assert.That(mode & (UnixFileMode.OtherRead | UnixFileMode.OtherWrite), Is.EqualTo(UnixFileMode.None), file);
+            Assert.That((mode & UnixFileMode.GroupRead) != 0, Is.EqualTo(groupReads), file);
+        }
+    }
+
     [Test]
     public async Task Stop_IsQuick_WhenNothingIsGenerated()
     {

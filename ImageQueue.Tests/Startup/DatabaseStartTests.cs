@@ -58,7 +58,7 @@ public sealed class DatabaseStartTests : IDisposable
         await PassAsync(TimeSpan.FromSeconds(11));
 
         Assert.That(_readiness.Ready.IsCompleted);
-        Assert.That(_log.Of(LogLevel.Information).Last(), Does.Contain("answers; jobs start now"));
+        Assert.That(_log.Of(LogLevel.Information).Last(), Does.Contain("is available; starting jobs"));
     }
 
     /// <summary>Another trouble is worth another line, and the same one a reminder now and then.</summary>

@@ -49,7 +49,10 @@ internal sealed partial class AppProcess : IAsyncDisposable
     public static Task<AppProcess> StartAsync(ProcessStartInfo start) => ListeningAsync(Launch(start));
 
     /// <summary>Starts an app that is not expected to come up.</summary>
-    public static AppProcess Launch(string folder, Uri? forge, Dictionary<string, string>? settings = null)
+    public static AppProcess Launch(string folder, Uri? forge, Dictionary<string, string>? settings = null) => Launch(StartInfo(folder, forge, settings));
+
+    /// <summary>How the app is started.</summary>
+    public static ProcessStartInfo StartInfo(string folder, Uri? forge, Dictionary<string, string>? settings = null)
     {
         // The app's own output, beside the tests': dotnet exec, so that the process is the app and not its launcher.
         var start = new ProcessStartInfo(DotNet)
@@ -71,7 +74,7 @@ internal sealed partial class AppProcess : IAsyncDisposable
             all["Forge__Backends__0__Url"] = forge.AbsoluteUri;
         foreach (var (key, value) in all.Concat(settings ?? []))
             start.Environment[key] = value;
-        return Launch(start);
+        return start;
     }
 
     /// <summary>Starts the app, or one of its commands, in a way of the caller's own.</summary>

@@ -24,21 +24,34 @@ internal static class KestrelLimits
         limits.MaxConcurrentUpgradedConnections = 20_000;
         limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         limits.MaxRequestHeadersTotalSize = 16 * 1024;
+        limits.MinRequestBodyDataRate = limits.MinResponseDataRate = new MinDataRate(240, TimeSpan.FromSeconds(5));
         limits.MaxRequestBodySize = 1024 * 1024; // Of the dashboard's forms; the API's own limit is lower.
+        // One setting at a time: Kestrel's own setters refuse what is out of range, and do not name the key.
+        foreach (var setting in section.GetChildren())
+            Set(limits, setting);
+    }
+
+    private static void Set(KestrelServerLimits limits, IConfigurationSection setting)
+    {
         try
         {
-            section.Bind(limits, binder => binder.ErrorOnUnknownConfiguration = true);
-            limits.MinRequestBodyDataRate = Rate(section.GetSection(nameof(limits.MinRequestBodyDataRate)));
-            limits.MinResponseDataRate = Rate(section.GetSection(nameof(limits.MinResponseDataRate)));
+            if (setting.Key.Equals(nameof(limits.MinRequestBodyDataRate), StringComparison.OrdinalIgnoreCase))
+                limits.MinRequestBodyDataRate = Rate(setting);
+            else if (setting.Key.Equals(nameof(limits.MinResponseDataRate), StringComparison.OrdinalIgnoreCase))
+                limits.MinResponseDataRate = Rate(setting);
+            else
+                One(setting).Bind(limits, binder => binder.ErrorOnUnknownConfiguration = true);
         }
-        catch (Exception e) when (e is ArgumentException or FormatException
-            || (e.InnerException ?? e) is System.Reflection.TargetInvocationException or ArgumentException)
+        catch (Exception e) when (e.GetBaseException() is ArgumentException or FormatException or OverflowException)
         {
-            // Kestrel's own setters refuse what is out of range, and do not name the key.
             throw new OptionsValidationException(
-                Section, typeof(KestrelServerLimits), [$"{Section} holds a value that Kestrel refuses: {e.GetBaseException().Message}"]);
+                Section, typeof(KestrelServerLimits), [$"{setting.Path} is refused: {e.GetBaseException().Message}"]);
         }
     }
+
+    private static IConfiguration One(IConfigurationSection setting) => new ConfigurationBuilder()
+        .AddInMemoryCollection(setting.AsEnumerable().Select(pair => KeyValuePair.Create(pair.Key[(Section.Length + 1)..], pair.Value)))
+        .Build();
 
     /// <summary>MinDataRate has no setters, so the binder cannot change an existing one.</summary>
     private static MinDataRate Rate(IConfigurationSection section) => new(

@@ -11,12 +11,11 @@ internal static class StartFailure
 {
     /// <summary>Runs the app; explains a failed start on the error stream.</summary>
     /// <returns>The process's exit code.</returns>
-    public static async Task<int> ExplainAsync(Func<Task> run)
+    public static async Task<int> ExplainAsync(Func<Task<int>> run)
     {
         try
         {
-            await run();
-            return 0;
+            return await run();
         }
         catch (Exception e) when (SentenceOf(e) is { } sentence)
         {
