@@ -5,6 +5,7 @@ public sealed class FeedSubscription : IDisposable
 {
     private readonly MessageFeed.Watcher _watcher;
     private readonly IFeedStore _store;
+    private readonly SemaphoreSlim _catchUps;
     private readonly TimeProvider _time;
 
     /// <summary>What was given ahead of the order, which brings it once more: the revision of each message.</summary>
@@ -12,10 +13,11 @@ public sealed class FeedSubscription : IDisposable
 
     private bool _isBehind = true;
 
-    internal FeedSubscription(MessageFeed.Watcher watcher, IFeedStore store, TimeProvider time, long since)
+    internal FeedSubscription(MessageFeed.Watcher watcher, IFeedStore store, SemaphoreSlim catchUps, TimeProvider time, long since)
     {
         _watcher = watcher;
         _store = store;
+        _catchUps = catchUps;
         _time = time;
         Seen = since;
     }
@@ -55,6 +57,22 @@ public sealed class FeedSubscription : IDisposable
         }
     }
 
+    /// <summary>
+    /// Takes back changes that could not be delivered yet. Nothing is held for a reader that is this slow but <see cref="Seen"/>: they are
+    /// read again when it asks for the next ones.
+    /// </summary>
+    public void TakeBack(IEnumerable<MessageChange> undelivered)
+    {
+        foreach (var change in undelivered)
+        {
+            Seen = Math.Min(Seen, change.Message.Revision - 1);
+            _ahead.Remove(change.Message.Id);
+        }
+
+        _watcher.Drop();
+        _isBehind = true;
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _watcher.Dispose();
 
@@ -90,9 +108,17 @@ public sealed class FeedSubscription : IDisposable
     {
         try
         {
-            var changes = await _store.ChangesSinceAsync(Seen, _watcher.ConversationId, MessageFeed.PageSize, cancellationToken);
-            _isBehind = changes.Count == MessageFeed.PageSize;
-            return changes;
+            await _catchUps.WaitAsync(cancellationToken);
+            try
+            {
+                var changes = await _store.ChangesSinceAsync(Seen, _watcher.ConversationId, MessageFeed.PageSize, cancellationToken);
+                _isBehind = changes.Count == MessageFeed.PageSize || changes.Sum(change => change.Size) >= IFeedStore.PageCharacters;
+                return changes;
+            }
+            finally
+            {
+                _catchUps.Release();
+            }
         }
         catch (StoreUnavailableException)
         {

@@ -3,7 +3,13 @@ namespace ImageQueue.Core.Messages;
 /// <summary>Changed rows, in the order of their revisions.</summary>
 public interface IFeedStore
 {
-    /// <summary>Messages written after <paramref name="revision"/>, in revision order, each in its newest state.</summary>
+    /// <summary>Characters of content and metadata after which <see cref="ChangesSinceAsync"/> ends its page.</summary>
+    const int PageCharacters = 256 * 1024;
+
+    /// <summary>
+    /// Messages written after <paramref name="revision"/>, in revision order, each in its newest state: up to the one that reaches
+    /// <see cref="PageCharacters"/>.
+    /// </summary>
     /// <param name="revision">The last revision that the caller has.</param>
     /// <param name="conversationId">Null: of all conversations.</param>
     /// <param name="limit">Most of them.</param>
@@ -49,6 +55,9 @@ public sealed record ChangedRows(IReadOnlyList<ChangedRow> Rows, long? HeldBackA
 /// <summary>A written row, with the owner of its conversation. All watchers get the same object.</summary>
 public sealed record MessageChange(string Username, Message Message)
 {
+    /// <summary>Characters that it holds in memory.</summary>
+    public int Size => Message.Content.Length + Message.ExtraMetadata.Length;
+
     /// <summary>
     /// Where a client that has received this resumes: its own revision, or, for a change delivered ahead of an open-transaction gap, the
     /// revision before the gap. A client that gives it back misses nothing.

@@ -35,6 +35,13 @@ public sealed class MessageFeed(
     /// <summary>Most rows that are looked at ahead of a transaction; with more than these, the newest.</summary>
     private const int MaxAhead = 5000;
 
+    /// <summary>Characters that are kept for one watcher.</summary>
+    private const int MaxPendingCharacters = 64 * 1024;
+
+    /// <summary>Pages of rows that are read for watchers that are behind at the same time.</summary>
+    internal const int MaxCatchUps = 4;
+
+    private readonly SemaphoreSlim _catchUps = new(MaxCatchUps, MaxCatchUps);
     private readonly Lock _lock = new();
     private readonly Dictionary<string, ImmutableArray<Watcher>> _watchers = new(StringComparer.Ordinal);
     private readonly AsyncSignal _watched = new();
@@ -77,7 +84,7 @@ public sealed class MessageFeed(
             var latest = await store.LatestRevisionAsync(cancellationToken);
             BeginReading(latest);
             // A revision that is yet to come was seen on another database, or ahead of the order: waiting for it would be silence.
-            return new FeedSubscription(watcher, store, Time, Math.Min(InOrder(sinceRevision) ?? latest, latest));
+            return new FeedSubscription(watcher, store, _catchUps, Time, Math.Min(InOrder(sinceRevision) ?? latest, latest));
         }
         catch
         {
@@ -293,6 +300,7 @@ public sealed class MessageFeed(
         private readonly SemaphoreSlim _offered = new(0, 1);
         private Dictionary<long, MessageChange> _pending = [];
         private bool _isBehind;
+        private int _size;
 
         public string? ConversationId => conversationId;
 
@@ -301,9 +309,13 @@ public sealed class MessageFeed(
             lock (_lock)
             {
                 if (!_isBehind)
+                {
+                    _size += change.Size - (_pending.TryGetValue(change.Message.Id, out var earlier) ? earlier.Size : 0);
                     _pending[change.Message.Id] = change;
-                if (_pending.Count > PageSize)
-                    (_pending, _isBehind) = ([], true);
+                }
+
+                if (_pending.Count > PageSize || (_size > MaxPendingCharacters && _pending.Count > 1))
+                    Clear(isBehind: true);
                 if (_offered.CurrentCount == 0)
                     _offered.Release();
             }
@@ -319,11 +331,20 @@ public sealed class MessageFeed(
                 // What was offered since the wait ended is taken too, and its signal with it: it would wake for nothing.
                 _offered.Wait(0, CancellationToken.None);
                 var taken = (_pending.Values, _isBehind);
-                (_pending, _isBehind) = ([], false);
+                Clear(isBehind: false);
                 return taken;
             }
         }
 
+        /// <summary>Holds nothing until the next <see cref="TakeAsync"/>.</summary>
+        public void Drop()
+        {
+            lock (_lock)
+                Clear(isBehind: true);
+        }
+
         public void Dispose() => feed.Unregister(this);
+
+        private void Clear(bool isBehind) => (_pending, _size, _isBehind) = ([], 0, isBehind);
     }
 }

@@ -13,4 +13,8 @@ public sealed class PushOptions
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00.1000000", "01:00:00")]
     public TimeSpan Heartbeat { get; set; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long a write to a client may make no progress before its stream or connection is closed. Default 10 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "00:10:00")]
+    public TimeSpan SlowestReader { get; set; } = TimeSpan.FromSeconds(10);
 }

@@ -25,6 +25,11 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
             : Write(one, MessageResponse.From(one.Message, null))))];
     }
 
+    /// <summary>The same with each change's own, for <see cref="SlowReader"/>.</summary>
+    public async ValueTask<Queue<(MessageChange Change, PushedChange Pushed)>> WritePageAsync(
+        IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken) =>
+        new(changes.Zip(await WriteAsync(changes, cancellationToken)));
+
     private PushedChange Write<T>(MessageChange change, T shown) =>
         new(change.Message.IsImage, JsonSerializer.SerializeToUtf8Bytes(shown, json.Value.JsonSerializerOptions), change.ResumeFrom);
 

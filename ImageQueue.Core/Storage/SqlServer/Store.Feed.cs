@@ -8,16 +8,23 @@ internal sealed partial class SqlServerMessageStore
 {
     public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit);
+        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit).Add("@Characters", IFeedStore.PageCharacters);
         if (conversationId is not null)
             parameters.AddText("@ConversationId", conversationId, NameSize);
         var rows = await ManyAsync(
             $"""
             {DeclareEnd}
-            SELECT TOP (@Limit) {Columns}, username AS Username
-            FROM dbo.messages
-            WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
-            ORDER BY revision;
+            SELECT page.*
+            FROM (
+                SELECT TOP (@Limit) {Columns}, username AS Username,
+                    ISNULL(SUM(CAST(DATALENGTH(content) + DATALENGTH(extra_metadata) AS bigint))
+                        OVER (ORDER BY revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS BytesBefore
+                FROM dbo.messages
+                WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
+                ORDER BY revision
+            ) AS page
+            WHERE page.BytesBefore < 2 * @Characters
+            ORDER BY page.Revision;
             """,
             parameters,
             cancellationToken);

@@ -8,15 +8,29 @@ namespace ImageQueue.Core.Storage.Sqlite;
 internal sealed partial class SqliteMessageStore
 {
     public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
-            $"""
-            SELECT {Columns}, username AS Username
-            FROM messages
-            WHERE {(conversationId is null ? "" : "conversation_id = @conversationId AND ")}revision > @revision
-            ORDER BY revision
-            LIMIT @limit
-            """,
-            new { revision, conversationId, limit }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
+        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection =>
+        {
+            var rows = connection.Query<MessageRow>(
+                $"""
+                SELECT {Columns}, username AS Username
+                FROM messages
+                WHERE {(conversationId is null ? "" : "conversation_id = @conversationId AND ")}revision > @revision
+                ORDER BY revision
+                LIMIT @limit
+                """,
+                new { revision, conversationId, limit },
+                buffered: false);
+            var page = new List<MessageChange>();
+            var size = 0;
+            foreach (var row in rows)
+            {
+                page.Add(new MessageChange(row.Username, row.ToMessage()));
+                if ((size += page[^1].Size) >= IFeedStore.PageCharacters)
+                    break;
+            }
+
+            return page;
+        }));
 
     // One writer at a time gives the revisions and commits them in that order: nothing is ever held back.
     public Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken) =>
