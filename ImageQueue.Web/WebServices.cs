@@ -82,15 +82,21 @@ public static class WebServices
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.UseChatAssets();
+        app.UseCors();
+        app.UseOpenStreams();
         app.UseImageQueueAuth();
         app.UseJobNames();
         ImageDashboard.AddPages();
 
         // Each endpoint names a policy; one without is closed (Auth/Access.cs).
         app.MapControllers();
-        app.MapHub<ImagesHub>(ImagesHub.Path, options => options.CloseOnAuthenticationExpiration = true)
-            .RequireAuthorization(Access.Connect).RequireRateLimiting(RateLimits.Streams).WithMetadata(
-                new TokenInAddressAttribute(), new NotAuditedAttribute());
+        app.MapHub<ImagesHub>(ImagesHub.Path, options =>
+            {
+                options.CloseOnAuthenticationExpiration = true;
+                options.TransportSendTimeout = app.Services.GetRequiredService<IOptions<PushOptions>>().Value.SlowestReader;
+            })
+            .RequireAuthorization(Access.Connect).WithMetadata(
+                new StreamAttribute(), new TokenInAddressAttribute(), new NotAuditedAttribute());
         app.MapApiDescription();
         app.MapHealth();
         app.MapTelemetry();

@@ -1,6 +1,8 @@
 using System.Net.Sockets;
 using System.Text;
+using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;
@@ -60,6 +62,34 @@ internal sealed class RateLimitTests
             },
             "the closed stream is counted no more");
         second.Dispose();
+    }
+
+    /// <summary>A request that waits is as open as a stream.</summary>
+    [Test]
+    public async Task Waits_CountAmongTheStreams()
+    {
+        await using var app = await AuthApp.StartAsync(
+            new() { ["Limits:StreamsPerAddress"] = "2", ["Limits:RequestsPerAddress"] = "1000", ["Forge:Simulator:SecondsPerImage"] = "600" });
+        var id = (long)(await app.SubmitAsync())["id"]!;
+        var watcher = app.As(await app.TokenAsync());
+        using var stop = new CancellationTokenSource();
+        using var stream = await SseReader.OpenAsync(watcher, $"api/conversations/{AuthApp.Conversation}/events");
+        var waiting = SendAsync("wait=60", stop.Token);
+        await Until.TrueAsync(() => app.App.Services.GetRequiredService<MessageFeed>().WatcherCount == 2);
+
+        using (var refused = await SendAsync("wait=1", CancellationToken.None))
+            Assert.That((int)refused.StatusCode, Is.EqualTo(429));
+        using (var plain = await SendAsync("respond-async", CancellationToken.None))
+            Assert.That((int)plain.StatusCode, Is.EqualTo(200));
+        await stop.CancelAsync();
+        Assert.That(async () => await waiting, Throws.InstanceOf<OperationCanceledException>());
+
+        async Task<HttpResponseMessage> SendAsync(string prefer, CancellationToken cancellationToken)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, $"api/messages/{id}");
+            request.Headers.Add("Prefer", prefer);
+            return await watcher.SendAsync(request, cancellationToken);
+        }
     }
 
     /// <summary>On this machine in Development nobody counts.</summary>

@@ -63,7 +63,7 @@ internal sealed partial class SignInTests
         Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("An operator&#x27;s key is needed"));
     }
 
-    /// <summary>Even the right key has to wait then, and only from that address; a right key in time begins anew.</summary>
+    /// <summary>Wrong keys have to wait then, from that address and with that beginning alone; a right key never does.</summary>
     [Test]
     public async Task SignIn_IsLockedOut_AfterRepeatedFailures_UntilTheTimeIsOver()
     {
@@ -82,17 +82,21 @@ internal sealed partial class SignInTests
         mine.DefaultRequestHeaders.Add("X-Forwarded-For", "203.0.113.9");
         foreach (var expected in new[] { 401, 401, 429, 429 })
             Assert.That(await TryAsync(mine, "wrong"), Is.EqualTo(expected));
-        using (var response = await AuthApp.SignInAsync(mine, AuthApp.OperatorKey))
+        using (var response = await AuthApp.SignInAsync(mine, "wrong"))
         {
             Assert.That((int)response.StatusCode, Is.EqualTo(429));
             Assert.That(response.Headers.RetryAfter?.Delta, Is.EqualTo(TimeSpan.FromMinutes(15)));
             Assert.That(response.Headers.Contains("Set-Cookie"), Is.False);
         }
 
-        Assert.That(await TryAsync(others, AuthApp.OperatorKey), Is.EqualTo(302));
+        Assert.That(await TryAsync(others, "wrong"), Is.EqualTo(401));
+        Assert.That(await TryAsync(mine, "iq_operator_another"), Is.EqualTo(401));
         time.Advance(TimeSpan.FromMinutes(15));
+        Assert.That(await TryAsync(mine, "wrong"), Is.EqualTo(401));
+        foreach (var expected in new[] { 401, 429 })
+            Assert.That(await TryAsync(mine, "wrong"), Is.EqualTo(expected));
         Assert.That(await TryAsync(mine, AuthApp.OperatorKey), Is.EqualTo(302));
-        Assert.That(Audit(app), Has.Exactly(1).Contains("locked out").And.Exactly(5).Contains("Sign-in from 203.0.113.9 failed"));
+        Assert.That(Audit(app), Has.Exactly(2).Contains("locked out").And.Exactly(9).Contains("Sign-in from 203.0.113.9 failed"));
     }
 
     [Test]

@@ -102,6 +102,42 @@ internal sealed class WatcherTokenTests
         Assert.That((int)(await App.Client().PostAsJsonAsync("api/conversations/new/tokens", new { username = "mehmet" })).StatusCode, Is.EqualTo(403));
     }
 
+    /// <summary>The token was made before the first message, and that message belongs to another user.</summary>
+    [Test]
+    public async Task Streams_End_WhenTheConversationBecomesAnotherUsers()
+    {
+        var token = await App.TokenAsync("early", "mehmet");
+        using var events = await SseReader.OpenAsync(App.As(token), "api/conversations/early/events");
+        await using var hub = new HubConnectionBuilder()
+            .WithUrl(new Uri(App.App.Address, "hubs/images"), options => options.AccessTokenProvider = () => Task.FromResult<string?>(token)).Build();
+        var closed = new TaskCompletionSource();
+        var told = 0;
+        hub.Closed += _ => Task.FromResult(closed.TrySetResult());
+        hub.On<object>(ImagesHub.EventName, _ => told++);
+        await hub.StartAsync();
+        await hub.InvokeAsync("Watch", "early");
+
+        await App.SubmitAsync(conversation: "early", username: "ayşe");
+
+        Assert.That(async () => await events.ReadAsync(), Throws.InstanceOf<EndOfStreamException>().Or.InstanceOf<IOException>());
+        await closed.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.That(told, Is.Zero);
+    }
+
+    [TestCase("{0}?access_token={1}")]
+    public async Task Key_InTheAddress_Is401(string format)
+    {
+        foreach (var key in new[] { AuthApp.ClientKey, AuthApp.OperatorKey })
+        {
+            foreach (var path in new[] { $"api/conversations/{AuthApp.Conversation}/events", Image.TrimStart('/') })
+            {
+                var address = string.Format(System.Globalization.CultureInfo.InvariantCulture, format, path, key);
+                using var response = await App.As(null).GetAsync(address, HttpCompletionOption.ResponseHeadersRead);
+                Assert.That((int)response.StatusCode, Is.EqualTo(401), path);
+            }
+        }
+    }
+
     [TestCase("""{"username":" "}""", 422)]
     [TestCase("""{}""", 422)]
     [TestCase("""{"user":"x"}""", 400)]

@@ -63,22 +63,23 @@ internal sealed class SignInJourneyTests
     }
 
     [Test]
-    public async Task Operator_IsLockedOut_AfterWrongKeys()
+    public async Task WrongKeys_AreLockedOut_AndTheRightOneIsNot()
     {
         await using var app = await AuthApp.StartAsync(new() { ["Auth:MaxFailedSignIns"] = "2" });
         await using var context = await _browser.OpenAsync(app.App);
         var page = await context.NewPageAsync();
         await page.GotoAsync("/login");
 
-        foreach (var (key, problem) in new[] { ("wrong", "Bu anahtar tanınmıyor."), ("wrong", "15 dakika sonra"), (AuthApp.OperatorKey, "15 dakika sonra") })
+        foreach (var (key, problem) in new[] { ("wrong", "Bu anahtar tanınmıyor."), ("wrong", "15 dakika sonra"), ("wrong", "15 dakika sonra") })
         {
             await page.GetByTestId("key").FillAsync(key);
             await page.GetByTestId("sign-in").ClickAsync();
             await Assertions.Expect(page.GetByTestId("problem")).ToContainTextAsync(problem);
         }
 
-        await page.GotoAsync("/hangfire");
-        Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
+        await page.GetByTestId("key").FillAsync(AuthApp.OperatorKey);
+        await page.GetByTestId("sign-in").ClickAsync();
+        await page.WaitForURLAsync("**/hangfire", new() { WaitUntil = WaitUntilState.Commit });
         _browser.Errors.Clear(); // The browser calls 401 and 429 errors.
     }
 

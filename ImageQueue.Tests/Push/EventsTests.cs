@@ -31,7 +31,7 @@ internal sealed class EventsTests
     public async Task StartAsync()
     {
         _folder = new TemporaryFolder();
-        _app = await TestApp.StartAsync(new() { ["Push:Heartbeat"] = "00:00:00.2000000" }, _folder);
+        _app = await TestApp.StartAsync(new() { ["Push:Heartbeat"] = "00:00:00.2000000", ["Push:SlowestReader"] = "00:01:00" }, _folder);
         _source = new PushSource(_app);
     }
 

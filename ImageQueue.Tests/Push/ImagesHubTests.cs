@@ -29,7 +29,7 @@ internal sealed class ImagesHubTests
     [OneTimeSetUp]
     public async Task StartAsync()
     {
-        _app = await TestApp.StartAsync();
+        _app = await TestApp.StartAsync(new() { ["Push:SlowestReader"] = "00:01:00" });
         _source = new PushSource(_app);
     }
 

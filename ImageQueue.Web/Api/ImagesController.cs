@@ -46,7 +46,7 @@ public sealed class ImagesController(
         if (errors.Count > 0)
             return ApiProblem.Unprocessable(errors);
         var submitted = await submit.SubmitAsync(request, cancellationToken);
-        var patience = MessageWait.In(prefer);
+        var patience = WaitPreference.In(prefer);
         var message = await wait.ForEndAsync(submitted.Message, patience, cancellationToken);
         Response.AddHeaders(submitted.IsReplay, patience);
         return Accepted($"/api/messages/{message.Id}", MessageResponse.From(message, await positions.GetAsync(cancellationToken)));

@@ -1,4 +1,3 @@
-using System.Globalization;
 using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Api;
@@ -8,25 +7,6 @@ namespace ImageQueue.Web.Api;
 /// </summary>
 public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplicationLifetime lifetime)
 {
-    /// <summary>Longest wait; longer ones are shortened to it.</summary>
-    public static readonly TimeSpan Longest = TimeSpan.FromSeconds(60);
-
-    /// <summary>Reads the header. Unknown or malformed preferences are ignored (RFC 7240, section 2).</summary>
-    public static TimeSpan In(string? prefer)
-    {
-        foreach (var preference in (prefer ?? "").Split(','))
-        {
-            var (name, value) = preference.Split(';')[0].Split('=', 2, StringSplitOptions.TrimEntries) is [var left, var right]
-                ? (left, right)
-                : ("", "");
-            if (name.Equals("wait", StringComparison.OrdinalIgnoreCase)
-                && int.TryParse(value.Trim('"'), NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
-                return seconds < Longest.TotalSeconds ? TimeSpan.FromSeconds(seconds) : Longest;
-        }
-
-        return TimeSpan.Zero;
-    }
-
     /// <summary>
     /// Waits for the request to finish; returns the message as it is when the time is over, this process stops, or the database is
     /// unavailable.

@@ -115,7 +115,7 @@ public sealed class MessagesController(
         CancellationToken cancellationToken)
     {
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
-        var patience = MessageWait.In(prefer);
+        var patience = WaitPreference.In(prefer);
         var shown = await ShowAsync(await wait.ForEndAsync(message, patience, cancellationToken), cancellationToken);
         Response.AddHeaders(isReplay: false, patience);
         Response.GetTypedHeaders().ETag = shown.ETag;

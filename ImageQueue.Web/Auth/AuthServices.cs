@@ -104,7 +104,6 @@ internal static class AuthServices
     /// <summary>Authenticates, limits and authorizes. Static files of the pages come before this.</summary>
     public static void UseImageQueueAuth(this WebApplication app)
     {
-        app.UseCors();
         app.UseAuthentication();
         app.UseRateLimiter();
         app.UseHubOrigin();

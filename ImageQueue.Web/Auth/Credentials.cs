@@ -30,7 +30,12 @@ internal static class Credentials
     public static string Pick(HttpContext context)
     {
         if (Shown(context) is { } shown)
-            return shown.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) ? Token : Key;
+        {
+            // An address ends in logs and histories: a key in it is refused, a token in it expires.
+            return shown.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) || InHeader(context) is null ? Token : Key;
+        }
+
+
         if (RequestOrigin.IsForeign(context.Request))
             return Key; // Finds none.
         if (context.RequestServices.GetRequiredService<LocalAccess>().Covers(context))
@@ -39,14 +44,15 @@ internal static class Credentials
     }
 
     /// <summary>A key or token in the header, or a token in the address where the endpoint takes one there.</summary>
-    public static string? Shown(HttpContext context)
+    public static string? Shown(HttpContext context) => InHeader(context)
+        ?? (context.GetEndpoint()?.Metadata.GetMetadata<TokenInAddressAttribute>() is null ? null : TokenInAddress.Of(context));
+
+    private static string? InHeader(HttpContext context)
     {
         if (context.Request.Headers.Authorization is [{ } authorization]
             && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
             return authorization[Bearer.Length..].Trim();
-        if (context.Request.Headers[KeyHeader] is [{ } key, ..])
-            return key;
-        return context.GetEndpoint()?.Metadata.GetMetadata<TokenInAddressAttribute>() is null ? null : TokenInAddress.Of(context);
+        return context.Request.Headers[KeyHeader] is [{ } key, ..] ? key : null;
     }
 
     private static bool IsSafe(HttpRequest request) => HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method);

@@ -25,13 +25,14 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
         var form = await Request.ReadFormAsync(HttpContext.RequestAborted);
         var address = RateLimits.AddressOf(HttpContext);
         var page = form["return"].ToString();
-        if (lockout.WaitOf(address) is { } wait)
-            return LockedOut(wait, page);
-        if (keys.Find(form["key"].ToString().Trim()) is not { } key)
+        var sent = form["key"].ToString().Trim();
+        if (keys.Find(sent) is not { } key)
         {
-            var isLockedOut = lockout.Fail(address);
+            if (lockout.WaitOf(address, sent) is { } wait)
+                return LockedOut(wait, page);
+            var isLockedOut = lockout.Fail(address, sent);
             audit.SignInFailed(address, isLockedOut);
-            return isLockedOut && lockout.WaitOf(address) is { } first ? LockedOut(first, page) : Refused("WrongKey", page);
+            return isLockedOut && lockout.WaitOf(address, sent) is { } first ? LockedOut(first, page) : Refused("WrongKey", page);
         }
 
         if (key.Role == Roles.Client)

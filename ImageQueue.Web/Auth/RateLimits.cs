@@ -14,9 +14,6 @@ namespace ImageQueue.Web.Auth;
 /// </summary>
 internal static class RateLimits
 {
-    /// <summary>The policy of endpoints that stay open.</summary>
-    public const string Streams = "streams";
-
     private static readonly TimeSpan Burst = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Refill = TimeSpan.FromMilliseconds(200);
 
@@ -26,18 +23,19 @@ internal static class RateLimits
         services.AddOptions<RateLimiterOptions>().Configure<IOptions<LimitsOptions>>((limiter, options) =>
         {
             var limits = options.Value;
-            limiter.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context =>
-                Partition(
+            limiter.GlobalLimiter = PartitionedRateLimiter.CreateChained(
+                PartitionedRateLimiter.Create<HttpContext, string>(context => Partition(
                     context,
                     limits.RequestsPerKey,
                     limits.RequestsPerAddress,
-                    (caller, perSecond) => RateLimitPartition.GetTokenBucketLimiter(caller, _ => Bucket(perSecond))));
-            limiter.AddPolicy(Streams, context =>
-                Partition(
-                    context,
-                    limits.StreamsPerKey,
-                    limits.StreamsPerAddress,
-                    (caller, most) => RateLimitPartition.GetConcurrencyLimiter(caller, _ => new() { PermitLimit = most })));
+                    (caller, perSecond) => RateLimitPartition.GetTokenBucketLimiter(caller, _ => Bucket(perSecond)))),
+                PartitionedRateLimiter.Create<HttpContext, string>(context => StaysOpen(context)
+                    ? Partition(
+                        context,
+                        limits.StreamsPerKey,
+                        limits.StreamsPerAddress,
+                        (caller, most) => RateLimitPartition.GetConcurrencyLimiter(caller, _ => new() { PermitLimit = most }))
+                    : RateLimitPartition.GetNoLimiter("")));
             limiter.OnRejected = (rejected, _) => new ValueTask(RefuseAsync(rejected));
         });
     }
@@ -51,6 +49,9 @@ internal static class RateLimits
             address = address.MapToIPv4();
         return address.AddressFamily == AddressFamily.InterNetworkV6 ? $"{new IPNetwork(FirstHalf(address), 64)}" : address.ToString();
     }
+
+    private static bool StaysOpen(HttpContext context) =>
+        StreamAttribute.IsStream(context) || WaitPreference.In(context.Request.Headers["Prefer"].ToString()) > TimeSpan.Zero;
 
     private static RateLimitPartition<string> Partition(
         HttpContext context, int perKey, int perAddress, Func<string, int, RateLimitPartition<string>> limit) =>

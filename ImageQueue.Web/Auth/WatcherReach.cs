@@ -22,6 +22,15 @@ public sealed class WatcherReach(IMessageStore store)
                 || conversation.Username == token.Username);
     }
 
+    /// <summary>
+    /// Whether the user may still be told of these changes of its conversation: a first message that is another user's ends a watcher's
+    /// right.
+    /// </summary>
+    public static bool Covers(ClaimsPrincipal? user, IReadOnlyList<MessageChange> changes) =>
+        user is null
+            || WatcherToken.Of(user) is not { } token
+            || changes.All(change => change.Message.IsDeleted || change.Username == token.Username);
+
     /// <summary>The same for a hub connection, which may outlive its token.</summary>
     internal async Task<bool> CoversAsync(HubCallerContext connection, string conversationId, TimeProvider time) =>
         connection.User is { } user

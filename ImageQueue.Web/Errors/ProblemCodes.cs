@@ -48,6 +48,9 @@ internal static class ProblemCodes
     /// <summary>The database cannot be reached or written just now.</summary>
     public const string StoreUnavailable = "store_unavailable";
 
+    /// <summary>This process is stopping and takes no new streams.</summary>
+    public const string Stopping = "stopping";
+
     public const string Unexpected = "unexpected";
 
     /// <summary>Code to title: the same for every occurrence (RFC 9457, section 3.1.3).</summary>
@@ -67,6 +70,7 @@ internal static class ProblemCodes
         [RateLimited] = "Too many requests.",
         [BodyTooLarge] = "The body is too large.",
         [UnsupportedMediaType] = "The body's type is not read here.",
+        [Stopping] = "The server is stopping.",
         [StoreUnavailable] = "The database is away.",
         [Unexpected] = "Something went wrong here.",
     };

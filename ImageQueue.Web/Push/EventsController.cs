@@ -1,6 +1,4 @@
-using System.Buffers;
 using System.Globalization;
-using System.IO.Pipelines;
 using System.Text;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
@@ -10,7 +8,6 @@ using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
-using Microsoft.AspNetCore.RateLimiting;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
@@ -22,6 +19,8 @@ namespace ImageQueue.Web.Push;
 public sealed class EventsController(
     MessageFeed feed, PushWriter writer, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
 {
+    private static readonly byte[] Heartbeat = Utf8(": still here\n\n");
+
     /// <summary>Most conversations that one stream can be narrowed to.</summary>
     internal const int MaxConversations = 100;
 
@@ -38,10 +37,11 @@ public sealed class EventsController(
     [HttpGet("/api/conversations/{conversation_id}/events", Name = "watchConversation")]
     [Authorize(Access.Read)]
     [TokenInAddress]
-    [EnableRateLimiting(RateLimits.Streams)]
+    [Stream]
     [Problem(404, ProblemCodes.NotFound)]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(503, ProblemCodes.Stopping)]
     public Task<IActionResult> GetAsync(
         [ConversationId] string conversationId,
         [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
@@ -56,9 +56,10 @@ public sealed class EventsController(
     /// <param name="lastEventIdInQuery">The same for clients that cannot set headers. The header wins: it is newer.</param>
     [HttpGet("/api/events", Name = "watchAll")]
     [Authorize(Access.Overview)]
-    [EnableRateLimiting(RateLimits.Streams)]
+    [Stream]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(503, ProblemCodes.Stopping)]
     public async Task<IActionResult> GetAllAsync(
         [FromQuery(Name = "conversation_id")] string[]? conversationIds,
         [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
@@ -110,6 +111,11 @@ public sealed class EventsController(
         {
             // The client has gone, or this process stops: the client reconnects elsewhere and replays.
         }
+        catch (TimeoutException)
+        {
+            // The client has read nothing for too long. What Kestrel still holds for it goes with the connection.
+            HttpContext.Abort();
+        }
 
         return new EmptyResult();
     }
@@ -138,30 +144,32 @@ public sealed class EventsController(
 
         // An id without data is no event, but the client keeps it: cut off before its first event, it still reconnects at the
         // right revision.
-        var body = Response.BodyWriter;
-        Write(body, string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n"));
-        await body.FlushAsync(cancellationToken);
+        var stream = new EventStream(Response.BodyWriter, options.Value.SlowestReader, time);
+        await stream.WriteAsync(
+            Utf8(string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n")), cancellationToken);
+        await stream.FlushAsync(cancellationToken);
 
         var sentAt = time.GetTimestamp();
         while (true)
         {
             var quiet = options.Value.Heartbeat - time.GetElapsedTime(sentAt);
             var changes = await subscription.NextAsync(quiet > TimeSpan.Zero ? quiet : TimeSpan.Zero, cancellationToken);
-            var events = await writer.WriteAsync([.. changes.Where(isWanted)], cancellationToken);
-            foreach (var change in events)
-                body.Write(change.ServerSentEvent.Span);
-            if (events.Count == 0)
+            if (!WatcherReach.Covers(User, changes))
+                return;
+            var page = await writer.WritePageAsync([.. changes.Where(isWanted)], cancellationToken);
+            changes = [];
+            if (page.Count == 0)
             {
                 if (time.GetElapsedTime(sentAt) < options.Value.Heartbeat)
                     continue; // Only other conversations have changed.
-                Write(body, ": still here\n\n");
+                await stream.WriteAsync(Heartbeat, cancellationToken);
             }
 
-            // A client that reads slowly delays this stream alone, which then continues with the newest state of each message.
-            await body.FlushAsync(cancellationToken);
+            await subscription.DeliverAsync(page, change => stream.WriteAsync(change.ServerSentEvent, cancellationToken), time);
+            await stream.FlushAsync(cancellationToken);
             sentAt = time.GetTimestamp();
         }
     }
 
-    private static void Write(PipeWriter body, string text) => Encoding.UTF8.GetBytes(text, body);
+    private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 }

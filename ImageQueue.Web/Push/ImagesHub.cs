@@ -3,6 +3,7 @@ using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.SignalR;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
@@ -11,7 +12,7 @@ namespace ImageQueue.Web.Push;
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
 public sealed class ImagesHub(
-    MessageFeed feed, PushWriter writer, WatcherReach reach, QueueMetrics metrics, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
+    MessageFeed feed, PushWriter writer, WatcherReach reach, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time, IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     public const string Path = "/hubs/images";
 
@@ -94,10 +95,20 @@ public sealed class ImagesHub(
             while (true)
             {
                 var changes = await subscription.NextAsync(Patience, cancellationToken);
-                // Waits while the client reads slowly; it then gets the newest state of each message.
-                foreach (var change in await writer.WriteAsync(changes, cancellationToken))
-                    await client.SendAsync(change.IsImage ? EventName : MessageEventName, change, cancellationToken);
+                if (!WatcherReach.Covers(connection.User, changes))
+                {
+                    connection.Abort();
+                    return;
+                }
+
+                var page = await writer.WritePageAsync(changes, cancellationToken);
+                changes = [];
+                await subscription.DeliverAsync(page, SendAsync, time);
             }
+        }
+        catch (TimeoutException)
+        {
+            connection.Abort(); // The client has read nothing for too long.
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
@@ -109,5 +120,9 @@ public sealed class ImagesHub(
             logger.LogError(e, "Sending changes to a hub connection failed; the connection is closed.");
             connection.Abort();
         }
+
+        Task SendAsync(PushedChange change) => client
+            .SendAsync(change.IsImage ? EventName : MessageEventName, change, cancellationToken)
+            .WaitAsync(options.Value.SlowestReader, time, cancellationToken);
     }
 }

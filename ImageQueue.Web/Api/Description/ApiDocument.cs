@@ -114,7 +114,9 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
         if (isApi)
         {
             responses["500"] = new JsonObject { [Codes] = new JsonArray(ProblemCodes.Unexpected) };
-            responses["503"] = new JsonObject { [Codes] = new JsonArray(ProblemCodes.StoreUnavailable) };
+            var unavailable = responses["503"]?[Codes]?.DeepClone().AsArray() ?? [];
+            unavailable.Add(ProblemCodes.StoreUnavailable);
+            responses["503"] = new JsonObject { [Codes] = unavailable };
         }
 
         foreach (var (status, response) in responses)
