@@ -43,6 +43,7 @@ public static class CoreServices
         services.AddMetrics();
         services.AddSingleton<QueueMetrics>();
         services.AddHostedSingleton<QueueGauges>();
+        services.AddHostedService<SystemGauges>();
         services.AddSingleton<IHostJobFilter, JobTrace>();
 
         services.AddSingleton<AsyncSignal>();

@@ -41,14 +41,14 @@ internal sealed class GenerateImageJob(
 
     private async Task TraceAsync(Run run, PerformContext context)
     {
-        using var activity = QueueTracing.StartProcess(context, run.MessageId);
+        using var activity = QueueTracing.StartProcess(run.HangfireJobId, run.MessageId, JobTrace.ReadContext(context));
         try
         {
             await RunAsync(run);
         }
         catch (Exception e) when (e is not (JobAbortedException or OperationCanceledException))
         {
-            activity.Fail(e);
+            activity.Fail(e, (e as ForgeException)?.Failure);
             throw;
         }
     }

@@ -25,7 +25,7 @@ internal sealed class ImageGenerator(
     /// <exception cref="OperationCanceledException">The job is no longer this worker's.</exception>
     public async Task<AttemptOutcome> RunAsync(Attempt attempt, CancellationToken stopped)
     {
-        metrics.HandedOver(attempt.Reservation.Backend.Name, attempt.Reservation.Idle, attempt.Message);
+        metrics.RecordHandover(attempt.Reservation.Backend.Name, attempt.Reservation.Idle, attempt.Message.UpdatedAt - attempt.Message.QueuedAt);
         using var activity = QueueTracing.StartGenerate(attempt.Reservation.Backend.Name, attempt.Message.Attempt);
         var stops = attempt.Run.Cancelled;
         try
@@ -34,7 +34,7 @@ internal sealed class ImageGenerator(
         }
         catch (Exception e) when (e is not StoreUnavailableException && !(e is OperationCanceledException && stops.IsCancellationRequested))
         {
-            activity.Fail(e);
+            activity.Fail(e, (e as ForgeException)?.Failure);
             return AttemptOutcome.Of(e, stops.IsCancellationRequested);
         }
     }
@@ -57,7 +57,7 @@ internal sealed class ImageGenerator(
             {
                 var image = await generating;
                 reservation.Dispose();
-                metrics.CompletedGeneration(reservation.Backend.Name, duration ?? clock.Elapsed);
+                metrics.RecordGeneration(reservation.Backend.Name, duration ?? clock.Elapsed);
                 return await writes.StoreAsync(attempt, image, duration ?? clock.Elapsed);
             }
 

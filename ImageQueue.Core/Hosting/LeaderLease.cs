@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Hosting;
 
 /// <summary>A lease of this process, which another process takes over when this one dies.</summary>

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Hosting;
@@ -91,7 +90,7 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
         {
             return new(source.Part, await source.ReadAsync(timeout.Token).WaitAsync(timeout.Token));
         }
-        catch (Exception e) when (e is StoreUnavailableException or OperationCanceledException)
+        catch (OperationCanceledException)
         {
             return new(source.Part, [new(ConditionCodes.DatabaseUnavailable, "The database does not answer.", Stops: true)]);
         }

@@ -238,7 +238,7 @@ public sealed class MessageFeed(
 
     private void Dispatch(MessageChange change)
     {
-        metrics?.Told(Time.GetUtcNow() - change.Message.UpdatedAt);
+        metrics?.RecordFeedLag(Time.GetUtcNow() - change.Message.UpdatedAt);
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
     }

@@ -44,13 +44,13 @@ public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic
         {
             var answer = await sender.SendAsync(receiver, id, body, cancellationToken);
             visit.Succeeded();
-            metrics.Delivered(name, error: null);
+            metrics.RecordDelivery(name, error: null);
             return answer;
         }
         catch (WebhookException e)
         {
             visit.Failed(e.Message);
-            metrics.Delivered(name, e.Kind);
+            metrics.RecordDelivery(name, e.Kind);
             throw;
         }
     }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text.RegularExpressions;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Statistics;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
@@ -110,7 +111,7 @@ internal sealed partial class TelemetryJourneyTests
         }));
         Assert.That(new[] { sent, processed, generated, called }.Select(span => span.TraceId), Is.All.EqualTo(asked.TraceId));
         Assert.That($"{called.GetTagItem("url.full")}", Does.EndWith("/simulator/sdapi/v1/txt2img"));
-        Assert.That((generated.GetTagItem("imagequeue.forge"), generated.GetTagItem("imagequeue.attempt")), Is.EqualTo(("simulator", 1)));
+        Assert.That((generated.GetTagItem("imagequeue.backend"), generated.GetTagItem("imagequeue.attempt")), Is.EqualTo(("simulator", 1)));
         Assert.That(_forgeSaw, Does.Contain($"00-{asked.TraceId}-{called.SpanId}-01"), "Forge is told");
     }
 
@@ -140,8 +141,8 @@ internal sealed partial class TelemetryJourneyTests
     public void Metrics_CountTheJourney()
     {
         Assert.That(Sum("imagequeue.submits"), Is.EqualTo(5));
-        Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "complete"), ("imagequeue.forge", "simulator")), Is.EqualTo(3));
-        Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "error"), ("error.type", "out_of_memory"), ("imagequeue.forge", "simulator")), Is.EqualTo(2));
+        Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "complete"), ("imagequeue.backend", "simulator")), Is.EqualTo(3));
+        Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "error"), ("error.type", "out_of_memory"), ("imagequeue.backend", "simulator")), Is.EqualTo(2));
         Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "cancelled")), Is.EqualTo(1));
         Assert.That(Sum("imagequeue.requests"), Is.EqualTo(6));
         Assert.That(Sum("imagequeue.merges", ("imagequeue.transition", "claim"), ("imagequeue.applied", true)), Is.EqualTo(5));
@@ -163,7 +164,7 @@ internal sealed partial class TelemetryJourneyTests
         var lengths = _metrics.Where(metric => metric.Name == "imagequeue.queue.length").Select(metric => metric.MetricPoints[0].GetSumLong()).ToList();
         Assert.That((lengths[0], lengths[^1]), Is.EqualTo((3, 0)));
         Assert.That(_metrics.First(metric => metric.Name == "imagequeue.queue.oldest_wait").MetricPoints[0].GetGaugeLastValueDouble(), Is.Positive);
-        Assert.That(Points("imagequeue.forge.healthy").Select(point => (TagsOf(point)["imagequeue.forge"], point.GetGaugeLastValueLong())), Is.EqualTo(new[] { ("simulator", 1L) }));
+        Assert.That(Points("imagequeue.backend.healthy").Select(point => (TagsOf(point)["imagequeue.backend"], point.GetGaugeLastValueLong())), Is.EqualTo(new[] { ("simulator", 1L) }));
         Assert.That(Points("imagequeue.images.disk.free").Single().GetGaugeLastValueLong(), Is.Positive);
         Assert.That(Points("imagequeue.health").Select(point => TagsOf(point)["imagequeue.part"]), Does.Contain("database").And.Contain("recurring_jobs"));
     }
@@ -172,7 +173,7 @@ internal sealed partial class TelemetryJourneyTests
     public void Units_AreOpenTelemetrys()
     {
         var units = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName).Select(metric => (metric.Name, metric.Unit)).Distinct().ToList();
-        Assert.That(units, Has.Count.EqualTo(17));
+        Assert.That(units, Has.Count.EqualTo(19));
         foreach (var (name, unit) in units)
             Assert.That(unit, Does.Match(@"^(s|By|\{[a-z]+\})$"), name);
     }
@@ -183,7 +184,7 @@ internal sealed partial class TelemetryJourneyTests
     {
         string[] allowed =
         [
-            "imagequeue.outcome", "imagequeue.forge", "error.type", "imagequeue.transition", "imagequeue.applied", "imagequeue.transport", "imagequeue.receiver", "imagequeue.part",
+            "imagequeue.outcome", "imagequeue.backend", "error.type", "imagequeue.transition", "imagequeue.applied", "imagequeue.transport", "imagequeue.receiver", "imagequeue.part",
         ];
         var keys = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName).SelectMany(metric => metric.MetricPoints).SelectMany(point => TagsOf(point).Keys).Distinct();
         Assert.That(keys, Is.EquivalentTo(allowed));

@@ -104,7 +104,7 @@ public sealed class EventsController(
         try
         {
             using var subscription = await feed.WatchAsync(conversationId, since, ends.Token);
-            using var watching = metrics.Watching("sse");
+            using var watching = metrics.TrackStream("sse");
             await StreamAsync(subscription, isWanted, ends.Token);
         }
         catch (OperationCanceledException) when (ends.IsCancellationRequested)

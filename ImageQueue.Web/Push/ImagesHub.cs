@@ -89,7 +89,7 @@ public sealed class ImagesHub(
         HubCallerContext connection, ISingleClientProxy client, FeedSubscription subscription, CancellationToken cancellationToken)
     {
         using var _ = subscription;
-        using var watching = metrics.Watching("signalr");
+        using var watching = metrics.TrackStream("signalr");
         try
         {
             while (true)

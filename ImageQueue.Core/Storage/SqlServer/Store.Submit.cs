@@ -25,7 +25,7 @@ internal sealed partial class SqlServerMessageStore
                 var earlier = submitted.ToMessage();
                 return message.IsSameRequestAs(earlier) ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
             default:
-                metrics?.Submitted();
+                metrics?.RecordSubmit();
                 signal.Raise();
                 return new Submitted(submitted.ToMessage(), IsReplay: false);
         }

@@ -94,7 +94,7 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             update = $"{Begin}\n{before}\nBEGIN\n{update}\nCOMMIT TRANSACTION;\nEND";
         var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
         if (operation is not null)
-            metrics?.Wrote(transition, operation);
+            metrics?.RecordTransition(transition, operation);
         if (transition.Applied)
             signal.Raise();
         return transition;

@@ -27,7 +27,7 @@ internal sealed partial class SqliteMessageStore
             cancellationToken);
         if (submitted.IsReplay)
             return submitted;
-        _metrics?.Submitted();
+        _metrics?.RecordSubmit();
         _signal.Raise();
         return submitted;
     }

@@ -121,7 +121,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             cancellationToken,
             survivesPowerCut);
         if (operation is not null)
-            _metrics?.Wrote(transition, operation);
+            _metrics?.RecordTransition(transition, operation);
         if (transition.Applied)
             _signal.Raise();
         return transition;

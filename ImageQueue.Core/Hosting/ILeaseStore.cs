@@ -1,4 +1,4 @@
-namespace ImageQueue.Core.Messages;
+namespace ImageQueue.Core.Hosting;
 
 /// <summary>Leases: which process may use a backend or lead a task. A term is judged by the database's clock alone.</summary>
 public interface ILeaseStore
