@@ -30,13 +30,19 @@ internal sealed class ImageGenerator(
         var stops = attempt.Run.Cancelled;
         try
         {
-            return await GenerateAsync(attempt, stopped);
+            return Record(attempt, await GenerateAsync(attempt, stopped));
         }
         catch (Exception e) when (e is not StoreUnavailableException && !(e is OperationCanceledException && stops.IsCancellationRequested))
         {
             activity.Fail(e, (e as ForgeException)?.Failure);
-            return AttemptOutcome.Of(e, stops.IsCancellationRequested);
+            return Record(attempt, AttemptOutcome.Of(e, stops.IsCancellationRequested));
         }
+    }
+
+    private AttemptOutcome Record(Attempt attempt, AttemptOutcome outcome)
+    {
+        metrics.RecordAttempt(attempt.Reservation.Backend.Name, outcome.Result);
+        return outcome;
     }
 
     private async Task<AttemptOutcome> GenerateAsync(Attempt attempt, CancellationToken stopped)

@@ -55,7 +55,7 @@ public sealed class QueueMetrics
         _submits = meter.CreateCounter<long>("imagequeue.submits", "{request}", "Accepted requests.");
         _requests = meter.CreateCounter<long>("imagequeue.requests", "{request}", "Finished requests by outcome, error code and backend.");
         _attempts = meter.CreateCounter<long>(
-            "imagequeue.backend.attempts", "{attempt}", "Ended attempts by backend and outcome: completed, failed, disrupted, superseded.");
+            "imagequeue.backend.attempts", "{attempt}", "Ended attempts by backend and outcome: completed, failed, disrupted and others.");
         _wait = meter.CreateHistogram("imagequeue.request.wait", "s", "From queued to the start of an attempt.", tags: null, Waits);
         _duration = meter.CreateHistogram("imagequeue.request.duration", "s", "From queued to finished.", tags: null, Waits);
         _generation = meter.CreateHistogram(
@@ -102,7 +102,7 @@ public sealed class QueueMetrics
     }
 
     /// <summary>An attempt has ended.</summary>
-    internal void RecordAttempt(string backend, string outcome) => _attempts.Add(1, new(BackendKey, backend), new(OutcomeKey, outcome));
+    internal void RecordAttempt(string backend, Enum result) => _attempts.Add(1, new(BackendKey, backend), new(OutcomeKey, NameOf(result)));
 
     internal void RecordGeneration(string backend, TimeSpan duration) =>
         _generation.Record(duration.TotalSeconds, new KeyValuePair<string, object?>(BackendKey, backend));

@@ -149,6 +149,8 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(Sum("imagequeue.merges", ("imagequeue.transition", "retry"), ("imagequeue.applied", true)), Is.EqualTo(1));
         Assert.That(Count("imagequeue.request.wait"), Is.EqualTo(5));
         Assert.That(Count("imagequeue.request.duration"), Is.EqualTo(6));
+        Assert.That(Sum("imagequeue.backend.attempts", ("imagequeue.backend", "simulator"), ("imagequeue.outcome", "completed")), Is.EqualTo(3));
+        Assert.That(Sum("imagequeue.backend.attempts", ("imagequeue.outcome", "failed")), Is.EqualTo(2));
         Assert.That(Count("imagequeue.generation.duration"), Is.EqualTo(3));
         Assert.That(Count("imagequeue.handover.gap"), Is.EqualTo(1), "of the two that waited together, the second");
         Assert.That(Count("imagequeue.feed.lag"), Is.Positive);
@@ -173,7 +175,7 @@ internal sealed partial class TelemetryJourneyTests
     public void Units_AreOpenTelemetrys()
     {
         var units = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName).Select(metric => (metric.Name, metric.Unit)).Distinct().ToList();
-        Assert.That(units, Has.Count.EqualTo(19));
+        Assert.That(units, Has.Count.EqualTo(20));
         foreach (var (name, unit) in units)
             Assert.That(unit, Does.Match(@"^(s|By|\{[a-z]+\})$"), name);
     }
@@ -217,7 +219,7 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(scopes["HangfireJobId"], Is.EqualTo(_failedHangfireJobId));
         Assert.That(scopes["JobId"], Is.EqualTo(_failedJobId));
         Assert.That(scopes["Attempt"], Is.EqualTo(2));
-        Assert.That(scopes["Forge"], Is.EqualTo("simulator"));
+        Assert.That(scopes["Backend"], Is.EqualTo("simulator"));
         Assert.That(line.TraceId, Is.EqualTo(Spans("process images").Last(span => $"{span.GetTagItem("imagequeue.message.id")}" == $"{_failed}").TraceId));
     }
 
