@@ -18,7 +18,7 @@ namespace ImageQueue.Tests.Generation;
 internal sealed class GenerateImageJobTests
 {
     private Bench? _open;
-    private OutageStore _outage = null!; // Both set before each test.
+    private FaultyStore _outage = null!; // Both set before each test.
 
     private Bench Bench => _open!;
 
@@ -298,8 +298,8 @@ internal sealed class GenerateImageJobTests
     public async Task Image_IsKept_WhenTheDatabaseIsAwayAtTheEnd()
     {
         Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
-        _outage.LostCommits = 1;
-        _outage.RefusedCompletes = 1;
+        _outage.Lose(nameof(IMessageStore.CompleteAsync), 1);
+        _outage.Refuse(nameof(IMessageStore.CompleteAsync), 1);
         var row = await Bench.QueueAsync();
 
         await Bench.RunAsync(row);
@@ -313,7 +313,7 @@ internal sealed class GenerateImageJobTests
     public async Task Claim_WaitsForTheDatabase_WhenItIsAway()
     {
         Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
-        _outage.RefusedClaims = 2;
+        _outage.Refuse(nameof(IMessageStore.ClaimAsync), 2);
         var row = await Bench.QueueAsync();
 
         await Bench.RunAsync(row);
@@ -356,7 +356,7 @@ internal sealed class GenerateImageJobTests
     private async Task OpenAsync(Dictionary<string, string?>? settings = null)
     {
         await TearDown();
-        _open = await Bench.CreateAsync(settings: settings, wrap: store => (_outage = OutageStore.Around(store)).AsStore());
+        _open = await Bench.CreateAsync(settings: settings, wrap: store => (_outage = FaultyStore.Around(store)).Store);
     }
 
     /// <summary>A queued row whose generating ends only when it is left; Forge calls it active until it is interrupted.</summary>

@@ -19,7 +19,7 @@ public abstract class MessageFeedContract
     private IStoreDatabase _database = null!;
     private OpenStore _mine = null!;
     private OpenStore _others = null!;
-    private ObservedStore _observed = null!;
+    private FaultyStore _observed = null!;
     private WaitedClock _time = null!;
     private LogRecorder _log = null!;
     private MessageFeed _feed = null!;
@@ -49,7 +49,8 @@ public abstract class MessageFeedContract
         _others = _database.Open(TimeProvider.System, new AsyncSignal());
         _time = new WaitedClock();
         _log = new LogRecorder();
-        (var store, _observed) = ObservedStore.Around(_mine.Store);
+        _observed = FaultyStore.Around(_mine.Store);
+        var store = _observed.Store;
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
         _feed = new MessageFeed(store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>());
         await _feed.StartAsync(CancellationToken.None);

@@ -147,7 +147,8 @@ internal sealed class PositionWriterTests
     [Test]
     public async Task APass_ReadsNothing_WhenAllIsStoredAndNothingMoves()
     {
-        var (store, observed) = ObservedStore.Around(_store);
+        var observed = FaultyStore.Around(_store);
+        var store = observed.Store;
         var snapshot = new QueueSnapshot([], default);
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => snapshot);

@@ -154,8 +154,8 @@ internal sealed class DashboardReconcilerTests
     {
         string? broken = null;
         await TearDown();
-        _bench = await Bench.CreateAsync(wrap: store => RefusingStore.Around(
-            store, (method, args) => method == nameof(IMessageStore.FindByHangfireJobAsync) && Equals(args[0], broken) ? new InvalidOperationException("a broken row") : null));
+        _bench = await Bench.CreateAsync(wrap: store => FaultyStore.Around(
+            store, (method, args) => method == nameof(IMessageStore.FindByHangfireJobAsync) && Equals(args[0], broken) ? new InvalidOperationException("a broken row") : null).Store);
         var rows = new[] { await FailedAsync(), await FailedAsync(), await FailedAsync() };
         broken = rows[0].HangfireJobId;
         foreach (var row in rows)

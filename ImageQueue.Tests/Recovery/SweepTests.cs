@@ -188,8 +188,8 @@ internal sealed class SweepTests
     {
         Message? row = null;
         await TearDown();
-        _bench = await Bench.CreateAsync(_time, wrap: store => HookedStore.After(store, nameof(IMessageStore.RequeueAsync), async () =>
-            Bench.Applied(await store.ClaimAsync(row!.Id, row.HangfireJobId!, null, null, CancellationToken.None))));
+        _bench = await Bench.CreateAsync(_time, wrap: store => FaultyStore.Around(store).After(nameof(IMessageStore.RequeueAsync), async () =>
+            Bench.Applied(await store.ClaimAsync(row!.Id, row.HangfireJobId!, null, null, CancellationToken.None))).Store);
         row = await _bench.ClaimAsync();
         _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
 
@@ -312,11 +312,11 @@ internal sealed class SweepTests
     {
         const int rows = 4500;
         await TearDown();
-        ObservedStore observed = null!; // Set by the wrap.
+        FaultyStore observed = null!; // Set by the wrap.
         _bench = await Bench.CreateAsync(_time, new() { ["Queue:MaxLength"] = $"{rows + 2}", ["Queue:MaxPendingPerUser"] = "100000", ["Queue:MaxWorkPerUser"] = "1000000000" }, store =>
         {
-            (var proxy, observed) = ObservedStore.Around(store);
-            return proxy;
+            observed = FaultyStore.Around(store);
+            return observed.Store;
         });
         for (var i = 0; i < rows; i++)
             await _bench.AddRowAsync();

@@ -16,7 +16,7 @@ internal sealed class DecorationTests
     private Bench _bench = null!; // Set before each test.
 
     [SetUp]
-    public async Task SetUp() => _bench = await Bench.CreateAsync(wrap: store => RefusingStore.Around(store, (method, _) => Looks.Contains(method) ? new StoreUnavailableException("The message database is away.", new IOException("away")) : null));
+    public async Task SetUp() => _bench = await Bench.CreateAsync(wrap: store => FaultyStore.Around(store, (method, _) => Looks.Contains(method) ? FaultyStore.Away() : null).Store);
 
     [TearDown]
     public async Task TearDown() => await _bench.DisposeAsync();
