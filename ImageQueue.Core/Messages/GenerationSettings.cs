@@ -41,7 +41,9 @@ public record GenerationSettings
     /// <summary>As Forge calls it; instead of model, and only where Forge:AllowAnyCheckpoint allows it.</summary>
     public string? Checkpoint { get; init; }
 
-    /// <summary>Forge's <c>forge_additional_modules</c> (VAE, text encoders) of the checkpoint; a setting, never part of a request.</summary>
+    /// <summary>
+    /// Forge's <c>forge_additional_modules</c> (VAE, text encoders) of the checkpoint; a setting, never part of a request.
+    /// </summary>
     [JsonIgnore]
     public IReadOnlyList<string> AdditionalModules { get; init; } = [];
 
@@ -130,12 +132,14 @@ public record GenerationSettings
             Checkpoint = Text("checkpoint"),
         };
 
-        JsonElement? Find(string name, JsonValueKind kind) => json.TryGetProperty(name, out var value) && value.ValueKind == kind ? value : null;
+        JsonElement? Find(string name, JsonValueKind kind) =>
+            json.TryGetProperty(name, out var value) && value.ValueKind == kind ? value : null;
 
         string? Text(string name) => Find(name, JsonValueKind.String)?.GetString();
 
         int? Integer(string name) => Find(name, JsonValueKind.Number) is { } value && value.TryGetInt32(out var number) ? number : null;
 
-        decimal? Number(string name) => Find(name, JsonValueKind.Number) is { } value && value.TryGetDecimal(out var number) ? number : null;
+        decimal? Number(string name) =>
+            Find(name, JsonValueKind.Number) is { } value && value.TryGetDecimal(out var number) ? number : null;
     }
 }

@@ -6,7 +6,10 @@ public static class Heartbeat
     /// <summary>How often the row hears that the worker is alive when nothing moves.</summary>
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
 
-    /// <summary>After so long without one a worker is taken for dead where there is more against it than silence: its job runs again, or its server is gone.</summary>
+    /// <summary>
+    /// After so long without one a worker is taken for dead where there is more against it than silence: its job runs again, or its server
+    /// is gone.
+    /// </summary>
     public static readonly TimeSpan QuietTime = TimeSpan.FromSeconds(20);
 
     /// <summary>After so long it is taken for dead all the same.</summary>

@@ -29,8 +29,11 @@ public interface IConversationStore
     /// <summary>Messages of a conversation with an id below <paramref name="before"/>, newest first.</summary>
     Task<IReadOnlyList<Message>> ListBackwardsAsync(string conversationId, long before, int limit, CancellationToken cancellationToken);
 
-    /// <summary>A user's conversations by their newest message, newest first; only those whose newest id is below <paramref name="before"/>.</summary>
-    Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(string username, long before, int limit, CancellationToken cancellationToken);
+    /// <summary>
+    /// A user's conversations by their newest message, newest first; only those whose newest id is below <paramref name="before"/>.
+    /// </summary>
+    Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
+        string username, long before, int limit, CancellationToken cancellationToken);
 
     /// <summary>
     /// Erases content, metadata, owner and bookkeeping, and the title of the conversation that began with this message; status becomes

@@ -14,7 +14,9 @@ public interface IOperatorStore
     /// <returns>False when it was not paused.</returns>
     Task<bool> ResumeAsync(string name, CancellationToken cancellationToken);
 
-    /// <summary>Image requests that fit, newest first. Looks at a stretch of messages below <paramref name="before"/> and no further.</summary>
+    /// <summary>
+    /// Image requests that fit, newest first. Looks at a stretch of messages below <paramref name="before"/> and no further.
+    /// </summary>
     /// <param name="search">What they must be.</param>
     /// <param name="before">Only messages with a smaller id.</param>
     /// <param name="span">How many ids that stretch has: what is kept for ever is never read whole.</param>
@@ -28,10 +30,16 @@ public interface IOperatorStore
     /// </summary>
     Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken);
 
-    /// <summary>What has happened to these requests, step by step, the oldest first; of rows that an earlier release has written, what this one has seen.</summary>
-    Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
+    /// <summary>
+    /// What has happened to these requests, step by step, the oldest first; of rows that an earlier release has written, what this one has
+    /// seen.
+    /// </summary>
+    Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
+        IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
 
-    /// <summary>Image requests in one status that were queued in the last time, by the database's clock, newest first: their ends in a few columns.</summary>
+    /// <summary>
+    /// Image requests in one status that were queued in the last time, by the database's clock, newest first: their ends in a few columns.
+    /// </summary>
     Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken);
 }
 
@@ -46,7 +54,8 @@ public sealed record RequestSearch(
 
 /// <summary>What was found in a stretch of messages.</summary>
 /// <param name="Requests">Newest first.</param>
-/// <param name="GoOnBefore">Where the stretch ended; null when nothing is older. Where the limit ended it, the last of the requests is that place.</param>
+/// <param name="GoOnBefore">Where the stretch ended; null when nothing is older. Where the limit ended it, the last of the requests is that
+/// place.</param>
 public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? GoOnBefore);
 
 /// <summary>How a request ended.</summary>
@@ -56,7 +65,8 @@ public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? 
 /// <param name="QueuedAt">When it got its place.</param>
 /// <param name="At">When its row was written last: its end, unless the chat app has added something since.</param>
 /// <param name="Seconds">What generating took, when complete.</param>
-public readonly record struct RequestEnd(long Id, string? ErrorCode, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At, double? Seconds);
+public readonly record struct RequestEnd(
+    long Id, string? ErrorCode, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At, double? Seconds);
 
 /// <summary>Something that an operator has stopped.</summary>
 /// <param name="Name">What: see <c>Pauses</c>.</param>

@@ -21,7 +21,8 @@ public interface IQueueStore
     /// Processing requests whose heartbeat is older than that by the database's clock, which also wrote it, since machines' clocks
     /// differ. Oldest place in the queue first.
     /// </summary>
-    Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
+    Task<IReadOnlyList<Message>> ListSilentAsync(
+        TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken);
 
     /// <summary>Requests queued for longer than that, by the database's clock, without a Hangfire job. Oldest first.</summary>
     Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(

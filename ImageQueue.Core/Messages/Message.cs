@@ -33,7 +33,9 @@ public sealed record Message
     /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
     public string? IdempotencyKey { get; init; }
 
-    /// <summary>What the submitter sent, as <see cref="Requests.RequestFingerprint"/> has it; null without a key, and for rows of earlier releases.</summary>
+    /// <summary>
+    /// What the submitter sent, as <see cref="Requests.RequestFingerprint"/> has it; null without a key, and for rows of earlier releases.
+    /// </summary>
     public string? RequestHash { get; init; }
 
     /// <summary>The fence: rises with every claim, and a worker may write only under its own. No count of failures.</summary>
@@ -111,7 +113,9 @@ public sealed record Message
         Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
     private int Number(string field) =>
-        Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number) ? number : 0;
+        Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number)
+            ? number
+            : 0;
 }
 
 /// <summary>The values of <see cref="MetadataFields.Status"/>.</summary>

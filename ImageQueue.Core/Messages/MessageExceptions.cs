@@ -27,7 +27,9 @@ public sealed class ConversationDeletedException(string conversationId)
 public sealed class IdempotencyKeyReusedException()
     : Exception("This Idempotency-Key was already used in this conversation for another request. Send a new key with a new request.");
 
-/// <summary>With the patch merged into it, a message's metadata would be larger than <see cref="MetadataPatch.MaxDocumentLength"/>.</summary>
+/// <summary>
+/// With the patch merged into it, a message's metadata would be larger than <see cref="MetadataPatch.MaxDocumentLength"/>.
+/// </summary>
 public sealed class DocumentTooLargeException() : Exception(
     $"The message's metadata would be larger than {MetadataPatch.MaxDocumentLength / 1024} KiB with this patch. Remove keys that are no longer needed, or keep large values elsewhere.");
 

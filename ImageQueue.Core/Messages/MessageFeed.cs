@@ -17,7 +17,9 @@ public sealed class MessageFeed(
     /// <summary>Between two looks whether another process has written.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(66);
 
-    /// <summary>So many looks that show nothing, and it is read all the same: a mark may miss what an open transaction holds back.</summary>
+    /// <summary>
+    /// So many looks that show nothing, and it is read all the same: a mark may miss what an open transaction holds back.
+    /// </summary>
     internal const int LooksBeforeReading = 15;
 
     /// <summary>How soon to ask again a database that does not answer.</summary>
@@ -322,7 +324,8 @@ public sealed class MessageFeed(
         }
 
         /// <returns>What was offered, in no order; <c>IsBehind</c> when it was too much to be kept.</returns>
-        public async Task<(IReadOnlyCollection<MessageChange> Changes, bool IsBehind)> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
+        public async Task<(
+            IReadOnlyCollection<MessageChange> Changes, bool IsBehind)> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
         {
             if (!await _offered.WaitAsync(wait, cancellationToken))
                 return ([], false);

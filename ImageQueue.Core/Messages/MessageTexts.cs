@@ -4,7 +4,9 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Messages;
 
-/// <summary>What ImageQueue says to chat users, in the language of <c>Messages:Culture</c>. The sentences are in <c>Texts*.resx</c>.</summary>
+/// <summary>
+/// What ImageQueue says to chat users, in the language of <c>Messages:Culture</c>. The sentences are in <c>Texts*.resx</c>.
+/// </summary>
 public sealed class MessageTexts(IOptions<MessagesOptions> options)
 {
     private static readonly ResourceManager Resources = new("ImageQueue.Core.Messages.Texts", typeof(MessageTexts).Assembly);

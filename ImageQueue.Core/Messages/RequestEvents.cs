@@ -36,7 +36,8 @@ internal static class RequestEvents
 
     private static RequestEvent? ReadLine(string line) =>
         line.Split(Separator) is [var at, var what, var attempt, var backend, var why]
-        && DateTimeOffset.TryParseExact(at, "yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
+        && DateTimeOffset.TryParseExact(
+            at, "yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
         && int.TryParse(attempt, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
             ? new RequestEvent(time, what, number, backend.Length > 0 ? backend : null, why.Length > 0 ? why : null)
             : null;

@@ -30,7 +30,8 @@ public interface IStatisticsStore
     /// <param name="hoursBefore">Rows of hours before this.</param>
     /// <param name="limit">Most of each at once.</param>
     /// <returns>How many were removed.</returns>
-    Task<int> ForgetStatisticsAsync(DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken);
+    Task<int> ForgetStatisticsAsync(
+        DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken);
 }
 
 /// <summary>Which samples and rows the database has.</summary>

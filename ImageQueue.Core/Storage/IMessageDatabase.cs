@@ -19,7 +19,7 @@ public interface IMessageDatabase
     /// <exception cref="StoreUnavailableException">The database cannot be reached or written.</exception>
     Task PrepareAsync(CancellationToken cancellationToken);
 
-    /// <summary>Sees to it that what was erased is left in none of the database's own files; as far as others who read just now let it.</summary>
+    /// <summary>Starts to remove what was erased from the database's own files, in the background where open readers delay it.</summary>
     Task SettleAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }
 

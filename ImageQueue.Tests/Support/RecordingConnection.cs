@@ -33,7 +33,16 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
 
     protected override DbTransaction BeginDbTransaction(IsolationLevel isolationLevel) => new Transaction(this);
 
-    protected override DbCommand CreateDbCommand() => new Command(sent) { Connection = this };
+    protected override DbCommand CreateDbCommand() => new Command(this, sent) { Connection = this };
+
+    /// <summary>As SqlClient reports a call on a connection that has broken.</summary>
+    private void BreakIfAsked()
+    {
+        if (sent.Breaks is null)
+            return;
+        Close();
+        throw new InvalidOperationException("Invalid attempt to call NextResultAsync when reader is closed.");
+    }
 
     private sealed class Transaction(RecordingConnection connection) : DbTransaction
     {
@@ -52,7 +61,7 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
         }
     }
 
-    private sealed class Command(SentStatements sent) : DbCommand
+    private sealed class Command(RecordingConnection connection, SentStatements sent) : DbCommand
     {
         private readonly SqlCommand _real = new();
 
@@ -83,12 +92,14 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
         public override int ExecuteNonQuery()
         {
             sent.Add(CommandText, _real.Parameters);
+            connection.BreakIfAsked();
             return 0;
         }
 
         public override object? ExecuteScalar()
         {
             sent.Add(CommandText, _real.Parameters);
+            connection.BreakIfAsked();
             return sent.Scalar(CommandText);
         }
 
@@ -97,7 +108,8 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
         protected override DbDataReader ExecuteDbDataReader(CommandBehavior behavior)
         {
             sent.Add(CommandText, _real.Parameters);
-            return new DataTableReader([sent.Table(CommandText), new DataTable()]);
+            var reader = new DataTableReader([sent.Table(CommandText), new DataTable()]);
+            return sent.Breaks is { } point ? new BreakingReader(reader, connection, point) : reader;
         }
 
         protected override void Dispose(bool disposing)
@@ -115,6 +127,9 @@ internal sealed class SentStatements
     private readonly ConcurrentQueue<SentStatement> _all = new();
 
     public IReadOnlyCollection<SentStatement> All => _all;
+
+    /// <summary>Where the connection breaks within each answer; null: nowhere.</summary>
+    public BreakingPoint? Breaks { get; init; }
 
     /// <summary>What ExecuteScalar gives.</summary>
     public Func<string, object?> Scalar { get; init; } = _ => null;

@@ -41,7 +41,9 @@ internal static class JsonModify
     /// <summary>The column that patches are merged into.</summary>
     public const string Column = "extra_metadata";
 
-    /// <summary>Longest text in characters, and of every path, that is sent as <c>nvarchar(4000)</c>; longer goes as <c>nvarchar(max)</c>.</summary>
+    /// <summary>
+    /// Longest text in characters, and of every path, that is sent as <c>nvarchar(4000)</c>; longer goes as <c>nvarchar(max)</c>.
+    /// </summary>
     public const int ShortText = 4000;
 
     /// <summary>The size that stands for <c>nvarchar(max)</c>.</summary>
@@ -74,7 +76,9 @@ internal static class JsonModify
 
         public List<JsonModifyParameter> Parameters { get; } = [];
 
-        /// <summary>Writes <paramref name="source"/>, the object stored at <paramref name="path"/>, with the patch's object merged into it.</summary>
+        /// <summary>
+        /// Writes <paramref name="source"/>, the object stored at <paramref name="path"/>, with the patch's object merged into it.
+        /// </summary>
         public void Merge(JsonElement patch, string path, string source)
         {
             Text.Insert(Text.Length, "JSON_MODIFY(", patch.GetPropertyCount());

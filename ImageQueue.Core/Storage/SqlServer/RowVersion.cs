@@ -2,7 +2,9 @@ using System.Buffers.Binary;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>SQL Server's <c>rowversion</c>: eight bytes, the highest first. Compared as bytes, since as a number the index would not serve.</summary>
+/// <summary>
+/// SQL Server's <c>rowversion</c>: eight bytes, the highest first. Compared as bytes, since as a number the index would not serve.
+/// </summary>
 internal static class RowVersion
 {
     public const int Size = 8;

@@ -28,7 +28,9 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     public Task<SchemaState> CheckAsync(CancellationToken cancellationToken) =>
         connections.RunAsync(connection => CheckAsync(connection, cancellationToken), cancellationToken);
 
-    /// <summary>Makes the database if there is none, and runs every script that has not run or whose work is not there. Safe beside others.</summary>
+    /// <summary>
+    /// Makes the database if there is none, and runs every script that has not run or whose work is not there. Safe beside others.
+    /// </summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or does not permit it.</exception>
     public Task ApplyAsync(CancellationToken cancellationToken) => connections.RunAsync(
         async connection =>
@@ -55,7 +57,9 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     {
         var state = await CheckAsync(connection, cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(CreateJournal, cancellationToken: cancellationToken));
-        var journal = (await connection.QueryAsync<string>(new CommandDefinition(ReadJournal, cancellationToken: cancellationToken))).ToHashSet(StringComparer.Ordinal);
+        var journal = (
+            await connection.QueryAsync<string>(
+                new CommandDefinition(ReadJournal, cancellationToken: cancellationToken))).ToHashSet(StringComparer.Ordinal);
 
         // What scripts PRINT is for whoever runs them; Hangfire prints every step.
         var level = LogLevel.Information;
@@ -84,35 +88,47 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     private static async Task<SchemaState> CheckAsync(DbConnection connection, CancellationToken cancellationToken)
     {
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).ToList();
-        var missing = (await connection.QueryAsync<int>(new CommandDefinition(FindMissing(parts), cancellationToken: cancellationToken))).ToHashSet();
-        var hasHangfire = await connection.ExecuteScalarAsync<int>(new CommandDefinition(FindHangfire, cancellationToken: cancellationToken)) == 1;
+        var missing = (
+            await connection.QueryAsync<int>(new CommandDefinition(FindMissing(parts), cancellationToken: cancellationToken))).ToHashSet();
+        var hasHangfire = await connection.ExecuteScalarAsync<int>(
+            new CommandDefinition(FindHangfire, cancellationToken: cancellationToken)) == 1;
         var version = hasHangfire
             ? await connection.ExecuteScalarAsync<int?>(new CommandDefinition(ReadHangfireVersion, cancellationToken: cancellationToken))
             : null;
 
         // A table that is not there has no columns either; one line says it.
         var found = parts.Where((_, i) => missing.Contains(i)).ToList();
-        var tables = found.Where(part => part.Name.StartsWith("table ", StringComparison.Ordinal)).Select(part => part.Name["table ".Length..] + ".").ToList();
+        var tables = found.Where(part => part.Name.StartsWith("table ", StringComparison.Ordinal))
+            .Select(part => part.Name["table ".Length..] + ".")
+            .ToList();
         found.RemoveAll(part => tables.Exists(table => part.Name.Contains(table, StringComparison.Ordinal)));
         if (version is null or < OldestHangfire)
         {
             found.Add(new SchemaPart(
-                SchemaScripts.Hangfire.Name, IsNeeded: true, version is null ? "Hangfire's tables" : $"Hangfire's schema {OldestHangfire} or later (it has {version})", ""));
+                SchemaScripts.Hangfire.Name, IsNeeded: true, version is null
+                    ? "Hangfire's tables"
+                    : $"Hangfire's schema {OldestHangfire} or later (it has {version})", ""));
         }
 
-        var hasSnapshots = await connection.ExecuteScalarAsync<int>(new CommandDefinition(FindSnapshots, cancellationToken: cancellationToken)) == 1;
-        var compatibility = await connection.ExecuteScalarAsync<int>(new CommandDefinition(ReadCompatibility, cancellationToken: cancellationToken));
+        var hasSnapshots = await connection.ExecuteScalarAsync<int>(
+            new CommandDefinition(FindSnapshots, cancellationToken: cancellationToken)) == 1;
+        var compatibility = await connection.ExecuteScalarAsync<int>(
+            new CommandDefinition(ReadCompatibility, cancellationToken: cancellationToken));
         return new SchemaState(found, version, hasSnapshots, compatibility);
     }
 
     private static string FindMissing(IEnumerable<SchemaPart> parts) =>
-        string.Join("\nUNION ALL ", parts.Select((part, i) => string.Create(CultureInfo.InvariantCulture, $"SELECT {i} AS part WHERE {part.MissingWhen}"))) + ";";
+        string.Join(
+            "\nUNION ALL ",
+            parts.Select((part, i) => string.Create(CultureInfo.InvariantCulture, $"SELECT {i} AS part WHERE {part.MissingWhen}"))) + ";";
 
-    private const string FindHangfire = $"SELECT CASE WHEN OBJECT_ID(N'{SchemaScripts.HangfireSchema}.Schema', N'U') IS NULL THEN 0 ELSE 1 END;";
+    private const string FindHangfire =
+        $"SELECT CASE WHEN OBJECT_ID(N'{SchemaScripts.HangfireSchema}.Schema', N'U') IS NULL THEN 0 ELSE 1 END;";
 
     private const string ReadHangfireVersion = $"SELECT MAX([Version]) FROM [{SchemaScripts.HangfireSchema}].[Schema];";
 
-    private const string FindSnapshots = "SELECT CASE WHEN EXISTS (SELECT 1 FROM sys.databases WHERE database_id = DB_ID() AND is_read_committed_snapshot_on = 1) THEN 1 ELSE 0 END;";
+    private const string FindSnapshots =
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM sys.databases WHERE database_id = DB_ID() AND is_read_committed_snapshot_on = 1) THEN 1 ELSE 0 END;";
 
     private const string ReadCompatibility = "SELECT CAST(compatibility_level AS int) FROM sys.databases WHERE database_id = DB_ID();";
 
@@ -120,6 +136,8 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
         """
         DECLARE @Lock int;
         EXEC @Lock = sp_getapplock @Resource = N'imagequeue:schema', @LockMode = N'Exclusive', @LockOwner = N'Session', @LockTimeout = @LockTimeout;
+        IF @Lock = -3
+            THROW 51224, N'Waiting for the lock was a deadlock.', 1;
         IF @Lock < 0
             THROW 51223, N'Another process has been changing the schema for too long.', 1;
         """;

@@ -25,7 +25,10 @@ internal static class SchemaScripts
         new("Hangfire's own", SqlServerObjectsInstaller.GetInstallScript(HangfireSchema, enableHeavyMigrations: true));
 
     /// <summary>All there is to run, as one text for sqlcmd.</summary>
-    public static string Print() => string.Concat(All.Append(Hangfire).Select(script => $"-- {script.Name}\n{script.Text.TrimEnd().ReplaceLineEndings("\n")}\n{(script == Hangfire ? "GO\n" : "\n")}"));
+    public static string Print() =>
+        string.Concat(
+            All.Append(Hangfire).Select(
+                script => $"-- {script.Name}\n{script.Text.TrimEnd().ReplaceLineEndings("\n")}\n{(script == Hangfire ? "GO\n" : "\n")}"));
 
     private static string Read(string resource)
     {
@@ -52,14 +55,19 @@ internal sealed partial record SchemaScript(string Name, string Text)
                     Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{column}", $"COL_LENGTH(N'{guard.Groups["table"].Value}', N'{column}') IS NULL"))
                 .Prepend(new SchemaPart(Name, IsNeeded: true, $"table {guard.Groups["table"].Value}", guard.Groups["missing"].Value)))
             .Concat(ColumnGuard.Matches(Text).Select(guard => new SchemaPart(
-                Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"].Value)))
+                Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"]
+                    .Value)))
             .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
             .Concat(IndexGuard.Matches(Text).Select(guard => new SchemaPart(
-                Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"].Value)));
+                Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"]
+                    .Value)));
 
     private IEnumerable<string> Columns(string table)
     {
-        var definition = Regex.Match(Text, $@"CREATE TABLE {Regex.Escape(table)}\s+\((?<columns>.*?)^\s*\);", RegexOptions.Singleline | RegexOptions.Multiline | RegexOptions.CultureInvariant);
+        var definition = Regex.Match(
+            Text,
+            $@"CREATE TABLE {Regex.Escape(table)}\s+\((?<columns>.*?)^\s*\);",
+            RegexOptions.Singleline | RegexOptions.Multiline | RegexOptions.CultureInvariant);
         return ColumnLine.Matches(definition.Groups["columns"].Value).Select(column => column.Groups["column"].Value);
     }
 

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using ImageQueue.Core.Messages;
 using Microsoft.Data.SqlClient;
@@ -39,7 +40,15 @@ internal sealed class SqlServerConnections
                 async () =>
                 {
                     await using var connection = await OpenAsync(cancellationToken);
-                    return await work(connection);
+                    try
+                    {
+                        return await work(connection);
+                    }
+                    catch (InvalidOperationException e) when (connection.State != ConnectionState.Open)
+                    {
+                        // Dapper asks a reader for its next result after the connection has broken, and SqlClient calls that misuse.
+                        throw new StoreUnavailableException("The message database broke off the connection.", e);
+                    }
                 },
                 cancellationToken);
         }
@@ -65,7 +74,9 @@ internal sealed class SqlServerConnections
         catch (InvalidOperationException e)
         {
             await connection.DisposeAsync();
-            throw new StoreUnavailableException("The message database gave no connection in time: see whether it can be reached at all, and if so raise Max Pool Size in ConnectionStrings:ImageQueue.", e);
+            throw new StoreUnavailableException(
+                "The message database gave no connection in time: see whether it can be reached at all, and if so raise Max Pool Size in ConnectionStrings:ImageQueue.",
+                e);
         }
         catch
         {
@@ -74,7 +85,8 @@ internal sealed class SqlServerConnections
         }
     }
 
-    private static SqlRetryLogicBaseProvider Retries(int tries, IEnumerable<int> numbers) => SqlConfigurableRetryFactory.CreateExponentialRetryProvider(new SqlRetryLogicOption
+    private static SqlRetryLogicBaseProvider Retries(int tries, IEnumerable<int> numbers) =>
+        SqlConfigurableRetryFactory.CreateExponentialRetryProvider(new SqlRetryLogicOption
     {
         NumberOfTries = tries,
         DeltaTime = TimeSpan.FromMilliseconds(20),

@@ -6,7 +6,9 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>The SQL Server database that <c>ConnectionStrings:ImageQueue</c> names: its connections, its schema, Hangfire's options for it.</summary>
+/// <summary>
+/// The SQL Server database that <c>ConnectionStrings:ImageQueue</c> names: its connections, its schema, Hangfire's options for it.
+/// </summary>
 public sealed class SqlServerDatabase : IMessageDatabase
 {
     private const int MaxTries = 6;
@@ -20,13 +22,15 @@ public sealed class SqlServerDatabase : IMessageDatabase
     /// <param name="connectionString">Of Microsoft.Data.SqlClient; it must name a server and a database.</param>
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> makes what is missing.</param>
     /// <param name="logger">Told of scripts that run and of what had better be there.</param>
-    /// <exception cref="StorageSettingsException">The connection string cannot be used; the message says why, without repeating it.</exception>
+    /// <exception cref="StorageSettingsException">The connection string cannot be used; the message says why, without repeating
+    /// it.</exception>
     public SqlServerDatabase(string? connectionString, bool applySchema, ILogger logger)
         : this(connectionString, applySchema, logger, SqlServerConnections.To)
     {
     }
 
-    internal SqlServerDatabase(string? connectionString, bool applySchema, ILogger logger, Func<SqlConnectionStringBuilder, SqlServerConnections> connect)
+    internal SqlServerDatabase(
+        string? connectionString, bool applySchema, ILogger logger, Func<SqlConnectionStringBuilder, SqlServerConnections> connect)
     {
         _connectionString = Parse(connectionString);
         _applySchema = applySchema;
@@ -82,7 +86,11 @@ public sealed class SqlServerDatabase : IMessageDatabase
         }
 
         foreach (var part in state.Missing)
-            _logger.LogWarning("The database {Database} lacks {Part}; run {Script}. ImageQueue works without it, but slowly.", Location, part.Name, part.Script);
+            _logger.LogWarning(
+                "The database {Database} lacks {Part}; run {Script}. ImageQueue works without it, but slowly.",
+                Location,
+                part.Name,
+                part.Script);
         HangfireOptions.UseIgnoreDupKeyOption = state.HangfireVersion >= 8;
     }
 
@@ -101,7 +109,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
                 await _installer.ApplyAsync(cancellationToken);
                 return;
             }
-            catch (StoreUnavailableException e) when (e.InnerException is SqlException { Number: SqlServerErrors.CannotOpenDatabase } && tries < MaxTries)
+            catch (StoreUnavailableException e) when (e.InnerException is SqlException { Number: SqlServerErrors.CannotOpenDatabase }
+                && tries < MaxTries)
             {
                 // Asked again each time: a database that another process has just made is there, and cannot be entered yet.
                 await CreateAsync(cancellationToken);
@@ -116,13 +125,17 @@ public sealed class SqlServerDatabase : IMessageDatabase
         var master = _connect(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
         await master.RunAsync(
             connection => connection.ExecuteAsync(new CommandDefinition(
-                CreateDatabase, new StatementParameters().AddText("@Name", _connectionString.InitialCatalog, 128), commandTimeout: 0, cancellationToken: cancellationToken)),
+                CreateDatabase, new StatementParameters().AddText(
+                    "@Name", _connectionString.InitialCatalog, 128), commandTimeout: 0, cancellationToken: cancellationToken)),
             cancellationToken);
     }
 
     /// <summary>What is missing, and which scripts make it.</summary>
     internal static string Describe(IEnumerable<SchemaPart> missing) =>
-        string.Join("; ", missing.GroupBy(part => part.Script).Select(script => $"{string.Join(", ", script.Select(part => part.Name))} (script {script.Key})"));
+        string.Join(
+            "; ",
+            missing.GroupBy(part => part.Script).Select(
+                script => $"{string.Join(", ", script.Select(part => part.Name))} (script {script.Key})"));
 
     private const string CreateDatabase =
         """
@@ -137,7 +150,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
     {
         const string example = "such as \"Server=db1;Database=ImageQueue;User ID=imagequeue;Password=...\"";
         if (string.IsNullOrWhiteSpace(connectionString))
-            throw new StorageSettingsException($"ConnectionStrings:ImageQueue is missing. With Storage:Provider=SqlServer it names the server and the database, {example}.");
+            throw new StorageSettingsException(
+                $"ConnectionStrings:ImageQueue is missing. With Storage:Provider=SqlServer it names the server and the database, {example}.");
         SqlConnectionStringBuilder builder;
         try
         {
@@ -146,14 +160,16 @@ public sealed class SqlServerDatabase : IMessageDatabase
         catch (Exception e) when (e is ArgumentException or FormatException or KeyNotFoundException)
         {
             // Not the exception's text: it may repeat a password.
-            throw new StorageSettingsException($"ConnectionStrings:ImageQueue cannot be read as a connection string of SQL Server. Write it {example}.");
+            throw new StorageSettingsException(
+                $"ConnectionStrings:ImageQueue cannot be read as a connection string of SQL Server. Write it {example}.");
         }
 
         if (builder.DataSource.Length == 0)
             throw new StorageSettingsException($"ConnectionStrings:ImageQueue names no server. Write it {example}.");
         if (builder.InitialCatalog.Length == 0)
             throw new StorageSettingsException($"ConnectionStrings:ImageQueue names no database. Write it {example}.");
-        if (!builder.ContainsKey("Application Name") || builder.ApplicationName.StartsWith("Core Microsoft SqlClient", StringComparison.Ordinal))
+        if (!builder.ContainsKey("Application Name")
+            || builder.ApplicationName.StartsWith("Core Microsoft SqlClient", StringComparison.Ordinal))
             builder.ApplicationName = "ImageQueue";
         // By default the pool answers for up to a minute with the last failure instead of looking whether the server is back.
         if (!builder.ShouldSerialize("Pool Blocking Period"))

@@ -3,7 +3,9 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>The web app's data-protection keys, kept in the database that its machines share. What a key looks like is the web app's business.</summary>
+/// <summary>
+/// The web app's data-protection keys, kept in the database that its machines share. What a key looks like is the web app's business.
+/// </summary>
 public sealed class SqlServerKeyRing
 {
     private const int NameSize = 100;

@@ -22,10 +22,14 @@ internal sealed class StatementParameters : DynamicParameters
     }
 
     /// <summary>A row version.</summary>
-    public StatementParameters AddRevision(string name, long revision) => With(name, RowVersion.ToBytes(revision), DbType.Binary, RowVersion.Size);
+    public StatementParameters AddRevision(string name, long revision) =>
+        With(name, RowVersion.ToBytes(revision), DbType.Binary, RowVersion.Size);
 
-    /// <summary>Text of a column of that size; what is longer is sent whole, to match nothing or to be refused, but never to be cut.</summary>
-    public StatementParameters AddText(string name, string? value, int size = MaxText) => With(name, value, DbType.String, value?.Length > size ? MaxText : size);
+    /// <summary>
+    /// Text of a column of that size; what is longer is sent whole, to match nothing or to be refused, but never to be cut.
+    /// </summary>
+    public StatementParameters AddText(string name, string? value, int size = MaxText) =>
+        With(name, value, DbType.String, value?.Length > size ? MaxText : size);
 
     private StatementParameters With(string name, object? value, DbType type, int? size = null)
     {

@@ -51,7 +51,9 @@ internal sealed partial class SqlServerMessageStore
             case SubmitOutcome.Forbidden:
                 throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
             case SubmitOutcome.Replay:
-                return added.RequestHash == key.RequestHash ? new Submitted(added.ToMessage(), IsReplay: true) : throw new IdempotencyKeyReusedException();
+                return added.RequestHash == key.RequestHash
+                    ? new Submitted(added.ToMessage(), IsReplay: true)
+                    : throw new IdempotencyKeyReusedException();
             default:
                 signal.Raise();
                 return new Submitted(added.ToMessage(), IsReplay: false);
@@ -79,7 +81,13 @@ internal sealed partial class SqlServerMessageStore
         """;
 
     /// <summary>What every new row has, and its conversation if that is new as well.</summary>
-    private StatementParameters Row(string conversationId, string username, string title, string role, string content, MetadataPatch? metadata) => new StatementParameters()
+    private StatementParameters Row(
+        string conversationId,
+        string username,
+        string title,
+        string role,
+        string content,
+        MetadataPatch? metadata) => new StatementParameters()
         .AddText("@ConversationId", conversationId, NameSize)
         .AddText("@Username", username, NameSize)
         .AddText("@Title", ConversationTitle.From(title), 400)
@@ -89,7 +97,8 @@ internal sealed partial class SqlServerMessageStore
         .Add("@Now", Now());
 
     private Task<MessageRow> InsertAsync(string batch, StatementParameters parameters, CancellationToken cancellationToken) =>
-        connections.RunAsync(connection => connection.QuerySingleAsync<MessageRow>(Command(batch, parameters, cancellationToken)), cancellationToken);
+        connections.RunAsync(
+            connection => connection.QuerySingleAsync<MessageRow>(Command(batch, parameters, cancellationToken)), cancellationToken);
 
     /// <summary>
     /// The first message makes the conversation. Of two who begin it at once the second gets a key error, which is repeated, and
@@ -133,11 +142,14 @@ internal sealed partial class SqlServerMessageStore
 
     /// <summary>Nobody owns a conversation that was erased.</summary>
     private async Task<Exception> WhyForbiddenAsync(string conversationId, CancellationToken cancellationToken) =>
-        await FindConversationAsync(conversationId, cancellationToken) is null ? new ConversationDeletedException(conversationId) : new ConversationForbiddenException(conversationId);
+        await FindConversationAsync(conversationId, cancellationToken) is null
+            ? new ConversationDeletedException(conversationId)
+            : new ConversationForbiddenException(conversationId);
 
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {
-        var transition = await TransitionAsync("update", id, "", patch, content, StaysSmall(patch), new StatementParameters(), cancellationToken);
+        var transition = await TransitionAsync(
+            "update", id, "", patch, content, StaysSmall(patch), new StatementParameters(), cancellationToken);
         if (transition is { Applied: false, Message: not null })
             throw new DocumentTooLargeException();
         return transition.Message ?? throw new MessageNotFoundException(id);
@@ -152,7 +164,10 @@ internal sealed partial class SqlServerMessageStore
         $"deleted_at IS NULL AND (DATALENGTH({JsonModify.For(patch).Expression}) <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR DATALENGTH({JsonModify.For(patch).Expression}) < DATALENGTH(extra_metadata))");
 
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
-        OneAsync($"SELECT {Columns} FROM dbo.messages WHERE id = @Id AND deleted_at IS NULL;", new StatementParameters().Add("@Id", id), cancellationToken);
+        OneAsync(
+            $"SELECT {Columns} FROM dbo.messages WHERE id = @Id AND deleted_at IS NULL;",
+            new StatementParameters().Add("@Id", id),
+            cancellationToken);
 
     public async Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken)
     {
@@ -165,19 +180,22 @@ internal sealed partial class SqlServerMessageStore
         return row?.ToConversation();
     }
 
-    public async Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
+    public async Task<IReadOnlyList<Message>> ListAsync(
+        string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
             $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id > @After AND deleted_at IS NULL ORDER BY id;",
             new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@After", after).Add("@Limit", limit),
             cancellationToken));
 
-    public async Task<IReadOnlyList<Message>> ListBackwardsAsync(string conversationId, long before, int limit, CancellationToken cancellationToken) =>
+    public async Task<IReadOnlyList<Message>> ListBackwardsAsync(
+        string conversationId, long before, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
             $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id < @Before AND deleted_at IS NULL ORDER BY id DESC;",
             new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@Before", before).Add("@Limit", limit),
             cancellationToken));
 
-    public async Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(string username, long before, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
+        string username, long before, int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<SummaryRow>(Command(

@@ -6,7 +6,16 @@ namespace ImageQueue.Core.Storage.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> EraseAsync(long id, CancellationToken cancellationToken) =>
-        TransitionAsync(operation: null, id, $"{Erased} ", patch: null, content: "", "deleted_at IS NULL", new StatementParameters(), cancellationToken, before: ForgetTitle);
+        TransitionAsync(
+            operation: null,
+            id,
+            $"{Erased} ",
+            patch: null,
+            content: "",
+            "deleted_at IS NULL",
+            new StatementParameters(),
+            cancellationToken,
+            before: ForgetTitle);
 
     /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
     private const string Erased =

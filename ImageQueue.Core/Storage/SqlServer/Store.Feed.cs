@@ -6,7 +6,8 @@ namespace ImageQueue.Core.Storage.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
 {
-    public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
+        long revision, string? conversationId, int limit, CancellationToken cancellationToken)
     {
         var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit).Add("@Characters", IFeedStore.PageCharacters);
         if (conversationId is not null)

@@ -8,21 +8,33 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> CompleteAsync(
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "complete", id, Note(RequestEventKinds.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
+            "complete", id, Note(RequestEventKinds.Complete), MessagePatches.Complete(
+                imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
             sample: SampleNote.Complete(result));
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "fail", id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
+            "fail", id, Note(
+                RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
             sample: SampleNote.Error(failure));
 
     public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "fail", id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsQueued, Why(failure.ToEvent()), cancellationToken,
+            "fail", id, Note(
+                RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsQueued, Why(failure.ToEvent()), cancellationToken,
             sample: SampleNote.Error(failure));
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
-        TransitionAsync("cancel", id, Note(RequestEventKinds.Cancelled), MessagePatches.Cancel, content, IsUnfinished, Why(null), cancellationToken, sample: SampleNote.Cancelled);
+        TransitionAsync(
+            "cancel",
+            id,
+            Note(RequestEventKinds.Cancelled),
+            MessagePatches.Cancel,
+            content,
+            IsUnfinished,
+            Why(null),
+            cancellationToken,
+            sample: SampleNote.Cancelled);
 
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
@@ -42,7 +54,8 @@ internal sealed partial class SqlServerMessageStore
             SELECT TOP (1) id FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id DESC)
         """;
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
+    public Task<Transition> RequeueAsync(
+        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(
             "requeue", id,
             $"heartbeat_at = NULL, {Charged(charge)}{Note(RequestEventKinds.Back)}",

@@ -14,7 +14,8 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<LeaseRow>(Command(
-                AcquireLeases, Names(names).AddText("@Holder", holder, LeaseSize).Add("@Term", (int)term.TotalMilliseconds), cancellationToken)),
+                AcquireLeases, Names(names).AddText("@Holder", holder, LeaseSize).Add(
+                    "@Term", (int)term.TotalMilliseconds), cancellationToken)),
             cancellationToken);
         return [.. rows.Select(row => new Lease(row.Name, row.Note))];
     }
@@ -39,7 +40,8 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken)) == 1,
         cancellationToken);
 
-    public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) => connections.RunAsync(
+    public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) =>
+        connections.RunAsync(
         connection => connection.ExecuteAsync(Command(
             $"UPDATE dbo.imagequeue_leases SET holder = NULL, expires_at = NULL WHERE name IN ({ThoseNames}) AND holder = @Holder;",
             Names(names).AddText("@Holder", holder, LeaseSize),
@@ -49,7 +51,9 @@ internal sealed partial class SqlServerMessageStore
     public async Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<LeaseRow>(Command(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken)),
+            connection =>
+                connection.QueryAsync<LeaseRow>(
+                    Command(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken)),
             cancellationToken);
         return [.. rows.Select(row => new HeldLease(row.Name, row.Holder, row.Note))];
     }
@@ -63,9 +67,11 @@ internal sealed partial class SqlServerMessageStore
         ORDER BY name;
         """;
 
-    private static StatementParameters Names(IReadOnlyCollection<string> names) => new StatementParameters().AddText("@Names", JsonSerializer.Serialize(names));
+    private static StatementParameters Names(IReadOnlyCollection<string> names) =>
+        new StatementParameters().AddText("@Names", JsonSerializer.Serialize(names));
 
-    private const string ThoseNames = "SELECT those.name COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those";
+    private const string ThoseNames =
+        "SELECT those.name COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those";
 
     private sealed class LeaseRow
     {

@@ -30,7 +30,8 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => connections.RunAsync(
         async connection => await connection.ExecuteAsync(Command(
-            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText("@Name", name, LeaseSize), cancellationToken)) == 1,
+            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText(
+                "@Name", name, LeaseSize), cancellationToken)) == 1,
         cancellationToken);
 
     public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
@@ -60,7 +61,8 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken);
     }
 
-    public async Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(
+        RequestSearch search, int limit, CancellationToken cancellationToken)
     {
         var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
         var rows = await ManyAsync(
@@ -80,7 +82,8 @@ internal sealed partial class SqlServerMessageStore
     {
         var and = "";
         if (search.ErrorCode is { } code)
-            (and, parameters) = (and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
+            (and, parameters) = (
+                and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
         if (search.Backend is { } backend)
             (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
         if (search.Username is { } username)
@@ -96,7 +99,8 @@ internal sealed partial class SqlServerMessageStore
         return and;
     }
 
-    public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
+    public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
+        IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(long Id, string? Events)>(Command(
@@ -107,10 +111,12 @@ internal sealed partial class SqlServerMessageStore
         return rows.ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events));
     }
 
-    public async Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<RequestEnd>> ListEndsAsync(
+        string status, TimeSpan since, int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds)>(Command(
+            connection =>
+                connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds)>(Command(
                 """
                 SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, updated_at,
                     TRY_CAST(JSON_VALUE(extra_metadata, N'$."result"."duration_seconds"') AS float)

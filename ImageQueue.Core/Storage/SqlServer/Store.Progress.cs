@@ -10,7 +10,8 @@ internal sealed partial class SqlServerMessageStore
     /// <summary>By the server's clock, which also judges silence: machines' clocks differ.</summary>
     private const string Beat = "heartbeat_at = SYSUTCDATETIME(), ";
 
-    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
+    public Task<Transition> ClaimAsync(
+        long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken) =>
         TransitionAsync(
             "claim", id,
             $"hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, {Note(RequestEventKinds.Began, "attempt + 1", "@Backend")}{Beat}",

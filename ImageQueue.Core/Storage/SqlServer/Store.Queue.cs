@@ -36,9 +36,14 @@ internal sealed partial class SqlServerMessageStore
                 foreach (var rows in jobs.Chunk(MaxRowsPerStatement))
                 {
                     var parameters = new StatementParameters()
-                        .AddText("@Rows", JsonSerializer.Serialize(rows.Select(job => new { job.Id, job.HangfireJobId, job.Replaces }), MetadataPatch.StoredJson))
+                        .AddText(
+                            "@Rows",
+                            JsonSerializer.Serialize(
+                                rows.Select(job => new { job.Id, job.HangfireJobId, job.Replaces }), MetadataPatch.StoredJson))
                         .Add("@Now", Now());
-                    ids.UnionWith(await connection.QueryAsync<long>(new CommandDefinition(AttachJobs, parameters, transaction, cancellationToken: cancellationToken)));
+                    ids.UnionWith(
+                        await connection.QueryAsync<long>(
+                            new CommandDefinition(AttachJobs, parameters, transaction, cancellationToken: cancellationToken)));
                 }
 
                 await transaction.CommitAsync(cancellationToken);
@@ -68,8 +73,10 @@ internal sealed partial class SqlServerMessageStore
         var written = 0;
         foreach (var rows in positions.Chunk(MaxRowsPerStatement))
         {
-            var parameters = new StatementParameters().AddText("@Rows", JsonSerializer.Serialize(rows, MetadataPatch.StoredJson)).Add("@Now", Now());
-            written += await connections.RunAsync(connection => connection.ExecuteAsync(Command(SavePositions, parameters, cancellationToken)), cancellationToken);
+            var parameters = new StatementParameters().AddText(
+                "@Rows", JsonSerializer.Serialize(rows, MetadataPatch.StoredJson)).Add("@Now", Now());
+            written += await connections.RunAsync(
+                connection => connection.ExecuteAsync(Command(SavePositions, parameters, cancellationToken)), cancellationToken);
         }
 
         if (written > 0)
@@ -90,7 +97,8 @@ internal sealed partial class SqlServerMessageStore
                 AND moved.position <> ISNULL(TRY_CAST(JSON_VALUE(messages.extra_metadata, N'$."queue_position"') AS int), -1));
         """;
 
-    private const string Moved = "OPENJSON(@Rows) WITH (id bigint '$.id', job nvarchar(100) '$.hangfire_job_id', position int '$.position') AS moved";
+    private const string Moved =
+        "OPENJSON(@Rows) WITH (id bigint '$.id', job nvarchar(100) '$.hangfire_job_id', position int '$.position') AS moved";
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         OneAsync(
@@ -104,7 +112,8 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddText("@JobId", jobId, 32),
             cancellationToken);
 
-    public async Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+    public async Task<IReadOnlyList<Message>> ListByStatusAsync(
+        string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
             $"""
             SELECT TOP (@Limit) {Columns}
@@ -126,7 +135,8 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddText("@Status", status, 20).Add("@Limit", limit),
             cancellationToken));
 
-    public async Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+    public async Task<IReadOnlyList<Message>> ListSilentAsync(
+        TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
             $"""
             SELECT TOP (@Limit) {Columns}
@@ -146,7 +156,8 @@ internal sealed partial class SqlServerMessageStore
                 cancellationToken)),
             cancellationToken);
 
-    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(
+        UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
     {
         var rows = await WaitingAsync("", Place(after).Add("@Limit", limit), cancellationToken);
         return [.. rows];
@@ -172,7 +183,8 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows];
     }
 
-    public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(
+        IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition, string Username)>(Command(
@@ -188,7 +200,8 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)) { Username = row.Username })];
     }
 
-    private async Task<IEnumerable<WaitingRequest>> WaitingAsync(string and, StatementParameters parameters, CancellationToken cancellationToken)
+    private async Task<IEnumerable<WaitingRequest>> WaitingAsync(
+        string and, StatementParameters parameters, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition, string Username)>(Command(
@@ -208,5 +221,6 @@ internal sealed partial class SqlServerMessageStore
     private const string IsBehind = "queued_at >= @QueuedAt AND (queued_at > @QueuedAt OR id > @Id)";
 
     private static StatementParameters Place(UnfinishedCursor? after) =>
-        new StatementParameters().Add("@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
+        new StatementParameters().Add(
+            "@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
 }

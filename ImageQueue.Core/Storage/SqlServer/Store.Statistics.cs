@@ -14,7 +14,9 @@ internal sealed partial class SqlServerMessageStore
     {
         parameters.AddText("@Code", sample.Code, CodeSize);
         parameters.Add("@Took", sample.Seconds);
-        return sample.Kind == StatisticsKinds.Begun ? InsertWait : $"{InsertSample}\n    VALUES (SYSUTCDATETIME(), N'{sample.Kind}', @Code, @Took);\n";
+        return sample.Kind == StatisticsKinds.Begun
+            ? InsertWait
+            : $"{InsertSample}\n    VALUES (SYSUTCDATETIME(), N'{sample.Kind}', @Code, @Took);\n";
     }
 
     private const string InsertSample = "INSERT INTO dbo.imagequeue_statistics_samples (at, kind, code, seconds)";
@@ -31,7 +33,9 @@ internal sealed partial class SqlServerMessageStore
     public async Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken)
     {
         var (now, oldest, newest) = await connections.RunAsync(
-            connection => connection.QuerySingleAsync<(DateTime Now, DateTime? Oldest, DateTime? Newest)>(Command(ReadState, new StatementParameters(), cancellationToken)),
+            connection =>
+                connection.QuerySingleAsync<(DateTime Now, DateTime? Oldest, DateTime? Newest)>(
+                    Command(ReadState, new StatementParameters(), cancellationToken)),
             cancellationToken);
         return new StatisticsState(Utc(now), oldest is { } first ? Utc(first) : null, newest is { } last ? Utc(last) : null);
     }
@@ -44,7 +48,8 @@ internal sealed partial class SqlServerMessageStore
             (SELECT TOP (1) hour FROM dbo.imagequeue_statistics WHERE hour > DATEADD(year, -1, SYSUTCDATETIME()) ORDER BY hour DESC);
         """;
 
-    public async Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(
+        DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(DateTime At, string Kind, string? Code, double? Seconds)>(Command(
@@ -72,9 +77,11 @@ internal sealed partial class SqlServerMessageStore
     {
         foreach (var row in rows)
         {
-            var parameters = new StatementParameters().Add("@Hour", Cut(row.Hour)).AddText("@Kind", row.Kind, KindSize).AddText("@Code", row.Code, CodeSize)
+            var parameters = new StatementParameters().Add("@Hour", Cut(row.Hour)).AddText(
+                "@Kind", row.Kind, KindSize).AddText("@Code", row.Code, CodeSize)
                 .Add("@Count", row.Count).Add("@Median", row.Median).Add("@High", row.High);
-            await connections.RunAsync(connection => connection.ExecuteAsync(Command(SaveRow, parameters, cancellationToken)), cancellationToken);
+            await connections.RunAsync(
+                connection => connection.ExecuteAsync(Command(SaveRow, parameters, cancellationToken)), cancellationToken);
         }
     }
 
@@ -99,7 +106,8 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new StatisticsRow(Utc(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High))];
     }
 
-    public Task<int> ForgetStatisticsAsync(DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => connections.RunAsync(
+    public Task<int> ForgetStatisticsAsync(
+        DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => connections.RunAsync(
         connection => connection.ExecuteScalarAsync<int>(Command(
             """
             DELETE TOP (@Limit) FROM dbo.imagequeue_statistics_samples WHERE at < @BeforeTime;

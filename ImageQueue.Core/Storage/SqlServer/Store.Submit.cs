@@ -11,7 +11,15 @@ internal sealed partial class SqlServerMessageStore
     {
         var submitted = await InsertAsync(
             Submit,
-            Limits(Row(message.ConversationId, message.Username, message.Prompt, MessageRole.Bot, MessagePatches.PendingContent, MessagePatches.Submit(message)), limits)
+            Limits(
+                Row(
+                    message.ConversationId,
+                    message.Username,
+                    message.Prompt,
+                    MessageRole.Bot,
+                    MessagePatches.PendingContent,
+                    MessagePatches.Submit(message)),
+                limits)
                 .Add("@Work", message.Work)
                 .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
                 .AddText("@RequestHash", message.RequestHash, RequestHashSize),
@@ -23,7 +31,9 @@ internal sealed partial class SqlServerMessageStore
                 throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
             case SubmitOutcome.Replay:
                 var earlier = submitted.ToMessage();
-                return message.IsSameRequestAs(earlier) ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
+                return message.IsSameRequestAs(earlier)
+                    ? new Submitted(earlier, IsReplay: true)
+                    : throw new IdempotencyKeyReusedException();
             default:
                 metrics?.RecordSubmit();
                 signal.Raise();
@@ -102,6 +112,8 @@ internal sealed partial class SqlServerMessageStore
         DECLARE @Lock int;
         DECLARE @UserLock nvarchar(255) = CONCAT(N'imagequeue:submit:', @Username);
         EXEC @Lock = sp_getapplock @Resource = @UserLock, @LockMode = N'Exclusive', @LockOwner = N'Transaction', @LockTimeout = @LockTimeout;
+        IF @Lock = -3
+            THROW 51224, N'Waiting for the lock was a deadlock.', 1;
         IF @Lock < 0
             THROW 51222, N'The user''s other submissions have not ended in time.', 1;
         """;
@@ -110,13 +122,13 @@ internal sealed partial class SqlServerMessageStore
         $"""
         DECLARE @Pending int, @PendingWork float;
         SELECT @Pending = COUNT(*), @PendingWork = ISNULL(SUM(work), 0)
-        FROM dbo.messages
-        WHERE username = @Username AND {IsQueued};
+        FROM (SELECT TOP (@MaxPending) work FROM dbo.messages WHERE username = @Username AND {IsQueued}) AS counted;
         """;
 
     private const string IsFull = "(@Pending >= @MaxPending OR (@Pending > 0 AND @PendingWork + @Work > @MaxWork))";
 
-    private const string FullOutcome = $"CASE WHEN @Pending >= @MaxPending THEN N'{SubmitOutcome.TooMany}' ELSE N'{SubmitOutcome.TooMuch}' END";
+    private const string FullOutcome =
+        $"CASE WHEN @Pending >= @MaxPending THEN N'{SubmitOutcome.TooMany}' ELSE N'{SubmitOutcome.TooMuch}' END";
 
     private static void ThrowIfFull(string outcome, UserLimits limits)
     {

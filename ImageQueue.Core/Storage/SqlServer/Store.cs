@@ -11,8 +11,11 @@ namespace ImageQueue.Core.Storage.SqlServer;
 /// The store for many machines. Each transition is one UPDATE with its guard in WHERE and its merge in one JSON_MODIFY
 /// expression (<see cref="JsonModify"/>): atomic under the row's lock, and OUTPUT gives the row back in the same trip.
 /// </summary>
-internal sealed partial class SqlServerMessageStore(SqlServerConnections connections, TimeProvider time, AsyncSignal signal, QueueMetrics? metrics = null) : IMessageStore
+internal sealed partial class SqlServerMessageStore(
+    SqlServerConnections connections, TimeProvider time, AsyncSignal signal, QueueMetrics? metrics = null) : IMessageStore
 {
+    private readonly RowGate _gate = new(time);
+
     private const int NameSize = 100;
 
     private const int HangfireJobIdSize = 100;
@@ -44,11 +47,14 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
 
     private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
 
-    /// <summary>Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. In an UPDATE every column has the value from before it.</summary>
+    /// <summary>
+    /// Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. In an UPDATE every column has the value from before it.
+    /// </summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
         $"events = RIGHT(CONCAT(events, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend}, NCHAR(9), @Why, NCHAR(10)), {RequestEvents.MaxLength}), ");
 
-    private static StatementParameters Why(string? why) => new StatementParameters().AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy);
+    private static StatementParameters Why(string? why) =>
+        new StatementParameters().AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy);
 
     /// <summary>
     /// One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it;
@@ -57,7 +63,23 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     private Task<Transition> TransitionAsync(
         string? operation, long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
         string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null) =>
-        TransitionAsync(operation, "id = @Id", set, patch, content, guard, parameters.Add("@Id", id), cancellationToken, andThen, before, limits, sample);
+        _gate.RunAsync(
+            id,
+            () =>
+                TransitionAsync(
+                    operation,
+                    "id = @Id",
+                    set,
+                    patch,
+                    content,
+                    guard,
+                    parameters.Add("@Id", id),
+                    cancellationToken,
+                    andThen,
+                    before,
+                    limits,
+                    sample),
+            cancellationToken);
 
     private async Task<Transition> TransitionAsync(
         string? operation, string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
@@ -92,7 +114,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
             update = $"{update}\nELSE\nBEGIN\n{andThen}\nEND";
         if (andThen is not null || before is not null)
             update = $"{Begin}\n{before}\nBEGIN\n{update}\nCOMMIT TRANSACTION;\nEND";
-        var transition = await connections.RunAsync(connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
+        var transition = await connections.RunAsync(
+            connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
         if (operation is not null)
             metrics?.RecordTransition(transition, operation);
         if (transition.Applied)
@@ -104,7 +127,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         DbConnection connection, string update, StatementParameters parameters, UserLimits? limits, CancellationToken cancellationToken)
     {
         // The first result is what the UPDATE wrote; a second one comes only when it wrote nothing.
-        await using var results = await connection.QueryMultipleAsync(Command(update, parameters, cancellationToken));
+        await using var results = await connection.QueryMultipleAsync(new CommandDefinition(
+            update, parameters, commandTimeout: (int)RowGate.MaxWait.TotalSeconds, cancellationToken: cancellationToken));
         if ((await results.ReadAsync<MessageRow>()).SingleOrDefault() is { } written)
         {
             if (limits is not null)
@@ -126,7 +150,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
         Messages(await ManyAsync(sql, parameters, cancellationToken)).SingleOrDefault();
 
     private Task<IEnumerable<MessageRow>> ManyAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
-        connections.RunAsync(connection => connection.QueryAsync<MessageRow>(Command(sql, parameters, cancellationToken)), cancellationToken);
+        connections.RunAsync(
+            connection => connection.QueryAsync<MessageRow>(Command(sql, parameters, cancellationToken)), cancellationToken);
 
     private static List<Message> Messages(IEnumerable<MessageRow> rows) => rows.Select(row => row.ToMessage()).ToList();
 
@@ -136,7 +161,8 @@ internal sealed partial class SqlServerMessageStore(SqlServerConnections connect
     /// <summary>As the columns hold it: UTC, cut to milliseconds.</summary>
     private DateTime Now() => Cut(time.GetUtcNow());
 
-    private static DateTime Cut(DateTimeOffset time) => new(time.UtcTicks - (time.UtcTicks % TimeSpan.TicksPerMillisecond), DateTimeKind.Utc);
+    private static DateTime Cut(DateTimeOffset time) =>
+        new(time.UtcTicks - (time.UtcTicks % TimeSpan.TicksPerMillisecond), DateTimeKind.Utc);
 
     /// <summary>The one place where stored times, which carry no zone, become UTC.</summary>
     private static DateTimeOffset Utc(DateTime time) => new(DateTime.SpecifyKind(time, DateTimeKind.Utc));

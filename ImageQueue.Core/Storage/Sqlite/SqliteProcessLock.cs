@@ -52,9 +52,9 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
     {
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!); // A full path of a file has a folder.
+            PrivateFiles.CreateFolder(Path.GetDirectoryName(path)!); // A full path of a file has a folder.
             // The file stays when the process ends: removing it would let two later processes lock two different files.
-            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            return PrivateFiles.OpenOrCreate(path, FileShare.None);
         }
         catch (IOException e) when (File.Exists(path))
         {
@@ -62,7 +62,9 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StoreUnavailableException($"The folder of the message database {Location} cannot be written: {e.Message} Start ImageQueue in a folder that it may write, or name another file in ConnectionStrings:ImageQueue.", e);
+            throw new StoreUnavailableException(
+                $"The folder of the message database {Location} cannot be written: {e.Message} Start ImageQueue in a folder that it may write, or name another file in ConnectionStrings:ImageQueue.",
+                e);
         }
     }
 }

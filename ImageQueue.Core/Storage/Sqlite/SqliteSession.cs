@@ -35,7 +35,8 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
 
     /// <summary>Runs a statement with parameters and without rows.</summary>
     /// <returns>How many rows it has written.</returns>
-    public int Execute(string sql, ReadOnlySpan<(string Name, object? Value)> parameters) => WithParameters(sql, parameters).ExecuteNonQuery();
+    public int Execute(string sql, ReadOnlySpan<(string Name, object? Value)> parameters) =>
+        WithParameters(sql, parameters).ExecuteNonQuery();
 
     /// <summary>Ends the open transaction, if there is one.</summary>
     /// <returns>False when that failed: the connection is then of no more use.</returns>
@@ -75,7 +76,8 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
 
         for (var i = 0; i < parameters.Length; i++)
         {
-            Debug.Assert(kept[i].ParameterName == parameters[i].Name, "A statement is always called with the same names, in the same order.");
+            Debug.Assert(
+                kept[i].ParameterName == parameters[i].Name, "A statement is always called with the same names, in the same order.");
             kept[i].Value = parameters[i].Value ?? DBNull.Value;
         }
 

@@ -14,7 +14,7 @@ namespace ImageQueue.Core.Storage.Sqlite;
 /// Other processes on the same file are waited for by SQLite's own busy handler. There is no thread of its own: whoever finds
 /// nobody committing commits, on its own thread, what is there by then.
 /// </remarks>
-internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposable
+internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider time) : IAsyncDisposable
 {
     /// <summary>Most writes in one commit: bounds how long the first of them waits.</summary>
     private const int MaxBatch = 256;
@@ -24,11 +24,12 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
 
     private readonly ConcurrentQueue<Write> _writes = new();
     private readonly List<Write> _batch = new(MaxBatch);
-    private readonly SqliteCheckpoints _checkpoints = new(open);
     private int _isCommitting;
     private volatile bool _isDisposed;
     private SqliteSession? _session;
     private bool _flushes = true;
+
+    public SqliteCheckpoints Checkpoints { get; } = new(open, time);
 
     /// <summary>Runs <paramref name="work"/> in a transaction; it is committed when the task ends, or undone when it throws.</summary>
     /// <param name="work">What to write.</param>
@@ -62,7 +63,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
             await Task.Delay(1);
         _session?.Dispose();
         _session = null;
-        _checkpoints.Dispose();
+        Checkpoints.Dispose();
     }
 
     private void CommitUnlessSomebodyDoes(bool ownWriteIsIn)
@@ -82,7 +83,8 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
             if (ownWriteIsIn && !_writes.IsEmpty)
             {
                 // The caller's own write is done; it does not work for those who came after it.
-                ThreadPool.UnsafeQueueUserWorkItem(static writer => writer.CommitUnlessSomebodyDoes(ownWriteIsIn: false), this, preferLocal: false);
+                ThreadPool.UnsafeQueueUserWorkItem(
+                    static writer => writer.CommitUnlessSomebodyDoes(ownWriteIsIn: false), this, preferLocal: false);
                 return;
             }
         }
@@ -101,7 +103,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
             return;
         try
         {
-            Commit(_session ??= new SqliteSession(_checkpoints.OpenWriter()));
+            Commit(_session ??= new SqliteSession(Checkpoints.OpenWriter()));
         }
         catch (Exception e)
         {
@@ -120,14 +122,15 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open) : IAsyncDisposab
 
         foreach (var write in _batch)
             write.Succeed();
-        _checkpoints.Committed();
+        Checkpoints.Committed();
     }
 
     private void Commit(SqliteSession session)
     {
         var flushes = _batch.Exists(write => write.SurvivesPowerCut);
         if (flushes != _flushes)
-            session.Connection.Execute(flushes ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"); // Not prepared: it acts when it is compiled.
+            // Not prepared: it acts when it is compiled.
+            session.Connection.Execute(flushes ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
         _flushes = flushes;
         session.Execute("BEGIN IMMEDIATE");
         foreach (var write in _batch)

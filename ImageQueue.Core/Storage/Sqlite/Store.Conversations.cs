@@ -29,7 +29,9 @@ internal sealed partial class SqliteMessageStore
             {
                 EnsureConversation(session, message.ConversationId, message.Username, message.Content, now);
                 if (FindByKey(session, message.ConversationId, key.Key) is { } earlier)
-                    return earlier.RequestHash == key.RequestHash ? new Submitted(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
+                    return earlier.RequestHash == key.RequestHash
+                        ? new Submitted(earlier, IsReplay: true)
+                        : throw new IdempotencyKeyReusedException();
                 var row = NewRow.Of(message) with { IdempotencyKey = key.Key, RequestHash = key.RequestHash };
                 return new Submitted(Insert(session, row, now), IsReplay: false);
             },
@@ -42,7 +44,8 @@ internal sealed partial class SqliteMessageStore
     private static void EnsureConversation(SqliteSession session, string id, string username, string title, string now)
     {
         // The writer is alone: nobody adds it between the two.
-        var owner = session.QuerySingleOrDefault("SELECT username FROM conversations WHERE id = @Id", [("@Id", id)], row => row.GetString(0));
+        var owner = session.QuerySingleOrDefault(
+            "SELECT username FROM conversations WHERE id = @Id", [("@Id", id)], row => row.GetString(0));
         if (owner is null)
         {
             session.Execute(
@@ -69,8 +72,10 @@ internal sealed partial class SqliteMessageStore
         RETURNING {Columns}
         """,
         [
-            ("@ConversationId", row.ConversationId), ("@Username", row.Username), ("@Role", row.Role), ("@Content", row.Content), ("@Metadata", row.Metadata?.ToDocument()),
-            ("@Now", now), ("@QueuedAt", row.QueuedAt), ("@Work", row.Work), ("@IdempotencyKey", row.IdempotencyKey), ("@RequestHash", row.RequestHash),
+            ("@ConversationId", row.ConversationId), ("@Username", row.Username), ("@Role", row.Role), ("@Content", row.Content), (
+                "@Metadata", row.Metadata?.ToDocument()),
+            ("@Now", now), ("@QueuedAt", row.QueuedAt), ("@Work", row.Work), (
+                "@IdempotencyKey", row.IdempotencyKey), ("@RequestHash", row.RequestHash),
         ],
         MessageRow.Read)!.ToMessage(); // What is inserted is returned.
 
@@ -85,7 +90,8 @@ internal sealed partial class SqliteMessageStore
 
         public string? RequestHash { get; init; }
 
-        public static NewRow Of(NewMessage message) => new(message.ConversationId, message.Username, message.Role, message.Content, message.ExtraMetadata);
+        public static NewRow Of(NewMessage message) =>
+            new(message.ConversationId, message.Username, message.Role, message.Content, message.ExtraMetadata);
     }
 
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
@@ -102,7 +108,8 @@ internal sealed partial class SqliteMessageStore
     }
 
     /// <summary>A document that is too large already may still shrink.</summary>
-    private static readonly string StaysSmall = string.Create(CultureInfo.InvariantCulture, $"{MergedLength} <= max({MetadataPatch.MaxDocumentLength}, length(ifnull(extra_metadata, '')) - 1)");
+    private static readonly string StaysSmall = string.Create(
+        CultureInfo.InvariantCulture, $"{MergedLength} <= max({MetadataPatch.MaxDocumentLength}, length(ifnull(extra_metadata, '')) - 1)");
 
     private const string MergedLength = $"length(json_patch(ifnull(extra_metadata, '{EmptyObject}'), @Patch))";
 
@@ -110,7 +117,8 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult(Read(connection => Find(connection, id)));
 
     private static Message? Find(SqliteConnection connection, long id) =>
-        connection.QuerySingleOrDefault<MessageRow>($"SELECT {Columns} FROM messages WHERE id = @id AND deleted_at IS NULL", new { id })?.ToMessage();
+        connection.QuerySingleOrDefault<MessageRow>(
+            $"SELECT {Columns} FROM messages WHERE id = @id AND deleted_at IS NULL", new { id })?.ToMessage();
 
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QuerySingleOrDefault<ConversationRow>(
@@ -122,12 +130,14 @@ internal sealed partial class SqliteMessageStore
             $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id > @after AND deleted_at IS NULL ORDER BY id LIMIT @limit",
             new { conversationId, after, limit }))));
 
-    public Task<IReadOnlyList<Message>> ListBackwardsAsync(string conversationId, long before, int limit, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<Message>> ListBackwardsAsync(
+        string conversationId, long before, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
             $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id < @before AND deleted_at IS NULL ORDER BY id DESC LIMIT @limit",
             new { conversationId, before, limit }))));
 
-    public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(string username, long before, int limit, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
+        string username, long before, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<ConversationSummary>>(Read(connection => connection.Query<SummaryRow>(
             """
             SELECT c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt, m.id AS LastMessageId, m.updated_at AS UpdatedAt
@@ -166,6 +176,7 @@ internal sealed partial class SqliteMessageStore
 
         public string UpdatedAt { get; init; } = "";
 
-        public ConversationSummary ToSummary() => new(new Conversation(Id, Username, Title, Time(CreatedAt)), LastMessageId, Time(UpdatedAt));
+        public ConversationSummary ToSummary() =>
+            new(new Conversation(Id, Username, Title, Time(CreatedAt)), LastMessageId, Time(UpdatedAt));
     }
 }

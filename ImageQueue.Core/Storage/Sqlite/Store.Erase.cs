@@ -7,7 +7,12 @@ internal sealed partial class SqliteMessageStore
 {
     public async Task<Transition> EraseAsync(long id, CancellationToken cancellationToken)
     {
-        var erased = await TransitionAsync(operation: null, Erase, new Change(id, Now()), cancellationToken, before: session => session.Execute(ForgetTitle, [("@id", id)]));
+        var erased = await TransitionAsync(
+            operation: null,
+            Erase,
+            new Change(id, Now()),
+            cancellationToken,
+            before: session => session.Execute(ForgetTitle, [("@id", id)]));
         return erased.Applied ? erased : new Transition(false, null);
     }
 
@@ -66,10 +71,16 @@ internal sealed partial class SqliteMessageStore
             cancellationToken);
     }
 
-    /// <summary>The write-ahead log goes into the file and becomes empty. While somebody reads for long it cannot; the next time, then.</summary>
+    /// <summary>
+    /// Empties the write-ahead log in the background: within moments, or as soon as no reader has an older snapshot open.
+    /// <c>secure_delete</c> makes SQLite write zeros over what a statement frees in the file itself.
+    /// </summary>
     public Task SettleAsync(CancellationToken cancellationToken)
     {
-        Read(connection => connection.Execute("PRAGMA wal_checkpoint(TRUNCATE)"));
+        _writer.Checkpoints.Truncate();
         return Task.CompletedTask;
     }
+
+    /// <summary>Ends when the log is empty after the newest <see cref="SettleAsync"/>.</summary>
+    internal Task Settled => _writer.Checkpoints.Truncated;
 }

@@ -9,7 +9,11 @@ internal sealed partial class SqliteMessageStore
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
         TransitionAsync(
             "complete", CompleteMine,
-            new Change(id, Now(), MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json, content) { Attempt = attempt, Sample = SampleNote.Complete(result) },
+            new Change(
+                id,
+                Now(),
+                MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json,
+                content) { Attempt = attempt, Sample = SampleNote.Complete(result) },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
@@ -67,7 +71,8 @@ internal sealed partial class SqliteMessageStore
             cancellationToken);
     }
 
-    public Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
+    public Task<Transition> RequeueAsync(
+        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(
             "requeue",
             $"""
@@ -76,5 +81,6 @@ internal sealed partial class SqliteMessageStore
             RETURNING {Columns}
             """,
             new Change(id, Now(), MessagePatches.Requeue.Json) { Attempt = staleAttempt, Charge = charge, Why = why },
-            cancellationToken);
+            cancellationToken,
+            before: _ => _shares.Forget());
 }

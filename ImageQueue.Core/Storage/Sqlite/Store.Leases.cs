@@ -23,10 +23,13 @@ internal sealed partial class SqliteMessageStore
         cancellationToken);
 
     public Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken) => _writer.RunAsync(
-        session => session.Connection.Execute("UPDATE leases SET note = @note WHERE name = @name AND holder = @holder", new { name, holder, note }) == 1,
+        session =>
+            session.Connection.Execute(
+                "UPDATE leases SET note = @note WHERE name = @name AND holder = @holder", new { name, holder, note }) == 1,
         cancellationToken);
 
-    public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) => _writer.RunAsync(
+    public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) =>
+        _writer.RunAsync(
         session => session.Connection.Execute(
             "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name IN @names AND holder = @holder", new { names, holder }),
         cancellationToken);
@@ -42,7 +45,8 @@ internal sealed partial class SqliteMessageStore
 
     /// <summary>Frees all leases, for a process that knows that it is the only one; what the notes say stays.</summary>
     public Task ForgetHoldersAsync(CancellationToken cancellationToken) => _writer.RunAsync(
-        session => session.Connection.Execute("UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder IS NOT NULL"), cancellationToken);
+        session =>
+            session.Connection.Execute("UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder IS NOT NULL"), cancellationToken);
 
     private sealed class LeaseRow
     {

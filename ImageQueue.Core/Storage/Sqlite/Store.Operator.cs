@@ -10,7 +10,8 @@ internal sealed partial class SqliteMessageStore
 {
     public Task<IReadOnlyList<Pause>> ListPausesAsync(CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Pause>>(Read(connection => connection.Query<(string Name, string By, string At)>(
-            "SELECT name, paused_by, paused_at FROM pauses ORDER BY name").Select(row => new Pause(row.Name, row.By, Time(row.At))).ToList()));
+            "SELECT name, paused_by, paused_at FROM pauses ORDER BY name").Select(row =>
+                new Pause(row.Name, row.By, Time(row.At))).ToList()));
 
     public Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
@@ -26,14 +27,23 @@ internal sealed partial class SqliteMessageStore
             // The newest id bounds the stretch where nobody has named a place to go on from.
             var newest = connection.ExecuteScalar<long>("SELECT ifnull(max(id), 0) FROM messages WHERE id < @before", new { before });
             var from = newest - span + 1;
-            var found = Search(connection, search, "id < @before AND id >= @from AND +queued_at IS NOT NULL AND +status IN @statuses", "id DESC", before, from, limit);
+            var found = Search(
+                connection,
+                search,
+                "id < @before AND id >= @from AND +queued_at IS NOT NULL AND +status IN @statuses",
+                "id DESC",
+                before,
+                from,
+                limit);
             return new FoundRequests(found, from > 1 ? from : null);
         }));
 
     public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
+        Task.FromResult<IReadOnlyList<MessageChange>>(
+            Read(connection => Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
 
-    private static List<MessageChange> Search(SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit)
+    private static List<MessageChange> Search(
+        SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit)
     {
         var text = search.Text?.Trim() is { Length: > 0 } words ? words : null;
         return connection.Query<MessageRow>(
@@ -57,12 +67,14 @@ internal sealed partial class SqliteMessageStore
                 username = search.Username,
                 text,
                 number = long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1,
-                like = $"%{text?.Replace("!", "!!", StringComparison.Ordinal).Replace("%", "!%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%",
+                like =
+                    $"%{text?.Replace("!", "!!", StringComparison.Ordinal).Replace("%", "!%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%",
                 limit,
             }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
     }
 
-    public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
+        IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(Read(connection => connection.Query<(long Id, string? Events)>(
             "SELECT id, events FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
             new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
@@ -76,5 +88,6 @@ internal sealed partial class SqliteMessageStore
             ORDER BY queued_at DESC, id DESC
             LIMIT @limit
             """,
-            new { status, after = Write(_time.GetUtcNow() - since), limit }).Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds)).ToList()));
+            new { status, after = Write(_time.GetUtcNow() - since), limit }).Select(row =>
+                new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds)).ToList()));
 }

@@ -44,7 +44,10 @@ internal sealed partial class SqliteMessageStore
     /// </summary>
     /// <returns>The ids it was refused for.</returns>
     public Task<IReadOnlyList<long>> ReplaceEndedJobsAsync(
-        IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken) => _writer.RunAsync<IReadOnlyList<long>>(
+        IReadOnlyList<(
+            long Id,
+            string HangfireJobId,
+            string? Replaces)> jobs, CancellationToken cancellationToken) => _writer.RunAsync<IReadOnlyList<long>>(
         session => [.. jobs.Where(job => session.Execute(
             """
             UPDATE messages SET hangfire_job_id = @HangfireJobId
@@ -89,7 +92,8 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
             $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL AND deleted_at IS NULL", new { jobId })?.ToMessage()));
 
-    public Task<IReadOnlyList<Message>> ListByStatusAsync(string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<Message>> ListByStatusAsync(
+        string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
             $"""
             SELECT {Columns} FROM messages
@@ -104,7 +108,8 @@ internal sealed partial class SqliteMessageStore
             $"SELECT {Columns} FROM messages WHERE status = @status AND queued_at IS NOT NULL ORDER BY queued_at DESC, id DESC LIMIT @limit",
             new { status, limit }))));
 
-    public Task<IReadOnlyList<Message>> ListSilentAsync(TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<Message>> ListSilentAsync(
+        TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
             $"""
             SELECT {Columns} FROM messages
@@ -124,13 +129,15 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
         TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<WaitingRequest>>(Waiting("messages INDEXED BY ix_messages_jobless", "hangfire_job_id IS NULL AND queued_at < @before", after, limit, olderThan));
+        Task.FromResult<IReadOnlyList<WaitingRequest>>(
+            Waiting("messages INDEXED BY ix_messages_jobless", "hangfire_job_id IS NULL AND queued_at < @before", after, limit, olderThan));
 
     public Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
         TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<WaitingRequest>>(Waiting("messages", "queued_at < @before", after, limit, waited));
 
-    public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(
+        IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>
         // The unary plus keeps the planner on the jobs' own index: with the status' it looks through all that wait.
         Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => ToWaiting(connection.Query<(long, string, string?, long, string)>(
             $"SELECT {WaitingColumns} FROM messages WHERE hangfire_job_id IN (SELECT value FROM json_each(@jobs)) AND +queued_at IS NOT NULL AND +status = 'queued'",

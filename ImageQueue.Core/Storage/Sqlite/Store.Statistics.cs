@@ -18,14 +18,17 @@ internal sealed partial class SqliteMessageStore
 
     public Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken) => Task.FromResult(Read(connection =>
     {
-        var (oldest, newest) = connection.QuerySingle<(string? Oldest, string? Newest)>("SELECT (SELECT min(at) FROM statistics_samples), (SELECT max(hour) FROM statistics)");
+        var (oldest, newest) = connection.QuerySingle<(string? Oldest, string? Newest)>(
+            "SELECT (SELECT min(at) FROM statistics_samples), (SELECT max(hour) FROM statistics)");
         return new StatisticsState(_time.GetUtcNow(), oldest is null ? null : Time(oldest), newest is null ? null : Time(newest));
     }));
 
-    public Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(
+        DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<StatisticsSample>>(Read(connection => connection.Query<(string At, string Kind, string? Code, double? Seconds)>(
             "SELECT at, kind, code, seconds FROM statistics_samples WHERE at >= @from AND at < @before ORDER BY at",
-            new { from = Write(from), before = Write(before) }).Select(row => new StatisticsSample(Time(row.At), row.Kind, row.Code, row.Seconds)).ToList()));
+            new { from = Write(from), before = Write(before) }).Select(row =>
+                new StatisticsSample(Time(row.At), row.Kind, row.Code, row.Seconds)).ToList()));
 
     public Task<IReadOnlyList<SampleCount>> CountSamplesAsync(TimeSpan since, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<SampleCount>>(Read(connection => connection.Query<(string Kind, string? Code, long Count)>(
@@ -44,9 +47,11 @@ internal sealed partial class SqliteMessageStore
     public Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<StatisticsRow>>(Read(connection => connection.Query<(string Hour, string Kind, string Code, long Count, double? Median, double? High)>(
             "SELECT hour, kind, code, count, median, high FROM statistics WHERE hour > @after ORDER BY hour, kind, code",
-            new { after = Write(_time.GetUtcNow() - since) }).Select(row => new StatisticsRow(Time(row.Hour), row.Kind, row.Code, (int)row.Count, row.Median, row.High)).ToList()));
+            new { after = Write(_time.GetUtcNow() - since) }).Select(row =>
+                new StatisticsRow(Time(row.Hour), row.Kind, row.Code, (int)row.Count, row.Median, row.High)).ToList()));
 
-    public Task<int> ForgetStatisticsAsync(DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(
+    public Task<int> ForgetStatisticsAsync(
+        DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
                 "DELETE FROM statistics_samples WHERE rowid IN (SELECT rowid FROM statistics_samples WHERE at < @before ORDER BY at LIMIT @limit)", new { before = Write(samplesBefore), limit })
             + session.Connection.Execute(

@@ -14,7 +14,7 @@ internal sealed partial class SqliteMessageStore
                 EnsureConversation(session, message.ConversationId, message.Username, message.Prompt, now);
                 if (FindReplay(session, message) is { } earlier)
                     return new Submitted(earlier, IsReplay: true);
-                RefuseTooMany(session, message.Username, message.Work, limits);
+                _shares.Add(session, message.Username, message.Work, limits);
                 var row = new NewRow(message.ConversationId, message.Username, MessageRole.Bot, MessagePatches.PendingContent, patch)
                 {
                     QueuedAt = now,
@@ -50,32 +50,15 @@ internal sealed partial class SqliteMessageStore
             cancellationToken,
             before: session =>
             {
-                // In the writer's transaction, as a submit's: nobody else adds to what this user has waiting.
+                // In the writer's transaction, as a submit's: no other write adds to this user's share in between.
                 if (session.QuerySingleOrDefault(
                     "SELECT username, ifnull(work, 0) FROM messages WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')",
                     [("@Id", id)],
                     row => new RetriedRow(row.GetString(0), row.GetDouble(1))) is { } row)
                 {
-                    RefuseTooMany(session, row.Username, row.Work, limits);
+                    _shares.Add(session, row.Username, row.Work, limits);
                 }
             });
 
-    private static void RefuseTooMany(SqliteSession session, string username, double work, UserLimits limits)
-    {
-        if (limits == UserLimits.None)
-            return;
-        var share = session.QuerySingleOrDefault(
-            "SELECT count(*), total(work) FROM messages INDEXED BY ix_messages_user WHERE username = @Username AND status = 'queued' AND queued_at IS NOT NULL",
-            [("@Username", username)],
-            row => new Share(row.GetInt64(0), row.GetDouble(1)))!; // An aggregate has a row, always.
-        if (share.Pending >= limits.MaxPending)
-            throw TooManyPendingException.OfUser(limits.MaxPending);
-        if (share.Pending > 0 && share.Work + work > limits.MaxWork)
-            throw TooManyPendingException.OfWork(limits.MaxWork.Value);
-    }
-
     private sealed record RetriedRow(string Username, double Work);
-
-    /// <summary>What a user has waiting.</summary>
-    private sealed record Share(long Pending, double Work);
 }

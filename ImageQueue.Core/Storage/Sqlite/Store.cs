@@ -25,6 +25,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private readonly QueueMetrics? _metrics;
     private readonly bool _applySchema;
     private readonly SqliteWriter _writer;
+    private readonly UserShares _shares = new();
     private readonly Lock _marking = new();
     private SqliteCommand? _mark;
 
@@ -33,7 +34,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <param name="signal">Told of every write of this process.</param>
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
     /// <param name="metrics">Counts the transitions.</param>
-    public SqliteMessageStore(string connectionString, TimeProvider time, AsyncSignal signal, bool applySchema = true, QueueMetrics? metrics = null)
+    public SqliteMessageStore(
+        string connectionString, TimeProvider time, AsyncSignal signal, bool applySchema = true, QueueMetrics? metrics = null)
     {
         _metrics = metrics;
         _applySchema = applySchema;
@@ -41,7 +43,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         _connectionString = new SqliteConnectionStringBuilder(connectionString) { DefaultTimeout = 1, ForeignKeys = true }.ConnectionString;
         _time = time;
         _signal = signal;
-        _writer = new SqliteWriter(Open);
+        _writer = new SqliteWriter(Open, time);
     }
 
     /// <inheritdoc/>
@@ -53,14 +55,31 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <inheritdoc/>
     public Task PrepareAsync(CancellationToken cancellationToken)
     {
-        if (_applySchema && Path.GetDirectoryName(Location) is { Length: > 0 } folder)
-            Directory.CreateDirectory(folder);
+        if (_applySchema)
+            CreateFile();
         Read(connection =>
         {
             SqliteSchema.Prepare(connection, _applySchema);
             return true;
         });
+        _writer.Checkpoints.Truncate(); // A crash may have left erased content in the log.
         return Task.CompletedTask;
+    }
+
+    /// <summary>Created here, SQLite's log and index beside it get the same mode.</summary>
+    private void CreateFile()
+    {
+        if (Path.GetDirectoryName(Location) is { Length: > 0 } folder)
+            PrivateFiles.CreateFolder(folder);
+        try
+        {
+            if (!File.Exists(Location))
+                PrivateFiles.OpenOrCreate(Location, FileShare.ReadWrite).Dispose();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // SQLite meets the same fault next and has the sentence for it.
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -79,7 +98,9 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
-    /// <summary>What every write does beside its own: merges the patch, sets the content if there is one, and moves the time and the revision.</summary>
+    /// <summary>
+    /// What every write does beside its own: merges the patch, sets the content if there is one, and moves the time and the revision.
+    /// </summary>
     private const string Merge =
         $"""
         extra_metadata = json_patch(ifnull(extra_metadata, '{EmptyObject}'), @Patch), content = ifnull(@Content, content), {Touch}
@@ -146,7 +167,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         try
         {
             connection.Open();
-            connection.Execute($"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
+            connection.Execute(
+                $"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
             return connection;
         }
         catch

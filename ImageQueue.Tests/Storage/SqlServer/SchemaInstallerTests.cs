@@ -136,8 +136,12 @@ public sealed class SchemaInstallerTests
     /// <summary>One number, one meaning: who waits for the schema's lock reads nothing of a busy user.</summary>
     [TestCase(51222, "is busy with this user's other requests")]
     [TestCase(51223, "is having its schema changed by another process")]
-    [TestCase(1801, "is being made by another process")]
-    [TestCase(1807, "is being made by another process")]
+    [TestCase(1801, "is being created by another process")]
+    [TestCase(1807, "is being created by another process")]
+    [TestCase(51224, "is busy with others' writes")]
+    [TestCase(18470, "refuses the login: it is disabled")]
+    [TestCase(40615, "firewall or virtual network rule")]
+    [TestCase(40914, "firewall or virtual network rule")]
     [TestCase(1205, "is busy with others' writes")]
     [TestCase(4060, "does not exist or is closed to this login")]
     public void Errors_AreTranslated_ByTheirNumbers(int number, string says) =>
@@ -154,7 +158,11 @@ public sealed class SchemaInstallerTests
             .Select(match => (int.Parse(match.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture), match.Groups[2].Value))
             .Distinct().ToList();
 
-        Assert.That(raised, Is.EquivalentTo(new[] { (SqlServerErrors.UserLockTimeout, "The user"), (SqlServerErrors.SchemaLockTimeout, "Another process has been changing the schema for too long.") }));
+        Assert.That(raised, Is.EquivalentTo(new[]
+        {
+            (SqlServerErrors.UserLockTimeout, "The user"), (SqlServerErrors.SchemaLockTimeout, "Another process has been changing the schema for too long."),
+            (SqlServerErrors.LockDeadlock, "Waiting for the lock was a deadlock."),
+        }));
     }
 
     /// <summary>"Run schema check" is no help where the check finds all there.</summary>

@@ -1,10 +1,12 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using Dapper;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
+using Microsoft.Data.Sqlite;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage.Sqlite;
@@ -45,9 +47,56 @@ public sealed class SqliteErasingTests
         foreach (var id in secrets)
             await store.EraseAsync(id, default);
         await store.SettleAsync(default);
+        await store.Settled;
 
         var left = await FilesAsync(folder);
         Assert.That(left, Does.Contain("papatya").And.Not.Contain("zümrüdüanka"));
+    }
+
+    /// <summary>Seen before: one DELETE under an open reader, such as a backup, stalled every write for the busy time-out of 5 s.</summary>
+    [Test]
+    public async Task Settle_LetsWritesThroughAndEndsLater_WhenAReaderNeedsTheLog()
+    {
+        using var folder = new TemporaryFolder();
+        var file = Path.Combine(folder.Path, "imagequeue.db");
+        await using var store = new SqliteMessageStore($"Data Source={file}", TimeProvider.System, new AsyncSignal());
+        await store.PrepareAsync(CancellationToken.None);
+        await store.Settled;
+        var erased = await store.AddAsync(new NewMessage("c", "ayşe", MessageRole.User, "zümrüdüanka", null), default);
+        await using var reader = new SqliteConnection($"Data Source={file};Pooling=False");
+        await reader.OpenAsync();
+        await using (var backup = reader.BeginTransaction(deferred: true))
+        {
+            await reader.ExecuteScalarAsync<long>("SELECT count(*) FROM messages", transaction: backup);
+            await store.EraseAsync(erased.Id, default);
+            await store.SettleAsync(default);
+
+            await store.AddAsync(new NewMessage("c2", "ayşe", MessageRole.User, "papatya", null), default);
+            Assert.That(store.Settled.IsCompleted, Is.False, "the reader still needs the log");
+        }
+
+        await store.Settled;
+        Assert.That(await FilesAsync(folder), Does.Not.Contain("zümrüdüanka"));
+    }
+
+    [Test]
+    public async Task Prepare_CreatesFilesThatOnlyTheirUserReads()
+    {
+        if (OperatingSystem.IsWindows())
+            Assert.Ignore("Windows has no file modes.");
+        using var folder = new TemporaryFolder();
+        var file = Path.Combine(folder.Path, "data", "imagequeue.db");
+        await using var store = new SqliteMessageStore($"Data Source={file}", TimeProvider.System, new AsyncSignal());
+        using var processLock = new SqliteProcessLock(store);
+
+        await processLock.PrepareAsync(CancellationToken.None);
+        await store.AddAsync(new NewMessage("c", "ayşe", MessageRole.User, "x", null), default);
+
+        const UnixFileMode own = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        Assert.That(new DirectoryInfo(Path.GetDirectoryName(file)!).UnixFileMode, Is.EqualTo(own | UnixFileMode.UserExecute));
+        var modes = Directory.GetFiles(Path.GetDirectoryName(file)!).Select(path => new FileInfo(path).UnixFileMode).ToList();
+        Assert.That(modes, Has.Count.EqualTo(4), "the file, its log, its index and the lock");
+        Assert.That(modes, Has.All.EqualTo(own));
     }
 
     private static async Task<string> FilesAsync(TemporaryFolder folder)

@@ -79,7 +79,7 @@ internal sealed class SqliteWriterTests
         using var folder = new TemporaryFolder();
         var opened = 0;
         var open = Opening(folder);
-        await using var writer = new SqliteWriter(() => Interlocked.Increment(ref opened) == 2 ? throw new SqliteException("disk I/O error", 10) : open());
+        await using var writer = new SqliteWriter(() => Interlocked.Increment(ref opened) == 2 ? throw new SqliteException("disk I/O error", 10) : open(), TimeProvider.System);
 
         await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
         await Until.TrueAsync(() => opened == 2, "it was tried");
@@ -101,7 +101,7 @@ internal sealed class SqliteWriterTests
         }
     }
 
-    private static SqliteWriter NewWriter(TemporaryFolder folder) => new(Opening(folder));
+    private static SqliteWriter NewWriter(TemporaryFolder folder) => new(Opening(folder), TimeProvider.System);
 
     private static Func<SqliteConnection> Opening(TemporaryFolder folder) => () =>
     {

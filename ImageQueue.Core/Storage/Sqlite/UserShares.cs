@@ -1,0 +1,62 @@
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.Sqlite;
+
+/// <summary>
+/// Upper bounds of how much each user has waiting: a submit that stays below the limits by them counts no rows, so that a long queue of
+/// one user does not slow that user's submits. Used in the writer's transactions only.
+/// </summary>
+/// <remarks>
+/// Requests that leave the queue, and submits that are rolled back, leave a bound too high; the next submit that it would refuse counts
+/// anew. What raises the truth otherwise forgets all bounds: a requeue, and a commit of another connection (<c>data_version</c>).
+/// </remarks>
+internal sealed class UserShares
+{
+    private const int MaxUsers = 10_000;
+
+    private readonly Dictionary<string, Share> _bounds = new(StringComparer.Ordinal);
+    private SqliteSession? _session;
+    private long _dataVersion;
+
+    /// <summary>Counts a request that is about to be queued, or refuses it.</summary>
+    /// <exception cref="TooManyPendingException">The user's waiting requests have reached <paramref name="limits"/>.</exception>
+    public void Add(SqliteSession session, string username, double work, UserLimits limits)
+    {
+        if (limits == UserLimits.None)
+        {
+            _bounds.Remove(username);
+            return;
+        }
+
+        var version = session.QuerySingleOrDefault("PRAGMA data_version", [], row => (object)row.GetInt64(0)) is long read ? read : 0;
+        if (!ReferenceEquals(session, _session) || version != _dataVersion || _bounds.Count > MaxUsers)
+            _bounds.Clear();
+        (_session, _dataVersion) = (session, version);
+        if (!_bounds.TryGetValue(username, out var share) || !share.Allows(work, limits))
+            share = Count(session, username, limits);
+        if (share.Pending >= limits.MaxPending)
+            throw TooManyPendingException.OfUser(limits.MaxPending);
+        if (!share.Allows(work, limits))
+            throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // Only a limit of the work is left to refuse it.
+        _bounds[username] = new Share(share.Pending + 1, share.Work + work);
+    }
+
+    public void Forget() => _bounds.Clear();
+
+    /// <summary>Stops at the limit: more than that need not be known.</summary>
+    private static Share Count(SqliteSession session, string username, UserLimits limits) => session.QuerySingleOrDefault(
+        """
+        SELECT count(*), total(work) FROM (
+            SELECT work FROM messages INDEXED BY ix_messages_user
+            WHERE username = @Username AND status = 'queued' AND queued_at IS NOT NULL
+            LIMIT @MaxPending)
+        """,
+        [("@Username", username), ("@MaxPending", limits.MaxPending)],
+        row => new Share(row.GetInt64(0), row.GetDouble(1)))!; // An aggregate always has a row.
+
+    private sealed record Share(long Pending, double Work)
+    {
+        public bool Allows(double work, UserLimits limits) =>
+            Pending < limits.MaxPending && (Pending == 0 || limits.MaxWork is null || Work + work <= limits.MaxWork);
+    }
+}
