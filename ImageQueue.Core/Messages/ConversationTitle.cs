@@ -2,12 +2,12 @@ using System.Globalization;
 
 namespace ImageQueue.Core.Messages;
 
-/// <summary>A conversation is called by its first words.</summary>
+/// <summary>A conversation's title: the first words of its first message.</summary>
 internal static class ConversationTitle
 {
     private const int MaxLength = 100;
 
-    /// <summary>The first line's beginning, cut between characters as people count them, never inside an emoji.</summary>
+    /// <summary>The first line, cut between grapheme clusters, never inside an emoji.</summary>
     public static string From(string text)
     {
         var line = text.AsSpan().Trim();

@@ -8,7 +8,7 @@ public sealed class FeedSubscription : IDisposable
     private readonly SemaphoreSlim _catchUps;
     private readonly TimeProvider _time;
 
-    /// <summary>What was given ahead of the order, which brings it once more: the revision of each message.</summary>
+    /// <summary>Revisions delivered out of order, by message; they come once more in order.</summary>
     private readonly Dictionary<long, long> _ahead = [];
 
     private bool _isBehind = true;
@@ -23,19 +23,17 @@ public sealed class FeedSubscription : IDisposable
     }
 
     /// <summary>
-    /// Up to where nothing is missing: the newest revision that was given in order; at first, what the watcher said to have seen.
+    /// The newest revision delivered in order; at first, the one that the watcher started from. Nothing up to it is missing.
     /// </summary>
     public long Seen { get; private set; }
 
     /// <summary>
-    /// The next changes, in revision order: first the newest state of all that changed since the watcher last looked, then
-    /// each change as it comes. A watcher that is slow gets the newest state of each message and misses the ones between;
-    /// it never misses the newest. While the database is away nothing comes; it comes afterwards. While a transaction of
-    /// somebody's is open for long, what was written since comes ahead of what that one may still bring; each message's own
-    /// states come in order always.
+    /// The next changes, in revision order: first the newest state of each message that changed since the start, then each change as it
+    /// comes. A slow watcher gets the newest state of each message and misses those between; it never misses the newest. While the
+    /// database is away nothing comes; it comes afterwards. Behind a transaction that stays open changes come out of order, but the states
+    /// of one message always in order.
     /// </summary>
     /// <param name="wait">How long to wait for one.</param>
-    /// <param name="cancellationToken">Gives up.</param>
     /// <returns>Empty when nothing changed for <paramref name="wait"/>.</returns>
     public async Task<IReadOnlyList<MessageChange>> NextAsync(TimeSpan wait, CancellationToken cancellationToken)
     {
@@ -46,7 +44,7 @@ public sealed class FeedSubscription : IDisposable
             var wasBehind = _isBehind;
             var changes = wasBehind ? await CatchUpAsync(left, cancellationToken) : await TakeAsync(left, cancellationToken);
 
-            // What was written while catching up comes a second time, from the feed; so does what was told ahead.
+            // Changes written during catch-up come a second time, from the feed; so do those delivered out of order.
             var unseen = changes.Where(IsUnseen).OrderBy(change => change.Message.Revision).ToList();
             Note(changes, unseen);
             if (unseen.Count > 0)
@@ -88,7 +86,7 @@ public sealed class FeedSubscription : IDisposable
         foreach (var (id, revision) in _ahead)
         {
             if (revision <= Seen)
-                _ahead.Remove(id); // Which a dictionary allows while it is looked through.
+                _ahead.Remove(id); // A dictionary allows it while it is enumerated.
         }
     }
 
@@ -122,7 +120,7 @@ public sealed class FeedSubscription : IDisposable
         }
         catch (StoreUnavailableException)
         {
-            // The feed's own reader has said so in the log.
+            // The feed's reader has logged it.
             await Task.Delay(wait < MessageFeed.PollInterval ? wait : MessageFeed.PollInterval, _time, cancellationToken);
             return [];
         }

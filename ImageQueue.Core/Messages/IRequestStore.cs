@@ -28,7 +28,7 @@ public interface IRequestStore
     Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Guard: queued; or processing of the same Hangfire job whose worker has been silent for <see cref="Heartbeat.QuietTime"/>, since
+    /// Guard: queued; or processing of the same Hangfire job whose worker has been silent for <see cref="Heartbeat.SuspectAfter"/>, since
     /// a job may have two entries in Hangfire's queue (Hangfire #2380) and must not be generated twice. Raises the attempt and sets the
     /// heartbeat.</summary>
     /// <param name="id">The message.</param>

@@ -27,39 +27,37 @@ public sealed record Message
     /// <summary>UTC; moves with every write.</summary>
     public required DateTimeOffset UpdatedAt { get; init; }
 
-    /// <summary>The Hangfire job that is to generate this; null while there is none.</summary>
+    /// <summary>The Hangfire job that runs the request; null while there is none.</summary>
     public string? HangfireJobId { get; init; }
 
     /// <summary>The submitter's <c>Idempotency-Key</c>.</summary>
     public string? IdempotencyKey { get; init; }
 
-    /// <summary>
-    /// What the submitter sent, as <see cref="Requests.RequestFingerprint"/> has it; null without a key, and for rows of earlier releases.
-    /// </summary>
+    /// <summary>A hash of what was sent with the key: <see cref="Requests.RequestFingerprint"/>; null without a key.</summary>
     public string? RequestHash { get; init; }
 
-    /// <summary>The fence: rises with every claim, and a worker may write only under its own. No count of failures.</summary>
+    /// <summary>The fence: rises with every claim, and a worker writes only under its own. Counts no failures.</summary>
     public required int Attempt { get; init; }
 
-    /// <summary>How often the request itself may have been what ended an attempt, since it was submitted or retried.</summary>
+    /// <summary>Attempts that the request itself failed, since it was submitted or retried by a person.</summary>
     public int Failures { get; init; }
 
-    /// <summary>How often a backend broke off after it had taken the request, since it was submitted or retried by a person.</summary>
+    /// <summary>Attempts that a backend broke off after it had taken the request, since it was submitted or retried by a person.</summary>
     public int Disruptions { get; init; }
 
-    /// <summary>The name of the Forge that generates it, or generated it last; null before the first claim.</summary>
+    /// <summary>The backend that generates it, or the last one that did; null before the first claim.</summary>
     public string? Backend { get; init; }
 
-    /// <summary>UTC; when the worker last said that it is alive. Null before the first claim.</summary>
+    /// <summary>UTC; the worker's last sign of life. Null before the first claim.</summary>
     public DateTimeOffset? HeartbeatAt { get; init; }
 
     /// <summary>UTC; when the request got its place in the queue. Null for a plain message: this is what tells the two apart.</summary>
     public DateTimeOffset? QueuedAt { get; init; }
 
-    /// <summary>UTC; when it was erased. Null for all but tombstones, which only the feed shows.</summary>
+    /// <summary>UTC; set on tombstones only, which only the feed shows.</summary>
     public DateTimeOffset? DeletedAt { get; init; }
 
-    /// <summary>Whether it was erased, and this is its tombstone.</summary>
+    /// <summary>Whether this is the tombstone of an erased message.</summary>
     public bool IsDeleted => DeletedAt is not null;
 
     /// <summary>Rises with every write to any row; the order of changes.</summary>
@@ -69,12 +67,11 @@ public sealed record Message
     public bool IsImage => QueuedAt is not null;
 
     /// <summary>
-    /// The metadata, parsed: an object, whatever the column holds. Of a document that somebody has written past the product and
-    /// that no JSON reader takes, it is what can be read.
+    /// The parsed metadata, always an object. Of a document that was written by hand and cannot be parsed, the part that can be read.
     /// </summary>
     public JsonElement Metadata => _metadata ??= StoredMetadata.Read(ExtraMetadata);
 
-    /// <summary>The same as an object of the caller's own: changing it changes nothing stored.</summary>
+    /// <summary>The metadata as an object of the caller's own.</summary>
     public JsonObject CopyMetadata() => StoredMetadata.ToObject(Metadata);
 
     private JsonElement? _metadata;
@@ -91,19 +88,15 @@ public sealed record Message
     /// <summary>1 = next, 0 = not waiting; as stored.</summary>
     public int QueuePosition => Number(MetadataFields.QueuePosition);
 
-    /// <summary>What to generate.</summary>
     public string? Prompt => Text(MetadataFields.Prompt);
 
-    /// <summary>Where the image is, when complete.</summary>
     public string? ImageUrl => Text(MetadataFields.ImageUrl);
 
-    /// <summary>Where its thumbnail is, when complete; null for images of earlier releases.</summary>
     public string? ThumbnailUrl => Text(MetadataFields.ThumbnailUrl);
 
-    /// <summary>Where the image can be seen while it is generated.</summary>
     public string? PreviewUrl => Text(MetadataFields.PreviewUrl);
 
-    /// <summary>Why there is no image: a sentence for the user.</summary>
+    /// <summary>A sentence for the user, when in error.</summary>
     public string? Error => Text(MetadataFields.Error);
 
     /// <summary>One of <see cref="ErrorCodes"/>, when in error.</summary>
@@ -121,22 +114,17 @@ public sealed record Message
 /// <summary>The values of <see cref="MetadataFields.Status"/>.</summary>
 public static class MessageStatus
 {
-    /// <summary>Waits for its turn.</summary>
     public const string Queued = "queued";
 
-    /// <summary>Being generated.</summary>
     public const string Processing = "processing";
 
-    /// <summary>The image is there.</summary>
     public const string Complete = "complete";
 
-    /// <summary>It could not be generated; the metadata says why.</summary>
     public const string Error = "error";
 
-    /// <summary>Somebody did not want it any more.</summary>
     public const string Cancelled = "cancelled";
 
-    /// <summary>It was erased; only those who watch are told.</summary>
+    /// <summary>Erased; only the feed shows it.</summary>
     public const string Deleted = "deleted";
 }
 
@@ -179,7 +167,6 @@ public static class MetadataFields
     /// <summary>Seed, width, height, model, backend and duration, as Forge reported them, when complete.</summary>
     public const string Result = "result";
 
-    /// <summary>All of them.</summary>
     public static IReadOnlySet<string> All { get; } = new HashSet<string>(StringComparer.Ordinal)
     {
         Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, ThumbnailUrl, PreviewUrl, Error, ErrorCode, Result,
@@ -202,34 +189,32 @@ public static class ErrorCodes
     /// <summary>Generating took longer than <c>Forge:Timeout</c>.</summary>
     public const string TimedOut = "timed_out";
 
-    /// <summary>Nothing moved for <c>Forge:StallTimeout</c>.</summary>
+    /// <summary>No progress for <c>Forge:StallTimeout</c>.</summary>
     public const string Stalled = "stalled";
 
-    /// <summary>Forge does not take the request.</summary>
+    /// <summary>The backend refused the request.</summary>
     public const string Rejected = "rejected";
 
-    /// <summary>The GPU has too little memory for it.</summary>
     public const string OutOfMemory = "out_of_memory";
 
-    /// <summary>Forge failed at it.</summary>
+    /// <summary>The backend failed.</summary>
     public const string BackendFailed = "backend_failed";
 
-    /// <summary>No Forge was healthy for <c>Forge:WaitForBackend</c>.</summary>
+    /// <summary>No backend was healthy for <c>Forge:WaitForBackend</c>.</summary>
     public const string NoBackend = "no_backend";
 
-    /// <summary>What Forge sent is no usable image.</summary>
+    /// <summary>The backend sent no usable image.</summary>
     public const string BadImage = "bad_image";
 
-    /// <summary>Whoever generated it died, too often.</summary>
+    /// <summary>Its workers died too often.</summary>
     public const string Abandoned = "abandoned";
 
     /// <summary>The image could not be written to the disk.</summary>
     public const string NotStored = "not_stored";
 
-    /// <summary>A mistake of ours.</summary>
+    /// <summary>A defect of ImageQueue.</summary>
     public const string Unexpected = "unexpected";
 
-    /// <summary>All of them.</summary>
     public static IReadOnlyList<string> All { get; } =
         [TimedOut, Stalled, Rejected, OutOfMemory, BackendFailed, NoBackend, BadImage, Abandoned, NotStored, Unexpected];
 }

@@ -6,35 +6,35 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// Turns row changes into events for whoever watches. One reader serves all watchers of this process: woken at once by this
-/// process's writes; for those of others it looks at a mark that costs next to nothing, often, and reads when that has changed. It
-/// reads which rows changed, and then those that somebody watches; no reading while nobody watches.
+/// Turns row changes into events for watchers. One reader serves all watchers of this process: this process's writes wake it at once;
+/// for other processes' writes it polls a cheap mark and reads when that has changed. It reads which rows changed, then the watched ones;
+/// without watchers it reads nothing.
 /// </summary>
 public sealed class MessageFeed(
     IFeedStore store, AsyncSignal signal, DatabaseReadiness readiness, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null)
     : PeriodicService(readiness, time, logger)
 {
-    /// <summary>Between two looks whether another process has written.</summary>
+    /// <summary>Between two polls of the mark.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(66);
 
     /// <summary>
-    /// So many looks that show nothing, and it is read all the same: a mark may miss what an open transaction holds back.
+    /// Polls without a change after which it reads all the same: the mark may miss rows behind an open transaction.
     /// </summary>
     internal const int LooksBeforeReading = 15;
 
-    /// <summary>How soon to ask again a database that does not answer.</summary>
+    /// <summary>Retry interval while the database does not answer.</summary>
     internal static readonly TimeSpan AwayInterval = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How soon to look again for what a transaction that is about to end holds back.</summary>
+    /// <summary>Poll interval while a short open transaction holds back rows.</summary>
     internal static readonly TimeSpan HeldBackInterval = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>How long the same transaction may hold back others' changes before they are told ahead of it.</summary>
+    /// <summary>How long one open transaction may hold back later changes before they are delivered out of order.</summary>
     internal static readonly TimeSpan HeldBackPatience = TimeSpan.FromSeconds(2);
 
-    /// <summary>Rows that are read at once, and the most that is kept for one watcher.</summary>
+    /// <summary>Rows of one read, and most messages that are kept for one watcher.</summary>
     internal const int PageSize = 500;
 
-    /// <summary>Most rows that are looked at ahead of a transaction; with more than these, the newest.</summary>
+    /// <summary>Most rows that are read past an open transaction, the newest of them.</summary>
     private const int MaxAhead = 5000;
 
     /// <summary>Characters that are kept for one watcher.</summary>
@@ -51,7 +51,6 @@ public sealed class MessageFeed(
     private ImmutableArray<Watcher> _watchersOfAll = [];
     private long? _read;
 
-    /// <summary>How many watch.</summary>
     internal int WatcherCount
     {
         get
@@ -61,7 +60,7 @@ public sealed class MessageFeed(
         }
     }
 
-    /// <summary>Whether the reader has noticed that nobody watches, and reads nothing.</summary>
+    /// <summary>Whether the reader reads nothing, for want of watchers.</summary>
     internal bool IsIdle
     {
         get
@@ -71,15 +70,14 @@ public sealed class MessageFeed(
         }
     }
 
-    /// <summary>Begins to watch a conversation: when this returns, no later change will be missed. Dispose the result to end it.</summary>
+    /// <summary>Watches a conversation: no change after this returns is missed. Dispose the result to end it.</summary>
     /// <param name="conversationId">The conversation; null: all of them.</param>
-    /// <param name="sinceRevision">What the watcher has seen already; null: only what comes from now on.</param>
-    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="sinceRevision">The last revision that the watcher has; null: only later changes.</param>
     /// <exception cref="StoreUnavailableException">The database does not answer.</exception>
     public async Task<FeedSubscription> WatchAsync(string? conversationId, long? sinceRevision, CancellationToken cancellationToken)
     {
-        // Registered before the newest revision is read, and the reader begins no later than there: what is written from here
-        // on is handed over, or found by the subscription's own first reading, or both.
+        // Registered before the newest revision is read, and the reader starts there at the latest: later writes are dispatched, or found
+        // by the subscription's own first read, or both.
         var watcher = Register(conversationId);
         try
         {
@@ -101,7 +99,6 @@ public sealed class MessageFeed(
     /// <summary>None: a pass waits for changes itself.</summary>
     protected override TimeSpan Interval => TimeSpan.Zero;
 
-    /// <summary>How soon to ask again a database that does not answer.</summary>
     protected override TimeSpan MaxRetryDelay => AwayInterval;
 
     /// <inheritdoc/>
@@ -114,11 +111,11 @@ public sealed class MessageFeed(
             return;
         }
 
-        // Both before the reading, so that no write falls between.
+        // Both before the read, so that no write falls between.
         var written = signal.Next;
         var mark = await store.ChangeMarkAsync(cancellationToken);
         await ReadAsync(position, cancellationToken);
-        // What is held back for a moment is this process's own as a rule; a transaction that stays is looked past.
+        // A short gap is usually a transaction of this process; a long one is read past.
         if (_held.At is not null && !_held.IsLong)
             await WaitAsync(written, HeldBackInterval, cancellationToken);
         else
@@ -150,7 +147,7 @@ public sealed class MessageFeed(
             if (changes.Rows.Count > 0)
             {
                 position = changes.Rows[^1].Revision;
-                // A row that was written again meanwhile is further on in the order by now, and will be come to there.
+                // A row written again meanwhile has a later revision by now and is dispatched there.
                 foreach (var change in await ReadWatchedAsync(changes.Rows, cancellationToken))
                 {
                     if (change.Message.Revision <= position)
@@ -171,10 +168,9 @@ public sealed class MessageFeed(
     }
 
     /// <summary>
-    /// Revisions are given when a row is written and seen when its transaction ends. Below the lowest of all open transactions the
-    /// order is final; one that stays open, of anybody in the database, would stop every watcher. So what is written beyond it is
-    /// told ahead, marked with where the order stands: the order itself brings it again when that transaction has ended, with
-    /// whatever that has written in between.
+    /// Revisions are assigned when a row is written and visible when its transaction ends. Below the lowest of all open transactions the
+    /// order is final; one that stays open, anywhere in the database, would stop every watcher. So later changes are delivered out of
+    /// order, marked with the revision before the gap, and once more in order when the transaction has ended, with its own writes.
     /// </summary>
     private async Task LookAheadAsync(long? heldBackAt, CancellationToken cancellationToken)
     {
@@ -184,14 +180,14 @@ public sealed class MessageFeed(
         if (_held.At is not { } from || !_held.IsLong)
         {
             if (wasLong)
-                Logger.LogInformation("Changes are read in order again.");
+                Logger.LogInformation("Changes are delivered in order again.");
             return;
         }
 
         if (!wasLong)
         {
             Logger.LogWarning(
-                "A transaction on the database has been open for more than {Seconds} s (revision {Revision}): changes after it are told ahead of those that it may bring. DBCC OPENTRAN shows whose it is.",
+                "A transaction on the database has been open for more than {Seconds} s (revision {Revision}): later changes are delivered out of order until it ends. DBCC OPENTRAN names it.",
                 HeldBackPatience.TotalSeconds,
                 from);
         }
@@ -204,14 +200,14 @@ public sealed class MessageFeed(
         }
     }
 
-    /// <summary>How far the reader is; null when there is nothing to read for.</summary>
+    /// <summary>The reader's position; null without watchers.</summary>
     private long? Position()
     {
         lock (_lock)
         {
             if (_watchers.Count == 0 && _watchersOfAll.IsEmpty)
             {
-                _read = null; // Whoever comes next says where to begin.
+                _read = null; // The next watcher sets it.
                 _held.Note(null, Time);
             }
 
@@ -293,8 +289,8 @@ public sealed class MessageFeed(
     }
 
     /// <summary>
-    /// What one watcher has not taken yet: the newest state of each message, up to <see cref="PageSize"/> of them. Who falls
-    /// further behind reads the rest for itself, so a watcher that takes nothing costs no more than that.
+    /// The changes that one watcher has not taken: the newest state of each message, up to <see cref="PageSize"/> of them. A watcher
+    /// further behind reads the rest itself, so one that takes nothing costs no more.
     /// </summary>
     internal sealed class Watcher(MessageFeed feed, string? conversationId) : IDisposable
     {
@@ -323,7 +319,7 @@ public sealed class MessageFeed(
             }
         }
 
-        /// <returns>What was offered, in no order; <c>IsBehind</c> when it was too much to be kept.</returns>
+        /// <returns>The changes, in no order; <c>IsBehind</c> when there were too many to keep.</returns>
         public async Task<(
             IReadOnlyCollection<MessageChange> Changes, bool IsBehind)> TakeAsync(TimeSpan wait, CancellationToken cancellationToken)
         {
@@ -331,7 +327,7 @@ public sealed class MessageFeed(
                 return ([], false);
             lock (_lock)
             {
-                // What was offered since the wait ended is taken too, and its signal with it: it would wake for nothing.
+                // Takes the changes offered since the wait ended, and their signal, which would wake the watcher for nothing.
                 _offered.Wait(0, CancellationToken.None);
                 var taken = (_pending.Values, _isBehind);
                 Clear(isBehind: false);

@@ -5,16 +5,13 @@ namespace ImageQueue.Core.Messages;
 /// <summary>What each transition writes into the metadata: the same on every store. The guards are in the statements.</summary>
 internal static class MessagePatches
 {
-    /// <summary>What the chat shows while a request waits or is being generated.</summary>
+    /// <summary>Content while a request waits or is generated.</summary>
     public const string PendingContent = "[IMAGE_PENDING]";
 
-    /// <summary>Where the image of a job is served.</summary>
     public static string ImageUrl(string jobId) => $"/images/flux_{jobId}.png";
 
-    /// <summary>Where the thumbnail of a job's image is served.</summary>
     public static string ThumbnailUrl(string jobId) => $"/images/flux_{jobId}.thumb.webp";
 
-    /// <summary>Where the preview of a job is served while it is generated.</summary>
     public static string PreviewUrl(string jobId) => $"/images/flux_{jobId}.preview.jpg";
 
     public static MetadataPatch Submit(NewImageMessage message) => MetadataPatch.Of(
@@ -69,7 +66,7 @@ internal static class MessagePatches
         (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, null));
 
-    /// <summary>It keeps its turn, which is at the head or near it; the true position follows.</summary>
+    /// <summary>The request keeps its place, which is at or near the head; the true position follows.</summary>
     public static MetadataPatch Requeue { get; } = At(MessageStatus.Queued, progress: 0, queuePosition: 1);
 
     private static MetadataPatch At(string status, int progress, int queuePosition) => MetadataPatch.Of(

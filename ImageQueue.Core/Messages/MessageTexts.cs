@@ -48,7 +48,7 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>Another model than the one asked for generated it.</summary>
     public string WrongModel => Get(nameof(WrongModel));
 
-    /// <summary>Somebody interrupted it at the server, each time.</summary>
+    /// <summary>Another client interrupted it at the backend, each time.</summary>
     public string Interrupted => Get(nameof(Interrupted));
 
     /// <summary>The GPU has too little memory.</summary>
@@ -69,10 +69,9 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
     /// <summary>The image could not be stored.</summary>
     public string ImageNotStored => Get(nameof(ImageNotStored));
 
-    /// <summary>The request was begun so many times without an end.</summary>
+    /// <summary>Its workers died so many times.</summary>
     public string Abandoned(int times) => Get(nameof(Abandoned), times);
 
-    /// <summary>A mistake of ours.</summary>
     public string Unexpected => Get(nameof(Unexpected));
 
     private string Duration(TimeSpan time) =>

@@ -5,14 +5,13 @@ namespace ImageQueue.Core.Messages;
 /// <summary>Settings under <c>Messages</c>.</summary>
 public sealed class MessagesOptions
 {
-    /// <summary>The configuration section.</summary>
     public const string Section = "Messages";
 
     /// <summary>Language of what ImageQueue writes into the chat: <c>tr</c> (default) or <c>en</c>.</summary>
     [AllowedValues("tr", "en", ErrorMessage = "Messages:Culture must be tr or en.")]
     public string Culture { get; set; } = "tr";
 
-    /// <summary>How long what is left of an erased message is kept, so that whoever watches hears of it. Default: for ever.</summary>
+    /// <summary>How long the tombstone of an erased message is kept, from which watchers learn that it was erased. Default: for ever.</summary>
     [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Messages:KeepTombstonesFor must be 00:01:00 or more.")]
     public TimeSpan? KeepTombstonesFor { get; set; }
 }

@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Messages;
 /// </summary>
 /// <remarks>
 /// A patch is checked once, here, so that no statement can fail half-way or mean different things on different stores.
-/// Its text is normalised: every key and string is written the same way whoever wrote it, and numbers stay as written.
+/// Its text is normalised: keys and strings are escaped in one way, numbers stay as written.
 /// </remarks>
 public sealed class MetadataPatch
 {

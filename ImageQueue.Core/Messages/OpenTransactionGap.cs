@@ -1,25 +1,25 @@
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// What the feed remembers of a transaction that stays open: since when it holds changes back, and which of them were told ahead.
-/// For one reader; what others ask is asked under the feed's lock.
+/// Tracks an open transaction that holds back later changes: since when, and which changes were delivered out of order. For one reader;
+/// others call it under the feed's lock.
 /// </summary>
 internal sealed class OpenTransactionGap
 {
-    /// <summary>Most times that are remembered for clients that come back.</summary>
+    /// <summary>Past gaps that are kept for reconnecting clients.</summary>
     private const int MaxPast = 100;
 
     private readonly Dictionary<long, MessageChange> _ahead = [];
     private readonly Queue<(long From, long To)> _past = new();
     private long _since;
 
-    /// <summary>The revision from which on the order is not final; null when all of it is.</summary>
+    /// <summary>The revision from which on the order is not final; null when there is no gap.</summary>
     public long? At { get; private set; }
 
-    /// <summary>Whether that has been so for longer than <see cref="MessageFeed.HeldBackPatience"/>.</summary>
+    /// <summary>Whether the gap is older than <see cref="MessageFeed.HeldBackPatience"/>.</summary>
     public bool IsLong { get; private set; }
 
-    /// <summary>What was told ahead of the order and is not in it yet: each message's newest.</summary>
+    /// <summary>The newest change of each message that was delivered out of order and not yet in order.</summary>
     public IEnumerable<MessageChange> Ahead => _ahead.Values;
 
     public void Note(long? at, TimeProvider time)
@@ -27,7 +27,7 @@ internal sealed class OpenTransactionGap
         if (at != At)
         {
             if (_ahead.Count > 0)
-                _past.Enqueue((At!.Value, _ahead.Values.Max(change => change.Message.Revision))); // Told ahead of something.
+                _past.Enqueue((At!.Value, _ahead.Values.Max(change => change.Message.Revision)));
             while (_past.Count > MaxPast)
                 _past.Dequeue();
             (At, IsLong, _since) = (at, false, time.GetTimestamp());
@@ -42,8 +42,8 @@ internal sealed class OpenTransactionGap
     public void Add(MessageChange change) => _ahead[change.Message.Id] = change;
 
     /// <summary>
-    /// Where a client goes on that gives back a revision: one that it was told ahead of the order says nothing of what that
-    /// transaction has brought since.
+    /// Where a client with this revision resumes: before the gap, if the revision was delivered out of order, since that says nothing of
+    /// the changes that the open transaction brought later.
     /// </summary>
     public long InOrder(long revision)
     {

@@ -3,21 +3,21 @@ using System.Globalization;
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// What has happened to a request, for operators: each transition adds one line to its row, in the same UPDATE. Of a row that has been
-/// through very much only the newest lines are kept. The chat app never sees them: they may hold a server's own words.
+/// What happened to a request, for operators: each transition adds a line to its row, in the same UPDATE; the newest lines are kept.
+/// The chat app never sees them: they may quote a backend.
 /// </summary>
 internal static class RequestEvents
 {
-    /// <summary>Characters that a row keeps.</summary>
+    /// <summary>Characters of a row's lines together.</summary>
     public const int MaxLength = 3000;
 
     /// <summary>Characters of a reason.</summary>
     public const int MaxWhy = 300;
 
-    /// <summary>Between a line's parts: time, what, attempt, backend, reason.</summary>
+    /// <summary>Separates time, kind, attempt, backend and reason.</summary>
     private const char Separator = '\t';
 
-    /// <summary>A reason as it is stored: on one line, and short.</summary>
+    /// <summary>A reason on one line, cut to <see cref="MaxWhy"/>.</summary>
     public static string? ToStored(string? why)
     {
         if (why is null)
@@ -30,9 +30,9 @@ internal static class RequestEvents
         return line.Length > 0 && char.IsHighSurrogate(line[^1]) ? line[..^1] : line;
     }
 
-    /// <summary>The steps that are kept, the oldest first. A first line that was cut is none.</summary>
-    public static IReadOnlyList<RequestEvent> Read(string? history) =>
-        [.. (history ?? "").Split('\n').Select(ReadLine).OfType<RequestEvent>()];
+    /// <summary>The events, oldest first. A first line that was cut is dropped.</summary>
+    public static IReadOnlyList<RequestEvent> Read(string? events) =>
+        [.. (events ?? "").Split('\n').Select(ReadLine).OfType<RequestEvent>()];
 
     private static RequestEvent? ReadLine(string line) =>
         line.Split(Separator) is [var at, var what, var attempt, var backend, var why]
@@ -43,32 +43,29 @@ internal static class RequestEvents
             : null;
 }
 
-/// <summary>Something that happened to a request.</summary>
-/// <param name="At">When, by the store's clock.</param>
+/// <summary>One transition of a request.</summary>
+/// <param name="At">By the store's clock.</param>
 /// <param name="What">One of <see cref="RequestEventKinds"/>.</param>
-/// <param name="Attempt">The attempt that began or ended with it.</param>
-/// <param name="Backend">The Forge of that attempt.</param>
-/// <param name="Why">Why it ended, for operators.</param>
+/// <param name="Attempt">The attempt that it started or ended.</param>
+/// <param name="Backend">The backend of that attempt.</param>
+/// <param name="Why">Why the attempt ended, for operators.</param>
 public sealed record RequestEvent(DateTimeOffset At, string What, int Attempt, string? Backend, string? Why);
 
 /// <summary>The values of <see cref="RequestEvent.What"/>.</summary>
 public static class RequestEventKinds
 {
-    /// <summary>An attempt began.</summary>
-    public const string Began = "began";
+    /// <summary>A worker claimed the request.</summary>
+    public const string Claimed = "claimed";
 
-    /// <summary>The attempt ended without an image, and the request waits for another.</summary>
-    public const string Back = "back";
+    /// <summary>The attempt ended without an image; the request waits again.</summary>
+    public const string Requeued = "requeued";
 
-    /// <summary>The image is there.</summary>
     public const string Complete = "complete";
 
-    /// <summary>The request ended in error.</summary>
     public const string Error = "error";
 
-    /// <summary>Somebody did not want it any more.</summary>
     public const string Cancelled = "cancelled";
 
-    /// <summary>Somebody has put it back into the queue after its end.</summary>
+    /// <summary>A person put the finished request back into the queue.</summary>
     public const string Retried = "retried";
 }

@@ -5,12 +5,12 @@ using System.Text.Json.Nodes;
 namespace ImageQueue.Core.Messages;
 
 /// <summary>
-/// Reads what a message's metadata column holds. What the product writes is always an object that it can read; a DBA's hand may
-/// have written anything, and one such row must never make a whole list unreadable: of that, what can be read is read.
+/// Reads a message's metadata column. The product always writes a readable object; a DBA may have written anything, and one such row must
+/// not make a whole list unreadable: its readable members are kept.
 /// </summary>
 internal static class StoredMetadata
 {
-    /// <summary>Deepest nesting that is read: what is shown is deeper by a few levels, and common readers take 64.</summary>
+    /// <summary>Deepest nesting that is read: responses add a few levels, and common JSON readers allow 64.</summary>
     private const int MaxDepth = 56;
 
     private static readonly JsonDocumentOptions Readable = new() { MaxDepth = MaxDepth, AllowDuplicateProperties = false };
@@ -18,26 +18,26 @@ internal static class StoredMetadata
     /// <summary>Databases take documents of some 1000 levels.</summary>
     private static readonly JsonDocumentOptions Anything = new() { MaxDepth = 2000 };
 
-    /// <summary>An object, whatever the text is.</summary>
+    /// <summary>Always an object.</summary>
     public static JsonElement Read(string json)
     {
         try
         {
             var metadata = JsonElement.Parse(json, Readable);
-            // Half of a surrogate pair is valid JSON and no text; it can only be written as an escape.
+            // Half of a surrogate pair is valid JSON but no valid text; it can only come as an escape.
             if (metadata.ValueKind == JsonValueKind.Object && !json.Contains("\\ud", StringComparison.OrdinalIgnoreCase))
                 return metadata;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // Looked at more closely below.
+            // Read member by member below.
         }
 
         return ReadWhatCanBeRead(json);
     }
 
     /// <summary>The same as an object that may be changed.</summary>
-    public static JsonObject ToObject(JsonElement metadata) => JsonObject.Create(metadata) ?? []; // Null comes of JSON's null alone.
+    public static JsonObject ToObject(JsonElement metadata) => JsonObject.Create(metadata) ?? []; // Null for JSON null only.
 
     private static JsonElement ReadWhatCanBeRead(string json)
     {
@@ -53,13 +53,13 @@ internal static class StoredMetadata
         }
         catch (JsonException)
         {
-            // No JSON at all: then there is nothing to read.
+            // No JSON at all.
         }
 
         return JsonSerializer.SerializeToElement(members, MetadataPatch.StoredJson);
     }
 
-    /// <summary>A member goes whole or not at all; of two of the same name the first counts, as in SQL Server's JSON_VALUE.</summary>
+    /// <summary>Keeps or drops a member whole; of duplicate names the first counts, as in SQL Server's JSON_VALUE.</summary>
     private static void TryAdd(Dictionary<string, JsonElement> members, JsonProperty member)
     {
         try
@@ -71,7 +71,7 @@ internal static class StoredMetadata
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {
-            // Too deep, doubled names inside, or half of a surrogate pair.
+            // Too deep, duplicate names inside, or half of a surrogate pair.
         }
     }
 }

@@ -122,9 +122,9 @@ public sealed class Sweep(
     {
         var repaired = 0;
         UnfinishedCursor? cursor = null;
-        while (await store.ListSilentAsync(Heartbeat.QuietTime, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        while (await store.ListSilentAsync(Heartbeat.SuspectAfter, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
         {
-            var verySilent = (await store.ListSilentAsync(Heartbeat.Timeout, cursor, BatchSize, cancellationToken)).Select(message => message.Id).ToHashSet();
+            var verySilent = (await store.ListSilentAsync(Heartbeat.DeadAfter, cursor, BatchSize, cancellationToken)).Select(message => message.Id).ToHashSet();
             foreach (var message in page)
             {
                 if (await RepairSilentAsync(message, verySilent.Contains(message.Id), cancellationToken))
@@ -136,8 +136,8 @@ public sealed class Sweep(
         return repaired;
     }
 
-    /// <param name="message">Processing, without a heartbeat for <see cref="Heartbeat.QuietTime"/>.</param>
-    /// <param name="isVerySilent">And even for <see cref="Heartbeat.Timeout"/>.</param>
+    /// <param name="message">Processing, without a heartbeat for <see cref="Heartbeat.SuspectAfter"/>.</param>
+    /// <param name="isVerySilent">And even for <see cref="Heartbeat.DeadAfter"/>.</param>
     /// <param name="cancellationToken">Gives up.</param>
     private async Task<bool> RepairSilentAsync(Message message, bool isVerySilent, CancellationToken cancellationToken)
     {
@@ -155,7 +155,7 @@ public sealed class Sweep(
             case var name when name == ProcessingState.StateName && !jobs.IsServerKnown(state):
                 return await GiveUpAsync(message, message.HangfireJobId, "its Hangfire server died without a word", AttemptCharge.Failure, cancellationToken);
             case var name when name == ProcessingState.StateName && isVerySilent:
-                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.Timeout.TotalSeconds:0} s", AttemptCharge.None, cancellationToken);
+                return await GiveUpAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s", AttemptCharge.None, cancellationToken);
             case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
                 return await RequeueForItsJobAsync(message, cancellationToken);
             default:

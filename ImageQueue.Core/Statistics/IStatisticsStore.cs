@@ -63,7 +63,7 @@ public sealed record StatisticsRow(DateTimeOffset Hour, string Kind, string Code
 public static class StatisticsKinds
 {
     /// <summary>A worker claimed a request; the seconds are its wait.</summary>
-    public const string Begun = "begun";
+    public const string Claimed = "claimed";
 
     /// <summary>An image; the seconds are its generation time.</summary>
     public const string Complete = "complete";
@@ -84,7 +84,7 @@ public static class StatisticsKinds
 /// <param name="Seconds">The generation time.</param>
 internal sealed record SampleNote(string Kind, string? Code = null, double? Seconds = null)
 {
-    public static SampleNote Begun { get; } = new(StatisticsKinds.Begun);
+    public static SampleNote Claimed { get; } = new(StatisticsKinds.Claimed);
 
     public static SampleNote Cancelled { get; } = new(StatisticsKinds.Cancelled);
 

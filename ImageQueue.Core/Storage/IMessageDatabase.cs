@@ -2,15 +2,15 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage;
 
-/// <summary>The database behind the store, as the start sees it.</summary>
+/// <summary>The database behind the store: its place, its schema, its own files.</summary>
 public interface IMessageDatabase
 {
-    /// <summary>Where it is, without credentials.</summary>
+    /// <summary>For people: without credentials.</summary>
     string Location { get; }
 
     /// <summary>
-    /// Whether a start that finds the database unavailable waits for it: a server comes back by itself, a local file that cannot
-    /// be opened is a mistake to say at once.
+    /// Whether the start waits for an unavailable database: a server comes back by itself, a local file that cannot be opened is a
+    /// mistake to report at once.
     /// </summary>
     bool MayComeBack { get; }
 

@@ -5,13 +5,11 @@ namespace ImageQueue.Core.Storage;
 /// <summary>Settings under <c>Storage</c>: where messages and jobs are kept.</summary>
 public sealed class StorageOptions
 {
-    /// <summary>The configuration section.</summary>
     public const string Section = "Storage";
 
-    /// <summary>The name under <c>ConnectionStrings</c>.</summary>
     public const string ConnectionStringName = "ImageQueue";
 
-    /// <summary>What <c>ConnectionStrings:ImageQueue</c> is when it is left out and the provider is SQLite.</summary>
+    /// <summary>Default of <c>ConnectionStrings:ImageQueue</c> for SQLite.</summary>
     public const string DefaultConnectionString = "Data Source=data/imagequeue.db";
 
     /// <summary>Default: SQLite and an in-memory job queue, for one machine without set-up.</summary>
@@ -20,8 +18,8 @@ public sealed class StorageOptions
     /// <summary>Whether the start creates missing tables. Default: true for SQLite and in Development.</summary>
     public bool? ApplySchema { get; set; }
 
-    /// <summary>Which store the settings ask for: what is registered depends on it.</summary>
-    /// <exception cref="StorageSettingsException">There is no such store.</exception>
+    /// <summary>The configured provider, read before services are registered.</summary>
+    /// <exception cref="StorageSettingsException">The provider is unknown.</exception>
     public static StorageProvider ProviderIn(IConfiguration configuration)
     {
         var name = configuration[$"{Section}:{nameof(Provider)}"];
@@ -33,7 +31,6 @@ public sealed class StorageOptions
     }
 }
 
-/// <summary>The stores, one contract.</summary>
 public enum StorageProvider
 {
     /// <summary>A SQLite file; Hangfire in memory, rebuilt from the messages at start.</summary>

@@ -46,7 +46,7 @@ internal static class DashboardRows
                         ELSE '{}' END),
                 strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds'),
                 strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), 'user ' || (i % 100), 15.7, 1, forge,
-                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 6) || ' seconds') || char(9) || 'began' || char(9) || 1 || char(9) || forge || char(9) || char(10)
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 6) || ' seconds') || char(9) || 'claimed' || char(9) || 1 || char(9) || forge || char(9) || char(10)
                     || strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds') || char(9) || status || char(9) || 1 || char(9) || forge || char(9) || char(10),
                 i
             FROM ended;

@@ -28,7 +28,7 @@ internal sealed class OverviewBrowserTests
         var rows = Enumerable.Range(1, 160).SelectMany(hour => new StatisticsRow[]
         {
             new(now.AddHours(-hour), StatisticsKinds.Complete, "", 40 + random.Next(60), 6, 9),
-            new(now.AddHours(-hour), StatisticsKinds.Begun, "", 100, 10 + random.Next(50), 90 + random.Next(200)),
+            new(now.AddHours(-hour), StatisticsKinds.Claimed, "", 100, 10 + random.Next(50), 90 + random.Next(200)),
             new(now.AddHours(-hour), StatisticsKinds.Error, ErrorCodes.TimedOut, 1 + random.Next(5)),
             new(
                 now.AddHours(-hour),

@@ -36,11 +36,11 @@ internal sealed class OverviewTests
                 4), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.TimedOut, 1), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.Stalled, 2),
             new(
                 At(26, 14),
-                StatisticsKinds.Begun,
+                StatisticsKinds.Claimed,
                 "",
                 3,
                 6,
-                40), new(At(26, 12), StatisticsKinds.Begun, "", 3, 8, 30), new(At(26, 13), StatisticsKinds.Queue, "", 17),
+                40), new(At(26, 12), StatisticsKinds.Claimed, "", 3, 8, 30), new(At(26, 13), StatisticsKinds.Queue, "", 17),
         ];
 
         var day = OverviewTimes.Of(rows, Now, buckets: 24, hours: 1);

@@ -87,7 +87,7 @@ internal sealed class SweepTests
     {
         var row = status == MessageStatus.Queued ? await _bench.QueueAsync() : await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new DeletedState());
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -112,7 +112,7 @@ internal sealed class SweepTests
     public async Task Processing_IsLeftAlone_WhileItsHeartbeatIsYoung()
     {
         var row = await _bench.ClaimAsync();
-        _time.Advance(Heartbeat.QuietTime - TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter - TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.Zero);
 
@@ -134,7 +134,7 @@ internal sealed class SweepTests
     public async Task Processing_IsQueuedAgain_WhenItsServerIsGone()
     {
         var row = await _bench.ClaimAsync();
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -157,7 +157,7 @@ internal sealed class SweepTests
         var waiting = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
         await _bench.ClaimAsync(dead);
         _bench.Get<IQueueOrder>().Remove(dead.HangfireJobId!);
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -172,9 +172,9 @@ internal sealed class SweepTests
         using var connection = _bench.Get<JobStorage>().GetConnection();
         connection.AnnounceServer("gone:1", new ServerContext { Queues = [ImageJobs.QueueName], WorkerCount = 1 }); // Bench's worker; it is there after all.
         var row = await _bench.ClaimAsync();
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
         Assert.That(await SweepAsync(), Is.Zero, "there is nothing against it but silence");
-        _time.Advance(Heartbeat.Timeout);
+        _time.Advance(Heartbeat.DeadAfter);
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -191,11 +191,11 @@ internal sealed class SweepTests
         _bench = await Bench.CreateAsync(_time, wrap: store => FaultyStore.Around(store).After(nameof(IMessageStore.RequeueAsync), async () =>
             Bench.Applied(await store.ClaimAsync(row!.Id, row.HangfireJobId!, null, null, CancellationToken.None))).Store);
         row = await _bench.ClaimAsync();
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         await SweepAsync();
         await _bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
-        _time.Advance(Heartbeat.QuietTime - TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter - TimeSpan.FromSeconds(1));
         await SweepAsync();
 
         var now = await _bench.FindAsync(row);
@@ -209,7 +209,7 @@ internal sealed class SweepTests
     {
         var row = status == MessageStatus.Queued ? await _bench.QueueAsync() : await _bench.ClaimAsync();
         _bench.Jobs.Delete(row.HangfireJobId!, "it had nothing to do");
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -222,7 +222,7 @@ internal sealed class SweepTests
     {
         var row = await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new FailedState(new StoreUnavailableException("away", new IOException())));
-        _time.Advance(Heartbeat.QuietTime + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -234,7 +234,7 @@ internal sealed class SweepTests
     {
         var row = await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new EnqueuedState("images"));
-        _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.DeadAfter + TimeSpan.FromSeconds(1));
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 
@@ -250,7 +250,7 @@ internal sealed class SweepTests
         for (var attempt = 1; attempt <= attempts; attempt++)
         {
             row = await _bench.ClaimAsync(row);
-            _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
+            _time.Advance(Heartbeat.DeadAfter + TimeSpan.FromSeconds(1));
             Assert.That(await SweepAsync(), Is.EqualTo(1));
             row = await _bench.FindAsync(row);
         }
@@ -267,7 +267,7 @@ internal sealed class SweepTests
     public async Task GivenUpWorker_WritesNothing_WhenItLivesAfterAll()
     {
         var stale = await _bench.ClaimAsync();
-        _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.DeadAfter + TimeSpan.FromSeconds(1));
         await SweepAsync();
         var winner = Bench.Applied(await _bench.Store.ClaimAsync(stale.Id, (await _bench.FindAsync(stale)).HangfireJobId!, null, null, CancellationToken.None));
 
@@ -293,7 +293,7 @@ internal sealed class SweepTests
         var stale = new List<Message>();
         for (var i = 0; i < 5; i++)
             stale.Add(await _bench.ClaimAsync());
-        _time.Advance(Heartbeat.Timeout + TimeSpan.FromSeconds(1));
+        _time.Advance(Heartbeat.DeadAfter + TimeSpan.FromSeconds(1));
 
         var repaired = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => Task.Run(SweepAsync)));
 

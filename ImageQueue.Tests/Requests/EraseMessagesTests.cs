@@ -18,7 +18,7 @@ internal sealed class EraseMessagesTests
     {
         using var caller = new CancellationTokenSource();
         await using var bench = await Bench.CreateAsync(
-            wrap: store => HookedStore.After(store, nameof(IMessageStore.EraseAsync), caller.CancelAsync));
+            wrap: store => FaultyStore.Around(store).After(nameof(IMessageStore.EraseAsync), caller.CancelAsync).Store);
         for (var i = 0; i < 250; i++)
             await bench.AddRowAsync();
 

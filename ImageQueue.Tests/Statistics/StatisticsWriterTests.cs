@@ -113,7 +113,7 @@ internal sealed class StatisticsWriterTests
     [TestCase(new double[] { 3, 2, 1 }, 2.0, 3.0)]
     public void Percentiles_AreValuesThatWere(double[] seconds, double? p50, double? p95)
     {
-        var moments = seconds.Select(one => new StatisticsSample(Start, StatisticsKinds.Begun, null, one)).Append(new StatisticsSample(Start, StatisticsKinds.Begun, null, null));
+        var moments = seconds.Select(one => new StatisticsSample(Start, StatisticsKinds.Claimed, null, one)).Append(new StatisticsSample(Start, StatisticsKinds.Claimed, null, null));
 
         var row = StatisticsWriter.Reckon(Start, moments).Single();
 
@@ -236,7 +236,7 @@ internal sealed class StatisticsWriterTests
         var (id, queuedAt) = _waiting[0];
         _waiting.RemoveAt(0);
         var claimed = (await _store.ClaimAsync(id, $"hf-{id}", "gpu1", null, CancellationToken.None)).Message!;
-        _happened.Add((_time.GetUtcNow(), StatisticsKinds.Begun, "", Math.Round((_time.GetUtcNow() - queuedAt).TotalSeconds, 3)));
+        _happened.Add((_time.GetUtcNow(), StatisticsKinds.Claimed, "", Math.Round((_time.GetUtcNow() - queuedAt).TotalSeconds, 3)));
         _time.Advance(TimeSpan.FromSeconds(7));
         var ended = kind == StatisticsKinds.Complete
             ? await _store.CompleteAsync(id, claimed.Attempt, "x", "/u", null, new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(seconds!.Value)), CancellationToken.None)

@@ -43,14 +43,14 @@ public abstract partial class MessageStoreContract
 
         Assert.That(steps.Select(step => (step.What, step.Attempt, step.Backend, step.Why)), Is.EqualTo(new (string, int, string?, string?)[]
         {
-            (RequestEventKinds.Began, 1, "gpu1", null),
-            (RequestEventKinds.Back, 1, "gpu1", "gpu1 is away  🌹"),
-            (RequestEventKinds.Began, 2, "gpu2", null),
+            (RequestEventKinds.Claimed, 1, "gpu1", null),
+            (RequestEventKinds.Requeued, 1, "gpu1", "gpu1 is away  🌹"),
+            (RequestEventKinds.Claimed, 2, "gpu2", null),
             (RequestEventKinds.Error, 2, "gpu2", "out_of_memory: CUDA out of memory"),
             (RequestEventKinds.Retried, 2, "gpu2", null),
             (RequestEventKinds.Cancelled, 2, "gpu2", null),
             (RequestEventKinds.Retried, 2, "gpu2", null),
-            (RequestEventKinds.Began, 3, null, null),
+            (RequestEventKinds.Claimed, 3, null, null),
             (RequestEventKinds.Complete, 3, null, null),
         }));
         Assert.That(steps.Select(step => step.At), Is.Ordered);
@@ -81,7 +81,7 @@ public abstract partial class MessageStoreContract
 
         var steps = await HistoryAsync(message.Id);
 
-        Assert.That((steps[^1].What, steps[^1].Attempt, steps[^1].Why), Is.EqualTo((RequestEventKinds.Back, 20, new string('x', 300))));
+        Assert.That((steps[^1].What, steps[^1].Attempt, steps[^1].Why), Is.EqualTo((RequestEventKinds.Requeued, 20, new string('x', 300))));
         Assert.That(steps, Has.Count.InRange(12, 30));
         Assert.That(steps.Select(step => step.Attempt), Is.Ordered.And.All.GreaterThan(10));
     }

@@ -30,15 +30,15 @@ public abstract partial class MessageStoreContract
 
         Assert.That(moments.Select(moment => (moment.Kind, moment.Code)), Is.EquivalentTo(new (string, string?)[]
         {
-            (StatisticsKinds.Begun, null), (StatisticsKinds.Complete, null), (StatisticsKinds.Begun, null),
+            (StatisticsKinds.Claimed, null), (StatisticsKinds.Complete, null), (StatisticsKinds.Claimed, null),
             (StatisticsKinds.Error, ErrorCodes.BackendFailed), (StatisticsKinds.Cancelled, null), (StatisticsKinds.Cancelled, null),
         }));
         Assert.That(moments.Single(moment => moment.Kind == StatisticsKinds.Complete).Seconds, Is.EqualTo(12.345));
-        Assert.That(moments.Where(moment => moment.Kind == StatisticsKinds.Begun).Max(moment => moment.Seconds), Is.EqualTo(30).Within(_database.HasOwnClock ? 5 : 0));
+        Assert.That(moments.Where(moment => moment.Kind == StatisticsKinds.Claimed).Max(moment => moment.Seconds), Is.EqualTo(30).Within(_database.HasOwnClock ? 5 : 0));
         Assert.That(moments.Where(moment => moment.Kind is StatisticsKinds.Error or StatisticsKinds.Cancelled).Select(moment => moment.Seconds), Is.All.Null);
         Assert.That(
             (await Store.CountSamplesAsync(Hour, CancellationToken.None)).Select(count => (count.Kind, count.Code, count.Count)),
-            Is.EquivalentTo(new (string, string?, int)[] { (StatisticsKinds.Begun, null, 2), (StatisticsKinds.Complete, null, 1), (StatisticsKinds.Error, ErrorCodes.BackendFailed, 1), (StatisticsKinds.Cancelled, null, 2) }));
+            Is.EquivalentTo(new (string, string?, int)[] { (StatisticsKinds.Claimed, null, 2), (StatisticsKinds.Complete, null, 1), (StatisticsKinds.Error, ErrorCodes.BackendFailed, 1), (StatisticsKinds.Cancelled, null, 2) }));
     }
 
     /// <summary>What is refused has not happened.</summary>
@@ -63,7 +63,7 @@ public abstract partial class MessageStoreContract
     {
         var hour = (await Store.ReadStatisticsStateAsync(CancellationToken.None)).Now.AddMinutes(-30);
         hour = new DateTimeOffset(hour.Year, hour.Month, hour.Day, hour.Hour, 0, 0, TimeSpan.Zero);
-        var full = new StatisticsRow(hour, StatisticsKinds.Begun, "", 7, 1.5, 20);
+        var full = new StatisticsRow(hour, StatisticsKinds.Claimed, "", 7, 1.5, 20);
         var error = new StatisticsRow(hour, StatisticsKinds.Error, ErrorCodes.TimedOut, 1);
 
         await Store.SaveStatisticsAsync([full with { Count = 3, Median = 9 }, error], CancellationToken.None);

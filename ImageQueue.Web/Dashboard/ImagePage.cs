@@ -94,13 +94,13 @@ internal static class ImagePage
 
     private static Step StepOf(RequestEvent step) => step.What switch
     {
-        RequestEventKinds.Began =>
+        RequestEventKinds.Claimed =>
             new(
                 step.At,
                 step.Backend is { } backend ? $"Attempt {step.Attempt} on {backend}" : $"Attempt {step.Attempt}",
                 step.Why,
                 "generated for"),
-        RequestEventKinds.Back => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
+        RequestEventKinds.Requeued => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
         RequestEventKinds.Retried => new(step.At, "Retried", step.Why, "waited"),
         RequestEventKinds.Complete => new(step.At, "Complete", step.Why, null),
         RequestEventKinds.Error => new(step.At, "Ended in error", step.Why, null),

@@ -183,7 +183,7 @@ internal static class ImagesPage
     }
 
     private static DateTimeOffset? StartedAt(IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories, Message message) =>
-        histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestEventKinds.Began)?.At;
+        histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestEventKinds.Claimed)?.At;
 
     private static Markup Actions(ImageDashboardRequest request, string tab)
     {

@@ -112,8 +112,8 @@ internal sealed record OverviewTime(
             start,
             Those(StatisticsKinds.Complete).Sum(row => row.Count),
             Those(StatisticsKinds.Error).GroupBy(row => row.Code).ToDictionary(group => group.Key, group => group.Sum(row => row.Count)),
-            Those(StatisticsKinds.Begun).Max(row => row.Median),
-            Those(StatisticsKinds.Begun).Max(row => row.High),
+            Those(StatisticsKinds.Claimed).Max(row => row.Median),
+            Those(StatisticsKinds.Claimed).Max(row => row.High),
             Those(StatisticsKinds.Queue).Max(row => (int?)row.Count));
 
         IEnumerable<StatisticsRow> Those(string kind) => rows.Where(row => row.Kind == kind);

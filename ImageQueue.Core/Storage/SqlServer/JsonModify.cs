@@ -50,8 +50,8 @@ internal static class JsonModify
     public const int MaxText = -1;
 
     /// <summary>
-    /// The column's document, from which a merge starts: an empty object where there is none, or where somebody has written an
-    /// array there. Blanks before the object, which the table's rules do not let in any more, go.
+    /// The column's document, from which a merge starts: an empty object where the column is NULL or holds no object. Blanks before the
+    /// object are removed; a row written before the check constraint may have them.
     /// </summary>
     public const string Document =
         $"CASE WHEN LEFT({Column}, 1) = N'{{' THEN {Column} WHEN LEFT({Trimmed}, 1) = N'{{' THEN {Trimmed} ELSE N'{{}}' END";

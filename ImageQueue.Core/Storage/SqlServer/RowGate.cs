@@ -3,12 +3,12 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Storage.SqlServer;
 
 /// <summary>
-/// Lets this process's writes to one row wait for each other here, first come first served, and not on the row's lock with a pooled
-/// connection each. One that waits too long is refused, and its caller can come back.
+/// Queues this process's writes to one row, so that they do not wait for the row's lock with a pooled connection each. A write that
+/// waits too long is refused; its caller can try again.
 /// </summary>
 internal sealed class RowGate(TimeProvider time)
 {
-    /// <summary>Also the time-out of the statement itself, which waits for other processes' writes to the row.</summary>
+    /// <summary>Also the time-out of the statement, which waits for other processes' writes to the row.</summary>
     public static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(10);
 
     private readonly Dictionary<long, Entry> _rows = [];

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace ImageQueue.Core.Storage.SqlServer;
 
 /// <summary>
-/// SQL Server's <c>rowversion</c>: eight bytes, the highest first. Compared as bytes, since as a number the index would not serve.
+/// SQL Server's <c>rowversion</c>: eight bytes, big-endian. Compared as bytes, since a comparison as a number would not use the index.
 /// </summary>
 internal static class RowVersion
 {

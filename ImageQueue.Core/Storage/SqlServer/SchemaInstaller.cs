@@ -10,12 +10,12 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Storage.SqlServer;
 
 /// <summary>
-/// Compares a database with the scripts, and runs them. What counts is which tables, columns and indexes are there, whoever made
-/// them; the journal only spares a start the scripts that have run.
+/// Compares a database with the scripts, and runs them. The existing tables, columns and indexes decide what is missing; the journal
+/// only spares a start the scripts that have run.
 /// </summary>
 internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger logger)
 {
-    /// <summary>Oldest compatibility level that knows OPENJSON; a database carried over from an older server keeps that one's.</summary>
+    /// <summary>Oldest compatibility level with OPENJSON; a database restored from an older server keeps its level.</summary>
     public const int OldestCompatibility = 130;
 
     /// <summary>Oldest schema of Hangfire's that the app can work with.</summary>
@@ -23,13 +23,13 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
 
     private static readonly TimeSpan LockTimeout = TimeSpan.FromMinutes(2);
 
-    /// <summary>What is missing or old, in the order of the scripts; empty when all is there.</summary>
+    /// <summary>The missing or old parts, in the order of the scripts.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or has no such database.</exception>
     public Task<SchemaState> CheckAsync(CancellationToken cancellationToken) =>
         connections.RunAsync(connection => CheckAsync(connection, cancellationToken), cancellationToken);
 
     /// <summary>
-    /// Makes the database if there is none, and runs every script that has not run or whose work is not there. Safe beside others.
+    /// Runs every script that has not run, or all when a part is missing. Safe beside other processes.
     /// </summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or does not permit it.</exception>
     public Task ApplyAsync(CancellationToken cancellationToken) => connections.RunAsync(
@@ -44,7 +44,7 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
             }
             finally
             {
-                // A connection that has broken has let go of it; one in the pool would keep it.
+                // A broken connection has released it; a pooled one would keep it.
                 if (connection.State == ConnectionState.Open)
                     await connection.ExecuteAsync(new CommandDefinition(Unlock, cancellationToken: CancellationToken.None));
             }
@@ -61,7 +61,7 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
             await connection.QueryAsync<string>(
                 new CommandDefinition(ReadJournal, cancellationToken: cancellationToken))).ToHashSet(StringComparer.Ordinal);
 
-        // What scripts PRINT is for whoever runs them; Hangfire prints every step.
+        // The scripts PRINT for their operator; Hangfire prints every step.
         var level = LogLevel.Information;
         if (connection is SqlConnection sql)
             sql.InfoMessage += (_, message) => logger.Log(level, "SQL Server: {Message}", message.Message);
@@ -96,7 +96,7 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
             ? await connection.ExecuteScalarAsync<int?>(new CommandDefinition(ReadHangfireVersion, cancellationToken: cancellationToken))
             : null;
 
-        // A table that is not there has no columns either; one line says it.
+        // A missing table lacks its columns too; one line is enough.
         var found = parts.Where((_, i) => missing.Contains(i)).ToList();
         var tables = found.Where(part => part.Name.StartsWith("table ", StringComparison.Ordinal))
             .Select(part => part.Name["table ".Length..] + ".")
@@ -128,14 +128,15 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     private const string ReadHangfireVersion = $"SELECT MAX([Version]) FROM [{SchemaScripts.HangfireSchema}].[Schema];";
 
     private const string FindSnapshots =
-        "SELECT CASE WHEN EXISTS (SELECT 1 FROM sys.databases WHERE database_id = DB_ID() AND is_read_committed_snapshot_on = 1) THEN 1 ELSE 0 END;";
+        "SELECT COUNT(*) FROM sys.databases WHERE database_id = DB_ID() AND is_read_committed_snapshot_on = 1;";
 
     private const string ReadCompatibility = "SELECT CAST(compatibility_level AS int) FROM sys.databases WHERE database_id = DB_ID();";
 
     private const string Lock =
         """
         DECLARE @Lock int;
-        EXEC @Lock = sp_getapplock @Resource = N'imagequeue:schema', @LockMode = N'Exclusive', @LockOwner = N'Session', @LockTimeout = @LockTimeout;
+        EXEC @Lock = sp_getapplock
+            @Resource = N'imagequeue:schema', @LockMode = N'Exclusive', @LockOwner = N'Session', @LockTimeout = @LockTimeout;
         IF @Lock = -3
             THROW 51224, N'Waiting for the lock was a deadlock.', 1;
         IF @Lock < 0
@@ -157,21 +158,25 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     private const string ReadJournal = "SELECT name FROM dbo.imagequeue_scripts;";
 
     private const string WriteJournal =
-        "INSERT INTO dbo.imagequeue_scripts (name) SELECT @Name WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_scripts WHERE name = @Name);";
+        """
+        INSERT INTO dbo.imagequeue_scripts (name)
+        SELECT @Name WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_scripts WHERE name = @Name);
+        """;
 }
 
-/// <summary>A database beside the scripts.</summary>
-/// <param name="Missing">What is not there, in the order of the scripts.</param>
+/// <summary>A database compared with the scripts.</summary>
+/// <param name="Missing">The missing parts, in the order of the scripts.</param>
 /// <param name="HangfireVersion">Of Hangfire's tables; null when there are none.</param>
 /// <param name="HasSnapshots">Whether readers see the last committed row instead of waiting for a writer.</param>
 /// <param name="Compatibility">The database's compatibility level.</param>
 public sealed record SchemaState(IReadOnlyList<SchemaPart> Missing, int? HangfireVersion, bool HasSnapshots, int Compatibility)
 {
-    /// <summary>What is wrong with the compatibility level, and what to do; null when nothing is.</summary>
+    /// <summary>A sentence with the remedy; null when the compatibility level will do.</summary>
     public string? CompatibilityProblem => Compatibility >= SchemaInstaller.OldestCompatibility
         ? null
-        : $"is at compatibility level {Compatibility}, and {SchemaInstaller.OldestCompatibility} is needed: {SqlServerErrors.RaiseCompatibility}";
+        : $"is at compatibility level {Compatibility}, and {SchemaInstaller.OldestCompatibility} is needed: "
+            + SqlServerErrors.RaiseCompatibility;
 
-    /// <summary>What the app cannot work without.</summary>
+    /// <summary>The missing parts that the app needs.</summary>
     public IEnumerable<SchemaPart> Needed => Missing.Where(part => part.IsNeeded);
 }

@@ -3,12 +3,11 @@ using Hangfire.SqlServer;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>The scripts of the folder <c>sql</c>, which are embedded into this assembly, in the order in which they run.</summary>
+/// <summary>The scripts of the folder <c>sql</c>, embedded into this assembly, in the order in which they run.</summary>
 internal static class SchemaScripts
 {
     private const string Folder = "sql/";
 
-    /// <summary>Where Hangfire keeps its tables.</summary>
     public const string HangfireSchema = "HangFire";
 
     /// <summary>All scripts, by name: names start with a date and a number.</summary>
@@ -20,11 +19,11 @@ internal static class SchemaScripts
             .Select(name => new SchemaScript(name[Folder.Length..], Read(name))),
     ];
 
-    /// <summary>Hangfire's tables, by its own installer. It makes what is missing and migrates what is old.</summary>
+    /// <summary>Hangfire's own installer, which creates or migrates its tables.</summary>
     public static SchemaScript Hangfire { get; } =
         new("Hangfire's own", SqlServerObjectsInstaller.GetInstallScript(HangfireSchema, enableHeavyMigrations: true));
 
-    /// <summary>All there is to run, as one text for sqlcmd.</summary>
+    /// <summary>All scripts as one text for sqlcmd.</summary>
     public static string Print() =>
         string.Concat(
             All.Append(Hangfire).Select(
@@ -42,12 +41,12 @@ internal static class SchemaScripts
 /// <summary>One script: its file name, and its text in batches that <c>GO</c> separates.</summary>
 internal sealed partial record SchemaScript(string Name, string Text)
 {
-    /// <summary>What a client sends one after the other: <c>GO</c> is no T-SQL.</summary>
+    /// <summary>The batches to send: <c>GO</c> is no T-SQL.</summary>
     public IEnumerable<string> Batches => Separator.Split(Text).Where(batch => !string.IsNullOrWhiteSpace(batch));
 
     /// <summary>
-    /// What the script makes, with the question whether it is missing: read from the guards and the table definitions, which
-    /// the folder's rules give one form.
+    /// What the script creates, each with the condition under which it is missing: read from the guards and the table definitions, to
+    /// which the folder's rules give one form.
     /// </summary>
     public IEnumerable<SchemaPart> Parts =>
         TableGuard.Matches(Text).SelectMany(guard => Columns(guard.Groups["table"].Value)
@@ -93,9 +92,9 @@ internal sealed partial record SchemaScript(string Name, string Text)
     private static partial Regex ColumnLine { get; }
 }
 
-/// <summary>Something that a script makes.</summary>
+/// <summary>A table, column, constraint or index that a script creates.</summary>
 /// <param name="Script">The script's name.</param>
 /// <param name="IsNeeded">Whether the app cannot work without it.</param>
-/// <param name="Name">What it is.</param>
-/// <param name="MissingWhen">A T-SQL condition that holds when it is not there.</param>
+/// <param name="Name">Its kind and name.</param>
+/// <param name="MissingWhen">A T-SQL condition that holds when it is missing.</param>
 public sealed record SchemaPart(string Script, bool IsNeeded, string Name, string MissingWhen);

@@ -5,12 +5,12 @@ using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>Opens connections, repeats what is safe to repeat, and translates what goes wrong.</summary>
+/// <summary>Opens connections, repeats statements that are safe to repeat, and translates errors.</summary>
 internal sealed class SqlServerConnections
 {
     private static readonly SqlRetryLogicBaseProvider OpenRetries = Retries(tries: 3, SqlServerErrors.SafeToReopen);
 
-    // Each statement is one transaction of its own, so that what the server has undone may be sent again.
+    // Each statement is its own transaction: one that the server has rolled back may be sent again.
     private static readonly SqlRetryLogicBaseProvider StatementRetries = Retries(tries: 6, SqlServerErrors.SafeToRepeat);
 
     private readonly Func<DbConnection> _create;
@@ -26,8 +26,8 @@ internal sealed class SqlServerConnections
     }
 
     /// <summary>
-    /// Runs <paramref name="work"/> on an open connection; again from the start when the server has undone it for no fault of
-    /// its own.
+    /// Runs <paramref name="work"/> on an open connection, and again from the start when the server rolled it back for reasons outside
+    /// the statement.
     /// </summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or cannot do this now.</exception>
     public async Task<T> RunAsync<T>(Func<DbConnection, Task<T>> work, CancellationToken cancellationToken)
@@ -54,7 +54,7 @@ internal sealed class SqlServerConnections
         }
         catch (Exception e) when (cancellationToken.IsCancellationRequested && (e is SqlException or AggregateException))
         {
-            // SqlClient reports a cancelled statement as an error of the server's.
+            // SqlClient reports a cancelled statement as a server error.
             throw new OperationCanceledException(e.Message, e, cancellationToken);
         }
         catch (Exception e) when (SqlServerErrors.Translate(e) is StoreUnavailableException unavailable)
@@ -75,7 +75,8 @@ internal sealed class SqlServerConnections
         {
             await connection.DisposeAsync();
             throw new StoreUnavailableException(
-                "The message database gave no connection in time: see whether it can be reached at all, and if so raise Max Pool Size in ConnectionStrings:ImageQueue.",
+                "The message database gave no connection in time: see whether it can be reached at all, "
+                + "and if so raise Max Pool Size in ConnectionStrings:ImageQueue.",
                 e);
         }
         catch

@@ -20,10 +20,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
     private readonly Func<SqlConnectionStringBuilder, SqlServerConnections> _connect;
 
     /// <param name="connectionString">Of Microsoft.Data.SqlClient; it must name a server and a database.</param>
-    /// <param name="applySchema">Whether <see cref="PrepareAsync"/> makes what is missing.</param>
-    /// <param name="logger">Told of scripts that run and of what had better be there.</param>
-    /// <exception cref="StorageSettingsException">The connection string cannot be used; the message says why, without repeating
-    /// it.</exception>
+    /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
+    /// <exception cref="StorageSettingsException">The connection string cannot be used; the message does not repeat it.</exception>
     public SqlServerDatabase(string? connectionString, bool applySchema, ILogger logger)
         : this(connectionString, applySchema, logger, SqlServerConnections.To)
     {
@@ -40,13 +38,12 @@ public sealed class SqlServerDatabase : IMessageDatabase
         _installer = new SchemaInstaller(Connections, logger);
     }
 
-    /// <summary>The whole script, as sqlcmd takes it: the product's own and Hangfire's. Needs no server.</summary>
+    /// <summary>The product's scripts and Hangfire's, as sqlcmd takes them. Needs no server.</summary>
     public static string Script => SchemaScripts.Print();
 
-    /// <summary>For all of the product's own statements.</summary>
     internal SqlServerConnections Connections { get; }
 
-    /// <summary>For Hangfire's storage, which opens connections of its own.</summary>
+    /// <summary>For Hangfire's storage, which opens its own connections.</summary>
     public string ConnectionString => _connectionString.ConnectionString;
 
     /// <inheritdoc/>
@@ -56,8 +53,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
     public bool MayComeBack => true;
 
     /// <summary>
-    /// Hangfire's options. Those that depend on its schema are given for the newest, since Hangfire would look once, when the
-    /// database may not answer or not be there yet; <see cref="PrepareAsync"/> takes them back for an older one.
+    /// Hangfire's options. Those that depend on its schema assume the newest, since Hangfire would look only once, when the database
+    /// may not answer or not exist yet; <see cref="PrepareAsync"/> corrects them for an older schema.
     /// </summary>
     public SqlServerStorageOptions HangfireOptions { get; } = new()
     {
@@ -82,7 +79,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
         if (state.Needed.Any())
         {
             throw new SchemaException(
-                $"The database {Location} lacks {Describe(state.Needed)}. Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true.");
+                $"The database {Location} lacks {Describe(state.Needed)}. Run \"dotnet run --project ImageQueue.Web -- schema apply\", "
+                + "hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true.");
         }
 
         foreach (var part in state.Missing)
@@ -94,11 +92,10 @@ public sealed class SqlServerDatabase : IMessageDatabase
         HangfireOptions.UseIgnoreDupKeyOption = state.HangfireVersion >= 8;
     }
 
-    /// <summary>What is missing.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or has no such database.</exception>
     public Task<SchemaState> CheckSchemaAsync(CancellationToken cancellationToken) => _installer.CheckAsync(cancellationToken);
 
-    /// <summary>Makes the database if there is none, and all in it that is missing.</summary>
+    /// <summary>Creates the database, and everything that is missing in it.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or does not permit it.</exception>
     public async Task ApplySchemaAsync(CancellationToken cancellationToken)
     {
@@ -112,7 +109,7 @@ public sealed class SqlServerDatabase : IMessageDatabase
             catch (StoreUnavailableException e) when (e.InnerException is SqlException { Number: SqlServerErrors.CannotOpenDatabase }
                 && tries < MaxTries)
             {
-                // Asked again each time: a database that another process has just made is there, and cannot be entered yet.
+                // Repeated: a database that another process has just created exists before it can be opened.
                 await CreateAsync(cancellationToken);
                 await Task.Delay(TimeSpan.FromMilliseconds(100 * (tries - 1)), cancellationToken);
             }
@@ -121,7 +118,7 @@ public sealed class SqlServerDatabase : IMessageDatabase
 
     private async Task CreateAsync(CancellationToken cancellationToken)
     {
-        _logger.LogInformation("Making the database {Database}.", Location);
+        _logger.LogInformation("Creating the database {Database}.", Location);
         var master = _connect(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
         await master.RunAsync(
             connection => connection.ExecuteAsync(new CommandDefinition(
@@ -130,7 +127,7 @@ public sealed class SqlServerDatabase : IMessageDatabase
             cancellationToken);
     }
 
-    /// <summary>What is missing, and which scripts make it.</summary>
+    /// <summary>The missing parts and the scripts that create them.</summary>
     internal static string Describe(IEnumerable<SchemaPart> missing) =>
         string.Join(
             "; ",
@@ -151,7 +148,8 @@ public sealed class SqlServerDatabase : IMessageDatabase
         const string example = "such as \"Server=db1;Database=ImageQueue;User ID=imagequeue;Password=...\"";
         if (string.IsNullOrWhiteSpace(connectionString))
             throw new StorageSettingsException(
-                $"ConnectionStrings:ImageQueue is missing. With Storage:Provider=SqlServer it names the server and the database, {example}.");
+                "ConnectionStrings:ImageQueue is missing. With Storage:Provider=SqlServer it names the server and the database, "
+                + $"{example}.");
         SqlConnectionStringBuilder builder;
         try
         {
@@ -159,7 +157,7 @@ public sealed class SqlServerDatabase : IMessageDatabase
         }
         catch (Exception e) when (e is ArgumentException or FormatException or KeyNotFoundException)
         {
-            // Not the exception's text: it may repeat a password.
+            // The exception's text may repeat a password.
             throw new StorageSettingsException(
                 $"ConnectionStrings:ImageQueue cannot be read as a connection string of SQL Server. Write it {example}.");
         }
@@ -171,10 +169,10 @@ public sealed class SqlServerDatabase : IMessageDatabase
         if (!builder.ContainsKey("Application Name")
             || builder.ApplicationName.StartsWith("Core Microsoft SqlClient", StringComparison.Ordinal))
             builder.ApplicationName = "ImageQueue";
-        // By default the pool answers for up to a minute with the last failure instead of looking whether the server is back.
+        // By default the pool repeats the last failure for up to a minute instead of trying the server again.
         if (!builder.ShouldSerialize("Pool Blocking Period"))
             builder.PoolBlockingPeriod = PoolBlockingPeriod.NeverBlock;
-        // A port that refuses is tried until this is over, so that it is also how long a request waits for its 503.
+        // A refusing port is tried for so long, so this is also how long a request waits for its 503.
         if (!builder.ShouldSerialize("Connect Timeout"))
             builder.ConnectTimeout = 5;
         return builder;

@@ -5,7 +5,7 @@ using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>Tells trouble with the server (come back later, or correct a setting) from a mistake in a statement (ours to mend).</summary>
+/// <summary>Separates server and settings faults, which get a sentence for the operator, from mistakes in a statement.</summary>
 /// <remarks>Source: https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors.</remarks>
 internal static class SqlServerErrors
 {
@@ -13,17 +13,17 @@ internal static class SqlServerErrors
     public const int CannotOpenDatabase = 4060;
 
     /// <summary>
-    /// The statement was undone whole and nothing else was wrong with it: a deadlock, a lock, an update conflict, a duplicate key.
+    /// The statement was rolled back for a deadlock, a lock, an update conflict or a duplicate key, and may be sent again.
     /// </summary>
-    /// <remarks>1801 and 1807: two processes make the database at once; the second finds it there when it asks again.</remarks>
+    /// <remarks>1801 and 1807: two processes create the database at once; the second finds it at its next try.</remarks>
     public static readonly IReadOnlyList<int> SafeToRepeat = [1205, 1222, 3960, 2601, 2627, 1801, 1807, LockDeadlock];
 
     /// <summary>
-    /// The server is being moved or is too busy for another connection. Nothing was sent yet, so that opening may be repeated.
+    /// The server is moving or too busy for another connection. Nothing was sent yet, so opening may be repeated.
     /// </summary>
     public static readonly IReadOnlyList<int> SafeToReopen = [4221, 10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920, 42108, 42109];
 
-    /// <summary>A sentence for an operator where the server or a setting is at fault; else the exception itself.</summary>
+    /// <summary>An exception with a sentence for the operator where the server or a setting is at fault; else the exception itself.</summary>
     public static Exception Translate(Exception e) => Find<SqlException>(e) is { } sql && Describe(sql) is { } what
         ? new StoreUnavailableException($"The message database {what}.", sql)
         : e;
@@ -38,7 +38,8 @@ internal static class SqlServerErrors
         CannotOpenDatabase or 916 =>
             "does not exist or is closed to this login: check Database in ConnectionStrings:ImageQueue and the login's user",
         229 or 230 or 262 or 300 or 2760 =>
-            "refuses the right to do this: put the login's user into the role imagequeue_app; to change the schema, run \"schema apply\" as the database's owner and set Storage:ApplySchema to false",
+            "refuses the right to do this: put the login's user into the role imagequeue_app; to change the schema, "
+            + "run \"schema apply\" as the database's owner and set Storage:ApplySchema to false",
         208 when e.Message.Contains("OPENJSON", StringComparison.OrdinalIgnoreCase) =>
             $"is at a compatibility level that lacks OPENJSON: {RaiseCompatibility}",
         207 or 208 => $"lacks what this release needs ({e.Message.TrimEnd('.')}): run \"schema check\" to see which script to run",
@@ -54,7 +55,8 @@ internal static class SqlServerErrors
         922 or 924 or 927 or 942 or 945 or 952 or 6002 or 6005 or 17142 or 40197 or 40613 or 42108 or 42109 =>
             "is starting, stopping or being moved",
         _ when Find<AuthenticationException>(e) is not null =>
-            "shows a certificate that this machine does not trust: install its authority, or add TrustServerCertificate=True to ConnectionStrings:ImageQueue if you know the server",
+            "shows a certificate that this machine does not trust: install its authority, "
+            + "or add TrustServerCertificate=True to ConnectionStrings:ImageQueue if you know the server",
         // Severity 20 and above ends the connection; a client that never reached a server reports numbers of its operating system.
         _ when e.Class >= 20
             || Find<SocketException>(e) is not null
@@ -72,17 +74,19 @@ internal static class SqlServerErrors
     /// <summary>Raised by the product's own statements when sp_getapplock was chosen as a deadlock's victim (-3).</summary>
     public const int LockDeadlock = 51224;
 
-    /// <summary>What a database carried over from SQL Server 2014 needs.</summary>
+    /// <summary>For a database restored from SQL Server 2014.</summary>
     public const string RaiseCompatibility = "run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner";
 
     private static T? Find<T>(Exception e)
         where T : Exception
     {
-        // A retry that has given up wraps all that went wrong; the last of them is what is wrong now.
-        for (Exception? inner = e; inner is not null; inner = inner is AggregateException many ? many.InnerExceptions[^1] : inner.InnerException)
+        // A retry that has given up wraps all its errors; the last one is the current one.
+        Exception? inner = e;
+        while (inner is not null)
         {
             if (inner is T found)
                 return found;
+            inner = inner is AggregateException many ? many.InnerExceptions[^1] : inner.InnerException;
         }
 
         return null;

@@ -4,7 +4,7 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Storage.SqlServer;
 
 /// <summary>
-/// The web app's data-protection keys, kept in the database that its machines share. What a key looks like is the web app's business.
+/// The web app's data-protection keys, in the database that its machines share.
 /// </summary>
 public sealed class SqlServerKeyRing
 {
@@ -12,7 +12,7 @@ public sealed class SqlServerKeyRing
 
     private const string Read = "SELECT key_xml FROM dbo.data_protection_keys ORDER BY id;";
 
-    // A key of a name that is there already is the same key, sent again after a lost answer.
+    // A key whose name exists is the same key, sent again after a lost answer.
     private const string Add =
         """
         INSERT INTO dbo.data_protection_keys (friendly_name, key_xml)
@@ -22,7 +22,6 @@ public sealed class SqlServerKeyRing
 
     private readonly SqlServerConnections _connections;
 
-    /// <param name="database">Where they are.</param>
     public SqlServerKeyRing(SqlServerDatabase database)
         : this(database.Connections)
     {
@@ -30,12 +29,12 @@ public sealed class SqlServerKeyRing
 
     internal SqlServerKeyRing(SqlServerConnections connections) => _connections = connections;
 
-    /// <summary>All keys, as they were added.</summary>
+    /// <summary>All keys, in the order in which they were added.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached.</exception>
     public async Task<IReadOnlyList<string>> ReadAllAsync(CancellationToken cancellationToken) => [.. await _connections.RunAsync(
         connection => connection.QueryAsync<string>(new CommandDefinition(Read, cancellationToken: cancellationToken)), cancellationToken)];
 
-    /// <summary>Adds one, whose name is its own.</summary>
+    /// <summary>Adds a key under its unique name.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached; nothing was added.</exception>
     public async Task AddAsync(string name, string xml, CancellationToken cancellationToken) => await _connections.RunAsync(
         connection => connection.ExecuteAsync(new CommandDefinition(

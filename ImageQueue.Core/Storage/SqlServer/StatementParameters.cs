@@ -3,7 +3,7 @@ using Dapper;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>Parameters typed as their columns are, so that plans are shared and indexes serve.</summary>
+/// <summary>Parameters typed like their columns, so that plans are shared and indexes used.</summary>
 internal sealed class StatementParameters : DynamicParameters
 {
     private const int MaxText = JsonModify.MaxText;
@@ -14,19 +14,18 @@ internal sealed class StatementParameters : DynamicParameters
 
     public StatementParameters Add(string name, double? value) => With(name, value, DbType.Double);
 
-    /// <summary>A time for a <c>datetime2(3)</c>.</summary>
+    /// <summary>For a <c>datetime2(3)</c>.</summary>
     public StatementParameters Add(string name, DateTime? value)
     {
         Add(name, value, DbType.DateTime2, ParameterDirection.Input, size: null, precision: null, scale: 3);
         return this;
     }
 
-    /// <summary>A row version.</summary>
     public StatementParameters AddRevision(string name, long revision) =>
         With(name, RowVersion.ToBytes(revision), DbType.Binary, RowVersion.Size);
 
     /// <summary>
-    /// Text of a column of that size; what is longer is sent whole, to match nothing or to be refused, but never to be cut.
+    /// Text for a column of that size. Longer text is sent whole, to match nothing or be refused: cut, it would be another name.
     /// </summary>
     public StatementParameters AddText(string name, string? value, int size = MaxText) =>
         With(name, value, DbType.String, value?.Length > size ? MaxText : size);

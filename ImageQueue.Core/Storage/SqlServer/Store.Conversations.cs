@@ -60,7 +60,7 @@ internal sealed partial class SqlServerMessageStore
         }
     }
 
-    /// <summary>Two at once: the index lets one of them in, and the other's batch, undone whole, is repeated and finds it.</summary>
+    /// <summary>Of two concurrent batches the index refuses one, which is rolled back, repeated, and finds the other's row.</summary>
     private const string AddOnce =
         $"""
         {Begin}
@@ -75,12 +75,13 @@ internal sealed partial class SqlServerMessageStore
 
     private const string InsertOnce =
         $"""
-        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, idempotency_key, request_hash)
+        INSERT INTO dbo.messages
+                (conversation_id, username, role, content, extra_metadata, created_at, updated_at, idempotency_key, request_hash)
                 OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
                 VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @IdempotencyKey, @RequestHash);
         """;
 
-    /// <summary>What every new row has, and its conversation if that is new as well.</summary>
+    /// <summary>The parameters of every new row, and of its conversation in case that is new.</summary>
     private StatementParameters Row(
         string conversationId,
         string username,
@@ -101,9 +102,8 @@ internal sealed partial class SqlServerMessageStore
             connection => connection.QuerySingleAsync<MessageRow>(Command(batch, parameters, cancellationToken)), cancellationToken);
 
     /// <summary>
-    /// The first message makes the conversation. Of two who begin it at once the second gets a key error, which is repeated, and
-    /// then finds it there: nobody holds a range of ids against others who begin theirs. Whom it belongs to is compared with the
-    /// column, which compares exactly.
+    /// The first message creates the conversation. Of two that create it at once the second gets a key error, is repeated, and finds it:
+    /// no range of ids is locked against other new conversations. The owner is compared by the column's exact collation.
     /// </summary>
     private const string EnsureConversation =
         """
@@ -113,7 +113,7 @@ internal sealed partial class SqlServerMessageStore
 
     private const string IsForeign = "NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId AND username = @Username)";
 
-    /// <summary>Ends the transaction where nothing is to be added; an ELSE has to follow.</summary>
+    /// <summary>Ends the transaction where nothing is added; an ELSE must follow.</summary>
     private const string EndIfForeignOrReplay =
         $"""
         IF {IsForeign}
@@ -121,7 +121,9 @@ internal sealed partial class SqlServerMessageStore
             ROLLBACK TRANSACTION;
             SELECT N'{SubmitOutcome.Forbidden}' AS Outcome;
         END
-        ELSE IF EXISTS (SELECT 1 FROM dbo.messages WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL)
+        ELSE IF EXISTS (
+            SELECT 1 FROM dbo.messages
+            WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL)
         BEGIN
             COMMIT TRANSACTION;
             SELECT N'{SubmitOutcome.Replay}' AS Outcome, {Columns}
@@ -130,7 +132,7 @@ internal sealed partial class SqlServerMessageStore
         END
         """;
 
-    /// <summary>What the batches below report.</summary>
+    /// <summary>The result column of the batches.</summary>
     private static class SubmitOutcome
     {
         public const string Added = "added";
@@ -140,7 +142,7 @@ internal sealed partial class SqlServerMessageStore
         public const string TooMuch = "too much";
     }
 
-    /// <summary>Nobody owns a conversation that was erased.</summary>
+    /// <summary>An erased conversation has no owner.</summary>
     private async Task<Exception> WhyForbiddenAsync(string conversationId, CancellationToken cancellationToken) =>
         await FindConversationAsync(conversationId, cancellationToken) is null
             ? new ConversationDeletedException(conversationId)
@@ -156,12 +158,19 @@ internal sealed partial class SqlServerMessageStore
     }
 
     /// <summary>
-    /// Holds for the merged document, under the row's lock; JSON_MODIFY runs twice for it. One that is too large already may
+    /// Checks the merged document under the row's lock, at the price of a second JSON_MODIFY. A document that is too large already may
     /// still shrink. DATALENGTH counts bytes of UTF-16.
     /// </summary>
-    private static string StaysSmall(MetadataPatch? patch) => patch is null ? "deleted_at IS NULL" : string.Create(
-        CultureInfo.InvariantCulture,
-        $"deleted_at IS NULL AND (DATALENGTH({JsonModify.For(patch).Expression}) <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR DATALENGTH({JsonModify.For(patch).Expression}) < DATALENGTH(extra_metadata))");
+    private static string StaysSmall(MetadataPatch? patch)
+    {
+        const string exists = "deleted_at IS NULL";
+        if (patch is null)
+            return exists;
+        var length = $"DATALENGTH({JsonModify.For(patch).Expression})";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{exists} AND ({length} <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR {length} < DATALENGTH(extra_metadata))");
+    }
 
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
         OneAsync(
@@ -173,7 +182,11 @@ internal sealed partial class SqlServerMessageStore
     {
         var row = await connections.RunAsync(
             connection => connection.QuerySingleOrDefaultAsync<ConversationRow>(Command(
-                "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM dbo.conversations WHERE id = @ConversationId AND username <> N'';",
+                """
+                SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt
+                FROM dbo.conversations
+                WHERE id = @ConversationId AND username <> N'';
+                """,
                 new StatementParameters().AddText("@ConversationId", conversationId, NameSize),
                 cancellationToken)),
             cancellationToken);
@@ -183,14 +196,24 @@ internal sealed partial class SqlServerMessageStore
     public async Task<IReadOnlyList<Message>> ListAsync(
         string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
-            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id > @After AND deleted_at IS NULL ORDER BY id;",
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE conversation_id = @ConversationId AND id > @After AND deleted_at IS NULL
+            ORDER BY id;
+            """,
             new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@After", after).Add("@Limit", limit),
             cancellationToken));
 
     public async Task<IReadOnlyList<Message>> ListBackwardsAsync(
         string conversationId, long before, int limit, CancellationToken cancellationToken) =>
         Messages(await ManyAsync(
-            $"SELECT TOP (@Limit) {Columns} FROM dbo.messages WHERE conversation_id = @ConversationId AND id < @Before AND deleted_at IS NULL ORDER BY id DESC;",
+            $"""
+            SELECT TOP (@Limit) {Columns}
+            FROM dbo.messages
+            WHERE conversation_id = @ConversationId AND id < @Before AND deleted_at IS NULL
+            ORDER BY id DESC;
+            """,
             new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@Before", before).Add("@Limit", limit),
             cancellationToken));
 
@@ -200,9 +223,11 @@ internal sealed partial class SqlServerMessageStore
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<SummaryRow>(Command(
                 """
-                SELECT TOP (@Limit) c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt, m.id AS LastMessageId, m.updated_at AS UpdatedAt
+                SELECT TOP (@Limit) c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt,
+                    m.id AS LastMessageId, m.updated_at AS UpdatedAt
                 FROM dbo.conversations AS c
-                JOIN dbo.messages AS m ON m.id = (SELECT MAX(newest.id) FROM dbo.messages AS newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
+                JOIN dbo.messages AS m ON m.id = (
+                    SELECT MAX(newest.id) FROM dbo.messages AS newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
                 WHERE c.username = @Username AND m.id < @Before
                 ORDER BY m.id DESC;
                 """,

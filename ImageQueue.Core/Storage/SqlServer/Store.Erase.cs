@@ -17,7 +17,7 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken,
             before: ForgetTitle);
 
-    /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
+    /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
     private const string Erased =
         """
         extra_metadata = CASE WHEN queued_at IS NULL THEN N'{"status":"deleted"}'
@@ -64,7 +64,8 @@ internal sealed partial class SqlServerMessageStore
             WHERE deleted_at IS NOT NULL AND deleted_at < DATEADD(second, -@Seconds, SYSUTCDATETIME());
             DECLARE @Forgotten int = @@ROWCOUNT;
             DELETE FROM dbo.conversations
-            WHERE username = N'' AND NOT EXISTS (SELECT 1 FROM dbo.messages AS any_message WHERE any_message.conversation_id = conversations.id);
+            WHERE username = N''
+                AND NOT EXISTS (SELECT 1 FROM dbo.messages AS any_message WHERE any_message.conversation_id = conversations.id);
             SELECT @Forgotten;
             """,
             new StatementParameters().Add("@Limit", limit).Add("@Seconds", (int)Math.Min(int.MaxValue, olderThan.TotalSeconds)),

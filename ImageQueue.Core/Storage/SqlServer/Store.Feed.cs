@@ -53,7 +53,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken) => connections.RunAsync(
         connection => connection.QuerySingleAsync<ChangeMark>(Command(
-            // A revision is counted when it is given, and its row is seen when its transaction ends: either changes what can be read.
+            // A revision counts when it is assigned; its row becomes visible when the transaction ends. Either changes what can be read.
             "SELECT CAST(@@DBTS AS bigint) AS Written, CAST(MIN_ACTIVE_ROWVERSION() AS bigint) AS Ended;",
             new StatementParameters(),
             cancellationToken)),
@@ -101,10 +101,9 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken);
 
     /// <summary>
-    /// A revision is given when a row is written and seen when its transaction ends, so revisions become visible out of order.
-    /// Below the lowest of all unfinished transactions nothing can appear any more. Read before the rows, not beside
-    /// them: under read committed snapshot a query sees what was there when it began, and a transaction that ends between
-    /// the two would be passed over for ever.
+    /// A revision is assigned when a row is written and visible when its transaction ends, so revisions become visible out of order.
+    /// Below the lowest of all open transactions nothing can appear any more. Read before the rows, not beside them: under read committed
+    /// snapshot a query sees the rows of its start, and a transaction that ends between the two would be skipped for ever.
     /// </summary>
     private const string DeclareEnd = "DECLARE @End binary(8) = MIN_ACTIVE_ROWVERSION();";
 

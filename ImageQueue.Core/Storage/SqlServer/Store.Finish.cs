@@ -6,7 +6,8 @@ namespace ImageQueue.Core.Storage.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result,
+        CancellationToken cancellationToken) =>
         TransitionAsync(
             "complete", id, Note(RequestEventKinds.Complete), MessagePatches.Complete(
                 imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
@@ -47,7 +48,7 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken,
             sample: SampleNote.Cancelled);
 
-    // Hangfire's ids begin at 1 again when its schema is installed anew, beside rows that have the same ones.
+    // Hangfire's ids begin at 1 again when its schema is reinstalled, beside rows with the same ids.
     private const string NewestOfJob =
         """
         hangfire_job_id = @HangfireJobId AND id = (
@@ -58,7 +59,7 @@ internal sealed partial class SqlServerMessageStore
         long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
         TransitionAsync(
             "requeue", id,
-            $"heartbeat_at = NULL, {Charged(charge)}{Note(RequestEventKinds.Back)}",
+            $"heartbeat_at = NULL, {Charged(charge)}{Note(RequestEventKinds.Requeued)}",
             MessagePatches.Requeue,
             content: null,
             IsMine,

@@ -20,8 +20,8 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new Lease(row.Name, row.Note))];
     }
 
-    // Who is quicker to add a lease's row is not yet its holder: a second process that adds it at once gets a key error,
-    // which is repeated, and then finds it there.
+    // The process that adds a lease's row first is not yet its holder. A second one that adds it at the same time gets a key error, is
+    // repeated, and finds the row.
     private const string AcquireLeases =
         $"""
         INSERT INTO dbo.imagequeue_leases (name)
@@ -58,7 +58,7 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new HeldLease(row.Name, row.Holder, row.Note))];
     }
 
-    // A few dozen rows at the most: read whole. LEFT and not LIKE, which has characters of its own.
+    // A few dozen rows at most: read whole. LEFT instead of LIKE, which has wildcards.
     private const string ListLeases =
         """
         SELECT name AS Name, holder AS Holder, note AS Note

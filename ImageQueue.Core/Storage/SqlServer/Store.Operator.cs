@@ -16,7 +16,7 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new Pause(row.Name, row.By, Utc(row.At)))];
     }
 
-    // Two at once: the second gets a key error, which is repeated, and then finds the first one's row.
+    // Of two concurrent ones the second gets a key error, is repeated, and finds the first one's row.
     public Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) => connections.RunAsync(
         async connection => await connection.ExecuteAsync(Command(
             """
@@ -39,7 +39,7 @@ internal sealed partial class SqlServerMessageStore
         var parameters = new StatementParameters().Add("@Before", before).Add("@Span", span).Add("@Limit", limit)
             .AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
 
-        // The newest id bounds the stretch where nobody has named a place to go on from.
+        // The newest id bounds the first page, which has no place to go on from.
         var statement =
             $"""
             DECLARE @From bigint = (SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before) - @Span + 1;
@@ -47,7 +47,9 @@ internal sealed partial class SqlServerMessageStore
             SELECT TOP (@Limit) {Columns}, username AS Username
             FROM dbo.messages
             WHERE id < @Before AND id >= @From AND queued_at IS NOT NULL
-                AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
+                AND status IN (
+                    SELECT those.status COLLATE Latin1_General_100_BIN2
+                    FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
             ORDER BY id DESC;
             """;
         return connections.RunAsync(
@@ -77,7 +79,7 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
     }
 
-    /// <summary>What is asked for beside the statuses.</summary>
+    /// <summary>The conditions beside the statuses.</summary>
     private static string Fits(RequestSearch search, StatementParameters parameters)
     {
         var and = "";

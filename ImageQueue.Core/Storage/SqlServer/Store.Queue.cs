@@ -7,8 +7,7 @@ namespace ImageQueue.Core.Storage.SqlServer;
 internal sealed partial class SqlServerMessageStore
 {
     /// <summary>
-    /// Most rows of one statement: each row looks itself up in the JSON, so that a statement's work grows with the
-    /// square of them.
+    /// Most rows of one statement: each row looks itself up in the JSON, so the work grows with the square of their number.
     /// </summary>
     private const int MaxRowsPerStatement = 200;
 
@@ -62,7 +61,8 @@ internal sealed partial class SqlServerMessageStore
         OUTPUT inserted.id
         WHERE id IN (SELECT attached.id FROM {Attached}) AND {IsQueued} AND EXISTS (
             SELECT 1 FROM {Attached}
-            WHERE attached.id = messages.id AND ISNULL(attached.replaces COLLATE Latin1_General_100_BIN2, N'') = ISNULL(messages.hangfire_job_id, N''));
+            WHERE attached.id = messages.id
+                AND ISNULL(attached.replaces COLLATE Latin1_General_100_BIN2, N'') = ISNULL(messages.hangfire_job_id, N''));
         """;
 
     private const string Attached =
@@ -84,12 +84,13 @@ internal sealed partial class SqlServerMessageStore
         return written;
     }
 
-    // By the clustered key, so that rows are locked in the order in which a claim locks them: the row first, its indexes then.
-    // OPENJSON's columns have the database's collation, which may be any; jobs are compared exactly.
+    // By the clustered key, so that locks are taken in a claim's order: the row first, then its indexes.
+    // OPENJSON's columns have the database's collation; jobs are compared exactly.
     private const string SavePositions =
         $"""
         UPDATE dbo.messages
-        SET extra_metadata = JSON_MODIFY({JsonModify.Document}, N'$."queue_position"', (SELECT MAX(moved.position) FROM {Moved} WHERE moved.id = messages.id)),
+        SET extra_metadata = JSON_MODIFY(
+                {JsonModify.Document}, N'$."queue_position"', (SELECT MAX(moved.position) FROM {Moved} WHERE moved.id = messages.id)),
             updated_at = @Now
         WHERE id IN (SELECT moved.id FROM {Moved}) AND {IsQueued} AND hangfire_job_id IS NOT NULL AND EXISTS (
             SELECT 1 FROM {Moved}
@@ -102,13 +103,23 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         OneAsync(
-            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id DESC;",
+            $"""
+            SELECT TOP (1) {Columns}
+            FROM dbo.messages
+            WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL
+            ORDER BY id DESC;
+            """,
             new StatementParameters().AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken);
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
         OneAsync(
-            $"SELECT TOP (1) {Columns} FROM dbo.messages WHERE job_id = @JobId AND queued_at IS NOT NULL AND deleted_at IS NULL ORDER BY id;",
+            $"""
+            SELECT TOP (1) {Columns}
+            FROM dbo.messages
+            WHERE job_id = @JobId AND queued_at IS NOT NULL AND deleted_at IS NULL
+            ORDER BY id;
+            """,
             new StatementParameters().AddText("@JobId", jobId, 32),
             cancellationToken);
 
@@ -217,7 +228,7 @@ internal sealed partial class SqlServerMessageStore
         return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition) { Username = row.Username });
     }
 
-    /// <summary>Behind a place in the queue. The first condition alone is one that an index seeks by.</summary>
+    /// <summary>Behind a place in the queue. An index seeks by the first condition only.</summary>
     private const string IsBehind = "queued_at >= @QueuedAt AND (queued_at > @QueuedAt OR id > @Id)";
 
     private static StatementParameters Place(UnfinishedCursor? after) =>

@@ -14,7 +14,7 @@ internal sealed partial class SqlServerMessageStore
     {
         parameters.AddText("@Code", sample.Code, CodeSize);
         parameters.Add("@Took", sample.Seconds);
-        return sample.Kind == StatisticsKinds.Begun
+        return sample.Kind == StatisticsKinds.Claimed
             ? InsertWait
             : $"{InsertSample}\n    VALUES (SYSUTCDATETIME(), N'{sample.Kind}', @Code, @Took);\n";
     }
@@ -24,7 +24,7 @@ internal sealed partial class SqlServerMessageStore
     private const string InsertWait =
         $"""
         {InsertSample}
-            SELECT SYSUTCDATETIME(), N'{StatisticsKinds.Begun}', @Code, DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0
+            SELECT SYSUTCDATETIME(), N'{StatisticsKinds.Claimed}', @Code, DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0
             FROM dbo.messages
             WHERE id = @Id;
 
@@ -40,7 +40,7 @@ internal sealed partial class SqlServerMessageStore
         return new StatisticsState(Utc(now), oldest is { } first ? Utc(first) : null, newest is { } last ? Utc(last) : null);
     }
 
-    // Nothing is kept for so long as that.
+    // Rows are kept for less than a year; the bound lets the index seek.
     private const string ReadState =
         """
         SELECT SYSUTCDATETIME(),
@@ -53,7 +53,12 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(DateTime At, string Kind, string? Code, double? Seconds)>(Command(
-                "SELECT at, kind, code, seconds FROM dbo.imagequeue_statistics_samples WHERE at >= @FromTime AND at < @BeforeTime ORDER BY at;",
+                """
+                SELECT at, kind, code, seconds
+                FROM dbo.imagequeue_statistics_samples
+                WHERE at >= @FromTime AND at < @BeforeTime
+                ORDER BY at;
+                """,
                 new StatementParameters().Add("@FromTime", Cut(from)).Add("@BeforeTime", Cut(before)),
                 cancellationToken)),
             cancellationToken);
@@ -64,14 +69,19 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(string Kind, string? Code, int Count)>(Command(
-                "SELECT kind, code, COUNT(*) FROM dbo.imagequeue_statistics_samples WHERE at > DATEADD(second, -@Age, SYSUTCDATETIME()) GROUP BY kind, code;",
+                """
+                SELECT kind, code, COUNT(*)
+                FROM dbo.imagequeue_statistics_samples
+                WHERE at > DATEADD(second, -@Age, SYSUTCDATETIME())
+                GROUP BY kind, code;
+                """,
                 new StatementParameters().Add("@Age", (int)since.TotalSeconds),
                 cancellationToken)),
             cancellationToken);
         return [.. rows.Select(row => new SampleCount(row.Kind, row.Code, row.Count))];
     }
 
-    // A row by itself, since there are a handful. Two at once: the second gets a key error, which is repeated, and then finds the
+    // One statement a row, since there are a handful. Of two concurrent ones the second gets a key error, is repeated, and finds the
     // first one's row.
     public async Task SaveStatisticsAsync(IReadOnlyList<StatisticsRow> rows, CancellationToken cancellationToken)
     {
@@ -99,7 +109,12 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(DateTime Hour, string Kind, string Code, int Count, double? Median, double? High)>(Command(
-                "SELECT hour, kind, code, count, median, high FROM dbo.imagequeue_statistics WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME()) ORDER BY hour, kind, code;",
+                """
+                SELECT hour, kind, code, count, median, high
+                FROM dbo.imagequeue_statistics
+                WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME())
+                ORDER BY hour, kind, code;
+                """,
                 new StatementParameters().Add("@Age", (int)since.TotalSeconds),
                 cancellationToken)),
             cancellationToken);

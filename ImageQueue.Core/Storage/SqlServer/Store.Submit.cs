@@ -4,7 +4,7 @@ namespace ImageQueue.Core.Storage.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
 {
-    /// <summary>How long a user's other submissions are waited for.</summary>
+    /// <summary>How long a submit waits for the user's other submits.</summary>
     private static readonly TimeSpan UserLockTimeout = TimeSpan.FromSeconds(10);
 
     public async Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken)
@@ -42,8 +42,8 @@ internal sealed partial class SqlServerMessageStore
     }
 
     /// <summary>
-    /// Under the user's lock, which ends with the transaction, the limits hold and a repeated key finds the first one. A refused
-    /// one leaves nothing behind.
+    /// The user's lock, which ends with the transaction, makes the limits hold and a repeated key find the first request. A refused submit
+    /// leaves nothing behind.
     /// </summary>
     private const string Submit =
         $"""
@@ -64,18 +64,21 @@ internal sealed partial class SqlServerMessageStore
         END
         """;
 
-    // The place in the queue is by the server's clock: the same for all machines, and the one that judges its age.
+    // queued_at is by the server's clock: one clock for all machines, and the one that judges its age.
     private const string InsertRequest =
         $"""
-        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash)
+        INSERT INTO dbo.messages
+                (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
-            VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work, @IdempotencyKey, @RequestHash);
+            VALUES
+                (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work, @IdempotencyKey, @RequestHash);
         """;
 
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             "retry", id,
-            $"queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, {Note(RequestEventKinds.Retried)}",
+            "queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, "
+                + Note(RequestEventKinds.Retried),
             MessagePatches.Retry(queuePosition),
             MessagePatches.PendingContent,
             IsRetryable,
@@ -86,7 +89,7 @@ internal sealed partial class SqlServerMessageStore
 
     private const string IsRetryable = "queued_at IS NOT NULL AND status IN (N'error', N'cancelled')";
 
-    // As a submit's, under the same lock. One that is not to be retried at all is refused for that reason, below.
+    // The limits, under a submit's lock. A request that is not retryable is refused by the UPDATE's guard below.
     private const string LockRetry =
         $"""
         DECLARE @Username nvarchar(100) = (SELECT username FROM dbo.messages WHERE id = @Id);
@@ -106,12 +109,13 @@ internal sealed partial class SqlServerMessageStore
         .Add("@MaxPending", limits.MaxPending)
         .Add("@MaxWork", limits.MaxWork);
 
-    /// <summary>One user's requests are added one after the other, from whichever machine they come.</summary>
+    /// <summary>Serializes one user's submits over all machines.</summary>
     private const string LockUser =
         """
         DECLARE @Lock int;
         DECLARE @UserLock nvarchar(255) = CONCAT(N'imagequeue:submit:', @Username);
-        EXEC @Lock = sp_getapplock @Resource = @UserLock, @LockMode = N'Exclusive', @LockOwner = N'Transaction', @LockTimeout = @LockTimeout;
+        EXEC @Lock = sp_getapplock
+            @Resource = @UserLock, @LockMode = N'Exclusive', @LockOwner = N'Transaction', @LockTimeout = @LockTimeout;
         IF @Lock = -3
             THROW 51224, N'Waiting for the lock was a deadlock.', 1;
         IF @Lock < 0
@@ -135,6 +139,6 @@ internal sealed partial class SqlServerMessageStore
         if (outcome == SubmitOutcome.TooMany)
             throw TooManyPendingException.OfUser(limits.MaxPending);
         if (outcome == SubmitOutcome.TooMuch)
-            throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // The batch says so only where there is such a limit.
+            throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // The batch reports it only where there is such a limit.
     }
 }

@@ -8,8 +8,8 @@ using ImageQueue.Core.Telemetry;
 namespace ImageQueue.Core.Storage.SqlServer;
 
 /// <summary>
-/// The store for many machines. Each transition is one UPDATE with its guard in WHERE and its merge in one JSON_MODIFY
-/// expression (<see cref="JsonModify"/>): atomic under the row's lock, and OUTPUT gives the row back in the same trip.
+/// The store for many machines. Each transition is one UPDATE with its guard in WHERE and its merge in one JSON_MODIFY expression
+/// (<see cref="JsonModify"/>): atomic under the row's lock, and OUTPUT returns the row in the same round trip.
 /// </summary>
 internal sealed partial class SqlServerMessageStore(
     SqlServerConnections connections, TimeProvider time, AsyncSignal signal, QueueMetrics? metrics = null) : IMessageStore
@@ -24,8 +24,8 @@ internal sealed partial class SqlServerMessageStore(
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt,
-            deleted_at AS DeletedAt, revision AS Revision
+            request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
+            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     private const string Inserted =
@@ -34,34 +34,39 @@ internal sealed partial class SqlServerMessageStore(
             inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
             inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
             inserted.attempt AS Attempt,
-            inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend, inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt,
-            inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
+            inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend,
+            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
 
     private const string IsProcessing = "queued_at IS NOT NULL AND status = N'processing'";
 
-    /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
+    /// <summary>The fence: a worker that lost its request has an older attempt and writes nothing.</summary>
     private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
 
     private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
 
     /// <summary>
-    /// Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. In an UPDATE every column has the value from before it.
+    /// Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. An UPDATE reads every column's old value.
     /// </summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
-        $"events = RIGHT(CONCAT(events, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend}, NCHAR(9), @Why, NCHAR(10)), {RequestEvents.MaxLength}), ");
+        $"""
+        events = RIGHT(CONCAT(
+                events, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend},
+                NCHAR(9), @Why, NCHAR(10)), {RequestEvents.MaxLength}), 
+        """);
 
     private static StatementParameters Why(string? why) =>
         new StatementParameters().AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy);
 
     /// <summary>
-    /// One guarded UPDATE. What it writes beside the patch is in <paramref name="set"/>, each column with a comma behind it;
-    /// what belongs to the same commit is in <paramref name="before"/>, which may end in an ELSE, and <paramref name="andThen"/>.
+    /// One guarded UPDATE. <paramref name="set"/> has the columns beside the patch, each with a comma behind it;
+    /// <paramref name="before"/>, which may end in an ELSE, and <paramref name="andThen"/> are statements of the same transaction.
     /// </summary>
     private Task<Transition> TransitionAsync(
-        string? operation, long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
+        string? operation, long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters,
+        CancellationToken cancellationToken,
         string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null) =>
         _gate.RunAsync(
             id,
@@ -82,7 +87,8 @@ internal sealed partial class SqlServerMessageStore(
             cancellationToken);
 
     private async Task<Transition> TransitionAsync(
-        string? operation, string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters, CancellationToken cancellationToken,
+        string? operation, string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters,
+        CancellationToken cancellationToken,
         string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null)
     {
         parameters.Add("@Now", Now());
@@ -126,7 +132,7 @@ internal sealed partial class SqlServerMessageStore(
     private static async Task<Transition> UpdateAsync(
         DbConnection connection, string update, StatementParameters parameters, UserLimits? limits, CancellationToken cancellationToken)
     {
-        // The first result is what the UPDATE wrote; a second one comes only when it wrote nothing.
+        // The first result is the written row; a second one comes only when the guard refused.
         await using var results = await connection.QueryMultipleAsync(new CommandDefinition(
             update, parameters, commandTimeout: (int)RowGate.MaxWait.TotalSeconds, cancellationToken: cancellationToken));
         if ((await results.ReadAsync<MessageRow>()).SingleOrDefault() is { } written)
@@ -139,7 +145,7 @@ internal sealed partial class SqlServerMessageStore(
         return new Transition(false, (await results.ReadAsync<MessageRow>()).SingleOrDefault()?.ToMessage());
     }
 
-    // XACT_ABORT: an error or a caller who gives up undoes all of it at once, and leaves no lock behind in the pool.
+    // XACT_ABORT: an error or a cancelled call rolls all of it back, and leaves no lock behind in the pool.
     private const string Begin =
         """
         SET XACT_ABORT ON;
@@ -158,7 +164,7 @@ internal sealed partial class SqlServerMessageStore(
     private static CommandDefinition Command(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
         new(sql, parameters, cancellationToken: cancellationToken);
 
-    /// <summary>As the columns hold it: UTC, cut to milliseconds.</summary>
+    /// <summary>As the columns store it: UTC, cut to milliseconds.</summary>
     private DateTime Now() => Cut(time.GetUtcNow());
 
     private static DateTime Cut(DateTimeOffset time) =>
@@ -169,7 +175,7 @@ internal sealed partial class SqlServerMessageStore(
 
     private sealed class MessageRow
     {
-        /// <summary>Of a submission: see <see cref="SubmitOutcome"/>.</summary>
+        /// <summary>Of a submit: one of <see cref="SubmitOutcome"/>.</summary>
         public string Outcome { get; init; } = "";
 
         public long Id { get; init; }
@@ -208,7 +214,6 @@ internal sealed partial class SqlServerMessageStore(
 
         public byte[] Revision { get; init; } = [];
 
-        /// <summary>Of a change: the conversation's owner.</summary>
         public string Username { get; init; } = "";
 
         public Message ToMessage() => new()

@@ -4,7 +4,7 @@ using SQLitePCL;
 
 namespace ImageQueue.Core.Storage.Sqlite;
 
-/// <summary>Tells trouble with the file (come back later) from a mistake in a statement (ours to mend).</summary>
+/// <summary>Separates faults of the file, which get a sentence for the operator, from mistakes in a statement.</summary>
 internal static class SqliteErrors
 {
     /// <summary>Source: https://sqlite.org/rescode.html.</summary>

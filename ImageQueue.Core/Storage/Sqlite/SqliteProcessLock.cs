@@ -3,8 +3,8 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Storage.Sqlite;
 
 /// <summary>
-/// Keeps a second process off the same database file: each would hold the queue in its own memory, and every request would be
-/// generated twice. Held for the life of the process; the operating system lets go of it however the process ends.
+/// Keeps a second process off the same database file: each would hold the queue in its own memory and generate every request once
+/// more. Held for the life of the process; the operating system releases it however the process ends.
 /// </summary>
 internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageDatabase, IDisposable
 {
@@ -16,7 +16,7 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
     /// <inheritdoc/>
     public bool MayComeBack => store.MayComeBack;
 
-    /// <summary>Takes the lock before anything is read or written.</summary>
+    /// <summary>Takes the lock before reading or writing anything.</summary>
     /// <exception cref="DatabaseInUseException">Another process has the database.</exception>
     public Task PrepareAsync(CancellationToken cancellationToken)
     {
@@ -32,16 +32,15 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
         await store.PrepareAsync(cancellationToken);
         try
         {
-            // Whoever held a lease is no more: it held this file's lock.
+            // Earlier holders of leases are dead: they held this file's lock.
             await store.ForgetHoldersAsync(cancellationToken);
         }
         catch (StoreUnavailableException)
         {
-            // A file that can only be read is served, and its leases end by themselves; each write says what is wrong.
+            // A read-only file can still be read, and its leases expire by themselves; each write reports the fault.
         }
     }
 
-    /// <summary>Lets the next process in.</summary>
     public void Dispose()
     {
         _file?.Dispose();
@@ -63,7 +62,8 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new StoreUnavailableException(
-                $"The folder of the message database {Location} cannot be written: {e.Message} Start ImageQueue in a folder that it may write, or name another file in ConnectionStrings:ImageQueue.",
+                $"The folder of the message database {Location} cannot be written: {e.Message} Start ImageQueue in a folder that it may write, "
+                + "or name another file in ConnectionStrings:ImageQueue.",
                 e);
         }
     }
@@ -71,5 +71,6 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
 
 /// <summary>Another process works on the same database file.</summary>
 public sealed class DatabaseInUseException(string location, Exception inner) : Exception(
-    $"Another ImageQueue is running on {location}. Stop it first, give this one another file in ConnectionStrings:ImageQueue, or use Storage:Provider SqlServer for several processes.",
+    $"Another ImageQueue is running on {location}. Stop it first, give this one another file in ConnectionStrings:ImageQueue, "
+    + "or use Storage:Provider SqlServer for several processes.",
     inner);

@@ -29,8 +29,8 @@ internal static class SqliteSchema
                 version == 0
                     ? $"The database {connection.DataSource} has no ImageQueue tables. "
                         + "Set Storage:ApplySchema to true to have them created, or correct ConnectionStrings:ImageQueue."
-                    : $"The database {connection.DataSource} was written by an older ImageQueue (schema {version}, this one needs {Version}). "
-                        + "Make a copy of it, then set Storage:ApplySchema to true to have it changed.");
+                    : $"The database {connection.DataSource} was written by an older ImageQueue "
+                        + $"(schema {version}, this one needs {Version}). Make a copy of it, then set Storage:ApplySchema to true to have it changed.");
         }
 
         using var transaction = connection.BeginTransaction(deferred: false);

@@ -13,7 +13,7 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
 {
     private readonly Dictionary<string, SqliteCommand> _commands = new(StringComparer.Ordinal);
 
-    /// <summary>For statements that need not be prepared.</summary>
+    /// <summary>For statements that are not kept prepared.</summary>
     public SqliteConnection Connection { get; } = connection;
 
     /// <summary>Whether a transaction is open: SQLite rolls back by itself when, say, the disk is full.</summary>
@@ -23,9 +23,9 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
     public void Execute(string sql) => Prepared(sql).ExecuteNonQuery();
 
     /// <summary>Runs a statement that returns one row at the most.</summary>
-    /// <param name="sql">The statement; a constant, since it is kept.</param>
+    /// <param name="sql">A constant, since its command is kept.</param>
     /// <param name="parameters">Name, with its @, to value.</param>
-    /// <param name="map">Makes the value from the row; see <c>SqlMapper.GetRowParser</c>.</param>
+    /// <param name="map">See <c>SqlMapper.GetRowParser</c>.</param>
     public T? QuerySingleOrDefault<T>(string sql, ReadOnlySpan<(string Name, object? Value)> parameters, Func<DbDataReader, T> map)
         where T : class
     {
@@ -39,7 +39,7 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
         WithParameters(sql, parameters).ExecuteNonQuery();
 
     /// <summary>Ends the open transaction, if there is one.</summary>
-    /// <returns>False when that failed: the connection is then of no more use.</returns>
+    /// <returns>False when that failed: the connection is then unusable.</returns>
     public bool TryRollBack()
     {
         try
@@ -50,7 +50,7 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
         }
         catch (SqliteException)
         {
-            return false; // The caller has the first error, which says more than this one.
+            return false; // The caller has the first error, which says more.
         }
     }
 

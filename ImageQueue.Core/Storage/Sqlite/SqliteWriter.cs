@@ -6,21 +6,21 @@ using Microsoft.Data.Sqlite;
 namespace ImageQueue.Core.Storage.Sqlite;
 
 /// <summary>
-/// The one writer of this process. Writes that arrive while another commits share the next commit (group commit): each is
-/// durable when its task ends, unless it says that it need not be, and many writers cost few disk flushes.
+/// The one writer of this process. Writes that arrive during a commit share the next one (group commit): each is durable when its task
+/// ends, unless it need not be, and many writers cost few disk flushes.
 /// </summary>
 /// <remarks>
-/// SQLite has one writer at a time whoever asks; queueing here instead of polling its lock keeps writers in order and awake.
-/// Other processes on the same file are waited for by SQLite's own busy handler. There is no thread of its own: whoever finds
-/// nobody committing commits, on its own thread, what is there by then.
+/// SQLite has one writer at a time; a queue here instead of polling its lock keeps writers in order. SQLite's busy handler waits for
+/// other processes on the same file. There is no thread of its own: a caller that finds no commit under way commits, on its own thread,
+/// all writes queued by then.
 /// </remarks>
 internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider time) : IAsyncDisposable
 {
     /// <summary>Most writes in one commit: bounds how long the first of them waits.</summary>
     private const int MaxBatch = 256;
 
-    /// <summary>So much work that waits for a thread is a crowd: at one caller after the other it is less.</summary>
-    private const int Crowd = 4;
+    /// <summary>Pending work items from which more writers are about to arrive; callers one after the other stay below it.</summary>
+    private const int BusyThreadPool = 4;
 
     private readonly ConcurrentQueue<Write> _writes = new();
     private readonly List<Write> _batch = new(MaxBatch);
@@ -32,13 +32,11 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
     public SqliteCheckpoints Checkpoints { get; } = new(open, time);
 
     /// <summary>Runs <paramref name="work"/> in a transaction; it is committed when the task ends, or undone when it throws.</summary>
-    /// <param name="work">What to write.</param>
-    /// <param name="cancellationToken">Gives up waiting for its turn.</param>
     /// <param name="survivesPowerCut">
-    /// False for what the next start does anew anyway: no disk flush is waited for then, unless the commit is shared with one that
-    /// needs it. The end of the process loses it no more than any other write, and no power cut loses it without all that came after it.
+    /// False for what the next start does again anyway: the commit then waits for no disk flush, unless it is shared with a write that
+    /// needs one. A process crash does not lose it, and a power cut loses it only together with all later writes.
     /// </param>
-    /// <exception cref="StoreUnavailableException">The file is locked by somebody else, read-only, or its disk is full.</exception>
+    /// <exception cref="StoreUnavailableException">The file is locked by another program, read-only, or its disk is full.</exception>
     public async Task<T> RunAsync<T>(Func<SqliteSession, T> work, CancellationToken cancellationToken, bool survivesPowerCut = true)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
@@ -46,10 +44,10 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
         T? result = default;
         var write = new Write(session => result = work(session), survivesPowerCut, cancellationToken);
         _writes.Enqueue(write);
-        // In a crowd that waits for threads others are about to write, too: they would commit one after the other, each alone.
-        if (ThreadPool.PendingWorkItemCount >= Crowd)
+        // Share one commit between waiting writers.
+        if (ThreadPool.PendingWorkItemCount >= BusyThreadPool)
             await Task.Yield();
-        CommitUnlessSomebodyDoes(ownWriteIsIn: true);
+        CommitUnlessUnderWay(isOwnWriteQueued: true);
         await write.Committed;
         return result!; // Committed means that work ran and set it.
     }
@@ -57,7 +55,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
     public async ValueTask DisposeAsync()
     {
         if (_isDisposed)
-            return; // The container disposes of one object under each of its names.
+            return; // The container disposes one object under each of its service types.
         _isDisposed = true;
         while (!_writes.IsEmpty || Interlocked.CompareExchange(ref _isCommitting, 1, 0) != 0)
             await Task.Delay(1);
@@ -66,7 +64,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
         Checkpoints.Dispose();
     }
 
-    private void CommitUnlessSomebodyDoes(bool ownWriteIsIn)
+    private void CommitUnlessUnderWay(bool isOwnWriteQueued)
     {
         while (!_writes.IsEmpty && Interlocked.CompareExchange(ref _isCommitting, 1, 0) == 0)
         {
@@ -76,15 +74,15 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
             }
             finally
             {
-                // A full fence: nobody may find this still set after the look at the queue below has found it empty.
+                // A full fence: no other caller may find this still set after the check below has found the queue empty.
                 Interlocked.Exchange(ref _isCommitting, 0);
             }
 
-            if (ownWriteIsIn && !_writes.IsEmpty)
+            if (isOwnWriteQueued && !_writes.IsEmpty)
             {
-                // The caller's own write is done; it does not work for those who came after it.
+                // The caller's own write is committed; later ones are not its work.
                 ThreadPool.UnsafeQueueUserWorkItem(
-                    static writer => writer.CommitUnlessSomebodyDoes(ownWriteIsIn: false), this, preferLocal: false);
+                    static writer => writer.CommitUnlessUnderWay(isOwnWriteQueued: false), this, preferLocal: false);
                 return;
             }
         }
@@ -107,8 +105,8 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
         }
         catch (Exception e)
         {
-            // Nothing of this batch is stored; every caller learns why. What SQLite says of its file calls for a new
-            // connection; a refusal of our own only for the end of the transaction.
+            // Nothing of this batch is stored; every caller gets the error. An error of SQLite's needs a new connection, one of ours
+            // only a rollback.
             if (e is SqliteException || _session is null || !_session.TryRollBack())
             {
                 _session?.Dispose();
@@ -135,7 +133,7 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
         session.Execute("BEGIN IMMEDIATE");
         foreach (var write in _batch)
         {
-            // One write alone is undone with the whole transaction.
+            // A single write is rolled back with the transaction.
             if (_batch.Count == 1)
                 write.Run(session);
             else
@@ -163,14 +161,14 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
 
     private sealed class Write(Action<SqliteSession> work, bool survivesPowerCut, CancellationToken cancellationToken)
     {
-        // Continuations run elsewhere: a caller must not do its own work on the writer's time.
+        // A caller's continuation must not run on the committing thread.
         private readonly TaskCompletionSource _committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public Task Committed => _committed.Task;
 
         public bool SurvivesPowerCut => survivesPowerCut;
 
-        /// <summary>False when the caller gave up while this waited.</summary>
+        /// <summary>False when the caller cancelled while this waited.</summary>
         public bool CanStart => !cancellationToken.IsCancellationRequested || !_committed.TrySetCanceled(cancellationToken);
 
         public void Run(SqliteSession session) => work(session);

@@ -43,7 +43,7 @@ internal sealed partial class SqliteMessageStore
 
     private static void EnsureConversation(SqliteSession session, string id, string username, string title, string now)
     {
-        // The writer is alone: nobody adds it between the two.
+        // There is one writer: no other adds it between the two statements.
         var owner = session.QuerySingleOrDefault(
             "SELECT username FROM conversations WHERE id = @Id", [("@Id", id)], row => row.GetString(0));
         if (owner is null)
@@ -67,8 +67,10 @@ internal sealed partial class SqliteMessageStore
 
     private static Message Insert(SqliteSession session, NewRow row, string now) => session.QuerySingleOrDefault(
         $"""
-        INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash, revision)
-        VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, @RequestHash, {NextRevision})
+        INSERT INTO messages (
+            conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash, revision)
+        VALUES (
+            @ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, @RequestHash, {NextRevision})
         RETURNING {Columns}
         """,
         [
@@ -77,9 +79,8 @@ internal sealed partial class SqliteMessageStore
             ("@Now", now), ("@QueuedAt", row.QueuedAt), ("@Work", row.Work), (
                 "@IdempotencyKey", row.IdempotencyKey), ("@RequestHash", row.RequestHash),
         ],
-        MessageRow.Read)!.ToMessage(); // What is inserted is returned.
+        MessageRow.Read)!.ToMessage(); // An INSERT returns its row.
 
-    /// <summary>A plain message; what makes it an image request, or unique, comes beside.</summary>
     private sealed record NewRow(string ConversationId, string Username, string Role, string Content, MetadataPatch? Metadata)
     {
         public string? QueuedAt { get; init; }
@@ -122,27 +123,38 @@ internal sealed partial class SqliteMessageStore
 
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QuerySingleOrDefault<ConversationRow>(
-            "SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt FROM conversations WHERE id = @conversationId AND username <> ''",
+            """
+            SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt
+            FROM conversations WHERE id = @conversationId AND username <> ''
+            """,
             new { conversationId })?.ToConversation()));
 
     public Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id > @after AND deleted_at IS NULL ORDER BY id LIMIT @limit",
+            $"""
+            SELECT {Columns} FROM messages
+            WHERE conversation_id = @conversationId AND id > @after AND deleted_at IS NULL ORDER BY id LIMIT @limit
+            """,
             new { conversationId, after, limit }))));
 
     public Task<IReadOnlyList<Message>> ListBackwardsAsync(
         string conversationId, long before, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE conversation_id = @conversationId AND id < @before AND deleted_at IS NULL ORDER BY id DESC LIMIT @limit",
+            $"""
+            SELECT {Columns} FROM messages
+            WHERE conversation_id = @conversationId AND id < @before AND deleted_at IS NULL ORDER BY id DESC LIMIT @limit
+            """,
             new { conversationId, before, limit }))));
 
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<ConversationSummary>>(Read(connection => connection.Query<SummaryRow>(
             """
-            SELECT c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt, m.id AS LastMessageId, m.updated_at AS UpdatedAt
+            SELECT c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt,
+                m.id AS LastMessageId, m.updated_at AS UpdatedAt
             FROM conversations c
-            JOIN messages m ON m.id = (SELECT max(newest.id) FROM messages newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
+            JOIN messages m ON m.id = (
+                SELECT max(newest.id) FROM messages newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
             WHERE c.username = @username AND m.id < @before
             ORDER BY m.id DESC
             LIMIT @limit

@@ -16,7 +16,7 @@ internal sealed partial class SqliteMessageStore
         return erased.Applied ? erased : new Transition(false, null);
     }
 
-    /// <summary>What remains says that it was deleted, and of an image which job it was: the name of no file any more.</summary>
+    /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
     private const string Erase =
         $$"""
         UPDATE messages SET
@@ -38,7 +38,8 @@ internal sealed partial class SqliteMessageStore
 
     public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
-            "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''", new { conversationId }) > 0,
+            "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''",
+            new { conversationId }) > 0,
         cancellationToken);
 
     public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
@@ -56,16 +57,20 @@ internal sealed partial class SqliteMessageStore
         return _writer.RunAsync(
             session =>
             {
-                // Revisions are counted from the highest there is: the row that has it stays.
+                // The next revision is the highest one plus 1: its row stays.
                 var forgotten = session.Connection.Execute(
                     """
                     DELETE FROM messages
-                    WHERE id IN (SELECT id FROM messages WHERE deleted_at IS NOT NULL AND deleted_at < @before ORDER BY deleted_at LIMIT @limit)
+                    WHERE id IN (
+                            SELECT id FROM messages WHERE deleted_at IS NOT NULL AND deleted_at < @before ORDER BY deleted_at LIMIT @limit)
                         AND revision < (SELECT max(revision) FROM messages)
                     """,
                     new { before, limit });
                 session.Connection.Execute(
-                    "DELETE FROM conversations WHERE username = '' AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)");
+                    """
+                    DELETE FROM conversations
+                    WHERE username = '' AND NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)
+                    """);
                 return forgotten;
             },
             cancellationToken);

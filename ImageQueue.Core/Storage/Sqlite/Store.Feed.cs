@@ -32,7 +32,7 @@ internal sealed partial class SqliteMessageStore
             return page;
         }));
 
-    // One writer at a time gives the revisions and commits them in that order: nothing is ever held back.
+    // One writer at a time assigns the revisions and commits them in that order: there is no open-transaction gap.
     public Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken) =>
         Task.FromResult(new ChangedRows(
             Read(connection => connection.Query<(long Id, string ConversationId, long Revision)>(
@@ -46,7 +46,7 @@ internal sealed partial class SqliteMessageStore
         {
             try
             {
-                // By one connection that stays open: it is told of the commits of all others, and looks into no page of the file.
+                // A connection that stays open sees the commits of all others in shared memory, without reading the file.
                 _mark ??= Mark(Open());
                 return Task.FromResult(new ChangeMark((long)_mark.ExecuteScalar()!, 0)); // It always has a value.
             }
@@ -65,7 +65,7 @@ internal sealed partial class SqliteMessageStore
         }
     }
 
-    /// <summary>Call it holding <see cref="_marking"/>.</summary>
+    /// <summary>The caller holds <see cref="_marking"/>.</summary>
     private void CloseMark()
     {
         _mark?.Connection?.Dispose();
@@ -78,7 +78,7 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
-            // The unary plus keeps the planner on the ids: it would look through all revisions for the order.
+            // The unary plus makes the planner seek by id: for the order it would scan all revisions.
             $"SELECT {Columns}, username AS Username FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
             new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
 

@@ -6,7 +6,8 @@ namespace ImageQueue.Core.Storage.Sqlite;
 internal sealed partial class SqliteMessageStore
 {
     public Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken) =>
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result,
+        CancellationToken cancellationToken) =>
         TransitionAsync(
             "complete", CompleteMine,
             new Change(
@@ -19,7 +20,12 @@ internal sealed partial class SqliteMessageStore
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
             "fail", FailMine,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Attempt = attempt, Why = failure.ToEvent(), Sample = SampleNote.Error(failure) },
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content)
+            {
+                Attempt = attempt,
+                Why = failure.ToEvent(),
+                Sample = SampleNote.Error(failure),
+            },
             cancellationToken);
 
     public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
@@ -33,7 +39,7 @@ internal sealed partial class SqliteMessageStore
             new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Why = failure.ToEvent(), Sample = SampleNote.Error(failure) },
             cancellationToken);
 
-    /// <summary>The fence: a worker that was given up for dead has an older attempt and writes nothing.</summary>
+    /// <summary>The fence: a worker that lost its request has an older attempt and writes nothing.</summary>
     private static string FinishMine(string what) =>
         $"""
         UPDATE messages SET {Note(what)}, {Merge}
@@ -76,7 +82,8 @@ internal sealed partial class SqliteMessageStore
         TransitionAsync(
             "requeue",
             $"""
-            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Failures, disruptions = disruptions + @Disruptions, {Note(RequestEventKinds.Back)}, {Merge}
+            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Failures, disruptions = disruptions + @Disruptions,
+                {Note(RequestEventKinds.Requeued)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
             RETURNING {Columns}
             """,

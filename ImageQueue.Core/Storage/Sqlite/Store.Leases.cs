@@ -7,7 +7,8 @@ namespace ImageQueue.Core.Storage.Sqlite;
 internal sealed partial class SqliteMessageStore
 {
     public Task<IReadOnlyList<Lease>> AcquireLeasesAsync(
-        string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken) => _writer.RunAsync<IReadOnlyList<Lease>>(
+        string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken) =>
+        _writer.RunAsync<IReadOnlyList<Lease>>(
         session =>
         {
             var (now, until) = (Now(), Write(_time.GetUtcNow() + term));
@@ -43,7 +44,7 @@ internal sealed partial class SqliteMessageStore
             """,
             new { prefix, now = Now() }).Select(row => new HeldLease(row.Name, row.Holder, row.Note)).ToList()));
 
-    /// <summary>Frees all leases, for a process that knows that it is the only one; what the notes say stays.</summary>
+    /// <summary>Frees all leases, for the only process of the database; the notes stay.</summary>
     public Task ForgetHoldersAsync(CancellationToken cancellationToken) => _writer.RunAsync(
         session =>
             session.Connection.Execute("UPDATE leases SET holder = NULL, expires_at = NULL WHERE holder IS NOT NULL"), cancellationToken);

@@ -15,7 +15,8 @@ internal sealed partial class SqliteMessageStore
 
     public Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
-            "INSERT INTO pauses (name, paused_by, paused_at) VALUES (@name, @by, @now) ON CONFLICT (name) DO NOTHING", new { name, by, now = Now() }) == 1,
+            "INSERT INTO pauses (name, paused_by, paused_at) VALUES (@name, @by, @now) ON CONFLICT (name) DO NOTHING",
+            new { name, by, now = Now() }) == 1,
         cancellationToken);
 
     public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => _writer.RunAsync(
@@ -24,7 +25,7 @@ internal sealed partial class SqliteMessageStore
     public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection =>
         {
-            // The newest id bounds the stretch where nobody has named a place to go on from.
+            // The newest id bounds the first page, which has no place to go on from.
             var newest = connection.ExecuteScalar<long>("SELECT ifnull(max(id), 0) FROM messages WHERE id < @before", new { before });
             var from = newest - span + 1;
             var found = Search(

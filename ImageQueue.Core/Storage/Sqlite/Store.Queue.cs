@@ -15,7 +15,7 @@ internal sealed partial class SqliteMessageStore
             """,
             new Change(id, Now()) { HangfireJobId = hangfireJobId, Replaces = replaces },
             cancellationToken,
-            survivesPowerCut: false); // Hangfire's jobs are this process's, and the next start gives each request a new one.
+            survivesPowerCut: false); // The jobs are in this process's memory; the next start makes new ones.
 
     public async Task<IReadOnlyList<long>> AttachJobsAsync(
         IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken)
@@ -39,8 +39,8 @@ internal sealed partial class SqliteMessageStore
     }
 
     /// <summary>
-    /// Gives ended requests other Hangfire jobs, in one commit: those that they had went with an earlier process. Guard of each:
-    /// ended, and the stored job is still <c>Replaces</c>. Nobody's message is another for it: neither its time nor its revision moves.
+    /// Gives finished requests new Hangfire jobs, in one commit: their old ones were in an earlier process's memory. Guard of each:
+    /// finished, and the stored job is still <c>Replaces</c>. Moves neither updated_at nor the revision, since no client sees it.
     /// </summary>
     /// <returns>The ids it was refused for.</returns>
     public Task<IReadOnlyList<long>> ReplaceEndedJobsAsync(
@@ -64,8 +64,8 @@ internal sealed partial class SqliteMessageStore
         var now = Now();
         var written = await _writer.RunAsync(
             session => session.Connection.Execute(
-                // Each row its own revision: a reader that pages by revision must never find a group cut in two.
-                // The unary pluses keep the planner on the ids: by the status, every queued row would look through all of @rows.
+                // Each row gets its own revision: a page by revision must never split rows of one revision.
+                // The unary pluses make the planner seek by id: by status, every queued row would search all of @rows.
                 $"""
                 UPDATE messages SET
                     extra_metadata = json_set(extra_metadata, '$.queue_position', moved.position),
@@ -86,11 +86,13 @@ internal sealed partial class SqliteMessageStore
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE hangfire_job_id = @hangfireJobId ORDER BY id DESC LIMIT 1", new { hangfireJobId })?.ToMessage()));
+            $"SELECT {Columns} FROM messages WHERE hangfire_job_id = @hangfireJobId ORDER BY id DESC LIMIT 1",
+            new { hangfireJobId })?.ToMessage()));
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.QueryFirstOrDefault<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL AND deleted_at IS NULL", new { jobId })?.ToMessage()));
+            $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL AND deleted_at IS NULL",
+            new { jobId })?.ToMessage()));
 
     public Task<IReadOnlyList<Message>> ListByStatusAsync(
         string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
@@ -118,7 +120,13 @@ internal sealed partial class SqliteMessageStore
             ORDER BY queued_at, id
             LIMIT @limit
             """,
-            new { queuedAt = after is null ? "" : Write(after.Value.QueuedAt), id = after?.Id ?? 0, before = Write(_time.GetUtcNow() - silentFor), limit }))));
+            new
+            {
+                limit,
+                queuedAt = after is null ? "" : Write(after.Value.QueuedAt),
+                id = after?.Id ?? 0,
+                before = Write(_time.GetUtcNow() - silentFor),
+            }))));
 
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.ExecuteScalar<int>(
@@ -138,9 +146,12 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(
         IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>
-        // The unary plus keeps the planner on the jobs' own index: with the status' it looks through all that wait.
+        // The unary plus makes the planner use the jobs' index: by status it would scan all queued rows.
         Task.FromResult<IReadOnlyList<WaitingRequest>>(Read(connection => ToWaiting(connection.Query<(long, string, string?, long, string)>(
-            $"SELECT {WaitingColumns} FROM messages WHERE hangfire_job_id IN (SELECT value FROM json_each(@jobs)) AND +queued_at IS NOT NULL AND +status = 'queued'",
+            $"""
+            SELECT {WaitingColumns} FROM messages
+            WHERE hangfire_job_id IN (SELECT value FROM json_each(@jobs)) AND +queued_at IS NOT NULL AND +status = 'queued'
+            """,
             new { jobs = JsonSerializer.Serialize(hangfireJobIds) }))));
 
     private const string WaitingColumns =
@@ -158,7 +169,7 @@ internal sealed partial class SqliteMessageStore
             Username = row.Username,
         }).ToList();
 
-    // The index is named where it must be: left to itself the planner looks through all that wait.
+    // The index is named where the planner would scan all queued rows.
     private List<WaitingRequest> Waiting(string from, string and, UnfinishedCursor? after, int limit, TimeSpan? olderThan) =>
         Read(connection => ToWaiting(connection.Query<(long, string, string?, long, string)>(
             $"""

@@ -8,12 +8,12 @@ internal sealed partial class SqliteMessageStore
 {
     private const string InsertSample = "INSERT INTO statistics_samples (at, kind, code, seconds) VALUES (@Now, @Kind, @Code, @Seconds)";
 
-    /// <summary>In the commit of the transition that it tells of: one is never without the other.</summary>
+    /// <summary>In the commit of its transition: neither exists without the other.</summary>
     private static void AddSample(SqliteSession session, string now, SampleNote sample, Message message) => session.Execute(
         InsertSample,
         [
             ("@Now", now), ("@Kind", sample.Kind), ("@Code", sample.Code),
-            ("@Seconds", sample.Kind == StatisticsKinds.Begun ? (Time(now) - message.QueuedAt)?.TotalSeconds : sample.Seconds),
+            ("@Seconds", sample.Kind == StatisticsKinds.Claimed ? (Time(now) - message.QueuedAt)?.TotalSeconds : sample.Seconds),
         ]);
 
     public Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken) => Task.FromResult(Read(connection =>
@@ -39,7 +39,8 @@ internal sealed partial class SqliteMessageStore
         session => session.Connection.Execute(
             """
             INSERT INTO statistics (hour, kind, code, count, median, high) VALUES (@Hour, @Kind, @Code, @Count, @Median, @High)
-            ON CONFLICT (hour, kind, code) DO UPDATE SET count = excluded.count, median = excluded.median, high = excluded.high WHERE excluded.count >= count
+            ON CONFLICT (hour, kind, code) DO UPDATE SET count = excluded.count, median = excluded.median, high = excluded.high
+                WHERE excluded.count >= count
             """,
             rows.Select(row => new { Hour = Write(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High })),
         cancellationToken);
@@ -53,9 +54,13 @@ internal sealed partial class SqliteMessageStore
     public Task<int> ForgetStatisticsAsync(
         DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
-                "DELETE FROM statistics_samples WHERE rowid IN (SELECT rowid FROM statistics_samples WHERE at < @before ORDER BY at LIMIT @limit)", new { before = Write(samplesBefore), limit })
+                "DELETE FROM statistics_samples WHERE rowid IN (SELECT rowid FROM statistics_samples WHERE at < @before ORDER BY at LIMIT @limit)",
+                new { before = Write(samplesBefore), limit })
             + session.Connection.Execute(
-                "DELETE FROM statistics WHERE (hour, kind, code) IN (SELECT hour, kind, code FROM statistics WHERE hour < @before ORDER BY hour LIMIT @limit)",
+                """
+                DELETE FROM statistics WHERE (hour, kind, code) IN (
+                    SELECT hour, kind, code FROM statistics WHERE hour < @before ORDER BY hour LIMIT @limit)
+                """,
                 new { before = Write(hoursBefore), limit }),
         cancellationToken);
 }

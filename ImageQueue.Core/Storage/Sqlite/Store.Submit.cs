@@ -42,7 +42,8 @@ internal sealed partial class SqliteMessageStore
         TransitionAsync(
             "retry",
             $"""
-            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, {Note(RequestEventKinds.Retried)}, {Merge}
+            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0,
+                {Note(RequestEventKinds.Retried)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
             RETURNING {Columns}
             """,
@@ -52,7 +53,10 @@ internal sealed partial class SqliteMessageStore
             {
                 // In the writer's transaction, as a submit's: no other write adds to this user's share in between.
                 if (session.QuerySingleOrDefault(
-                    "SELECT username, ifnull(work, 0) FROM messages WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')",
+                    """
+                    SELECT username, ifnull(work, 0) FROM messages
+                    WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
+                    """,
                     [("@Id", id)],
                     row => new RetriedRow(row.GetString(0), row.GetDouble(1))) is { } row)
                 {

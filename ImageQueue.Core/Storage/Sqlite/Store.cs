@@ -10,9 +10,9 @@ using Microsoft.Data.Sqlite;
 namespace ImageQueue.Core.Storage.Sqlite;
 
 /// <summary>
-/// The embedded store: one SQLite file in WAL mode, merged by <c>json_patch</c>, which has the meaning of RFC 7396. A write
-/// that has ended is on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request. Only which
-/// Hangfire job has it may be lost by a power cut, since those jobs are lost with the process in any case.
+/// The embedded store: one SQLite file in WAL mode, merged by <c>json_patch</c>, which has the meaning of RFC 7396. A completed write is
+/// on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request. A power cut may lose which Hangfire
+/// job a request has; those jobs are lost with the process in any case.
 /// </summary>
 internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDatabase, IAsyncDisposable
 {
@@ -31,15 +31,14 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     /// <param name="connectionString">Of Microsoft.Data.Sqlite; <c>Data Source</c> is a file.</param>
     /// <param name="time">The clock for every stored time.</param>
-    /// <param name="signal">Told of every write of this process.</param>
+    /// <param name="signal">Raised after every write of this process.</param>
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
-    /// <param name="metrics">Counts the transitions.</param>
     public SqliteMessageStore(
         string connectionString, TimeProvider time, AsyncSignal signal, bool applySchema = true, QueueMetrics? metrics = null)
     {
         _metrics = metrics;
         _applySchema = applySchema;
-        // One second is the shortest time-out the provider takes; the real waiting is done by SQLite's own busy handler.
+        // The provider's shortest time-out; SQLite's own busy handler does the waiting.
         _connectionString = new SqliteConnectionStringBuilder(connectionString) { DefaultTimeout = 1, ForeignKeys = true }.ConnectionString;
         _time = time;
         _signal = signal;
@@ -66,7 +65,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         return Task.CompletedTask;
     }
 
-    /// <summary>Created here, SQLite's log and index beside it get the same mode.</summary>
+    /// <summary>SQLite creates its log and index with the mode of the file.</summary>
     private void CreateFile()
     {
         if (Path.GetDirectoryName(Location) is { Length: > 0 } folder)
@@ -78,7 +77,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // SQLite meets the same fault next and has the sentence for it.
+            // SQLite meets the same fault next and reports it with a sentence.
         }
     }
 
@@ -94,12 +93,13 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private const string Columns =
         """
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
-        created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey, request_hash AS RequestHash,
-        attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
+        created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
+        request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
+        heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     /// <summary>
-    /// What every write does beside its own: merges the patch, sets the content if there is one, and moves the time and the revision.
+    /// The part that every transition shares: merges the patch, sets the content if there is one, moves updated_at and the revision.
     /// </summary>
     private const string Merge =
         $"""
@@ -108,10 +108,14 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     private const string Touch = $"updated_at = @Now, revision = {NextRevision}";
 
-    /// <summary>Adds a line to the row's <see cref="RequestEvents"/>. In an UPDATE every column has the value from before it.</summary>
+    /// <summary>Adds a line to the row's <see cref="RequestEvents"/>. An UPDATE reads every column's old value.</summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => string.Create(
         CultureInfo.InvariantCulture,
-        $"events = substr(ifnull(events, '') || @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '') || char(9) || ifnull(@Why, '') || char(10), -{RequestEvents.MaxLength})");
+        $"""
+        events = substr(
+            ifnull(events, '') || @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '')
+                || char(9) || ifnull(@Why, '') || char(10), -{RequestEvents.MaxLength})
+        """);
 
     private const string NextRevision = "(SELECT ifnull(max(revision), 0) + 1 FROM messages)";
 
@@ -168,7 +172,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         {
             connection.Open();
             connection.Execute(
-                $"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
+                $"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; "
+                + "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
             return connection;
         }
         catch
@@ -188,7 +193,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     private static DateTimeOffset Time(string text) =>
         DateTimeOffset.ParseExact(text, TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
 
-    /// <summary>What a transition's statement may name; each names what it needs.</summary>
+    /// <summary>The parameters that a transition's statement may use.</summary>
     private sealed record Change(long Id, string Now, string? Patch = null, string? Content = null)
     {
         public int Attempt { get; init; }
@@ -212,7 +217,9 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         public (string Name, object? Value)[] Parameters =>
         [
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend), ("@Failures", Charge == AttemptCharge.Failure ? 1 : 0), ("@Disruptions", Charge == AttemptCharge.Disruption ? 1 : 0), ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)),
+            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend),
+            ("@Failures", Charge == AttemptCharge.Failure ? 1 : 0), ("@Disruptions", Charge == AttemptCharge.Disruption ? 1 : 0),
+            ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)),
         ];
     }
 
@@ -220,7 +227,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     {
         private static Func<DbDataReader, MessageRow>? _parser;
 
-        /// <summary>Every transition returns <see cref="Columns"/>, so one parser of Dapper's serves them all.</summary>
+        /// <summary>Every transition returns <see cref="Columns"/>, so one Dapper parser serves all.</summary>
         public static MessageRow Read(DbDataReader reader) => (_parser ??= reader.GetRowParser<MessageRow>())(reader);
 
         public long Id { get; init; }

@@ -3,12 +3,12 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Storage.Sqlite;
 
 /// <summary>
-/// Upper bounds of how much each user has waiting: a submit that stays below the limits by them counts no rows, so that a long queue of
-/// one user does not slow that user's submits. Used in the writer's transactions only.
+/// Upper bounds of how much each user has waiting. A submit that stays below the limits by them counts no rows, so a user's long queue
+/// does not slow that user's submits. Used only in the writer's transactions.
 /// </summary>
 /// <remarks>
-/// Requests that leave the queue, and submits that are rolled back, leave a bound too high; the next submit that it would refuse counts
-/// anew. What raises the truth otherwise forgets all bounds: a requeue, and a commit of another connection (<c>data_version</c>).
+/// Requests that leave the queue, and submits that are rolled back, leave a bound too high: a submit that the bound refuses counts the
+/// rows. A requeue, and a commit of another connection (<c>data_version</c>), may leave it too low: they discard all bounds.
 /// </remarks>
 internal sealed class UserShares
 {
@@ -37,13 +37,13 @@ internal sealed class UserShares
         if (share.Pending >= limits.MaxPending)
             throw TooManyPendingException.OfUser(limits.MaxPending);
         if (!share.Allows(work, limits))
-            throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // Only a limit of the work is left to refuse it.
+            throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // Only the work limit can refuse it here.
         _bounds[username] = new Share(share.Pending + 1, share.Work + work);
     }
 
     public void Forget() => _bounds.Clear();
 
-    /// <summary>Stops at the limit: more than that need not be known.</summary>
+    /// <summary>Counts no further than the limit.</summary>
     private static Share Count(SqliteSession session, string username, UserLimits limits) => session.QuerySingleOrDefault(
         """
         SELECT count(*), total(work) FROM (
