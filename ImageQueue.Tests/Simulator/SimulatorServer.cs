@@ -7,6 +7,7 @@ using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 using SkiaSharp;
@@ -70,6 +71,12 @@ internal sealed class SimulatorServer : IAsyncDisposable
                 Pace();
         }
     }
+
+    /// <summary>
+    /// Stands before the server, as a proxy does: gets each call, with the prompt of a call that generates, and a function that lets the
+    /// server answer. Null: nothing does.
+    /// </summary>
+    public Func<HttpContext, string?, Func<Task>, Task>? Proxy { get; set; }
 
     /// <summary>Starts one.</summary>
     /// <param name="secondsPerImage">Time for an image of the default size; a smaller one takes its share.</param>
@@ -149,10 +156,33 @@ internal sealed class SimulatorServer : IAsyncDisposable
         builder.Services.AddForgeSimulator();
         builder.Services.Configure<ForgeOptions>(options => options.Simulator.SecondsPerImage = _secondsPerImage);
         _app = builder.Build();
+        _app.Use(BeforeAsync);
+        _app.UseRouting();
         _app.MapForgeSimulator();
         Pace();
         await _app.StartAsync();
         Client.BaseAddress ??= new Uri(_app.Urls.Single() + SimulatorEndpoints.Path + "/");
+    }
+
+    private async Task BeforeAsync(HttpContext context, RequestDelegate next)
+    {
+        if (Proxy is not { } proxy)
+        {
+            await next(context);
+            return;
+        }
+
+        string? prompt = null;
+        if (context.Request.Path.Value?.EndsWith("/txt2img", StringComparison.Ordinal) == true)
+        {
+            var body = new MemoryStream();
+            await context.Request.Body.CopyToAsync(body);
+            prompt = JsonElement.Parse(body.ToArray()).GetProperty("prompt").GetString();
+            context.Request.Body = body;
+            body.Position = 0;
+        }
+
+        await proxy(context, prompt, () => next(context));
     }
 
     private void Pace() => Simulator.TimePerImage = _millisecondsPerImage is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null;
