@@ -8,7 +8,8 @@ internal sealed class PauseConditions(Pauses pauses) : IConditionSource
 {
     public string Part => "queue";
 
-    public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => Task.FromResult<IReadOnlyList<SystemCondition>>(
+    public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<SystemCondition>>(
         pauses.OfQueue is { } pause
             ? [new(ConditionCodes.QueuePaused, "The queue is paused.", Stops: true, IsFault: false) { Since = pause.At, By = pause.By }]
             : []);
@@ -26,7 +27,8 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : ICond
         if (backends.Count > 0 && backends.All(backend => backend.Paused))
             conditions.Insert(0, new(ConditionCodes.NoBackend, "All backends are paused.", Stops: true, IsFault: false));
         else if (!backends.Any(backend => backend is { Healthy: true, Paused: false }))
-            conditions.Insert(0, new(ConditionCodes.NoBackend, "No backend is healthy. Requests wait.", Stops: true) { Since = pool.NoneHealthySince });
+            conditions.Insert(
+                0, new(ConditionCodes.NoBackend, "No backend is healthy. Requests wait.", Stops: true) { Since = pool.NoneHealthySince });
         return Task.FromResult<IReadOnlyList<SystemCondition>>(conditions);
     }
 
@@ -38,12 +40,16 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : ICond
             Since = pauses.Of(backend.Name)?.At,
             By = pauses.Of(backend.Name)?.By,
         },
-        { Healthy: false } => new(ConditionCodes.BackendUnhealthy, $"Backend {backend.Name} is unhealthy: {backend.LastError?.TrimEnd('.')}.")
+        { Healthy: false } =>
+            new(ConditionCodes.BackendUnhealthy, $"Backend {backend.Name} is unhealthy: {backend.LastError?.TrimEnd('.')}.")
         {
             Subject = backend.Name,
             Since = backend.Since,
         },
-        { Healthy: null } => new(ConditionCodes.BackendUnhealthy, $"Backend {backend.Name} has not been probed yet.") { Subject = backend.Name, Since = backend.Since },
+        { Healthy: null } =>
+            new(
+                ConditionCodes.BackendUnhealthy,
+                $"Backend {backend.Name} has not been probed yet.") { Subject = backend.Name, Since = backend.Since },
         _ => null,
     };
 }
@@ -59,14 +65,18 @@ internal sealed class ModelConditions(BackendPool pool, ForgeModels models) : IC
         return Task.FromResult<IReadOnlyList<SystemCondition>>(
         [
             .. models.All.Where(model => IsMissing(model, known)).Select(model => new SystemCondition(
-                ConditionCodes.ModelMissing, $"Model {model.Name} is on no backend: none lists checkpoint {model.Defaults.Checkpoint}.") { Subject = model.Name }),
+                ConditionCodes.ModelMissing, $"Model {model.Name} is on no backend: none lists checkpoint {model.Defaults.Checkpoint}.")
+            {
+                Subject = model.Name,
+            }),
         ]);
     }
 
     /// <summary>A backend that does not list its models may have any.</summary>
     private static bool IsMissing(ForgeModel model, List<BackendStatus> known)
     {
-        var suitable = known.Where(backend => model.Backends.Count == 0 || model.Backends.Contains(backend.Name, StringComparer.OrdinalIgnoreCase)).ToList();
+        var suitable = known.Where(backend => model.Backends.Count == 0
+            || model.Backends.Contains(backend.Name, StringComparer.OrdinalIgnoreCase)).ToList();
         return model.Defaults.Checkpoint is { Length: > 0 } checkpoint && suitable.Count > 0
             && suitable.All(backend => backend.Capabilities.HasModel(checkpoint) == false);
     }

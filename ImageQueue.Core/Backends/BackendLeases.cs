@@ -23,13 +23,16 @@ internal sealed class BackendLeases(
     private static readonly TimeSpan Renewal = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
-    /// <summary>A backend that has been idle for so long does nothing, and its note can say so without being in the next claim's way.</summary>
+    /// <summary>
+    /// A backend that has been idle for so long does nothing, and its note can say so without being in the next claim's way.
+    /// </summary>
     private static readonly TimeSpan NoteGrace = TimeSpan.FromSeconds(5);
 
     /// <summary>How long writing a note may hold a backend back.</summary>
     private static readonly TimeSpan NotePatience = TimeSpan.FromSeconds(2);
 
-    private readonly string _holder = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}");
+    private readonly string _holder = string.Create(
+        CultureInfo.InvariantCulture, $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}");
     private readonly AsyncSignal _wake = new();
 
     /// <inheritdoc/>
@@ -95,7 +98,8 @@ internal sealed class BackendLeases(
         lock (pool.Gate)
         {
             foreach (var backend in wanted)
-                Take(backend, leases.Where(lease => lease.Name == backend.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
+                Take(
+                    backend, leases.Where(lease => lease.Name == backend.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
             pool.OnChanged();
         }
 
@@ -125,7 +129,8 @@ internal sealed class BackendLeases(
         if (lease is null)
         {
             if (hadIt)
-                Logger.LogWarning("Backend {Backend} has been leased by another process; this one sends it no more requests.", backend.Name);
+                Logger.LogWarning(
+                    "Backend {Backend} has been leased by another process; this one sends it no more requests.", backend.Name);
             backend.LeasedUntil = null;
             return;
         }
@@ -141,7 +146,10 @@ internal sealed class BackendLeases(
             }
             else
             {
-                Logger.LogInformation("Backend {Backend} may still generate task {TaskId} of the lease's last holder; it is drained first.", backend.Name, taskId);
+                Logger.LogInformation(
+                    "Backend {Backend} may still generate task {TaskId} of the lease's last holder; it is drained first.",
+                    backend.Name,
+                    taskId);
                 pool.BeginDrain(backend, new Drain(taskId));
             }
         }
@@ -162,7 +170,8 @@ internal sealed class BackendLeases(
         }
         catch (Exception exception) when (exception is ForgeException or OperationCanceledException)
         {
-            Logger.LogDebug(exception, "Backend {Backend} could not be interrupted before the stop; the lease's next holder drains it.", backend.Name);
+            Logger.LogDebug(
+                exception, "Backend {Backend} could not be interrupted before the stop; the lease's next holder drains it.", backend.Name);
         }
     }
 

@@ -93,7 +93,9 @@ internal sealed class BackendMonitor(
             return Step.None;
         if (backend.Drain is not null)
             return Step.Drain;
-        return backend is { IsBusy: false, IsBeingNoted: false, IsPaused: false } && backend.Health.IsCanaryDue(now) ? Step.Canary : Step.None;
+        return backend is { IsBusy: false, IsBeingNoted: false, IsPaused: false } && backend.Health.IsCanaryDue(now)
+            ? Step.Canary
+            : Step.None;
     }
 
     private bool IsProbeDue(Backend backend, TimeSpan pause)
@@ -135,7 +137,8 @@ internal sealed class BackendMonitor(
             {
                 backend.IdleSince = backend.LastProbe.Value;
                 if (!wasClosed)
-                    (backend.Capabilities, backend.LoadedModel) = (capabilities ?? backend.Capabilities, capabilities?.LoadedModel ?? backend.LoadedModel);
+                    (backend.Capabilities, backend.LoadedModel) = (
+                        capabilities ?? backend.Capabilities, capabilities?.LoadedModel ?? backend.LoadedModel);
                 pool.Apply(backend, health => health.ProbeSucceeded(now));
                 return true;
             }
@@ -234,7 +237,8 @@ internal sealed class BackendMonitor(
         }
         catch (ForgeException exception) when (exception.Failure == ForgeFailure.Rejected)
         {
-            logger.LogInformation("Backend {Backend} does not accept the canary ({Reason}); its probe alone decides.", backend.Name, exception.Reason);
+            logger.LogInformation(
+                "Backend {Backend} does not accept the canary ({Reason}); its probe alone decides.", backend.Name, exception.Reason);
             End(backend, (health, now) => health.CanaryRefused(now));
         }
         catch (ForgeException exception) when (exception.Failure == ForgeFailure.Unavailable)

@@ -6,7 +6,9 @@ namespace ImageQueue.Core.Backends;
 /// <summary>What attempts, probes, canaries and drains report of a backend, and what follows from that.</summary>
 public sealed partial class BackendPool
 {
-    /// <summary>How long a request waits for the canary's verdict before it goes on. Shorter than the silence after which a worker is suspected.</summary>
+    /// <summary>
+    /// How long a request waits for the canary's verdict before it goes on. Shorter than the silence after which a worker is suspected.
+    /// </summary>
     private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(20);
 
     /// <summary>How many requests have completed on a backend since this process started.</summary>
@@ -150,7 +152,10 @@ public sealed partial class BackendPool
         }
 
         _logger.LogInformation(
-            "Backend {Backend} has drained task {TaskId} in {Seconds:0.0} s.", backend.Name, drain.TaskId, _time.GetElapsedTime(drain.Since).TotalSeconds);
+            "Backend {Backend} has drained task {TaskId} in {Seconds:0.0} s.",
+            backend.Name,
+            drain.TaskId,
+            _time.GetElapsedTime(drain.Since).TotalSeconds);
         drain.Close(_logger);
     }
 
@@ -209,11 +214,18 @@ public sealed partial class BackendPool
         if (health.IsHealthy is null || backend.Logged == (state, reason))
             return;
         if (state == BackendState.Healthy)
-            _logger.LogInformation("Backend {Backend} is healthy{Again}.", backend.Server, backend.Logged.State == BackendState.Unknown ? "" : " again");
+            _logger.LogInformation(
+                "Backend {Backend} is healthy{Again}.", backend.Server, backend.Logged.State == BackendState.Unknown ? "" : " again");
         else if (state == BackendState.Suspect)
-            _logger.LogInformation("Backend {Backend} is suspect: {Reason}. A canary decides whether it or the request is at fault.", backend.Server, reason?.TrimEnd('.'));
+            _logger.LogInformation(
+                "Backend {Backend} is suspect: {Reason}. A canary decides whether it or the request is at fault.",
+                backend.Server,
+                reason?.TrimEnd('.'));
         else
-            _logger.LogWarning("Backend {Backend} is unhealthy: {Reason}. It gets no requests until it is healthy again.", backend.Server, reason?.TrimEnd('.'));
+            _logger.LogWarning(
+                "Backend {Backend} is unhealthy: {Reason}. It gets no requests until it is healthy again.",
+                backend.Server,
+                reason?.TrimEnd('.'));
         backend.Logged = (state, reason);
     }
 }

@@ -25,10 +25,14 @@ public sealed partial class BackendPool
         }
     }
 
-    /// <summary>Completes at the next change of <see cref="Available"/>, of health or of the backends. Take it before reading those.</summary>
+    /// <summary>
+    /// Completes at the next change of <see cref="Available"/>, of health or of the backends. Take it before reading those.
+    /// </summary>
     public Task NextChange => _changed.Next;
 
-    /// <summary>Whether this process can generate on a backend, now or when it is free again. A paused backend cannot be used, and is no outage.</summary>
+    /// <summary>
+    /// Whether this process can generate on a backend, now or when it is free again. A paused backend cannot be used, and is no outage.
+    /// </summary>
     public bool IsAnyUsable
     {
         get

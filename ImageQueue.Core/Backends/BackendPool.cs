@@ -35,7 +35,13 @@ public sealed partial class BackendPool : IDisposable
     /// <summary>Makes a pool of the configured backends; <see cref="Add"/> adds more.</summary>
     /// <exception cref="OptionsValidationException">A backend's settings are wrong.</exception>
     public BackendPool(
-        IForgeClient client, ILeaseStore store, ICanary canary, DatabaseReadiness readiness, IOptions<ForgeOptions> options, TimeProvider time, ILogger<BackendPool> logger)
+        IForgeClient client,
+        ILeaseStore store,
+        ICanary canary,
+        DatabaseReadiness readiness,
+        IOptions<ForgeOptions> options,
+        TimeProvider time,
+        ILogger<BackendPool> logger)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(time);
@@ -167,9 +173,11 @@ public sealed partial class BackendPool : IDisposable
         }
     }
 
-    /// <summary>Waits for a free healthy backend that meets the requirements, for as long as it takes. Dispose the reservation to give it back.</summary>
+    /// <summary>
+    /// Waits for a free healthy backend that meets the requirements, for as long as it takes. Dispose the reservation to give it back.
+    /// </summary>
     /// <param name="turn">Lower turns are served first.</param>
-    /// <exception cref="ForgeException"><see cref="ForgeFailure.Unavailable"/>: none of the backends can ever meet the requirements.</exception>
+    /// <exception cref="ForgeException">None of the backends can ever meet the requirements.</exception>
     /// <exception cref="ObjectDisposedException">The pool is closing.</exception>
     public async Task<BackendReservation> AcquireAsync(long turn, BackendRequirements requirements, CancellationToken cancellationToken)
     {
@@ -183,7 +191,8 @@ public sealed partial class BackendPool : IDisposable
             if (_backends.Count > 0 && !_backends.Exists(backend => backend.Suits(requirements)))
             {
                 throw new ForgeException(
-                    ForgeFailure.Unavailable, $"none of the backends is called {string.Join(" or ", requirements.Backends ?? [])}; see Forge:Models and Forge:Backends");
+                    ForgeFailure.Unavailable,
+                    $"none of the backends is called {string.Join(" or ", requirements.Backends ?? [])}; see Forge:Models and Forge:Backends");
             }
 
             waiter = new Waiter(turn, ++_numbers, requirements);
@@ -231,7 +240,9 @@ public sealed partial class BackendPool : IDisposable
 
     internal bool IsLeased(Backend backend) => backend.LeasedUntil is { } until && _time.GetTimestamp() < until;
 
-    /// <summary>Serves waiters and raises <see cref="NextChange"/>. Call it, holding the gate, after anything that could matter to them.</summary>
+    /// <summary>
+    /// Serves waiters and raises <see cref="NextChange"/>. Call it, holding the gate, after anything that could matter to them.
+    /// </summary>
     internal void OnChanged()
     {
         FollowHealth();
@@ -263,7 +274,9 @@ public sealed partial class BackendPool : IDisposable
         return new BackendReservation(this, backend, requirements);
     }
 
-    /// <summary>The one that has the model loaded; else the one unused for longest: all backends get used, so that a dead one is noticed.</summary>
+    /// <summary>
+    /// The one that has the model loaded; else the one unused for longest: all backends get used, so that a dead one is noticed.
+    /// </summary>
     private Backend? Choose(BackendRequirements requirements) => _isStopping || _isDisposed
         ? null
         : Candidates(requirements).Where(backend => backend.IsFree)

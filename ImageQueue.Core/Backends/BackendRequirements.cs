@@ -4,7 +4,8 @@ namespace ImageQueue.Core.Backends;
 /// <param name="Checkpoint">The model to generate with; null: the loaded one. A backend that has it loaded is preferred.</param>
 /// <param name="Backends">The names of those that may be used; null: any.</param>
 /// <param name="Except">The names of those that have failed the request: used only when nothing else is healthy.</param>
-public sealed record BackendRequirements(string? Checkpoint = null, IReadOnlyCollection<string>? Backends = null, IReadOnlyCollection<string>? Except = null)
+public sealed record BackendRequirements(
+    string? Checkpoint = null, IReadOnlyCollection<string>? Backends = null, IReadOnlyCollection<string>? Except = null)
 {
     public static BackendRequirements Any { get; } = new();
 }

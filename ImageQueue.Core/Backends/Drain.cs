@@ -66,7 +66,9 @@ internal sealed class Drainer(IForgeClient client, ForgeOptions options, TimePro
     /// <summary>A first interrupt is lost when it comes while the model loads.</summary>
     private static readonly TimeSpan InterruptInterval = TimeSpan.FromSeconds(5);
 
-    /// <summary>How many times <c>Forge:Timeout</c> a server is waited for that can be neither asked nor interrupted, while its answer may come.</summary>
+    /// <summary>
+    /// How many times <c>Forge:Timeout</c> a server is waited for that can be neither asked nor interrupted, while its answer may come.
+    /// </summary>
     private const int SilentTimeouts = 5;
 
     /// <summary>Asks once.</summary>

@@ -5,37 +5,37 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Backends;
 
 /// <summary>
-/// What operators have paused: the queue, or one Forge. Kept in the database, so that a restart forgets nothing, and looked at
-/// by every process each second. What is being generated goes on to its end.
+/// The pauses of the queue and of single backends. They are kept in the database, so that they survive a restart, and every process
+/// reads them each second. What is being generated goes on to its end.
 /// </summary>
-/// <remarks>Until the first look a process takes nothing: it may start into a pause. A database that is away changes nothing.</remarks>
+/// <remarks>Until the first read a process dequeues nothing: it may start into a pause. A database that is away changes nothing.</remarks>
 public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadiness readiness, TimeProvider time, ILogger<Pauses> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>The name of the queue's own pause.</summary>
     private const string Queue = "queue";
 
-    /// <summary>How the name of a Forge's pause begins.</summary>
-    private const string ForgePrefix = "forge:";
+    /// <summary>Before a backend's name, the name of its pause.</summary>
+    private const string BackendPrefix = "forge:";
 
     private readonly AsyncSignal _changed = new();
     private readonly SemaphoreSlim _looking = new(1, 1);
     private Known? _known;
 
-    /// <summary>Whether nothing may be taken from the queue; true until that is known.</summary>
+    /// <summary>Whether nothing is dequeued; true until the first read.</summary>
     public bool IsQueueStopped => Volatile.Read(ref _known) is not { Queue: null };
 
-    /// <summary>The queue's pause, as far as is known; null when it is not paused.</summary>
+    /// <summary>The queue's pause; null when it is not paused, or not read yet.</summary>
     public Pause? OfQueue => Volatile.Read(ref _known)?.Queue;
 
     /// <summary>Completes when <see cref="IsQueueStopped"/> may have changed. Take it before reading that.</summary>
     internal Task NextChange => _changed.Next;
 
-    /// <summary>The Forge's pause, as far as is known; null when it is not paused.</summary>
+    /// <summary>The backend's pause; null when it is not paused, or not read yet.</summary>
     public Pause? Of(string backend) =>
-        Volatile.Read(ref _known)?.Forges.TryGetValue(backend, out var pause) == true ? pause : null;
+        Volatile.Read(ref _known)?.Backends.TryGetValue(backend, out var pause) == true ? pause : null;
 
-    /// <summary>Stops the queue: this process at once, others within a second.</summary>
+    /// <summary>Pauses the queue: this process at once, others within a second.</summary>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
     public async Task PauseQueueAsync(string by, CancellationToken cancellationToken)
     {
@@ -43,7 +43,7 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
         await LookAsync(cancellationToken);
     }
 
-    /// <summary>Lets the queue go on.</summary>
+    /// <summary>Resumes the queue.</summary>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
     public async Task ResumeQueueAsync(CancellationToken cancellationToken)
     {
@@ -51,10 +51,10 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
         await LookAsync(cancellationToken);
     }
 
-    /// <summary>Keeps a Forge from being used, by any process.</summary>
-    /// <returns>False when there is no Forge of that name.</returns>
+    /// <summary>Keeps all processes from sending requests to a backend.</summary>
+    /// <returns>False when there is no backend of that name.</returns>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
-    public async Task<bool> PauseForgeAsync(string backend, string by, CancellationToken cancellationToken)
+    public async Task<bool> PauseBackendAsync(string backend, string by, CancellationToken cancellationToken)
     {
         if (!IsKnown(backend))
             return false;
@@ -63,10 +63,10 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
         return true;
     }
 
-    /// <summary>Lets a Forge be used again.</summary>
-    /// <returns>False when there is no Forge of that name.</returns>
+    /// <summary>Resumes a backend.</summary>
+    /// <returns>False when there is no backend of that name.</returns>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
-    public async Task<bool> ResumeForgeAsync(string backend, CancellationToken cancellationToken)
+    public async Task<bool> ResumeBackendAsync(string backend, CancellationToken cancellationToken)
     {
         if (!IsKnown(backend))
             return false;
@@ -75,27 +75,27 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
         return true;
     }
 
-    /// <summary>One look at what is paused, and this process obeys it.</summary>
+    /// <summary>Reads the pauses and applies them.</summary>
     internal async Task LookAsync(CancellationToken cancellationToken)
     {
-        await _looking.WaitAsync(cancellationToken); // An older look must not undo a newer one.
+        await _looking.WaitAsync(cancellationToken); // An older read must not undo a newer one.
         try
         {
             var rows = await store.ListPausesAsync(cancellationToken);
             var known = new Known(
                 rows.Where(row => row.Name == Queue).Select(row => (Pause?)row).FirstOrDefault(),
-                rows.Where(row => row.Name.StartsWith(ForgePrefix, StringComparison.Ordinal))
-                    .ToDictionary(row => row.Name[ForgePrefix.Length..], StringComparer.OrdinalIgnoreCase));
+                rows.Where(row => row.Name.StartsWith(BackendPrefix, StringComparison.Ordinal))
+                    .ToDictionary(row => row.Name[BackendPrefix.Length..], StringComparer.OrdinalIgnoreCase));
 
-            // The Forges first: once the queue is known to be open, one that is paused must be known as well.
-            pool.SetPaused([.. known.Forges.Keys]);
+            // Backends first: once the queue is open, their pauses must be applied.
+            pool.SetPaused([.. known.Backends.Keys]);
             var before = Interlocked.Exchange(ref _known, known);
             if (before is null || before.Queue is null != known.Queue is null)
                 _changed.Raise();
             if (known.Queue is { } pause && before?.Queue is null)
-                Logger.LogWarning("The queue is paused by {By} since {At:u}; nothing new is begun.", pause.By, pause.At);
+                Logger.LogWarning("Queue paused by {By} since {At:u}: nothing is dequeued.", pause.By, pause.At);
             else if (known.Queue is null && before?.Queue is not null)
-                Logger.LogInformation("The queue is resumed.");
+                Logger.LogInformation("Queue resumed.");
         }
         finally
         {
@@ -121,8 +121,8 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
 
     private bool IsKnown(string backend) => pool.Backends.Any(one => string.Equals(one.Name, backend, StringComparison.OrdinalIgnoreCase));
 
-    // Names are told apart without case, keys in the database with it.
-    private static string NameOf(string backend) => ForgePrefix + backend.ToLowerInvariant();
+    // Names are compared without case, the database's keys with it.
+    private static string NameOf(string backend) => BackendPrefix + backend.ToLowerInvariant();
 
-    private sealed record Known(Pause? Queue, Dictionary<string, Pause> Forges);
+    private sealed record Known(Pause? Queue, Dictionary<string, Pause> Backends);
 }

@@ -13,7 +13,10 @@ internal sealed record Attempt(GenerateImageJob.Run Run, Message Message, Backen
     /// <summary>What the row asks for.</summary>
     public required GenerationRequest Request { get; init; }
 
-    /// <summary>One per attempt: Forge remembers finished tasks by name, and must not take this one for an earlier one. The lease's note says the same.</summary>
+    /// <summary>
+    /// One per attempt: Forge remembers finished tasks by name, and must not take this one for an earlier one. The lease's note says the
+    /// same.
+    /// </summary>
     public string TaskId { get; } = Message.JobId is { } jobId
         ? FormattableString.Invariant($"{jobId}-{Message.Attempt}")
         : throw new InvalidOperationException($"Message {Message.Id} has no job_id.");

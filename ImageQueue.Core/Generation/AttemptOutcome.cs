@@ -47,7 +47,8 @@ internal sealed record AttemptOutcome(AttemptResult Result, Exception? Cause = n
     {
         ForgeException { Failure: ForgeFailure.Unavailable or ForgeFailure.Disrupted or ForgeFailure.GatewayTimeout } when isStopping =>
             new AttemptOutcome(AttemptResult.ShuttingDown, cause),
-        ForgeException { Failure: ForgeFailure.Disrupted or ForgeFailure.GatewayTimeout } => new AttemptOutcome(AttemptResult.Disrupted, cause),
+        ForgeException { Failure: ForgeFailure.Disrupted or ForgeFailure.GatewayTimeout } =>
+            new AttemptOutcome(AttemptResult.Disrupted, cause),
         _ => new AttemptOutcome(AttemptResult.Failed, cause),
     };
 }

@@ -27,7 +27,8 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
         ImageCheck.ToPng(image.Bytes);
     }
 
-    private async Task<GenerationRequest?> FindNextAsync(ForgeBackend backend, ForgeCapabilities capabilities, CancellationToken cancellationToken)
+    private async Task<GenerationRequest?> FindNextAsync(
+        ForgeBackend backend, ForgeCapabilities capabilities, CancellationToken cancellationToken)
     {
         try
         {
@@ -36,7 +37,8 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
                 if (await store.FindByHangfireJobAsync(job, cancellationToken) is not { } message)
                     continue;
                 var requirements = RequestRequirements.Of(message, models, []);
-                if (requirements.Backends?.Contains(backend.Name, StringComparer.OrdinalIgnoreCase) != false && Has(capabilities, requirements.Checkpoint))
+                if (requirements.Backends?.Contains(backend.Name, StringComparer.OrdinalIgnoreCase) != false
+                    && Has(capabilities, requirements.Checkpoint))
                     return models.RequestOf(message);
             }
         }
@@ -55,5 +57,6 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
         return new GenerationRequest(hasModel ? defaults : defaults with { Checkpoint = null, AdditionalModules = [] }) { Prompt = Prompt };
     }
 
-    private static bool Has(ForgeCapabilities capabilities, string? checkpoint) => checkpoint is null || capabilities.HasModel(checkpoint) != false;
+    private static bool Has(ForgeCapabilities capabilities, string? checkpoint) =>
+        checkpoint is null || capabilities.HasModel(checkpoint) != false;
 }

@@ -39,7 +39,9 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
         }
     }
 
-    /// <summary>Whether the backend, or the one of the first charge, has completed requests since then. The first call begins to count.</summary>
+    /// <summary>
+    /// Whether the backend, or the one of the first charge, has completed requests since then. The first call begins to count.
+    /// </summary>
     public bool HaveOthersCompleted(long messageId, string backend)
     {
         var counts = completedCounts();

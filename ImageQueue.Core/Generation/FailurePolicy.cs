@@ -102,7 +102,8 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
 
         Resolution OnceMore(string code, string sentence) =>
             outcome.IsBackendAtFault ? Again(AttemptCharge.None, BackendSignal.Failed)
-            : message.Failures + 1 >= FailuresAllowed || IsExhausted(message.Failures + 1) ? End(code, sentence, BackendSignal.FailedForGood)
+            : message.Failures + 1 >= FailuresAllowed
+                || IsExhausted(message.Failures + 1) ? End(code, sentence, BackendSignal.FailedForGood)
             : Again(AttemptCharge.Failure, BackendSignal.Failed);
     }
 
@@ -114,7 +115,9 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         RowChange.Fail,
         AttemptCharge.None,
         signal,
-        code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled ? LogLevel.Warning : LogLevel.Error,
+        code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled
+            ? LogLevel.Warning
+            : LogLevel.Error,
         NextStep.FailJob)
     {
         Failure = new RequestFailure(code, sentence),

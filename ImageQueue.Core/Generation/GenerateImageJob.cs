@@ -31,7 +31,8 @@ internal sealed class GenerateImageJob(
     {
         ArgumentNullException.ThrowIfNull(context);
         var fetched = (context.Connection as CapacityGatedConnection)?.Fetched
-            ?? throw new InvalidOperationException("Image jobs run on the server for images alone, whose storage is a CapacityGatedStorage.");
+            ?? throw new InvalidOperationException(
+                "Image jobs run on the server for images alone, whose storage is a CapacityGatedStorage.");
         var run = new Run(messageId, context.BackgroundJob.Id, fetched, context.CancellationToken, cancellationToken);
 
         // Hangfire runs a job's continuations on the worker's own thread, and stops doing so once the token is cancelled: what
@@ -100,7 +101,8 @@ internal sealed class GenerateImageJob(
     private async Task<bool> AttemptAsync(Attempt attempt)
     {
         var message = attempt.Message;
-        using var scope = logger.BeginScope("job {JobId}, attempt {Attempt}, {Backend}", message.JobId, message.Attempt, attempt.Reservation.Backend.Name);
+        using var scope = logger.BeginScope(
+            "job {JobId}, attempt {Attempt}, {Backend}", message.JobId, message.Attempt, attempt.Reservation.Backend.Name);
         using var stop = new CancellationTokenSource();
         using var registration = running.Register(message.Id, stop);
         if (policy.IsExhausted(message.Failures))
@@ -186,7 +188,8 @@ internal sealed class GenerateImageJob(
     private JobAbortedException GiveBack(Run run, string why)
     {
         var isBack = run.Fetched.TryGiveBack(why);
-        logger.LogInformation("Message {MessageId} goes back into the queue{Where}: {Reason}.", run.MessageId, isBack ? ", to its place" : "", why);
+        logger.LogInformation(
+            "Message {MessageId} goes back into the queue{Where}: {Reason}.", run.MessageId, isBack ? ", to its place" : "", why);
         return new JobAbortedException();
     }
 
@@ -225,14 +228,18 @@ internal sealed class GenerateImageJob(
     /// <summary>One run of a Hangfire job.</summary>
     /// <param name="MessageId">The message.</param>
     /// <param name="HangfireJobId">The job.</param>
-    /// <param name="Fetched">How it was fetched: its turn, and what goes back when it is not used.</param>
+    /// <param name="Fetched">The fetched job, which goes back to its place when it is not used.</param>
     /// <param name="Hangfire">Throws when the job is no longer this worker's.</param>
     /// <param name="Cancelled">
     /// Cancelled as soon as this process is asked to stop (what is being generated then has <see cref="ShutdownOptions.DrainTimeout"/>),
     /// and soon after the job was taken from this worker: deleted, or put back into the queue.
     /// </param>
     internal sealed record Run(
-        long MessageId, string HangfireJobId, CapacityGatedFetch.FetchedRequest Fetched, IJobCancellationToken Hangfire, CancellationToken Cancelled)
+        long MessageId,
+        string HangfireJobId,
+        CapacityGatedFetch.FetchedRequest Fetched,
+        IJobCancellationToken Hangfire,
+        CancellationToken Cancelled)
     {
         /// <summary>The backends that have failed the request in this run; others come first.</summary>
         public HashSet<string> FailedBackends { get; } = new(StringComparer.Ordinal);

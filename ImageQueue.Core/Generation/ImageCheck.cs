@@ -18,7 +18,8 @@ internal static class ImageCheck
     private static ReadOnlySpan<byte> PngSignature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
 
     /// <summary>The image as PNG (the very bytes, when they are PNG) and its size in pixels.</summary>
-    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: not a PNG, JPEG or WebP, cut short, corrupt or far too large.</exception>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: not a PNG, JPEG or WebP, cut short, corrupt or far too
+    /// large.</exception>
     public static CheckedImage ToPng(ReadOnlyMemory<byte> bytes)
     {
         var isPng = bytes.Span.StartsWith(PngSignature);
@@ -130,7 +131,9 @@ internal static class ImageCheck
             throw Black();
     }
 
-    /// <summary>Whether no pixel has any colour. No generating is exactly that; it is what a model's numbers that became NaN come out as.</summary>
+    /// <summary>
+    /// Whether no pixel has any colour. No generating is exactly that; it is what a model's numbers that became NaN come out as.
+    /// </summary>
     private static bool IsBlack(ReadOnlySpan<byte> rgba)
     {
         foreach (var pixel in MemoryMarshal.Cast<byte, uint>(rgba))

@@ -3,7 +3,9 @@ namespace ImageQueue.Core.Generation;
 /// <summary>Removing for good.</summary>
 public sealed partial class ImageFiles
 {
-    /// <summary>Removes all that there is of a job: what has not got its final name yet first, so that nothing can get it meanwhile.</summary>
+    /// <summary>
+    /// Removes all that there is of a job: what has not got its final name yet first, so that nothing can get it meanwhile.
+    /// </summary>
     /// <param name="jobId">32 lower-case hex digits.</param>
     /// <param name="attempts">How many attempts there were.</param>
     /// <exception cref="IOException">A file could not be removed.</exception>
@@ -31,7 +33,9 @@ public sealed partial class ImageFiles
         var before = time.GetUtcNow().UtcDateTime - age;
         foreach (var path in System.IO.Directory.EnumerateFiles(_directory, $"{Prefix}*.png"))
         {
-            if (Path.GetFileNameWithoutExtension(path)[Prefix.Length..] is var jobId && IsJobId(jobId) && File.GetLastWriteTimeUtc(path) < before)
+            if (Path.GetFileNameWithoutExtension(path)[Prefix.Length..] is var jobId
+                && IsJobId(jobId)
+                && File.GetLastWriteTimeUtc(path) < before)
                 yield return jobId;
         }
     }

@@ -7,12 +7,13 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and renamed, so that a file with a
-/// final name is always a whole image. The temporary name is the attempt's own: the row says which attempt's image it is,
-/// so that a crash between the row and the rename is put right by whoever looks (<see cref="TryPublish"/>).
+/// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and
+/// renamed, so that a file with a
+/// final name is always a whole image. The temporary name is the attempt's own: the row says whose image it is,
+/// so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
 /// </summary>
 /// <remarks>
-/// Trouble with the disk surfaces as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>, untouched.
+/// Disk errors surface as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>.
 /// </remarks>
 public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger) : IImageStorage
 {
@@ -21,10 +22,10 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     private const int JobIdLength = 32;
     private const string Prefix = "flux_";
 
-    /// <summary>Less free space than this is as good as none: a large PNG and its neighbours.</summary>
+    /// <summary>Free space below which no image is stored: a large PNG and its neighbours.</summary>
     private const long LeastRoom = 64L * 1024 * 1024;
 
-    /// <summary>How long an answer of <see cref="WhyNotWritable"/> is good for.</summary>
+    /// <summary>How long the folder counts as writable after a look.</summary>
     private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(10);
 
     private readonly string _directory = Path.GetFullPath(options.Value.Directory);
@@ -40,7 +41,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     /// <param name="jobId">The job: 32 lower-case hex digits.</param>
     /// <param name="attempt">The attempt, so that two of one job never share a file.</param>
     /// <param name="bytes">Encoded image. PNG is kept byte for byte, with Forge's parameters in it.</param>
-    /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no image, or not a whole one; nothing was written.</exception>
+    /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no image, or not a whole one; nothing was
+    /// written.</exception>
     /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BlackImage"/>: no pixel has any colour.</exception>
     /// <exception cref="ArgumentException">The job id is none.</exception>
     /// <exception cref="IOException">The file could not be written, and none is left.</exception>
@@ -68,7 +70,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
 
     /// <summary>
     /// Why no image could be stored now, as a sentence for operators; null when one could. Looks at the folder, its rights and
-    /// the room on its disk, at most once in ten seconds while all is well.
+    /// the room on its disk, at most once in ten seconds while it is writable.
     /// </summary>
     public string? WhyNotWritable()
     {
@@ -81,7 +83,9 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
                 if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
-                    return string.Create(CultureInfo.InvariantCulture, $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.");
+                    return string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.");
             }
 
             _foundWritableAt = time.GetTimestamp();
@@ -93,7 +97,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    /// <summary>Room on the folder's disk; null when it cannot be told.</summary>
+    /// <summary>Free space on the folder's disk; null when it is not known.</summary>
     public long? FreeBytes()
     {
         try
@@ -106,7 +110,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    /// <summary>Gives the image of a job's attempt and its thumbnail their final names, if they have not got them yet.</summary>
+    /// <summary>Renames the image of a job's attempt and its thumbnail to their final names, unless that is done.</summary>
     /// <returns>Its path; null when there is no such image.</returns>
     /// <exception cref="IOException">It is there and cannot be renamed.</exception>
     public string? TryPublish(string jobId, int attempt)
@@ -117,13 +121,14 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         return FindPath(jobId);
     }
 
-    /// <summary>The path of a job's image; null when there is none, or the id is none.</summary>
+    /// <summary>The path of a job's image; null when there is none, or the id is invalid.</summary>
     public string? FindPath(string jobId) => IsJobId(jobId) && PathOf(jobId) is var path && File.Exists(path) ? path : null;
 
-    /// <summary>The path of a job's thumbnail; null when there is none, or the id is none.</summary>
-    public string? FindThumbnailPath(string jobId) => IsJobId(jobId) && ThumbnailPathOf(jobId) is var path && File.Exists(path) ? path : null;
+    /// <summary>The path of a job's thumbnail; null when there is none, or the id is invalid.</summary>
+    public string? FindThumbnailPath(string jobId) =>
+        IsJobId(jobId) && ThumbnailPathOf(jobId) is var path && File.Exists(path) ? path : null;
 
-    /// <summary>The path of a job's preview; null when there is none, or the id is none.</summary>
+    /// <summary>The path of a job's preview; null when there is none, or the id is invalid.</summary>
     public string? FindPreviewPath(string jobId) =>
         IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
 
@@ -136,7 +141,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             return null;
         try
         {
-            using var file = new FileStream(PreviewPathOf(jobId), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+            using var file = new FileStream(
+                PreviewPathOf(jobId), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
             var bytes = new byte[file.Length];
             file.ReadExactly(bytes);
             return bytes;
@@ -147,7 +153,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    /// <summary>Writes what an image looks like so far as a small JPEG, <c>flux_{job_id}.preview.jpg</c>, over an earlier one.</summary>
+    /// <summary>Writes a preview as a small JPEG, <c>flux_{job_id}.preview.jpg</c>, over an earlier one.</summary>
     /// <returns>False when the bytes are no image; nothing was written then.</returns>
     /// <exception cref="IOException">The file could not be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
@@ -170,7 +176,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         Remove(PreviewPathOf(jobId));
     }
 
-    /// <summary>Removes what a crash left behind: temporary files and previews of runs that are no more.</summary>
+    /// <summary>Removes the temporary files and previews that a crash left.</summary>
     /// <param name="keep">
     /// Whether a job, by its id, is still running somewhere, or (with an attempt) is complete by it; null keeps nothing.
     /// </param>
@@ -194,7 +200,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
-                logger.LogWarning(exception, "The left-over file {Path} could not be removed.", path);
+                logger.LogWarning(exception, "The temporary file {Path} could not be removed.", path);
             }
         }
 
@@ -203,7 +209,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
 
     /// <param name="fileName">A name in the folder.</param>
     /// <param name="jobId">Its job.</param>
-    /// <param name="attempt">Its attempt, when it is an image or a thumbnail that has not got its final name; else null.</param>
+    /// <param name="attempt">Its attempt, when it is an image or a thumbnail under its temporary name; else null.</param>
     private static bool IsTemporary(string fileName, out string jobId, out int? attempt)
     {
         (jobId, attempt) = ("", null);
@@ -214,7 +220,8 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
 
         jobId = fileName.Substring(Prefix.Length, JobIdLength);
-        var between = Path.GetFileNameWithoutExtension(fileName).Replace(".thumb", "", StringComparison.Ordinal).AsSpan(Prefix.Length + JobIdLength);
+        var between = Path.GetFileNameWithoutExtension(fileName).Replace(
+            ".thumb", "", StringComparison.Ordinal).AsSpan(Prefix.Length + JobIdLength);
         if (int.TryParse(between.TrimStart('.'), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
             attempt = number;
         return IsJobId(jobId) && fileName[Prefix.Length + JobIdLength] == '.';
@@ -251,7 +258,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
         catch (FileNotFoundException)
         {
-            // Somebody else was quicker, or there is none.
+            // Another reader was quicker, or there is none.
         }
     }
 

@@ -9,7 +9,9 @@ namespace ImageQueue.Core.Generation;
 /// <summary>Watches the Hangfire job of an attempt, and the stop of the process.</summary>
 internal sealed class JobWatch(ImageJobs jobs, IOptions<ShutdownOptions> shutdown, TimeProvider time, ILogger<JobWatch> logger)
 {
-    /// <summary>Ends when the attempt should: at once when the job was taken from this worker, after the drain time when the process stops.</summary>
+    /// <summary>
+    /// Ends when the attempt should: at once when the job was taken from this worker, after the drain time when the process stops.
+    /// </summary>
     public async Task<AttemptOutcome> WaitAsync(GenerateImageJob.Run run, CancellationToken end)
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(run.Cancelled, end);

@@ -1,6 +1,9 @@
 namespace ImageQueue.Core.Generation;
 
-/// <summary>A checked image and its thumbnail in temporary files, one rename away from being seen. Disposing removes them unless they were published.</summary>
+/// <summary>
+/// A checked image and its thumbnail in temporary files, one rename away from being seen. Disposing removes them unless they were
+/// published.
+/// </summary>
 public sealed class PreparedImage : IDisposable
 {
     private readonly (string Temporary, string Path) _image;
@@ -29,7 +32,7 @@ public sealed class PreparedImage : IDisposable
 
     /// <summary>
     /// Renames both to their final names, over what is there; readers see the old one or the new one, whole. The thumbnail goes
-    /// first: an image that has its name has a thumbnail. Somebody who asked for it may have been quicker. Again does nothing.
+    /// first: an image that has its name has a thumbnail. A reader may have been quicker. A second call does nothing.
     /// </summary>
     /// <exception cref="IOException">A rename failed; what was not renamed is still there.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
@@ -78,7 +81,7 @@ public sealed class PreparedImage : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // A folder that has gone or may not be written must not turn how the request ended into something else.
+            // A folder that has gone or may not be written must not change how the request ended.
         }
     }
 }

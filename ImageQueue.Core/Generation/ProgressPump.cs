@@ -7,7 +7,12 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>Polls Forge for an attempt's progress, and writes it, a heartbeat and the live preview.</summary>
 internal sealed class ProgressPump(
-    IForgeClient forge, IMessageStore store, ImageFiles images, IOptions<ForgeOptions> options, TimeProvider time, ILogger<ProgressPump> logger)
+    IForgeClient forge,
+    IMessageStore store,
+    ImageFiles images,
+    IOptions<ForgeOptions> options,
+    TimeProvider time,
+    ILogger<ProgressPump> logger)
 {
     /// <summary>A step this large is stored at once; smaller ones once in <see cref="SaveInterval"/>.</summary>
     private const int SaveStep = 10;
@@ -61,7 +66,8 @@ internal sealed class ProgressPump(
         }
     }
 
-    private static AttemptOutcome Failed(ForgeFailure failure, string reason) => new(AttemptResult.Failed, new ForgeException(failure, reason));
+    private static AttemptOutcome Failed(ForgeFailure failure, string reason) =>
+        new(AttemptResult.Failed, new ForgeException(failure, reason));
 
     /// <summary>1 when it has started, 99 when Forge is done sampling: 0 belongs to waiting, 100 to the image itself.</summary>
     private static int Percent(ForgeProgress progress) => progress is { State: ForgeTaskState.Active, Fraction: { } fraction }

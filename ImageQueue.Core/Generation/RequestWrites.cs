@@ -11,7 +11,13 @@ namespace ImageQueue.Core.Generation;
 /// and minutes of generating should not be lost to a moment's outage.
 /// </summary>
 internal sealed class RequestWrites(
-    IMessageStore store, ImageFiles images, ImageJobs jobs, IQueueOrder order, MessageTexts texts, TimeProvider time, ILogger<RequestWrites> logger)
+    IMessageStore store,
+    ImageFiles images,
+    ImageJobs jobs,
+    IQueueOrder order,
+    MessageTexts texts,
+    TimeProvider time,
+    ILogger<RequestWrites> logger)
 {
     /// <summary>How long the end of an attempt is kept while the database, or the disk, is away.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
@@ -30,7 +36,8 @@ internal sealed class RequestWrites(
     public async Task<Transition> ClaimAsync(GenerateImageJob.Run run, BackendReservation reservation)
     {
         var claim = await WaitAsync(
-            run, "claimed", () => store.ClaimAsync(run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
+            run, "claimed", () =>
+                store.ClaimAsync(run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
         if (claim.Applied)
             order.Remove(run.HangfireJobId);
         return claim;
@@ -40,7 +47,10 @@ internal sealed class RequestWrites(
     public Task<Transition> RequeueAsync(Attempt attempt, AttemptCharge charge, string? why) => FinishAsync(
         attempt, () => store.RequeueAsync(attempt.Message.Id, attempt.Message.Attempt, charge, CancellationToken.None, why));
 
-    /// <summary>Gives a requeued row a job at the queue's tail. A crash before the attach leaves a queued row without a job that runs, which the sweep repairs.</summary>
+    /// <summary>
+    /// Gives a requeued row a job at the queue's tail. A crash before the attach leaves a queued row without a job that runs, which the
+    /// sweep repairs.
+    /// </summary>
     public async Task MoveToTailAsync(Attempt attempt)
     {
         var (id, old) = (attempt.Message.Id, attempt.Run.HangfireJobId);
@@ -89,14 +99,18 @@ internal sealed class RequestWrites(
         using var prepared = await FinishAsync(attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes)));
         attempt.Reservation.ReportCompleted(image.Info?.Model);
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
-        var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, attempt.Reservation.Backend.Name);
+        var result = new ImageResult(
+            image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, attempt.Reservation.Backend.Name);
         var completed = await FinishAsync(
             attempt,
-            () => store.CompleteAsync(message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
+            () =>
+                store.CompleteAsync(
+                    message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
         if (!completed.Applied && !IsMine(completed.Message, message, MessageStatus.Complete))
         {
             logger.LogInformation(
-                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status ?? "gone", message.Attempt);
+                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status
+                    ?? "gone", message.Attempt);
             return new AttemptOutcome(AttemptResult.Superseded);
         }
 
@@ -107,7 +121,8 @@ internal sealed class RequestWrites(
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             prepared.Keep();
-            logger.LogWarning(e, "The image of message {MessageId} has no final name yet; it gets it when it is first requested.", message.Id);
+            logger.LogWarning(
+                e, "The image of message {MessageId} has no final name yet; it gets it when it is first requested.", message.Id);
         }
 
         return new AttemptOutcome(AttemptResult.Completed);
@@ -123,9 +138,14 @@ internal sealed class RequestWrites(
             {
                 return await finish();
             }
-            catch (Exception e) when (IsPassing(e) && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience))
+            catch (Exception e) when (IsPassing(e)
+                && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience))
             {
-                logger.LogWarning("The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.", attempt.Message.Id, e.Message, pause);
+                logger.LogWarning(
+                    "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
+                    attempt.Message.Id,
+                    e.Message,
+                    pause);
                 await Task.Delay(pause, time, CancellationToken.None);
             }
         }
@@ -141,7 +161,8 @@ internal sealed class RequestWrites(
             }
             catch (StoreUnavailableException e)
             {
-                logger.LogWarning("Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause);
+                logger.LogWarning(
+                    "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause);
                 await Task.Delay(pause, time, run.Cancelled);
             }
         }

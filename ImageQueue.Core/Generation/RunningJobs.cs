@@ -24,7 +24,7 @@ public sealed class RunningJobs
             return;
         try
         {
-            // Callbacks run elsewhere: who cancels must not do the worker's clearing up.
+            // Callbacks run on another thread: a cancel must not do the worker's clean-up.
             _ = source.CancelAsync();
         }
         catch (ObjectDisposedException)

@@ -74,11 +74,8 @@ public sealed class OutageWatch(
 
     private async Task<bool> EndAsync(WaitingRequest row, TimeSpan patience, CancellationToken cancellationToken)
     {
-        // Claimed first: only its own attempt may end a request in error.
-        if (await store.ClaimAsync(row.Id, row.HangfireJobId ?? "", backend: null, lease: null, cancellationToken) is not { Applied: true, Message: { } message })
-            return false;
         var end = policy.NoBackend(patience);
-        if (!(await store.FailAsync(row.Id, message.Attempt, texts.Failed(end.Sentence), end, cancellationToken)).Applied)
+        if (!(await store.FailQueuedAsync(row.Id, texts.Failed(end.Sentence), end, cancellationToken)).Applied)
             return false;
         if (row.HangfireJobId is not { } job)
             return true;

@@ -172,7 +172,7 @@ public sealed class Sweep(
     private async Task<bool> GiveUpAsync(Message message, string? job, string why, AttemptCharge charge, CancellationToken cancellationToken)
     {
         var failures = message.Failures + (charge == AttemptCharge.Failure ? 1 : 0);
-        if (failures >= options.Value.MaxAttempts)
+        if (policy.IsExhausted(failures))
         {
             // It may be what kills its workers: run again at every start, it would kill every start.
             var end = policy.Abandoned(failures) with { Reason = why };

@@ -17,7 +17,7 @@ public sealed class DrainBackend(Pauses pauses, IMessageStore store, RunningJobs
     public async Task<int?> DrainAsync(string backend, string by, CancellationToken cancellationToken)
     {
         // Paused first: a requeued request must not come back to it.
-        if (!await pauses.PauseForgeAsync(backend, by, cancellationToken))
+        if (!await pauses.PauseBackendAsync(backend, by, cancellationToken))
             return null;
         var requeued = 0;
         foreach (var message in await store.ListByStatusAsync(MessageStatus.Processing, null, Limit, cancellationToken))

@@ -85,15 +85,15 @@ internal sealed class CapacityGatedFetchTests
     public async Task PausedBackend_IsNotUsed_UntilItIsResumed()
     {
         await _bench.ProbedAsync();
-        Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("ONE", "the operator", CancellationToken.None), Is.True);
-        Assert.That(await _bench.Get<Pauses>().PauseForgeAsync("three", "the operator", CancellationToken.None), Is.False);
+        Assert.That(await _bench.Get<Pauses>().PauseBackendAsync("ONE", "the operator", CancellationToken.None), Is.True);
+        Assert.That(await _bench.Get<Pauses>().PauseBackendAsync("three", "the operator", CancellationToken.None), Is.False);
 
         var pool = _bench.Get<BackendPool>();
         Assert.That(pool.Status.Select(status => (status.Name, status.Paused)), Is.EqualTo(new[] { ("one", true), ("two", false) }));
         Assert.That(pool.Available, Is.EqualTo(1));
         Assert.That(_bench.Get<Pauses>().Of("one")?.By, Is.EqualTo("the operator"));
 
-        Assert.That(await _bench.Get<Pauses>().ResumeForgeAsync("one", CancellationToken.None), Is.True);
+        Assert.That(await _bench.Get<Pauses>().ResumeBackendAsync("one", CancellationToken.None), Is.True);
         await Until.TrueAsync(() => pool.Available == 2, "both are available");
     }
 

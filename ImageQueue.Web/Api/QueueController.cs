@@ -59,7 +59,7 @@ public sealed class QueueController(
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> PauseBackendAsync(string name, CancellationToken cancellationToken) =>
-        await pauses.PauseForgeAsync(name, Operator, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
+        await pauses.PauseBackendAsync(name, Operator, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
     /// <summary>Resumes one Forge backend.</summary>
     [HttpPost("/api/backends/{name}/resume", Name = "resumeBackend")]
@@ -67,7 +67,7 @@ public sealed class QueueController(
     [ProducesResponseType<QueueOverview>(StatusCodes.Status200OK, "application/json")]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> ResumeBackendAsync(string name, CancellationToken cancellationToken) =>
-        await pauses.ResumeForgeAsync(name, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
+        await pauses.ResumeBackendAsync(name, cancellationToken) ? Ok(await GetAsync(cancellationToken)) : BackendNotFound(name);
 
     private string Operator => User.Identity?.Name ?? "";
 

@@ -87,8 +87,8 @@ internal static class ImageDashboard
         AddCommand("/commands/images/erase", EraseAsync);
         AddCommand("/commands/failures/retry", FailuresPage.RetryAsync);
         AddCommand(
-            "/commands/backends/pause", (request, name) => request.Get<Pauses>().PauseForgeAsync(name, Actor(request), request.Aborted));
-        AddCommand("/commands/backends/resume", (request, name) => request.Get<Pauses>().ResumeForgeAsync(name, request.Aborted));
+            "/commands/backends/pause", (request, name) => request.Get<Pauses>().PauseBackendAsync(name, Actor(request), request.Aborted));
+        AddCommand("/commands/backends/resume", (request, name) => request.Get<Pauses>().ResumeBackendAsync(name, request.Aborted));
         AddCommand(
             "/commands/backends/drain",
             async (request, name) => await request.Get<DrainBackend>().DrainAsync(name, Actor(request), request.Aborted) is not null);
