@@ -85,7 +85,7 @@ public static class WebServices
         app.UseCors();
         app.UseOpenStreams();
         app.UseImageQueueAuth();
-        app.UseJobNames();
+        app.UseDashboardFrame();
         ImageDashboard.AddPages();
 
         // Each endpoint names a policy; one without is closed (Auth/Access.cs).

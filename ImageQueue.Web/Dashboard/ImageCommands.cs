@@ -1,4 +1,5 @@
 using Hangfire.Dashboard;
+using ImageQueue.Core.Hosting;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -28,6 +29,7 @@ internal sealed class ImageCommands(Func<ImageDashboardRequest, string, Task<Ima
         foreach (var value in (await http.Request.ReadFormAsync(http.RequestAborted))["jobs[]"])
             all += await doAsync(request, value ?? "");
         await request.Get<DashboardSummary>().InvalidateAsync();
+        request.Get<SystemConditions>().Invalidate();
         await http.Response.WriteAsJsonAsync(new { done = all.Done, refused = all.Refused }, http.RequestAborted);
     }
 

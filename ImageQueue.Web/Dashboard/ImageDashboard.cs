@@ -6,6 +6,7 @@ using Hangfire.InMemory;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 
 namespace ImageQueue.Web.Dashboard;
@@ -73,6 +74,7 @@ internal static class ImageDashboard
         AddPage("/failures", "Failures", (_, request) => FailuresPage.ShowAsync(request));
 
         // dashboard.js inserts it into Hangfire's home page.
+        DashboardRoutes.Routes.Add("/live/status", new StatusBar.Part());
         DashboardRoutes.Routes.Add("/live/overview", new ImageDashboardPage.Part(Overview.ShowAsync));
 
         AddCommand(
@@ -92,7 +94,13 @@ internal static class ImageDashboard
         AddCommand(
             "/commands/backends/drain",
             async (request, name) => await request.Get<DrainBackend>().DrainAsync(name, Actor(request), request.Aborted) is not null);
-        AddCommand("/commands/backends/probe", (request, name) => Task.FromResult(request.Get<BackendPool>().ProbeNow(name)));
+        AddCommand("/commands/backends/probe", (request, name) => Task.FromResult(Probe(request.Get<BackendPool>(), name)));
+        AddCommand("/commands/conditions/check", (_, _) => Task.FromResult(true)); // Every command reads the conditions again.
+        AddCommand("/commands/sweep/schedule", (request, _) =>
+        {
+            request.Get<QueueRebuild>().Schedule();
+            return Task.FromResult(true);
+        });
         AddCommand("/commands/queue/pause", async (request, _) =>
         {
             await request.Get<Pauses>().PauseQueueAsync(Actor(request), request.Aborted);
@@ -181,6 +189,10 @@ internal static class ImageDashboard
         var request = new ImageDashboardRequest(job.Page.Context.GetHttpContext(), job.Page.IsReadOnly);
         return new NonEscapedString(ImagePage.OfJobAsync(request, message).GetAwaiter().GetResult().ToString());
     }
+
+    /// <summary>Probes one backend, or all by "*".</summary>
+    private static bool Probe(BackendPool pool, string name) =>
+        name == "*" ? pool.Backends.Select(backend => pool.ProbeNow(backend.Name)).ToList().Count > 0 : pool.ProbeNow(name);
 
     private static bool IsId(string text, out long id) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out id);
 

@@ -66,12 +66,12 @@ internal static class ImagesPage
 
     public static async Task<Markup> Head(ImageDashboardRequest request)
     {
-        var pause = request.Get<Pauses>().OfQueue;
         var waiting = await request.Get<QueuePositions>().CountAsync(request.Aborted);
         var order = request.Get<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare ? "fair share: the users in turn" : "first come, first served";
-        return pause is { } paused
-            ? Markup.Of($"<div class=\"alert alert-warning iq-bar\">The queue is paused by {paused.By} since {DashboardFormat.Time(paused.At)}; {waiting} waiting, {order}. {request.Button("Resume the queue", "/commands/queue/resume", "queue", style: "success")}</div>")
-            : Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting, {order}</span> {request.Button("Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.")}</div>");
+        // The status bar shows a paused queue, and resumes it.
+        var pause = request.Get<Pauses>().OfQueue is not null ? Markup.None : request.Button(
+            "Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.");
+        return Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting, {order}</span> {pause}</div>");
     }
 
     private static Markup Field(string name, string label, string? value) =>

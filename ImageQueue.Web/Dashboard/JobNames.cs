@@ -1,12 +1,10 @@
 using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.RegularExpressions;
 using Hangfire.Common;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -28,44 +26,15 @@ internal static class JobNames
             ? string.Create(CultureInfo.InvariantCulture, $"{Begin}{id}{End}")
             : job.ToString();
 
-    public static void UseJobNames(this IApplicationBuilder app) => app.UseWhen(
-        context => context.Request.Path.StartsWithSegments(Forms.Dashboard) && HttpMethods.IsGet(context.Request.Method),
-        dashboard => dashboard.Use(FillAsync));
-
-    private static async Task FillAsync(HttpContext context, RequestDelegate next)
+    /// <summary>Replaces the marks of a page.</summary>
+    public static async Task<string> FillAsync(HttpContext context, string page)
     {
-        var response = context.Response.Body;
-        using var written = new MemoryStream();
-        context.Response.Body = written;
-        try
-        {
-            await next(context);
-        }
-        finally
-        {
-            context.Response.Body = response;
-        }
-
-        written.Position = 0;
-        if (context.Response.ContentType?.StartsWith("text/html", StringComparison.OrdinalIgnoreCase) != true)
-        {
-            await written.CopyToAsync(response, context.RequestAborted);
-            return;
-        }
-
-        var page = Encoding.UTF8.GetString(written.GetBuffer(), 0, (int)written.Length);
         var ids = Mark.Matches(page).Select(IdOf).OfType<long>().ToHashSet();
-        if (ids.Count > 0)
-        {
-            var names = await NamesAsync(context, ids);
-            page = Mark.Replace(
-                page,
-                mark =>
-                    WebUtility.HtmlEncode(IdOf(mark) is { } id && names.TryGetValue(id, out var name) ? name : $"Image {mark.Groups[1]}"));
-        }
-
-        context.Response.ContentLength = null;
-        await context.Response.WriteAsync(page, context.RequestAborted);
+        if (ids.Count == 0)
+            return page;
+        var names = await NamesAsync(context, ids);
+        return Mark.Replace(page, mark =>
+            WebUtility.HtmlEncode(IdOf(mark) is { } id && names.TryGetValue(id, out var name) ? name : $"Image {mark.Groups[1]}"));
     }
 
     private static async Task<Dictionary<long, string>> NamesAsync(HttpContext context, HashSet<long> ids)
@@ -78,8 +47,7 @@ internal static class JobNames
         catch (StoreUnavailableException e)
         {
             // The page is still useful without the names.
-            context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(JobNames)).LogDebug(
-                e, "Job names could not be read.");
+            context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(JobNames)).LogDebug(e, "Job names could not be read.");
             return [];
         }
     }

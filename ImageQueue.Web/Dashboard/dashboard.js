@@ -1,7 +1,8 @@
-// The dashboard's pages: shows what has changed without reloading, and sends commands.
+// Refreshes the dashboard's image pages and status bar in place, and sends commands.
 (function () {
   'use strict';
-  // Hangfire has no place of its own for more than tiles on its home page: what the dashboard has for it goes above Hangfire's graphs.
+  const bar = document.querySelector('[data-iq-conditions]');
+  // Hangfire has no place for more than tiles on its home page: the charts go above its graphs.
   const graph = document.getElementById('realtimeGraph');
   if (graph) {
     const overview = document.createElement('section');
@@ -12,88 +13,128 @@
     overview.firstChild.dataset.iqPart = '';
     (graph.previousElementSibling || graph).before(overview);
   }
-  const dashboard = document.querySelector('[data-iq-live]');
-  const root = dashboard || document.querySelector('.iq-image');
-  if (!root) return;
-  const pause = graph ? 10000 : 2000;
-  const part = dashboard && dashboard.querySelector('[data-iq-part]');
-  const said = dashboard && dashboard.querySelector('[data-iq-said]');
-  let last = '';
-  let isLooking = false;
+  const pane = document.querySelector('[data-iq-live]');
+  const part = pane && pane.querySelector('[data-iq-part]');
+  const interval = graph ? 10000 : 2000;
+  const barInterval = 5000;
+  const staleAfter = 10000;
+  const views = [];
+  if (pane) views.push(view(pane, part, pane.dataset.iqLive));
+  if (bar) views.push(view(bar, bar.querySelector('[data-iq-list]'), bar.dataset.iqConditions));
+  let isSignedOut = false;
 
-  function times() {
+  function view(root, target, url) {
+    return { root, target, url, last: '', isBusy: false, answeredAt: Date.now() };
+  }
+
+  function times(root) {
     root.querySelectorAll('time:not([title])').forEach(time => {
       time.title = time.textContent;
       time.textContent = new Date(time.dateTime).toLocaleString();
     });
   }
 
-  // Words are set as text and never as markup.
+  // Results are set as text, never as markup.
   function say(text) {
-    if (said) said.textContent = text;
+    const place = document.querySelector('[data-iq-said]') || document.querySelector('[data-iq-result]');
+    if (place) place.textContent = text;
   }
 
   function picked() {
-    return Array.from(root.querySelectorAll('[data-iq-pick]:checked'), box => box.value);
+    return Array.from(document.querySelectorAll('[data-iq-pick]:checked'), box => box.value);
   }
 
-  function ready() {
+  function updateSelection() {
     const count = picked().length;
-    root.querySelectorAll('[data-iq-picked]').forEach(button => { button.disabled = count === 0; });
-    const all = root.querySelector('[data-iq-all]');
-    if (all) all.checked = count > 0 && count === root.querySelectorAll('[data-iq-pick]').length;
+    document.querySelectorAll('[data-iq-picked]').forEach(button => { button.disabled = count === 0; });
+    const all = document.querySelector('[data-iq-all]');
+    if (all) all.checked = count > 0 && count === document.querySelectorAll('[data-iq-pick]').length;
   }
 
-  async function look() {
-    if (!dashboard || document.hidden || isLooking) return;
-    // Whoever is writing, or has a list open, is left alone.
-    if (part.contains(document.activeElement) && document.activeElement.matches('input:not([type=checkbox]), select')) return;
-    isLooking = true;
+  // The link comes back to this very page.
+  function signedOut() {
+    if (isSignedOut) return;
+    isSignedOut = true;
+    const notice = document.createElement('p');
+    notice.className = 'iq-signed-out';
+    notice.setAttribute('role', 'alert');
+    notice.append('Your sign-in has ended; this page no longer refreshes. ');
+    const link = document.createElement('a');
+    link.href = bar.dataset.iqLogin + '?return=' + encodeURIComponent(location.pathname + location.search);
+    link.className = 'btn btn-xs btn-primary';
+    link.textContent = 'Sign in';
+    notice.append(link);
+    bar.prepend(notice);
+    document.querySelectorAll('[data-iq-post]').forEach(button => { button.disabled = true; });
+  }
+
+  // A redirect leads to the sign-in form, which must not be drawn inside the page.
+  const isSignIn = answer => answer.status === 401 || answer.type === 'opaqueredirect';
+
+  async function refresh(one, isForced) {
+    if (!one || document.hidden || one.isBusy || isSignedOut) return;
+    // An operator who writes, or has a list open, is not interrupted.
+    const active = document.activeElement;
+    if (!isForced && one.target.contains(active) && active.matches('input:not([type=checkbox]), select')) return;
+    one.isBusy = true;
     try {
-      const answer = await fetch(dashboard.dataset.iqLive, { headers: { Accept: 'text/html' } });
-      if (answer.status === 401) { location.reload(); return; }
+      const answer = await fetch(one.url, { headers: { Accept: 'text/html' }, redirect: 'manual', signal: AbortSignal.timeout(staleAfter) });
+      if (isSignIn(answer)) { signedOut(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const html = await answer.text();
-      dashboard.classList.remove('iq-stale');
-      if (html !== last) exchange(html);
-      last = html;
+      one.answeredAt = Date.now();
+      if (html !== one.last) exchange(one, html);
+      one.last = html;
     } catch {
-      dashboard.classList.add('iq-stale');
+      // Shown by age below.
     } finally {
-      isLooking = false;
+      one.isBusy = false;
+      showAge();
     }
   }
 
-  function exchange(html) {
+  function showAge() {
+    const oldest = Math.min(...views.map(one => one.answeredAt));
+    const isStale = Date.now() - oldest >= staleAfter && !document.hidden;
+    document.body.classList.toggle('iq-stale', isStale);
+    const notice = bar && bar.querySelector('[data-iq-stale]');
+    if (!notice) return;
+    notice.hidden = !isStale;
+    if (isStale) notice.textContent = 'No answer since ' + new Date(oldest).toLocaleTimeString() + '. What is shown may be old.';
+  }
+
+  function exchange(one, html) {
+    const { target } = one;
     const checked = new Set(picked());
-    const focused = document.activeElement && part.contains(document.activeElement) ? keyOf(document.activeElement) : null;
-    const opened = new Map(Array.from(part.querySelectorAll('details > summary'), summary => [summary.textContent, summary.parentElement.open]));
-    const wide = part.querySelector('.table-responsive');
+    const focused = document.activeElement && target.contains(document.activeElement) ? keyOf(document.activeElement) : null;
+    const opened = new Map(Array.from(target.querySelectorAll('details > summary'), summary => [summary.textContent, summary.parentElement.open]));
+    const wide = target.querySelector('.table-responsive');
     const scrolled = wide ? wide.scrollLeft : 0;
-    part.innerHTML = html; // The server has encoded every word of it.
-    part.querySelectorAll('[data-iq-pick]').forEach(box => { box.checked = checked.has(box.value); });
-    part.querySelectorAll('details > summary').forEach(summary => { if (opened.has(summary.textContent)) summary.parentElement.open = opened.get(summary.textContent); });
-    const now = part.querySelector('.table-responsive');
+    target.innerHTML = html; // The server has encoded every value.
+    target.querySelectorAll('[data-iq-pick]').forEach(box => { box.checked = checked.has(box.value); });
+    target.querySelectorAll('details > summary').forEach(summary => {
+      if (opened.has(summary.textContent)) summary.parentElement.open = opened.get(summary.textContent);
+    });
+    const now = target.querySelector('.table-responsive');
     if (now) now.scrollLeft = scrolled;
-    times();
-    ready(); // Before the focus: a button that is not ready takes none.
+    times(target);
+    updateSelection(); // Before the focus: a disabled button takes none.
     if (focused) {
-      const again = Array.from(part.querySelectorAll('a, button, input, summary')).find(one => keyOf(one) === focused);
+      const again = Array.from(target.querySelectorAll('a, button, input, summary')).find(element => keyOf(element) === focused);
       if (again) again.focus({ preventScroll: true });
     }
   }
 
-  function keyOf(one) {
-    return [one.tagName, one.id, one.getAttribute('href'), one.dataset.iqPost, one.dataset.iqValue, one.textContent].join('|');
+  function keyOf(element) {
+    return [element.tagName, element.id, element.getAttribute('href'), element.dataset.iqPost, element.dataset.iqValue, element.textContent].join('|');
   }
 
-  // What the server says is a sentence, where it says something.
   async function reason(answer) {
-    if (answer.status === 403) return 'You may not do this, or your sign-in is over: reload the page.';
+    if (answer.status === 403) return 'You may not do this, or your sign-in has ended: reload the page.';
     try {
-      return (await answer.json()).detail || 'The server said ' + answer.status + '.';
+      return (await answer.json()).detail || 'The server answered ' + answer.status + '.';
     } catch {
-      return 'The server said ' + answer.status + '.';
+      return 'The server answered ' + answer.status + '.';
     }
   }
 
@@ -101,45 +142,52 @@
     const values = button.hasAttribute('data-iq-picked') ? picked() : [button.dataset.iqValue];
     if (values.length === 0) return;
     if (button.dataset.iqConfirm && !confirm(button.dataset.iqConfirm.replace('{0}', values.length))) return;
-    // What is moved to the front last stands first: so the last of the selection begins.
+    // The image that moves to the front last stands first: so the selection is sent backwards.
     if (button.dataset.iqPost.endsWith('/front')) values.reverse();
     const form = new URLSearchParams();
     values.forEach(value => form.append('jobs[]', value));
     const header = document.querySelector('meta[name=csrf-header]');
     const token = document.querySelector('meta[name=csrf-token]');
     const headers = header && token ? { [header.content]: token.content } : {};
+    const name = button.textContent.trim();
     button.disabled = true;
     try {
-      const answer = await fetch(button.dataset.iqPost, { method: 'POST', body: form, headers });
+      const answer = await fetch(button.dataset.iqPost, { method: 'POST', body: form, headers, redirect: 'manual' });
+      if (isSignIn(answer)) { signedOut(); return; }
       if (!answer.ok) throw new Error(await reason(answer));
-      const { done, refused } = await answer.json();
-      say(button.textContent.trim() + ': ' + done + ' done' + (refused ? ', ' + refused + ' refused, since their state does not allow it.' : '.'));
-      root.querySelectorAll('[data-iq-pick]:checked').forEach(box => { box.checked = false; });
+      const { done, refused, started } = await answer.json();
+      say(name + ': ' + (started ? 'started; the progress is shown below.'
+        : done + ' done' + (refused ? ', ' + refused + ' refused because of their state.' : '.')));
+      document.querySelectorAll('[data-iq-pick]:checked').forEach(box => { box.checked = false; });
     } catch (error) {
-      say(button.textContent.trim() + ' failed. ' + error.message);
+      say(name + ' failed. ' + error.message);
     } finally {
-      button.disabled = false;
+      button.disabled = isSignedOut;
     }
 
-    if (!dashboard) { location.reload(); return; }
-    await look();
-    ready();
-    // Where the command stands no longer, or is not ready any more, the answer has the focus, and Tab goes on from there.
-    if (!dashboard.contains(document.activeElement)) said.focus({ preventScroll: true });
+    if (!pane && document.querySelector('.iq-image')) { location.reload(); return; }
+    await Promise.all(views.map(one => refresh(one, true)));
+    updateSelection();
+    // When the pressed button is gone or disabled, the result has the focus, and Tab goes on from there.
+    const said = document.querySelector('[data-iq-said]');
+    if (said && (!document.activeElement || document.activeElement === document.body)) said.focus({ preventScroll: true });
   }
 
-  root.addEventListener('click', event => {
+  document.addEventListener('click', event => {
     const button = event.target.closest('[data-iq-post]');
     if (button) send(button);
   });
-  root.addEventListener('change', event => {
+  document.addEventListener('change', event => {
     if (event.target.matches('[data-iq-all]'))
-      root.querySelectorAll('[data-iq-pick]').forEach(box => { box.checked = event.target.checked; });
-    if (event.target.matches('[data-iq-all], [data-iq-pick]')) ready();
+      document.querySelectorAll('[data-iq-pick]').forEach(box => { box.checked = event.target.checked; });
+    if (event.target.matches('[data-iq-all], [data-iq-pick]')) updateSelection();
   });
-  document.addEventListener('visibilitychange', look);
-  setInterval(look, pause);
-  if (graph) look();
-  times();
-  ready();
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) views.forEach(one => refresh(one));
+  });
+  views.forEach(one => setInterval(() => refresh(one), one.root === bar ? barInterval : interval));
+  setInterval(showAge, 1000);
+  if (graph) refresh(views[0]);
+  times(document);
+  updateSelection();
 })();

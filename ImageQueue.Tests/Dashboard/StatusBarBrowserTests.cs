@@ -1,0 +1,182 @@
+using Deque.AxeCore.Commons;
+using Hangfire;
+using ImageQueue.Core.Hosting;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using ImageQueue.Core.Recovery;
+using ImageQueue.Tests.Simulator;
+using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Time.Testing;
+using Microsoft.Playwright;
+using Moq;
+using NUnit.Framework;
+
+using static Microsoft.Playwright.Assertions;
+
+namespace ImageQueue.Tests.Dashboard;
+
+/// <summary>The status bar shows each trouble with since when and a control, on image pages and Hangfire's own.</summary>
+[Category(Categories.Process)]
+internal sealed class StatusBarBrowserTests
+{
+    private static readonly string[] Pages = ["", "images", "backends", "failures", "recurring"];
+
+    private ChatBrowser _browser = null!; // Set before any test runs.
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task StopAsync()
+    {
+        if (_browser is not null)
+            await _browser.DisposeAsync();
+    }
+
+    [TestCase(1280, ColorScheme.Light)]
+    [TestCase(1280, ColorScheme.Dark)]
+    [TestCase(390, ColorScheme.Light)]
+    public async Task StatusBar_ShowsWhatStopsTheQueue_WithAControl(int width, ColorScheme scheme)
+    {
+        using var folder = new TemporaryFolder();
+        var file = Path.Combine(folder.Path, "file");
+        await File.WriteAllTextAsync(file, "no folder");
+        await using var app = await TestApp.StartAsync(new()
+        {
+            ["Forge:Backends:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}",
+            ["Forge:Backends:0:Name"] = "gpu1",
+            ["Images:Directory"] = Path.Combine(file, "images"),
+            ["Webhooks:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}/hook",
+            ["Webhooks:0:Secret"] = "0123456789abcdef0123456789abcdef",
+            ["Webhooks:0:Events:0"] = "message",
+            ["Webhooks:AllowPrivate"] = "true",
+        });
+        (await app.Http.PostAsync("api/queue/pause", null)).EnsureSuccessStatusCode();
+        (await app.Http.PostAsync("api/conversations/c/messages", Json("""{"username":"ayşe","role":"user","content":"Merhaba"}"""))).EnsureSuccessStatusCode();
+        var conditions = app.Services.GetRequiredService<SystemConditions>();
+        await Until.TrueAsync(
+            async () => (await conditions.GetAsync(CancellationToken.None)).Count(one => one.Code is ConditionCodes.WebhookFailing or ConditionCodes.BackendUnhealthy) == 2,
+            "backend and receiver have failed");
+
+        await ExpectAsync(app, width, scheme, prepare: () => app.Services.GetRequiredService<IRecurringJobManager>().RemoveIfExists(QueueRebuild.SweepId), new()
+        {
+            [ConditionCodes.QueuePaused] = ("The queue is paused.", "Resume the queue"),
+            [ConditionCodes.NotWritable] = ("cannot be written", "Check again"),
+            [ConditionCodes.NoBackend] = ("No backend is healthy.", "Probe all"),
+            [ConditionCodes.BackendUnhealthy] = ("Backend gpu1 is unhealthy:", "Probe now"),
+            [ConditionCodes.SweepMissing] = ("is missing or was changed", "Schedule now"),
+            [ConditionCodes.WebhookFailing] = ("Webhook receiver 127.0.0.1-", "Deliveries"),
+        });
+    }
+
+    [TestCase(1280, ColorScheme.Light)]
+    [TestCase(390, ColorScheme.Dark)]
+    public async Task StatusBar_ShowsWhatSlowsTheQueue_WithAControl(int width, ColorScheme scheme)
+    {
+        await using var backend = await SimulatorServer.StartAsync();
+        await using var app = await TestApp.StartAsync(
+            new()
+            {
+                ["Forge:Backends:0:Url"] = backend.Address.AbsoluteUri,
+                ["Forge:Backends:0:Name"] = "gpu1",
+                ["Forge:Backends:1:Url"] = $"http://127.0.0.1:{Ports.FindFree()}",
+                ["Forge:Backends:1:Name"] = "gpu2",
+                ["Forge:Models:lost:Checkpoint"] = "lost.safetensors",
+                ["Forge:Simulator:Enabled"] = "false",
+            },
+            configure: builder => builder.Services.AddSingleton<IConditionSource, NoLeader>());
+        (await app.Http.PostAsync("api/backends/gpu2/pause", null)).EnsureSuccessStatusCode();
+        var conditions = app.Services.GetRequiredService<SystemConditions>();
+        await Until.TrueAsync(async () => (await conditions.GetAsync(CancellationToken.None)).Any(one => one.Code == ConditionCodes.ModelMissing), "gpu1 was probed");
+
+        await ExpectAsync(app, width, scheme, prepare: () => { }, new()
+        {
+            [ConditionCodes.ModelMissing] = ("Model lost is on no backend", "Backends"),
+            [ConditionCodes.BackendPaused] = ("Backend gpu2 is paused.", "Resume"),
+            [ConditionCodes.LeaderMissing] = ("No process holds the lease", "Servers"),
+        });
+    }
+
+    /// <summary>The controls act, the bar follows without a reload, and without trouble it is one line.</summary>
+    [Test]
+    public async Task StatusBar_IsCalm_WhenTheQueueIsResumed()
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await _browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        await Until.TrueAsync(async () => (await app.Services.GetRequiredService<SystemConditions>().GetAsync(CancellationToken.None)).Count == 0, "all is normal");
+        await page.GotoAsync("hangfire/servers");
+        await Expect(page.Locator(".iq-conditions")).ToHaveTextAsync("All systems normal", new() { UseInnerText = true });
+        Assert.That(await page.Locator("html").GetAttributeAsync("lang"), Is.EqualTo("en"));
+        await Expect(page.Locator("#footer")).ToContainTextAsync("ImageQueue ");
+
+        (await app.Http.PostAsync("api/queue/pause", null)).EnsureSuccessStatusCode();
+        await page.ReloadAsync();
+        await page.GetByRole(AriaRole.Button, new() { Name = "Resume the queue" }).ClickAsync();
+
+        await Expect(page.Locator("[data-iq-list]")).ToHaveTextAsync("All systems normal");
+        await Expect(page.Locator("[data-iq-result]")).ToHaveTextAsync("Resume the queue: 1 done.");
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+
+    /// <summary>A lease that moves is free for a moment; a missing leader is a condition after half a minute.</summary>
+    [Test]
+    public async Task LeaderConditions_AreFound_WhenTheLeaseStaysFree()
+    {
+        var (time, readiness, leases) = (new FakeTimeProvider(), new DatabaseReadiness(), new Mock<ILeaseStore>());
+        readiness.Set();
+        IReadOnlyList<HeldLease> held = [];
+        leases.Setup(store => store.ListLeasesAsync(PositionWriter.LeaseName, It.IsAny<CancellationToken>())).ReturnsAsync(() => held);
+        var source = new LeaderConditions(leases.Object, readiness, time);
+
+        Assert.That(await source.ReadAsync(CancellationToken.None), Is.Empty);
+        time.Advance(TimeSpan.FromSeconds(31));
+        Assert.That((await source.ReadAsync(CancellationToken.None)).Single().Since, Is.EqualTo(time.GetUtcNow().AddSeconds(-31)));
+        held = [new HeldLease(PositionWriter.LeaseName, "other", null)];
+        Assert.That(await source.ReadAsync(CancellationToken.None), Is.Empty);
+    }
+
+    private async Task ExpectAsync(TestApp app, int width, ColorScheme scheme, Action prepare, Dictionary<string, (string Text, string Control)> expected)
+    {
+        await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
+        var page = await context.NewPageAsync();
+        var conditions = app.Services.GetRequiredService<SystemConditions>();
+        foreach (var path in Pages)
+        {
+            prepare();
+            conditions.Invalidate();
+            await page.GotoAsync($"hangfire/{path}");
+            foreach (var (code, (text, control)) in expected)
+            {
+                var row = page.Locator($"[data-iq-code={code}]");
+                await Expect(row).ToContainTextAsync(text);
+                await Expect(row.Locator("time")).ToHaveCountAsync(1);
+                await Expect(row.Locator(".iq-controls :is(a, button)")).ToHaveTextAsync(control);
+            }
+
+            Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width), path);
+            await page.EvaluateAsync(new BundledAxeScriptProvider().GetScript());
+            Assert.That(
+                await page.EvaluateAsync<string[]>(
+                    "async () => (await axe.run('.iq-conditions')).violations.flatMap(one => one.nodes.map(node => one.id + ': ' + node.html))"),
+                Is.Empty,
+                path);
+            await ChatBrowser.ShootAsync(page, $"status-{path}-{width}-{scheme}-{expected.Count}");
+        }
+
+        Assert.That(app.Log.Of(LogLevel.Critical), Is.Empty);
+        Assert.That(_browser.Errors, Is.Empty);
+    }
+
+    private static StringContent Json(string json) => new(json, System.Text.Encoding.UTF8, "application/json");
+
+    private sealed class NoLeader : IConditionSource
+    {
+        public string Part => "test";
+
+        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => Task.FromResult<IReadOnlyList<SystemCondition>>(
+            [new(ConditionCodes.LeaderMissing, "No process holds the lease for queue positions.") { Subject = PositionWriter.LeaseName }]);
+    }
+}
