@@ -98,6 +98,8 @@ public static class CoreServices
         services.AddSingleton<PrioritizeImageRequest>();
         services.AddSingleton<DrainBackend>();
         services.AddSingleton<EraseMessages>();
+        services.AddSingleton<BulkCommands>();
+        services.AddTransient<BulkCommandJob>();
         services.AddSingleton<Cleanup>();
         services.AddSingleton<Sweep>();
         services.AddHostedSingleton<DashboardReconciler>();

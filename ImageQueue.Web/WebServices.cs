@@ -151,7 +151,8 @@ public static class WebServices
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [QueueRebuild.MaintenanceQueue];
-            options.WorkerCount = 1;
+            options.WorkerCount = 2; // A bulk command must not delay the sweep.
+            options.CancellationCheckInterval = TimeSpan.FromSeconds(1); // It can be stopped by deleting its job.
             LetJobsDecideWhenToStop(provider, options);
         });
     }

@@ -26,6 +26,15 @@ public interface IOperatorStore
     /// </summary>
     Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken);
 
+    /// <summary>Ids of all matching requests above <paramref name="after"/>, ascending.</summary>
+    Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken);
+
+    /// <summary>How many requests match.</summary>
+    Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken);
+
+    /// <summary>The users with the most waiting requests, most first.</summary>
+    Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken);
+
     /// <summary>
     /// The events of these requests, oldest first.
     /// </summary>
@@ -42,10 +51,16 @@ public interface IOperatorStore
 /// <param name="Statuses">Any of these.</param>
 /// <param name="ErrorCode">One of <see cref="ErrorCodes"/>.</param>
 /// <param name="Backend">The backend of the last attempt.</param>
-/// <param name="Username">The owner.</param>
-/// <param name="Text">A part of the prompt, or the whole of a message id, job id, Hangfire job id or conversation.</param>
+/// <param name="Username">The start of a user name, in any case.</param>
+/// <param name="Text">
+/// A part of the prompt in any case (Turkish and English), or the whole of a message id, job id, Hangfire job id or conversation.
+/// </param>
 public sealed record RequestSearch(
     IReadOnlyCollection<string> Statuses, string? ErrorCode = null, string? Backend = null, string? Username = null, string? Text = null);
+
+/// <param name="Count">Waiting requests.</param>
+/// <param name="OldestQueuedAt">When the oldest of them got its place.</param>
+public readonly record struct WaitingUser(string Username, int Count, DateTimeOffset OldestQueuedAt);
 
 /// <summary>A search's matches in a range of ids.</summary>
 /// <param name="Requests">Newest first.</param>

@@ -176,7 +176,7 @@ internal abstract class DashboardCommandContract
         var other = (await Store.FindAsync(ids[3], CancellationToken.None))!;
         Assert.That(other.ErrorCode, Is.Not.EqualTo(ErrorCodes.OutOfMemory));
 
-        await _app.App.Services.GetRequiredService<DashboardSummary>().InvalidateAsync();
+        _app.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
         Assert.That(
             System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync("hangfire/failures")),
             Does.Contain("out_of_memory|gpu1").And.Contain("CUDA out of memory"),
@@ -197,7 +197,7 @@ internal abstract class DashboardCommandContract
         var id = (long)(await _app.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
         await _app.WaitForAsync(id, MessageStatus.Error);
         var before = (await Store.FindAsync(id, CancellationToken.None))!;
-        await _app.App.Services.GetRequiredService<DashboardSummary>().InvalidateAsync();
+        _app.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
         var reader = await _app.SignInAsync(AuthApp.ReaderKey);
         foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "backends", "failures", $"jobs/details/{before.HangfireJobId}" })
         {

@@ -121,6 +121,11 @@ internal static class AuthServices
         options.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;
         options.ExpireTimeSpan = auth.Value.SessionLifetime;
         options.SlidingExpiration = true;
+        options.Events.OnCheckSlidingExpiration = context =>
+        {
+            context.ShouldRenew &= !Forms.IsPoll(context.Request);
+            return Task.CompletedTask;
+        };
         // Removing a key from the settings ends the sign-ins made with it.
         options.Events.OnValidatePrincipal = context =>
         {

@@ -14,8 +14,8 @@ internal static class Forms
 
     private static readonly PathString[] Pages = [Dashboard, "/login", "/logout"];
 
-    /// <summary>Hangfire deletes or requeues as many jobs as one page shows, 500 at most.</summary>
-    private const int MostValues = 1024;
+    /// <summary>Hangfire deletes or requeues as many jobs as one page shows: 5,000 at most. FormOptions allows 1,024.</summary>
+    private const int MostValues = 10_000;
 
     private const int MostPaged = 1_000_000_000;
 
@@ -24,6 +24,12 @@ internal static class Forms
         HttpMethods.IsGet(request.Method)
             || HttpMethods.IsHead(request.Method)
             || request.Path.Equals($"{Dashboard}/stats", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether a page asks by itself, without a person: such a request does not prolong a sign-in.</summary>
+    public static bool IsPoll(HttpRequest request) =>
+        request.Path.StartsWithSegments($"{Dashboard}/live")
+            || request.Path.Equals($"{Dashboard}/stats", StringComparison.OrdinalIgnoreCase)
+            || (HttpMethods.IsGet(request.Method) && request.Path.StartsWithSegments("/api"));
 
     /// <summary>Hangfire's paging parameters; its storage throws when their sum exceeds an int.</summary>
     private static readonly string[] Paging = ["from", "count"];

@@ -28,15 +28,18 @@ internal sealed class ImageCommands(Func<ImageDashboardRequest, string, Task<Ima
         var all = default(Tally);
         foreach (var value in (await http.Request.ReadFormAsync(http.RequestAborted))["jobs[]"])
             all += await doAsync(request, value ?? "");
-        await request.Get<DashboardSummary>().InvalidateAsync();
+        request.Get<DashboardSummary>().Invalidate();
         request.Get<SystemConditions>().Invalidate();
-        await http.Response.WriteAsJsonAsync(new { done = all.Done, refused = all.Refused }, http.RequestAborted);
+        await http.Response.WriteAsJsonAsync(new { done = all.Done, refused = all.Refused, started = all.Started }, http.RequestAborted);
     }
 
     /// <param name="Refused">Values whose state does not allow the command.</param>
     internal readonly record struct Tally(int Done, int Refused)
     {
-        public static Tally operator +(Tally one, Tally other) => new(one.Done + other.Done, one.Refused + other.Refused);
+        /// <summary>Whether a bulk command runs on in the background.</summary>
+        public bool Started { get; init; }
+
+        public static Tally operator +(Tally one, Tally other) => new(one.Done + other.Done, one.Refused + other.Refused) { Started = one.Started || other.Started };
 
         public static Tally Of(bool done) => done ? new(1, 0) : new(0, 1);
     }

@@ -75,6 +75,7 @@ internal static class ImageDashboard
 
         // dashboard.js inserts it into Hangfire's home page.
         DashboardRoutes.Routes.Add("/live/status", new StatusBar.Part());
+        DashboardRoutes.Routes.Add("/live/count", new BulkPart.Count());
         DashboardRoutes.Routes.Add("/live/overview", new ImageDashboardPage.Part(Overview.ShowAsync));
 
         AddCommand(
@@ -95,6 +96,10 @@ internal static class ImageDashboard
             "/commands/backends/drain",
             async (request, name) => await request.Get<DrainBackend>().DrainAsync(name, Actor(request), request.Aborted) is not null);
         AddCommand("/commands/backends/probe", (request, name) => Task.FromResult(Probe(request.Get<BackendPool>(), name)));
+        AddCommand("/commands/matching/cancel", (request, query) => BulkPart.StartAsync(request, BulkVerb.Cancel, query));
+        AddCommand("/commands/matching/retry", (request, query) => BulkPart.StartAsync(request, BulkVerb.Retry, query));
+        AddCommand("/commands/matching/erase", (request, query) => BulkPart.StartAsync(request, BulkVerb.Erase, query));
+        AddCommand("/commands/matching/stop", (request, job) => Task.FromResult(request.Get<BulkCommands>().Stop(job)));
         AddCommand("/commands/conditions/check", (_, _) => Task.FromResult(true)); // Every command reads the conditions again.
         AddCommand("/commands/sweep/schedule", (request, _) =>
         {

@@ -32,14 +32,9 @@ internal static class ImagesPage
 
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
-        var tab = Tabs.FirstOrDefault(tab => tab.Key == request.Asked("show"), Tabs[1]);
-        var search = new RequestSearch(
-            tab.Statuses,
-            HasCodes(tab.Key) ? request.Asked("code") : null,
-            request.Asked("backend"),
-            request.Asked("user"),
-            request.Asked("q"));
-        var isFiltered = (search.ErrorCode ?? search.Backend ?? search.Username ?? search.Text) is not null;
+        var (tabKey, search) = SearchOf(request.Asked);
+        var tab = Tabs.First(tab => tab.Key == tabKey);
+        var isFiltered = IsFiltered(search);
         var live = await request.Get<QueuePositions>().GetAsync(request.Aborted);
         var table = (tab.Key, isFiltered) switch
         {
@@ -55,12 +50,23 @@ internal static class ImagesPage
                 $"<li class=\"{(one.Key == tab.Key ? "active" : "")}\"><a href=\"{request.Root}/images?show={one.Key}\"{(one.Key == tab.Key ? Markup.Of($" aria-current=\"page\"") : Markup.None)}>{one.Title}</a></li>")))}</ul>
             <form method="get" action="{request.Root}/images" class="form-inline iq-filter" role="search" aria-label="Images">
             <input type="hidden" name="show" value="{tab.Key}">
-            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User", search.Username)}{Choice("backend", "Any backend", search.Backend, backends)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
+            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User starts with", search.Username)}{Choice("backend", "Any backend", search.Backend, backends)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
             <button type="submit" class="btn btn-sm btn-default">Find</button>{(isFiltered ? Markup.Of($" <a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images?show={tab.Key}\">Show all</a>") : Markup.None)}
             </form>
+            {BulkPart.Progress(request)}
+            {(isFiltered ? Markup.Of($"<div class=\"iq-actions\">{BulkPart.Buttons(request, tab.Key, search)}</div>") : Markup.None)}
             {table}
             """);
     }
+
+    /// <summary>The tab and the search that a query asks for.</summary>
+    public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> asked)
+    {
+        var tab = Tabs.FirstOrDefault(tab => tab.Key == asked("show"), Tabs[1]);
+        return (tab.Key, new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? asked("code") : null, asked("backend"), asked("user"), asked("q")?.Trim()));
+    }
+
+    public static bool IsFiltered(RequestSearch search) => (search.ErrorCode ?? search.Backend ?? search.Username ?? search.Text) is not null;
 
     private static bool HasCodes(string tab) => tab is "ended" or "error";
 
@@ -120,12 +126,24 @@ internal static class ImagesPage
             search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
         var ids = named.Select(one => one.Message.Id).ToHashSet();
         var page = found.Requests.Take(PageSize).ToList();
-        var older = found.Requests.Count > PageSize ? Page(request, "Older", "before", page[^1].Message.Id)
-            : found.GoOnBefore is { } further ? Page(request, $"Search before image {further}", "before", further)
+        var older = found.Requests.Count > PageSize ? Older("Older", page[^1].Message.Id)
+            : found.GoOnBefore is { } further ? Older($"Search before image {further}", further)
             : Markup.None;
         return Markup.Of(
-            $"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"iq-pages\">{older}</p>");
+            $"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"iq-pages\">{Newer()}{older}</p>");
+
+        // "trail" holds the pages before this one: a search has no way back otherwise.
+        Markup Older(string text, long from) => Page(
+            request, text, ("before", Text(from)), ("trail", before == long.MaxValue ? "" : $"{request.Asked("trail")}{Text(before)}."));
+
+        Markup Newer() => before == long.MaxValue ? Markup.None : (request.Asked("trail") ?? "").Split('.', StringSplitOptions.RemoveEmptyEntries) switch
+        {
+            [.. var earlier, var last] => Page(request, "Newer", ("before", last), ("trail", string.Concat(earlier.Select(one => $"{one}.")))),
+            [] => Page(request, "Newer", ("before", ""), ("trail", "")),
+        };
     }
+
+    private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Exact matches of an id, job id, Hangfire job id or conversation, however old.</summary>
     private static async Task<IReadOnlyList<MessageChange>> NamedAsync(ImageDashboardRequest request, RequestSearch search, string text)
@@ -144,20 +162,20 @@ internal static class ImagesPage
                 && (search.ErrorCode is null || search.ErrorCode == message.ErrorCode)
                 && (search.Backend is null || string.Equals(search.Backend, message.Backend, StringComparison.OrdinalIgnoreCase)))
             .Select(message => message!.Id).ToHashSet();
-        return [.. (await store.ReadChangesAsync(ids, request.Aborted)).Where(one => search.Username is null || search.Username == one.Username).OrderByDescending(one => one.Message.Id)];
+        return [.. (await store.ReadChangesAsync(ids, request.Aborted)).Where(one => search.Username is null || one.Username.StartsWith(search.Username, StringComparison.OrdinalIgnoreCase)).OrderByDescending(one => one.Message.Id)];
     }
 
     private static Markup Pages(ImageDashboardRequest request, int from, int count, int all) => Markup.Of(
         $"""
         <p class="iq-pages">{(all == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
-        {(from > 0 ? Page(request, "Previous", "from", from - PageSize) : Markup.None)}{(from + PageSize < all ? Page(request, "Next", "from", from + PageSize) : Markup.None)}</p>
+        {(from > 0 ? Page(request, "Previous", ("from", Text(from - PageSize))) : Markup.None)}{(from + PageSize < all ? Page(request, "Next", ("from", Text(from + PageSize))) : Markup.None)}</p>
         """);
 
-    private static Markup Page(ImageDashboardRequest request, string text, string key, long value)
+    private static Markup Page(ImageDashboardRequest request, string text, params (string Key, string Value)[] changes)
     {
-        var query = request.Http.Request.Query.Where(part => part.Key != key).Select(
-            part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
-            .Append(KeyValuePair.Create<string, string?>(key, value.ToString(CultureInfo.InvariantCulture)));
+        var query = request.Http.Request.Query.Where(part => changes.All(change => change.Key != part.Key))
+            .Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
+            .Concat(changes.Where(change => change.Value.Length > 0).Select(change => KeyValuePair.Create<string, string?>(change.Key, change.Value)));
         return Markup.Of($"<a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images{QueryString.Create(query)}\">{text}</a> ");
     }
 

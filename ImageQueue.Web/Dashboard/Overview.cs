@@ -19,10 +19,32 @@ internal static class Overview
         var statistics = await request.Get<StatisticsReader>().GetAsync(request.Aborted);
         return Markup.Of(
             $"""
+            {await WaitingUsersAsync(request)}
             <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
             <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 24, hours: 1), "last day")}</div>
             <h2 class="h3">Images, last week <small class="text-muted">by six hours</small></h2>
             <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, hours: 6), "last week")}</div>
+            """);
+    }
+
+    /// <summary>Who fills the queue: a flood is one user's.</summary>
+    private static async Task<Markup> WaitingUsersAsync(ImageDashboardRequest request)
+    {
+        var figures = await request.Get<DashboardSummary>().GetAsync(request.Aborted);
+        if (figures.WaitingUsers.Count == 0)
+            return Markup.None;
+        return Markup.Of(
+            $"""
+            <h2 class="h3">Waiting by user</h2>
+            <div class="table-responsive" tabindex="0" role="region" aria-label="Waiting by user"><table class="table table-condensed iq-table" aria-label="Waiting by user">
+            <thead><tr><th scope="col">User</th><th scope="col">Waiting</th><th scope="col">Share</th><th scope="col">Oldest</th></tr></thead>
+            <tbody>{Markup.Join(figures.WaitingUsers.Select(user => Markup.Of(
+                $"""
+                <tr><th scope="row" class="iq-user"><a href="{request.Root}/images{DashboardFormat.Query(("show", "waiting"), ("user", user.Username))}">{DashboardFormat.OneLine(user.Username, 40)}</a></th>
+                <td class="iq-number">{user.Count:n0}</td><td class="iq-number">{Share((double)user.Count / Math.Max(figures.Waiting, user.Count))}</td>
+                <td>{DashboardFormat.Ago(figures.At, user.OldestQueuedAt)}</td></tr>
+                """)))}</tbody>
+            </table></div>
             """);
     }
 

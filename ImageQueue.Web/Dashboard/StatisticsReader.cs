@@ -4,22 +4,15 @@ using ImageQueue.Core.Statistics;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>The statistics of the last week and the counts of the last hour, cached for two seconds.</summary>
-internal sealed class StatisticsReader : IDisposable
+internal sealed class StatisticsReader(IStatisticsStore store, TimeProvider time)
 {
-    private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(2);
-
-    private readonly ShortCache<Figures> _figures;
-
-    public StatisticsReader(IStatisticsStore store, TimeProvider time) =>
-        _figures = new(FreshFor, time, async cancellationToken => new Figures(
+    private readonly ShortCache<Figures> _figures = new(TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(2), time, async cancellationToken => new Figures(
         await store.ListStatisticsAsync(TimeSpan.FromDays(8), cancellationToken),
         await store.CountSamplesAsync(TimeSpan.FromHours(1), cancellationToken),
         time.GetUtcNow()));
 
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
-
-    public void Dispose() => _figures.Dispose();
 
     internal sealed record Figures(IReadOnlyList<StatisticsRow> Rows, IReadOnlyList<SampleCount> LastHour, DateTimeOffset At)
     {

@@ -138,10 +138,26 @@
     }
   }
 
+  // A command over all matches is confirmed with their number.
+  async function isConfirmed(button, selected) {
+    let count = selected;
+    if (button.dataset.iqCount) {
+      try {
+        const answer = await fetch(button.dataset.iqCount, { redirect: 'manual' });
+        if (isSignIn(answer)) { signedOut(); return false; }
+        count = (await answer.json()).count;
+      } catch {
+        say('The matching images could not be counted. Try again.');
+        return false;
+      }
+    }
+    return confirm(button.dataset.iqConfirm.replace('{0}', count.toLocaleString('en')));
+  }
+
   async function send(button) {
     const values = button.hasAttribute('data-iq-picked') ? picked() : [button.dataset.iqValue];
     if (values.length === 0) return;
-    if (button.dataset.iqConfirm && !confirm(button.dataset.iqConfirm.replace('{0}', values.length))) return;
+    if (button.dataset.iqConfirm && !await isConfirmed(button, values.length)) return;
     // The image that moves to the front last stands first: so the selection is sent backwards.
     if (button.dataset.iqPost.endsWith('/front')) values.reverse();
     const form = new URLSearchParams();

@@ -79,7 +79,47 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
     }
 
-    /// <summary>The conditions beside the statuses.</summary>
+    public async Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().Add("@After", after).Add("@Limit", limit).AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
+        var ids = await connections.RunAsync(
+            connection => connection.QueryAsync<long>(Command(
+                $"SELECT TOP (@Limit) id FROM dbo.messages WHERE id > @After AND {HasStatus}{Fits(search, parameters)} ORDER BY id;", parameters, cancellationToken)),
+            cancellationToken);
+        return [.. ids];
+    }
+
+    public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken)
+    {
+        var parameters = new StatementParameters().AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
+        return connections.RunAsync(
+            connection => connection.ExecuteScalarAsync<int>(Command(
+                $"SELECT COUNT(*) FROM dbo.messages WHERE {HasStatus}{Fits(search, parameters)};", parameters, cancellationToken)),
+            cancellationToken);
+    }
+
+    public async Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken)
+    {
+        var rows = await connections.RunAsync(
+            connection => connection.QueryAsync<(string Username, int Count, DateTime Oldest)>(Command(
+                """
+                SELECT TOP (@Limit) username, COUNT(*), MIN(queued_at) FROM dbo.messages
+                WHERE queued_at IS NOT NULL AND status = N'queued'
+                GROUP BY username ORDER BY COUNT(*) DESC, username;
+                """,
+                new StatementParameters().Add("@Limit", limit),
+                cancellationToken)),
+            cancellationToken);
+        return [.. rows.Select(row => new WaitingUser(row.Username, row.Count, Utc(row.Oldest)))];
+    }
+
+    private const string HasStatus =
+        """
+        queued_at IS NOT NULL
+            AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those)
+        """;
+
+    /// <summary>The conditions beside the statuses. Text is compared as <see cref="SearchText.Fold"/> does.</summary>
     private static string Fits(RequestSearch search, StatementParameters parameters)
     {
         var and = "";
@@ -89,17 +129,19 @@ internal sealed partial class SqlServerMessageStore
         if (search.Backend is { } backend)
             (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
         if (search.Username is { } username)
-            (and, parameters) = (and + " AND username = @Username", parameters.AddText("@Username", username, NameSize));
+            (and, parameters) = (and + $" AND LEFT({Folded("username")}, DATALENGTH(@Username) / 2) = @Username", parameters.AddText("@Username", SearchText.Fold(username)!, NameSize));
         if (search.Text?.Trim() is { Length: > 0 } text)
         {
             and += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"
-                + " OR CHARINDEX(@Text, JSON_VALUE(extra_metadata, N'$.\"prompt\"') COLLATE Latin1_General_100_CI_AS) > 0)";
-            parameters.AddText("@Text", text).Add(
+                + $" OR CHARINDEX(@Folded, {Folded("JSON_VALUE(extra_metadata, N'$.\"prompt\"')")}) > 0)";
+            parameters.AddText("@Text", text).AddText("@Folded", SearchText.Fold(text)!).Add(
                 "@Number", long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1);
         }
 
         return and;
     }
+
+    private static string Folded(string column) => $"TRANSLATE({column} COLLATE Latin1_General_100_BIN2, N'İIı', N'iii') COLLATE Latin1_General_100_CI_AS";
 
     public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken)

@@ -43,36 +43,50 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult<IReadOnlyList<MessageChange>>(
             Read(connection => Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
 
-    private static List<MessageChange> Search(
-        SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit)
-    {
-        var text = search.Text?.Trim() is { Length: > 0 } words ? words : null;
-        return connection.Query<MessageRow>(
-            $"""
-            SELECT {Columns}, username AS Username FROM messages
-            WHERE {where}
-                {(search.ErrorCode is null ? "" : "AND extra_metadata ->> '$.error_code' = @code")}
-                {(search.Backend is null ? "" : "AND backend = @backend COLLATE NOCASE")}
-                {(search.Username is null ? "" : "AND +username = @username")}
-                {(text is null ? "" : "AND (id = @number OR +job_id = @text OR +hangfire_job_id = @text OR +conversation_id = @text OR extra_metadata ->> '$.prompt' LIKE @like ESCAPE '!')")}
-            ORDER BY {order}
-            LIMIT @limit
+    public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<long>>(Read(connection => connection.Query<long>(
+            $"SELECT id FROM messages WHERE id > @from AND +queued_at IS NOT NULL AND +status IN @statuses {Matches(search)} ORDER BY id LIMIT @limit",
+            Parameters(search, before: 0, from: after, limit)).ToList()));
+
+    public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken) => Task.FromResult(Read(connection => connection.ExecuteScalar<int>(
+        $"SELECT count(*) FROM messages WHERE queued_at IS NOT NULL AND status IN @statuses {Matches(search)}", Parameters(search, before: 0, from: 0, limit: 0))));
+
+    public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<WaitingUser>>(Read(connection => connection.Query<(string Username, int Count, string Oldest)>(
+            """
+            SELECT username, count(*), min(queued_at) FROM messages
+            WHERE queued_at IS NOT NULL AND status = 'queued'
+            GROUP BY username ORDER BY count(*) DESC, username LIMIT @limit
             """,
-            new
-            {
-                before,
-                from,
-                statuses = search.Statuses,
-                code = search.ErrorCode,
-                backend = search.Backend,
-                username = search.Username,
-                text,
-                number = long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1,
-                like =
-                    $"%{text?.Replace("!", "!!", StringComparison.Ordinal).Replace("%", "!%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%",
-                limit,
-            }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
-    }
+            new { limit }).Select(row => new WaitingUser(row.Username, row.Count, Time(row.Oldest))).ToList()));
+
+    private static List<MessageChange> Search(SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit) =>
+        connection.Query<MessageRow>(
+            $"SELECT {Columns}, username AS Username FROM messages WHERE {where} {Matches(search)} ORDER BY {order} LIMIT @limit",
+            Parameters(search, before, from, limit)).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
+
+    /// <summary>The conditions beside the statuses. <c>fold</c> is <see cref="SearchText.Fold"/>: SQLite's LIKE knows ASCII only.</summary>
+    private static string Matches(RequestSearch search) =>
+        $"""
+        {(search.ErrorCode is null ? "" : "AND extra_metadata ->> '$.error_code' = @code")}
+        {(search.Backend is null ? "" : "AND backend = @backend COLLATE NOCASE")}
+        {(search.Username is null ? "" : "AND substr(fold(+username), 1, length(@username)) = @username")}
+        {(search.Text is null ? "" : "AND (id = @number OR +job_id = @text OR +hangfire_job_id = @text OR +conversation_id = @text OR instr(fold(extra_metadata ->> '$.prompt'), @folded) > 0)")}
+        """;
+
+    private static object Parameters(RequestSearch search, long before, long from, int limit) => new
+    {
+        before,
+        from,
+        statuses = search.Statuses,
+        code = search.ErrorCode,
+        backend = search.Backend,
+        username = SearchText.Fold(search.Username),
+        text = search.Text?.Trim(),
+        folded = SearchText.Fold(search.Text?.Trim()),
+        number = long.TryParse(search.Text?.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1,
+        limit,
+    };
 
     public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
