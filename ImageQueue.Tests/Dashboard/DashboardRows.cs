@@ -11,7 +11,8 @@ internal static class DashboardRows
     /// <summary>Creates the database in the folder of an app that has not been started yet. Its queue is paused.</summary>
     /// <param name="waiting">Waiting requests of a hundred users, an hour to a second old.</param>
     /// <param name="kept">Requests finished over the last day: 90 % complete, 5 % in error, 5 % cancelled.</param>
-    public static async Task FillAsync(TemporaryFolder folder, int waiting, int kept)
+    /// <param name="flood">How many of the waiting requests, the oldest, are the user "Flooder"'s.</param>
+    public static async Task FillAsync(TemporaryFolder folder, int waiting, int kept, int flood = 0)
     {
         var file = $"Data Source={Path.Combine(folder.Path, "imagequeue.db")}";
         await using (var store = new SqliteMessageStore(file, TimeProvider.System, new AsyncSignal()))
@@ -27,6 +28,8 @@ internal static class DashboardRows
             """
             WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
             INSERT INTO conversations (id, username, created_at) SELECT 'c' || i, 'user ' || i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 days') FROM n;
+
+            INSERT INTO conversations (id, username, created_at) VALUES ('flood', 'Flooder', strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 days'));
 
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $kept),
             ended (i, status, code, forge, at) AS (
@@ -53,15 +56,16 @@ internal static class DashboardRows
 
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $waiting)
             INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
-            SELECT 'c' || (i % 100), 'bot', '[IMAGE_PENDING]',
+            SELECT CASE WHEN i <= $flood THEN 'flood' ELSE 'c' || (i % 100) END, 'bot', '[IMAGE_PENDING]',
                 json_object(
                     'status', 'queued', 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', 10000000 + i),
                     'prompt', 'bir gemi, fırtınada, numara ' || i, 'settings', json_object('width', 1024, 'height', 1024, 'steps', 20)),
-                at, at, at, 'user ' || (i % 100), 21, $kept + i
+                at, at, at, CASE WHEN i <= $flood THEN 'Flooder' ELSE 'user ' || (i % 100) END, 21, $kept + i
             FROM (SELECT i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (3600.0 * ($waiting - i) / $waiting + 1) || ' seconds') AS at FROM n WHERE $waiting > 0);
             """;
         command.Parameters.AddWithValue("$waiting", waiting);
         command.Parameters.AddWithValue("$kept", kept);
+        command.Parameters.AddWithValue("$flood", flood);
         await command.ExecuteNonQueryAsync();
     }
 }

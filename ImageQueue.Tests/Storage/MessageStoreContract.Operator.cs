@@ -131,5 +131,47 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Username: "mehmet"), 10, CancellationToken.None), Is.Empty);
     }
 
+    [TestCase("yağmur")]
+    [TestCase("YAĞMUR")]
+    [TestCase("ışık")]
+    [TestCase("IŞIK")]
+    [TestCase("lion")]
+    [TestCase("LION")]
+    [TestCase("istanbul")]
+    public async Task Search_FoldsCase_InTurkishAndEnglish(string text)
+    {
+        var request = await SubmitAsync(ImageRequest("YAĞMUR Işık Lion İstanbul yağmur ışık lIon"));
+        await SubmitAsync(ImageRequest("bir gül"));
+        var search = new RequestSearch([MessageStatus.Queued], Text: text);
+
+        Assert.That((await Store.SearchUnfinishedAsync(search, 10, CancellationToken.None)).Select(one => one.Message.Id), Is.EqualTo(new[] { request.Id }));
+        Assert.That(await Store.ListMatchingAsync(search, 0, 10, CancellationToken.None), Is.EqualTo(new[] { request.Id }));
+        Assert.That(await Store.CountMatchingAsync(search, CancellationToken.None), Is.EqualTo(1));
+        Assert.That(await Store.ListMatchingAsync(search, request.Id, 10, CancellationToken.None), Is.Empty);
+        Assert.That(await Store.CountMatchingAsync(search with { Statuses = [MessageStatus.Error] }, CancellationToken.None), Is.Zero);
+    }
+
+    [TestCase("AYŞ", 1)]
+    [TestCase("ayşe", 1)]
+    [TestCase("yşe", 0)]
+    public async Task Search_FindsUsers_ByPrefix(string user, int count)
+    {
+        await SubmitAsync(ImageRequest("bir gül"));
+        Assert.That(await Store.CountMatchingAsync(new([MessageStatus.Queued], Username: user), CancellationToken.None), Is.EqualTo(count));
+    }
+
+    [Test]
+    public async Task ListWaitingUsers_CountsWaitingRequests()
+    {
+        await InStateAsync(MessageStatus.Complete);
+        var first = await SubmitAsync(ImageRequest("bir gül"));
+        Time.Advance(TimeSpan.FromSeconds(1));
+        await SubmitAsync(ImageRequest("bir kedi"));
+
+        var users = await Store.ListWaitingUsersAsync(5, CancellationToken.None);
+
+        Assert.That(users, Is.EqualTo(new[] { new WaitingUser("ayşe", 2, first.QueuedAt!.Value) }));
+    }
+
     private async Task<IReadOnlyList<RequestEvent>> HistoryAsync(long id) => (await Store.ReadEventsAsync([id], CancellationToken.None))[id];
 }
