@@ -75,8 +75,9 @@ public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? 
 /// <param name="QueuedAt">When it got its place in the queue.</param>
 /// <param name="At">When its row was written last: its end, unless the chat app has written since.</param>
 /// <param name="Seconds">The generation time, when complete.</param>
+/// <param name="Work">Megapixel-steps.</param>
 public readonly record struct RequestEnd(
-    long Id, string? ErrorCode, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At, double? Seconds);
+    long Id, string? ErrorCode, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At, double? Seconds, double? Work = null);
 
 /// <summary>An operator's pause.</summary>
 /// <param name="Name">The queue or a backend: see <c>Pauses</c>.</param>

@@ -5,6 +5,9 @@ namespace ImageQueue.Web.Dashboard;
 /// <summary>The backends: state, since when and why, current image, and the last day's results.</summary>
 internal static class BackendsPage
 {
+    /// <summary>A backend is marked when it needs this many times the pool's median per megapixel-step.</summary>
+    private const double Slow = 2;
+
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var summary = request.Get<DashboardSummary>();
@@ -19,45 +22,86 @@ internal static class BackendsPage
     private static Markup Card(
         ImageDashboardRequest request, BackendStatus backend, DashboardSummary.Figures figures, DashboardSummary.DayOfEnds ends)
     {
-        var pause = request.Get<Pauses>().Of(backend.Name);
-        var (state, label) = backend switch
-        {
-            { Paused: true, Busy: true } => ("paused", "Paused, finishing its image"),
-            { Paused: true, Draining: true } => ("draining", "Paused, draining"),
-            { Paused: true } => ("paused", "Paused"),
-            { Healthy: null } => ("unknown", "Not probed yet"),
-            { Healthy: false } => ("unhealthy", "Unhealthy"),
-            { Draining: true } => ("draining", "Draining"),
-            { Busy: true } => ("busy", "Generating"),
-            { Leased: false } => ("elsewhere", "Used by another process"),
-            _ => ("healthy", "Healthy, free"),
-        };
-        var generating = figures.Generating.FirstOrDefault(message => message.Backend == backend.Name);
-        var failures = ends.Errors.Where(end => end.Backend == backend.Name)
-            .GroupBy(end => end.ErrorCode ?? "?")
-            .OrderByDescending(group => group.Count())
-            .ToList();
+        var (state, label) = LabelOf(backend);
+        var slow = ends.Slowness(backend.Name) is { } slowness and > Slow
+            ? Markup.Of($" <span class=\"label iq-status iq-slow\">Slow: {slowness:0.0} times the median</span>")
+            : Markup.None;
         return Markup.Of(
             $"""
-            <section class="iq-card iq-{state}" aria-label="{backend.Name}">
-            <h2>{backend.Name} <span class="label iq-status iq-{state}">{label}</span></h2>
+            <section class="iq-card iq-{state}" id="backend-{backend.Name}" aria-label="{backend.Name}">
+            <h2>{backend.Name} <span class="label iq-status iq-{state}">{label}</span>{slow}</h2>
             <p class="text-muted iq-words">{backend.Url}</p>
             <dl class="dl-horizontal">
-            <dt>{(backend.Healthy == false ? "Unhealthy" : "Healthy")} since</dt><dd>{DashboardFormat.Time(backend.Since)} ({DashboardFormat.Ago(figures.At, backend.Since)})</dd>
-            {(backend is { Healthy: false, LastError: { } reason } ? Markup.Of($"<dt>Reason</dt><dd class=\"iq-words\">{reason}</dd>") : Markup.None)}
-            {(pause is { } paused ? Markup.Of($"<dt>Paused by</dt><dd>{paused.By}, {DashboardFormat.Time(paused.At)}</dd>") : Markup.None)}
+            {State(request, backend, figures.At)}
             <dt>Model loaded</dt><dd>{backend.LoadedModel ?? "not known"}</dd>
-            <dt>Generating</dt><dd>{(generating is null ? Markup.Of($"–") : Markup.Of($"<a href=\"{request.Root}/images/{generating.Id}\">Image {generating.Id}</a>, {generating.Progress} %"))}</dd>
+            <dt>Generating</dt><dd>{Generating(request, backend, figures)}</dd>
             <dt>Last hour</dt><dd>{ends.Complete.Count(end => end.Backend == backend.Name && ends.At - end.At < TimeSpan.FromHours(1))} images</dd>
             <dt>Median</dt><dd>{DashboardFormat.Duration(ends.Median(backend.Name))}</dd>
-            <dt>Failed, 24 h</dt><dd>{(failures.Count == 0 ? Markup.Of($"none") : Markup.Join(failures.Select(group => Markup.Of($"<a href=\"{request.Root}/images{DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> "))))}</dd>
+            <dt>Attempts</dt><dd>{backend.Attempts.Completed:n0} completed, {backend.Attempts.Failed:n0} failed, {backend.Attempts.Disrupted:n0} disrupted since the start</dd>
+            <dt>Errors, 24 h</dt><dd>{Errors(request, backend, ends)}</dd>
             </dl>
-            <p>{(backend.Paused
-                ? request.Button("Resume", "/commands/backends/resume", backend.Name, style: "success")
-                : request.Button("Pause", "/commands/backends/pause", backend.Name, $"Pause {backend.Name}? It finishes its current image and gets no new request."))}{(backend is { Paused: true, Busy: false }
-                ? Markup.None
-                : request.Button("Drain", "/commands/backends/drain", backend.Name, $"Drain {backend.Name}? It is paused; its current request is requeued in place and runs on another backend."))}{request.Button("Probe now", "/commands/backends/probe", backend.Name)}</p>
+            <p>{Buttons(request, backend)}</p>
             </section>
             """);
+    }
+
+    private static (string State, string Label) LabelOf(BackendStatus backend) => backend switch
+    {
+        { Paused: true, Busy: true } => ("paused", "Paused, finishing its image"),
+        { Paused: true, Draining: true } => ("draining", "Paused, draining"),
+        { Paused: true } => ("paused", "Paused"),
+        { IsCanaryRunning: true } => ("suspect", "Canary running"),
+        { State: BackendState.Suspect } => ("suspect", "Suspect, waits for a canary"),
+        { Healthy: null } => ("unknown", "Not probed yet"),
+        { Healthy: false } => ("unhealthy", "Unhealthy"),
+        { Draining: true } => ("draining", "Draining"),
+        { Busy: true } => ("busy", "Generating"),
+        { Leased: false } => ("elsewhere", "Used by another process"),
+        _ => ("healthy", "Healthy, free"),
+    };
+
+    /// <summary>Since when and why. The time is the state's: a canary does not reset it.</summary>
+    private static Markup State(ImageDashboardRequest request, BackendStatus backend, DateTimeOffset now)
+    {
+        var pause = request.Get<Pauses>().Of(backend.Name);
+        var reason = backend.State switch
+        {
+            BackendState.Draining => backend.LastError ?? "It still generates an image that no request needs any more.",
+            BackendState.Unhealthy or BackendState.Suspect => backend.LastError,
+            _ => backend.Healthy == false ? backend.LastError : null,
+        };
+        return Markup.Of(
+            $"""
+            <dt>{backend.State} since</dt><dd>{DashboardFormat.Time(backend.Since)} ({DashboardFormat.Ago(now, backend.Since)})</dd>
+            {(reason is null ? Markup.None : Markup.Of($"<dt>Reason</dt><dd class=\"iq-words\">{reason}</dd>"))}
+            {(backend.NextCanary is { } next ? Markup.Of($"<dt>Next canary</dt><dd>in {DashboardFormat.Duration((next - now).TotalSeconds)}</dd>") : Markup.None)}
+            {(pause is { } paused ? Markup.Of($"<dt>Paused by</dt><dd>{paused.By}, {DashboardFormat.Time(paused.At)}</dd>") : Markup.None)}
+            """);
+    }
+
+    private static Markup Generating(ImageDashboardRequest request, BackendStatus backend, DashboardSummary.Figures figures) =>
+        figures.Generating.FirstOrDefault(message => message.Backend == backend.Name) is { } generating
+            ? Markup.Of($"<a href=\"{request.Root}/images/{generating.Id}\">Image {generating.Id}</a>, {generating.Progress} %")
+            : Markup.Of($"–");
+
+    private static Markup Errors(ImageDashboardRequest request, BackendStatus backend, DashboardSummary.DayOfEnds ends)
+    {
+        var groups = ends.Errors.Where(end => end.Backend == backend.Name).GroupBy(end => end.ErrorCode ?? "?").OrderByDescending(group => group.Count());
+        return Markup.Join(groups.Select(group => Markup.Of(
+            $"<a href=\"{request.Root}/images{DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> ")))
+            is var links && links.ToString().Length > 0 ? links : Markup.Of($"none");
+    }
+
+    private static Markup Buttons(ImageDashboardRequest request, BackendStatus backend)
+    {
+        var pause = backend.Paused
+            ? request.Button("Resume", "/commands/backends/resume", backend.Name, style: "success")
+            : request.Button("Pause", "/commands/backends/pause", backend.Name, $"Pause {backend.Name}? It finishes its current image and gets no new request.");
+        var drain = backend is { Paused: true, Busy: false } ? Markup.None : request.Button(
+            "Drain",
+            "/commands/backends/drain",
+            backend.Name,
+            $"Drain {backend.Name}? It is paused; its current request is requeued in place and runs on another backend.");
+        return Markup.Join([pause, drain, request.Button("Probe now", "/commands/backends/probe", backend.Name)]);
     }
 }

@@ -49,10 +49,24 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
 
     internal sealed record DayOfEnds(IReadOnlyList<RequestEnd> Complete, IReadOnlyList<RequestEnd> Errors, DateTimeOffset At)
     {
-        public double? Median(string backend)
+        public double? Median(string backend) => MedianOf(Of(backend).Select(end => end.Seconds).OfType<double>());
+
+        /// <summary>How many times slower a backend is than the pool's median, per megapixel-step; null while there is too little to compare.</summary>
+        public double? Slowness(string backend)
         {
-            var seconds = Complete.Where(end => end.Backend == backend).Select(end => end.Seconds).OfType<double>().Order().ToList();
-            return seconds.Count == 0 ? null : seconds[seconds.Count / 2];
+            var paces = Complete.Where(end => end.Backend is not null).GroupBy(end => end.Backend!)
+                .Select(group => (Backend: group.Key, Pace: MedianOf(group.Where(end => end is { Seconds: not null, Work: > 0 }).Select(end => end.Seconds!.Value / end.Work!.Value))))
+                .Where(one => one.Pace is not null).ToList();
+            return paces.Count < 2 || paces.Find(one => one.Backend == backend).Pace is not { } own ? null : own / MedianOf(paces.Select(one => one.Pace!.Value));
+        }
+
+        private IEnumerable<RequestEnd> Of(string backend) => Complete.Where(end => end.Backend == backend);
+
+        /// <summary>The lower of two: the faster backend is the measure of a pool of two.</summary>
+        private static double? MedianOf(IEnumerable<double> values)
+        {
+            var sorted = values.Order().ToList();
+            return sorted.Count == 0 ? null : sorted[(sorted.Count - 1) / 2];
         }
     }
 }

@@ -160,10 +160,10 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection =>
-                connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds)>(Command(
+                connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds, double? Work)>(Command(
                 """
                 SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, updated_at,
-                    TRY_CAST(JSON_VALUE(extra_metadata, N'$."result"."duration_seconds"') AS float)
+                    TRY_CAST(JSON_VALUE(extra_metadata, N'$."result"."duration_seconds"') AS float), CAST(work AS float)
                 FROM dbo.messages
                 WHERE queued_at IS NOT NULL AND status = @Status AND queued_at > DATEADD(second, -@Age, SYSUTCDATETIME())
                 ORDER BY queued_at DESC, id DESC;
@@ -171,6 +171,6 @@ internal sealed partial class SqlServerMessageStore
                 new StatementParameters().AddText("@Status", status, 20).Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At), row.Seconds))];
+        return [.. rows.Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At), row.Seconds, row.Work))];
     }
 }

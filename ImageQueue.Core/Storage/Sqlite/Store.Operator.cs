@@ -95,14 +95,14 @@ internal sealed partial class SqliteMessageStore
             new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
 
     public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds)>(
+        Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds, double? Work)>(
             """
-            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, updated_at, CAST(extra_metadata ->> '$.result.duration_seconds' AS REAL)
+            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, updated_at, CAST(extra_metadata ->> '$.result.duration_seconds' AS REAL), work
             FROM messages
             WHERE status = @status AND queued_at IS NOT NULL AND queued_at > @after
             ORDER BY queued_at DESC, id DESC
             LIMIT @limit
             """,
             new { status, after = Write(_time.GetUtcNow() - since), limit }).Select(row =>
-                new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds)).ToList()));
+                new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds, row.Work)).ToList()));
 }
