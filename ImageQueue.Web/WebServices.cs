@@ -13,6 +13,7 @@ using ImageQueue.Web.Api;
 using ImageQueue.Web.Api.Description;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Chat;
+using ImageQueue.Web.Compatibility;
 using ImageQueue.Web.Dashboard;
 using ImageQueue.Web.Errors;
 using ImageQueue.Web.Health;
@@ -70,6 +71,7 @@ public static class WebServices
         services.AddAntiforgery(); // Hangfire's dashboard checks its forms only where this is registered.
         // It would log a forged cookie as an error; the form is refused all the same.
         services.AddLogging(logging => logging.AddFilter("Microsoft.AspNetCore.Antiforgery.DefaultAntiforgery", LogLevel.None));
+        services.AddCompatibility(builder.Configuration);
         services.AddHealth();
         builder.AddTelemetry();
         return builder;
@@ -98,6 +100,7 @@ public static class WebServices
             .RequireAuthorization(Access.Connect).WithMetadata(
                 new StreamAttribute(), new TokenInAddressAttribute(), new NotAuditedAttribute());
         app.MapApiDescription();
+        app.MapCompatibility();
         app.MapHealth();
         app.MapTelemetry();
         app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions

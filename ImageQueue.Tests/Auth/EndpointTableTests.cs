@@ -75,6 +75,34 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /hangfire/{**path}                                           /hangfire/jobs/failed/requeue       401 403 ok  403 403 403
         POST   /hangfire/{**path}                                           /hangfire/recurring/trigger         401 403 ok  403 403 403
         POST   /hangfire/{**path}                                           /hangfire/recurring/remove          401 403 ok  403 403 403
+        POST   /v1/images/generations                                       /v1/images/generations              401 ok  ok  403 403 403
+        GET    /v1/models                                                   /v1/models                          401 ok  ok  403 403 403
+        GET    /v1/models/{**id}                                            /v1/models/flux1-schnell-fp8        401 ok  ok  403 403 403
+        GET    /sdapi/v1/options                                            /sdapi/v1/options                   401 ok  ok  403 403 403
+        GET    /sdapi/v1/sd-models                                          /sdapi/v1/sd-models                 401 ok  ok  403 403 403
+        GET    /sdapi/v1/samplers                                           /sdapi/v1/samplers                  401 ok  ok  403 403 403
+        GET    /sdapi/v1/schedulers                                         /sdapi/v1/schedulers                401 ok  ok  403 403 403
+        GET    /sdapi/v1/memory                                             /sdapi/v1/memory                    401 ok  ok  403 403 403
+        GET    /sdapi/v1/cmd-flags                                          /sdapi/v1/cmd-flags                 401 ok  ok  403 403 403
+        GET    /sdapi/v1/scripts                                            /sdapi/v1/scripts                   401 ok  ok  403 403 403
+        GET    /sdapi/v1/embeddings                                         /sdapi/v1/embeddings                401 ok  ok  403 403 403
+        GET    /sdapi/v1/upscalers                                          /sdapi/v1/upscalers                 401 ok  ok  403 403 403
+        GET    /sdapi/v1/latent-upscale-modes                               /sdapi/v1/latent-upscale-modes      401 ok  ok  403 403 403
+        GET    /sdapi/v1/sd-vae                                             /sdapi/v1/sd-vae                    401 ok  ok  403 403 403
+        GET    /sdapi/v1/loras                                              /sdapi/v1/loras                     401 ok  ok  403 403 403
+        GET    /sdapi/v1/hypernetworks                                      /sdapi/v1/hypernetworks             401 ok  ok  403 403 403
+        GET    /sdapi/v1/prompt-styles                                      /sdapi/v1/prompt-styles             401 ok  ok  403 403 403
+        GET    /sdapi/v1/face-restorers                                     /sdapi/v1/face-restorers            401 ok  ok  403 403 403
+        GET    /sdapi/v1/progress                                           /sdapi/v1/progress                  401 ok  ok  403 403 403
+        POST   /sdapi/v1/options                                            /sdapi/v1/options                   401 ok  ok  403 403 403
+        POST   /sdapi/v1/interrupt                                          /sdapi/v1/interrupt                 401 ok  ok  403 403 403
+        POST   /sdapi/v1/skip                                               /sdapi/v1/skip                      401 ok  ok  403 403 403
+        POST   /sdapi/v1/txt2img                                            /sdapi/v1/txt2img                   401 ok  ok  403 403 403
+        GET    /internal/ping                                               /internal/ping                      401 ok  ok  403 403 403
+        GET    /internal/pending-tasks                                      /internal/pending-tasks             401 ok  ok  403 403 403
+        POST   /internal/progress                                           /internal/progress                  401 ok  ok  403 403 403
+        GET    /openapi.json                                                /openapi.json                       401 ok  ok  403 403 403
+        GET    /openapi/{documentName:regex(^(openai|a1111)$)}.json         /openapi/openai.json                401 ok  ok  ok  403 403
         *      /simulator/{**path}                                          /simulator/faults                   local
         GET    /simulator/api/extra/version                                 /simulator/faults                   local
         GET    /simulator/openapi.json                                      /simulator/openapi.json             local

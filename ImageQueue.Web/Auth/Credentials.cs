@@ -1,4 +1,5 @@
 using System.Security.Claims;
+using System.Text;
 using System.Text.Encodings.Web;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.Extensions.Options;
@@ -25,6 +26,7 @@ internal static class Credentials
 
     private const string KeyHeader = "X-Api-Key";
     private const string Bearer = "Bearer ";
+    private const string Basic = "Basic ";
 
     /// <summary>Which scheme answers for the request.</summary>
     public static string Pick(HttpContext context)
@@ -32,9 +34,10 @@ internal static class Credentials
         if (Shown(context) is { } shown)
         {
             // An address ends in logs and histories: a key in it is refused, a token in it expires.
-            return shown.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) || InHeader(context) is null ? Token : Key;
+            return shown.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) || InHeader(context) is null ? Token
+                : TakesAnyKey(context) ? Local
+                : Key;
         }
-
 
         if (RequestOrigin.IsForeign(context.Request))
             return Key; // Finds none.
@@ -52,8 +55,31 @@ internal static class Credentials
         if (context.Request.Headers.Authorization is [{ } authorization]
             && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
             return authorization[Bearer.Length..].Trim();
+        if (ReadBasic(context.Request) is var (_, password))
+            return password;
         return context.Request.Headers[KeyHeader] is [{ } key, ..] ? key : null;
     }
+
+    /// <summary>The user of Basic authentication (RFC 7617), whose password is the key; null without one.</summary>
+    public static string? BasicUser(HttpRequest request) => ReadBasic(request)?.User;
+
+    private static (string User, string Password)? ReadBasic(HttpRequest request)
+    {
+        if (request.Headers.Authorization is not [{ } authorization]
+            || !authorization.StartsWith(Basic, StringComparison.OrdinalIgnoreCase))
+            return null;
+        var bytes = new byte[authorization.Length];
+        return Convert.TryFromBase64String(authorization[Basic.Length..].Trim(), bytes, out var length)
+            && Encoding.UTF8.GetString(bytes, 0, length).Split(':', 2) is [var user, var password]
+                ? (user, password)
+                : null;
+    }
+
+    /// <summary>Clients of other APIs must send a key; where none is configured, this machine's may send any.</summary>
+    private static bool TakesAnyKey(HttpContext context) =>
+        context.GetEndpoint()?.Metadata.GetMetadata<AnyKeyLocallyAttribute>() is not null
+        && !RequestOrigin.IsForeign(context.Request)
+        && context.RequestServices.GetRequiredService<LocalAccess>().Covers(context);
 
     private static bool IsSafe(HttpRequest request) => HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method);
 }
@@ -115,3 +141,7 @@ internal sealed class LocalHandler(
         return Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name)));
     }
 }
+
+/// <summary>An endpoint of another API: from this machine, in Development without keys, any key is as good as none.</summary>
+[AttributeUsage(AttributeTargets.Class | AttributeTargets.Method)]
+internal sealed class AnyKeyLocallyAttribute : Attribute;

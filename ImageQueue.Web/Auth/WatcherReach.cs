@@ -17,10 +17,13 @@ public sealed class WatcherReach(IMessageStore store)
     {
         if (WatcherToken.Of(user) is not { } token)
             return user.Is(Roles.Client, Roles.Operator, Roles.OperatorRead);
-        return token.ConversationId == conversationId
+        return token.JobId is null && await OwnsAsync(token, conversationId, cancellationToken);
+    }
+
+    private async Task<bool> OwnsAsync(WatcherToken token, string conversationId, CancellationToken cancellationToken) =>
+        token.ConversationId == conversationId
             && (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation
                 || conversation.Username == token.Username);
-    }
 
     /// <summary>
     /// Whether the user may still be told of these changes of its conversation: a first message that is another user's ends a watcher's
@@ -40,7 +43,9 @@ public sealed class WatcherReach(IMessageStore store)
     /// <summary>Whether the route names a conversation, message or image that the user may watch.</summary>
     internal async Task<bool> CoversAsync(HttpContext context) =>
         await ConversationIdAsync(context, context.RequestAborted) is { } conversationId
-        && await CoversAsync(context.User, conversationId, context.RequestAborted);
+        && (WatcherToken.Of(context.User) is { JobId: { } jobId } token
+            ? Text(context.Request.RouteValues, "job_id") == jobId && await OwnsAsync(token, conversationId, context.RequestAborted)
+            : await CoversAsync(context.User, conversationId, context.RequestAborted));
 
     private async Task<string?> ConversationIdAsync(HttpContext context, CancellationToken cancellationToken)
     {

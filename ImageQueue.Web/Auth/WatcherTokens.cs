@@ -28,6 +28,10 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
         return (Prefix + _protector.Protect(JsonSerializer.Serialize(new WatcherToken(conversationId, username)), expiresAt), expiresAt);
     }
 
+    /// <summary>A token for one image alone.</summary>
+    public string IssueForImage(string conversationId, string username, string jobId, TimeSpan lifetime) =>
+        Prefix + _protector.Protect(JsonSerializer.Serialize(new WatcherToken(conversationId, username, jobId)), time.GetUtcNow() + lifetime);
+
     /// <summary>The token's content; null when it is invalid or expired.</summary>
     public (WatcherToken Token, DateTimeOffset ExpiresAt)? Read(string shown)
     {
@@ -54,14 +58,16 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
 /// <summary>What a token is good for.</summary>
 /// <param name="ConversationId">The conversation.</param>
 /// <param name="Username">Whose it must be.</param>
-public sealed record WatcherToken(string ConversationId, string Username)
+/// <param name="JobId">The only image that it is good for; null: the whole conversation.</param>
+public sealed record WatcherToken(string ConversationId, string Username, string? JobId = null)
 {
     private const string ConversationClaim = "imagequeue:conversation";
+    private const string JobClaim = "imagequeue:job";
 
     /// <summary>The watcher's, or null for anybody else.</summary>
     internal static WatcherToken? Of(ClaimsPrincipal user) =>
         user.FindFirstValue(ConversationClaim) is { } conversationId && user.Identity?.Name is { } username
-            ? new(conversationId, username)
+            ? new(conversationId, username, user.FindFirstValue(JobClaim))
             : null;
 
     internal ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
@@ -70,6 +76,7 @@ public sealed record WatcherToken(string ConversationId, string Username)
             new Claim(ClaimTypes.Name, Username),
             new Claim(ClaimTypes.Role, Roles.Watcher),
             new Claim(ConversationClaim, ConversationId),
+            .. JobId is null ? Array.Empty<Claim>() : [new Claim(JobClaim, JobId)],
         ],
         scheme));
 }

@@ -40,7 +40,10 @@ internal static class ApiProblem
         new ProblemResult(Of(status, code, detail, errors));
 
     /// <summary>422: the request is well-formed, but not allowed.</summary>
-    public static IActionResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) => Result(
+    public static IActionResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) => new ProblemResult(Unprocessed(errors));
+
+    /// <summary>The same as a problem.</summary>
+    public static ProblemDetails Unprocessed(IReadOnlyDictionary<string, string[]> errors) => Of(
         StatusCodes.Status422UnprocessableEntity,
         ProblemCodes.InvalidRequest,
         string.Join(' ', errors.Values.SelectMany(sentences => sentences)),
@@ -107,8 +110,11 @@ internal sealed class ProblemWriter : IProblemDetailsWriter
 
     public async ValueTask WriteAsync(ProblemDetailsContext context)
     {
-        ApiProblem.Complete(context.ProblemDetails, context.HttpContext);
-        await context.HttpContext.Response.WriteAsJsonAsync(
-            context.ProblemDetails, options: null, ApiProblem.ContentType, context.HttpContext.RequestAborted);
+        var http = context.HttpContext;
+        var isOwn = ProblemShapes.Find(http) is null;
+        await http.Response.WriteAsJsonAsync(
+            ProblemShapes.BodyOf(context.ProblemDetails, http), options: null, isOwn
+                ? ApiProblem.ContentType
+                : "application/json", http.RequestAborted);
     }
 }

@@ -47,6 +47,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
 
     private static ProblemDetails ToProblem(Exception exception) => exception switch
     {
+        ProblemException e => e.Problem,
         MessageNotFoundException e =>
             ApiProblem.Of(
                 StatusCodes.Status404NotFound,

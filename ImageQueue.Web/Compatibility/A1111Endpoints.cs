@@ -1,0 +1,132 @@
+using System.Text.Json;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Web.Auth;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Compatibility;
+
+/// <summary>A1111's and Forge's API under <c>/sdapi/v1</c> and <c>/internal</c>: each call becomes requests in the queue.</summary>
+/// <remarks>A1111 and Forge <c>modules/api/api.py</c> and <c>modules/progress.py</c>.</remarks>
+internal static class A1111Endpoints
+{
+    /// <summary>The path of the API.</summary>
+    public const string Path = "/sdapi/v1";
+
+    /// <summary>The path of the progress by task.</summary>
+    public const string InternalPath = "/internal";
+
+    /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
+    public const string Name = "a1111";
+
+    /// <summary>A body may hold what is ignored here, such as ControlNet's images.</summary>
+    private const int MaxBody = 32 * 1024 * 1024;
+
+    /// <summary>Maps the endpoints.</summary>
+    public static void MapA1111(this IEndpointRouteBuilder app)
+    {
+        var all = app.MapGroup("").WithGroupName(Name).WithTags("A1111").RequireAuthorization(Access.Ask)
+            .WithMetadata(new AnyKeyLocallyAttribute());
+        var api = all.MapGroup(Path);
+        api.MapPost("/txt2img", GenerateAsync).WithName("txt2img").WithSummary("Generate images from text")
+            .Accepts<A1111ImageBody>("application/json").Produces<A1111Images>()
+            .RequireRateLimiting(RateLimits.Streams).WithMetadata(new RequestSizeLimitAttribute(MaxBody));
+        api.MapGet(
+            "/options",
+            (HttpContext http, A1111Callers callers, ModelChoices models) => A1111Lists.Options(callers.ModelOf(http) ?? FirstOf(models)))
+            .WithSummary("Read the options");
+        api.MapPost("/options", SetOptionsAsync).WithSummary("Choose the caller's model");
+        api.MapGet("/sd-models", (ModelChoices models) => models.Names.Select(A1111Lists.Model)).WithSummary("List models");
+        api.MapGet("/samplers", (A1111Lists lists) => lists.Samplers).WithSummary("List samplers");
+        api.MapGet("/schedulers", (A1111Lists lists) => lists.Schedulers).WithSummary("List schedulers");
+        api.MapGet("/memory", A1111Lists.Memory).WithSummary("Read the memory");
+        api.MapGet("/cmd-flags", () => new Dictionary<string, object>()).WithSummary("Read the command line");
+        api.MapGet("/scripts", () => new { txt2img = Array.Empty<string>(), img2img = Array.Empty<string>() }).WithSummary("List scripts");
+        api.MapGet("/embeddings", () => new { loaded = new Dictionary<string, object>(), skipped = new Dictionary<string, object>() })
+            .WithSummary("List embeddings");
+        foreach (var empty in (string[])["upscalers", "latent-upscale-modes", "sd-vae", "loras", "hypernetworks", "prompt-styles", "face-restorers"])
+            api.MapGet($"/{empty}", () => Array.Empty<object>()).WithSummary($"List {empty}");
+        api.MapGet("/progress", ProgressAsync).WithSummary("Read the progress of the caller's image");
+        api.MapPost("/interrupt", InterruptAsync).WithSummary("Cancel the caller's image");
+        api.MapPost("/skip", InterruptAsync).WithSummary("Cancel the caller's image");
+        var inner = all.MapGroup(InternalPath);
+        inner.MapGet("/ping", () => new Dictionary<string, object>()).WithSummary("Ping");
+        inner.MapPost("/progress", TaskProgressAsync).Accepts<A1111TaskBody>("application/json").WithSummary("Read the progress of a task");
+        inner.MapGet("/pending-tasks", PendingTasksAsync).WithSummary("List the caller's waiting tasks");
+        // Clients, ImageQueue's own among them, look here for what a server can do.
+        all.MapGet("/openapi.json", A1111Lists.OpenApi).ExcludeFromDescription();
+    }
+
+    private static string FirstOf(ModelChoices models) => models.Names is [var first, ..] ? first : "default";
+
+    private static async Task GenerateAsync(
+        HttpContext http,
+        ImageCalls calls,
+        CallWaits waits,
+        A1111Callers callers,
+        ModelChoices models,
+        ImageLocator images,
+        IOptions<CompatibilityOptions> options,
+        ILogger<A1111ImageBody> logger)
+    {
+        var body = await CompatibilityJson.ReadAsync<A1111ImageBody>(http.Request, http.RequestAborted);
+        if (body.AlwaysonScripts is { Count: > 0 } scripts)
+            logger.LogInformation("Scripts of a txt2img call are ignored: {Scripts}.", string.Join(", ", scripts.Keys));
+        var model = models.Find(body.Checkpoint ?? callers.ModelOf(http)) ?? default;
+        var key = http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } sent, ..]
+            ? sent
+            : body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : null;
+        await using var call = await calls.SubmitAsync(Name, callers.Of(http), body.ToRequests(model, key), http.RequestAborted);
+        await CallAnswer.WriteAsync(http, options.Value.KeepAliveAfter, async cancellationToken =>
+        {
+            await call.EndAsync(waits, cancellationToken);
+            return await AnswerAsync(call.Messages, body, images, cancellationToken);
+        });
+    }
+
+    /// <summary>What was interrupted is left out, as A1111 does; what failed fails the call.</summary>
+    private static async Task<object> AnswerAsync(
+        IReadOnlyList<Message> messages, A1111ImageBody body, ImageLocator images, CancellationToken cancellationToken)
+    {
+        var encoded = new List<string>();
+        var complete = messages.Where(message => message.Status is not (MessageStatus.Cancelled or MessageStatus.Deleted)).ToList();
+        foreach (var message in complete)
+        {
+            var png = await images.ReadAsync(message, cancellationToken);
+            if (body.SendImages != false)
+                encoded.Add(Convert.ToBase64String(png));
+        }
+
+        return new A1111Images(encoded, body, A1111Images.InfoOf(complete is [] ? messages : complete));
+    }
+
+    private static async Task<object> SetOptionsAsync(HttpContext http, A1111Callers callers)
+    {
+        var options = await CompatibilityJson.ReadAsync<Dictionary<string, JsonElement>>(http.Request, http.RequestAborted);
+        if (options.TryGetValue("sd_model_checkpoint", out var model) && model.ValueKind == JsonValueKind.String)
+            callers.Choose(http, model.GetString());
+        return new { };
+    }
+
+    private static Task<object> ProgressAsync(HttpContext http, A1111Task tasks, bool? skip_current_image) =>
+        tasks.GlobalAsync(http, withImage: skip_current_image != true, http.RequestAborted);
+
+    private static async Task<object> InterruptAsync(HttpContext http, A1111Task tasks)
+    {
+        await tasks.InterruptAsync(http, http.RequestAborted);
+        return new { };
+    }
+
+    private static async Task<object> TaskProgressAsync(HttpContext http, A1111Task tasks)
+    {
+        var body = await CompatibilityJson.ReadAsync<A1111TaskBody>(http.Request, http.RequestAborted);
+        return await tasks.ProgressAsync(http, body, http.RequestAborted);
+    }
+
+    private static async Task<object> PendingTasksAsync(HttpContext http, A1111Task tasks)
+    {
+        var waiting = await tasks.WaitingAsync(http, http.RequestAborted);
+        return new { size = waiting.Count, tasks = waiting };
+    }
+}

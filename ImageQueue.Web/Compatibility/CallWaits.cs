@@ -1,0 +1,70 @@
+using System.Runtime.CompilerServices;
+using ImageQueue.Core.Messages;
+using ImageQueue.Web.Errors;
+
+namespace ImageQueue.Web.Compatibility;
+
+/// <summary>Watches a conversation for calls that wait: over any time, through outages of the database, until this process stops.</summary>
+internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplicationLifetime lifetime)
+{
+    /// <summary>The time after which a call that has seen no change does its other work, such as keeping a proxy awake.</summary>
+    public static readonly TimeSpan Tick = TimeSpan.FromSeconds(15);
+
+    private static readonly TimeSpan OutagePause = TimeSpan.FromSeconds(1);
+
+    /// <summary>The changes of the conversation's messages since a revision; an empty list when there was none for a tick.</summary>
+    /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
+    /// <exception cref="ProblemException">This process stops.</exception>
+    public async IAsyncEnumerable<IReadOnlyList<Message>> ChangesAsync(
+        string conversationId, long sinceRevision, TimeSpan tick, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping);
+        FeedSubscription? subscription = null;
+        try
+        {
+            while (true)
+            {
+                IReadOnlyList<MessageChange> changes;
+                try
+                {
+                    subscription ??= await feed.WatchAsync(conversationId, sinceRevision, ends.Token);
+                    changes = await subscription.NextAsync(tick, ends.Token);
+                }
+                catch (StoreUnavailableException)
+                {
+                    // The requests are stored and run on; the feed logs the outage. From the last revision seen, nothing is missed.
+                    subscription?.Dispose();
+                    subscription = null;
+                    await Task.Delay(OutagePause, time, ends.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                    ThrowIfEnded(cancellationToken);
+                    continue;
+                }
+                catch (OperationCanceledException)
+                {
+                    ThrowIfEnded(cancellationToken);
+                    throw;
+                }
+
+                foreach (var change in changes)
+                    sinceRevision = Math.Max(sinceRevision, change.Message.Revision);
+                yield return [.. changes.Select(change => change.Message)];
+            }
+        }
+        finally
+        {
+            subscription?.Dispose();
+        }
+    }
+
+    private void ThrowIfEnded(CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (lifetime.ApplicationStopping.IsCancellationRequested)
+            {
+            throw new ProblemException(ApiProblem.Of(
+                StatusCodes.Status503ServiceUnavailable,
+                ProblemCodes.StoreUnavailable,
+                "This server stops. Send the request again; another server, or this one after its start, takes it."));
+        }
+    }
+}

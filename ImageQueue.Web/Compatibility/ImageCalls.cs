@@ -1,0 +1,165 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
+using ImageQueue.Web.Errors;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Compatibility;
+
+/// <summary>
+/// Runs the calls of other APIs through the queue: a call submits its requests, waits for their end for as long as the queue needs,
+/// and cancels them when its client closes the connection.
+/// </summary>
+internal sealed class ImageCalls(
+    SubmitImageRequest submit,
+    RequestChoices choices,
+    CancelImageRequest cancel,
+    RetryImageRequest retry,
+    Callers callers,
+    IOptions<CompatibilityOptions> options,
+    ILogger<ImageCalls> logger)
+{
+    private readonly ConcurrentDictionary<long, int> _waiting = new();
+
+    /// <summary>Submits all requests of one call, or none of them.</summary>
+    /// <param name="api">The API's name.</param>
+    /// <param name="caller">Whose they are.</param>
+    /// <param name="requests">1 or more; their conversation is set here.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <exception cref="ProblemException">A request is not valid.</exception>
+    /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
+    public async Task<ImageCall> SubmitAsync(
+        string api, Caller caller, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+    {
+        var messages = new List<Message>(requests.Count);
+        try
+        {
+            foreach (var request in requests)
+            {
+                var message = await SubmitOneAsync(api, caller, request, cancellationToken);
+                messages.Add(message);
+                _waiting.AddOrUpdate(message.Id, 1, (_, count) => count + 1);
+            }
+        }
+        catch
+        {
+            await LeaveAsync(messages, cancelThem: true);
+            throw;
+        }
+
+        return new ImageCall(messages, unfinished => LeaveAsync(unfinished, options.Value.CancelOnHangUp));
+    }
+
+    private async Task<Message> SubmitOneAsync(string api, Caller caller, ImageRequest request, CancellationToken cancellationToken)
+    {
+        var (checkedRequest, errors) = (request with { Username = caller.Username, ConversationId = caller.ConversationId }).Check();
+        if (errors.Count == 0)
+            errors = choices.Check(checkedRequest);
+        if (errors.Count > 0)
+            throw new ProblemException(ApiProblem.Unprocessed(errors));
+
+        // An erased conversation takes no more messages; a few may have been erased one after another.
+        for (var tries = 0; ; tries++)
+        {
+            try
+            {
+                var submitted = await submit.SubmitAsync(checkedRequest, cancellationToken);
+                return submitted.IsReplay ? await JoinAsync(submitted.Message, cancellationToken) : submitted.Message;
+            }
+            catch (ConversationDeletedException) when (tries < 20)
+            {
+                caller = callers.AfterErase(api, caller);
+                checkedRequest = checkedRequest with { ConversationId = caller.ConversationId };
+            }
+        }
+    }
+
+    /// <summary>A repeated call joins the first one; what that one's end has cancelled, or what failed, runs again.</summary>
+    private async Task<Message> JoinAsync(Message message, CancellationToken cancellationToken) =>
+        message.Status is MessageStatus.Cancelled or MessageStatus.Error
+        && await retry.RetryAsync(message.Id, cancellationToken) is { Applied: true, Message: { } again }
+            ? again
+            : message;
+
+    /// <summary>The call ends: what no other call of this process waits for is cancelled.</summary>
+    private async Task LeaveAsync(IEnumerable<Message> messages, bool cancelThem)
+    {
+        foreach (var message in messages)
+        {
+            var others = _waiting.AddOrUpdate(message.Id, 0, (_, count) => count - 1);
+            if (others > 0)
+                continue;
+            _waiting.TryRemove(new(message.Id, 0));
+            if (!cancelThem || ImageCall.HasEnded(message))
+                continue;
+            try
+            {
+                // The caller's token is cancelled by now, and the cancel must not be.
+                if ((await cancel.CancelAsync(message.Id, CancellationToken.None)).Applied)
+                    logger.LogInformation("Message {MessageId} is cancelled: the client of its call closed the connection.", message.Id);
+            }
+            catch (StoreUnavailableException e)
+            {
+                logger.LogWarning(
+                    e, "Message {MessageId} could not be cancelled after its client closed the connection; it will run.", message.Id);
+            }
+        }
+    }
+}
+
+/// <summary>A call's requests, from their submit to their end. Dispose it in any case.</summary>
+/// <param name="messages">As they were submitted.</param>
+/// <param name="leaveAsync">Called once with the messages as they were last seen.</param>
+internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IEnumerable<Message>, Task> leaveAsync) : IAsyncDisposable
+{
+    private readonly Message[] _messages = [.. messages];
+
+    /// <summary>The messages as they were last seen, in the order of the requests.</summary>
+    public IReadOnlyList<Message> Messages => _messages;
+
+    /// <summary>Whether a request has come to its end.</summary>
+    public static bool HasEnded(Message message) => message.Status is not (MessageStatus.Queued or MessageStatus.Processing);
+
+    /// <summary>Waits until all have ended.</summary>
+    /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
+    /// <exception cref="ProblemException">This process stops.</exception>
+    public async Task EndAsync(CallWaits waits, CancellationToken cancellationToken)
+    {
+        await foreach (var _ in ChangesAsync(waits, CallWaits.Tick, cancellationToken))
+        {
+        }
+    }
+
+    /// <summary>Every change of the messages until all have ended; empty when nothing has changed for a tick.</summary>
+    /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
+    /// <exception cref="ProblemException">This process stops.</exception>
+    public async IAsyncEnumerable<IReadOnlyList<Message>> ChangesAsync(
+        CallWaits waits, TimeSpan tick, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        if (Array.TrueForAll(_messages, HasEnded))
+            yield break;
+        await foreach (
+            var changes in waits.ChangesAsync(
+                _messages[0].ConversationId, _messages.Min(message => message.Revision), tick, cancellationToken))
+        {
+            var mine = new List<Message>();
+            foreach (var message in changes)
+            {
+                var index = Array.FindIndex(_messages, one => one.Id == message.Id);
+                if (index < 0 || message.Revision <= _messages[index].Revision)
+                    continue;
+                _messages[index] = message;
+                mine.Add(message);
+            }
+
+            if (mine.Count > 0 || changes.Count == 0)
+                yield return mine;
+            if (Array.TrueForAll(_messages, HasEnded))
+                yield break;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync() => await leaveAsync(_messages);
+}

@@ -1,0 +1,206 @@
+using System.Globalization;
+using System.Text.Json;
+using ImageQueue.Core.Generation;
+using ImageQueue.Core.Messages;
+using ImageQueue.Web.Auth;
+using ImageQueue.Web.Errors;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.Extensions.Options;
+
+namespace ImageQueue.Web.Compatibility;
+
+/// <summary>OpenAI's images API under <c>/v1</c>: each call becomes requests in the queue.</summary>
+/// <remarks>https://platform.openai.com/docs/api-reference/images</remarks>
+internal static class OpenAiEndpoints
+{
+    /// <summary>The path of the API.</summary>
+    public const string Path = "/v1";
+
+    /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
+    public const string Name = "openai";
+
+    /// <summary>Maps the endpoints.</summary>
+    public static void MapOpenAi(this IEndpointRouteBuilder app)
+    {
+        var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Ask)
+            .WithMetadata(new AnyKeyLocallyAttribute());
+        api.MapPost("/images/generations", GenerateAsync).WithName("createImage").WithSummary("Generate images")
+            .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().RequireRateLimiting(RateLimits.Streams);
+        api.MapGet("/models", (ModelChoices models) => new OpenAiModels("list", [.. NamesOf(models).Select(OpenAiModel.Of)]))
+            .WithName("listOpenAiModels").WithSummary("List models");
+        api.MapGet("/models/{**id}", GetModel).WithName("getOpenAiModel").WithSummary("Get a model");
+    }
+
+    private static IEnumerable<string> NamesOf(ModelChoices models) => models.Names is { Count: > 0 } names ? names : ["default"];
+
+    private static Ok<OpenAiModel> GetModel(string id, ModelChoices models) =>
+        NamesOf(models).FirstOrDefault(name => name.Equals(id, StringComparison.OrdinalIgnoreCase)) is { } name
+            ? TypedResults.Ok(OpenAiModel.Of(name))
+            : throw UnknownModel(id, models);
+
+    private static ProblemException UnknownModel(string name, ModelChoices models) => new(ApiProblem.Of(
+        StatusCodes.Status404NotFound,
+        ProblemCodes.UnknownModel,
+        $"The model '{name}' does not exist here. Send one of these, or leave model out: {string.Join(", ", NamesOf(models))}."));
+
+    private static async Task GenerateAsync(
+        HttpContext http,
+        ImageCalls calls,
+        CallWaits waits,
+        Callers callers,
+        ModelChoices models,
+        OpenAiResults results,
+        IOptions<CompatibilityOptions> options)
+    {
+        var body = await CompatibilityJson.ReadAsync<OpenAiImageBody>(http.Request, http.RequestAborted);
+        if (models.Find(body.Model) is not { } model)
+            model = options.Value.OpenAi.UnknownModels == UnknownModels.Refuse ? throw UnknownModel(body.Model ?? "", models) : default;
+        var requests = body.ToRequests(model, http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } key, ..] ? key : null);
+        await using var call = await calls.SubmitAsync(Name, callers.Of(http, Name, body.User), requests, http.RequestAborted);
+        if (body.Stream == true)
+        {
+            await results.StreamAsync(http, call, waits, body);
+            return;
+        }
+
+        await CallAnswer.WriteAsync(http, options.Value.KeepAliveAfter, async cancellationToken =>
+        {
+            await call.EndAsync(waits, cancellationToken);
+            return await results.OfAsync(http, call.Messages, body, cancellationToken);
+        });
+    }
+}
+
+/// <summary>A list of models.</summary>
+internal sealed record OpenAiModels(string Object, IReadOnlyList<OpenAiModel> Data);
+
+/// <summary>A model, as OpenAI's API lists it.</summary>
+internal sealed record OpenAiModel(string Id, string Object, long Created, string OwnedBy)
+{
+    /// <summary>When a model was made is not known here: 0.</summary>
+    public static OpenAiModel Of(string name) => new(name, "model", Created: 0, "imagequeue");
+}
+
+/// <summary>The answer to a call for images.</summary>
+internal sealed record OpenAiImages(long Created, IReadOnlyList<OpenAiImage> Data, OpenAiUsage Usage);
+
+/// <summary>An image: its bytes in base64, or its address.</summary>
+internal sealed record OpenAiImage(string? B64Json, string? Url, string? RevisedPrompt);
+
+/// <summary>Tokens, which nothing here counts: 0.</summary>
+internal sealed record OpenAiUsage(int TotalTokens, int InputTokens, int OutputTokens, OpenAiInputTokens InputTokensDetails)
+{
+    /// <summary>No tokens.</summary>
+    public static OpenAiUsage None { get; } = new(0, 0, 0, new(0, 0));
+}
+
+/// <summary>The parts of <see cref="OpenAiUsage.InputTokens"/>.</summary>
+internal sealed record OpenAiInputTokens(int TextTokens, int ImageTokens);
+
+/// <summary>Writes the images of a call, at its end or as events.</summary>
+internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, SignedImageUrls urls, TimeProvider time)
+{
+    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
+
+    /// <summary>The answer once all requests have ended.</summary>
+    /// <exception cref="ProblemException">One of them has no image.</exception>
+    public async Task<OpenAiImages> OfAsync(
+        HttpContext http, IReadOnlyList<Message> messages, OpenAiImageBody body, CancellationToken cancellationToken)
+    {
+        var data = new List<OpenAiImage>(messages.Count);
+        foreach (var message in messages)
+        {
+            data.Add(body.WantsUrl && message.Status == MessageStatus.Complete
+                ? new(null, await urls.OfAsync(http.Request, message, cancellationToken), message.Prompt)
+                : new(await Base64Async(message, body, cancellationToken), null, message.Prompt));
+        }
+
+        return new(time.GetUtcNow().ToUnixTimeSeconds(), data, OpenAiUsage.None);
+    }
+
+    /// <summary>
+    /// Writes Server-Sent Events: previews while an image is generated, each image when it is complete, and an error in its place.
+    /// </summary>
+    public async Task StreamAsync(HttpContext http, ImageCall call, CallWaits waits, OpenAiImageBody body)
+    {
+        var stop = http.RequestAborted;
+        http.Response.ContentType = "text/event-stream";
+        http.Response.Headers.CacheControl = "no-cache";
+        http.Response.Headers["X-Accel-Buffering"] = "no"; // nginx gathers an answer until it is whole otherwise.
+        await http.Response.Body.FlushAsync(stop);
+        var previews = call.Messages.ToDictionary(message => message.Id, _ => 0);
+        var isDone = new HashSet<long>();
+        try
+        {
+            await WriteEndedAsync(call.Messages);
+            await foreach (var changes in call.ChangesAsync(waits, KeepAlive, stop))
+            {
+                if (changes.Count == 0)
+                {
+                    // A comment (WHATWG HTML, 9.2.6): clients pass over it, and proxies see that the connection lives.
+                    await http.Response.WriteAsync(": waiting\n\n", stop);
+                    await http.Response.Body.FlushAsync(stop);
+                }
+
+                foreach (var message in changes.Where(message => message.PreviewUrl is not null && previews[message.Id] < (body.PartialImages ?? 0)))
+                    await WritePreviewAsync(message);
+                await WriteEndedAsync(changes);
+            }
+        }
+        catch (ProblemException e)
+        {
+            await WriteAsync("error", new { type = "error", error = (ProblemShapes.BodyOf(e.Problem, http) as OpenAiErrorBody)?.Error });
+        }
+
+        async Task WritePreviewAsync(Message message)
+        {
+            if (files.ReadPreview(message.JobId ?? "") is not { } jpeg)
+                return;
+            await WriteAsync("image_generation.partial_image", new
+            {
+                type = "image_generation.partial_image",
+                b64_json = Convert.ToBase64String(ImageFormats.Convert(jpeg, body.Format, body.OutputCompression)),
+                created_at = time.GetUtcNow().ToUnixTimeSeconds(),
+                size = SizeOf(message),
+                quality = "auto",
+                background = "opaque",
+                output_format = body.Format,
+                partial_image_index = previews[message.Id]++,
+            });
+        }
+
+        async Task WriteEndedAsync(IEnumerable<Message> messages)
+        {
+            foreach (var message in messages.Where(message => ImageCall.HasEnded(message) && isDone.Add(message.Id)))
+            {
+                await WriteAsync("image_generation.completed", new
+                {
+                    type = "image_generation.completed",
+                    b64_json = await Base64Async(message, body, stop),
+                    created_at = time.GetUtcNow().ToUnixTimeSeconds(),
+                    size = SizeOf(message),
+                    quality = "auto",
+                    background = "opaque",
+                    output_format = body.Format,
+                    usage = OpenAiUsage.None,
+                });
+            }
+        }
+
+        async Task WriteAsync(string name, object data)
+        {
+            await http.Response.WriteAsync($"event: {name}\ndata: {JsonSerializer.Serialize(data, CompatibilityJson.Options)}\n\n", stop);
+            await http.Response.Body.FlushAsync(stop);
+        }
+    }
+
+    private static string SizeOf(Message message)
+    {
+        var settings = GenerationSettings.Of(message);
+        return string.Create(CultureInfo.InvariantCulture, $"{settings.Width}x{settings.Height}");
+    }
+
+    private async Task<string> Base64Async(Message message, OpenAiImageBody body, CancellationToken cancellationToken) =>
+        Convert.ToBase64String(
+            ImageFormats.Convert(await images.ReadAsync(message, cancellationToken), body.Format, body.OutputCompression));
+}
