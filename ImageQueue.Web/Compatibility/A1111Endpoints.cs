@@ -31,7 +31,7 @@ internal static class A1111Endpoints
         var api = all.MapGroup(Path);
         api.MapPost("/txt2img", GenerateAsync).WithName("txt2img").WithSummary("Generate images from text")
             .Accepts<A1111ImageBody>("application/json").Produces<A1111Images>()
-            .RequireRateLimiting(RateLimits.Streams).WithMetadata(new RequestSizeLimitAttribute(MaxBody));
+            .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(MaxBody));
         api.MapGet(
             "/options",
             (HttpContext http, A1111Callers callers, ModelChoices models) => A1111Lists.Options(callers.ModelOf(http) ?? FirstOf(models)))

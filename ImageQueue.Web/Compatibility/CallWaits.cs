@@ -63,7 +63,7 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
             {
             throw new ProblemException(ApiProblem.Of(
                 StatusCodes.Status503ServiceUnavailable,
-                ProblemCodes.StoreUnavailable,
+                ProblemCodes.Stopping,
                 "This server stops. Send the request again; another server, or this one after its start, takes it."));
         }
     }

@@ -25,7 +25,7 @@ internal static class OpenAiEndpoints
         var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Ask)
             .WithMetadata(new AnyKeyLocallyAttribute());
         api.MapPost("/images/generations", GenerateAsync).WithName("createImage").WithSummary("Generate images")
-            .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().RequireRateLimiting(RateLimits.Streams);
+            .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().WithMetadata(new StreamAttribute());
         api.MapGet("/models", (ModelChoices models) => new OpenAiModels("list", [.. NamesOf(models).Select(OpenAiModel.Of)]))
             .WithName("listOpenAiModels").WithSummary("List models");
         api.MapGet("/models/{**id}", GetModel).WithName("getOpenAiModel").WithSummary("Get a model");
