@@ -52,6 +52,16 @@ internal sealed partial class DocumentsTests
         Assert.That(missing, Is.Empty);
     }
 
+    [Test]
+    public void Metrics_ThatTheDocumentNames_Exist()
+    {
+        var sources = Repository.Sources("ImageQueue.Core", "*.cs").Concat(Repository.Sources("ImageQueue.Web", "*.cs")).Select(File.ReadAllText).ToList();
+        var names = MetricName().Matches(File.ReadAllText(Repository.File("docs/telemetry.md"))).Select(name => name.Groups["name"].Value).ToList();
+
+        Assert.That(names, Is.Not.Empty);
+        Assert.That(names.Where(name => !sources.Any(source => source.Contains($"\"{name}\"", StringComparison.Ordinal))), Is.Empty);
+    }
+
     /// <summary>GitHub's rule: lower case, punctuation removed, blanks to hyphens.</summary>
     private static HashSet<string> AnchorsOf(string file) => File.ReadLines(file)
         .Where(line => line.StartsWith('#'))
@@ -66,6 +76,9 @@ internal sealed partial class DocumentsTests
 
     [GeneratedRegex(@"`(?<name>[A-Z]\w+Tests)`")]
     private static partial Regex FixtureName();
+
+    [GeneratedRegex(@"`(?<name>imagequeue\.[a-z._]+)`")]
+    private static partial Regex MetricName();
 
     [GeneratedRegex(@"[^\w -]")]
     private static partial Regex Punctuation();
