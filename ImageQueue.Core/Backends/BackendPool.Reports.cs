@@ -1,4 +1,3 @@
-using ImageQueue.Core.Forge;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Backends;

@@ -1,6 +1,5 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 

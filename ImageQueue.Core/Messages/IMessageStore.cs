@@ -1,5 +1,4 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Core.Messages;
 

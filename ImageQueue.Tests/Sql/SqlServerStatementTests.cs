@@ -5,7 +5,6 @@ using System.Text.RegularExpressions;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Statistics;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Messages;
 using ImageQueue.Tests.Queue;

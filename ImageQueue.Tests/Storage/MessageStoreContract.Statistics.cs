@@ -1,5 +1,4 @@
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Statistics;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Web.Dashboard;
 

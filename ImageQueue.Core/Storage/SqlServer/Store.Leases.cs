@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 

@@ -1,6 +1,5 @@
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.Sqlite;
 

@@ -1,6 +1,5 @@
-using ImageQueue.Core.Messages;
 
-namespace ImageQueue.Core.Statistics;
+namespace ImageQueue.Core.Messages;
 
 /// <summary>
 /// The hourly statistics, which stay when messages are retried or erased. Each claim and each end adds a sample in its own commit;
