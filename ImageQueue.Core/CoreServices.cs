@@ -114,6 +114,7 @@ public static class CoreServices
 
         services.AddHostedSingleton<ConditionWatch>();
 
+        services.AddSingleton<OpenTransactionReport>();
         services.AddHostedSingleton<MessageFeed>();
         services.AddWebhooks(configuration);
         services.AddHostedSingleton<OutageWatch>();

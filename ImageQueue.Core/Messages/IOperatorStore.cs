@@ -64,8 +64,7 @@ public readonly record struct WaitingUser(string Username, int Count, DateTimeOf
 
 /// <summary>A search's matches in a range of ids.</summary>
 /// <param name="Requests">Newest first.</param>
-/// <param name="GoOnBefore">The end of the range; null when nothing is older. Where the limit was reached, continue before the last request.
-/// </param>
+/// <param name="GoOnBefore">The end of the range; null when nothing is older. At the limit, continue before the last request.</param>
 public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? GoOnBefore);
 
 /// <summary>A finished request.</summary>

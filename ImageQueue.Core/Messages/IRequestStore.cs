@@ -57,7 +57,8 @@ public interface IRequestStore
     /// <param name="thumbnailUrl">Null when there is no thumbnail.</param>
     /// <param name="result">What the backend reported.</param>
     Task<Transition> CompleteAsync(
-        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result, CancellationToken cancellationToken);
+        long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result,
+        CancellationToken cancellationToken);
 
     /// <summary>Guard: processing, attempt is mine.</summary>
     Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken);

@@ -31,7 +31,8 @@ public sealed class IdempotencyKeyReusedException()
 /// With the patch merged into it, a message's metadata would be larger than <see cref="MetadataPatch.MaxDocumentLength"/>.
 /// </summary>
 public sealed class DocumentTooLargeException() : Exception(
-    $"The message's metadata would be larger than {MetadataPatch.MaxDocumentLength / 1024} KiB with this patch. Remove keys that are no longer needed, or keep large values elsewhere.");
+    $"The message's metadata would be larger than {MetadataPatch.MaxDocumentLength / 1024} KiB with this patch. "
+    + "Remove keys that are no longer needed, or keep large values elsewhere.");
 
 /// <summary>Too many requests are waiting; the caller should come back later.</summary>
 /// <param name="message">A sentence for the caller.</param>
@@ -48,7 +49,8 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
         $"You already have {max} images waiting. Wait for one of them, or cancel one.", TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfWork(double max) => new(
-        $"With this one, your waiting images would ask for more than {max:0.#} megapixel-steps. Wait for one of them, cancel one, or ask for a smaller image or fewer steps.",
+        $"With this one, your waiting images would ask for more than {max:0.#} megapixel-steps. "
+        + "Wait for one of them, cancel one, or ask for a smaller image or fewer steps.",
         TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfAll(int max) => new(

@@ -11,7 +11,8 @@ namespace ImageQueue.Core.Messages;
 /// without watchers it reads nothing.
 /// </summary>
 public sealed class MessageFeed(
-    IFeedStore store, AsyncSignal signal, DatabaseReadiness readiness, TimeProvider time, ILogger<MessageFeed> logger, QueueMetrics? metrics = null)
+    IFeedStore store, AsyncSignal signal, DatabaseReadiness readiness, TimeProvider time, ILogger<MessageFeed> logger,
+    OpenTransactionReport report, QueueMetrics? metrics = null)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>Between two polls of the mark.</summary>
@@ -27,9 +28,6 @@ public sealed class MessageFeed(
 
     /// <summary>Poll interval while a short open transaction holds back rows.</summary>
     internal static readonly TimeSpan HeldBackInterval = TimeSpan.FromMilliseconds(50);
-
-    /// <summary>How long one open transaction may hold back later changes before they are delivered out of order.</summary>
-    internal static readonly TimeSpan HeldBackPatience = TimeSpan.FromSeconds(2);
 
     /// <summary>Rows of one read, and most messages that are kept for one watcher.</summary>
     internal const int PageSize = 500;
@@ -174,24 +172,11 @@ public sealed class MessageFeed(
     /// </summary>
     private async Task LookAheadAsync(long? heldBackAt, CancellationToken cancellationToken)
     {
-        var wasLong = _held.IsLong;
         lock (_lock)
             _held.Note(heldBackAt, Time);
-        if (_held.At is not { } from || !_held.IsLong)
-        {
-            if (wasLong)
-                Logger.LogInformation("Changes are delivered in order again.");
+        report.Note(this, _held.IsLong ? _held.At : null);
+        if (_held is not { IsLong: true, At: { } from })
             return;
-        }
-
-        if (!wasLong)
-        {
-            Logger.LogWarning(
-                "A transaction on the database has been open for more than {Seconds} s (revision {Revision}): later changes are delivered out of order until it ends. DBCC OPENTRAN names it.",
-                HeldBackPatience.TotalSeconds,
-                from);
-        }
-
         var ahead = (await store.ListAheadAsync(from, MaxAhead, cancellationToken)).Where(row => !_held.Knows(row));
         foreach (var page in ahead.Chunk(PageSize))
         {
@@ -209,6 +194,7 @@ public sealed class MessageFeed(
             {
                 _read = null; // The next watcher sets it.
                 _held.Note(null, Time);
+                report.Note(this, null);
             }
 
             return _read;

@@ -11,7 +11,7 @@ public sealed class MessagesOptions
     [AllowedValues("tr", "en", ErrorMessage = "Messages:Culture must be tr or en.")]
     public string Culture { get; set; } = "tr";
 
-    /// <summary>How long the tombstone of an erased message is kept, from which watchers learn that it was erased. Default: for ever.</summary>
+    /// <summary>How long an erased message's tombstone is kept, which tells watchers. Default: for ever.</summary>
     [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Messages:KeepTombstonesFor must be 00:01:00 or more.")]
     public TimeSpan? KeepTombstonesFor { get; set; }
 }

@@ -181,7 +181,8 @@ public sealed class MetadataPatch
         var count = CountMembers(patch);
         if (count > MaxMembers)
             throw new InvalidMetadataPatchException(
-                $"The metadata has {count} keys; at most {MaxMembers} are allowed in one patch. Send them in several patches, or as an array.");
+                $"The metadata has {count} keys; at most {MaxMembers} are allowed in one patch. "
+                + "Send them in several patches, or as an array.");
     }
 
     private static int CountMembers(JsonElement element) => element.ValueKind == JsonValueKind.Object

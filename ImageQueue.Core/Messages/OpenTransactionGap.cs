@@ -9,6 +9,9 @@ internal sealed class OpenTransactionGap
     /// <summary>Past gaps that are kept for reconnecting clients.</summary>
     private const int MaxPast = 100;
 
+    /// <summary>How long one open transaction may hold back later changes before they are delivered out of order.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
     private readonly Dictionary<long, MessageChange> _ahead = [];
     private readonly Queue<(long From, long To)> _past = new();
     private long _since;
@@ -16,7 +19,7 @@ internal sealed class OpenTransactionGap
     /// <summary>The revision from which on the order is not final; null when there is no gap.</summary>
     public long? At { get; private set; }
 
-    /// <summary>Whether the gap is older than <see cref="MessageFeed.HeldBackPatience"/>.</summary>
+    /// <summary>Whether the gap is older than <see cref="Patience"/>.</summary>
     public bool IsLong { get; private set; }
 
     /// <summary>The newest change of each message that was delivered out of order and not yet in order.</summary>
@@ -34,7 +37,7 @@ internal sealed class OpenTransactionGap
             _ahead.Clear();
         }
 
-        IsLong = At is not null && (IsLong || time.GetElapsedTime(_since) >= MessageFeed.HeldBackPatience);
+        IsLong = At is not null && (IsLong || time.GetElapsedTime(_since) >= Patience);
     }
 
     public bool Knows(ChangedRow row) => _ahead.TryGetValue(row.Id, out var told) && told.Message.Revision >= row.Revision;

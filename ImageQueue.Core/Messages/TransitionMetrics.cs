@@ -16,6 +16,7 @@ internal static class TransitionMetrics
         if (name == "claim")
             metrics.RecordWait(message.UpdatedAt - queuedAt);
         else if (name is "complete" or "fail" or "cancel" && message.Status is { } outcome)
-            metrics.RecordFinish(outcome, outcome == MessageStatus.Error ? message.ErrorCode : null, message.Backend, message.UpdatedAt - queuedAt);
+            metrics.RecordFinish(
+                outcome, outcome == MessageStatus.Error ? message.ErrorCode : null, message.Backend, message.UpdatedAt - queuedAt);
     }
 }

@@ -45,6 +45,7 @@ public sealed class QueueMetrics
     private readonly Histogram<double> _generation;
     private readonly Histogram<double> _gap;
     private readonly Histogram<double> _lag;
+    private readonly Counter<long> _openTransactions;
     private readonly UpDownCounter<long> _streams;
 
     /// <summary>Creates the instruments.</summary>
@@ -64,6 +65,8 @@ public sealed class QueueMetrics
             "imagequeue.handover.gap", "s", "Time a backend was idle between two requests although one waited.", tags: null, Latencies);
         _merges = meter.CreateCounter<long>("imagequeue.merges", "{merge}", "Metadata merges by transition, and whether the guard allowed them.");
         _lag = meter.CreateHistogram("imagequeue.feed.lag", "s", "From a row's change to its watchers.", tags: null, Latencies);
+        _openTransactions = meter.CreateCounter<long>(
+            "imagequeue.feed.open_transactions", "{transaction}", "Transactions that held back changes for more than 2 s.");
         _streams = meter.CreateUpDownCounter<long>("imagequeue.streams", "{stream}", "Open event streams and watched conversations.");
         _deliveries = meter.CreateCounter<long>(
             "imagequeue.webhooks.deliveries", "{delivery}", "Attempts to deliver a webhook by receiver; those with an error.type failed.");
@@ -116,6 +119,8 @@ public sealed class QueueMetrics
         if (idle is { } gap && waited >= gap)
             _gap.Record(gap.TotalSeconds, new KeyValuePair<string, object?>(BackendKey, backend));
     }
+
+    internal void RecordOpenTransaction() => _openTransactions.Add(1);
 
     internal void RecordFeedLag(TimeSpan lag) => _lag.Record(Seconds(lag));
 

@@ -17,7 +17,7 @@ namespace ImageQueue.Core.Webhooks;
 /// </remarks>
 public sealed class WebhookDispatcher(
     ILeaseStore leases,
-    IFeedStore store,
+    WebhookChanges changes,
     WebhookReceivers receivers,
     WebhookPosition position,
     IBackgroundJobClientV2 client,
@@ -29,8 +29,6 @@ public sealed class WebhookDispatcher(
 {
     /// <summary>The lease.</summary>
     internal const string LeaseName = "webhooks";
-
-    private const int PageSize = 200;
 
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
 
@@ -77,20 +75,25 @@ public sealed class WebhookDispatcher(
         if (!await TryLeadAsync(cancellationToken))
             return 0;
         var begun = 0;
-        IReadOnlyList<ChangedRow> rows;
+        bool isFull;
         do
         {
-            rows = (await store.ListChangesAsync(position.Read, PageSize, cancellationToken)).Rows;
-            if (rows.Count == 0)
-                break;
-            var end = rows[^1].Revision;
-            // A row that was written again meanwhile is further on in the order by now, and will be come to there.
-            foreach (var change in (await store.ReadChangesAsync([.. rows.Select(row => row.Id)], cancellationToken)).Where(change => change.Message.Revision <= end))
+            (var page, var end, isFull) = await changes.ReadAsync(position.Read, cancellationToken);
+            foreach (var change in page)
                 begun += Dispatch(change.Message);
-            position.Advance(end);
+            if (end is not { } read)
+                break;
+            position.Advance(read);
             await NoteAsync(cancellationToken);
         }
-        while (rows.Count == PageSize);
+        while (isFull);
+        // The position stays before the open transaction: the order brings these once more, under the same ids.
+        foreach (var change in await changes.ReadAheadAsync(cancellationToken))
+        {
+            begun += Dispatch(change.Message);
+            changes.Dispatched(change);
+        }
+
         await NoteAsync(cancellationToken);
         return begun;
     }
@@ -140,7 +143,7 @@ public sealed class WebhookDispatcher(
             return _hasPosition = false;
         if (!_hasPosition)
         {
-            position.Begin(Lease.Note, Lease.Note is null ? await store.LatestRevisionAsync(cancellationToken) : 0);
+            position.Begin(Lease.Note, Lease.Note is null ? await changes.LatestRevisionAsync(cancellationToken) : 0);
             _hasPosition = true;
             await NoteAsync(cancellationToken);
         }

@@ -21,6 +21,7 @@ internal static class WebhookServices
         services.AddSingleton<IConditionSource, WebhookConditions>();
         services.AddSingleton<WebhookSender>();
         services.AddSingleton<WebhookPosition>();
+        services.AddSingleton<WebhookChanges>();
         services.AddSingleton<IHostJobFilter, WebhookJobFilter>();
         services.AddTransient<DeliverWebhookJob>();
         services.AddHostedSingleton<WebhookDispatcher>();

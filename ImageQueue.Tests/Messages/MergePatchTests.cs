@@ -31,7 +31,8 @@ public sealed class MergePatchTests
 
     [TestCaseSource(typeof(Rfc7396Table), nameof(Rfc7396Table.Cases))]
     public void Reference_GivesTheExpectedDocument_WhenMerged(MergeCase merge) =>
-        Assert.That(JsonStructure.Difference(merge.Expected, ReferenceMerge.Merge(merge.Target, MetadataPatch.Parse(merge.Patch).Json)), Is.Null);
+        Assert.That(
+            JsonStructure.Difference(merge.Expected, ReferenceMerge.Merge(merge.Target, MetadataPatch.Parse(merge.Patch).Json)), Is.Null);
 
     [TestCaseSource(typeof(Rfc7396Table), nameof(Rfc7396Table.Cases))]
     public void Sqlite_GivesTheExpectedDocument_WhenMerged(MergeCase merge) =>
@@ -40,7 +41,9 @@ public sealed class MergePatchTests
     [Test]
     public void Sqlite_EqualsReference_ForRandomDocuments() =>
         RandomJson.Merges.Sample(
-            merge => JsonStructure.Difference(ReferenceMerge.Merge(merge.Target, merge.Patch), SqlitePatch(merge.Target, MetadataPatch.Parse(merge.Patch))) is null,
+            merge =>
+                JsonStructure.Difference(
+                    ReferenceMerge.Merge(merge.Target, merge.Patch), SqlitePatch(merge.Target, MetadataPatch.Parse(merge.Patch))) is null,
             iter: 2000, threads: 1, print: merge => $"{merge.Target} + {merge.Patch}");
 
     [TestCase("""{"a":1}""", """{"a":1.0}""", true)]

@@ -52,7 +52,8 @@ public abstract class MessageFeedContract
         _observed = FaultyStore.Around(_mine.Store);
         var store = _observed.Store;
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
-        _feed = new MessageFeed(store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>());
+        _feed = new MessageFeed(store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>(),
+            new OpenTransactionReport(logs.CreateLogger<OpenTransactionReport>()));
         await _feed.StartAsync(CancellationToken.None);
     }
 
@@ -284,7 +285,8 @@ public abstract class MessageFeedContract
 
         await WriteAsync(message);
 
-        var (first, second) = ((await one.NextAsync(Patience, CancellationToken.None))[0], (await two.NextAsync(Patience, CancellationToken.None))[0]);
+        var (first, second) = (
+            (await one.NextAsync(Patience, CancellationToken.None))[0], (await two.NextAsync(Patience, CancellationToken.None))[0]);
         Assert.That(first, Is.SameAs(second));
     }
 
@@ -330,7 +332,8 @@ public abstract class MessageFeedContract
             var store = (i % 2 == 0 ? _mine : _others).Store;
             for (var n = 0; n < messages; n++)
             {
-                var message = await store.AddAsync(new NewMessage(Conversation, "ayşe", MessageRole.User, "Merhaba", null), CancellationToken.None);
+                var message = await store.AddAsync(
+                    new NewMessage(Conversation, "ayşe", MessageRole.User, "Merhaba", null), CancellationToken.None);
                 await store.UpdateMessageAsync(message.Id, "last", null, CancellationToken.None);
             }
         })));
@@ -383,7 +386,8 @@ public abstract class MessageFeedContract
         while (!first.IsCompleted || !second.IsCompleted)
             await PassAsync(polls: 1);
 
-        Assert.That((await first, await second), Is.EqualTo((new[] { (message.Id, message.Revision) }, new[] { (message.Id, message.Revision) })));
+        Assert.That(
+            (await first, await second), Is.EqualTo((new[] { (message.Id, message.Revision) }, new[] { (message.Id, message.Revision) })));
         Assert.That(_log.Of(LogLevel.Warning), Has.Exactly(1).Items);
     }
 
@@ -392,7 +396,8 @@ public abstract class MessageFeedContract
     private Task<Message> AddAsync(string conversation = Conversation) =>
         _mine.Store.AddAsync(new NewMessage(conversation, "ayşe", MessageRole.Bot, "", null), CancellationToken.None);
 
-    private async Task<List<Message>> AddManyAsync(int count) => [.. await Task.WhenAll(Enumerable.Range(0, count).Select(_ => AddAsync()))];
+    private async Task<List<Message>> AddManyAsync(int count) =>
+        [.. await Task.WhenAll(Enumerable.Range(0, count).Select(_ => AddAsync()))];
 
     private Task<Message> WriteAsync(Message message) => _mine.Store.UpdateMessageAsync(message.Id, "x", null, CancellationToken.None);
 

@@ -39,7 +39,8 @@ public sealed class OpenTransactionGapTests
         _time = new WaitedClock();
         _log = new LogRecorder();
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
-        _feed = new MessageFeed(_store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>());
+        _feed = new MessageFeed(_store, signal, DatabaseReadiness.Completed(), _time, logs.CreateLogger<MessageFeed>(),
+            new OpenTransactionReport(logs.CreateLogger<OpenTransactionReport>()));
         await _feed.StartAsync(CancellationToken.None);
         (_first, _second) = (await AddAsync(), await AddAsync());
     }
@@ -65,18 +66,25 @@ public sealed class OpenTransactionGapTests
 
         var ahead = await NextAsync(watcher);
 
-        Assert.That(ahead.Select(change => (change.Message.Id, change.Message.Revision, change.ResumeFrom)), Is.EqualTo(new[] { (_second.Id, _second.Revision, _first.Revision - 1) }));
+        Assert.That(
+            ahead.Select(change => (change.Message.Id, change.Message.Revision, change.ResumeFrom)),
+            Is.EqualTo(new[] { (_second.Id, _second.Revision, _first.Revision - 1) }));
         Assert.That(watcher.Seen, Is.EqualTo(_first.Revision - 1));
         _second = await WriteAsync(_second);
-        Assert.That((await NextAsync(watcher)).Select(change => change.Message.Revision), Is.EqualTo(new[] { _second.Revision }), "and again");
+        Assert.That(
+            (await NextAsync(watcher)).Select(change => change.Message.Revision), Is.EqualTo(new[] { _second.Revision }), "and again");
         Assert.That(_log.Of(LogLevel.Warning), Has.Exactly(1).Contains("has been open for more than 2 s"));
 
         _store.End();
         var rest = await NextAsync(watcher);
         var third = await AddAsync();
 
-        Assert.That(rest.Select(change => (change.Message.Id, change.Message.Revision)), Is.EqualTo(new[] { (_first.Id, _first.Revision) }));
-        Assert.That((await NextAsync(watcher)).Select(change => change.Message.Id), Is.EqualTo(new[] { third.Id }), "what was told ahead comes once");
+        Assert.That(
+            rest.Select(change => (change.Message.Id, change.Message.Revision)), Is.EqualTo(new[] { (_first.Id, _first.Revision) }));
+        Assert.That(
+            (await NextAsync(watcher)).Select(change => change.Message.Id),
+            Is.EqualTo(new[] { third.Id }),
+            "what was told ahead comes once");
         Assert.That(watcher.Seen, Is.EqualTo(third.Revision));
         Assert.That(_log.Of(LogLevel.Warning), Has.Exactly(1).Items);
         Assert.That(_log.Of(LogLevel.Information), Has.Exactly(1).Contains("in order again"));
@@ -112,7 +120,9 @@ public sealed class OpenTransactionGapTests
 
         using var late = await _feed.WatchAsync(Conversation, null, CancellationToken.None);
 
-        Assert.That((await NextAsync(late)).Select(change => (change.Message.Id, change.Message.Revision)), Is.EqualTo(new[] { (_second.Id, _second.Revision) }));
+        Assert.That(
+            (await NextAsync(late)).Select(change => (change.Message.Id, change.Message.Revision)),
+            Is.EqualTo(new[] { (_second.Id, _second.Revision) }));
     }
 
     /// <summary>A client gives back the newest revision that it has seen, or what its event named: it misses nothing with either.</summary>
@@ -130,8 +140,11 @@ public sealed class OpenTransactionGapTests
 
         using var other = await _feed.WatchAsync("c2", null, CancellationToken.None); // So that the reader goes on.
         _store.End();
-        await Until.TrueAsync(() => Passed(_log.Of(LogLevel.Information).Any(line => line.Contains("in order again", StringComparison.Ordinal))), "the order is read again");
-        using var after = await _feed.WatchAsync(Conversation, byRevision ? seen.Message.Revision : seen.ResumeFrom, CancellationToken.None);
+        await Until.TrueAsync(
+            () => Passed(_log.Of(LogLevel.Information).Any(line => line.Contains("in order again", StringComparison.Ordinal))),
+            "the order is read again");
+        using var after = await _feed.WatchAsync(
+            Conversation, byRevision ? seen.Message.Revision : seen.ResumeFrom, CancellationToken.None);
 
         Assert.That((await NextAsync(after)).Select(change => change.Message.Id), Does.Contain(_first.Id));
     }
@@ -212,7 +225,8 @@ public sealed class OpenTransactionGapTests
             return [.. all.Rows.Where(row => row.Id != open?.Id || row.Revision < open.Revision).Reverse()];
         }
 
-        public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken)
+        public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
+            long revision, string? conversationId, int limit, CancellationToken cancellationToken)
         {
             var all = await rows.ChangesSinceAsync(revision, conversationId, limit, cancellationToken);
             var end = _transaction?.Revision ?? long.MaxValue;

@@ -11,8 +11,12 @@ internal static class RandomJson
     private static readonly Gen<string> Number = Gen.OneOf(
         Gen.Long.Select(n => n.ToString(CultureInfo.InvariantCulture)),
         Gen.Int[-9, 9].Select(n => n.ToString(CultureInfo.InvariantCulture)),
-        Gen.Select(Gen.Int[-9999, 9999], Gen.Int[0, 99999], (whole, fraction) => string.Create(CultureInfo.InvariantCulture, $"{whole}.{fraction}")),
-        Gen.Select(Gen.Int[-99, 99], Gen.Int[-30, 30], (digits, exponent) => string.Create(CultureInfo.InvariantCulture, $"{digits}e{exponent}")));
+        Gen.Select(
+            Gen.Int[-9999, 9999],
+            Gen.Int[0, 99999],
+            (whole, fraction) => string.Create(CultureInfo.InvariantCulture, $"{whole}.{fraction}")),
+        Gen.Select(
+            Gen.Int[-99, 99], Gen.Int[-30, 30], (digits, exponent) => string.Create(CultureInfo.InvariantCulture, $"{digits}e{exponent}")));
 
     private static readonly Gen<string> Scalar = Gen.OneOf(
         Number,
@@ -24,7 +28,8 @@ internal static class RandomJson
         Object(4));
 
     private static Gen<string> Object(int depth) =>
-        Gen.Dictionary(Key, Value(depth))[0, 5].Select(members => "{" + string.Join(',', members.Select(member => $"\"{member.Key}\":{member.Value}")) + "}");
+        Gen.Dictionary(Key, Value(depth))[0, 5].Select(
+            members => "{" + string.Join(',', members.Select(member => $"\"{member.Key}\":{member.Value}")) + "}");
 
     private static Gen<string> Value(int depth) => depth == 0
         ? Scalar

@@ -75,9 +75,13 @@ internal static class JsonStructure
                     .Select((pair, i) => Difference(pair.First, pair.Second, $"{path}[{i}]"))
                     .FirstOrDefault(difference => difference is not null);
             case JsonValueKind.String:
-                return left.GetString() == right.GetString() ? null : $"{path}: expected \"{Shorten(left.GetString()!)}\" but was \"{Shorten(right.GetString()!)}\"";
+                return left.GetString() == right.GetString()
+                    ? null
+                    : $"{path}: expected \"{Shorten(left.GetString()!)}\" but was \"{Shorten(right.GetString()!)}\"";
             case JsonValueKind.Number:
-                return Normalise(left.GetRawText()) == Normalise(right.GetRawText()) ? null : $"{path}: expected {left.GetRawText()} but was {right.GetRawText()}";
+                return Normalise(left.GetRawText()) == Normalise(right.GetRawText())
+                    ? null
+                    : $"{path}: expected {left.GetRawText()} but was {right.GetRawText()}";
             default:
                 return null;
         }
@@ -91,7 +95,8 @@ internal static class JsonStructure
         var point = parts[0].IndexOf('.', StringComparison.Ordinal);
         if (point >= 0)
             exponent -= parts[0].Length - point - 1;
-        var digits = BigInteger.Parse(parts[0].Replace(".", "", StringComparison.Ordinal), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+        var digits = BigInteger.Parse(
+            parts[0].Replace(".", "", StringComparison.Ordinal), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
         if (digits.IsZero)
             return (digits, 0);
         while (digits % 10 == 0)

@@ -19,14 +19,19 @@ internal static class SchemaModel
         var problems = new List<string>();
         var definitions = scripts.SelectMany(Definitions).ToList();
         var additions = definitions.OfType<AlterTableAddTableElementStatement>().ToLookup(addition => NameOf(addition.SchemaObjectName));
-        var tables = definitions.OfType<CreateTableStatement>().Select(table => NameOf(table.SchemaObjectName)).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        var tables = definitions.OfType<CreateTableStatement>()
+            .Select(table => NameOf(table.SchemaObjectName))
+            .ToHashSet(StringComparer.OrdinalIgnoreCase);
         foreach (var definition in definitions)
         {
             if (definition is AlterTableAddTableElementStatement addition && tables.Contains(NameOf(addition.SchemaObjectName)))
                 continue;
             try
             {
-                model.AddObjects(definition is CreateTableStatement table ? Whole(table, additions[NameOf(table.SchemaObjectName)]) : TSqlSyntax.TextOf(definition));
+                model.AddObjects(
+                    definition is CreateTableStatement table
+                        ? Whole(table, additions[NameOf(table.SchemaObjectName)])
+                        : TSqlSyntax.TextOf(definition));
             }
             catch (DacModelException e)
             {
@@ -69,7 +74,13 @@ internal static class SchemaModel
             return $"CREATE PROCEDURE dbo.statement_{i.ToString(CultureInfo.InvariantCulture)} {parameters} AS\n{text}\nGO\n";
         });
         var own = texts.SelectMany(Definitions).OfType<CreateTableStatement>().Select(TSqlSyntax.TextOf);
-        return Problems([.. scripts ?? SchemaScripts.All.Select(script => script.Text), .. HangfireTables(), .. SystemProcedures, .. own, .. procedures])
+        return Problems(
+            [
+                .. scripts ?? SchemaScripts.All.Select(script => script.Text),
+                .. HangfireTables(),
+                .. SystemProcedures,
+                .. own,
+                .. procedures])
             .Where(problem => !problem.Contains("[sys].", StringComparison.Ordinal))
             .ToList();
     }

@@ -11,13 +11,15 @@ namespace ImageQueue.Tests.Sql;
 [Category(Categories.Fast)]
 public sealed partial class SchemaScriptTests
 {
-    private static IEnumerable<TestCaseData> Scripts => SchemaScripts.All.Select(script => new TestCaseData(script).SetArgDisplayNames(script.Name));
+    private static IEnumerable<TestCaseData> Scripts =>
+        SchemaScripts.All.Select(script => new TestCaseData(script).SetArgDisplayNames(script.Name));
 
     [Test]
     public void All_HoldsEveryFileOfTheFolder_InOrder() =>
         Assert.That(
             SchemaScripts.All.Select(script => (script.Name, script.Text)),
-            Is.EqualTo(Directory.GetFiles(Folder(), "*.sql").Order(StringComparer.Ordinal).Select(file => (Path.GetFileName(file), File.ReadAllText(file)))).And.Not.Empty);
+            Is.EqualTo(Directory.GetFiles(Folder(), "*.sql").Order(StringComparer.Ordinal).Select(file => (Path.GetFileName(file), File.ReadAllText(file))))
+                .And.Not.Empty);
 
     [TestCaseSource(nameof(Scripts))]
     public void Script_Parses_OnTheOldestAndTheNewestServer(object script) =>
@@ -129,7 +131,8 @@ public sealed partial class SchemaScriptTests
         if (!System.Text.Ascii.IsValid(script.Text))
             broken.Add("not plain ASCII: sqlcmd reads a file in the machine's code page");
         var text = script.Text.ReplaceLineEndings("\n");
-        var firstLines = string.Join('\n', text.Split('\n').SkipWhile(line => line.Length == 0 || line.StartsWith("--", StringComparison.Ordinal)).Take(6));
+        var firstLines = string.Join(
+            '\n', text.Split('\n').SkipWhile(line => line.Length == 0 || line.StartsWith("--", StringComparison.Ordinal)).Take(6));
         if (firstLines != Head)
             broken.Add("the head is not the four SET lines, GO and an empty line");
         if (!text.EndsWith("\nGO\n", StringComparison.Ordinal))

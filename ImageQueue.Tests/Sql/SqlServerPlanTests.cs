@@ -39,7 +39,8 @@ internal sealed class SqlServerPlanTests
                 var plan = XDocument.Parse((string)(await RunAsync(connection, Declared(sent)))!);
                 scans.AddRange(
                     from operation in plan.Descendants()
-                    where operation.Name.LocalName == "RelOp" && ((string?)operation.Attribute("PhysicalOp"))!.EndsWith("Scan", StringComparison.Ordinal)
+                    where operation.Name.LocalName == "RelOp"
+                        && ((string?)operation.Attribute("PhysicalOp"))!.EndsWith("Scan", StringComparison.Ordinal)
                     from scanned in operation.Elements().Elements().Where(element => element.Name.LocalName == "Object")
                     where (string?)scanned.Attribute("Table") is "[messages]" or "[conversations]"
                     select $"{method}: {(string?)operation.Attribute("PhysicalOp")} of {(string?)scanned.Attribute("Index")}");
@@ -61,7 +62,8 @@ internal sealed class SqlServerPlanTests
 
     private static string Type(SentParameter parameter) => parameter.Type switch
     {
-        SqlDbType.NVarChar => parameter.Size == -1 ? "nvarchar(max)" : string.Create(CultureInfo.InvariantCulture, $"nvarchar({parameter.Size})"),
+        SqlDbType.NVarChar =>
+            parameter.Size == -1 ? "nvarchar(max)" : string.Create(CultureInfo.InvariantCulture, $"nvarchar({parameter.Size})"),
         SqlDbType.VarBinary => "binary(8)",
         SqlDbType.DateTime2 => "datetime2(3)",
         SqlDbType.Decimal => "decimal(38, 10)",

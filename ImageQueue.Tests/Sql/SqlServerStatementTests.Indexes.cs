@@ -28,8 +28,12 @@ public sealed partial class SqlServerStatementTests
                 {
                     foreach (var look in Looks(sent.Text).Where(look => !((look.Table is "dbo.imagequeue_leases" or "dbo.imagequeue_pauses") && served[method.Key].Contains("whole"))))
                     {
-                        var serving = served[method.Key].Where(name => indexes.TryGetValue(name, out var index) && index.Serves(look)).ToList();
-                        Assert.That(serving, Is.Not.Empty, $"{method.Key}: none of {string.Join(", ", served[method.Key])} serves {look}\n{sent.Text}");
+                        var serving = served[method.Key].Where(name => indexes.TryGetValue(name, out var index)
+                            && index.Serves(look)).ToList();
+                        Assert.That(
+                            serving,
+                            Is.Not.Empty,
+                            $"{method.Key}: none of {string.Join(", ", served[method.Key])} serves {look}\n{sent.Text}");
                         used.UnionWith(serving);
                     }
                 }
@@ -45,7 +49,11 @@ public sealed partial class SqlServerStatementTests
     {
         var named = ServedBy().Values.SelectMany(names => names).ToHashSet(StringComparer.Ordinal);
 
-        Assert.That(Indexes().Keys.Except(named).Where(name => Indexes()[name].Table is "dbo.messages" or "dbo.conversations" or "dbo.imagequeue_leases"), Is.Empty);
+        Assert.That(
+            Indexes().Keys.Except(named).Where(name => Indexes()[name].Table is "dbo.messages"
+                or "dbo.conversations"
+                or "dbo.imagequeue_leases"),
+            Is.Empty);
     }
 
     /// <summary>The test above must be able to fail.</summary>
@@ -82,7 +90,8 @@ public sealed partial class SqlServerStatementTests
             var table = Name(index.OnName);
             var conditions = index.FilterPredicate is { } filter ? Conditions(filter, "").ToList() : [];
             // The clustered key is behind every index's own columns.
-            keys[index.Name.Value] = new Index(table, [.. index.Columns.Select(column => TSqlSyntax.TextOf(column.Column)), "id"], conditions);
+            keys[index.Name.Value] = new Index(
+                table, [.. index.Columns.Select(column => TSqlSyntax.TextOf(column.Column)), "id"], conditions);
         }
 
         return keys;
@@ -107,7 +116,9 @@ public sealed partial class SqlServerStatementTests
             case BooleanComparisonExpression comparison when comparison.ComparisonType != BooleanComparisonType.NotEqualToBrackets:
                 var kind = comparison.ComparisonType == BooleanComparisonType.Equals ? "=" : "range";
                 return new[] { comparison.FirstExpression, comparison.SecondExpression }
-                    .OfType<ColumnReferenceExpression>().Where(column => IsOf(column, table)).Select(column => new Condition(NameOf(column), kind));
+                    .OfType<ColumnReferenceExpression>()
+                        .Where(column => IsOf(column, table))
+                        .Select(column => new Condition(NameOf(column), kind));
             case InPredicate { NotDefined: false, Expression: ColumnReferenceExpression column } when IsOf(column, table):
                 return [new Condition(NameOf(column), "=")];
             case BooleanIsNullExpression { Expression: ColumnReferenceExpression column } isNull when IsOf(column, table):
@@ -140,7 +151,9 @@ public sealed partial class SqlServerStatementTests
             look.Table == Table
             && Filter.All(look.Conditions.Contains)
             && look.Conditions.Any(condition => condition.Column == Columns[0] && (condition.Kind is "=" or "range"))
-            && Columns.SkipWhile(column => look.Conditions.Contains(new Condition(column, "="))).Take(look.Order.Count).SequenceEqual(look.Order);
+            && Columns.SkipWhile(column => look.Conditions.Contains(new Condition(column, "=")))
+                .Take(look.Order.Count)
+                .SequenceEqual(look.Order);
     }
 
     private sealed class LookFinder : TSqlFragmentVisitor
@@ -152,7 +165,10 @@ public sealed partial class SqlServerStatementTests
             if (node.FromClause?.TableReferences is [NamedTableReference table])
             {
                 var order = node.TopRowFilter is null ? null : node.OrderByClause;
-                Add(table, node.WhereClause?.SearchCondition, [.. order?.OrderByElements.Select(element => TSqlSyntax.TextOf(element.Expression)) ?? []]);
+                Add(
+                    table,
+                    node.WhereClause?.SearchCondition,
+                    [.. order?.OrderByElements.Select(element => TSqlSyntax.TextOf(element.Expression)) ?? []]);
             }
             else if (node.FromClause?.TableReferences is [QualifiedJoin { FirstTableReference: NamedTableReference first, SecondTableReference: NamedTableReference second } join])
             {

@@ -28,11 +28,19 @@ public sealed partial class SqlServerStatementTests
     /// <summary>Each method of the store, in each form that its statement takes.</summary>
     internal static readonly (string Method, Func<IMessageStore, Task> Call)[] Calls =
     [
-        (nameof(IMessageStore.AddAsync), store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
-        (nameof(IMessageStore.AddOnceAsync), store => store.AddOnceAsync(new NewMessage("c", "u", "user", "x", null), new IdempotencyKey("key", "hash"), default)),
+        (
+            nameof(IMessageStore.AddAsync),
+            store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
+        (
+            nameof(IMessageStore.AddOnceAsync),
+            store => store.AddOnceAsync(new NewMessage("c", "u", "user", "x", null), new IdempotencyKey("key", "hash"), default)),
         (nameof(IMessageStore.ListBackwardsAsync), store => store.ListBackwardsAsync("c", 7, 10, default)),
         (nameof(IMessageStore.ListConversationsAsync), store => store.ListConversationsAsync("u", 7, 10, default)),
-        (nameof(IMessageStore.SubmitAsync), store => store.SubmitAsync(new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), new UserLimits(20), default)),
+        (
+            nameof(IMessageStore.SubmitAsync),
+            store =>
+                store.SubmitAsync(
+                    new NewImageMessage("c", "u", "j", "p", new JsonObject { ["width"] = 64 }, 1, "key"), new UserLimits(20), default)),
         (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", null, default)),
         (nameof(IMessageStore.AttachJobAsync), store => store.AttachJobAsync(1, "7", "6", default)),
         (nameof(IMessageStore.ClaimAsync), store => store.ClaimAsync(1, "7", null, null, default)),
@@ -41,8 +49,12 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.SaveProgressAsync), store => store.SaveProgressAsync(1, 1, 50, default)),
         (nameof(IMessageStore.SavePreviewAsync), store => store.SavePreviewAsync(1, 1, "/p", default)),
         (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", "/t", Result, default)),
-        (nameof(IMessageStore.CompleteAsync), store => store.CompleteAsync(1, 1, "c", "/u", "/t", Result with { Seed = null, Model = null }, default)),
-        (nameof(IMessageStore.FailQueuedAsync), store => store.FailQueuedAsync(1, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
+        (
+            nameof(IMessageStore.CompleteAsync),
+            store => store.CompleteAsync(1, 1, "c", "/u", "/t", Result with { Seed = null, Model = null }, default)),
+        (
+            nameof(IMessageStore.FailQueuedAsync),
+            store => store.FailQueuedAsync(1, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
         (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
         (nameof(IMessageStore.CancelByHangfireJobAsync), store => store.CancelByHangfireJobAsync("7", "c", default)),
@@ -55,7 +67,11 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ReleaseLeasesAsync), store => store.ReleaseLeasesAsync("h", ["a"], default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, null, null, default)),
         (nameof(IMessageStore.UpdateMessageAsync), store => store.UpdateMessageAsync(1, "c", null, default)),
-        .. Rfc7396Table.All.Select(merge => (nameof(IMessageStore.UpdateMessageAsync), new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
+        .. Rfc7396Table.All.Select(
+            merge =>
+                (
+                    nameof(IMessageStore.UpdateMessageAsync),
+                    new Func<IMessageStore, Task>(store => store.UpdateMessageAsync(1, "c", MetadataPatch.Parse(merge.Patch), default)))),
         (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition(1, "7", 1)], default)),
         (nameof(IMessageStore.AttachJobsAsync), store => store.AttachJobsAsync([(1, "7", null), (2, "8", "6")], default)),
         (nameof(IMessageStore.EraseAsync), store => store.EraseAsync(1, default)),
@@ -91,7 +107,10 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ReadStatisticsStateAsync), store => store.ReadStatisticsStateAsync(default)),
         (nameof(IMessageStore.ListSamplesAsync), store => store.ListSamplesAsync(default, default, default)),
         (nameof(IMessageStore.CountSamplesAsync), store => store.CountSamplesAsync(TimeSpan.FromHours(1), default)),
-        (nameof(IMessageStore.SaveStatisticsAsync), store => store.SaveStatisticsAsync([new StatisticsRow(default, StatisticsKinds.Error, ErrorCodes.TimedOut, 1, null, 2)], default)),
+        (
+            nameof(IMessageStore.SaveStatisticsAsync),
+            store =>
+                store.SaveStatisticsAsync([new StatisticsRow(default, StatisticsKinds.Error, ErrorCodes.TimedOut, 1, null, 2)], default)),
         (nameof(IMessageStore.ListStatisticsAsync), store => store.ListStatisticsAsync(TimeSpan.FromDays(1), default)),
         (nameof(IMessageStore.ForgetStatisticsAsync), store => store.ForgetStatisticsAsync(default, default, 10, default)),
         (nameof(IMessageStore.ListPausesAsync), store => store.ListPausesAsync(default)),
@@ -134,7 +153,10 @@ public sealed partial class SqlServerStatementTests
     public async Task StatementProblems_AreFound_WhenOneStatementIsBroken(string right, string wrong)
     {
         var statements = await AllAsync();
-        var broken = statements.Where(text => text.Contains(right, StringComparison.Ordinal)).Take(1).Select(text => text.Replace(right, wrong, StringComparison.Ordinal)).ToList();
+        var broken = statements.Where(text => text.Contains(right, StringComparison.Ordinal))
+            .Take(1)
+            .Select(text => text.Replace(right, wrong, StringComparison.Ordinal))
+            .ToList();
 
         Assert.That(broken, Is.Not.Empty, "no statement holds the text to break");
         Assert.That(SchemaModel.StatementProblems(broken), Is.Not.Empty);
@@ -277,7 +299,9 @@ public sealed partial class SqlServerStatementTests
         var page = await rows.ReadAsync(0, QueuePlace.EndOf(1), 2, default);
         await rows.ReadAsync(QueuePlace.Of(1, 12), QueuePlace.EndOf(1), 2, default);
 
-        Assert.That(page.Rows.Select(row => (row.Place, JobKey.Format(row.Job))), known ? Is.EqualTo(new[] { (QueuePlace.Of(1, 3), "12"), (QueuePlace.Of(1, 5), "7") }) : Is.Empty);
+        Assert.That(
+            page.Rows.Select(row => (row.Place, JobKey.Format(row.Job))),
+            known ? Is.EqualTo(new[] { (QueuePlace.Of(1, 3), "12"), (QueuePlace.Of(1, 5), "7") }) : Is.Empty);
         Assert.That((page.UpTo, page.IsLast), Is.EqualTo(known ? (QueuePlace.Of(1, 5), false) : (long.MaxValue, true)));
         Assert.That(sent.All, Has.Count.EqualTo(known ? 3 : 1), "the version is asked once");
     }
@@ -297,7 +321,8 @@ public sealed partial class SqlServerStatementTests
     /// <summary>Recorded from the store, the order and the installer, and every constant of theirs that is a statement by itself.</summary>
     internal static async Task<IReadOnlyList<string>> AllAsync()
     {
-        var sent = new SentStatements { Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1, Table = _ => Ids() };
+        var sent =
+            new SentStatements { Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1, Table = _ => Ids() };
         var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new AsyncSignal());
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
@@ -305,7 +330,8 @@ public sealed partial class SqlServerStatementTests
         await QuietlyAsync(() => rows.ReadAsync(0, QueuePlace.EndOf(1), 10, default));
         await QuietlyAsync(() => rows.ReadAsync(QueuePage.Start, long.MaxValue, 10, default));
         await QuietlyAsync(() => rows.MoveAsync([new QueueMove(JobKey.Of(7), QueuePlace.Of(2, 3), 1)], default));
-        var withUsers = new SqlServerQueueRows(Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance) { WithUsers = true };
+        var withUsers = new SqlServerQueueRows(
+            Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance) { WithUsers = true };
         await QuietlyAsync(() => withUsers.ReadAsync(QueuePage.Start, long.MaxValue, 10, default));
         await QuietlyAsync(() => rows.TryMoveToFrontAsync("7", QueuePlace.Of(1, 3), default));
         await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));
@@ -317,8 +343,11 @@ public sealed partial class SqlServerStatementTests
         await installer.CheckAsync(default);
 
         // The scripts have tests of their own.
-        var scripts = SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches).ToHashSet(StringComparer.Ordinal);
-        Assert.That(scripts.Except(sent.All.Select(statement => statement.Text)), Is.Empty, "the installer sends every batch of every script");
+        var scripts = SchemaScripts.All.Append(SchemaScripts.Hangfire)
+            .SelectMany(script => script.Batches)
+            .ToHashSet(StringComparer.Ordinal);
+        Assert.That(
+            scripts.Except(sent.All.Select(statement => statement.Text)), Is.Empty, "the installer sends every batch of every script");
         return [.. sent.All.Select(statement => statement.Text).Where(text => !scripts.Contains(text)).Concat(Constants()).Distinct(StringComparer.Ordinal)];
     }
 
@@ -328,7 +357,9 @@ public sealed partial class SqlServerStatementTests
         .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
         .Where(field => field.IsLiteral && field.FieldType == typeof(string))
         .Select(field => (string)field.GetRawConstantValue()!)
-        .Where(text => Statement.IsMatch(text) && !text.TrimEnd().EndsWith("BEGIN TRANSACTION;", StringComparison.Ordinal) && TSqlSyntax.Errors(text).Count == 0);
+        .Where(text => Statement.IsMatch(text)
+            && !text.TrimEnd().EndsWith("BEGIN TRANSACTION;", StringComparison.Ordinal)
+            && TSqlSyntax.Errors(text).Count == 0);
 
     internal static async Task<IReadOnlyCollection<SentStatement>> SentByStoreAsync(Func<IMessageStore, Task> call)
     {

@@ -6,7 +6,8 @@ namespace ImageQueue.Tests.Sql;
 internal static class TSqlSyntax
 {
     /// <summary>What is wrong with the text, for each parser, with its line; nothing when both take it.</summary>
-    public static IReadOnlyList<string> Errors(string sql) => [.. Errors(new TSql140Parser(true), sql), .. Errors(new TSql180Parser(true), sql)];
+    public static IReadOnlyList<string> Errors(string sql) =>
+        [.. Errors(new TSql140Parser(true), sql), .. Errors(new TSql180Parser(true), sql)];
 
     /// <summary>The text as SQL Server 2017 reads it.</summary>
     /// <exception cref="FormatException">It cannot be parsed.</exception>
@@ -19,7 +20,10 @@ internal static class TSqlSyntax
 
     /// <summary>The fragment's own text.</summary>
     public static string TextOf(TSqlFragment fragment) =>
-        string.Concat(fragment.ScriptTokenStream.Skip(fragment.FirstTokenIndex).Take(fragment.LastTokenIndex - fragment.FirstTokenIndex + 1).Select(token => token.Text));
+        string.Concat(
+            fragment.ScriptTokenStream.Skip(fragment.FirstTokenIndex)
+                .Take(fragment.LastTokenIndex - fragment.FirstTokenIndex + 1)
+                .Select(token => token.Text));
 
     private static IEnumerable<string> Errors(TSqlParser parser, string sql)
     {

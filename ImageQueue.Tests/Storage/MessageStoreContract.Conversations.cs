@@ -22,7 +22,9 @@ public abstract partial class MessageStoreContract
         Assert.That((first.IsReplay, again.IsReplay, other.IsReplay), Is.EqualTo((false, true, false)));
         AssertSame(again.Message, first.Message);
         AssertSame(await ReadAsync(first.Message.Id), first.Message);
-        Assert.That((first.Message.IdempotencyKey, first.Message.RequestHash, first.Message.IsImage), Is.EqualTo(("k", RequestFingerprint.Of("messages", "one"), false)));
+        Assert.That(
+            (first.Message.IdempotencyKey, first.Message.RequestHash, first.Message.IsImage),
+            Is.EqualTo(("k", RequestFingerprint.Of("messages", "one"), false)));
         Assert.That(await ListAsync(), Has.Count.EqualTo(2));
     }
 
@@ -30,7 +32,8 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task AddOnce_AddsOne_WhenTheSameComesAtOnce()
     {
-        var all = await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => Task.Run(() => Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None))));
+        var all = await Task.WhenAll(
+            Enumerable.Range(0, 16).Select(_ => Task.Run(() => Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None))));
 
         Assert.That(all.Count(one => !one.IsReplay), Is.EqualTo(1));
         Assert.That(all.Select(one => one.Message.Id).Distinct().Count(), Is.EqualTo(1));
@@ -43,10 +46,17 @@ public abstract partial class MessageStoreContract
         await Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None);
         await SubmitAsync(ImageRequest(key: "image") with { RequestHash = RequestFingerprint.Of("images", "one") });
 
-        Assert.That(() => Store.AddOnceAsync(Words("anders"), Key("k", "two"), CancellationToken.None), Throws.TypeOf<IdempotencyKeyReusedException>());
-        Assert.That(() => Store.AddOnceAsync(Words(), Key("image", "one"), CancellationToken.None), Throws.TypeOf<IdempotencyKeyReusedException>());
-        Assert.That(() => SubmitAsync(ImageRequest(key: "k") with { RequestHash = RequestFingerprint.Of("images", "one") }), Throws.TypeOf<IdempotencyKeyReusedException>());
-        Assert.That(() => Store.AddOnceAsync(Words(username: "veli"), Key("k", "one"), CancellationToken.None), Throws.TypeOf<ConversationForbiddenException>());
+        Assert.That(
+            () => Store.AddOnceAsync(Words("anders"), Key("k", "two"), CancellationToken.None),
+            Throws.TypeOf<IdempotencyKeyReusedException>());
+        Assert.That(
+            () => Store.AddOnceAsync(Words(), Key("image", "one"), CancellationToken.None), Throws.TypeOf<IdempotencyKeyReusedException>());
+        Assert.That(
+            () => SubmitAsync(ImageRequest(key: "k") with { RequestHash = RequestFingerprint.Of("images", "one") }),
+            Throws.TypeOf<IdempotencyKeyReusedException>());
+        Assert.That(
+            () => Store.AddOnceAsync(Words(username: "veli"), Key("k", "one"), CancellationToken.None),
+            Throws.TypeOf<ConversationForbiddenException>());
     }
 
     /// <summary>What was sent decides, not what the defaults of the day made of it.</summary>
@@ -56,12 +66,16 @@ public abstract partial class MessageStoreContract
         var sent = RequestFingerprint.Of("images", "what was sent");
         var first = await SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with { RequestHash = sent });
 
-        var again = await Store.SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 28 }) with { RequestHash = sent }, UserLimits.None, CancellationToken.None);
+        var again = await Store.SubmitAsync(
+            ImageRequest(key: "k", settings: new() { ["steps"] = 28 }) with { RequestHash = sent },
+            UserLimits.None,
+            CancellationToken.None);
 
         Assert.That(again.IsReplay, Is.True);
         AssertSame(again.Message, first);
         Assert.That(
-            () => SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with { RequestHash = RequestFingerprint.Of("images", "something else") }),
+            () =>
+                SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with { RequestHash = RequestFingerprint.Of("images", "something else") }),
             Throws.TypeOf<IdempotencyKeyReusedException>());
     }
 
@@ -71,11 +85,13 @@ public abstract partial class MessageStoreContract
     {
         await SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }));
 
-        var again = await Store.SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with { RequestHash = "h" }, UserLimits.None, CancellationToken.None);
+        var again = await Store.SubmitAsync(
+            ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with { RequestHash = "h" }, UserLimits.None, CancellationToken.None);
 
         Assert.That(again.IsReplay, Is.True);
         Assert.That(
-            () => SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 28 }) with { RequestHash = "h" }), Throws.TypeOf<IdempotencyKeyReusedException>());
+            () =>
+                SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 28 }) with { RequestHash = "h" }), Throws.TypeOf<IdempotencyKeyReusedException>());
     }
 
     /// <summary>Backwards from an id, the newest first.</summary>
@@ -130,7 +146,9 @@ public abstract partial class MessageStoreContract
 
         Assert.That(() => PatchAsync(message.Id, "k9", new string('a', 30_000)), Throws.TypeOf<DocumentTooLargeException>());
         AssertSame(await ReadAsync(message.Id), before!);
-        Assert.That(() => Store.UpdateMessageAsync(message.Id + 1000, null, MetadataPatch.Parse("{}"), CancellationToken.None), Throws.TypeOf<MessageNotFoundException>());
+        Assert.That(
+            () => Store.UpdateMessageAsync(message.Id + 1000, null, MetadataPatch.Parse("{}"), CancellationToken.None),
+            Throws.TypeOf<MessageNotFoundException>());
 
         await PatchAsync(message.Id, "k8", null);
         await PatchAsync(message.Id, "k9", new string('a', 20_000));

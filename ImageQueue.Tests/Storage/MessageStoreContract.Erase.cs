@@ -25,9 +25,14 @@ public abstract partial class MessageStoreContract
         AssertSame(change.Message, tombstone);
         Assert.Multiple(() =>
         {
-            Assert.That((change.Username, tombstone.Content, tombstone.IsDeleted, tombstone.IsImage), Is.EqualTo(("", "", true, message.IsImage)));
-            Assert.That((tombstone.ConversationId, tombstone.Role, tombstone.Attempt, tombstone.Failures), Is.EqualTo((message.ConversationId, message.Role, message.Attempt, 0)));
-            Assert.That(new[] { tombstone.HangfireJobId, tombstone.IdempotencyKey, tombstone.RequestHash, tombstone.Backend, tombstone.Prompt, tombstone.ImageUrl, tombstone.Error }, Is.All.Null);
+            Assert.That(
+                (change.Username, tombstone.Content, tombstone.IsDeleted, tombstone.IsImage), Is.EqualTo(("", "", true, message.IsImage)));
+            Assert.That(
+                (tombstone.ConversationId, tombstone.Role, tombstone.Attempt, tombstone.Failures),
+                Is.EqualTo((message.ConversationId, message.Role, message.Attempt, 0)));
+            Assert.That(
+                new[] { tombstone.HangfireJobId, tombstone.IdempotencyKey, tombstone.RequestHash, tombstone.Backend, tombstone.Prompt, tombstone.ImageUrl, tombstone.Error },
+                Is.All.Null);
             Assert.That(tombstone.Revision, Is.GreaterThan(message.Revision));
             var left = message.IsImage
                 ? new JsonObject { ["status"] = "deleted", ["progress"] = 0, ["queue_position"] = 0, ["job_id"] = message.JobId }
@@ -51,8 +56,11 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.FindByHangfireJobAsync(HangfireJob, CancellationToken.None), Is.Null);
         if (message.JobId is { } job)
             Assert.That(await Store.FindByJobIdAsync(job, CancellationToken.None), Is.Null);
-        Assert.That((await Store.ListAsync(Conversation, 0, 10, CancellationToken.None)).Select(one => one.Id), Is.EqualTo(new[] { other.Id }));
-        Assert.That((await Store.ListBackwardsAsync(Conversation, long.MaxValue, 10, CancellationToken.None)).Select(one => one.Id), Is.EqualTo(new[] { other.Id }));
+        Assert.That(
+            (await Store.ListAsync(Conversation, 0, 10, CancellationToken.None)).Select(one => one.Id), Is.EqualTo(new[] { other.Id }));
+        Assert.That(
+            (await Store.ListBackwardsAsync(Conversation, long.MaxValue, 10, CancellationToken.None)).Select(one => one.Id),
+            Is.EqualTo(new[] { other.Id }));
 
         var refused = new[]
         {
@@ -66,8 +74,11 @@ public abstract partial class MessageStoreContract
         };
         Assert.That(refused, Is.All.EqualTo(new Transition(false, null)));
         Assert.ThrowsAsync<MessageNotFoundException>(() => Store.UpdateMessageAsync(message.Id, "again", null, CancellationToken.None));
-        Assert.ThrowsAsync<MessageNotFoundException>(() => Store.UpdateMessageAsync(message.Id, null, MetadataPatch.Parse("""{"a":1}"""), CancellationToken.None));
-        Assert.That((await Store.ChangesSinceAsync(other.Revision, null, 10, CancellationToken.None)).Single().Message.Revision, Is.EqualTo(tombstone.Revision));
+        Assert.ThrowsAsync<MessageNotFoundException>(
+            () => Store.UpdateMessageAsync(message.Id, null, MetadataPatch.Parse("""{"a":1}"""), CancellationToken.None));
+        Assert.That(
+            (await Store.ChangesSinceAsync(other.Revision, null, 10, CancellationToken.None)).Single().Message.Revision,
+            Is.EqualTo(tombstone.Revision));
     }
 
     /// <summary>A plain message's own status is its own.</summary>
@@ -107,11 +118,17 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.CloseConversationAsync("nobody", CancellationToken.None), Is.False);
 
         Assert.That(await Store.FindConversationAsync(Conversation, CancellationToken.None), Is.Null);
-        Assert.That((await Store.ListConversationsAsync(Owner, long.MaxValue, 10, CancellationToken.None)).Single().Conversation.Id, Is.EqualTo("another"));
+        Assert.That(
+            (await Store.ListConversationsAsync(Owner, long.MaxValue, 10, CancellationToken.None)).Single().Conversation.Id,
+            Is.EqualTo("another"));
         Assert.ThrowsAsync<ConversationDeletedException>(() => AddAsync());
         Assert.ThrowsAsync<ConversationDeletedException>(() => SubmitAsync());
         Assert.ThrowsAsync<ConversationDeletedException>(
-            () => Store.AddOnceAsync(new NewMessage(Conversation, Owner, MessageRole.User, "x", null), new IdempotencyKey("k", "h"), CancellationToken.None));
+            () =>
+                Store.AddOnceAsync(
+                    new NewMessage(Conversation, Owner, MessageRole.User, "x", null),
+                    new IdempotencyKey("k", "h"),
+                    CancellationToken.None));
     }
 
     /// <summary>Revisions rise on, and the conversation goes with its last tombstone.</summary>
@@ -126,7 +143,9 @@ public abstract partial class MessageStoreContract
         await _database.AgeAsync(old.Id, TimeSpan.FromDays(40));
 
         Assert.That(await Store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, CancellationToken.None), Is.EqualTo(1));
-        Assert.That((await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None)).Select(change => change.Message.Id), Is.EqualTo(new[] { young.Id }));
+        Assert.That(
+            (await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None)).Select(change => change.Message.Id),
+            Is.EqualTo(new[] { young.Id }));
         Assert.ThrowsAsync<ConversationDeletedException>(() => AddAsync());
 
         var newest = await AddAsync(conversation: "another");

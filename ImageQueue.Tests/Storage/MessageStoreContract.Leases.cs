@@ -79,7 +79,9 @@ public abstract partial class MessageStoreContract
         await SilentAsync(claimed);
         claimed = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "b", "forge:b", CancellationToken.None));
 
-        Assert.That((await Store.ListLeasesAsync("forge:b", CancellationToken.None)).Single().Note, Is.EqualTo($"{message.JobId}-{claimed.Attempt}"));
+        Assert.That(
+            (await Store.ListLeasesAsync("forge:b", CancellationToken.None)).Single().Note,
+            Is.EqualTo($"{message.JobId}-{claimed.Attempt}"));
     }
 
     /// <summary>A claim that came too late sends nothing anywhere.</summary>
@@ -107,7 +109,9 @@ public abstract partial class MessageStoreContract
             await Store.ListLeasesAsync("forge:", CancellationToken.None),
             Is.EqualTo(new[] { new HeldLease("forge:a", "one", null), new HeldLease("forge:e", "two", null) }));
         Assert.That(await Store.ListLeasesAsync("forge%", CancellationToken.None), Is.Empty);
-        Assert.That((await Store.ListLeasesAsync("", CancellationToken.None)).Select(lease => lease.Name), Is.EqualTo(new[] { "FORGE:c", "forge:a", "forge:e", "forge_d", "positions" }));
+        Assert.That(
+            (await Store.ListLeasesAsync("", CancellationToken.None)).Select(lease => lease.Name),
+            Is.EqualTo(new[] { "FORGE:c", "forge:a", "forge:e", "forge_d", "positions" }));
 
         await Store.AcquireLeasesAsync("one", ["forge:a"], ShortTerm, CancellationToken.None);
         Time.Advance(ShortTerm); // SQLite's clock.

@@ -84,7 +84,9 @@ public abstract partial class MessageStoreContract
         await chat;
 
         var stored = (await ReadAsync(message.Id))!;
-        Assert.That((stored.Status, stored.Progress, stored.QueuePosition, stored.ImageUrl), Is.EqualTo((MessageStatus.Complete, 100, 0, "/images/flux_1.png")));
+        Assert.That(
+            (stored.Status, stored.Progress, stored.QueuePosition, stored.ImageUrl),
+            Is.EqualTo((MessageStatus.Complete, 100, 0, "/images/flux_1.png")));
         Assert.That(stored.Metadata.GetProperty("chat").GetPropertyCount(), Is.EqualTo(100));
         Assert.That(stored.Prompt, Is.EqualTo(message.Prompt));
     }
@@ -114,7 +116,8 @@ public abstract partial class MessageStoreContract
         var signal = Signal.Next;
         Time.Advance(TimeSpan.FromMilliseconds(1));
 
-        var after = await Store.UpdateMessageAsync(before.Id, content, patch is null ? null : MetadataPatch.Parse(patch), CancellationToken.None);
+        var after = await Store.UpdateMessageAsync(
+            before.Id, content, patch is null ? null : MetadataPatch.Parse(patch), CancellationToken.None);
 
         Assert.That(after.Revision, Is.GreaterThan(before.Revision));
         Assert.That(signal.IsCompleted, Is.True);
@@ -137,7 +140,9 @@ public abstract partial class MessageStoreContract
 
         var after = await MergeAsync(before, """{"reactions":{"👍":2}}""");
 
-        AssertSame(after, before with { Revision = after.Revision, ExtraMetadata = ReferenceMerge.Merge(before.ExtraMetadata, """{"reactions":{"👍":2}}""") });
+        AssertSame(
+            after,
+            before with { Revision = after.Revision, ExtraMetadata = ReferenceMerge.Merge(before.ExtraMetadata, """{"reactions":{"👍":2}}""") });
     }
 
     /// <summary>The exact sentence: callers show it.</summary>

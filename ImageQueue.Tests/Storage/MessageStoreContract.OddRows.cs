@@ -20,7 +20,9 @@ public abstract partial class MessageStoreContract
         new TestCaseData("""{"a":{"\udc00":1},"b":2}""", """{"b":2}"""),
         new TestCaseData("""{"a":1,"a":2,"c":3}""", """{"a":1,"c":3}"""),
         new TestCaseData("""{"a":{"b":1,"b":2},"c":3}""", """{"c":3}"""),
-        new TestCaseData("""{"status":7,"progress":"half","queue_position":1e99,"error":["x"],"settings":"none"}""", """{"status":7,"progress":"half","queue_position":1e99,"error":["x"],"settings":"none"}"""),
+        new TestCaseData(
+            """{"status":7,"progress":"half","queue_position":1e99,"error":["x"],"settings":"none"}""",
+            """{"status":7,"progress":"half","queue_position":1e99,"error":["x"],"settings":"none"}"""),
     ];
 
     /// <summary>It is read as far as it can be, alone and among others, and so is its change.</summary>
@@ -36,7 +38,9 @@ public abstract partial class MessageStoreContract
         var read = list[1];
         Assert.That(JsonStructure.Difference(readable, read.Metadata.GetRawText()), Is.Null);
         Assert.That(JsonStructure.Difference(readable, read.CopyMetadata().ToJsonString()), Is.Null);
-        Assert.That(() => (read.Status, read.JobId, read.Progress, read.QueuePosition, read.Prompt, read.ImageUrl, read.Error, read.ErrorCode), Throws.Nothing);
+        Assert.That(
+            () => (read.Status, read.JobId, read.Progress, read.QueuePosition, read.Prompt, read.ImageUrl, read.Error, read.ErrorCode),
+            Throws.Nothing);
         Assert.That((await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None)).Count, Is.EqualTo(3));
     }
 
@@ -49,7 +53,8 @@ public abstract partial class MessageStoreContract
         var message = await AddAsync();
         await _database.SetMetadataAsync(message.Id, document);
 
-        AssertMetadata(merged, await Store.UpdateMessageAsync(message.Id, null, MetadataPatch.Parse("""{"x":1}"""), CancellationToken.None));
+        AssertMetadata(
+            merged, await Store.UpdateMessageAsync(message.Id, null, MetadataPatch.Parse("""{"x":1}"""), CancellationToken.None));
         Assert.That((await ReadAsync(message.Id))!.ExtraMetadata, Does.StartWith("{"));
     }
 

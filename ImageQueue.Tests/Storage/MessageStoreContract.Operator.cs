@@ -32,7 +32,14 @@ public abstract partial class MessageStoreContract
         await StepAsync(() => Store.SaveProgressAsync(message.Id, 1, 40, CancellationToken.None));
         await StepAsync(() => Store.RequeueAsync(message.Id, 1, AttemptCharge.None, CancellationToken.None, "gpu1 is\taway\r\n🌹"));
         await StepAsync(() => Store.ClaimAsync(message.Id, HangfireJob, "gpu2", null, CancellationToken.None));
-        await StepAsync(() => Store.FailAsync(message.Id, 2, "c", new RequestFailure(ErrorCodes.OutOfMemory, "x") { Reason = "CUDA out of memory" }, CancellationToken.None));
+        await StepAsync(
+            () =>
+                Store.FailAsync(
+                    message.Id,
+                    2,
+                    "c",
+                    new RequestFailure(ErrorCodes.OutOfMemory, "x") { Reason = "CUDA out of memory" },
+                    CancellationToken.None));
         await StepAsync(() => Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
         await StepAsync(() => Store.CancelAsync(message.Id, "c", CancellationToken.None));
         await StepAsync(() => Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
@@ -92,7 +99,9 @@ public abstract partial class MessageStoreContract
     {
         var failed = await InStateAsync(MessageStatus.Error);
         var plain = await AddAsync("""{"status":"error","prompt":"kırmızı"}""");
-        var other = Applied(await Store.CancelAsync((await SubmitAsync(ImageRequest("100%_blue!", conversation: "c2", username: "mehmet"))).Id, "c", CancellationToken.None));
+        var other = Applied(
+            await Store.CancelAsync(
+                (await SubmitAsync(ImageRequest("100%_blue!", conversation: "c2", username: "mehmet"))).Id, "c", CancellationToken.None));
         string[] all = [MessageStatus.Error, MessageStatus.Cancelled];
 
         Assert.That(await FoundAsync(new(all)), Is.EqualTo(new[] { other.Id, failed.Id }), "newest first, and no plain message");
@@ -128,7 +137,8 @@ public abstract partial class MessageStoreContract
         var found = await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Text: "kedi"), 10, CancellationToken.None);
 
         Assert.That(found.Select(one => one.Message.Id), Is.EqualTo(new[] { first.Id, second.Id }));
-        Assert.That(await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Username: "mehmet"), 10, CancellationToken.None), Is.Empty);
+        Assert.That(
+            await Store.SearchUnfinishedAsync(new([MessageStatus.Queued], Username: "mehmet"), 10, CancellationToken.None), Is.Empty);
     }
 
     [TestCase("yağmur")]

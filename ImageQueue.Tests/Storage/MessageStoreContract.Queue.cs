@@ -16,10 +16,14 @@ public abstract partial class MessageStoreContract
         await SubmitAsync(ImageRequest(conversation: "c2"));
         await SubmitAsync(ImageRequest(conversation: "c3", username: "başka"));
 
-        Assert.That(() => RetryAsync(over, new UserLimits(1)), Throws.TypeOf<TooManyPendingException>().With.Message.Contains("1 images waiting"));
+        Assert.That(
+            () => RetryAsync(over, new UserLimits(1)), Throws.TypeOf<TooManyPendingException>().With.Message.Contains("1 images waiting"));
         AssertSame(await ReadAsync(over.Id), over);
         Assert.That((await RetryAsync(over, new UserLimits(2))).Applied, Is.True);
-        Assert.That(() => Store.SubmitAsync(ImageRequest(), new UserLimits(2), CancellationToken.None), Throws.TypeOf<TooManyPendingException>(), "the retried one counts");
+        Assert.That(
+            () => Store.SubmitAsync(ImageRequest(), new UserLimits(2), CancellationToken.None),
+            Throws.TypeOf<TooManyPendingException>(),
+            "the retried one counts");
     }
 
     /// <summary>What the state does not allow is refused for that, whoever has how much waiting.</summary>
@@ -73,7 +77,8 @@ public abstract partial class MessageStoreContract
 
         Assert.That(
             () => SubmitAsync(Request(500, 1000, 21), limits),
-            Throws.TypeOf<TooManyPendingException>().With.Message.StartsWith("With this one, your waiting images would ask for more than 40 megapixel-steps."));
+            Throws.TypeOf<TooManyPendingException>().With.Message.StartsWith(
+                "With this one, your waiting images would ask for more than 40 megapixel-steps."));
         var fits = await SubmitAsync(Request(500, 1000, 20), limits);
 
         Applied(await Store.ClaimAsync(fits.Id, HangfireJob, null, null, CancellationToken.None));
@@ -85,7 +90,10 @@ public abstract partial class MessageStoreContract
         Applied(await Store.CancelAsync(third.Id, "x", CancellationToken.None));
         Assert.That((await RetryAsync(second, limits)).Applied, Is.True);
 
-        Assert.That(() => Store.RequeueAsync(fits.Id, 1, AttemptCharge.None, CancellationToken.None), Throws.Nothing, "what was let in once is not refused");
+        Assert.That(
+            () => Store.RequeueAsync(fits.Id, 1, AttemptCharge.None, CancellationToken.None),
+            Throws.Nothing,
+            "what was let in once is not refused");
         Assert.That(() => SubmitAsync(Request(64, 64, 1), limits), Throws.TypeOf<TooManyPendingException>(), "and it counts again");
     }
 
@@ -205,7 +213,9 @@ public abstract partial class MessageStoreContract
             after = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
         }
 
-        Assert.That(pages.Select(row => (row.Id, row.HangfireJobId, row.QueuePosition)), Is.EqualTo(new[] { (rows[1].Id, (string?)null, 3), (rows[2].Id, null, 3), (rows[0].Id, null, 3) }));
+        Assert.That(
+            pages.Select(row => (row.Id, row.HangfireJobId, row.QueuePosition)),
+            Is.EqualTo(new[] { (rows[1].Id, (string?)null, 3), (rows[2].Id, null, 3), (rows[0].Id, null, 3) }));
     }
 
     /// <summary>What drives the writer of positions: the row with what is stored in it.</summary>
@@ -228,5 +238,6 @@ public abstract partial class MessageStoreContract
     private async Task<Message> SubmitAsync(NewImageMessage request, UserLimits limits) =>
         (await Store.SubmitAsync(request, limits, CancellationToken.None)).Message;
 
-    private Task<Transition> RetryAsync(Message message, UserLimits limits) => Store.RetryAsync(message.Id, 1, limits, CancellationToken.None);
+    private Task<Transition> RetryAsync(Message message, UserLimits limits) =>
+        Store.RetryAsync(message.Id, 1, limits, CancellationToken.None);
 }

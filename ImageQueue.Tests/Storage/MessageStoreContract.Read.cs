@@ -35,7 +35,8 @@ public abstract partial class MessageStoreContract
     {
         var message = await InStateAsync(MessageStatus.Queued);
         var jobId = message.JobId!; // An image request has one.
-        await Store.UpdateMessageAsync((await AddAsync()).Id, null, MetadataPatch.Of((MetadataFields.JobId, "other")), CancellationToken.None);
+        await Store.UpdateMessageAsync(
+            (await AddAsync()).Id, null, MetadataPatch.Of((MetadataFields.JobId, "other")), CancellationToken.None);
 
         AssertSame(await Store.FindByJobIdAsync(jobId, CancellationToken.None), message);
         Assert.That(await Store.FindByJobIdAsync(jobId + "0", CancellationToken.None), Is.Null);
@@ -54,7 +55,8 @@ public abstract partial class MessageStoreContract
         }
 
         Assert.That((await ListAsync()).Select(m => m.Id), Is.EqualTo(ids).And.Ordered.Ascending);
-        Assert.That((await Store.ListAsync(Conversation, ids[1], 2, CancellationToken.None)).Select(m => m.Id), Is.EqualTo(ids.Skip(2).Take(2)));
+        Assert.That(
+            (await Store.ListAsync(Conversation, ids[1], 2, CancellationToken.None)).Select(m => m.Id), Is.EqualTo(ids.Skip(2).Take(2)));
         Assert.That(await Store.ListAsync(Conversation, ids[4], 2, CancellationToken.None), Is.Empty);
     }
 
@@ -113,7 +115,9 @@ public abstract partial class MessageStoreContract
 
         var changes = await Store.ChangesSinceAsync(0, null, 10, CancellationToken.None);
 
-        Assert.That(changes.Select(change => (change.Message.Id, change.Username)), Is.EqualTo(new[] { (second.Id, "veli"), (third.Id, "veli"), (first.Id, Owner) }));
+        Assert.That(
+            changes.Select(change => (change.Message.Id, change.Username)),
+            Is.EqualTo(new[] { (second.Id, "veli"), (third.Id, "veli"), (first.Id, Owner) }));
         Assert.That(changes.Select(change => change.Message.Revision), Is.Ordered.Ascending);
         AssertSame(changes[2].Message, first);
         Assert.That(await Store.LatestRevisionAsync(CancellationToken.None), Is.EqualTo(first.Revision));
@@ -135,9 +139,12 @@ public abstract partial class MessageStoreContract
             listed.AddRange(page.Rows);
         }
 
-        Assert.That(listed, Is.EqualTo(changes.Select(change => new ChangedRow(change.Message.Id, change.Message.ConversationId, change.Message.Revision))));
         Assert.That(
-            await Store.ReadChangesAsync([.. listed.Select(row => row.Id).Skip(2).Reverse(), 4711], CancellationToken.None), Is.EqualTo(changes.Skip(2)));
+            listed,
+            Is.EqualTo(changes.Select(change => new ChangedRow(change.Message.Id, change.Message.ConversationId, change.Message.Revision))));
+        Assert.That(
+            await Store.ReadChangesAsync(
+                [.. listed.Select(row => row.Id).Skip(2).Reverse(), 4711], CancellationToken.None), Is.EqualTo(changes.Skip(2)));
         Assert.That(changes.Select(change => change.ResumeFrom), Is.EqualTo(changes.Select(change => change.Message.Revision)));
     }
 
@@ -170,8 +177,12 @@ public abstract partial class MessageStoreContract
         await AddAsync(conversation: "c2");
         var two = await AddAsync(conversation: "c1");
 
-        Assert.That((await Store.ChangesSinceAsync(0, "c1", 10, CancellationToken.None)).Select(c => c.Message.Id), Is.EqualTo(new[] { one.Id, two.Id }));
-        Assert.That((await Store.ChangesSinceAsync(one.Revision, "c1", 10, CancellationToken.None)).Select(c => c.Message.Id), Is.EqualTo(new[] { two.Id }));
+        Assert.That(
+            (await Store.ChangesSinceAsync(0, "c1", 10, CancellationToken.None)).Select(c => c.Message.Id),
+            Is.EqualTo(new[] { one.Id, two.Id }));
+        Assert.That(
+            (await Store.ChangesSinceAsync(one.Revision, "c1", 10, CancellationToken.None)).Select(c => c.Message.Id),
+            Is.EqualTo(new[] { two.Id }));
     }
 
     /// <summary>Whoever follows by revision sees every row that was written, however many write at once.</summary>
@@ -211,7 +222,8 @@ public abstract partial class MessageStoreContract
         var same = await QueuedAsync("hf-same", 2);
         var requeued = await QueuedAsync("hf-new", 5);
         var jobless = await SubmitAsync();
-        var claimed = Applied(await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, null, CancellationToken.None));
+        var claimed = Applied(
+            await Store.ClaimAsync((await QueuedAsync("hf-claimed", 5)).Id, "hf-claimed", null, null, CancellationToken.None));
         Time.Advance(TimeSpan.FromSeconds(5));
         var signal = Signal.Next;
 
@@ -278,7 +290,8 @@ public abstract partial class MessageStoreContract
         Assert.That(changes.Select(change => change.Message.QueuePosition).Order(), Is.EqualTo(Enumerable.Range(2, 60)));
     }
 
-    private Task<IReadOnlyList<Message>> ListAsync(string conversation = Conversation) => Store.ListAsync(conversation, 0, 100, CancellationToken.None);
+    private Task<IReadOnlyList<Message>> ListAsync(string conversation = Conversation) =>
+        Store.ListAsync(conversation, 0, 100, CancellationToken.None);
 
     private async Task<Message> QueuedAsync(string hangfireJob, int position)
     {

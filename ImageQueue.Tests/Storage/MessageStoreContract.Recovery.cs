@@ -21,7 +21,8 @@ public abstract partial class MessageStoreContract
         Assert.That(transition.Applied, Is.EqualTo(applied));
         Assert.That(transition.Message?.Revision, Is.EqualTo(now!.Revision));
         if (applied)
-            Assert.That((now.Status, now.Progress, now.QueuePosition, now.Content), Is.EqualTo((MessageStatus.Cancelled, 0, 0, "İptal edildi.")));
+            Assert.That(
+                (now.Status, now.Progress, now.QueuePosition, now.Content), Is.EqualTo((MessageStatus.Cancelled, 0, 0, "İptal edildi.")));
         else
             Assert.That(now.Revision, Is.EqualTo(before.Revision));
     }
@@ -61,7 +62,9 @@ public abstract partial class MessageStoreContract
             after = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
         }
 
-        Assert.That(pages, Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3) { Username = "ayşe" })));
+        Assert.That(
+            pages,
+            Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3) { Username = "ayşe" })));
     }
 
     [Test]

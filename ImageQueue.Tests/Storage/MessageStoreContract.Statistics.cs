@@ -33,11 +33,16 @@ public abstract partial class MessageStoreContract
             (StatisticsKinds.Error, ErrorCodes.BackendFailed), (StatisticsKinds.Cancelled, null), (StatisticsKinds.Cancelled, null),
         }));
         Assert.That(moments.Single(moment => moment.Kind == StatisticsKinds.Complete).Seconds, Is.EqualTo(12.345));
-        Assert.That(moments.Where(moment => moment.Kind == StatisticsKinds.Claimed).Max(moment => moment.Seconds), Is.EqualTo(30).Within(_database.HasOwnClock ? 5 : 0));
-        Assert.That(moments.Where(moment => moment.Kind is StatisticsKinds.Error or StatisticsKinds.Cancelled).Select(moment => moment.Seconds), Is.All.Null);
+        Assert.That(
+            moments.Where(moment => moment.Kind == StatisticsKinds.Claimed).Max(moment => moment.Seconds),
+            Is.EqualTo(30).Within(_database.HasOwnClock ? 5 : 0));
+        Assert.That(
+            moments.Where(moment => moment.Kind is StatisticsKinds.Error or StatisticsKinds.Cancelled).Select(moment => moment.Seconds),
+            Is.All.Null);
         Assert.That(
             (await Store.CountSamplesAsync(Hour, CancellationToken.None)).Select(count => (count.Kind, count.Code, count.Count)),
-            Is.EquivalentTo(new (string, string?, int)[] { (StatisticsKinds.Claimed, null, 2), (StatisticsKinds.Complete, null, 1), (StatisticsKinds.Error, ErrorCodes.BackendFailed, 1), (StatisticsKinds.Cancelled, null, 2) }));
+            Is.EquivalentTo(
+                new (string, string?, int)[] { (StatisticsKinds.Claimed, null, 2), (StatisticsKinds.Complete, null, 1), (StatisticsKinds.Error, ErrorCodes.BackendFailed, 1), (StatisticsKinds.Cancelled, null, 2) }));
     }
 
     /// <summary>What is refused has not happened.</summary>
@@ -48,7 +53,10 @@ public abstract partial class MessageStoreContract
         var before = await MomentsAsync();
 
         Assert.That((await CompleteAsync(complete)).Applied, Is.False);
-        Assert.That((await Store.FailAsync(complete.Id, complete.Attempt, "x", new RequestFailure(ErrorCodes.TimedOut, "x"), CancellationToken.None)).Applied, Is.False);
+        Assert.That(
+            (await Store.FailAsync(complete.Id, complete.Attempt, "x", new RequestFailure(ErrorCodes.TimedOut, "x"), CancellationToken.None))
+                .Applied,
+            Is.False);
         Assert.That((await Store.CancelAsync(complete.Id, "x", CancellationToken.None)).Applied, Is.False);
         Assert.That((await Store.CancelByHangfireJobAsync(HangfireJob, "x", CancellationToken.None)).Applied, Is.False);
         Assert.That((await Store.ClaimAsync(complete.Id, HangfireJob, null, null, CancellationToken.None)).Applied, Is.False);
@@ -67,12 +75,18 @@ public abstract partial class MessageStoreContract
 
         await Store.SaveStatisticsAsync([full with { Count = 3, Median = 9 }, error], CancellationToken.None);
         await Store.SaveStatisticsAsync([full], CancellationToken.None);
-        await Store.SaveStatisticsAsync([full with { Count = 6, Median = null }, error with { Code = ErrorCodes.Stalled, Count = 2 }], CancellationToken.None);
+        await Store.SaveStatisticsAsync(
+            [full with { Count = 6, Median = null }, error with { Code = ErrorCodes.Stalled, Count = 2 }], CancellationToken.None);
         await Store.SaveStatisticsAsync([full], CancellationToken.None);
 
-        Assert.That(await Store.ListStatisticsAsync(TimeSpan.FromDays(1), CancellationToken.None), Is.EqualTo(new[] { full, error with { Code = ErrorCodes.Stalled, Count = 2 }, error }));
+        Assert.That(
+            await Store.ListStatisticsAsync(TimeSpan.FromDays(1), CancellationToken.None),
+            Is.EqualTo(new[] { full, error with { Code = ErrorCodes.Stalled, Count = 2 }, error }));
         Assert.That((await Store.ReadStatisticsStateAsync(CancellationToken.None)).NewestHour, Is.EqualTo(hour));
-        Assert.That(await Store.ListStatisticsAsync(TimeSpan.FromSeconds(1), CancellationToken.None), Is.Empty.Or.Count.EqualTo(3), "the hour may have begun this second");
+        Assert.That(
+            await Store.ListStatisticsAsync(TimeSpan.FromSeconds(1), CancellationToken.None),
+            Is.Empty.Or.Count.EqualTo(3),
+            "the hour may have begun this second");
     }
 
     /// <summary>Moments go by their age, rows by theirs, a bounded number at a time.</summary>
@@ -84,15 +98,21 @@ public abstract partial class MessageStoreContract
         await FailedAsync("hf-2");
         var state = await Store.ReadStatisticsStateAsync(CancellationToken.None);
         Assert.That(state.OldestSample, Is.EqualTo(state.Now).Within(TimeSpan.FromMinutes(1)));
-        StatisticsRow[] rows = [new(state.Now.AddDays(-100), StatisticsKinds.Queue, "", 5), new(state.Now.AddDays(-1), StatisticsKinds.Queue, "", 5)];
+        StatisticsRow[] rows = [
+            new(state.Now.AddDays(-100), StatisticsKinds.Queue, "", 5), new(state.Now.AddDays(-1), StatisticsKinds.Queue, "", 5)];
         await Store.SaveStatisticsAsync(rows, CancellationToken.None);
 
-        Assert.That(await Store.ForgetStatisticsAsync(state.Now.AddDays(-1), state.Now.AddDays(-90), 10, CancellationToken.None), Is.EqualTo(1));
+        Assert.That(
+            await Store.ForgetStatisticsAsync(state.Now.AddDays(-1), state.Now.AddDays(-90), 10, CancellationToken.None), Is.EqualTo(1));
         Assert.That(await MomentsAsync(), Has.Count.EqualTo(4));
-        Assert.That((await Store.ListStatisticsAsync(TimeSpan.FromDays(365), CancellationToken.None)).Single().Hour, Is.EqualTo(rows[1].Hour).Within(TimeSpan.FromMilliseconds(1)));
+        Assert.That(
+            (await Store.ListStatisticsAsync(TimeSpan.FromDays(365), CancellationToken.None)).Single().Hour,
+            Is.EqualTo(rows[1].Hour).Within(TimeSpan.FromMilliseconds(1)));
 
-        Assert.That(await Store.ForgetStatisticsAsync(state.Now.AddMinutes(1), state.Now.AddDays(-90), 3, CancellationToken.None), Is.EqualTo(3));
-        Assert.That(await Store.ForgetStatisticsAsync(state.Now.AddMinutes(1), state.Now.AddDays(-90), 3, CancellationToken.None), Is.EqualTo(1));
+        Assert.That(
+            await Store.ForgetStatisticsAsync(state.Now.AddMinutes(1), state.Now.AddDays(-90), 3, CancellationToken.None), Is.EqualTo(3));
+        Assert.That(
+            await Store.ForgetStatisticsAsync(state.Now.AddMinutes(1), state.Now.AddDays(-90), 3, CancellationToken.None), Is.EqualTo(1));
         Assert.That(await MomentsAsync(), Is.Empty);
     }
 
@@ -100,7 +120,9 @@ public abstract partial class MessageStoreContract
     {
         var message = await SubmitAsync();
         message = Applied(await Store.ClaimAsync(message.Id, job, null, null, CancellationToken.None));
-        return Applied(await Store.FailAsync(message.Id, message.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
+        return Applied(
+            await Store.FailAsync(
+                message.Id, message.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
     }
 
     private async Task<IReadOnlyList<StatisticsSample>> MomentsAsync()

@@ -46,7 +46,9 @@ public abstract partial class MessageStoreContract
 
         var stored = (await ReadAsync(claimed.Id))!;
 
-        Assert.That((stored.Status, stored.Progress, stored.QueuePosition, stored.Attempt, stored.HangfireJobId), Is.EqualTo((MessageStatus.Processing, 0, 0, 1, HangfireJob)));
+        Assert.That(
+            (stored.Status, stored.Progress, stored.QueuePosition, stored.Attempt, stored.HangfireJobId),
+            Is.EqualTo((MessageStatus.Processing, 0, 0, 1, HangfireJob)));
         Assert.That(Clocked(stored.HeartbeatAt), Is.EqualTo(Clocked(Time.GetUtcNow())));
     }
 
@@ -58,7 +60,9 @@ public abstract partial class MessageStoreContract
 
         var stored = (await ReadAsync(finished.Id))!;
 
-        Assert.That((stored.Status, stored.Progress, stored.QueuePosition, stored.ImageUrl), Is.EqualTo((MessageStatus.Complete, 100, 0, "/images/flux_1.png")));
+        Assert.That(
+            (stored.Status, stored.Progress, stored.QueuePosition, stored.ImageUrl),
+            Is.EqualTo((MessageStatus.Complete, 100, 0, "/images/flux_1.png")));
         Assert.That(stored.Prompt, Is.EqualTo("kırmızı bir gül 🌹"));
     }
 
@@ -162,7 +166,8 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task Conversation_IsMadeOnce_WhenManyBeginItAtOnce()
     {
-        await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => i % 2 == 0 ? AddAsync() : SubmitAsync(ImageRequest(prompt: $"p{i}")))));
+        await Task.WhenAll(
+            Enumerable.Range(0, 16).Select(i => Task.Run(() => i % 2 == 0 ? AddAsync() : SubmitAsync(ImageRequest(prompt: $"p{i}")))));
 
         Assert.That(await ListAsync(), Has.Count.EqualTo(16));
     }
@@ -239,7 +244,10 @@ public abstract partial class MessageStoreContract
     {
         await SubmitAsync(ImageRequest(key: "k", settings: new JsonObject { ["width"] = 64, ["cfg_scale"] = 3.50m }));
 
-        var again = await Store.SubmitAsync(ImageRequest(key: "k", settings: new JsonObject { ["cfg_scale"] = 3.5m, ["width"] = 64 }), new UserLimits(20), CancellationToken.None);
+        var again = await Store.SubmitAsync(
+            ImageRequest(key: "k", settings: new JsonObject { ["cfg_scale"] = 3.5m, ["width"] = 64 }),
+            new UserLimits(20),
+            CancellationToken.None);
 
         Assert.That(again.IsReplay, Is.True);
     }
@@ -250,7 +258,9 @@ public abstract partial class MessageStoreContract
     {
         await SubmitAsync(ImageRequest(key: "k"));
 
-        Assert.That((await Store.SubmitAsync(ImageRequest(key: "k", conversation: "c2"), new UserLimits(20), CancellationToken.None)).IsReplay, Is.False);
+        Assert.That(
+            (await Store.SubmitAsync(ImageRequest(key: "k", conversation: "c2"), new UserLimits(20), CancellationToken.None)).IsReplay,
+            Is.False);
         Assert.That((await Store.SubmitAsync(ImageRequest(key: "K"), new UserLimits(20), CancellationToken.None)).IsReplay, Is.False);
     }
 
@@ -268,7 +278,8 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.FindConversationAsync("c-new", CancellationToken.None), Is.Null, "nothing of a refused request is kept");
 
         Applied(await Store.ClaimAsync(second.Id, HangfireJob, null, null, CancellationToken.None));
-        Assert.That((await Store.SubmitAsync(ImageRequest(conversation: "c-new"), new UserLimits(2), CancellationToken.None)).IsReplay, Is.False);
+        Assert.That(
+            (await Store.SubmitAsync(ImageRequest(conversation: "c-new"), new UserLimits(2), CancellationToken.None)).IsReplay, Is.False);
     }
 
     /// <summary>A repetition takes no new place.</summary>

@@ -9,22 +9,53 @@ public abstract partial class MessageStoreContract
     private const int StoredAttempt = 1;
 
     private static readonly string[] States =
-        [PlainMessage, MessageStatus.Queued, MessageStatus.Processing, MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled];
+        [
+            PlainMessage,
+            MessageStatus.Queued,
+            MessageStatus.Processing,
+            MessageStatus.Complete,
+            MessageStatus.Error,
+            MessageStatus.Cancelled];
 
     /// <summary>Every verb, and the states from which it is allowed.</summary>
     private static readonly (string Name, Func<IMessageStore, long, Task<Transition>> Run, string[] From)[] Verbs =
     [
         ("attach", (store, id) => store.AttachJobAsync(id, "hf-2", HangfireJob, CancellationToken.None), [MessageStatus.Queued]),
-        ("claim by the same job", (store, id) => store.ClaimAsync(id, HangfireJob, null, null, CancellationToken.None), [MessageStatus.Queued]),
+        (
+            "claim by the same job",
+            (store, id) => store.ClaimAsync(id, HangfireJob, null, null, CancellationToken.None),
+            [MessageStatus.Queued]),
         ("claim by another job", (store, id) => store.ClaimAsync(id, "hf-2", null, null, CancellationToken.None), [MessageStatus.Queued]),
-        ("save progress", (store, id) => store.SaveProgressAsync(id, StoredAttempt, 40, CancellationToken.None), [MessageStatus.Processing]),
-        ("save preview", (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None), [MessageStatus.Processing]),
-        ("complete", (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", null, AnyResult, CancellationToken.None), [MessageStatus.Processing]),
-        ("fail", (store, id) => store.FailAsync(id, StoredAttempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None), [MessageStatus.Processing]),
-        ("fail queued", (store, id) => store.FailQueuedAsync(id, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None), [MessageStatus.Queued]),
+        (
+            "save progress",
+            (store, id) => store.SaveProgressAsync(id, StoredAttempt, 40, CancellationToken.None),
+            [MessageStatus.Processing]),
+        (
+            "save preview",
+            (store, id) => store.SavePreviewAsync(id, StoredAttempt, "/images/p.jpg", CancellationToken.None),
+            [MessageStatus.Processing]),
+        (
+            "complete",
+            (store, id) => store.CompleteAsync(id, StoredAttempt, "c", "/u", null, AnyResult, CancellationToken.None),
+            [MessageStatus.Processing]),
+        (
+            "fail",
+            (store, id) =>
+                store.FailAsync(id, StoredAttempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None),
+            [MessageStatus.Processing]),
+        (
+            "fail queued",
+            (store, id) => store.FailQueuedAsync(id, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None),
+            [MessageStatus.Queued]),
         ("cancel", (store, id) => store.CancelAsync(id, "c", CancellationToken.None), [MessageStatus.Queued, MessageStatus.Processing]),
-        ("retry", (store, id) => store.RetryAsync(id, 7, UserLimits.None, CancellationToken.None), [MessageStatus.Error, MessageStatus.Cancelled]),
-        ("requeue", (store, id) => store.RequeueAsync(id, StoredAttempt, AttemptCharge.None, CancellationToken.None), [MessageStatus.Processing]),
+        (
+            "retry",
+            (store, id) => store.RetryAsync(id, 7, UserLimits.None, CancellationToken.None),
+            [MessageStatus.Error, MessageStatus.Cancelled]),
+        (
+            "requeue",
+            (store, id) => store.RequeueAsync(id, StoredAttempt, AttemptCharge.None, CancellationToken.None),
+            [MessageStatus.Processing]),
     ];
 
     private static ImageResult AnyResult => new(1, 64, 64, "m", TimeSpan.FromSeconds(1));
@@ -50,7 +81,8 @@ public abstract partial class MessageStoreContract
         Assert.That(signal.IsCompleted, Is.EqualTo(allowed), "the process is told of writes and of nothing else");
         AssertSame(await ReadAsync(before.Id), transition.Message!);
         if (allowed)
-            Assert.That((transition.Message!.Revision > before.Revision, transition.Message.UpdatedAt), Is.EqualTo((true, Time.GetUtcNow())));
+            Assert.That(
+                (transition.Message!.Revision > before.Revision, transition.Message.UpdatedAt), Is.EqualTo((true, Time.GetUtcNow())));
         else
             AssertSame(transition.Message, before);
     }
@@ -145,7 +177,8 @@ public abstract partial class MessageStoreContract
 
         Assert.That((second.Applied, second.Message!.Revision), Is.EqualTo((false, message.Revision)));
         await SilentAsync(message);
-        Assert.That((await Store.ClaimAsync(message.Id, "hf-2", null, null, CancellationToken.None)).Applied, Is.False, "another job's never");
+        Assert.That(
+            (await Store.ClaimAsync(message.Id, "hf-2", null, null, CancellationToken.None)).Applied, Is.False, "another job's never");
         Assert.That((await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None)).Applied, Is.True);
     }
 
@@ -155,7 +188,9 @@ public abstract partial class MessageStoreContract
     {
         var message = await SubmitAsync();
 
-        var claims = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => Store.ClaimAsync(message.Id, $"hf-{i}", null, null, CancellationToken.None))));
+        var claims = await Task.WhenAll(
+            Enumerable.Range(0, 16).Select(
+                i => Task.Run(() => Store.ClaimAsync(message.Id, $"hf-{i}", null, null, CancellationToken.None))));
 
         Assert.That(claims.Count(claim => claim.Applied), Is.EqualTo(1));
         Assert.That(claims.Select(claim => claim.Message!.Attempt), Is.All.EqualTo(1));
@@ -236,7 +271,9 @@ public abstract partial class MessageStoreContract
     {
         var message = await InStateAsync(MessageStatus.Processing);
 
-        Assert.That(() => Store.SaveProgressAsync(message.Id, 1, progress, CancellationToken.None), Throws.InstanceOf<ArgumentOutOfRangeException>());
+        Assert.That(
+            () => Store.SaveProgressAsync(message.Id, 1, progress, CancellationToken.None),
+            Throws.InstanceOf<ArgumentOutOfRangeException>());
     }
 
     /// <summary>A finished image.</summary>
@@ -261,9 +298,13 @@ public abstract partial class MessageStoreContract
     {
         var message = await InStateAsync(MessageStatus.Processing);
 
-        var done = Applied(await Store.CompleteAsync(message.Id, 1, "c", "/u", null, new ImageResult(null, 64, 32, null, TimeSpan.Zero), CancellationToken.None));
+        var done = Applied(
+            await Store.CompleteAsync(
+                message.Id, 1, "c", "/u", null, new ImageResult(null, 64, 32, null, TimeSpan.Zero), CancellationToken.None));
 
-        Assert.That(JsonStructure.Difference("""{"width":64,"height":32,"duration_seconds":0}""", done.Metadata.GetProperty("result").GetRawText()), Is.Null);
+        Assert.That(
+            JsonStructure.Difference("""{"width":64,"height":32,"duration_seconds":0}""", done.Metadata.GetProperty("result").GetRawText()),
+            Is.Null);
     }
 
     /// <summary>Why there is no image.</summary>
@@ -275,7 +316,13 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.FailAsync(before.Id, 1, "❌ Görsel oluşturulamadı: Forge \"x\"", new RequestFailure(ErrorCodes.BackendFailed, "Forge \"x\""), CancellationToken.None),
+            () =>
+                Store.FailAsync(
+                    before.Id,
+                    1,
+                    "❌ Görsel oluşturulamadı: Forge \"x\"",
+                    new RequestFailure(ErrorCodes.BackendFailed, "Forge \"x\""),
+                    CancellationToken.None),
             """{"status":"error","progress":0,"queue_position":0,"error":"Forge \"x\"","error_code":"backend_failed"}""",
             row => row with { Content = "❌ Görsel oluşturulamadı: Forge \"x\"" });
     }
@@ -314,7 +361,9 @@ public abstract partial class MessageStoreContract
 
         await CheckAsync(
             before,
-            () => Store.FailQueuedAsync(before.Id, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None),
+            () =>
+                Store.FailQueuedAsync(
+                    before.Id, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None),
             """{"status":"error","progress":0,"queue_position":0,"error":"x","error_code":"no_backend"}""",
             row => row with { Content = "❌ Görsel oluşturulamadı: x" });
     }
@@ -332,7 +381,9 @@ public abstract partial class MessageStoreContract
             message = Applied(await Store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.Disruption, CancellationToken.None));
             message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
             counts.Add((message.Attempt, message.Failures, message.Disruptions));
-            message = Applied(await Store.FailAsync(message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
+            message = Applied(
+                await Store.FailAsync(
+                    message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
             message = Applied(await Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
             Assert.That((message.Failures, message.Disruptions, message.Backend), Is.EqualTo((0, 0, "gpu1")));
             message = Applied(await Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
@@ -407,7 +458,8 @@ public abstract partial class MessageStoreContract
             var both = await Task.WhenAll(cancelling, completing);
 
             Assert.That(both.Count(transition => transition.Applied), Is.EqualTo(1));
-            Assert.That((await ReadAsync(message.Id))!.Status, Is.EqualTo(both[0].Applied ? MessageStatus.Cancelled : MessageStatus.Complete));
+            Assert.That(
+                (await ReadAsync(message.Id))!.Status, Is.EqualTo(both[0].Applied ? MessageStatus.Cancelled : MessageStatus.Complete));
         }
     }
 

@@ -70,7 +70,9 @@ public abstract partial class MessageStoreContract
     }
 
     private protected NewImageMessage ImageRequest(
-        string prompt = "kırmızı bir gül 🌹", string conversation = Conversation, string username = Owner, string? key = null, int position = 3, JsonObject? settings = null) => new(
+        string prompt =
+            "kırmızı bir gül 🌹", string conversation =
+                Conversation, string username = Owner, string? key = null, int position = 3, JsonObject? settings = null) => new(
             conversation,
             username,
             JobId: (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture),
@@ -82,9 +84,15 @@ public abstract partial class MessageStoreContract
     private protected async Task<Message> SubmitAsync(NewImageMessage? request = null) =>
         (await Store.SubmitAsync(request ?? ImageRequest(), UserLimits.None, CancellationToken.None)).Message;
 
-    private protected async Task<Message> AddAsync(string? metadata = null, string conversation = Conversation, string username = Owner, string content = "Merhaba") =>
+    private protected async Task<Message> AddAsync(
+        string? metadata = null, string conversation = Conversation, string username = Owner, string content = "Merhaba") =>
         await Store.AddAsync(
-            new NewMessage(conversation, username, MessageRole.User, content, metadata is null ? null : MetadataPatch.Parse(metadata)), CancellationToken.None);
+            new NewMessage(
+                conversation,
+                username,
+                MessageRole.User,
+                content,
+                metadata is null ? null : MetadataPatch.Parse(metadata)), CancellationToken.None);
 
     /// <summary>A message in the state, of attempt 1 and <see cref="HangfireJob"/> where that applies.</summary>
     private protected async Task<Message> InStateAsync(string state)
@@ -100,7 +108,8 @@ public abstract partial class MessageStoreContract
         {
             MessageStatus.Processing => message,
             MessageStatus.Complete => Applied(await CompleteAsync(message)),
-            MessageStatus.Error => Applied(await Store.FailAsync(message.Id, message.Attempt, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None)),
+            MessageStatus.Error =>
+                Applied(await Store.FailAsync(message.Id, message.Attempt, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None)),
             MessageStatus.Cancelled => Applied(await Store.CancelAsync(message.Id, "İptal edildi.", CancellationToken.None)),
             _ => throw new ArgumentOutOfRangeException(nameof(state), state, null),
         };
@@ -138,7 +147,9 @@ public abstract partial class MessageStoreContract
 
     private string Fields(Message m) => string.Join('\n', new object?[]
     {
-        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.RequestHash ?? "NULL", m.Attempt, m.Failures, m.Backend ?? "NULL", m.Revision,
+        m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.RequestHash
+            ?? "NULL", m.Attempt, m.Failures, m.Backend
+            ?? "NULL", m.Revision,
         Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt), Clocked(m.DeletedAt),
     });
 

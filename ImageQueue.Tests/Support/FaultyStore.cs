@@ -61,7 +61,9 @@ internal class FaultyStore : DispatchProxy
         services.AddSingleton<Faults>();
         var own = services.Last(service => service.ServiceType == typeof(IMessageStore)).ImplementationFactory!; // Registered with one.
         services.AddSingleton(provider =>
-            Around((IMessageStore)own(provider), (method, args) => NamedFault(args) ?? provider.GetRequiredService<Faults>().Of(method)).Store);
+            Around(
+                (IMessageStore)own(provider),
+                (method, args) => NamedFault(args) ?? provider.GetRequiredService<Faults>().Of(method)).Store);
     }
 
     /// <summary>Refuses the next calls of a method before anything happens.</summary>
@@ -146,7 +148,9 @@ internal class FaultyStore : DispatchProxy
             NewImageMessage message => message.ConversationId,
             _ => arg,
         }).ToList();
-        return named.Contains(AwayName) || named.Contains(AwayId) ? Away() : named.Contains(BrokenName) || named.Contains(BrokenId) ? Broken() : null;
+        return named.Contains(AwayName) || named.Contains(AwayId)
+            ? Away()
+            : named.Contains(BrokenName) || named.Contains(BrokenId) ? Broken() : null;
     }
 
     /// <summary>The faults of one app.</summary>

@@ -7,7 +7,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Support;
 
-/// <summary>A database of its own on the server that <c>IMAGEQUEUE_TEST_SQLSERVER</c> names; made by the product's scripts, dropped at the end.</summary>
+/// <summary>
+/// A database of its own on the server that <c>IMAGEQUEUE_TEST_SQLSERVER</c> names; made by the product's scripts, dropped at the end.
+/// </summary>
 internal sealed class SqlServerStoreDatabase : IStoreDatabase
 {
     public const string Variable = "IMAGEQUEUE_TEST_SQLSERVER";
@@ -30,13 +32,16 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
     {
         if (!IsGiven)
             Assert.Ignore($"Set {Variable} to run this.");
-        var own = new SqlConnectionStringBuilder(Environment.GetEnvironmentVariable(Variable)) { InitialCatalog = $"imagequeue_test_{Guid.NewGuid():N}" };
+        var own =
+            new SqlConnectionStringBuilder(Environment.GetEnvironmentVariable(Variable)) { InitialCatalog = $"imagequeue_test_{Guid.NewGuid():N}" };
         var database = new SqlServerStoreDatabase(own.ConnectionString);
         await database._database.PrepareAsync(CancellationToken.None);
         return database;
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases; DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;");
+    public Task EmptyAsync() =>
+        ExecuteAsync(
+            "DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases; DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;");
 
     public bool HasOwnClock => true;
 
@@ -72,7 +77,8 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
     {
         SqlConnection.ClearAllPools();
         var name = new SqlConnectionStringBuilder(ConnectionString).InitialCatalog;
-        await using var connection = new SqlConnection(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" }.ConnectionString);
+        await using var connection = new SqlConnection(
+            new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" }.ConnectionString);
         await connection.ExecuteAsync($"ALTER DATABASE [{name}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE; DROP DATABASE [{name}];");
     }
 

@@ -44,12 +44,16 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
         await store.PrepareAsync(CancellationToken.None);
     }
 
-    public Task EmptyAsync() => ExecuteAsync("DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases; DELETE FROM statistics_samples; DELETE FROM statistics");
+    public Task EmptyAsync() =>
+        ExecuteAsync(
+            "DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases; DELETE FROM statistics_samples; DELETE FROM statistics");
 
     public bool HasOwnClock => false;
 
     public Task SetMetadataAsync(long id, string? metadata) =>
-        ExecuteAsync("PRAGMA ignore_check_constraints = ON; UPDATE messages SET extra_metadata = @metadata WHERE id = @id; PRAGMA ignore_check_constraints = OFF", new { id, metadata });
+        ExecuteAsync(
+            "PRAGMA ignore_check_constraints = ON; UPDATE messages SET extra_metadata = @metadata WHERE id = @id; PRAGMA ignore_check_constraints = OFF",
+            new { id, metadata });
 
     public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(
         """

@@ -51,12 +51,14 @@ internal sealed partial record SchemaScript(string Name, string Text)
     public IEnumerable<SchemaPart> Parts =>
         TableGuard.Matches(Text).SelectMany(guard => Columns(guard.Groups["table"].Value)
                 .Select(column => new SchemaPart(
-                    Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{column}", $"COL_LENGTH(N'{guard.Groups["table"].Value}', N'{column}') IS NULL"))
+                    Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{column}",
+                    $"COL_LENGTH(N'{guard.Groups["table"].Value}', N'{column}') IS NULL"))
                 .Prepend(new SchemaPart(Name, IsNeeded: true, $"table {guard.Groups["table"].Value}", guard.Groups["missing"].Value)))
             .Concat(ColumnGuard.Matches(Text).Select(guard => new SchemaPart(
                 Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"]
                     .Value)))
-            .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
+            .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(
+                Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
             .Concat(IndexGuard.Matches(Text).Select(guard => new SchemaPart(
                 Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"]
                     .Value)));
@@ -70,25 +72,28 @@ internal sealed partial record SchemaScript(string Name, string Text)
         return ColumnLine.Matches(definition.Groups["columns"].Value).Select(column => column.Groups["column"].Value);
     }
 
-    [GeneratedRegex(@"^GO\s*$", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private const RegexOptions Lines = RegexOptions.Multiline | RegexOptions.CultureInvariant;
+
+    [GeneratedRegex(@"^GO\s*$", Lines)]
     private static partial Regex Separator { get; }
 
-    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<table>[\w.]+)', N'U'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<table>[\w.]+)', N'U'\) IS NULL)", Lines)]
     private static partial Regex TableGuard { get; }
 
-    [GeneratedRegex(@"^IF (?<missing>COL_LENGTH\(N'(?<table>[\w.]+)', N'(?<column>\w+)'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^IF (?<missing>COL_LENGTH\(N'(?<table>[\w.]+)', N'(?<column>\w+)'\) IS NULL)", Lines)]
     private static partial Regex ColumnGuard { get; }
 
     [GeneratedRegex(
-        @"^IF (?<missing>NOT EXISTS \(SELECT 1 FROM sys\.indexes WHERE object_id = OBJECT_ID\(N'(?<table>[\w.]+)'\) AND name = N'(?<index>\w+)'\))",
-        RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+        @"^IF (?<missing>NOT EXISTS \(SELECT 1 FROM sys\.indexes "
+        + @"WHERE object_id = OBJECT_ID\(N'(?<table>[\w.]+)'\) AND name = N'(?<index>\w+)'\))",
+        Lines)]
     private static partial Regex IndexGuard { get; }
 
-    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<check>[\w.]+)', N'C'\) IS NULL)", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^IF (?<missing>OBJECT_ID\(N'(?<check>[\w.]+)', N'C'\) IS NULL)", Lines)]
     private static partial Regex CheckGuard { get; }
 
     // Column names are lower case; constraints begin with the keyword.
-    [GeneratedRegex(@"^\s+(?<column>[a-z_]+)\s+(AS|[a-z])", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^\s+(?<column>[a-z_]+)\s+(AS|[a-z])", Lines)]
     private static partial Regex ColumnLine { get; }
 }
 

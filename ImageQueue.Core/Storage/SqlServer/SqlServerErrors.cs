@@ -23,7 +23,7 @@ internal static class SqlServerErrors
     /// </summary>
     public static readonly IReadOnlyList<int> SafeToReopen = [4221, 10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920, 42108, 42109];
 
-    /// <summary>An exception with a sentence for the operator where the server or a setting is at fault; else the exception itself.</summary>
+    /// <summary>The exception, or one with a sentence for the operator where the server or a setting is at fault.</summary>
     public static Exception Translate(Exception e) => Find<SqlException>(e) is { } sql && Describe(sql) is { } what
         ? new StoreUnavailableException($"The message database {what}.", sql)
         : e;

@@ -9,7 +9,8 @@ internal sealed partial class SqlServerMessageStore
     public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
         long revision, string? conversationId, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit).Add("@Characters", IFeedStore.PageCharacters);
+        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit).Add(
+            "@Characters", IFeedStore.PageCharacters);
         if (conversationId is not null)
             parameters.AddText("@ConversationId", conversationId, NameSize);
         var rows = await ManyAsync(

@@ -14,8 +14,8 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "fail", id, Note(
-                RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine, Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
+            "fail", id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine,
+            Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
             sample: SampleNote.Error(failure));
 
     public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>

@@ -11,7 +11,9 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection => connection.QueryAsync<(string Name, string By, DateTime At)>(Command(
-                "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;", new StatementParameters(), cancellationToken)),
+                "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;",
+                new StatementParameters(),
+                cancellationToken)),
             cancellationToken);
         return [.. rows.Select(row => new Pause(row.Name, row.By, Utc(row.At)))];
     }

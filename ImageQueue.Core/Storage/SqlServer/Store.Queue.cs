@@ -198,26 +198,27 @@ internal sealed partial class SqlServerMessageStore
         IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition, string Username)>(Command(
+            connection => connection.QueryAsync<WaitingRow>(Command(
                 $"""
-                SELECT id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0), username
+                SELECT {WaitingColumns}
                 FROM dbo.messages
-                WHERE hangfire_job_id IN (SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
+                WHERE hangfire_job_id IN (
+                        SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
                     AND hangfire_job_id IS NOT NULL AND {IsQueued};
                 """,
                 new StatementParameters().AddText("@Jobs", JsonSerializer.Serialize(hangfireJobIds)),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, Math.Max(0, row.QueuePosition)) { Username = row.Username })];
+        return [.. rows.Select(row => row.ToRequest())];
     }
 
     private async Task<IEnumerable<WaitingRequest>> WaitingAsync(
         string and, StatementParameters parameters, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, DateTime QueuedAt, string? HangfireJobId, int QueuePosition, string Username)>(Command(
+            connection => connection.QueryAsync<WaitingRow>(Command(
                 $"""
-                SELECT TOP (@Limit) id, queued_at, hangfire_job_id, ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0), username
+                SELECT TOP (@Limit) {WaitingColumns}
                 FROM dbo.messages
                 WHERE {IsQueued} AND {IsBehind}{and}
                 ORDER BY queued_at, id;
@@ -225,7 +226,7 @@ internal sealed partial class SqlServerMessageStore
                 parameters,
                 cancellationToken)),
             cancellationToken);
-        return rows.Select(row => new WaitingRequest(row.Id, Utc(row.QueuedAt), row.HangfireJobId, row.QueuePosition) { Username = row.Username });
+        return rows.Select(row => row.ToRequest());
     }
 
     /// <summary>Behind a place in the queue. An index seeks by the first condition only.</summary>
@@ -234,4 +235,25 @@ internal sealed partial class SqlServerMessageStore
     private static StatementParameters Place(UnfinishedCursor? after) =>
         new StatementParameters().Add(
             "@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
+
+    private const string WaitingColumns =
+        """
+        id AS Id, queued_at AS QueuedAt, hangfire_job_id AS HangfireJobId, username AS Username,
+            ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0) AS QueuePosition
+        """;
+
+    private sealed class WaitingRow
+    {
+        public long Id { get; init; }
+
+        public DateTime QueuedAt { get; init; }
+
+        public string? HangfireJobId { get; init; }
+
+        public string Username { get; init; } = "";
+
+        public int QueuePosition { get; init; }
+
+        public WaitingRequest ToRequest() => new(Id, Utc(QueuedAt), HangfireJobId, Math.Max(0, QueuePosition)) { Username = Username };
+    }
 }

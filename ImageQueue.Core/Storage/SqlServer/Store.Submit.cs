@@ -68,10 +68,12 @@ internal sealed partial class SqlServerMessageStore
     private const string InsertRequest =
         $"""
         INSERT INTO dbo.messages
-                (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash)
+                (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work,
+                idempotency_key, request_hash)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
             VALUES
-                (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work, @IdempotencyKey, @RequestHash);
+                (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work,
+                @IdempotencyKey, @RequestHash);
         """;
 
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>

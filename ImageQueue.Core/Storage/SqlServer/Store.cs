@@ -34,7 +34,8 @@ internal sealed partial class SqlServerMessageStore(
             inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
             inserted.attempt AS Attempt,
             inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend,
-            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
+            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.deleted_at AS DeletedAt,
+            inserted.revision AS Revision
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";

@@ -62,8 +62,8 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new StoreUnavailableException(
-                $"The folder of the message database {Location} cannot be written: {e.Message} Start ImageQueue in a folder that it may write, "
-                + "or name another file in ConnectionStrings:ImageQueue.",
+                $"The folder of the message database {Location} cannot be written: {e.Message} "
+                + "Start ImageQueue in a folder that it may write, or name another file in ConnectionStrings:ImageQueue.",
                 e);
         }
     }

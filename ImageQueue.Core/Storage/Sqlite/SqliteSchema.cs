@@ -30,7 +30,8 @@ internal static class SqliteSchema
                     ? $"The database {connection.DataSource} has no ImageQueue tables. "
                         + "Set Storage:ApplySchema to true to have them created, or correct ConnectionStrings:ImageQueue."
                     : $"The database {connection.DataSource} was written by an older ImageQueue "
-                        + $"(schema {version}, this one needs {Version}). Make a copy of it, then set Storage:ApplySchema to true to have it changed.");
+                        + $"(schema {version}, this one needs {Version}). "
+                        + "Make a copy of it, then set Storage:ApplySchema to true to have it changed.");
         }
 
         using var transaction = connection.BeginTransaction(deferred: false);

@@ -68,9 +68,11 @@ internal sealed partial class SqliteMessageStore
     private static Message Insert(SqliteSession session, NewRow row, string now) => session.QuerySingleOrDefault(
         $"""
         INSERT INTO messages (
-            conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work, idempotency_key, request_hash, revision)
+            conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work,
+            idempotency_key, request_hash, revision)
         VALUES (
-            @ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work, @IdempotencyKey, @RequestHash, {NextRevision})
+            @ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work,
+            @IdempotencyKey, @RequestHash, {NextRevision})
         RETURNING {Columns}
         """,
         [
@@ -99,7 +101,11 @@ internal sealed partial class SqliteMessageStore
     {
         var transition = await TransitionAsync(
             "update", patch is null
-                ? $"UPDATE messages SET content = ifnull(@Content, content), {Touch} WHERE id = @Id AND deleted_at IS NULL RETURNING {Columns}"
+                ? $"""
+                    UPDATE messages SET content = ifnull(@Content, content), {Touch}
+                    WHERE id = @Id AND deleted_at IS NULL
+                    RETURNING {Columns}
+                    """
                 : $"UPDATE messages SET {Merge} WHERE id = @Id AND deleted_at IS NULL AND {StaysSmall} RETURNING {Columns}",
             new Change(id, Now(), patch?.Json, content),
             cancellationToken);

@@ -7,7 +7,8 @@ namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(long revision, string? conversationId, int limit, CancellationToken cancellationToken) =>
+    public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
+        long revision, string? conversationId, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection =>
         {
             var rows = connection.Query<MessageRow>(

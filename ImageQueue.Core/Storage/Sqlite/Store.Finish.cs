@@ -36,7 +36,11 @@ internal sealed partial class SqliteMessageStore
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued'
             RETURNING {Columns}
             """,
-            new Change(id, Now(), MessagePatches.Fail(failure).Json, content) { Why = failure.ToEvent(), Sample = SampleNote.Error(failure) },
+            new Change(id, Now(), MessagePatches.Fail(failure).Json, content)
+            {
+                Why = failure.ToEvent(),
+                Sample = SampleNote.Error(failure),
+            },
             cancellationToken);
 
     /// <summary>The fence: a worker that lost its request has an older attempt and writes nothing.</summary>
@@ -73,7 +77,11 @@ internal sealed partial class SqliteMessageStore
             WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
-            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content) { HangfireJobId = hangfireJobId, Sample = SampleNote.Cancelled },
+            new Change(message.Id, Now(), MessagePatches.Cancel.Json, content)
+            {
+                HangfireJobId = hangfireJobId,
+                Sample = SampleNote.Cancelled,
+            },
             cancellationToken);
     }
 

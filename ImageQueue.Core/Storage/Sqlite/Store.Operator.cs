@@ -90,7 +90,8 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(Read(connection => connection.Query<(long Id, string? Events)>(
+        Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(
+            Read(connection => connection.Query<(long Id, string? Events)>(
             "SELECT id, events FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
             new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
 

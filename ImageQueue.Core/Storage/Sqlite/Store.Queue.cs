@@ -107,7 +107,10 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
-            $"SELECT {Columns} FROM messages WHERE status = @status AND queued_at IS NOT NULL ORDER BY queued_at DESC, id DESC LIMIT @limit",
+            $"""
+            SELECT {Columns} FROM messages
+            WHERE status = @status AND queued_at IS NOT NULL ORDER BY queued_at DESC, id DESC LIMIT @limit
+            """,
             new { status, limit }))));
 
     public Task<IReadOnlyList<Message>> ListSilentAsync(
@@ -157,7 +160,8 @@ internal sealed partial class SqliteMessageStore
     private const string WaitingColumns =
         """
         id, queued_at, hangfire_job_id,
-            CASE json_type(extra_metadata, '$.queue_position') WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END,
+            CASE json_type(extra_metadata, '$.queue_position')
+                WHEN 'integer' THEN CAST(extra_metadata ->> '$.queue_position' AS INTEGER) ELSE 0 END,
             username
         """;
 

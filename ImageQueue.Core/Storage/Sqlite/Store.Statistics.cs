@@ -24,7 +24,8 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(
         DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<StatisticsSample>>(Read(connection => connection.Query<(string At, string Kind, string? Code, double? Seconds)>(
+        Task.FromResult<IReadOnlyList<StatisticsSample>>(
+            Read(connection => connection.Query<(string At, string Kind, string? Code, double? Seconds)>(
             "SELECT at, kind, code, seconds FROM statistics_samples WHERE at >= @from AND at < @before ORDER BY at",
             new { from = Write(from), before = Write(before) }).Select(row =>
                 new StatisticsSample(Time(row.At), row.Kind, row.Code, row.Seconds)).ToList()));
@@ -45,7 +46,8 @@ internal sealed partial class SqliteMessageStore
         cancellationToken);
 
     public Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<StatisticsRow>>(Read(connection => connection.Query<(string Hour, string Kind, string Code, long Count, double? Median, double? High)>(
+        Task.FromResult<IReadOnlyList<StatisticsRow>>(Read(connection => connection.Query<(
+            string Hour, string Kind, string Code, long Count, double? Median, double? High)>(
             "SELECT hour, kind, code, count, median, high FROM statistics WHERE hour > @after ORDER BY hour, kind, code",
             new { after = Write(_time.GetUtcNow() - since) }).Select(row =>
                 new StatisticsRow(Time(row.Hour), row.Kind, row.Code, (int)row.Count, row.Median, row.High)).ToList()));
@@ -53,7 +55,10 @@ internal sealed partial class SqliteMessageStore
     public Task<int> ForgetStatisticsAsync(
         DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
-                "DELETE FROM statistics_samples WHERE rowid IN (SELECT rowid FROM statistics_samples WHERE at < @before ORDER BY at LIMIT @limit)",
+                """
+                DELETE FROM statistics_samples WHERE rowid IN (
+                    SELECT rowid FROM statistics_samples WHERE at < @before ORDER BY at LIMIT @limit)
+                """,
                 new { before = Write(samplesBefore), limit })
             + session.Connection.Execute(
                 """

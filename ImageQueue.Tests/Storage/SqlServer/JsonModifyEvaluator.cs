@@ -124,7 +124,11 @@ internal sealed class JsonModifyEvaluator
     private Value Case(SearchedCaseExpression searched)
     {
         // Every branch has a say in the type, whichever is taken: the longest text wins.
-        var branches = searched.WhenClauses.Select(when => when.ThenExpression).Append(searched.ElseExpression).OfType<ScalarExpression>().Select(Evaluate).ToList();
+        var branches = searched.WhenClauses.Select(when => when.ThenExpression)
+            .Append(searched.ElseExpression)
+            .OfType<ScalarExpression>()
+            .Select(Evaluate)
+            .ToList();
         var length = branches.Any(branch => branch.Length == Max) ? Max : branches.Max(branch => branch.Length);
         var taken = searched.WhenClauses.FirstOrDefault(when => IsTrue(when.WhenExpression))?.ThenExpression ?? searched.ElseExpression;
         return taken is null ? Value.Null : Evaluate(taken).AsPlain() with { Length = length };
@@ -219,7 +223,8 @@ internal sealed class JsonModifyEvaluator
             if (rest[at] == '[')
             {
                 end = rest.IndexOf(']', at);
-                if (end < 0 || !int.TryParse(rest.AsSpan(at + 1, end - at - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var index))
+                if (end < 0
+                    || !int.TryParse(rest.AsSpan(at + 1, end - at - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var index))
                     throw BadPath(text);
                 steps.Add(index);
                 at = end + 1;
@@ -249,7 +254,10 @@ internal sealed class JsonModifyEvaluator
 
     private static SqlFailedException BadPath(string path) => new($"JSON path is not properly formatted: {path} (13607)");
 
-    /// <summary>A value, the length of its type (characters of text; -1 for max; 0 for what is not text), and whether JSON_MODIFY would take it as JSON.</summary>
+    /// <summary>
+    /// A value, the length of its type (characters of text; -1 for max; 0 for what is not text), and whether JSON_MODIFY would take it as
+    /// JSON.
+    /// </summary>
     private sealed record Value(object? Content, int Length, bool IsJson = false)
     {
         public static Value Null { get; } = new(null, 0);

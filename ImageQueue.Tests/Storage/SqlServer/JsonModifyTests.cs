@@ -31,7 +31,9 @@ public sealed class JsonModifyTests
         + "JSON_MODIFY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m0), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m0) ELSE N'{}' END, @m1, JSON_QUERY("
         + "JSON_MODIFY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m2), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m2) ELSE N'{}' END, @m3, @m4)))))")]
     public void For_WritesOneExpression(string patch, string expected) =>
-        Assert.That(JsonModify.For(MetadataPatch.Parse(patch)).Expression, Is.EqualTo(expected.Replace("<document>", JsonModify.Document, StringComparison.Ordinal)));
+        Assert.That(
+            JsonModify.For(MetadataPatch.Parse(patch)).Expression,
+            Is.EqualTo(expected.Replace("<document>", JsonModify.Document, StringComparison.Ordinal)));
 
     [Test]
     public void For_SendsPathsAsParameters_WithEveryStepQuoted()
@@ -110,9 +112,12 @@ public sealed class JsonModifyTests
     public void For_KeepsPathsShort_AtTheDeepestLongestKeys()
     {
         var key = new string('ş', MetadataPatch.MaxKeyLength);
-        var patch = string.Concat(Enumerable.Repeat($$"""{"{{key}}":""", MetadataPatch.MaxDepth)) + "1" + new string('}', MetadataPatch.MaxDepth);
+        var patch = string.Concat(
+            Enumerable.Repeat($$"""{"{{key}}":""", MetadataPatch.MaxDepth)) + "1" + new string('}', MetadataPatch.MaxDepth);
 
-        Assert.That(JsonModify.For(MetadataPatch.Parse(patch)).Parameters.Select(p => p.Value).OfType<string>().Max(path => path.Length), Is.LessThan(4000));
+        Assert.That(
+            JsonModify.For(MetadataPatch.Parse(patch)).Parameters.Select(p => p.Value).OfType<string>().Max(path => path.Length),
+            Is.LessThan(4000));
     }
 
     [TestCaseSource(typeof(Rfc7396Table), nameof(Rfc7396Table.Cases))]
@@ -136,7 +141,10 @@ public sealed class JsonModifyTests
     [Test]
     public void For_EqualsReference_ForRandomDocuments() =>
         RandomJson.Merges.Sample(
-            merge => JsonStructure.Difference(ReferenceMerge.Merge(merge.Target, merge.Patch), JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse(merge.Patch)), merge.Target)) is null,
+            merge =>
+                JsonStructure.Difference(
+                    ReferenceMerge.Merge(merge.Target, merge.Patch),
+                    JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse(merge.Patch)), merge.Target)) is null,
             iter: 500, threads: 1, print: merge => $"{merge.Target} + {merge.Patch}");
 
     /// <summary>What somebody has written by hand: an array has no members, and blanks are none of the document.</summary>
@@ -146,7 +154,9 @@ public sealed class JsonModifyTests
     [TestCase("{\"a\":\"b c\"}", """{"a":"b c","x":1}""")]
     [TestCase("\r\n\t {\"a\":\t\"b c\"}", """{"a":"b c","x":1}""")]
     public void For_StartsFromAnObject_WhateverIsStored(string? stored, string expected) =>
-        Assert.That(JsonStructure.Difference(expected, JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse("""{"x":1}""")), stored)), Is.Null);
+        Assert.That(
+            JsonStructure.Difference(expected, JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse("""{"x":1}""")), stored)),
+            Is.Null);
 
     [Test]
     [SetCulture("tr-TR")]
@@ -154,7 +164,10 @@ public sealed class JsonModifyTests
     {
         var patch = MetadataPatch.Parse("""{"I":1.5,"i":{"ı":1e2,"İ":0.1},"title":true}""");
 
-        Assert.That(JsonStructure.Difference("""{"I":1.5,"i":{"ı":100,"İ":0.1},"title":true}""", JsonModifyEvaluator.Evaluate(JsonModify.For(patch), null)), Is.Null);
+        Assert.That(
+            JsonStructure.Difference(
+                """{"I":1.5,"i":{"ı":100,"İ":0.1},"title":true}""", JsonModifyEvaluator.Evaluate(JsonModify.For(patch), null)),
+            Is.Null);
     }
 
     [TestCase(@"JSON_QUERY\((@m\d+)\)", "$1", TestName = "An array that does not come from JSON_QUERY")]
@@ -189,9 +202,12 @@ public sealed class JsonModifyTests
     {
         JsonModifyParameter[] path = [Text("@p", "$.\"a\".\"b\"")];
 
-        Assert.That(JsonModifyEvaluator.Evaluate("JSON_MODIFY(ISNULL(extra_metadata, N'{}'), @p, N'x')", path, """{"c":1}"""), Is.EqualTo("""{"c":1}"""));
+        Assert.That(
+            JsonModifyEvaluator.Evaluate("JSON_MODIFY(ISNULL(extra_metadata, N'{}'), @p, N'x')", path, """{"c":1}"""),
+            Is.EqualTo("""{"c":1}"""));
         Assert.That(JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, @p, N'x')", path, """{"a":7}"""), Is.EqualTo("""{"a":7}"""));
-        Assert.That(JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, @p, N'x')", path, """{"a":{}}"""), Is.EqualTo("""{"a":{"b":"x"}}"""));
+        Assert.That(
+            JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, @p, N'x')", path, """{"a":{}}"""), Is.EqualTo("""{"a":{"b":"x"}}"""));
     }
 
     [TestCase("N'{}'", """{"a":"{}"}""")]
@@ -203,15 +219,19 @@ public sealed class JsonModifyTests
     [TestCase("JSON_QUERY(N'{\"x\":1}', '$.x')", "{}")]
     [TestCase("NULL", "{}")]
     public void Evaluator_QuotesText_UnlessItComesStraightFromJsonFunctions(string value, string expected) =>
-        Assert.That(JsonModifyEvaluator.Evaluate($"JSON_MODIFY(ISNULL(extra_metadata, N'{{}}'), '$.a', {value})", [], "{}"), Is.EqualTo(expected));
+        Assert.That(
+            JsonModifyEvaluator.Evaluate($"JSON_MODIFY(ISNULL(extra_metadata, N'{{}}'), '$.a', {value})", [], "{}"), Is.EqualTo(expected));
 
     [Test]
     public void Evaluator_CutsText_ToThePlaceItIsPutIn()
     {
         JsonModifyParameter[] parameters = [new("@short", "", DbType.String, 2, 0, 0), new("@cut", "12345", DbType.String, 3, 0, 0)];
 
-        Assert.That(JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, '$.a', @cut)", parameters, "{}"), Is.EqualTo("""{"a":"123"}"""));
-        Assert.That(JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, '$.a', ISNULL(LEFT(extra_metadata, 1), N'long'))", parameters, "{}"), Is.EqualTo("""{"a":"{"}"""));
+        Assert.That(
+            JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, '$.a', @cut)", parameters, "{}"), Is.EqualTo("""{"a":"123"}"""));
+        Assert.That(
+            JsonModifyEvaluator.Evaluate("JSON_MODIFY(extra_metadata, '$.a', ISNULL(LEFT(extra_metadata, 1), N'long'))", parameters, "{}"),
+            Is.EqualTo("""{"a":"{"}"""));
         Assert.That(JsonModifyEvaluator.Evaluate("ISNULL(LEFT(extra_metadata, 1), N'long')", parameters, null), Is.EqualTo("l"));
     }
 
@@ -224,12 +244,15 @@ public sealed class JsonModifyTests
     [TestCase("CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN N'x' END END END END END END END END END END END", "125")]
     [TestCase("CONCAT(extra_metadata, N'x')", "not known")]
     public void Evaluator_Fails_WhereSqlServerWould(string expression, string error) =>
-        Assert.That(() => JsonModifyEvaluator.Evaluate(expression, [], "{}"), Throws.TypeOf<SqlFailedException>().With.Message.Contains(error));
+        Assert.That(
+            () => JsonModifyEvaluator.Evaluate(expression, [], "{}"), Throws.TypeOf<SqlFailedException>().With.Message.Contains(error));
 
     [Test]
     public void AddTo_GivesTypedParameters_ToBothKindsOfCollection()
     {
-        var expression = JsonModify.For(MetadataPatch.Parse($$"""{"n":1,"d":12345678901234567890.1234567890123456,"b":true,"s":"x","l":"{{new string('y', 4001)}}","a":[1]}"""));
+        var expression = JsonModify.For(
+            MetadataPatch.Parse(
+                $$"""{"n":1,"d":12345678901234567890.1234567890123456,"b":true,"s":"x","l":"{{new string('y', 4001)}}","a":[1]}"""));
         using var viaSql = new SqlCommand();
         expression.AddTo(viaSql.Parameters);
         var parameters = new DynamicParameters();
@@ -243,7 +266,8 @@ public sealed class JsonModifyTests
         ];
         Assert.That(viaSql.Parameters.Cast<SqlParameter>().Select(Describe), Is.EqualTo(expected));
         Assert.That(viaDapper, Is.EqualTo(expected));
-        Assert.That(viaSql.Parameters.Cast<SqlParameter>().Select(p => p.ParameterName), Is.EqualTo(expression.Parameters.Select(p => p.Name)));
+        Assert.That(
+            viaSql.Parameters.Cast<SqlParameter>().Select(p => p.ParameterName), Is.EqualTo(expression.Parameters.Select(p => p.Name)));
     }
 
     /// <summary>The parameters as Dapper hands them to SqlClient at the moment of running; it clears them afterwards.</summary>
@@ -268,7 +292,8 @@ public sealed class JsonModifyTests
 
     private static JsonModifyParameter Text(string name, string value) => new(name, value, DbType.String, 4000, 0, 0);
 
-    private static string? Merge(MergeCase merge) => JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse(merge.Patch)), merge.Target);
+    private static string? Merge(MergeCase merge) =>
+        JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse(merge.Patch)), merge.Target);
 
     private static bool IsWrong(MergeCase merge, string text, IReadOnlyList<JsonModifyParameter> parameters)
     {

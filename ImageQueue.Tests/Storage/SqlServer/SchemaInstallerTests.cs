@@ -31,8 +31,14 @@ public sealed class SchemaInstallerTests
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.Name).ToList();
 
         Assert.That(parts, Is.EquivalentTo(expected));
-        Assert.That(parts, Does.Contain("column dbo.messages.status").And.Contain("column dbo.messages.failures").And.Contain("index dbo.messages.UX_messages_idempotency_key"));
-        Assert.That(SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.MissingWhen).Distinct().Count(), Is.EqualTo(parts.Count));
+        Assert.That(
+            parts,
+            Does.Contain("column dbo.messages.status")
+                .And.Contain("column dbo.messages.failures")
+                .And.Contain("index dbo.messages.UX_messages_idempotency_key"));
+        Assert.That(
+            SchemaScripts.All.SelectMany(script => script.Parts).Select(part => part.MissingWhen).Distinct().Count(),
+            Is.EqualTo(parts.Count));
     }
 
     /// <summary>A column that a later script adds is looked for as well.</summary>
@@ -51,7 +57,9 @@ public sealed class SchemaInstallerTests
     [Test]
     public void Batches_AreWhatGoSeparates()
     {
-        Assert.That(new SchemaScript("x", "SELECT 1;\nGO\nSELECT 'GO';\n  GOTO x;\nGO \n\nGO\n").Batches.Select(batch => batch.Trim()), Is.EqualTo(new[] { "SELECT 1;", "SELECT 'GO';\n  GOTO x;" }));
+        Assert.That(
+            new SchemaScript("x", "SELECT 1;\nGO\nSELECT 'GO';\n  GOTO x;\nGO \n\nGO\n").Batches.Select(batch => batch.Trim()),
+            Is.EqualTo(new[] { "SELECT 1;", "SELECT 'GO';\n  GOTO x;" }));
         Assert.That(SchemaScripts.All.SelectMany(script => script.Batches).SelectMany(TSqlSyntax.Errors), Is.Empty);
     }
 
@@ -86,7 +94,8 @@ public sealed class SchemaInstallerTests
 
         Assert.That(
             () => database.PrepareAsync(CancellationToken.None),
-            Throws.TypeOf<SchemaException>().With.Message.Contains("lacks column dbo.messages.queued_at (script 2026-11-29_01_tables.sql)"));
+            Throws.TypeOf<SchemaException>().With.Message.Contains(
+                "lacks column dbo.messages.queued_at (script 2026-11-29_01_tables.sql)"));
     }
 
     /// <summary>Hangfire's tables may be of an earlier release too.</summary>
@@ -97,7 +106,9 @@ public sealed class SchemaInstallerTests
     {
         var (database, _) = Database(missing: _ => false, hangfire: version);
 
-        Assert.That(() => database.PrepareAsync(CancellationToken.None), taken ? Throws.Nothing : Throws.TypeOf<SchemaException>().With.Message.Contains("it has 5"));
+        Assert.That(
+            () => database.PrepareAsync(CancellationToken.None),
+            taken ? Throws.Nothing : Throws.TypeOf<SchemaException>().With.Message.Contains("it has 5"));
         if (taken)
             Assert.That(database.HangfireOptions.UseIgnoreDupKeyOption, Is.EqualTo(version >= 8));
     }
@@ -115,7 +126,9 @@ public sealed class SchemaInstallerTests
                 "The database Images on db1 is at compatibility level 120, and 130 is needed: run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner."));
     }
 
-    /// <summary>Two processes make the database at once: the second is told that it exists, or that somebody is at it, and goes on.</summary>
+    /// <summary>
+    /// Two processes make the database at once: the second is told that it exists, or that somebody is at it, and goes on.
+    /// </summary>
     [TestCase(1801)]
     [TestCase(1807)]
     public async Task Apply_GoesOn_WhenAnotherProcessMakesTheDatabase(int number)
@@ -130,7 +143,10 @@ public sealed class SchemaInstallerTests
 
         await database.ApplySchemaAsync(CancellationToken.None);
 
-        Assert.That(sent.All.Count(statement => statement.Text.Contains("CREATE DATABASE", StringComparison.Ordinal)), Is.EqualTo(4), "two refused, one done, and once more since it could not be entered yet");
+        Assert.That(
+            sent.All.Count(statement => statement.Text.Contains("CREATE DATABASE", StringComparison.Ordinal)),
+            Is.EqualTo(4),
+            "two refused, one done, and once more since it could not be entered yet");
     }
 
     /// <summary>One number, one meaning: who waits for the schema's lock reads nothing of a busy user.</summary>
@@ -145,7 +161,8 @@ public sealed class SchemaInstallerTests
     [TestCase(1205, "is busy with others' writes")]
     [TestCase(4060, "does not exist or is closed to this login")]
     public void Errors_AreTranslated_ByTheirNumbers(int number, string says) =>
-        Assert.That(SqlServerErrors.Translate(SqlServerError.Of(number)), Is.TypeOf<StoreUnavailableException>().With.Message.Contains(says));
+        Assert.That(
+            SqlServerErrors.Translate(SqlServerError.Of(number)), Is.TypeOf<StoreUnavailableException>().With.Message.Contains(says));
 
     /// <summary>The numbers that the product's own statements raise are those that are translated.</summary>
     [Test]
@@ -160,7 +177,8 @@ public sealed class SchemaInstallerTests
 
         Assert.That(raised, Is.EquivalentTo(new[]
         {
-            (SqlServerErrors.UserLockTimeout, "The user"), (SqlServerErrors.SchemaLockTimeout, "Another process has been changing the schema for too long."),
+            (SqlServerErrors.UserLockTimeout, "The user"), (
+                SqlServerErrors.SchemaLockTimeout, "Another process has been changing the schema for too long."),
             (SqlServerErrors.LockDeadlock, "Waiting for the lock was a deadlock."),
         }));
     }
@@ -169,7 +187,8 @@ public sealed class SchemaInstallerTests
     [TestCase("Invalid object name 'dbo.messages'.", "run \"schema check\"")]
     [TestCase("Invalid object name 'OPENJSON'.", "COMPATIBILITY_LEVEL")]
     public void Errors_SayWhatToDo_WhenAnObjectIsNotThere(string message, string says) =>
-        Assert.That(SqlServerErrors.Translate(SqlServerError.Of(208, message)), Is.TypeOf<StoreUnavailableException>().With.Message.Contains(says));
+        Assert.That(
+            SqlServerErrors.Translate(SqlServerError.Of(208, message)), Is.TypeOf<StoreUnavailableException>().With.Message.Contains(says));
 
     /// <summary>An index is worth a warning, not a stop.</summary>
     [Test]
@@ -180,7 +199,9 @@ public sealed class SchemaInstallerTests
 
         await database.PrepareAsync(CancellationToken.None);
 
-        Assert.That(log.Of(Microsoft.Extensions.Logging.LogLevel.Warning), Has.One.Contains("lacks index dbo.messages.IX_messages_status; run 2026-11-29_02_indexes.sql"));
+        Assert.That(
+            log.Of(Microsoft.Extensions.Logging.LogLevel.Warning),
+            Has.One.Contains("lacks index dbo.messages.IX_messages_status; run 2026-11-29_02_indexes.sql"));
     }
 
     /// <summary>A second start has nothing to run.</summary>
@@ -191,7 +212,9 @@ public sealed class SchemaInstallerTests
 
         await database.ApplySchemaAsync(CancellationToken.None);
 
-        var batches = SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches).ToHashSet(StringComparer.Ordinal);
+        var batches = SchemaScripts.All.Append(SchemaScripts.Hangfire)
+            .SelectMany(script => script.Batches)
+            .ToHashSet(StringComparer.Ordinal);
         Assert.That(sent.All.Where(statement => batches.Contains(statement.Text)), Is.Empty);
     }
 
@@ -199,12 +222,16 @@ public sealed class SchemaInstallerTests
     [Test]
     public async Task Apply_RunsAllInOrder_WhenSomethingIsMissingInSpiteOfTheJournal()
     {
-        var (database, sent) = Database(missing: part => part.Name == "table dbo.messages", hangfire: null, journal: [.. SchemaScripts.All.Select(script => script.Name)]);
+        var (database, sent) = Database(
+            missing: part => part.Name == "table dbo.messages",
+            hangfire: null,
+            journal: [.. SchemaScripts.All.Select(script => script.Name)]);
 
         await database.ApplySchemaAsync(CancellationToken.None);
 
         var batches = SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches).ToList();
-        Assert.That(sent.All.Select(statement => statement.Text).Where(batches.ToHashSet(StringComparer.Ordinal).Contains), Is.EqualTo(batches));
+        Assert.That(
+            sent.All.Select(statement => statement.Text).Where(batches.ToHashSet(StringComparer.Ordinal).Contains), Is.EqualTo(batches));
     }
 
     /// <summary>No credentials where people read.</summary>
@@ -223,7 +250,8 @@ public sealed class SchemaInstallerTests
     public void Constructor_Throws_WhenTheConnectionStringIsWrong(string? connectionString, string says) =>
         Assert.That(
             () => new SqlServerDatabase(connectionString, applySchema: true, NullLogger.Instance),
-            Throws.TypeOf<StorageSettingsException>().With.Message.StartsWith("ConnectionStrings:ImageQueue").And.Message.Contains(says).And.Message.Not.Contains("Gizli1!"));
+            Throws.TypeOf<StorageSettingsException>().With.Message.StartsWith("ConnectionStrings:ImageQueue").And.Message.Contains(says)
+                .And.Message.Not.Contains("Gizli1!"));
 
     /// <summary>The whole script for a DBA, without a server and without a connection string.</summary>
     [Test]
@@ -265,7 +293,9 @@ public sealed class SchemaInstallerTests
 
     private static async Task<(int ExitCode, string Output, string Errors)> RunAsync(string[] verbs, string? connectionString)
     {
-        var configuration = new ConfigurationBuilder().AddInMemoryCollection([KeyValuePair.Create("ConnectionStrings:ImageQueue", connectionString)]).Build();
+        var configuration = new ConfigurationBuilder()
+            .AddInMemoryCollection([KeyValuePair.Create("ConnectionStrings:ImageQueue", connectionString)])
+            .Build();
         using var output = new StringWriter();
         using var errors = new StringWriter();
         return (await SchemaCommand.RunAsync(verbs, configuration, output, errors), output.ToString(), errors.ToString());
@@ -280,12 +310,23 @@ public sealed class SchemaInstallerTests
         var sent = new SentStatements
         {
             Error = error ?? (_ => null),
-            Scalar = text => text.Contains("compatibility_level", StringComparison.Ordinal) ? compatibility : text.Contains("MAX([Version])", StringComparison.Ordinal) ? hangfire : text.Contains("OBJECT_ID(N'HangFire.Schema'", StringComparison.Ordinal) ? (hangfire is null ? 0 : 1) : 1,
+            Scalar = text =>
+                text.Contains("compatibility_level", StringComparison.Ordinal)
+                    ? compatibility
+                    : text.Contains("MAX([Version])", StringComparison.Ordinal)
+                        ? hangfire
+                        : text.Contains("OBJECT_ID(N'HangFire.Schema'", StringComparison.Ordinal) ? (hangfire is null ? 0 : 1) : 1,
             Table = text => text.Contains("AS part", StringComparison.Ordinal)
                 ? Rows(Enumerable.Range(0, parts.Count).Where(i => missing(parts[i])).Cast<object>())
                 : Rows(journal ?? []),
         };
-        return (new SqlServerDatabase(ConnectionString, applySchema: false, logger ?? NullLogger.Instance, _ => new SqlServerConnections(() => new RecordingConnection(sent))), sent);
+        return (
+            new SqlServerDatabase(
+                ConnectionString,
+                applySchema: false,
+                logger ?? NullLogger.Instance,
+                _ => new SqlServerConnections(() => new RecordingConnection(sent))),
+            sent);
     }
 
     private static DataTable Rows(IEnumerable<object> values)
@@ -299,7 +340,9 @@ public sealed class SchemaInstallerTests
     }
 
     private static IEnumerable<string> Parts(CreateTableStatement table) =>
-        table.Definition.ColumnDefinitions.Select(column => $"column {Name(table.SchemaObjectName)}.{column.ColumnIdentifier.Value}").Prepend($"table {Name(table.SchemaObjectName)}");
+        table.Definition.ColumnDefinitions.Select(
+            column =>
+                $"column {Name(table.SchemaObjectName)}.{column.ColumnIdentifier.Value}").Prepend($"table {Name(table.SchemaObjectName)}");
 
     private static IEnumerable<string> Parts(AlterTableAddTableElementStatement addition) =>
         addition.Definition.ColumnDefinitions.Select(column => $"column {Name(addition.SchemaObjectName)}.{column.ColumnIdentifier.Value}")

@@ -17,7 +17,8 @@ internal sealed class SqlServerFaultTests
     /// <summary>They need a row, which the recorded answers do not have.</summary>
     private static readonly HashSet<string> OfOneRow =
     [
-        nameof(IMessageStore.AddAsync), nameof(IMessageStore.AddOnceAsync), nameof(IMessageStore.SubmitAsync), nameof(IMessageStore.SearchAsync),
+        nameof(IMessageStore.AddAsync), nameof(
+            IMessageStore.AddOnceAsync), nameof(IMessageStore.SubmitAsync), nameof(IMessageStore.SearchAsync),
         nameof(IMessageStore.ChangeMarkAsync), nameof(IMessageStore.ReadStatisticsStateAsync),
     ];
 
@@ -27,12 +28,15 @@ internal sealed class SqlServerFaultTests
         where point == BreakingPoint.FirstRow || !OfOneRow.Contains(call.Method)
         select new TestCaseData(call.Call, point).SetArgDisplayNames(call.Method, $"{point}");
 
-    /// <summary>Seen before: 500 to a caller, and a generated image lost, for "NextResultAsync when reader is closed" out of Dapper.</summary>
+    /// <summary>
+    /// Seen before: 500 to a caller, and a generated image lost, for "NextResultAsync when reader is closed" out of Dapper.
+    /// </summary>
     [TestCaseSource(nameof(Verbs))]
     public void Verb_ThrowsStoreUnavailable_WhenTheConnectionBreaksWithinTheAnswer(Func<IMessageStore, Task> call, object point)
     {
         var sent = new SentStatements { Breaks = (BreakingPoint)point, Table = Answer };
-        var store = new SqlServerMessageStore(new SqlServerConnections(() => new RecordingConnection(sent)), TimeProvider.System, new AsyncSignal());
+        var store = new SqlServerMessageStore(
+            new SqlServerConnections(() => new RecordingConnection(sent)), TimeProvider.System, new AsyncSignal());
 
         Assert.That(() => call(store), Throws.TypeOf<StoreUnavailableException>());
         Assert.That(sent.All, Is.Not.Empty);
@@ -44,7 +48,8 @@ internal sealed class SqlServerFaultTests
     {
         var connections = new SqlServerConnections(() => new RecordingConnection(new SentStatements()));
 
-        Assert.That(() => connections.RunAsync<int>(_ => throw new InvalidOperationException("ours"), default), Throws.InvalidOperationException);
+        Assert.That(
+            () => connections.RunAsync<int>(_ => throw new InvalidOperationException("ours"), default), Throws.InvalidOperationException);
     }
 
     [Test]

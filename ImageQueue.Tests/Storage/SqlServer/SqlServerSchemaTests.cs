@@ -48,7 +48,10 @@ public sealed class SqlServerSchemaTests
         foreach (var batch in SchemaScripts.All.Append(SchemaScripts.Hangfire).SelectMany(script => script.Batches))
             await _database.ExecuteAsync(batch);
 
-        Assert.That((await new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance).CheckSchemaAsync(default)).Missing, Is.Empty);
+        Assert.That(
+            (await new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance).CheckSchemaAsync(default))
+                .Missing,
+            Is.Empty);
     }
 
     /// <summary>Storage:ApplySchema=false on a database that no journal knows of.</summary>
@@ -57,7 +60,9 @@ public sealed class SqlServerSchemaTests
     {
         await _database.ExecuteAsync("DROP TABLE dbo.imagequeue_scripts;");
 
-        Assert.That(() => new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance).PrepareAsync(default), Throws.Nothing);
+        Assert.That(
+            () => new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance).PrepareAsync(default),
+            Throws.Nothing);
     }
 
     /// <summary>The start stops with the script's name; applying mends it.</summary>
@@ -82,7 +87,10 @@ public sealed class SqlServerSchemaTests
         await Task.WhenAll(Enumerable.Range(0, 2).Select(_ =>
             new SqlServerDatabase(_database.ConnectionString, applySchema: true, NullLogger.Instance).PrepareAsync(default)));
 
-        Assert.That((await new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance).CheckSchemaAsync(default)).Missing, Is.Empty);
+        Assert.That(
+            (await new SqlServerDatabase(_database.ConnectionString, applySchema: false, NullLogger.Instance).CheckSchemaAsync(default))
+                .Missing,
+            Is.Empty);
     }
 
     /// <summary>The app's role is enough for the app, and for no more.</summary>
@@ -91,15 +99,18 @@ public sealed class SqlServerSchemaTests
     {
         var login = $"imagequeue_test_{Guid.NewGuid():N}";
         var password = $"Aa1!{Guid.NewGuid():N}";
-        await _database.ExecuteAsync($"CREATE LOGIN [{login}] WITH PASSWORD = N'{password}', CHECK_POLICY = OFF; CREATE USER [{login}] FOR LOGIN [{login}]; ALTER ROLE imagequeue_app ADD MEMBER [{login}];");
+        await _database.ExecuteAsync(
+            $"CREATE LOGIN [{login}] WITH PASSWORD = N'{password}', CHECK_POLICY = OFF; CREATE USER [{login}] FOR LOGIN [{login}]; ALTER ROLE imagequeue_app ADD MEMBER [{login}];");
         try
         {
-            var own = new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = login, Password = password, IntegratedSecurity = false }.ConnectionString;
+            var own =
+                new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = login, Password = password, IntegratedSecurity = false }.ConnectionString;
             var database = new SqlServerDatabase(own, applySchema: false, NullLogger.Instance);
             await database.PrepareAsync(default);
             var store = new SqlServerMessageStore(database.Connections, TimeProvider.System, new AsyncSignal());
 
-            var submitted = await store.SubmitAsync(new NewImageMessage("c", "u", new string('a', 32), "p", [], 1, "k"), new UserLimits(20), default);
+            var submitted = await store.SubmitAsync(
+                new NewImageMessage("c", "u", new string('a', 32), "p", [], 1, "k"), new UserLimits(20), default);
             Assert.That((await store.ClaimAsync(submitted.Message.Id, "1", null, null, default)).Applied, Is.True);
             Assert.That(await store.ChangesSinceAsync(0, null, 10, default), Has.Count.EqualTo(1));
             await using var connection = new SqlConnection(own);
@@ -121,7 +132,8 @@ public sealed class SqlServerSchemaTests
     [Test]
     public void Connections_SayThatTheLoginIsRefused()
     {
-        var wrong = new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = "nobody", Password = "Wrong-1", IntegratedSecurity = false };
+        var wrong =
+            new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = "nobody", Password = "Wrong-1", IntegratedSecurity = false };
 
         Assert.That(
             () => new SqlServerDatabase(wrong.ConnectionString, applySchema: false, NullLogger.Instance).PrepareAsync(default),

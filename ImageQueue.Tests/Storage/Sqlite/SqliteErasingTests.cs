@@ -30,15 +30,24 @@ public sealed class SqliteErasingTests
         {
             var isSecret = i % 3 == 0;
             var word = isSecret ? "zümrüdüanka" : "papatya";
-            var prompt = string.Create(CultureInfo.InvariantCulture, $"{word} {i} {new string('x', random.Next(random.Next(3000)))} {word}");
+            var prompt = string.Create(
+                CultureInfo.InvariantCulture, $"{word} {i} {new string('x', random.Next(random.Next(3000)))} {word}");
             var submitted = await store.SubmitAsync(
-                new NewImageMessage(isSecret ? "secret" : "kept", "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, isSecret ? $"zümrüdüanka-{i}" : null), UserLimits.None, default);
+                new NewImageMessage(
+                    isSecret ? "secret" : "kept",
+                    "ayşe",
+                    Guid.NewGuid().ToString("N"),
+                    prompt,
+                    new JsonObject { ["width"] = 64 },
+                    1,
+                    isSecret ? $"zümrüdüanka-{i}" : null), UserLimits.None, default);
             if (isSecret)
                 secrets.Add(submitted.Message.Id);
             for (var j = random.Next(4); j > 0; j--)
             {
                 var id = random.Next(1, i + 2);
-                await store.UpdateMessageAsync(id, null, MetadataPatch.Of(($"key{random.Next(5)}", new string('y', random.Next(2000)))), default);
+                await store.UpdateMessageAsync(
+                    id, null, MetadataPatch.Of(($"key{random.Next(5)}", new string('y', random.Next(2000)))), default);
             }
         }
 

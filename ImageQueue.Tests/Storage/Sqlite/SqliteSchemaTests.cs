@@ -74,6 +74,8 @@ public sealed class SqliteSchemaTests
     private List<string> Definitions()
     {
         using var connection = Open();
-        return [.. connection.Query<string>("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"), .. connection.Query<string>("PRAGMA user_version")];
+        return [
+            .. connection.Query<string>("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"),
+            .. connection.Query<string>("PRAGMA user_version")];
     }
 }

@@ -13,7 +13,9 @@ internal sealed class SqliteWriterTests
     private const long Full = 2;
     private const int BlobBytes = 3000;
 
-    /// <summary>SQLite itself says how it will commit. By turns, since the pragma acts when it is compiled and not when it is run.</summary>
+    /// <summary>
+    /// SQLite itself says how it will commit. By turns, since the pragma acts when it is compiled and not when it is run.
+    /// </summary>
     [Test]
     public async Task Run_WaitsForTheDisk_UnlessTheWriteNeedNotSurviveAPowerCut()
     {
@@ -47,7 +49,8 @@ internal sealed class SqliteWriterTests
             CancellationToken.None));
         isCommitting.Wait();
         var levels = new[] { false, true }.Select(survives =>
-            writer.RunAsync(session => session.Connection.ExecuteScalar<long>("PRAGMA synchronous"), CancellationToken.None, survives)).ToList();
+            writer.RunAsync(
+                session => session.Connection.ExecuteScalar<long>("PRAGMA synchronous"), CancellationToken.None, survives)).ToList();
         both.Set();
         await first;
 
@@ -79,14 +82,16 @@ internal sealed class SqliteWriterTests
         using var folder = new TemporaryFolder();
         var opened = 0;
         var open = Opening(folder);
-        await using var writer = new SqliteWriter(() => Interlocked.Increment(ref opened) == 2 ? throw new SqliteException("disk I/O error", 10) : open(), TimeProvider.System);
+        await using var writer = new SqliteWriter(
+            () => Interlocked.Increment(ref opened) == 2 ? throw new SqliteException("disk I/O error", 10) : open(), TimeProvider.System);
 
         await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
         await Until.TrueAsync(() => opened == 2, "it was tried");
         await WriteAsync(writer, SqliteCheckpoints.CommitsBetween);
         await Until.TrueAsync(() => opened == 3, "it is tried again, by a connection of its own");
 
-        var rows = await writer.RunAsync(session => session.Connection.ExecuteScalar<int>("SELECT count(*) FROM blobs"), CancellationToken.None);
+        var rows = await writer.RunAsync(
+            session => session.Connection.ExecuteScalar<int>("SELECT count(*) FROM blobs"), CancellationToken.None);
         Assert.That(rows, Is.EqualTo(2 * SqliteCheckpoints.CommitsBetween));
     }
 
@@ -95,7 +100,9 @@ internal sealed class SqliteWriterTests
         for (var i = 0; i < commits; i++)
         {
             await writer.RunAsync(
-                session => session.Connection.Execute($"CREATE TABLE IF NOT EXISTS blobs (blob BLOB); INSERT INTO blobs VALUES (zeroblob({BlobBytes}))"),
+                session =>
+                    session.Connection.Execute(
+                        $"CREATE TABLE IF NOT EXISTS blobs (blob BLOB); INSERT INTO blobs VALUES (zeroblob({BlobBytes}))"),
                 CancellationToken.None,
                 survivesPowerCut: false);
         }
