@@ -73,7 +73,12 @@ public sealed record ConversationSummary(Conversation Conversation, long LastMes
 public sealed record IdempotencyKey(string Key, string RequestHash);
 
 /// <summary>A plain message to add.</summary>
-public sealed record NewMessage(string ConversationId, string Username, string Role, string Content, MetadataPatch? ExtraMetadata);
+public sealed record NewMessage(string ConversationId, string Username, string Role, string Content, MetadataPatch? ExtraMetadata)
+{
+    public string ConversationId { get; } = StoredName.Normalize(ConversationId);
+
+    public string Username { get; } = StoredName.Normalize(Username);
+}
 
 /// <summary>The result of a submission.</summary>
 /// <param name="Message">The message.</param>

@@ -146,6 +146,10 @@ public readonly record struct RequestFailure(string Code, string Sentence)
 public sealed record NewImageMessage(
     string ConversationId, string Username, string JobId, string Prompt, JsonObject Settings, int QueuePosition, string? IdempotencyKey)
 {
+    public string ConversationId { get; init; } = StoredName.Normalize(ConversationId);
+
+    public string Username { get; init; } = StoredName.Normalize(Username);
+
     /// <summary>What was sent with the key: <see cref="Requests.RequestFingerprint"/>.</summary>
     public string? RequestHash { get; init; }
 

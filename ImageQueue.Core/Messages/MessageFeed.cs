@@ -76,7 +76,7 @@ public sealed class MessageFeed(
     {
         // Registered before the newest revision is read, and the reader starts there at the latest: later writes are dispatched, or found
         // by the subscription's own first read, or both.
-        var watcher = Register(conversationId);
+        var watcher = Register(conversationId is null ? null : StoredName.Normalize(conversationId));
         try
         {
             var latest = await store.LatestRevisionAsync(cancellationToken);

@@ -6,6 +6,25 @@ namespace ImageQueue.Tests.Storage;
 
 public abstract partial class MessageStoreContract
 {
+    /// <summary>é is one letter or two, as the keyboard sends it: one user, one conversation.</summary>
+    [Test]
+    public async Task Names_AreComparedInNfc()
+    {
+        const string one = "Zo\u00eb";
+        const string two = "Zoe\u0308";
+        var message = await Store.AddAsync(new NewMessage($"chat of {two}", two, MessageRole.User, "x", null), CancellationToken.None);
+        var again = await Store.AddAsync(new NewMessage($"chat of {one}", one, MessageRole.User, "y", null), CancellationToken.None);
+
+        Assert.That((message.ConversationId, again.ConversationId), Is.EqualTo(($"chat of {one}", $"chat of {one}")));
+        Assert.That((await Store.FindConversationAsync($"chat of {two}", CancellationToken.None))?.Username, Is.EqualTo(one));
+        Assert.That(await Store.ListAsync($"chat of {two}", 0, 10, CancellationToken.None), Has.Count.EqualTo(2));
+        Assert.That(await Store.ListBackwardsAsync($"chat of {two}", long.MaxValue, 10, CancellationToken.None), Has.Count.EqualTo(2));
+        Assert.That(await Store.ListConversationsAsync(two, long.MaxValue, 10, CancellationToken.None), Has.Count.EqualTo(1));
+        Assert.That(await Store.ChangesSinceAsync(0, $"chat of {two}", 10, CancellationToken.None), Has.Count.EqualTo(2));
+        Assert.That(await Store.CloseConversationAsync($"chat of {two}", CancellationToken.None), Is.True);
+        Assert.That(StoredName.Normalize("half \ud83d"), Is.EqualTo("half \ud83d"), "no valid Unicode: unchanged");
+    }
+
     private static NewMessage Words(string content = "Merhaba", string username = Owner, string conversation = Conversation) =>
         new(conversation, username, MessageRole.User, content, MetadataPatch.Parse("""{"a":1}"""));
 

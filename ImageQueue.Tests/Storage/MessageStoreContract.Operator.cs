@@ -124,6 +124,40 @@ public abstract partial class MessageStoreContract
             [.. (await Store.SearchAsync(search, long.MaxValue, 1000, 10, CancellationToken.None)).Requests.Select(one => one.Message.Id)];
     }
 
+    /// <summary>Which letters I, ı, İ and i are a pair depends on the language: a search takes them as one.</summary>
+    [TestCase("YAĞMUR", true)]
+    [TestCase("yağmur", true)]
+    [TestCase("ışık", true)]
+    [TestCase("IŞIK", true)]
+    [TestCase("isik", false)]
+    [TestCase("İSTANBUL", true)]
+    [TestCase("istanbul", true)]
+    [TestCase("a CITY", true)]
+    public async Task Search_FoldsCase_InTurkishAndEnglish(string text, bool isFound)
+    {
+        await Store.CancelAsync((await SubmitAsync(ImageRequest("Yağmur, IŞIK, İstanbul: a City"))).Id, "c", CancellationToken.None);
+
+        var found = await Store.SearchAsync(new([MessageStatus.Cancelled], Text: text), long.MaxValue, 1000, 10, CancellationToken.None);
+
+        Assert.That(found.Requests, Has.Count.EqualTo(isFound ? 1 : 0));
+    }
+
+    [TestCase("Meh", 2)]
+    [TestCase("MEHMET İ", 1)]
+    [TestCase("met", 0)]
+    public async Task Search_TakesTheUserFilterAsAPrefix_InAnyCase(string user, int count)
+    {
+        foreach (var (conversation, username) in new[] { ("c2", "mehmet"), ("c3", "Mehmet İnce"), ("c4", "ayşe") })
+        {
+            var row = await SubmitAsync(ImageRequest("bir gül", conversation: conversation, username: username));
+            await Store.CancelAsync(row.Id, "c", CancellationToken.None);
+        }
+
+        var found = await Store.SearchAsync(new([MessageStatus.Cancelled], Username: user), long.MaxValue, 1000, 10, CancellationToken.None);
+
+        Assert.That(found.Requests, Has.Count.EqualTo(count));
+    }
+
     /// <summary>What waits is found wherever it is, the oldest place first.</summary>
     [Test]
     public async Task SearchUnfinished_FindsWhatWaits_ByItsPlace()

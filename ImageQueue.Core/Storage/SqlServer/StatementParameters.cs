@@ -1,5 +1,6 @@
 using System.Data;
 using Dapper;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
@@ -29,6 +30,9 @@ internal sealed class StatementParameters : DynamicParameters
     /// </summary>
     public StatementParameters AddText(string name, string? value, int size = MaxText) =>
         With(name, value, DbType.String, value?.Length > size ? MaxText : size);
+
+    /// <summary>A username or conversation id, as it is stored.</summary>
+    public StatementParameters AddName(string name, string value) => AddText(name, StoredName.Normalize(value), 100);
 
     private StatementParameters With(string name, object? value, DbType type, int? size = null)
     {

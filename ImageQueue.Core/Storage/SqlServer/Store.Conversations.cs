@@ -89,8 +89,8 @@ internal sealed partial class SqlServerMessageStore
         string role,
         string content,
         MetadataPatch? metadata) => new StatementParameters()
-        .AddText("@ConversationId", conversationId, NameSize)
-        .AddText("@Username", username, NameSize)
+        .AddName("@ConversationId", conversationId)
+        .AddName("@Username", username)
         .AddText("@Title", ConversationTitle.From(title), 400)
         .AddText("@Role", role, 10)
         .AddText("@Content", content)
@@ -187,7 +187,7 @@ internal sealed partial class SqlServerMessageStore
                 FROM dbo.conversations
                 WHERE id = @ConversationId AND username <> N'';
                 """,
-                new StatementParameters().AddText("@ConversationId", conversationId, NameSize),
+                new StatementParameters().AddName("@ConversationId", conversationId),
                 cancellationToken)),
             cancellationToken);
         return row?.ToConversation();
@@ -202,7 +202,7 @@ internal sealed partial class SqlServerMessageStore
             WHERE conversation_id = @ConversationId AND id > @After AND deleted_at IS NULL
             ORDER BY id;
             """,
-            new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@After", after).Add("@Limit", limit),
+            new StatementParameters().AddName("@ConversationId", conversationId).Add("@After", after).Add("@Limit", limit),
             cancellationToken));
 
     public async Task<IReadOnlyList<Message>> ListBackwardsAsync(
@@ -214,7 +214,7 @@ internal sealed partial class SqlServerMessageStore
             WHERE conversation_id = @ConversationId AND id < @Before AND deleted_at IS NULL
             ORDER BY id DESC;
             """,
-            new StatementParameters().AddText("@ConversationId", conversationId, NameSize).Add("@Before", before).Add("@Limit", limit),
+            new StatementParameters().AddName("@ConversationId", conversationId).Add("@Before", before).Add("@Limit", limit),
             cancellationToken));
 
     public async Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
@@ -231,7 +231,7 @@ internal sealed partial class SqlServerMessageStore
                 WHERE c.username = @Username AND m.id < @Before
                 ORDER BY m.id DESC;
                 """,
-                new StatementParameters().AddText("@Username", username, NameSize).Add("@Before", before).Add("@Limit", limit),
+                new StatementParameters().AddName("@Username", username).Add("@Before", before).Add("@Limit", limit),
                 cancellationToken)),
             cancellationToken);
         return [.. rows.Select(row => row.ToSummary())];

@@ -38,7 +38,7 @@ internal sealed partial class SqlServerMessageStore
     public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => connections.RunAsync(
         async connection => await connection.ExecuteAsync(Command(
             "UPDATE dbo.conversations SET username = N'', title = NULL WHERE id = @ConversationId AND username <> N'';",
-            new StatementParameters().AddText("@ConversationId", conversationId, NameSize),
+            new StatementParameters().AddName("@ConversationId", conversationId),
             cancellationToken)) > 0,
         cancellationToken);
 

@@ -12,7 +12,7 @@ internal sealed partial class SqlServerMessageStore
         var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit).Add(
             "@Characters", IFeedStore.PageCharacters);
         if (conversationId is not null)
-            parameters.AddText("@ConversationId", conversationId, NameSize);
+            parameters.AddName("@ConversationId", conversationId);
         var rows = await ManyAsync(
             $"""
             {DeclareEnd}

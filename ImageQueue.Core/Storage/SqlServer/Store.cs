@@ -15,8 +15,6 @@ internal sealed partial class SqlServerMessageStore(
 {
     private readonly RowGate _gate = new(time);
 
-    private const int NameSize = 100;
-
     private const int HangfireJobIdSize = 100;
 
     private const string Columns =

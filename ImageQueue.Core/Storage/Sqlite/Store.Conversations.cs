@@ -133,7 +133,7 @@ internal sealed partial class SqliteMessageStore
             SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt
             FROM conversations WHERE id = @conversationId AND username <> ''
             """,
-            new { conversationId })?.ToConversation()));
+            new { conversationId = StoredName.Normalize(conversationId) })?.ToConversation()));
 
     public Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<Message>>(Read(connection => Messages(connection.Query<MessageRow>(
@@ -141,7 +141,7 @@ internal sealed partial class SqliteMessageStore
             SELECT {Columns} FROM messages
             WHERE conversation_id = @conversationId AND id > @after AND deleted_at IS NULL ORDER BY id LIMIT @limit
             """,
-            new { conversationId, after, limit }))));
+            new { conversationId = StoredName.Normalize(conversationId), after, limit }))));
 
     public Task<IReadOnlyList<Message>> ListBackwardsAsync(
         string conversationId, long before, int limit, CancellationToken cancellationToken) =>
@@ -150,7 +150,7 @@ internal sealed partial class SqliteMessageStore
             SELECT {Columns} FROM messages
             WHERE conversation_id = @conversationId AND id < @before AND deleted_at IS NULL ORDER BY id DESC LIMIT @limit
             """,
-            new { conversationId, before, limit }))));
+            new { conversationId = StoredName.Normalize(conversationId), before, limit }))));
 
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken) =>
@@ -165,7 +165,7 @@ internal sealed partial class SqliteMessageStore
             ORDER BY m.id DESC
             LIMIT @limit
             """,
-            new { username, before, limit }).Select(row => row.ToSummary()).ToList()));
+            new { username = StoredName.Normalize(username), before, limit }).Select(row => row.ToSummary()).ToList()));
 
     private sealed class ConversationRow
     {

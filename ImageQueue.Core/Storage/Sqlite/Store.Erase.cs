@@ -39,7 +39,7 @@ internal sealed partial class SqliteMessageStore
     public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
             "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''",
-            new { conversationId }) > 0,
+            new { conversationId = StoredName.Normalize(conversationId) }) > 0,
         cancellationToken);
 
     public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>

@@ -19,7 +19,7 @@ internal sealed partial class SqliteMessageStore
                 ORDER BY revision
                 LIMIT @limit
                 """,
-                new { revision, conversationId, limit },
+                new { revision, conversationId = conversationId is null ? null : StoredName.Normalize(conversationId), limit },
                 buffered: false);
             var page = new List<MessageChange>();
             var size = 0;
