@@ -82,14 +82,14 @@ public abstract class MessageFeedContract
         }
     }
 
-    /// <summary>The poll finds what nobody has told of.</summary>
+    /// <summary>The poll finds writes without a signal.</summary>
     [Test]
     public async Task Watch_GivesAChangeWithinOnePoll_WhenAnotherProcessWrites()
     {
         var message = await AddAsync();
         using var watcher = await WatchAsync();
         Assert.That(await watcher.NextAsync(TimeSpan.Zero, CancellationToken.None), Is.Empty);
-        await _time.WaitedForAsync(MessageFeed.PollInterval, times: 1); // The reader has read, and waits for the clock.
+        await _time.WaitedForAsync(MessageFeed.PollInterval, times: 1); // The reader has read, and is polling.
         var written = await _others.Store.UpdateMessageAsync(message.Id, "x", null, CancellationToken.None);
         var before = _observed.ReadsForAll;
 
@@ -140,7 +140,7 @@ public abstract class MessageFeedContract
         Assert.That(watcher.Seen, Is.EqualTo(given[^1].Revision));
     }
 
-    /// <summary>The same for one that is connected and slow: it holds up nobody and misses no end.</summary>
+    /// <summary>The same for a slow connected watcher: it delays no other and misses no end.</summary>
     [Test]
     public async Task Watch_CoalescesToTheNewestState_WhenTheWatcherIsSlow()
     {
@@ -175,9 +175,9 @@ public abstract class MessageFeedContract
         Assert.That(await TakeAsync(slow), Is.EqualTo(new[] { (last.Id, last.Revision) }));
     }
 
-    /// <summary>An idle process asks its database nothing.</summary>
+    /// <summary>An idle process does not query its database.</summary>
     [Test]
-    public async Task Feed_AsksNothing_WhenNobodyWatches()
+    public async Task Feed_QueriesNothing_WithoutWatchers()
     {
         var message = await AddAsync();
         await PassAsync(polls: 5);
@@ -241,9 +241,9 @@ public abstract class MessageFeedContract
         Assert.That(_feed.WatcherCount, Is.Zero);
     }
 
-    /// <summary>What nobody watches is found among the changes, and not read.</summary>
+    /// <summary>Unwatched rows are listed, but not read.</summary>
     [Test]
-    public async Task Feed_ReadsNoMessage_ThatNobodyWatches()
+    public async Task Feed_ReadsNoMessage_WithoutWatchers()
     {
         var (mine, other) = (await AddAsync(), await AddAsync("c2"));
         using var watcher = await WatchAsync();

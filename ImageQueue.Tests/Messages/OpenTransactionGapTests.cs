@@ -56,9 +56,9 @@ public sealed class OpenTransactionGapTests
         _log.Dispose();
     }
 
-    /// <summary>Told ahead, marked with where the order stands; the rest when the transaction ends, and nothing twice.</summary>
+    /// <summary>Delivered out of order, marked with the revision before the gap; the rest when the transaction ends, and nothing twice.</summary>
     [Test]
-    public async Task Watch_GivesWhatIsWrittenAhead_WhenATransactionStaysOpen()
+    public async Task Watch_DeliversOutOfOrder_WhenATransactionStaysOpen()
     {
         using var watcher = await WatchAsync();
         _first = await WriteInTransactionAsync(_first);
@@ -84,13 +84,13 @@ public sealed class OpenTransactionGapTests
         Assert.That(
             (await NextAsync(watcher)).Select(change => change.Message.Id),
             Is.EqualTo(new[] { third.Id }),
-            "what was told ahead comes once");
+            "a change delivered out of order comes once");
         Assert.That(watcher.Seen, Is.EqualTo(third.Revision));
         Assert.That(_log.Of(LogLevel.Warning), Has.Exactly(1).Items);
         Assert.That(_log.Of(LogLevel.Information), Has.Exactly(1).Contains("in order again"));
     }
 
-    /// <summary>An ordinary transaction ends in a moment: nobody is told ahead of it, and it is looked for again soon.</summary>
+    /// <summary>A short transaction ends within the patience: everything comes in order, soon.</summary>
     [Test]
     public async Task Watch_GivesAllInOrder_WhenTheTransactionEndsSoon()
     {
@@ -109,9 +109,9 @@ public sealed class OpenTransactionGapTests
         Assert.That(_log.Of(LogLevel.Warning), Is.Empty);
     }
 
-    /// <summary>Who comes while the transaction is open is told what was told before.</summary>
+    /// <summary>A new watcher gets the changes delivered out of order before it.</summary>
     [Test]
-    public async Task Watch_GivesWhatWasToldAhead_WhenTheWatcherComesLater()
+    public async Task Watch_GivesEarlierOutOfOrderChanges_ToALaterWatcher()
     {
         using var early = await WatchAsync();
         _first = await WriteInTransactionAsync(_first);
@@ -149,7 +149,7 @@ public sealed class OpenTransactionGapTests
         Assert.That((await NextAsync(after)).Select(change => change.Message.Id), Does.Contain(_first.Id));
     }
 
-    /// <summary>Nobody's machine reads what it does not watch, ahead of the order or in it.</summary>
+    /// <summary>Unwatched rows are not read, out of order or in order.</summary>
     [Test]
     public async Task Watch_GivesNothingOfOthers_WhenTheyAreWrittenAhead()
     {
@@ -190,7 +190,7 @@ public sealed class OpenTransactionGapTests
 
     private Task<Message> WriteAsync(Message message) => _open.Store.UpdateMessageAsync(message.Id, "x", null, CancellationToken.None);
 
-    /// <summary>A write that nobody sees until <see cref="StoreWithTransaction.End"/>.</summary>
+    /// <summary>A write that is visible after <see cref="StoreWithTransaction.End"/>.</summary>
     private async Task<Message> WriteInTransactionAsync(Message message)
     {
         _store.Begin(message.Id, await _open.Store.LatestRevisionAsync(CancellationToken.None) + 1);
@@ -221,7 +221,7 @@ public sealed class OpenTransactionGapTests
         public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
         {
             var all = await rows.ListChangesAsync(from - 1, limit, cancellationToken);
-            var open = _transaction; // After the reading: it may have begun meanwhile.
+            var open = _transaction; // After the read: it may have started meanwhile.
             return [.. all.Rows.Where(row => row.Id != open?.Id || row.Revision < open.Revision).Reverse()];
         }
 

@@ -5,7 +5,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;
 
-/// <summary>Erasing: nothing personal is left, nobody finds it, and whoever watches hears of it.</summary>
+/// <summary>Erasing: leaves nothing personal, is found by the feed only, and reaches watchers.</summary>
 public abstract partial class MessageStoreContract
 {
     /// <summary>From each state.</summary>
@@ -46,7 +46,7 @@ public abstract partial class MessageStoreContract
     [TestCase(MessageStatus.Processing)]
     [TestCase(MessageStatus.Complete)]
     [TestCase(MessageStatus.Error)]
-    public async Task Erased_IsFoundByNobody_AndTakesNoWrite(string state)
+    public async Task Erased_IsNotFound_AndTakesNoWrite(string state)
     {
         var message = await InStateAsync(state);
         var other = await AddAsync();
@@ -108,14 +108,14 @@ public abstract partial class MessageStoreContract
 
     /// <summary>A late request does not bring it back.</summary>
     [Test]
-    public async Task ClosedConversation_IsThereForNobody_AndTakesNoMessage()
+    public async Task ClosedConversation_IsNotFound_AndTakesNoMessage()
     {
         await AddAsync();
         await AddAsync(conversation: "another");
 
         Assert.That(await Store.CloseConversationAsync(Conversation, CancellationToken.None), Is.True);
         Assert.That(await Store.CloseConversationAsync(Conversation, CancellationToken.None), Is.False);
-        Assert.That(await Store.CloseConversationAsync("nobody", CancellationToken.None), Is.False);
+        Assert.That(await Store.CloseConversationAsync("unknown", CancellationToken.None), Is.False);
 
         Assert.That(await Store.FindConversationAsync(Conversation, CancellationToken.None), Is.Null);
         Assert.That(
@@ -151,6 +151,6 @@ public abstract partial class MessageStoreContract
         var newest = await AddAsync(conversation: "another");
         await _database.AgeAsync(young.Id, TimeSpan.FromDays(40));
         Assert.That(await Store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, CancellationToken.None), Is.EqualTo(1));
-        Assert.That((await AddAsync()).Revision, Is.GreaterThan(newest.Revision), "begun anew");
+        Assert.That((await AddAsync()).Revision, Is.GreaterThan(newest.Revision), "counted from the start");
     }
 }

@@ -62,7 +62,7 @@ public abstract partial class MessageStoreContract
         Assert.That(taken.SelectMany(names => names), Is.EquivalentTo(new[] { "a", "b", "c" }));
     }
 
-    /// <summary>Whoever takes a backend next learns from its lease what may still be running there.</summary>
+    /// <summary>The lease tells the backend's next holder what may still be running there.</summary>
     [Test]
     public async Task Claim_NotesItsTask_OnTheLeaseOfItsBackend()
     {
@@ -97,7 +97,7 @@ public abstract partial class MessageStoreContract
         Assert.That((await Store.ListLeasesAsync("forge:a", CancellationToken.None)).Single().Note, Is.Null);
     }
 
-    /// <summary>By name, those alone that somebody has now; what else a prefix may hold is no pattern.</summary>
+    /// <summary>By name, held leases only; a prefix has no wildcards.</summary>
     [Test]
     public async Task ListLeases_GivesThoseThatAreHeld_OfThatPrefix()
     {

@@ -5,7 +5,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;
 
-/// <summary>Rows that somebody has written past the product.</summary>
+/// <summary>Rows that were written by hand.</summary>
 public abstract partial class MessageStoreContract
 {
     /// <summary>Documents that no object reader takes, and what is left of them.</summary>

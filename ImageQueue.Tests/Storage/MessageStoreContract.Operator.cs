@@ -23,9 +23,9 @@ public abstract partial class MessageStoreContract
         Assert.That((await Store.ListPausesAsync(CancellationToken.None)).Single().Name, Is.EqualTo("forge:gpu1"));
     }
 
-    /// <summary>Each transition leaves its line: when, which attempt, where, and why it ended.</summary>
+    /// <summary>Each transition adds a line: when, which attempt, which backend, and why it ended.</summary>
     [Test]
-    public async Task History_HasEveryTransition_InItsOrder()
+    public async Task Events_HaveEveryTransition_InOrder()
     {
         var message = await InStateAsync(MessageStatus.Queued);
         await StepAsync(() => Store.ClaimAsync(message.Id, HangfireJob, "gpu1", null, CancellationToken.None));
@@ -46,7 +46,7 @@ public abstract partial class MessageStoreContract
         await StepAsync(() => Store.ClaimAsync(message.Id, HangfireJob, null, null, CancellationToken.None));
         await StepAsync(() => Store.CompleteAsync(message.Id, 3, "c", "/u", null, AnyResult, CancellationToken.None));
 
-        var steps = await HistoryAsync(message.Id);
+        var steps = await EventsAsync(message.Id);
 
         Assert.That(steps.Select(step => (step.What, step.Attempt, step.Backend, step.Why)), Is.EqualTo(new (string, int, string?, string?)[]
         {
@@ -66,7 +66,7 @@ public abstract partial class MessageStoreContract
         Assert.That((await ReadAsync(message.Id))!.ExtraMetadata, Does.Not.Contain("CUDA"), "a server's own words are for operators");
 
         await Store.EraseAsync(message.Id, CancellationToken.None);
-        Assert.That(await HistoryAsync(message.Id), Is.Empty);
+        Assert.That(await EventsAsync(message.Id), Is.Empty);
 
         async Task StepAsync(Func<Task<Transition>> step)
         {
@@ -75,9 +75,9 @@ public abstract partial class MessageStoreContract
         }
     }
 
-    /// <summary>A request that is never well must not grow without end; what is newest is kept, and whole.</summary>
+    /// <summary>Events of a request that fails for ever do not grow without end; the newest are kept whole.</summary>
     [Test]
-    public async Task History_IsBounded_AndKeepsTheNewest()
+    public async Task Events_AreBounded_AndKeepTheNewest()
     {
         var message = await InStateAsync(MessageStatus.Queued);
         for (var attempt = 1; attempt <= 20; attempt++)
@@ -86,7 +86,7 @@ public abstract partial class MessageStoreContract
             Applied(await Store.RequeueAsync(message.Id, attempt, AttemptCharge.None, CancellationToken.None, new string('x', 5000)));
         }
 
-        var steps = await HistoryAsync(message.Id);
+        var steps = await EventsAsync(message.Id);
 
         Assert.That((steps[^1].What, steps[^1].Attempt, steps[^1].Why), Is.EqualTo((RequestEventKinds.Requeued, 20, new string('x', 300))));
         Assert.That(steps, Has.Count.InRange(12, 30));

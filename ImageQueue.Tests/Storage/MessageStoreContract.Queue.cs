@@ -26,7 +26,7 @@ public abstract partial class MessageStoreContract
             "the retried one counts");
     }
 
-    /// <summary>What the state does not allow is refused for that, whoever has how much waiting.</summary>
+    /// <summary>A forbidden state is refused as such, whatever the limits say.</summary>
     [Test]
     public async Task Retry_IsNoMatterOfLimits_WhenTheStateForbidsIt()
     {
@@ -139,7 +139,7 @@ public abstract partial class MessageStoreContract
             AssertSame(await ReadAsync(untouched.Id), untouched);
     }
 
-    /// <summary>Nothing to say, nobody is woken; the same page again changes nothing.</summary>
+    /// <summary>Writes and signals nothing; the same page again changes nothing.</summary>
     [Test]
     public async Task AttachJobs_WritesNothing_WhenNothingIsLeftToAttach()
     {

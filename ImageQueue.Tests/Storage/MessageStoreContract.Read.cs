@@ -169,7 +169,7 @@ public abstract partial class MessageStoreContract
         Assert.That(seen, Is.EqualTo(messages.Select(m => m.Id)));
     }
 
-    /// <summary>A watcher of one conversation is told of no other.</summary>
+    /// <summary>A watcher of one conversation gets no change of another.</summary>
     [Test]
     public async Task ChangesSince_GivesOneConversation_WhenAskedForIt()
     {
@@ -185,7 +185,7 @@ public abstract partial class MessageStoreContract
             Is.EqualTo(new[] { two.Id }));
     }
 
-    /// <summary>Whoever follows by revision sees every row that was written, however many write at once.</summary>
+    /// <summary>A reader by revision sees every written row, however many concurrent writers there are.</summary>
     [Test]
     public async Task ChangesSince_MissesNothing_WhileManyWrite()
     {
@@ -248,7 +248,7 @@ public abstract partial class MessageStoreContract
             AssertSame(await ReadAsync(untouched.Id), untouched);
     }
 
-    /// <summary>Nothing to say, nobody is woken.</summary>
+    /// <summary>Writes and signals nothing when nothing changes.</summary>
     [Test]
     public async Task SavePositions_WritesNothing_WhenNothingMoved()
     {
@@ -260,7 +260,7 @@ public abstract partial class MessageStoreContract
         Assert.That(signal.IsCompleted, Is.False);
     }
 
-    /// <summary>A position that somebody removed is put back.</summary>
+    /// <summary>A position that was removed by hand is stored again.</summary>
     [TestCase("""{"queue_position":null}""")]
     [TestCase("""{"queue_position":"first"}""")]
     public async Task SavePositions_WritesTheRow_WhenItsPositionIsNoNumber(string patch)

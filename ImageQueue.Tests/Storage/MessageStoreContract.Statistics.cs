@@ -10,7 +10,7 @@ public abstract partial class MessageStoreContract
 
     /// <summary>Each claim and each end once, with what belongs to it; whatever becomes of the row after that.</summary>
     [Test]
-    public async Task Transitions_NoteTheirMoments_AndKeepThemWhateverBecomesOfTheRow()
+    public async Task Transitions_AddSamples_ThatOutliveTheRow()
     {
         var complete = await InStateAsync(MessageStatus.Queued);
         Time.Advance(TimeSpan.FromSeconds(30));
@@ -25,19 +25,19 @@ public abstract partial class MessageStoreContract
         Applied(await Store.CancelByHangfireJobAsync("hf-3", "x", CancellationToken.None));
         Applied(await Store.EraseAsync(complete.Id, CancellationToken.None));
 
-        var moments = await MomentsAsync();
+        var samples = await SamplesAsync();
 
-        Assert.That(moments.Select(moment => (moment.Kind, moment.Code)), Is.EquivalentTo(new (string, string?)[]
+        Assert.That(samples.Select(sample => (sample.Kind, sample.Code)), Is.EquivalentTo(new (string, string?)[]
         {
             (StatisticsKinds.Claimed, null), (StatisticsKinds.Complete, null), (StatisticsKinds.Claimed, null),
             (StatisticsKinds.Error, ErrorCodes.BackendFailed), (StatisticsKinds.Cancelled, null), (StatisticsKinds.Cancelled, null),
         }));
-        Assert.That(moments.Single(moment => moment.Kind == StatisticsKinds.Complete).Seconds, Is.EqualTo(12.345));
+        Assert.That(samples.Single(sample => sample.Kind == StatisticsKinds.Complete).Seconds, Is.EqualTo(12.345));
         Assert.That(
-            moments.Where(moment => moment.Kind == StatisticsKinds.Claimed).Max(moment => moment.Seconds),
+            samples.Where(sample => sample.Kind == StatisticsKinds.Claimed).Max(sample => sample.Seconds),
             Is.EqualTo(30).Within(_database.HasOwnClock ? 5 : 0));
         Assert.That(
-            moments.Where(moment => moment.Kind is StatisticsKinds.Error or StatisticsKinds.Cancelled).Select(moment => moment.Seconds),
+            samples.Where(sample => sample.Kind is StatisticsKinds.Error or StatisticsKinds.Cancelled).Select(sample => sample.Seconds),
             Is.All.Null);
         Assert.That(
             (await Store.CountSamplesAsync(Hour, CancellationToken.None)).Select(count => (count.Kind, count.Code, count.Count)),
@@ -50,7 +50,7 @@ public abstract partial class MessageStoreContract
     public async Task Transitions_NoteNothing_WhenTheyAreRefused()
     {
         var complete = await InStateAsync(MessageStatus.Complete);
-        var before = await MomentsAsync();
+        var before = await SamplesAsync();
 
         Assert.That((await CompleteAsync(complete)).Applied, Is.False);
         Assert.That(
@@ -61,12 +61,12 @@ public abstract partial class MessageStoreContract
         Assert.That((await Store.CancelByHangfireJobAsync(HangfireJob, "x", CancellationToken.None)).Applied, Is.False);
         Assert.That((await Store.ClaimAsync(complete.Id, HangfireJob, null, null, CancellationToken.None)).Applied, Is.False);
 
-        Assert.That(await MomentsAsync(), Is.EqualTo(before));
+        Assert.That(await SamplesAsync(), Is.EqualTo(before));
     }
 
-    /// <summary>Of two reckonings of an hour the fuller one stays, in whichever order they come.</summary>
+    /// <summary>Of two rows of an hour the one with the higher count stays, in either order.</summary>
     [Test]
-    public async Task SaveHistory_KeepsTheRowThatCountsMore()
+    public async Task SaveStatistics_KeepsTheHigherCount()
     {
         var hour = (await Store.ReadStatisticsStateAsync(CancellationToken.None)).Now.AddMinutes(-30);
         hour = new DateTimeOffset(hour.Year, hour.Month, hour.Day, hour.Hour, 0, 0, TimeSpan.Zero);
@@ -86,12 +86,12 @@ public abstract partial class MessageStoreContract
         Assert.That(
             await Store.ListStatisticsAsync(TimeSpan.FromSeconds(1), CancellationToken.None),
             Is.Empty.Or.Count.EqualTo(3),
-            "the hour may have begun this second");
+            "the hour may have started this second");
     }
 
-    /// <summary>Moments go by their age, rows by theirs, a bounded number at a time.</summary>
+    /// <summary>Samples and rows are removed by age, a bounded number at a time.</summary>
     [Test]
-    public async Task ForgetHistory_RemovesWhatIsOlder_AndNoMoreThanAsked()
+    public async Task ForgetStatistics_RemovesOldRows_UpToTheLimit()
     {
         Assert.That(await Store.ReadStatisticsStateAsync(CancellationToken.None) is { OldestSample: null, NewestHour: null }, Is.True);
         await InStateAsync(MessageStatus.Complete);
@@ -104,7 +104,7 @@ public abstract partial class MessageStoreContract
 
         Assert.That(
             await Store.ForgetStatisticsAsync(state.Now.AddDays(-1), state.Now.AddDays(-90), 10, CancellationToken.None), Is.EqualTo(1));
-        Assert.That(await MomentsAsync(), Has.Count.EqualTo(4));
+        Assert.That(await SamplesAsync(), Has.Count.EqualTo(4));
         Assert.That(
             (await Store.ListStatisticsAsync(TimeSpan.FromDays(365), CancellationToken.None)).Single().Hour,
             Is.EqualTo(rows[1].Hour).Within(TimeSpan.FromMilliseconds(1)));
@@ -113,7 +113,7 @@ public abstract partial class MessageStoreContract
             await Store.ForgetStatisticsAsync(state.Now.AddMinutes(1), state.Now.AddDays(-90), 3, CancellationToken.None), Is.EqualTo(3));
         Assert.That(
             await Store.ForgetStatisticsAsync(state.Now.AddMinutes(1), state.Now.AddDays(-90), 3, CancellationToken.None), Is.EqualTo(1));
-        Assert.That(await MomentsAsync(), Is.Empty);
+        Assert.That(await SamplesAsync(), Is.Empty);
     }
 
     private async Task<Message> FailedAsync(string job)
@@ -125,7 +125,7 @@ public abstract partial class MessageStoreContract
                 message.Id, message.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
     }
 
-    private async Task<IReadOnlyList<StatisticsSample>> MomentsAsync()
+    private async Task<IReadOnlyList<StatisticsSample>> SamplesAsync()
     {
         var now = (await Store.ReadStatisticsStateAsync(CancellationToken.None)).Now;
         return await Store.ListSamplesAsync(now - Hour, now + Hour, CancellationToken.None);

@@ -6,7 +6,7 @@ namespace ImageQueue.Tests.Storage;
 
 public abstract partial class MessageStoreContract
 {
-    /// <summary>What the chat app is told, and what is there after a restart.</summary>
+    /// <summary>The answer to the chat app, and the row after a restart.</summary>
     [Test]
     public async Task Queued_IsPersisted_WhenSubmitted()
     {

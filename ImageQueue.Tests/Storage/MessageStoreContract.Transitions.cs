@@ -78,7 +78,7 @@ public abstract partial class MessageStoreContract
         var transition = await Run(verb, before.Id);
 
         Assert.That(transition.Applied, Is.EqualTo(allowed));
-        Assert.That(signal.IsCompleted, Is.EqualTo(allowed), "the process is told of writes and of nothing else");
+        Assert.That(signal.IsCompleted, Is.EqualTo(allowed), "a write raises the signal, a refusal does not");
         AssertSame(await ReadAsync(before.Id), transition.Message!);
         if (allowed)
             Assert.That(
@@ -252,7 +252,7 @@ public abstract partial class MessageStoreContract
         Assert.That((transition.Applied, transition.Message!.Progress), Is.EqualTo((applied, Math.Max(40, next))));
     }
 
-    /// <summary>Somebody's own write must not make a worker believe that it has lost its row.</summary>
+    /// <summary>A write by hand must not make a worker believe that it has lost its row.</summary>
     [TestCase("""{"progress":null}""")]
     [TestCase("""{"progress":"much"}""")]
     [TestCase("""{"progress":{"percent":99}}""")]
@@ -327,7 +327,6 @@ public abstract partial class MessageStoreContract
             row => row with { Content = "❌ Görsel oluşturulamadı: Forge \"x\"" });
     }
 
-    /// <summary>Somebody does not want it any more.</summary>
     [Test]
     public async Task Cancel_StoresContent_WhenProcessing()
     {

@@ -45,7 +45,7 @@ internal class FaultyStore : DispatchProxy
 
     public static Exception Away() => new StoreUnavailableException("The message database is away.", new IOException("away"));
 
-    public static Exception Broken() => new InvalidOperationException("a mistake of ours, which no caller is told");
+    public static Exception Broken() => new InvalidOperationException("a defect that no caller may read");
 
     public static FaultyStore Around(IMessageStore store, Func<string, object?[], Exception?>? fault = null)
     {

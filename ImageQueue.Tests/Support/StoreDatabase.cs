@@ -21,7 +21,7 @@ internal interface IStoreDatabase : IAsyncDisposable
     /// <summary>Makes it so much longer ago that the row was queued, its worker was heard of, or it was erased.</summary>
     Task AgeAsync(long id, TimeSpan by);
 
-    /// <summary>A store on it, as another process would have one. Whoever asks disposes it.</summary>
+    /// <summary>A store on it, as another process would have one. The caller disposes it.</summary>
     OpenStore Open(TimeProvider time, AsyncSignal signal);
 }
 

@@ -147,7 +147,7 @@ public sealed class JsonModifyTests
                     JsonModifyEvaluator.Evaluate(JsonModify.For(MetadataPatch.Parse(merge.Patch)), merge.Target)) is null,
             iter: 500, threads: 1, print: merge => $"{merge.Target} + {merge.Patch}");
 
-    /// <summary>What somebody has written by hand: an array has no members, and blanks are none of the document.</summary>
+    /// <summary>Written by hand: an array has no members, and blanks are no part of the document.</summary>
     [TestCase(null, """{"x":1}""")]
     [TestCase("[1]", """{"x":1}""")]
     [TestCase(" [1]", """{"x":1}""")]

@@ -127,7 +127,7 @@ public sealed class SchemaInstallerTests
     }
 
     /// <summary>
-    /// Two processes make the database at once: the second is told that it exists, or that somebody is at it, and goes on.
+    /// Two processes create the database at once: the second gets an error that it exists or is being created, and goes on.
     /// </summary>
     [TestCase(1801)]
     [TestCase(1807)]
@@ -149,7 +149,7 @@ public sealed class SchemaInstallerTests
             "two refused, one done, and once more since it could not be entered yet");
     }
 
-    /// <summary>One number, one meaning: who waits for the schema's lock reads nothing of a busy user.</summary>
+    /// <summary>One number, one meaning: a wait for the schema's lock does not read like a busy user.</summary>
     [TestCase(51222, "is busy with this user's other requests")]
     [TestCase(51223, "is having its schema changed by another process")]
     [TestCase(1801, "is being created by another process")]
@@ -301,7 +301,7 @@ public sealed class SchemaInstallerTests
         return (await SchemaCommand.RunAsync(verbs, configuration, output, errors), output.ToString(), errors.ToString());
     }
 
-    /// <summary>A database that answers the check's questions as told, and is written to in vain.</summary>
+    /// <summary>A database that answers the check's questions as given, and ignores writes.</summary>
     private static (SqlServerDatabase Database, SentStatements Sent) Database(
         Func<SchemaPart, bool> missing, int? hangfire = 9, string[]? journal = null, Microsoft.Extensions.Logging.ILogger? logger = null,
         int compatibility = 130, Func<string, Exception?>? error = null)

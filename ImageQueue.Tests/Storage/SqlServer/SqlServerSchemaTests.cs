@@ -133,7 +133,7 @@ public sealed class SqlServerSchemaTests
     public void Connections_SayThatTheLoginIsRefused()
     {
         var wrong =
-            new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = "nobody", Password = "Wrong-1", IntegratedSecurity = false };
+            new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = "unknown", Password = "Wrong-1", IntegratedSecurity = false };
 
         Assert.That(
             () => new SqlServerDatabase(wrong.ConnectionString, applySchema: false, NullLogger.Instance).PrepareAsync(default),
