@@ -217,5 +217,6 @@ public abstract partial class MessageStoreContract
         Assert.That(users, Is.EqualTo(new[] { new WaitingUser("ayşe", 2, first.QueuedAt!.Value) }));
     }
 
-    private async Task<IReadOnlyList<RequestEvent>> HistoryAsync(long id) => (await Store.ReadEventsAsync([id], CancellationToken.None))[id];
+    private async Task<IReadOnlyList<RequestEvent>> EventsAsync(long id) =>
+        (await Store.ReadEventsAsync([id], CancellationToken.None))[id];
 }

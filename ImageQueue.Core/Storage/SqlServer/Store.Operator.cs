@@ -81,12 +81,16 @@ internal sealed partial class SqlServerMessageStore
         return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
     }
 
-    public async Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<long>> ListMatchingAsync(
+        RequestSearch search, long after, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().Add("@After", after).Add("@Limit", limit).AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
+        var parameters = new StatementParameters().Add("@After", after).Add("@Limit", limit).AddText(
+            "@Statuses", JsonSerializer.Serialize(search.Statuses));
         var ids = await connections.RunAsync(
             connection => connection.QueryAsync<long>(Command(
-                $"SELECT TOP (@Limit) id FROM dbo.messages WHERE id > @After AND {HasStatus}{Fits(search, parameters)} ORDER BY id;", parameters, cancellationToken)),
+                $"SELECT TOP (@Limit) id FROM dbo.messages WHERE id > @After AND {HasStatus}{Fits(search, parameters)} ORDER BY id;",
+                parameters,
+                cancellationToken)),
             cancellationToken);
         return [.. ids];
     }
@@ -118,7 +122,8 @@ internal sealed partial class SqlServerMessageStore
     private const string HasStatus =
         """
         queued_at IS NOT NULL
-            AND status IN (SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those)
+            AND status IN (
+                SELECT those.status COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those)
         """;
 
     /// <summary>The conditions beside the statuses. Text is compared as <see cref="SearchText.Fold"/> does.</summary>
@@ -131,7 +136,9 @@ internal sealed partial class SqlServerMessageStore
         if (search.Backend is { } backend)
             (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
         if (search.Username is { } username)
-            (and, parameters) = (and + $" AND LEFT({Folded("username")}, DATALENGTH(@Username) / 2) = @Username", parameters.AddText("@Username", SearchText.Fold(username)!, NameSize));
+            (and, parameters) = (
+                and + $" AND LEFT({Folded("username")}, DATALENGTH(@Username) / 2) = @Username",
+                parameters.AddName("@Username", SearchText.Fold(username)!));
         if (search.Text?.Trim() is { Length: > 0 } text)
         {
             and += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"
@@ -143,7 +150,9 @@ internal sealed partial class SqlServerMessageStore
         return and;
     }
 
-    private static string Folded(string column) => $"TRANSLATE({column} COLLATE Latin1_General_100_BIN2, N'İIı', N'iii') COLLATE Latin1_General_100_CI_AS";
+    // REPLACE and not TRANSLATE, which the oldest compatibility levels lack; the collation folds all other letters.
+    private static string Folded(string column) =>
+        $"REPLACE(REPLACE({column} COLLATE Latin1_General_100_BIN2, N'İ', N'i'), N'ı', N'i') COLLATE Latin1_General_100_CI_AS";
 
     public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
@@ -162,7 +171,8 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await connections.RunAsync(
             connection =>
-                connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds, double? Work)>(Command(
+                connection.QueryAsync<(
+                    long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds, double? Work)>(Command(
                 """
                 SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, updated_at,
                     TRY_CAST(JSON_VALUE(extra_metadata, N'$."result"."duration_seconds"') AS float), CAST(work AS float)
@@ -173,6 +183,7 @@ internal sealed partial class SqlServerMessageStore
                 new StatementParameters().AddText("@Status", status, 20).Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new RequestEnd(row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At), row.Seconds, row.Work))];
+        return [.. rows.Select(row => new RequestEnd(
+            row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At), row.Seconds, row.Work))];
     }
 }

@@ -45,11 +45,17 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<long>>(Read(connection => connection.Query<long>(
-            $"SELECT id FROM messages WHERE id > @from AND +queued_at IS NOT NULL AND +status IN @statuses {Matches(search)} ORDER BY id LIMIT @limit",
+            $"""
+            SELECT id FROM messages
+            WHERE id > @from AND +queued_at IS NOT NULL AND +status IN @statuses {Matches(search)}
+            ORDER BY id LIMIT @limit
+            """,
             Parameters(search, before: 0, from: after, limit)).ToList()));
 
-    public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken) => Task.FromResult(Read(connection => connection.ExecuteScalar<int>(
-        $"SELECT count(*) FROM messages WHERE queued_at IS NOT NULL AND status IN @statuses {Matches(search)}", Parameters(search, before: 0, from: 0, limit: 0))));
+    public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken) =>
+        Task.FromResult(Read(connection => connection.ExecuteScalar<int>(
+        $"SELECT count(*) FROM messages WHERE queued_at IS NOT NULL AND status IN @statuses {Matches(search)}", Parameters(
+            search, before: 0, from: 0, limit: 0))));
 
     public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<WaitingUser>>(Read(connection => connection.Query<(string Username, int Count, string Oldest)>(
@@ -60,7 +66,8 @@ internal sealed partial class SqliteMessageStore
             """,
             new { limit }).Select(row => new WaitingUser(row.Username, row.Count, Time(row.Oldest))).ToList()));
 
-    private static List<MessageChange> Search(SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit) =>
+    private static List<MessageChange> Search(
+        SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit) =>
         connection.Query<MessageRow>(
             $"SELECT {Columns}, username AS Username FROM messages WHERE {where} {Matches(search)} ORDER BY {order} LIMIT @limit",
             Parameters(search, before, from, limit)).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
@@ -71,7 +78,13 @@ internal sealed partial class SqliteMessageStore
         {(search.ErrorCode is null ? "" : "AND extra_metadata ->> '$.error_code' = @code")}
         {(search.Backend is null ? "" : "AND backend = @backend COLLATE NOCASE")}
         {(search.Username is null ? "" : "AND substr(fold(+username), 1, length(@username)) = @username")}
-        {(search.Text is null ? "" : "AND (id = @number OR +job_id = @text OR +hangfire_job_id = @text OR +conversation_id = @text OR instr(fold(extra_metadata ->> '$.prompt'), @folded) > 0)")}
+        {(search.Text is null ? "" : MatchesText)}
+        """;
+
+    private const string MatchesText =
+        """
+        AND (id = @number OR +job_id = @text OR +hangfire_job_id = @text OR +conversation_id = @text
+            OR instr(fold(extra_metadata ->> '$.prompt'), @folded) > 0)
         """;
 
     private static object Parameters(RequestSearch search, long before, long from, int limit) => new
@@ -96,9 +109,11 @@ internal sealed partial class SqliteMessageStore
             new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
 
     public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds, double? Work)>(
+        Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(
+            long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds, double? Work)>(
             """
-            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, updated_at, CAST(extra_metadata ->> '$.result.duration_seconds' AS REAL), work
+            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, updated_at,
+                CAST(extra_metadata ->> '$.result.duration_seconds' AS REAL), work
             FROM messages
             WHERE status = @status AND queued_at IS NOT NULL AND queued_at > @after
             ORDER BY queued_at DESC, id DESC
