@@ -1,5 +1,4 @@
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Core.Storage.Sqlite;
 

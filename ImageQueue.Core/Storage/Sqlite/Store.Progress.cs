@@ -1,6 +1,5 @@
 using Dapper;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Statistics;
 
 namespace ImageQueue.Core.Storage.Sqlite;
 

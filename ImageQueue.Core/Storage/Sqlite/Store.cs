@@ -3,7 +3,6 @@ using System.Globalization;
 using Dapper;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Statistics;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Data.Sqlite;
 
