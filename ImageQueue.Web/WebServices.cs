@@ -23,6 +23,7 @@ using ImageQueue.Web.Startup;
 using ImageQueue.Web.Telemetry;
 using ImageQueue.Web.Webhooks;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Mvc.Formatters;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web;
@@ -57,7 +58,17 @@ public static class WebServices
         services.AddSingleton<IProblemDetailsWriter, ProblemWriter>();
         services.AddControllersWithViews(
             options =>
-                options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options => Configure(options.JsonSerializerOptions));
+                options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options =>
+            {
+                Configure(options.JsonSerializerOptions);
+                options.JsonSerializerOptions.Converters.Add(new WholeNumber());
+                options.JsonSerializerOptions.Converters.Add(new WholeNumber64());
+            });
+        services.PostConfigure<MvcOptions>(options =>
+        {
+            var json = options.InputFormatters.OfType<SystemTextJsonInputFormatter>().Single();
+            options.InputFormatters[options.InputFormatters.IndexOf(json)] = new JsonBody(json);
+        });
         services.ConfigureHttpJsonOptions(options => Configure(options.SerializerOptions));
         services.Configure<ApiBehaviorOptions>(options =>
         {
@@ -106,7 +117,7 @@ public static class WebServices
         app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
-            AppPath = "/",
+            AppPath = $"{app.Services.GetRequiredService<IOptions<HostingOptions>>().Value.PathBase}/",
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
             DisplayNameFunc = (_, job) => JobNames.MarkOf(job),

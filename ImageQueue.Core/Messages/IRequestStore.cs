@@ -153,6 +153,9 @@ public sealed record NewImageMessage(
     /// <summary>What was sent with the key: <see cref="Requests.RequestFingerprint"/>.</summary>
     public string? RequestHash { get; init; }
 
+    /// <summary>The chat app's own keys.</summary>
+    public MetadataPatch Own { get; init; } = MetadataPatch.Empty;
+
     /// <summary>Megapixel-steps: width x height x steps / 1,000,000; 0 where the settings do not say.</summary>
     public double Work => Setting("width") * Setting("height") * Setting("steps") / 1_000_000;
 

@@ -15,12 +15,15 @@ internal static class MessagePatches
     public static string PreviewUrl(string jobId) => $"/images/flux_{jobId}.preview.jpg";
 
     public static MetadataPatch Submit(NewImageMessage message) => MetadataPatch.Of(
+    [
+        .. message.Own.Root.EnumerateObject().Select(own => (own.Name, (JsonNode?)JsonNode.Parse(own.Value.GetRawText()))),
         (MetadataFields.Status, MessageStatus.Queued),
         (MetadataFields.Progress, 0),
         (MetadataFields.QueuePosition, message.QueuePosition),
         (MetadataFields.JobId, message.JobId),
         (MetadataFields.Prompt, message.Prompt),
-        (MetadataFields.Settings, message.Settings.DeepClone()));
+        (MetadataFields.Settings, message.Settings.DeepClone()),
+    ]);
 
     public static MetadataPatch Claim { get; } = At(MessageStatus.Processing, progress: 0, queuePosition: 0);
 

@@ -27,6 +27,9 @@ public sealed record ImageRequest : GenerationSettings
 
     public required string Prompt { get; init; }
 
+    /// <summary>The chat app's own keys: a JSON object. Null: none.</summary>
+    public JsonElement? ExtraMetadata { get; init; }
+
     /// <summary>The same key and request give the same message.</summary>
     public string? IdempotencyKey { get; init; }
 

@@ -10,6 +10,7 @@ public sealed class SubmitImageRequest(
     IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> queueOptions, ForgeModels models)
 {
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
+    /// <exception cref="InvalidMetadataPatchException">The chat app's own keys break a limit.</exception>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used for another request.</exception>
     /// <exception cref="StoreUnavailableException">The database cannot be written; nothing was accepted.</exception>
@@ -31,9 +32,11 @@ public sealed class SubmitImageRequest(
             QueuePosition: waiting + 1,
             request.IdempotencyKey)
         {
+            Own = request.ExtraMetadata is { } own ? MetadataPatch.From(own) : MetadataPatch.Empty,
             RequestHash = request.IdempotencyKey is null ? null : RequestFingerprint.Of("images", request with { IdempotencyKey = null }),
         };
-        var submitted = await (isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.UserLimits, cancellationToken));
+        var submitted = await (
+            isFull ? FindReplayAsync(message, cancellationToken) : store.SubmitAsync(message, limits.UserLimits, cancellationToken));
         if (submitted.IsReplay)
             return submitted;
 

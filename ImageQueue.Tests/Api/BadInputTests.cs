@@ -25,21 +25,28 @@ internal sealed class BadInputTests
         yield return Case("an empty prompt", """{"username":"a","prompt":"  "}""", 422, "prompt must not be empty");
         yield return Case("no prompt", """{"username":"a"}""", 422, "prompt must not be empty");
         yield return Case("no username", """{"prompt":"a cat"}""", 422, "username must not be empty");
-        yield return Case("5000 characters", $$"""{"username":"a","prompt":"{{new string('x', 5000)}}"}""", 422, "at most 4000 characters, not 5000");
+        yield return Case(
+            "5000 characters", $$"""{"username":"a","prompt":"{{new string('x', 5000)}}"}""", 422, "at most 4000 characters, not 5000");
         yield return Case("width 63", """{"username":"a","prompt":"a cat","width":63}""", 422, "multiple of 8 from 64 to 2048, not 63");
         yield return Case("width 65", """{"username":"a","prompt":"a cat","width":65}""", 422, "multiple of 8 from 64 to 2048, not 65");
         yield return Case("height 4096", """{"username":"a","prompt":"a cat","height":4096}""", 422, "height must be");
         yield return Case("steps 0", """{"username":"a","prompt":"a cat","steps":0}""", 422, "steps must be from 1 to 150, not 0");
-        yield return Case("cfg_scale 30.5", """{"username":"a","prompt":"a cat","cfg_scale":30.5}""", 422, "cfg_scale must be from 0 to 30, not 30.5");
+        yield return Case(
+            "cfg_scale 30.5", """{"username":"a","prompt":"a cat","cfg_scale":30.5}""", 422, "cfg_scale must be from 0 to 30, not 30.5");
         yield return Case("seed -2", """{"username":"a","prompt":"a cat","seed":-2}""", 422, "seed must be from -1 to 4294967295");
         yield return Case("a control character", """{"username":"a","prompt":"a\u0000cat"}""", 422, "control character");
-        yield return Case("half a surrogate pair", """{"username":"a","prompt":"a\ud800cat"}""", 400, "prompt must be a text");
+        yield return Case("half a surrogate pair", """{"username":"a","prompt":"a\ud800cat"}""", 400, "prompt holds half a character");
         yield return Case("an unknown field", """{"username":"a","prompt":"a cat","widht":512}""", 400, "The field widht is not known");
         yield return Case("a field twice", """{"username":"a","prompt":"a cat","prompt":"a dog"}""", 400, "twice");
         yield return Case("text for a number", """{"username":"a","prompt":"a cat","width":"512"}""", 400, "width must be a whole number");
-        yield return Case("a fraction for a whole number", """{"username":"a","prompt":"a cat","steps":2.5}""", 400, "steps must be a whole number");
+        yield return Case(
+            "a fraction for a whole number", """{"username":"a","prompt":"a cat","steps":2.5}""", 400, "steps must be a whole number");
         yield return Case("a number for text", """{"username":7,"prompt":"a cat"}""", 400, "username must be a text");
-        yield return Case("a number beyond 64 bits", """{"username":"a","prompt":"a cat","seed":99999999999999999999}""", 400, "seed must be a whole number");
+        yield return Case(
+            "a number beyond 64 bits",
+            """{"username":"a","prompt":"a cat","seed":99999999999999999999}""",
+            400,
+            "seed must be a whole number");
         yield return Case("broken JSON", """{"username":"a",""", 400, "not the JSON object");
         yield return Case("an array", "[]", 400, "not the JSON object");
         yield return Case("null", "null", 400, "empty");
@@ -63,7 +70,8 @@ internal sealed class BadInputTests
 
     [Test]
     public async Task Patch_Is415WithTheRightAdvice_WhenTheBodyIsNoMergePatch() => await AssertProblemAsync(
-        await App.Http.PatchAsync("api/messages/1", new StringContent("a", Encoding.UTF8, "text/plain")), 415, "application/merge-patch+json");
+        await App.Http.PatchAsync(
+            "api/messages/1", new StringContent("a", Encoding.UTF8, "text/plain")), 415, "application/merge-patch+json");
 
     /// <summary>Programs see which field it is.</summary>
     [TestCase("""{"username":"a","prompt":"","width":63}""", "prompt,width")]
@@ -90,7 +98,8 @@ internal sealed class BadInputTests
     [TestCase("text/plain")]
     [TestCase("application/xml")]
     public async Task Submit_Is415_WhenTheBodyIsNotJson(string type) => await AssertProblemAsync(
-        await App.Http.PostAsync("api/conversations/bad-input/images", new StringContent("a cat", Encoding.UTF8, type)), 415, "Content-Type: application/json");
+        await App.Http.PostAsync(
+            "api/conversations/bad-input/images", new StringContent("a cat", Encoding.UTF8, type)), 415, "Content-Type: application/json");
 
     [Test]
     public async Task Submit_Is405_WhenItIsAPut() => await AssertProblemAsync(
@@ -140,7 +149,8 @@ internal sealed class BadInputTests
     [Test]
     public async Task Submit_Is429WithRetryAfter_WhenTheUserHasTooManyWaiting()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Queue:MaxPendingPerUser"] = "2", ["Forge:Simulator:SecondsPerImage"] = "600" });
+        await using var app = await TestApp.StartAsync(
+            new() { ["Queue:MaxPendingPerUser"] = "2", ["Forge:Simulator:SecondsPerImage"] = "600" });
         var first = await app.SubmitAsync("one");
         await app.WaitForAsync((long)first["id"]!, MessageStatus.Processing);
         await app.SubmitAsync("two", "another conversation");
@@ -164,7 +174,8 @@ internal sealed class BadInputTests
         await App.WaitForAsync(id, MessageStatus.Complete);
         var before = await App.GetMessageAsync(id);
 
-        var response = await App.Http.PatchAsync($"api/messages/{id}", new StringContent(body, Encoding.UTF8, "application/merge-patch+json"));
+        var response = await App.Http.PatchAsync(
+            $"api/messages/{id}", new StringContent(body, Encoding.UTF8, "application/merge-patch+json"));
 
         await AssertProblemAsync(response, status, sentence);
         Assert.That((await App.GetMessageAsync(id)).ToJsonString(), Is.EqualTo(before.ToJsonString()));
@@ -198,8 +209,12 @@ internal sealed class BadInputTests
             Assert.That((int)problem["status"]!, Is.EqualTo(status));
             Assert.That((string?)problem["trace_id"], Does.Match("^[0-9a-f]{32}$"));
             Assert.That((string?)problem["detail"], Does.Contain(sentence));
-            Assert.That(problem.Select(member => member.Key), Is.SubsetOf(new[] { "type", "title", "status", "detail", "code", "trace_id", "errors" }));
-            Assert.That(text, Does.Not.Contain("conversationId").And.Not.Contain("9.22E").And.Not.Contain("is not valid for").And.Not.Contain("traceId"));
+            Assert.That(
+                problem.Select(member => member.Key),
+                Is.SubsetOf(new[] { "type", "title", "status", "detail", "code", "trace_id", "errors" }));
+            Assert.That(
+                text,
+                Does.Not.Contain("conversationId").And.Not.Contain("9.22E").And.Not.Contain("is not valid for").And.Not.Contain("traceId"));
         });
         if (problem["errors"] is { } errors)
             Assert.That(errors.AsObject().SelectMany(field => field.Value!.AsArray()).Select(one => (string?)one), Is.All.Not.Empty);

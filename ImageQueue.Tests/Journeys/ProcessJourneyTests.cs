@@ -30,7 +30,9 @@ internal sealed class ProcessJourneyTests
         await using (var second = AppProcess.Launch(_folder.Path, forge: null))
         {
             Assert.That(await second.ExitAsync(), Is.EqualTo(1));
-            Assert.That(second.Output, Does.Contain("ImageQueue cannot start. Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
+            Assert.That(
+                second.Output,
+                Does.Contain("ImageQueue cannot start. Another ImageQueue is running on").And.Contain("ConnectionStrings:ImageQueue"));
             Assert.That(second.Output, Does.Not.Contain("   at "), "no stack dump");
         }
 
@@ -42,6 +44,7 @@ internal sealed class ProcessJourneyTests
     [TestCase("Shutdown__DrainTimeout", "soon", "Shutdown:DrainTimeout")]
     [TestCase("Shutdown__DrainTimeout", "02:00:00", "DrainTimeout")]
     [TestCase("ConnectionStrings__ImageQueue", "Data Source=/dev/null/imagequeue.db", "/dev/null")]
+    [TestCase("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1", "Messages:Culture tr needs ICU")]
     public async Task WrongSetting_StopsTheStartWithASentence(string setting, string value, string sentence)
     {
         await using var app = AppProcess.Launch(_folder.Path, forge: null, new() { [setting] = value });
@@ -52,7 +55,9 @@ internal sealed class ProcessJourneyTests
         Assert.That(app.Output, Does.Not.Contain("   at "), "no stack dump");
     }
 
-    /// <summary>Database, keys and images hold what users wrote: only the app's own user reads them, unless the operator says otherwise.</summary>
+    /// <summary>
+    /// Database, keys and images hold what users wrote: only the app's own user reads them, unless the operator says otherwise.
+    /// </summary>
     [TestCase("022", false)]
     [TestCase("027", true)]
     public async Task Files_AreReadableByTheirOwnerAlone_UnlessAUmaskIsSet(string mask, bool groupReads)
@@ -90,7 +95,8 @@ internal sealed class ProcessJourneyTests
         TestContext.Out.WriteLine($"Stopped in {took.TotalSeconds:0.00} s.");
         Assert.That(await app.ExitAsync(), Is.Zero, app.Output);
         Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(50)), app.Output);
-        Assert.ThrowsAsync<EndOfStreamException>(() => events.ReadAsync(), "the stream ends, so that the client comes back to the next process");
+        Assert.ThrowsAsync<EndOfStreamException>(
+            () => events.ReadAsync(), "the stream ends, so that the client comes back to the next process");
     }
 
     [Test]
@@ -107,14 +113,16 @@ internal sealed class ProcessJourneyTests
         Assert.That(took, Is.LessThan(TimeSpan.FromSeconds(50)), "the drain ends with the image");
         await using var store = OpenStore();
         Assert.That((await store.FindAsync(generating, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Complete), app.Output);
-        Assert.That((await store.FindAsync(waiting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Queued), "no new job is begun");
+        Assert.That(
+            (await store.FindAsync(waiting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Queued), "no new job is begun");
     }
 
     [Test]
     public async Task Stop_GivesTheImageBack_AfterTheDrain()
     {
         await using var forge = await SimulatorServer.StartAsync();
-        await using (var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:00:00.500" }))
+        await using (
+            var app = await AppProcess.StartAsync(_folder.Path, forge.Address, new() { ["Shutdown__DrainTimeout"] = "00:00:00.500" }))
         {
             var generating = (long)(await app.SubmitAsync($"a [fault:{SimulatorFaults.Stalled}*1]"))["id"]!;
             await app.WaitForAsync(generating, MessageStatus.Processing);
@@ -213,7 +221,8 @@ internal sealed class ProcessJourneyTests
         var accepted = Stopwatch.GetElapsedTime(started);
         await using var store = OpenStore();
         await Until.TrueAsync(
-            async () => (await store.FindAsync((long)late["id"]!, CancellationToken.None))!.HangfireJobId is not null, "the last one has its job", TimeSpan.FromMinutes(3));
+            async () =>
+                (await store.FindAsync((long)late["id"]!, CancellationToken.None))!.HangfireJobId is not null, "the last one has its job", TimeSpan.FromMinutes(3));
         var rebuilt = Stopwatch.GetElapsedTime(started);
 
         TestContext.Out.WriteLine(
@@ -227,7 +236,8 @@ internal sealed class ProcessJourneyTests
         Assert.That((int)(await next.GetAsync($"api/messages/{late["id"]}"))["queue"]!["position"]!, Is.EqualTo(rows));
     }
 
-    private SqliteMessageStore OpenStore() => new($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new AsyncSignal());
+    private SqliteMessageStore OpenStore() =>
+        new($"Data Source={Path.Combine(_folder.Path, "imagequeue.db")}", TimeProvider.System, new AsyncSignal());
 
     /// <summary>Rows as a process leaves them that was killed while it generated the seventh.</summary>
     private async Task FillAsync(int rows)

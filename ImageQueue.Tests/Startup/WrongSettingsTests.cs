@@ -17,6 +17,10 @@ internal sealed partial class WrongSettingsTests
         ("Storage:Provider", "Oracle", []),
         ("Storage:ApplySchema", "perhaps", []),
         ("ConnectionStrings:ImageQueue", "Server=db1;Database=ImageQueue;User ID=imagequeue;Password=secret", []),
+        ("ConnectionStrings:ImageQueue", "Data Source=a.db;Password=secret", []),
+        ("ConnectionStrings:ImageQueue", "Data Source=x;Mode=Memory;Cache=Shared", []),
+        ("ConnectionStrings:ImageQueue", "Data Source=:memory:", []),
+        ("ConnectionStrings:ImageQueue", "Data Source=file:x?mode=memory", []),
         ("ConnectionStrings:ImageQueue", "Data Source=", []),
         ("ConnectionStrings:ImageQueue", "Server=db1", ["Storage:Provider=SqlServer"]),
         ("ConnectionStrings:ImageQueue", "Data Source=a;Nonsense=1", []),
@@ -60,6 +64,8 @@ internal sealed partial class WrongSettingsTests
         ("Queue:MaxLength", "a lot", []),
         ("Api:Docs", "yes please", []),
         ("Push:Heartbeat", "00:00:00", []),
+        ("Push:SlowestReader", "00:00:00", []),
+        ("Hosting:PathBase", "apps/images/", []),
         ("Auth:ApiKeys:0:Role", "king", ["Auth:ApiKeys:0:Name=a", "Auth:ApiKeys:0:Key=0123456789abcdef0123456789abcdef"]),
         ("Auth:ApiKeys:0:KeyHash", "zz", ["Auth:ApiKeys:0:Name=a", "Auth:ApiKeys:0:Role=client"]),
         ("Auth:TokenLifetime", "00:00:00", []),
@@ -81,7 +87,11 @@ internal sealed partial class WrongSettingsTests
         ("Messages:Culture", "de", []),
     ];
 
-    private static IEnumerable<TestCaseData> Cases() => Wrong.Select(wrong => new TestCaseData(wrong.Key, wrong.Value, wrong.With).SetArgDisplayNames(wrong.Key, wrong.Value.Replace("\0", "NUL", StringComparison.Ordinal)));
+    private static IEnumerable<TestCaseData> Cases() =>
+        Wrong.Select(
+            wrong =>
+                new TestCaseData(wrong.Key, wrong.Value, wrong.With).SetArgDisplayNames(
+                    wrong.Key, wrong.Value.Replace("\0", "NUL", StringComparison.Ordinal)));
 
     [TestCaseSource(nameof(Cases))]
     public async Task Start_StopsWithASentence_ThatNamesTheSetting(string key, string value, string[] with)
@@ -112,8 +122,12 @@ internal sealed partial class WrongSettingsTests
     public void EachSettingOfTheDocument_IsWrongOnce()
     {
         string[] anyText = ["Forge:Backends:n:Name", "Forge:Models:{name}:Title", "Auth:ApiKeys:n:Name", "Webhooks:n:Secret"];
-        var named = Row().Matches(File.ReadAllText(Repository.File("docs/configuration.md"))).Select(row => row.Groups["key"].Value).ToList();
-        var tried = Wrong.Select(wrong => Number().Replace(wrong.Key, ":n").Replace("Models:flux", "Models:{name}", StringComparison.Ordinal)).ToHashSet(StringComparer.Ordinal);
+        var named = Row().Matches(File.ReadAllText(Repository.File("docs/configuration.md"))).Select(row => row.Groups["key"].Value)
+            .ToList();
+        var tried = Wrong.Select(
+            wrong =>
+                Number().Replace(wrong.Key, ":n").Replace(
+                    "Models:flux", "Models:{name}", StringComparison.Ordinal)).ToHashSet(StringComparer.Ordinal);
 
         Assert.That(named, Has.Count.GreaterThan(30));
         Assert.That(named.Where(key => !tried.Contains(key) && !anyText.Contains(key)), Is.Empty, "settings that no test sets wrong");

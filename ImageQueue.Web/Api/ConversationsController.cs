@@ -29,11 +29,12 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         CancellationToken cancellationToken = default)
     {
         var rules = new RequestRules();
-        rules.Name("username", username?.Trim() ?? "");
-        if (username is null || rules.Errors.Count > 0)
+        var owner = Names.Normalize(username?.Trim());
+        rules.Name("username", owner);
+        if (rules.Errors.Count > 0)
             return ApiProblem.Unprocessable(rules.Errors);
 
-        var found = await store.ListConversationsAsync(username.Trim(), after, limit + 1, cancellationToken);
+        var found = await store.ListConversationsAsync(owner, after, limit + 1, cancellationToken);
         var page = found.Take(limit).Select(ConversationResponse.From).ToList();
         return Ok(new ConversationPage(page, found.Count > limit ? found[limit - 1].LastMessageId : null));
     }

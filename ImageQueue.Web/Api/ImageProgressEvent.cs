@@ -1,3 +1,5 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
@@ -33,6 +35,15 @@ public sealed record ImageProgressEvent
     /// <summary>The request's prompt.</summary>
     public required string? Prompt { get; init; }
 
+    /// <summary>As requested, with the defaults of that time.</summary>
+    public required JsonElement? Settings { get; init; }
+
+    /// <summary>When complete: what Forge reported.</summary>
+    public required JsonElement? Result { get; init; }
+
+    /// <summary>The chat app's own keys.</summary>
+    public required JsonObject Metadata { get; init; }
+
     /// <summary>Until the image is complete; null while that cannot be estimated.</summary>
     public required double? EtaSeconds { get; init; }
 
@@ -55,7 +66,8 @@ public sealed record ImageProgressEvent
     public required long Revision { get; init; }
 
     /// <summary>A stored change with its live position and estimate, where those are known.</summary>
-    public static ImageProgressEvent From(MessageChange change, LivePositions? live) => new()
+    /// <param name="pathBase">Put before the addresses of images.</param>
+    public static ImageProgressEvent From(MessageChange change, LivePositions? live, string pathBase) => new()
     {
         Username = change.Username,
         ConversationId = change.Message.ConversationId,
@@ -65,12 +77,26 @@ public sealed record ImageProgressEvent
         Progress = change.Message.Progress,
         QueuePosition = live?.Of(change.Message) ?? change.Message.QueuePosition,
         Prompt = change.Message.Prompt,
+        Settings = Part(change.Message, MetadataFields.Settings),
+        Result = Part(change.Message, MetadataFields.Result),
+        Metadata = OwnOf(change.Message),
         EtaSeconds = live?.EtaOf(change.Message),
-        ImageUrl = change.Message.ImageUrl,
-        ThumbnailUrl = change.Message.ThumbnailUrl,
-        PreviewUrl = change.Message.PreviewUrl,
+        ImageUrl = change.Message.ImageUrl is { } imageUrl ? pathBase + imageUrl : null,
+        ThumbnailUrl = change.Message.ThumbnailUrl is { } thumbnailUrl ? pathBase + thumbnailUrl : null,
+        PreviewUrl = change.Message.PreviewUrl is { } previewUrl ? pathBase + previewUrl : null,
         Error = change.Message.Error,
         ErrorCode = change.Message.ErrorCode,
         Revision = change.Message.Revision,
     };
+
+    private static JsonElement? Part(Message message, string field) =>
+        message.Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Object ? value : null;
+
+    private static JsonObject OwnOf(Message message)
+    {
+        var own = message.CopyMetadata();
+        foreach (var field in MetadataFields.All)
+            own.Remove(field);
+        return own;
+    }
 }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
@@ -28,7 +29,7 @@ public sealed class ImagesController(
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(410, ProblemCodes.ConversationErased)]
     [Problem(413, ProblemCodes.BodyTooLarge)]
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
     [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.UnknownModel, ProblemCodes.IdempotencyKeyReused)]
@@ -43,13 +44,17 @@ public sealed class ImagesController(
         var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
         if (errors.Count == 0)
             errors = choices.Check(request);
+        if (errors.Count == 0 && request.ExtraMetadata is { } own)
+            errors = OwnMetadata.Check(MetadataPatch.From(own));
         if (errors.Count > 0)
             return ApiProblem.Unprocessable(errors);
         var submitted = await submit.SubmitAsync(request, cancellationToken);
         var patience = WaitPreference.In(prefer);
         var message = await wait.ForEndAsync(submitted.Message, patience, cancellationToken);
         Response.AddHeaders(submitted.IsReplay, patience);
-        return Accepted($"/api/messages/{message.Id}", MessageResponse.From(message, await positions.GetAsync(cancellationToken)));
+        return Accepted(
+            $"{Request.PathBase}/api/messages/{message.Id}", MessageResponse.From(
+                message, await positions.GetAsync(cancellationToken), Request.PathBase));
     }
 }
 
@@ -62,11 +67,15 @@ public sealed record ImageRequestBody : GenerationSettings
     /// <summary>What to generate, 1..4000 characters. Required.</summary>
     public string? Prompt { get; init; }
 
+    /// <summary>The chat app's own keys: a JSON object.</summary>
+    public JsonElement? ExtraMetadata { get; init; }
+
     internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new(this)
     {
         ConversationId = conversationId,
-        Username = Username ?? "",
+        Username = Names.Normalize(Username),
         Prompt = Prompt ?? "",
         IdempotencyKey = idempotencyKey,
+        ExtraMetadata = ExtraMetadata is { ValueKind: JsonValueKind.Undefined or JsonValueKind.Null } ? null : ExtraMetadata,
     };
 }

@@ -54,9 +54,19 @@ public sealed record MessageResponse
         ? new($"\"{Revision.ToString(CultureInfo.InvariantCulture)}\"")
         : new(string.Create(CultureInfo.InvariantCulture, $"\"{Revision}-{Queue.Position}\""), isWeak: true);
 
-    public static MessageResponse From(Message message, LivePositions? positions)
+    /// <param name="pathBase">Put before the addresses of images.</param>
+    public static MessageResponse From(Message message, LivePositions? positions, string? pathBase)
     {
         var metadata = message.CopyMetadata();
+        if (message.IsImage && !string.IsNullOrEmpty(pathBase))
+        {
+            foreach (var field in new[] { MetadataFields.ImageUrl, MetadataFields.ThumbnailUrl, MetadataFields.PreviewUrl })
+            {
+                if (metadata[field] is JsonValue value && value.TryGetValue<string>(out var url))
+                    metadata[field] = pathBase + url;
+            }
+        }
+
         var position = positions?.Of(message) ?? 0;
         if (position > 0)
             metadata[MetadataFields.QueuePosition] = position;

@@ -29,14 +29,14 @@ public sealed class MessagesController(
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest)]
     [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(410, ProblemCodes.ConversationErased)]
     [Problem(413, ProblemCodes.BodyTooLarge)]
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
     [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
     public async Task<IActionResult> AddAsync(
         [ConversationId] string conversationId, [FromBody] NewMessageBody body, [IdempotencyKey] string? idempotencyKey, CancellationToken cancellationToken)
     {
-        var username = body.Username?.Trim() ?? "";
+        var username = Names.Normalize(body.Username?.Trim());
         var rules = new RequestRules();
         rules.Name("username", username);
         if (body.Role is not (MessageRole.User or MessageRole.Bot))
@@ -55,7 +55,7 @@ public sealed class MessagesController(
                 new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })),
                 cancellationToken);
         Response.AddHeaders(added.IsReplay, waited: TimeSpan.Zero);
-        return Created($"/api/messages/{added.Message.Id}", await ShowAsync(added.Message, cancellationToken));
+        return Created($"{Request.PathBase}/api/messages/{added.Message.Id}", await ShowAsync(added.Message, cancellationToken));
     }
 
     /// <summary>Messages of a conversation, in id order: from its beginning, from behind a message, or from before one.</summary>
@@ -93,7 +93,8 @@ public sealed class MessagesController(
             ? await store.ListBackwardsAsync(conversationId, end, limit + 1, cancellationToken)
             : await store.ListAsync(conversationId, after ?? 0, limit + 1, cancellationToken);
         var live = await positions.GetAsync(cancellationToken);
-        var page = found.Take(limit).OrderBy(message => message.Id).Select(message => MessageResponse.From(message, live)).ToList();
+        var page = found.Take(limit).OrderBy(message => message.Id).Select(message => MessageResponse.From(message, live, Request.PathBase))
+            .ToList();
         var hasMore = found.Count > limit;
         return Ok(new MessagePage(page, hasMore && before is null ? page[^1].Id : null, hasMore && before is not null ? page[0].Id : null, conversation.Username));
     }
@@ -140,13 +141,8 @@ public sealed class MessagesController(
         var patch = Patch(body.ExtraMetadata) is { IsEmpty: false } some ? some : null;
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
         // Whether a message is an image never changes, so looking first is safe.
-        if (message.IsImage
-            && patch?.Root.EnumerateObject().Select(member => member.Name).FirstOrDefault(MetadataFields.All.Contains) is { } reserved)
-        {
-            var sentence =
-                $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls.";
-            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { ["extra_metadata"] = [sentence] });
-        }
+        if (message.IsImage && OwnMetadata.Check(patch) is { Count: > 0 } errors)
+            return ApiProblem.Unprocessable(errors);
 
         if (patch is not null || body.Content is not null)
             message = await store.UpdateMessageAsync(id, body.Content, patch, cancellationToken);
@@ -203,7 +199,7 @@ public sealed class MessagesController(
         && known.Any(one => one.Equals(EntityTagHeaderValue.Any) || one.Compare(tag, useStrongComparison: false));
 
     private async Task<MessageResponse> ShowAsync(Message message, CancellationToken cancellationToken) =>
-        MessageResponse.From(message, await positions.GetAsync(cancellationToken));
+        MessageResponse.From(message, await positions.GetAsync(cancellationToken), Request.PathBase);
 
     private async Task<IActionResult> ToResultAsync(
         long id, Transition transition, string code, string rule, CancellationToken cancellationToken)

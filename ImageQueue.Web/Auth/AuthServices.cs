@@ -25,6 +25,8 @@ internal static class AuthServices
         services.AddOptions<AuthOptions>().Bind(configuration.GetSection(AuthOptions.Section)).ValidateDataAnnotations().ValidateOnStart();
         services.AddOptions<LimitsOptions>().Bind(configuration.GetSection(LimitsOptions.Section)).ValidateDataAnnotations()
             .ValidateOnStart();
+        services.AddOptions<HostingOptions>().Bind(configuration.GetSection(HostingOptions.Section)).ValidateDataAnnotations()
+            .ValidateOnStart();
         services.AddKeyRing(configuration);
         services.AddSingleton<ApiKeys>();
         services.AddSingleton<WatcherTokens>();
@@ -67,6 +69,7 @@ internal static class AuthServices
             .WithMethods("GET", "POST")
             .WithHeaders(
                 "Authorization",
+                "Cache-Control",
                 "Content-Type",
                 "Last-Event-ID",
                 "Prefer",
@@ -86,6 +89,9 @@ internal static class AuthServices
         var auth = app.Services.GetRequiredService<IOptions<AuthOptions>>().Value;
         if (auth.Proxies.Count > 0)
             app.UseForwardedHeaders();
+        if (app.Services.GetRequiredService<IOptions<HostingOptions>>().Value.PathBase is { Length: > 0 } pathBase)
+            app.UsePathBase(pathBase);
+        app.UseRouting(); // Not earlier, which is where WebApplication would put it: routes are matched without the path base.
         app.UseSecurityHeaders();
         var hasHttps = HasHttps(app.Configuration);
         if (hasHttps || auth.Proxies.Count > 0)
@@ -137,7 +143,8 @@ internal static class AuthServices
 
     private static void Configure(ForwardedHeadersOptions options, AuthOptions auth, string? allowedHosts)
     {
-        options.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost;
+        options.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto
+            | ForwardedHeaders.XForwardedHost | ForwardedHeaders.XForwardedPrefix;
         options.KnownProxies.Clear();
         options.KnownIPNetworks.Clear();
         if (allowedHosts is { Length: > 0 } and not "*")

@@ -31,10 +31,11 @@ internal static class ConversationPath
             segment => segment.Parts is not [RoutePatternParameterPart { Name: ParameterName }]).Count();
         var mounted = context.Request.PathBase.Value?.Count(c => c == '/') ?? 0;
         var segments = PathOf(context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "").Trim('/').Split('/');
-        // Kestrel has normalized a path such as "/./": then its own decoding has to do.
-        return segments.Length == mounted + pattern.PathSegments.Count
-            ? Decode(segments[mounted + place])
+        // A proxy may have taken the path base out. Kestrel has normalized a path such as "/./": then its own decoding has to do.
+        var id = segments.Length == pattern.PathSegments.Count || segments.Length == mounted + pattern.PathSegments.Count
+            ? Decode(segments[segments.Length - pattern.PathSegments.Count + place])
             : routed.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+        return id is null ? null : Names.Normalize(id);
     }
 
     /// <summary>The path of a request line, also of the absolute form that proxies may send.</summary>

@@ -21,6 +21,9 @@ internal static class ProblemCodes
     /// <summary>The conversation belongs to another username.</summary>
     public const string ConversationForbidden = "conversation_forbidden";
 
+    /// <summary>The conversation was erased; its id cannot be used again.</summary>
+    public const string ConversationErased = "conversation_erased";
+
     /// <summary>The idempotency key came with another request before.</summary>
     public const string IdempotencyKeyReused = "idempotency_key_reused";
 
@@ -62,6 +65,7 @@ internal static class ProblemCodes
         [Forbidden] = "This is not allowed.",
         [NotFound] = "There is no such thing.",
         [ConversationForbidden] = "The conversation belongs to another user.",
+        [ConversationErased] = "The conversation was erased.",
         [IdempotencyKeyReused] = "The Idempotency-Key was used for another request.",
         [NotCancellable] = "The message cannot be cancelled.",
         [NotRetryable] = "The message cannot be retried.",

@@ -53,7 +53,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
                 StatusCodes.Status404NotFound,
                 ProblemCodes.NotFound,
                 $"{e.Message}. Check the id: the answer to the request that made the message has it."),
-        ConversationDeletedException e => ApiProblem.Of(StatusCodes.Status404NotFound, ProblemCodes.NotFound, e.Message),
+        ConversationDeletedException e => ApiProblem.Of(StatusCodes.Status410Gone, ProblemCodes.ConversationErased, e.Message),
         ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, ProblemCodes.ConversationForbidden, e.Message),
         InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
         UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),

@@ -74,16 +74,16 @@ public sealed class EventsController(
         if (problem is not null)
             return ApiProblem.Unprocessable(
                 new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
-        var wanted = conversationIds.ToHashSet(StringComparer.Ordinal);
+        var wanted = conversationIds.Select(Names.Normalize).ToHashSet(StringComparer.Ordinal);
         return await AnswerAsync(
-            wanted.Count == 1 ? conversationIds[0] : null, change =>
+            wanted.Count == 1 ? wanted.First() : null, change =>
                 wanted.Contains(change.Message.ConversationId), lastEventId, lastEventIdInQuery, cancellationToken);
     }
 
     private async Task<IActionResult> AnswerAsync(
         string? conversationId, Func<MessageChange, bool> isWanted, string? lastEventId, string? lastEventIdInQuery, CancellationToken cancellationToken)
     {
-        if (!TryParse(string.IsNullOrEmpty(lastEventId) ? lastEventIdInQuery : lastEventId, out var since))
+        if (!TryParse(FirstOf(lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]), out var since))
         {
             const string Sentence = "Last-Event-ID must be a revision: the id of an event you have seen.";
             return ApiProblem.Result(
@@ -107,7 +107,7 @@ public sealed class EventsController(
             using var watching = metrics.TrackStream("sse");
             await StreamAsync(subscription, isWanted, ends.Token);
         }
-        catch (OperationCanceledException) when (ends.IsCancellationRequested)
+        catch (OperationCanceledException)
         {
             // The client has gone, or this process stops: the client reconnects elsewhere and replays.
         }
@@ -118,6 +118,18 @@ public sealed class EventsController(
         }
 
         return new EmptyResult();
+    }
+
+    /// <summary>Event-source polyfills put the id into the query under names of their own.</summary>
+    private static string? FirstOf(params ReadOnlySpan<string?> ids)
+    {
+        foreach (var id in ids)
+        {
+            if (!string.IsNullOrEmpty(id))
+                return id;
+        }
+
+        return null;
     }
 
     private static bool TryParse(string? lastEventId, out long? revision)

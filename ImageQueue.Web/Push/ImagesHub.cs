@@ -37,12 +37,13 @@ public sealed class ImagesHub(
     [HubMethodName("Watch")]
     public async Task WatchAsync(string conversationId, long? sinceRevision)
     {
+        conversationId = Names.Normalize(conversationId);
         var watches = Watches();
-        if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId ?? ""))
+        if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId))
             throw new HubException(
                 $"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
-        if (conversationId is null || ConversationIdAttribute.Problem(conversationId) is not null)
-            throw new HubException(ConversationIdAttribute.Problem(conversationId));
+        if (ConversationIdAttribute.Problem(conversationId) is { } problem)
+            throw new HubException(problem);
         if (!await reach.CoversAsync(Context, conversationId, time))
             throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
@@ -58,7 +59,7 @@ public sealed class ImagesHub(
     [HubMethodName("Unwatch")]
     public Task UnwatchAsync(string conversationId)
     {
-        Stop(conversationId ?? "");
+        Stop(Names.Normalize(conversationId));
         return Task.CompletedTask;
     }
 

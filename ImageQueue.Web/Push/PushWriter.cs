@@ -3,13 +3,15 @@ using System.Text.Json;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Web.Api;
+using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
 /// <summary>Serializes each change once for all watchers.</summary>
-public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> json, ILogger<PushWriter> logger)
+public sealed class PushWriter(
+    QueuePositions positions, IOptions<JsonOptions> json, IOptions<HostingOptions> hosting, ILogger<PushWriter> logger)
 {
     private readonly ConditionalWeakTable<MessageChange, PushedChange> _written = [];
 
@@ -21,8 +23,8 @@ public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> j
             return [];
         var live = changes.Any(change => change.Message.IsImage) ? await PositionsAsync(cancellationToken) : null;
         return [.. changes.Select(change => _written.GetValue(change, one => one.Message.IsImage
-            ? Write(one, ImageProgressEvent.From(one, live))
-            : Write(one, MessageResponse.From(one.Message, null))))];
+            ? Write(one, ImageProgressEvent.From(one, live, hosting.Value.PathBase))
+            : Write(one, MessageResponse.From(one.Message, positions: null, hosting.Value.PathBase))))];
     }
 
     /// <summary>The same with each change's own, for <see cref="SlowReader"/>.</summary>

@@ -32,6 +32,18 @@ internal static class DataPaths
                 $"{key} is no connection string of SQLite, such as \"{StorageOptions.DefaultConnectionString}\". If it names a SQL Server, set Storage:Provider to SqlServer.");
         }
 
+        if (parsed.Password.Length > 0)
+            throw new StorageSettingsException(
+                $"{key} holds a Password, but the SQLite in ImageQueue cannot encrypt. Remove it, and encrypt the disk.");
+        if (parsed.Mode == SqliteOpenMode.Memory
+            || parsed.DataSource.Contains(":memory:", StringComparison.OrdinalIgnoreCase)
+            || parsed.DataSource.Contains("mode=memory", StringComparison.OrdinalIgnoreCase))
+        {
+            throw new StorageSettingsException(
+                $"{key} names a database in memory, which would lose every request at a restart. "
+                + $"Name a file, such as \"{StorageOptions.DefaultConnectionString}\".");
+        }
+
         return parsed.DataSource.Length > 0
             ? parsed
             : throw new StorageSettingsException($"{key} names no file. Write it such as \"{StorageOptions.DefaultConnectionString}\".");

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.Sqlite;
@@ -29,6 +30,9 @@ internal static class StartFailure
     {
         OptionsValidationException e => string.Join(Environment.NewLine, e.Failures),
         StorageSettingsException or SchemaException or StoreUnavailableException or DatabaseInUseException => exception.Message,
+        CultureNotFoundException e =>
+            $"Messages:Culture {e.InvalidCultureName} needs ICU, and .NET runs without it here (invariant globalization). "
+            + "Install ICU (libicu), and unset DOTNET_SYSTEM_GLOBALIZATION_INVARIANT.",
         InvalidOperationException when Unreadable(exception) is { } setting => setting,
         IOException { InnerException: AddressInUseException } =>
             $"{exception.Message} Stop what listens there, or set Urls to another address.",

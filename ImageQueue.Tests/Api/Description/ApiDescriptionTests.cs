@@ -239,7 +239,7 @@ internal sealed class ApiDescriptionTests
         Later("submitImage 202", async () => Post("described/images", Json("""{"username":"ayşe","prompt":"a cat","width":512,"seed":7,"cfg_scale":1.5,"negative_prompt":"a dog"}"""), "wait=1"));
         Add("submitImage 400", () => Post("described/images", Json("""{"username":7}""")));
         Later("submitImage 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/images", Json("""{"username":"mehmet","prompt":"a cat"}""")));
-        Later("submitImage 404", async () => Post($"{await ErasedAsync()}/images", Json(Image)));
+        Later("submitImage 410", async () => Post($"{await ErasedAsync()}/images", Json(Image)));
         Add("submitImage 413", () => Post("described/images", Json(tooLarge)));
         Add("submitImage 415", () => Post("described/images", Json("a cat", "text/plain")));
         Add("submitImage 422", () => Post("described/images", Json("""{"username":"ayşe","prompt":"","width":63}""")));
@@ -259,7 +259,7 @@ internal sealed class ApiDescriptionTests
         });
         Add("addMessage 400", () => Post("described/messages", Json("[]")));
         Later("addMessage 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/messages", Json(Words.Replace("ayşe", "mehmet", StringComparison.Ordinal))));
-        Later("addMessage 404", async () => Post($"{await ErasedAsync()}/messages", Json(Words)));
+        Later("addMessage 410", async () => Post($"{await ErasedAsync()}/messages", Json(Words)));
         Add("addMessage 413", () => Post("described/messages", Json(tooLarge)));
         Add("addMessage 415", () => Post("described/messages", Json("a", "text/plain")));
         Add("addMessage 422", () => Post("described/messages", Json("""{"username":"ayşe","role":"robot","content":""}""")));

@@ -4,9 +4,11 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.OpenApi;
+using Microsoft.Extensions.Options;
 using Microsoft.OpenApi;
 
 namespace ImageQueue.Web.Api.Description;
@@ -15,7 +17,8 @@ namespace ImageQueue.Web.Api.Description;
 /// The API's description (OpenAPI 3.1): generated from the code, with
 /// <c>openapi.overlay.json</c> merged over it (RFC 7396). Made once, the same for every caller.
 /// </summary>
-internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
+internal sealed class ApiDocument(
+    [FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated, IOptions<HostingOptions> hosting)
 {
     public const string Name = "v1";
 
@@ -92,6 +95,8 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
 
         LeaveOpen(json["components"]!["schemas"]!.AsObject());
         Merge(json, ReadOverlay());
+        if (hosting.Value.PathBase.Length > 0)
+            json["servers"]![0]!["url"] = hosting.Value.PathBase; // The overlay has it.
         return JsonSerializer.SerializeToUtf8Bytes(json, Written);
     }
 

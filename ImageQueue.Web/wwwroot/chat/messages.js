@@ -12,7 +12,7 @@ const textFrom = value => (typeof value === 'string' ? value : null);
 const objectFrom = value => (value !== null && typeof value === 'object' && !Array.isArray(value) ? value : null);
 
 /** Only images of this server: the page never links elsewhere. */
-const imageFrom = value => (typeof value === 'string' && /^\/images\/[\w.-]+$/.test(value) ? value : null);
+const imageFrom = value => (typeof value === 'string' && /^\/(?:[\w.~%-]+\/)*images\/[\w.-]+$/.test(value) ? value : null);
 
 const numberOr = (value, otherwise) => (value == null || Number.isNaN(Number(value)) ? otherwise : Number(value));
 
