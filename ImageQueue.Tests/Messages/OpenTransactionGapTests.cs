@@ -56,7 +56,7 @@ public sealed class OpenTransactionGapTests
         _log.Dispose();
     }
 
-    /// <summary>Delivered out of order, marked with the revision before the gap; the rest when the transaction ends, and nothing twice.</summary>
+    /// <summary>Delivered out of order, with the revision before the gap; the rest when the transaction ends, nothing twice.</summary>
     [Test]
     public async Task Watch_DeliversOutOfOrder_WhenATransactionStaysOpen()
     {

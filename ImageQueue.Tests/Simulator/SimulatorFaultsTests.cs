@@ -16,10 +16,16 @@ public sealed class SimulatorFaultsTests
 {
     [TestCase(SimulatorFaults.ServerError, 500, "\"message\":\"Simulated: mat1")]
     [TestCase(SimulatorFaults.ServerErrorOfA1111, 500, "\"errors\":\"Simulated: mat1")]
-    [TestCase(SimulatorFaults.OutOfMemory, 500, "\"error\":\"OutOfMemoryError\",\"detail\":\"\",\"body\":\"\",\"message\":\"CUDA out of memory.")]
+    [TestCase(
+        SimulatorFaults.OutOfMemory,
+        500,
+        "\"error\":\"OutOfMemoryError\",\"detail\":\"\",\"body\":\"\",\"message\":\"CUDA out of memory.")]
     [TestCase(SimulatorFaults.Invalid, 422, "\"loc\":[\"body\",\"steps\"]")]
     [TestCase(SimulatorFaults.Rejected, 422, "{\"detail\":\"always on script")]
-    [TestCase(SimulatorFaults.Cuda, 500, "\"error\":\"RuntimeError\",\"detail\":\"\",\"body\":\"\",\"message\":\"CUDA error: unspecified launch failure")]
+    [TestCase(
+        SimulatorFaults.Cuda,
+        500,
+        "\"error\":\"RuntimeError\",\"detail\":\"\",\"body\":\"\",\"message\":\"CUDA error: unspecified launch failure")]
     [TestCase(SimulatorFaults.Unauthorized, 401, "{\"detail\":\"Incorrect username or password\"}")]
     [TestCase(SimulatorFaults.Unavailable, 503, "<html>")]
     [TestCase(SimulatorFaults.Loading, 404, "{\"detail\":\"Not Found\"}")]

@@ -97,10 +97,18 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ChangeMarkAsync), store => store.ChangeMarkAsync(default)),
         (nameof(IMessageStore.ListAheadAsync), store => store.ListAheadAsync(1, 10, default)),
         (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"]), 10, 100, 5, default)),
-        (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"], "x", "gpu1", "u", "7"), 10, 100, 5, default)),
-        (nameof(IMessageStore.SearchUnfinishedAsync), store => store.SearchUnfinishedAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 5, default)),
-        (nameof(IMessageStore.ListMatchingAsync), store => store.ListMatchingAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 3, 5, default)),
-        (nameof(IMessageStore.CountMatchingAsync), store => store.CountMatchingAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), default)),
+        (
+            nameof(IMessageStore.SearchAsync),
+            store => store.SearchAsync(new RequestSearch(["error"], "x", "gpu1", "u", "7"), 10, 100, 5, default)),
+        (
+            nameof(IMessageStore.SearchUnfinishedAsync),
+            store => store.SearchUnfinishedAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 5, default)),
+        (
+            nameof(IMessageStore.ListMatchingAsync),
+            store => store.ListMatchingAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 3, 5, default)),
+        (
+            nameof(IMessageStore.CountMatchingAsync),
+            store => store.CountMatchingAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), default)),
         (nameof(IMessageStore.ListWaitingUsersAsync), store => store.ListWaitingUsersAsync(5, default)),
         (nameof(IMessageStore.ReadEventsAsync), store => store.ReadEventsAsync([1, 2], default)),
         (nameof(IMessageStore.ListEndsAsync), store => store.ListEndsAsync("error", TimeSpan.FromDays(1), 5, default)),

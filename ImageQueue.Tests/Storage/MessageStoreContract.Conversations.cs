@@ -94,7 +94,10 @@ public abstract partial class MessageStoreContract
         AssertSame(again.Message, first);
         Assert.That(
             () =>
-                SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with { RequestHash = RequestFingerprint.Of("images", "something else") }),
+                SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 20 }) with
+                {
+                    RequestHash = RequestFingerprint.Of("images", "something else"),
+                }),
             Throws.TypeOf<IdempotencyKeyReusedException>());
     }
 
@@ -110,7 +113,8 @@ public abstract partial class MessageStoreContract
         Assert.That(again.IsReplay, Is.True);
         Assert.That(
             () =>
-                SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 28 }) with { RequestHash = "h" }), Throws.TypeOf<IdempotencyKeyReusedException>());
+                SubmitAsync(ImageRequest(key: "k", settings: new() { ["steps"] = 28 }) with { RequestHash = "h" }),
+            Throws.TypeOf<IdempotencyKeyReusedException>());
     }
 
     /// <summary>Backwards from an id, the newest first.</summary>

@@ -31,7 +31,11 @@ public abstract partial class MessageStoreContract
                 (tombstone.ConversationId, tombstone.Role, tombstone.Attempt, tombstone.Failures),
                 Is.EqualTo((message.ConversationId, message.Role, message.Attempt, 0)));
             Assert.That(
-                new[] { tombstone.HangfireJobId, tombstone.IdempotencyKey, tombstone.RequestHash, tombstone.Backend, tombstone.Prompt, tombstone.ImageUrl, tombstone.Error },
+                new[]
+                {
+                    tombstone.HangfireJobId, tombstone.IdempotencyKey, tombstone.RequestHash, tombstone.Backend, tombstone.Prompt,
+                    tombstone.ImageUrl, tombstone.Error,
+                },
                 Is.All.Null);
             Assert.That(tombstone.Revision, Is.GreaterThan(message.Revision));
             var left = message.IsImage

@@ -153,7 +153,8 @@ public abstract partial class MessageStoreContract
             await Store.CancelAsync(row.Id, "c", CancellationToken.None);
         }
 
-        var found = await Store.SearchAsync(new([MessageStatus.Cancelled], Username: user), long.MaxValue, 1000, 10, CancellationToken.None);
+        var search = new RequestSearch([MessageStatus.Cancelled], Username: user);
+        var found = await Store.SearchAsync(search, long.MaxValue, 1000, 10, CancellationToken.None);
 
         Assert.That(found.Requests, Has.Count.EqualTo(count));
     }
@@ -188,7 +189,8 @@ public abstract partial class MessageStoreContract
         await SubmitAsync(ImageRequest("bir gül"));
         var search = new RequestSearch([MessageStatus.Queued], Text: text);
 
-        Assert.That((await Store.SearchUnfinishedAsync(search, 10, CancellationToken.None)).Select(one => one.Message.Id), Is.EqualTo(new[] { request.Id }));
+        var unfinished = await Store.SearchUnfinishedAsync(search, 10, CancellationToken.None);
+        Assert.That(unfinished.Select(one => one.Message.Id), Is.EqualTo(new[] { request.Id }));
         Assert.That(await Store.ListMatchingAsync(search, 0, 10, CancellationToken.None), Is.EqualTo(new[] { request.Id }));
         Assert.That(await Store.CountMatchingAsync(search, CancellationToken.None), Is.EqualTo(1));
         Assert.That(await Store.ListMatchingAsync(search, request.Id, 10, CancellationToken.None), Is.Empty);

@@ -42,7 +42,11 @@ public abstract partial class MessageStoreContract
         Assert.That(
             (await Store.CountSamplesAsync(Hour, CancellationToken.None)).Select(count => (count.Kind, count.Code, count.Count)),
             Is.EquivalentTo(
-                new (string, string?, int)[] { (StatisticsKinds.Claimed, null, 2), (StatisticsKinds.Complete, null, 1), (StatisticsKinds.Error, ErrorCodes.BackendFailed, 1), (StatisticsKinds.Cancelled, null, 2) }));
+                new (string, string?, int)[]
+                {
+                    (StatisticsKinds.Claimed, null, 2), (StatisticsKinds.Complete, null, 1),
+                    (StatisticsKinds.Error, ErrorCodes.BackendFailed, 1), (StatisticsKinds.Cancelled, null, 2),
+                }));
     }
 
     /// <summary>What is refused has not happened.</summary>

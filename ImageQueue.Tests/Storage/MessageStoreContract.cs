@@ -109,7 +109,9 @@ public abstract partial class MessageStoreContract
             MessageStatus.Processing => message,
             MessageStatus.Complete => Applied(await CompleteAsync(message)),
             MessageStatus.Error =>
-                Applied(await Store.FailAsync(message.Id, message.Attempt, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None)),
+                Applied(await Store.FailAsync(
+                    message.Id, message.Attempt, "❌ Görsel oluşturulamadı: x",
+                    new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None)),
             MessageStatus.Cancelled => Applied(await Store.CancelAsync(message.Id, "İptal edildi.", CancellationToken.None)),
             _ => throw new ArgumentOutOfRangeException(nameof(state), state, null),
         };

@@ -41,7 +41,10 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
 
     public Task EmptyAsync() =>
         ExecuteAsync(
-            "DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases; DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;");
+            """
+            DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases;
+            DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;
+            """);
 
     public bool HasOwnClock => true;
 

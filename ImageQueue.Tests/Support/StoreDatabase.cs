@@ -52,7 +52,11 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
 
     public Task SetMetadataAsync(long id, string? metadata) =>
         ExecuteAsync(
-            "PRAGMA ignore_check_constraints = ON; UPDATE messages SET extra_metadata = @metadata WHERE id = @id; PRAGMA ignore_check_constraints = OFF",
+            """
+            PRAGMA ignore_check_constraints = ON;
+            UPDATE messages SET extra_metadata = @metadata WHERE id = @id;
+            PRAGMA ignore_check_constraints = OFF
+            """,
             new { id, metadata });
 
     public Task AgeAsync(long id, TimeSpan by) => ExecuteAsync(

@@ -170,7 +170,6 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         try
         {
             connection.Open();
-            connection.CreateFunction<string?, string?>("fold", SearchText.Fold, isDeterministic: true);
             connection.Execute(
                 $"PRAGMA busy_timeout = {(int)BusyTimeout.TotalMilliseconds}; "
                 + "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");

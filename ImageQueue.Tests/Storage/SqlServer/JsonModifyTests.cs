@@ -173,12 +173,24 @@ public sealed class JsonModifyTests
     [TestCase(@"JSON_QUERY\((@m\d+)\)", "$1", TestName = "An array that does not come from JSON_QUERY")]
     [TestCase(@"JSON_QUERY\((CASE .*? END)\)", "$1", TestName = "An object that comes straight from CASE")]
     [TestCase("ELSE N'{}' END", "END", TestName = "A missing parent that is not made")]
-    [TestCase(@"CASE WHEN LEFT\(.*?, 1\) = N'{' THEN (JSON_QUERY\(.*?\)) ELSE N'{}' END", "ISNULL($1, N'{}')", TestName = "An array that is merged into")]
-    [TestCase(@"CASE WHEN LEFT\(.*?, 1\) = N'{' THEN (JSON_QUERY\(.*?\)) ELSE N'{}' END", "N'{}'", TestName = "An object that starts afresh")]
-    [TestCase(@"CASE WHEN LEFT\(extra_metadata, 1\).*?ELSE N'{}' END", "extra_metadata", TestName = "A row without metadata that is not started")]
+    [TestCase(
+        @"CASE WHEN LEFT\(.*?, 1\) = N'{' THEN (JSON_QUERY\(.*?\)) ELSE N'{}' END",
+        "ISNULL($1, N'{}')",
+        TestName = "An array that is merged into")]
+    [TestCase(
+        @"CASE WHEN LEFT\(.*?, 1\) = N'{' THEN (JSON_QUERY\(.*?\)) ELSE N'{}' END",
+        "N'{}'",
+        TestName = "An object that starts afresh")]
+    [TestCase(
+        @"CASE WHEN LEFT\(extra_metadata, 1\).*?ELSE N'{}' END",
+        "extra_metadata",
+        TestName = "A row without metadata that is not started")]
     [TestCase(@"CASE WHEN LEFT\(extra_metadata, 1\).*?ELSE N'{}' END", "N'{}'", TestName = "A row that starts afresh")]
     [TestCase(", NULL\\)", ", N'null')", TestName = "A null that is written")]
-    [TestCase(@"JSON_QUERY\(JSON_MODIFY\((.*)\)\)\)$", "ISNULL(JSON_MODIFY($1), N'{}')))", TestName = "A merged object that comes through ISNULL")]
+    [TestCase(
+        @"JSON_QUERY\(JSON_MODIFY\((.*)\)\)\)$",
+        "ISNULL(JSON_MODIFY($1), N'{}')))",
+        TestName = "A merged object that comes through ISNULL")]
     public void Evaluator_GivesAnotherDocument_WhenTheNestingIsWrong(string right, string wrong)
     {
         var changed = 0;

@@ -1,4 +1,6 @@
 using System.Data;
+using System.Reflection;
+using System.Text.RegularExpressions;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.SqlServer;
@@ -46,11 +48,13 @@ public sealed class SchemaInstallerTests
     public void Parts_HoldAddedColumns_ByTheirGuard()
     {
         var script = new SchemaScript(
-            "2027-01-01_00_x.sql", "IF COL_LENGTH(N'dbo.messages', N'model') IS NULL\n    ALTER TABLE dbo.messages ADD model nvarchar(100) NULL;\nGO\n");
+            "2027-01-01_00_x.sql",
+            "IF COL_LENGTH(N'dbo.messages', N'model') IS NULL\n    ALTER TABLE dbo.messages ADD model nvarchar(100) NULL;\nGO\n");
 
         Assert.That(
             script.Parts.Single(),
-            Is.EqualTo(new SchemaPart("2027-01-01_00_x.sql", true, "column dbo.messages.model", "COL_LENGTH(N'dbo.messages', N'model') IS NULL")));
+            Is.EqualTo(new SchemaPart(
+                "2027-01-01_00_x.sql", true, "column dbo.messages.model", "COL_LENGTH(N'dbo.messages', N'model') IS NULL")));
     }
 
     /// <summary>What sqlcmd calls GO is where one batch ends.</summary>
@@ -83,7 +87,8 @@ public sealed class SchemaInstallerTests
         Assert.That(() => database.PrepareAsync(CancellationToken.None), Throws.TypeOf<SchemaException>().With.Message.EqualTo(
             "The database Images on db1 lacks table dbo.conversations, table dbo.messages, table dbo.imagequeue_leases, "
             + "table dbo.imagequeue_pauses, table dbo.imagequeue_statistics_samples, table dbo.imagequeue_statistics, "
-            + "table dbo.data_protection_keys (script 2026-11-29_01_tables.sql); Hangfire's tables (script Hangfire's own). Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
+            + "table dbo.data_protection_keys (script 2026-11-29_01_tables.sql); Hangfire's tables (script Hangfire's own). "
+            + "Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set Storage:ApplySchema to true."));
     }
 
     /// <summary>A schema of an earlier release.</summary>
@@ -123,7 +128,8 @@ public sealed class SchemaInstallerTests
         Assert.That(
             () => database.PrepareAsync(CancellationToken.None),
             taken ? Throws.Nothing : Throws.TypeOf<SchemaException>().With.Message.EqualTo(
-                "The database Images on db1 is at compatibility level 120, and 130 is needed: run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner."));
+                "The database Images on db1 is at compatibility level 120, and 130 is needed: "
+                + "run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner."));
     }
 
     /// <summary>
@@ -169,9 +175,9 @@ public sealed class SchemaInstallerTests
     public void Errors_AreRaised_WithTheNumbersThatAreTranslated()
     {
         var raised = typeof(SqlServerErrors).Assembly.GetTypes()
-            .SelectMany(type => type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Public))
+            .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public))
             .Where(field => field.IsLiteral && field.FieldType == typeof(string))
-            .SelectMany(field => System.Text.RegularExpressions.Regex.Matches((string)field.GetRawConstantValue()!, @"THROW (\d+), N'([^']*)"))
+            .SelectMany(field => Regex.Matches((string)field.GetRawConstantValue()!, @"THROW (\d+), N'([^']*)"))
             .Select(match => (int.Parse(match.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture), match.Groups[2].Value))
             .Distinct().ToList();
 
@@ -281,8 +287,14 @@ public sealed class SchemaInstallerTests
     /// <summary>A sentence and an exit code, for scripts and people.</summary>
     [TestCase("check", null, "ConnectionStrings:ImageQueue is missing")]
     [TestCase("apply", null, "ConnectionStrings:ImageQueue is missing")]
-    [TestCase("check", "Server=127.0.0.1,1;Database=x;Connect Timeout=1;User ID=sa;Password=Gizli1!;Encrypt=False", "The message database cannot be reached: check that SQL Server runs")]
-    [TestCase("apply", "Server=127.0.0.1,1;Database=x;Connect Timeout=1;User ID=sa;Password=Gizli1!;Encrypt=False", "The message database cannot be reached: check that SQL Server runs")]
+    [TestCase(
+        "check",
+        "Server=127.0.0.1,1;Database=x;Connect Timeout=1;User ID=sa;Password=Gizli1!;Encrypt=False",
+        "The message database cannot be reached: check that SQL Server runs")]
+    [TestCase(
+        "apply",
+        "Server=127.0.0.1,1;Database=x;Connect Timeout=1;User ID=sa;Password=Gizli1!;Encrypt=False",
+        "The message database cannot be reached: check that SQL Server runs")]
     public async Task Command_SaysWhy_WhenThereIsNoServer(string verb, string? connectionString, string says)
     {
         var (exitCode, output, errors) = await RunAsync([verb], connectionString);

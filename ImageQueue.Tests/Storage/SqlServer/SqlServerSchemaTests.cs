@@ -67,7 +67,9 @@ public sealed class SqlServerSchemaTests
 
     /// <summary>The start stops with the script's name; applying mends it.</summary>
     [TestCase("DROP TABLE dbo.messages;", "table dbo.messages (script 2026-11-29_01_tables.sql)")]
-    [TestCase("DROP INDEX IX_messages_status ON dbo.messages; ALTER TABLE dbo.messages DROP COLUMN heartbeat_at;", "column dbo.messages.heartbeat_at")]
+    [TestCase(
+        "DROP INDEX IX_messages_status ON dbo.messages; ALTER TABLE dbo.messages DROP COLUMN heartbeat_at;",
+        "column dbo.messages.heartbeat_at")]
     [TestCase("DROP TABLE HangFire.[Schema];", "Hangfire's tables")]
     public async Task Prepare_NamesWhatIsMissing(string damage, string says)
     {
@@ -100,7 +102,8 @@ public sealed class SqlServerSchemaTests
         var login = $"imagequeue_test_{Guid.NewGuid():N}";
         var password = $"Aa1!{Guid.NewGuid():N}";
         await _database.ExecuteAsync(
-            $"CREATE LOGIN [{login}] WITH PASSWORD = N'{password}', CHECK_POLICY = OFF; CREATE USER [{login}] FOR LOGIN [{login}]; ALTER ROLE imagequeue_app ADD MEMBER [{login}];");
+            $"CREATE LOGIN [{login}] WITH PASSWORD = N'{password}', CHECK_POLICY = OFF; CREATE USER [{login}] FOR LOGIN [{login}]; "
+            + $"ALTER ROLE imagequeue_app ADD MEMBER [{login}];");
         try
         {
             var own =
@@ -115,7 +118,11 @@ public sealed class SqlServerSchemaTests
             Assert.That(await store.ChangesSinceAsync(0, null, 10, default), Has.Count.EqualTo(1));
             await using var connection = new SqlConnection(own);
             await connection.OpenAsync();
-            foreach (var refused in new[] { "DELETE FROM dbo.imagequeue_leases;", "DELETE FROM dbo.data_protection_keys;", "DROP TABLE dbo.messages;", "CREATE TABLE dbo.x (id int);" })
+            foreach (var refused in new[]
+            {
+                "DELETE FROM dbo.imagequeue_leases;", "DELETE FROM dbo.data_protection_keys;", "DROP TABLE dbo.messages;",
+                "CREATE TABLE dbo.x (id int);",
+            })
             {
                 await using var command = new SqlCommand(refused, connection);
                 Assert.That(() => command.ExecuteNonQueryAsync(), Throws.TypeOf<SqlException>(), refused);
