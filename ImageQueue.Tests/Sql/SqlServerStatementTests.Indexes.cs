@@ -164,7 +164,8 @@ public sealed partial class SqlServerStatementTests
         {
             if (node.FromClause?.TableReferences is [NamedTableReference table])
             {
-                var order = node.TopRowFilter is null ? null : node.OrderByClause;
+                // Groups are sorted after they have been counted.
+                var order = node.TopRowFilter is null || node.GroupByClause is not null ? null : node.OrderByClause;
                 Add(
                     table,
                     node.WhereClause?.SearchCondition,
