@@ -15,6 +15,7 @@ internal static class CompatibilityServices
             .ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<Callers>();
         services.AddSingleton<ModelChoices>();
+        services.AddSingleton<CompatibilityMetrics>();
         services.AddSingleton<ImageCalls>();
         services.AddSingleton<CallWaits>();
         services.AddSingleton<SignedImageUrls>();

@@ -17,6 +17,7 @@ internal sealed class ImageCalls(
     CancelImageRequest cancel,
     RetryImageRequest retry,
     Callers callers,
+    CompatibilityMetrics metrics,
     IOptions<CompatibilityOptions> options,
     ILogger<ImageCalls> logger)
 {
@@ -44,11 +45,11 @@ internal sealed class ImageCalls(
         }
         catch
         {
-            await LeaveAsync(messages, cancelThem: true);
+            await LeaveAsync(api, messages, cancelThem: true);
             throw;
         }
 
-        return new ImageCall(messages, unfinished => LeaveAsync(unfinished, options.Value.CancelOnHangUp));
+        return new ImageCall(messages, last => LeaveAsync(api, last, options.Value.CancelOnHangUp));
     }
 
     private async Task<Message> SubmitOneAsync(string api, Caller caller, ImageRequest request, CancellationToken cancellationToken)
@@ -83,10 +84,11 @@ internal sealed class ImageCalls(
             : message;
 
     /// <summary>The call ends: what no other call of this process waits for is cancelled.</summary>
-    private async Task LeaveAsync(IEnumerable<Message> messages, bool cancelThem)
+    private async Task LeaveAsync(string api, IEnumerable<Message> messages, bool cancelThem)
     {
         foreach (var message in messages)
         {
+            metrics.Ended(api, message);
             var others = _waiting.AddOrUpdate(message.Id, 0, (_, count) => count - 1);
             if (others > 0)
                 continue;
