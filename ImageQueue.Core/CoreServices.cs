@@ -86,7 +86,7 @@ public static class CoreServices
         services.AddSingleton<ICanary, Canary>();
         services.AddSingleton<ProgressPump>();
         services.AddSingleton<RequestWrites>();
-        services.AddSingleton<JobStateReconciler>();
+        services.AddSingleton<IJobStateReconciler, JobStateReconciler>();
         services.AddSingleton<ImageGenerator>();
         services.AddTransient<IImageJob, GenerateImageJob>();
 
@@ -101,6 +101,9 @@ public static class CoreServices
         services.AddSingleton<BulkCommands>();
         services.AddTransient<BulkCommandJob>();
         services.AddSingleton<Cleanup>();
+        services.AddSingleton<RecurringJobs>();
+        services.AddSingleton<RequestRepairs>();
+        services.AddSingleton<AbandonedFiles>();
         services.AddSingleton<Sweep>();
         services.AddHostedSingleton<DashboardReconciler>();
 
@@ -143,7 +146,7 @@ public static class CoreServices
             provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
-        // Hangfire's jobs went with the last process. At once: no request may come in before it has begun.
+        // Hangfire's jobs were lost with the last process.
         services.AddHostedSingleton<QueueRebuild>();
         services.AddSingleton<FinishedJobs>();
         services.AddHostedSingleton<RestoreFinishedJobs>();

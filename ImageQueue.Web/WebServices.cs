@@ -164,9 +164,19 @@ public static class WebServices
         services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
-            options.Queues = [QueueRebuild.MaintenanceQueue];
+            options.Queues = [RecurringJobs.MaintenanceQueue];
             options.WorkerCount = 2; // A bulk command must not delay the sweep.
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1); // It can be stopped by deleting its job.
+            LetJobsDecideWhenToStop(provider, options);
+        });
+
+        // So has the cleanup: a first retention on 100,000 images takes long, and the sweep is due each minute.
+        services.AddJobServer<JobStorage>((provider, options) =>
+        {
+            options.ServerName = $"{Environment.MachineName}:cleanup";
+            options.Queues = [RecurringJobs.CleanupQueue];
+            options.WorkerCount = 1;
+            options.IsLightweightServer = true;
             LetJobsDecideWhenToStop(provider, options);
         });
     }

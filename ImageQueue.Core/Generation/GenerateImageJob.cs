@@ -5,7 +5,6 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Extensions.Logging;
 
@@ -19,7 +18,7 @@ namespace ImageQueue.Core.Generation;
 internal sealed class GenerateImageJob(
     RequestWrites writes,
     ImageGenerator generator,
-    JobStateReconciler reconciler,
+    IJobStateReconciler reconciler,
     FailurePolicy policy,
     DisruptionLedger disruptions,
     RunningJobs running,
@@ -73,7 +72,7 @@ internal sealed class GenerateImageJob(
     {
         // What it asks for decides where it can be generated; what has ended meanwhile needs no backend.
         if (await writes.FindAsync(run) is not { Status: MessageStatus.Queued or MessageStatus.Processing } wanted)
-            return await reconciler.FollowAsync(run);
+            return await reconciler.ReconcileAsync(run);
         BackendReservation? reservation;
         try
         {
@@ -92,7 +91,7 @@ internal sealed class GenerateImageJob(
             var claim = await writes.ClaimAsync(run, reservation);
             run.Fetched.StepAside();
             if (claim is not { Applied: true, Message: { } message })
-                return await reconciler.FollowAsync(run);
+                return await reconciler.ReconcileAsync(run);
             return await AttemptAsync(new Attempt(run, message, reservation) { Request = models.RequestOf(message) });
         }
     }
@@ -180,7 +179,7 @@ internal sealed class GenerateImageJob(
                 await writes.MoveToTailAsync(attempt);
                 throw new JobAbortedException();
             default:
-                return await reconciler.FollowAsync(run);
+                return await reconciler.ReconcileAsync(run);
         }
     }
 
@@ -200,7 +199,7 @@ internal sealed class GenerateImageJob(
         logger.LogError(cause, "Message {MessageId}: {Code} ({Reason})", run.MessageId, failure.Code, cause.Reason);
         return await writes.FailQueuedAsync(run, failure with { Reason = cause.Reason })
             ? throw new ImageRequestFailedException(failure.Sentence)
-            : await reconciler.FollowAsync(run);
+            : await reconciler.ReconcileAsync(run);
     }
 
     /// <returns>False when the row was lost meanwhile and can be claimed again.</returns>
@@ -222,7 +221,7 @@ internal sealed class GenerateImageJob(
         disruptions.Forget(message.Id);
         return await writes.FailAsync(attempt, failure with { Reason = reason })
             ? throw new ImageRequestFailedException(failure.Sentence)
-            : await reconciler.FollowAsync(attempt.Run);
+            : await reconciler.ReconcileAsync(attempt.Run);
     }
 
     /// <summary>One run of a Hangfire job.</summary>

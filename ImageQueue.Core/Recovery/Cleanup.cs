@@ -1,5 +1,4 @@
 using Hangfire;
-using Hangfire.Common;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
@@ -9,8 +8,8 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>
-/// What is kept for a time only: images (<see cref="ImagesOptions.KeepFor"/>) and tombstones
-/// (<see cref="MessagesOptions.KeepTombstonesFor"/>). A recurring job in the dashboard, where one of the two is set.
+/// Removes images after <see cref="ImagesOptions.KeepFor"/> and tombstones after <see cref="MessagesOptions.KeepTombstonesFor"/>: an hourly
+/// job, where one of the two is set.
 /// </summary>
 public sealed class Cleanup(
     IMessageStore store,
@@ -21,32 +20,24 @@ public sealed class Cleanup(
     IOptions<MessagesOptions> messagesOptions,
     ILogger<Cleanup> logger)
 {
-    /// <summary>Its name among Hangfire's recurring jobs.</summary>
+    /// <summary>Its id among Hangfire's recurring jobs.</summary>
     public const string Id = "cleanup";
 
     private const int PageSize = 500;
 
     private static readonly MetadataPatch WithoutImage = MetadataPatch.Of((MetadataFields.ImageUrl, null), (MetadataFields.ThumbnailUrl, null));
 
-    /// <summary>Has it run each hour, or no more.</summary>
-    public void Schedule(IRecurringJobManagerV2 recurring)
-    {
-        ArgumentNullException.ThrowIfNull(recurring);
-        if (imagesOptions.Value.KeepFor is null && messagesOptions.Value.KeepTombstonesFor is null)
-            recurring.RemoveIfExists(Id);
-        else
-            recurring.AddOrUpdate(Id, Job.FromExpression<Cleanup>(job => job.RunAsync(CancellationToken.None), QueueRebuild.MaintenanceQueue), Cron.Hourly(), new RecurringJobOptions());
-    }
+    /// <summary>Whether a retention is set.</summary>
+    internal bool IsNeeded => imagesOptions.Value.KeepFor is not null || messagesOptions.Value.KeepTombstonesFor is not null;
 
     /// <summary>What Hangfire calls.</summary>
     [AutomaticRetry(Attempts = 0)]
     [KeepBriefly]
-    [JobDisplayName("Cleanup: remove images and tombstones that are kept no longer")]
+    [JobDisplayName("Cleanup: remove expired images and tombstones")]
     public Task RunAsync(CancellationToken cancellationToken) =>
         // Away from Hangfire's thread; see GenerateImageJob.RunAsync.
         Task.Run(() => CleanUpAsync(cancellationToken), CancellationToken.None);
 
-    /// <summary>One pass.</summary>
     public async Task CleanUpAsync(CancellationToken cancellationToken)
     {
         var images = imagesOptions.Value.KeepFor is { } keepImages ? await RemoveImagesAsync(keepImages, cancellationToken) : 0;
@@ -54,10 +45,10 @@ public sealed class Cleanup(
         if (images + tombstones == 0)
             return;
         await database.SettleAsync(cancellationToken);
-        logger.LogInformation("Removed {ImageLocator} images and {Tombstones} tombstones that are kept no longer.", images, tombstones);
+        logger.LogInformation("Removed {Images} expired images and {Tombstones} expired tombstones.", images, tombstones);
     }
 
-    /// <summary>The row first: nobody is told of an image that is gone. A crash in between leaves a file for the next pass.</summary>
+    /// <summary>The row first: no client sees the address of a removed image. A crash in between leaves a file for the next pass.</summary>
     private async Task<int> RemoveImagesAsync(TimeSpan keepFor, CancellationToken cancellationToken)
     {
         var removed = 0;

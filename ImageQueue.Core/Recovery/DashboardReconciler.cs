@@ -8,13 +8,13 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>
-/// Brings messages into line with what operators did in Hangfire's dashboard: a deleted job is a cancelled request, a failed
-/// or deleted one put back is a retried request. Every process looks each second; whoever comes first does it.
+/// Applies operators' commands in Hangfire's dashboard to messages: a deleted job cancels its request, a requeued failed or deleted job
+/// retries it. Every process looks each second; the first one applies a command.
 /// </summary>
 public sealed class DashboardReconciler(
     IRequestStore store,
     ImageJobs jobs,
-    DashboardCommands wishes,
+    DashboardCommands commands,
     CancelImageRequest cancel,
     IQueueOrder order,
     DatabaseReadiness readiness,
@@ -22,8 +22,8 @@ public sealed class DashboardReconciler(
     ILogger<DashboardReconciler> logger)
     : PeriodicService(readiness, time, logger)
 {
-    // Wishes that could not be granted yet, which the log has been told of.
-    private readonly HashSet<string> _told = new(StringComparer.Ordinal);
+    /// <summary>Commands whose failure was logged.</summary>
+    private readonly HashSet<string> _reported = new(StringComparer.Ordinal);
 
     /// <inheritdoc/>
     protected override string Activity => "Applying operators' commands in Hangfire to requests";
@@ -31,58 +31,62 @@ public sealed class DashboardReconciler(
     /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
-    /// <summary>Grants all open wishes; one that cannot be granted keeps no other waiting.</summary>
-    public async Task FollowAsync(CancellationToken cancellationToken)
+    /// <summary>Applies all open commands; one that fails does not delay the others.</summary>
+    public async Task ReconcileAsync(CancellationToken cancellationToken)
     {
-        foreach (var wish in wishes.Open())
+        foreach (var command in commands.Open())
         {
             try
             {
-                await GrantAsync(wish, cancellationToken);
-                _told.Remove(wish.Entry);
+                await ApplyAsync(command, cancellationToken);
+                _reported.Remove(command.Entry);
             }
             catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
                 Logger.Log(
-                    _told.Add(wish.Entry) ? LogLevel.Warning : LogLevel.Debug, e, "What an operator did to Hangfire job {HangfireJobId} could not be brought to its message yet; trying again.", wish.HangfireJobId);
+                    _reported.Add(command.Entry) ? LogLevel.Warning : LogLevel.Debug,
+                    e,
+                    "The command {Command} for Hangfire job {HangfireJobId} could not be applied to its request yet.",
+                    command.Kind,
+                    command.HangfireJobId);
             }
         }
     }
 
-    private async Task GrantAsync(DashboardCommand wish, CancellationToken cancellationToken)
-    {
-        var state = jobs.Find(wish.HangfireJobId)?.Name;
-        if (wish.Kind == DashboardCommandKind.Cancel && state == DeletedState.StateName)
-            await CancelAsync(wish.HangfireJobId, cancellationToken);
-        else if (wish.Kind == DashboardCommandKind.Retry && state == ProcessingState.StateName)
-            return; // A worker has it already; it finds the wish itself, and alone knows whether it has granted it.
-        else if (wish.Kind == DashboardCommandKind.Retry && ImageJobs.WillRunIn(state))
-            await RetryAsync(wish.HangfireJobId, cancellationToken);
-
-        // Last: a crash before this repeats what the guards then refuse.
-        wishes.Close(wish);
-    }
+    /// <inheritdoc/>
+    protected override Task RunPassAsync(CancellationToken cancellationToken) => ReconcileAsync(cancellationToken);
 
     internal Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken) =>
         cancel.CancelByJobAsync(hangfireJobId, "an operator deleted its job", cancellationToken);
 
-    /// <summary>Queues the request again for the job that an operator has put back.</summary>
-    /// <returns>Whether the request waits for that job now.</returns>
+    /// <summary>Queues the request again under the job that an operator has requeued.</summary>
+    /// <returns>Whether the request waits under that job now.</returns>
     internal async Task<bool> RetryAsync(string hangfireJobId, CancellationToken cancellationToken)
     {
-        // None when the request has got another job meanwhile: that one is what counts then.
+        // No message names the job when the request has another job by now, which then counts.
         if (await store.FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
             return false;
         var position = (await order.GetAsync(cancellationToken)).PositionOf(hangfireJobId) ?? 1;
         if (!(await store.RetryAsync(message.Id, position, UserLimits.None, cancellationToken)).Applied)
             return false;
-        // A crash here leaves a queued row without a job, which the sweep gives another one; the first to come claims it.
+        // A crash here leaves a queued row without a job. The sweep gives it another one; the first of the two claims it.
         await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, cancellationToken);
         order.Invalidate();
         Logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
         return true;
     }
 
-    /// <inheritdoc/>
-    protected override Task RunPassAsync(CancellationToken cancellationToken) => FollowAsync(cancellationToken);
+    private async Task ApplyAsync(DashboardCommand command, CancellationToken cancellationToken)
+    {
+        var state = jobs.Find(command.HangfireJobId)?.Name;
+        if (command.Kind == DashboardCommandKind.Cancel && state == DeletedState.StateName)
+            await CancelAsync(command.HangfireJobId, cancellationToken);
+        else if (command.Kind == DashboardCommandKind.Retry && state == ProcessingState.StateName)
+            return; // A worker has the job. It finds the command itself, and only it knows whether it has applied it.
+        else if (command.Kind == DashboardCommandKind.Retry && ImageJobs.WillRunIn(state))
+            await RetryAsync(command.HangfireJobId, cancellationToken);
+
+        // Last: a crash before this repeats what the guards then refuse.
+        commands.Close(command);
+    }
 }

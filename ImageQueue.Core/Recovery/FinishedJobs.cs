@@ -7,26 +7,26 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Recovery;
 
-/// <summary>Jobs that are over already, for a storage that has lost them with its process.</summary>
+/// <summary>Creates finished jobs in a storage that has lost them with its process.</summary>
 public sealed class FinishedJobs(JobStorage storage)
 {
-    /// <summary>The parameter that says when one was asked for: a storage in memory knows only when it was told.</summary>
+    /// <summary>The job parameter with the request's time: a storage in memory dates a job when it is created.</summary>
     public const string RequestedAt = "RequestedAt";
 
-    /// <summary>How long the dashboard has what an earlier process has finished.</summary>
+    /// <summary>How long the dashboard lists them.</summary>
     private static readonly TimeSpan KeepFor = TimeSpan.FromDays(1);
 
     /// <summary>
-    /// Makes them, in their order. Without Hangfire's state machine: nothing happens, so no filter hears of it, and nothing runs. They
-    /// are counted among what has ended, on the days and in the hours in which they did.
+    /// Creates the jobs in order, without Hangfire's state machine, so that no filter sees them and nothing runs. They count in the
+    /// statistics of the days and hours in which they finished.
     /// </summary>
     /// <returns>The Hangfire ids.</returns>
-    internal IReadOnlyList<string> Restore(IEnumerable<FinishedJob> ended)
+    internal IReadOnlyList<string> Restore(IEnumerable<FinishedJob> finished)
     {
         using var connection = storage.GetConnection();
         using var transaction = (JobStorageTransaction)connection.CreateWriteTransaction(); // Of every storage for Hangfire 1.8.
         var ids = new List<string>();
-        foreach (var one in ended)
+        foreach (var one in finished)
         {
             var job = ImageJobs.JobOf(one.MessageId);
             var requested = new Dictionary<string, string?>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(one.CreatedAt.UtcDateTime) };
@@ -36,7 +36,7 @@ public sealed class FinishedJobs(JobStorage storage)
             if (one.State.IsFinal)
                 transaction.IncrementCounter(counter);
             else
-                transaction.PersistJob(id); // As Hangfire does: a failed job stays until somebody has seen to it.
+                transaction.PersistJob(id); // As Hangfire does: a failed job stays until an operator retries or deletes it.
             transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd}"), TimeSpan.FromDays(30));
             transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd-HH}"), TimeSpan.FromDays(1));
             ids.Add(id);
@@ -46,8 +46,8 @@ public sealed class FinishedJobs(JobStorage storage)
         return ids;
     }
 
-    /// <summary>Removes those whose requests have gone on meanwhile.</summary>
-    internal void Forget(IEnumerable<string> hangfireJobIds)
+    /// <summary>Removes jobs whose requests were retried or erased meanwhile.</summary>
+    internal void Remove(IEnumerable<string> hangfireJobIds)
     {
         using var connection = storage.GetConnection();
         using var transaction = connection.CreateWriteTransaction();
@@ -57,9 +57,6 @@ public sealed class FinishedJobs(JobStorage storage)
     }
 }
 
-/// <summary>A job that is over.</summary>
-/// <param name="MessageId">Its message.</param>
-/// <param name="CreatedAt">When it was asked for.</param>
-/// <param name="At">When it ended.</param>
-/// <param name="State">How.</param>
+/// <param name="At">When it finished.</param>
+/// <param name="State">Its final state.</param>
 internal sealed record FinishedJob(long MessageId, DateTimeOffset CreatedAt, DateTimeOffset At, IState State);

@@ -6,33 +6,26 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 
-/// <summary>
-/// What a worker does whose row is not its to write: brings Hangfire's state into line with the row, or the row into line with
-/// what an operator has asked of this job.
-/// </summary>
-public sealed class JobStateReconciler(
-    IMessageStore store, DashboardCommands wishes, DashboardReconciler operators, ImageJobs jobs, IQueueOrder order, MessageTexts texts, ILogger<JobStateReconciler> logger)
+/// <summary>Brings Hangfire's state of a running job to agree with the row, or the row with an operator's command for the job.</summary>
+internal sealed class JobStateReconciler(
+    IRequestStore store, DashboardCommands commands, DashboardReconciler dashboard, ImageJobs jobs, IQueueOrder order, MessageTexts texts, ILogger<JobStateReconciler> logger)
+    : IJobStateReconciler
 {
-    /// <summary>An operator has deleted the job: that is a cancel.</summary>
-    internal Task CancelAsync(GenerateImageJob.Run run) => operators.CancelAsync(run.HangfireJobId, CancellationToken.None);
+    public Task CancelAsync(GenerateImageJob.Run run) => dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);
 
-    /// <summary>Does as the row says.</summary>
-    /// <returns>False when the row can be claimed.</returns>
-    /// <exception cref="ImageRequestFailedException">The request has ended in error.</exception>
-    /// <exception cref="JobAbortedException">The job is no longer this worker's, who has no say in how it ends.</exception>
-    internal async Task<bool> FollowAsync(GenerateImageJob.Run run)
+    public async Task<bool> ReconcileAsync(GenerateImageJob.Run run)
     {
         run.Hangfire.ThrowIfCancellationRequested();
 
-        // An operator has put the failed or deleted job back, and this worker was quicker than the one who brings that to the
-        // row. Without a wish the row has the last word: it was cancelled a moment ago, and its job is about to be deleted.
-        if (wishes.FindRetry(run.HangfireJobId) is { } wish)
+        // An operator has requeued the failed or deleted job, and this worker was quicker than DashboardReconciler. Without such a
+        // command the row decides: it was cancelled a moment ago, and its job is about to be deleted.
+        if (commands.FindRetry(run.HangfireJobId) is { } command)
         {
-            await operators.RetryAsync(run.HangfireJobId, run.Cancelled);
-            wishes.Close(wish);
+            await dashboard.RetryAsync(run.HangfireJobId, run.Cancelled);
+            commands.Close(command);
         }
 
-        // Read after the wish: whoever else granted it did so before taking it away.
+        // Read after the command: another process that carried it out did so before closing it.
         var message = await store.FindAsync(run.MessageId, run.Cancelled);
         var isMine = message?.HangfireJobId == run.HangfireJobId;
         logger.LogInformation("Message {MessageId} is {Status}; job {HangfireJobId} does not generate it.", run.MessageId, message?.Status ?? "gone", run.HangfireJobId);
@@ -41,7 +34,7 @@ public sealed class JobStateReconciler(
             case MessageStatus.Queued:
                 return false;
             case MessageStatus.Processing when isMine:
-                // Its job has a second entry in the queue, and another worker is at it (Hangfire #2380).
+                // Its job has a second entry in the queue, which another worker has fetched (Hangfire #2380).
                 throw new JobAbortedException();
             case MessageStatus.Complete when isMine:
                 break;
@@ -57,6 +50,6 @@ public sealed class JobStateReconciler(
         }
 
         order.Remove(run.HangfireJobId);
-        return true; // Hangfire changes nothing about a job that is deleted by now.
+        return true; // Hangfire does not change the state of a deleted job.
     }
 }

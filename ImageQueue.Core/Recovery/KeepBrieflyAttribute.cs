@@ -4,7 +4,7 @@ using Hangfire.Storage;
 
 namespace ImageQueue.Core.Recovery;
 
-/// <summary>Lets finished jobs of a kind vanish from the dashboard soon: one a minute would bury the images.</summary>
+/// <summary>Expires finished jobs of a recurring kind after ten minutes: one a minute would bury the images in the dashboard.</summary>
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class KeepBrieflyAttribute : JobFilterAttribute, IApplyStateFilter
 {

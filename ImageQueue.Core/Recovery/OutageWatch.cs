@@ -2,22 +2,19 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>
-/// Where <c>Forge:WaitForBackend</c> is set: ends the requests that have waited longer than that while no Forge was healthy, on any
-/// machine of the database. Without it they wait until one is.
+/// Where <c>Forge:WaitForBackend</c> is set: ends requests that have waited longer than that while no process of the database had a
+/// healthy backend. Without it they wait.
 /// </summary>
 public sealed class OutageWatch(
     IMessageStore store,
-    ImageJobs jobs,
-    IQueueOrder order,
+    RequestRepairs repairs,
     FailurePolicy policy,
-    MessageTexts texts,
     IOptions<ForgeOptions> options,
     DatabaseReadiness readiness,
     TimeProvider time,
@@ -29,19 +26,19 @@ public sealed class OutageWatch(
     private long? _noneSince;
 
     /// <inheritdoc/>
-    protected override string Activity => "Looking for requests that have waited too long";
+    protected override string Activity => "Ending requests that waited too long for a backend";
 
     /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
-    /// <summary>One look.</summary>
     /// <returns>How many requests it ended.</returns>
     internal async Task<int> LookAsync(CancellationToken cancellationToken)
     {
         if (options.Value.WaitForBackend is not { } patience)
             return 0;
-        // What an operator has paused is no outage: a paused Forge could generate what waits.
-        if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Count > 0 || (await store.ListPausesAsync(cancellationToken)).Count > 0)
+        // A pause is no outage: a paused backend could generate the waiting requests.
+        if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Count > 0
+            || (await store.ListPausesAsync(cancellationToken)).Count > 0)
         {
             _noneSince = null;
             return 0;
@@ -57,7 +54,7 @@ public sealed class OutageWatch(
         {
             foreach (var row in page)
             {
-                if (await EndAsync(row, patience, cancellationToken))
+                if (await repairs.FailWaitingAsync(row.Id, row.HangfireJobId, policy.NoBackend(patience), cancellationToken))
                     ended++;
             }
 
@@ -65,22 +62,10 @@ public sealed class OutageWatch(
         }
 
         if (ended > 0)
-            Logger.LogError("{Count} requests ended in error: no Forge has been healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
+            Logger.LogError("{Count} requests ended in error: no backend was healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
         return ended;
     }
 
     /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
-
-    private async Task<bool> EndAsync(WaitingRequest row, TimeSpan patience, CancellationToken cancellationToken)
-    {
-        var end = policy.NoBackend(patience);
-        if (!(await store.FailQueuedAsync(row.Id, texts.Failed(end.Sentence), end, cancellationToken)).Applied)
-            return false;
-        if (row.HangfireJobId is not { } job)
-            return true;
-        jobs.Fail(job, end.Sentence);
-        order.Remove(job);
-        return true;
-    }
 }

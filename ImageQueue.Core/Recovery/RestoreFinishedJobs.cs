@@ -11,47 +11,46 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>
-/// The embedded default keeps Hangfire's jobs in memory. After a start the newest requests that have ended get theirs again, in the
-/// states that they ended in, so that the dashboard's lists and pages show them. When the queue itself is there, and in the background.
+/// Where Hangfire keeps its jobs in memory: gives the newest finished requests their jobs again after a start, in their final states,
+/// so that the dashboard lists them. Runs in the background, after the queue is rebuilt.
 /// </summary>
 /// <remarks>
-/// The rows say all of it; that they name their new jobs is written without a change of theirs. A crash in between leaves nothing: the
-/// jobs go with the process. Retried from the dashboard, such a job is one like any other: <see cref="DashboardReconciler"/> finds its message.
+/// The rows get their new job ids without a change of revision. A crash in between leaves nothing: the jobs are lost with the process.
+/// Retried from the dashboard, such a job is one like any other: <see cref="DashboardReconciler"/> finds its message.
 /// </remarks>
 internal sealed class RestoreFinishedJobs(
     SqliteMessageStore store,
     ImageJobs jobs,
-    FinishedJobs endedJobs,
-    QueueRebuildState rebuilding,
+    FinishedJobs finishedJobs,
+    QueueRebuildState rebuild,
     DatabaseReadiness readiness,
     TimeProvider time,
     ILogger<RestoreFinishedJobs> logger)
     : PeriodicService(readiness, time, logger)
 {
-    /// <summary>So many of each: complete, in error, cancelled.</summary>
+    /// <summary>How many of each: complete, in error, cancelled.</summary>
     public const int Newest = 1000;
 
-    /// <summary>Rows of one commit: whoever submits meanwhile hardly waits.</summary>
+    /// <summary>Rows of one commit: submits hardly wait for it.</summary>
     private const int Batch = 100;
 
     private const string Why = ImageJobs.OurReason + "as the message says, after a restart";
 
-    /// <summary>Does it.</summary>
-    /// <returns>How many have their jobs again.</returns>
+    /// <returns>How many requests have a job again.</returns>
     public async Task<int> RestoreAsync(CancellationToken cancellationToken)
     {
-        var ended = new List<Message>();
+        var finished = new List<Message>();
         foreach (var status in new[] { MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled })
-            ended.AddRange(await store.ListNewestAsync(status, Newest, cancellationToken));
-        // The newest last, since Hangfire lists what came to a state last first. What has ended in this process has its job.
-        var lost = ended.Where(message => message.HangfireJobId is not { } job || jobs.Find(job) is null).OrderBy(message => message.UpdatedAt);
+            finished.AddRange(await store.ListNewestAsync(status, Newest, cancellationToken));
+        // The newest last: Hangfire lists the latest state change first. Requests that finished in this process have their jobs.
+        var lost = finished.Where(message => message.HangfireJobId is not { } job || jobs.Find(job) is null).OrderBy(message => message.UpdatedAt);
         var restored = 0;
         foreach (var batch in lost.Chunk(Batch))
         {
-            var ids = endedJobs.Restore(batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
+            var ids = finishedJobs.Restore(batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
             var rows = batch.Zip(ids, (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId)).ToList();
             var refused = (await store.ReplaceEndedJobsAsync(rows, cancellationToken)).ToHashSet();
-            endedJobs.Forget(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId)); // Retried or erased meanwhile.
+            finishedJobs.Remove(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId)); // Retried or erased meanwhile.
             restored += batch.Length - refused.Count;
         }
 
@@ -70,7 +69,7 @@ internal sealed class RestoreFinishedJobs(
     /// <inheritdoc/>
     protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
-        await rebuilding.Done.WaitAsync(cancellationToken);
+        await rebuild.Done.WaitAsync(cancellationToken);
         var started = Time.GetTimestamp();
         var restored = await RestoreAsync(cancellationToken);
         if (restored > 0)
@@ -100,7 +99,7 @@ internal sealed class RestoreFinishedJobs(
 
     private static string Milliseconds(double seconds) => ((long)Math.Min(seconds * 1000, int.MaxValue)).ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>What Hangfire's own state would be, had it been written when the request ended.</summary>
+    /// <summary>Hangfire's own state as it would be, had it been written when the request finished.</summary>
     private sealed record EndState(string Name, bool IsFinal, DateTimeOffset At, string AtKey, Dictionary<string, string> Data) : IState
     {
         public string Reason => Why;

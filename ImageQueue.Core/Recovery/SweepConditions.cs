@@ -23,15 +23,15 @@ public sealed class SweepConditions(JobStorage storage, DatabaseReadiness readin
     {
         ArgumentNullException.ThrowIfNull(storage);
         using var connection = storage.GetReadOnlyConnection();
-        return connection.GetRecurringJobs([QueueRebuild.SweepId]) is [{ Removed: false, Cron: QueueRebuild.SweepCron, Error: null } sweep] ? sweep : null;
+        return connection.GetRecurringJobs([RecurringJobs.SweepId]) is [{ Removed: false, Cron: RecurringJobs.SweepCron, Error: null } sweep] ? sweep : null;
     }
 
     private IReadOnlyList<SystemCondition> Read()
     {
         if (Find(storage) is not { } sweep)
-            return [new(ConditionCodes.SweepMissing, $"Recurring job {QueueRebuild.SweepId} is missing or was changed. It is scheduled again within half a minute.")];
+            return [new(ConditionCodes.SweepMissing, $"Recurring job {RecurringJobs.SweepId} is missing or was changed. It is scheduled again within half a minute.")];
         return sweep.NextExecution is { } due && time.GetUtcNow().UtcDateTime - due > LongestDelay
-            ? [new(ConditionCodes.SweepMissing, $"Recurring job {QueueRebuild.SweepId} is overdue: no Hangfire server runs it.") { Since = new DateTimeOffset(due, TimeSpan.Zero) }]
+            ? [new(ConditionCodes.SweepMissing, $"Recurring job {RecurringJobs.SweepId} is overdue: no Hangfire server runs it.") { Since = new DateTimeOffset(due, TimeSpan.Zero) }]
             : [];
     }
 }

@@ -23,7 +23,7 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
     public string Start(BulkVerb verb, RequestSearch search, string by)
     {
         var json = JsonSerializer.Serialize(search);
-        var id = client.Create<BulkCommandJob>(job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(QueueRebuild.MaintenanceQueue));
+        var id = client.Create<BulkCommandJob>(job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(RecurringJobs.MaintenanceQueue));
         using var connection = storage.GetConnection();
         using var transaction = connection.CreateWriteTransaction();
         transaction.AddToSet(SetName, $"{id}/{verb}/{by}", time.GetUtcNow().ToUnixTimeMilliseconds());

@@ -283,21 +283,21 @@ internal sealed class DashboardTests
         await Until.TrueAsync(() => Task.FromResult(IsScheduled()), "the sweep is scheduled");
         keeper.Check();
 
-        using var removed = await AuthApp.PostDashboardAsync(_operator, "hangfire/recurring/remove", QueueRebuild.SweepId);
+        using var removed = await AuthApp.PostDashboardAsync(_operator, "hangfire/recurring/remove", RecurringJobs.SweepId);
         Assert.That(((int)removed.StatusCode, IsScheduled()), Is.EqualTo((204, false)));
         keeper.Check();
         Assert.That(IsScheduled(), Is.True);
 
         _app.App.Services.GetRequiredService<IRecurringJobManagerV2>().AddOrUpdate<Sweep>(
-            QueueRebuild.SweepId, sweep => sweep.RunAsync(CancellationToken.None), Cron.Never());
+            RecurringJobs.SweepId, sweep => sweep.RunAsync(CancellationToken.None), Cron.Never());
         keeper.Check();
         using var connection = storage.GetConnection();
-        Assert.That(connection.GetRecurringJobs([QueueRebuild.SweepId]).Single().Cron, Is.EqualTo(QueueRebuild.SweepCron));
+        Assert.That(connection.GetRecurringJobs([RecurringJobs.SweepId]).Single().Cron, Is.EqualTo(RecurringJobs.SweepCron));
 
         bool IsScheduled()
         {
             using var looking = storage.GetConnection();
-            return looking.GetRecurringJobs([QueueRebuild.SweepId]) is [{ Removed: false }];
+            return looking.GetRecurringJobs([RecurringJobs.SweepId]) is [{ Removed: false }];
         }
     }
 

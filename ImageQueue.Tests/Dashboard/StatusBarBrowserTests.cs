@@ -60,7 +60,7 @@ internal sealed class StatusBarBrowserTests
             async () => (await conditions.GetAsync(CancellationToken.None)).Count(one => one.Code is ConditionCodes.WebhookFailing or ConditionCodes.BackendUnhealthy) == 2,
             "backend and receiver have failed");
 
-        await ExpectAsync(app, width, scheme, prepare: () => app.Services.GetRequiredService<IRecurringJobManager>().RemoveIfExists(QueueRebuild.SweepId), new()
+        await ExpectAsync(app, width, scheme, prepare: () => app.Services.GetRequiredService<IRecurringJobManager>().RemoveIfExists(RecurringJobs.SweepId), new()
         {
             [ConditionCodes.QueuePaused] = ("The queue is paused.", "Resume the queue"),
             [ConditionCodes.NotWritable] = ("cannot be written", "Check again"),

@@ -161,7 +161,7 @@ internal sealed class GenerateImageJobTests
         await Bench.RunAsync(row);
 
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete));
-        await Bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
+        await Bench.Get<DashboardReconciler>().ReconcileAsync(CancellationToken.None);
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete), "the wish was granted already");
     }
 

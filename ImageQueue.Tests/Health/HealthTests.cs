@@ -68,11 +68,11 @@ internal sealed class HealthTests
         var job = Job.FromExpression<Sweep>(sweep => sweep.RunAsync(CancellationToken.None));
 
         await ExpectAsync(source, "missing or was changed");
-        recurring.AddOrUpdate(QueueRebuild.SweepId, job, QueueRebuild.SweepCron);
+        recurring.AddOrUpdate(RecurringJobs.SweepId, job, RecurringJobs.SweepCron);
         await ExpectAsync(source, null);
-        recurring.AddOrUpdate(QueueRebuild.SweepId, job, Cron.Never());
+        recurring.AddOrUpdate(RecurringJobs.SweepId, job, Cron.Never());
         await ExpectAsync(source, "missing or was changed");
-        recurring.AddOrUpdate(QueueRebuild.SweepId, job, QueueRebuild.SweepCron);
+        recurring.AddOrUpdate(RecurringJobs.SweepId, job, RecurringJobs.SweepCron);
         time.Advance(TimeSpan.FromMinutes(10));
         await ExpectAsync(source, "overdue");
     }

@@ -152,12 +152,12 @@ internal sealed class HangfireJourneyTests
     public async Task Sweep_IsARecurringJobOfItsOwnQueue()
     {
         var recurring = _app.Services.GetRequiredService<IRecurringJobManagerV2>();
-        await Until.TrueAsync(() => recurring.TriggerJob(QueueRebuild.SweepId) is not null, "the sweep is scheduled");
+        await Until.TrueAsync(() => recurring.TriggerJob(RecurringJobs.SweepId) is not null, "the sweep is scheduled");
 
         // Generating does not hold it up.
         await SubmitAsync("bir gül [fault:stalled]");
         await ActiveAsync();
-        var job = recurring.TriggerJob(QueueRebuild.SweepId);
+        var job = recurring.TriggerJob(RecurringJobs.SweepId);
 
         await Until.TrueAsync(() => StateOf(job) == SucceededState.StateName, "the sweep has run");
         Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);

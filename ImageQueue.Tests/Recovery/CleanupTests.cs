@@ -56,7 +56,7 @@ internal sealed class CleanupTests
         string page;
         do
             page = await app.Http.GetStringAsync("hangfire/recurring");
-        while (!page.Contains(QueueRebuild.SweepId, StringComparison.Ordinal));
+        while (!page.Contains(RecurringJobs.SweepId, StringComparison.Ordinal));
         if (isThere)
         {
             while (!page.Contains(Cleanup.Id, StringComparison.Ordinal))

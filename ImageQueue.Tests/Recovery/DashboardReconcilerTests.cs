@@ -35,7 +35,7 @@ internal sealed class DashboardReconcilerTests
         using var running = _bench.Get<RunningJobs>().Register(row.Id, generating);
 
         _bench.SetState(row.HangfireJobId!, Delete);
-        await FollowAsync();
+        await ReconcileAsync();
 
         var now = await _bench.FindAsync(row);
         Assert.That((now.Status, now.Content), Is.EqualTo((MessageStatus.Cancelled, _bench.Get<MessageTexts>().Cancelled)));
@@ -49,7 +49,7 @@ internal sealed class DashboardReconcilerTests
         var row = await FailedAsync();
 
         _bench.SetState(row.HangfireJobId!, Requeue);
-        await FollowAsync();
+        await ReconcileAsync();
 
         var now = await _bench.FindAsync(row);
         Assert.Multiple(() =>
@@ -68,7 +68,7 @@ internal sealed class DashboardReconcilerTests
         await _bench.Get<CancelImageRequest>().CancelAsync(row.Id, CancellationToken.None);
 
         _bench.SetState(row.HangfireJobId!, Requeue);
-        await FollowAsync();
+        await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Queued));
     }
@@ -80,7 +80,7 @@ internal sealed class DashboardReconcilerTests
 
         _bench.SetState(row.HangfireJobId!, Delete);
         _bench.SetState(row.HangfireJobId!, Requeue);
-        await FollowAsync();
+        await ReconcileAsync();
 
         var now = await _bench.FindAsync(row);
         Assert.That((now.Status, now.Revision), Is.EqualTo((MessageStatus.Queued, row.Revision)));
@@ -108,7 +108,7 @@ internal sealed class DashboardReconcilerTests
 
         _bench.SetState(row.HangfireJobId!, Requeue);
         _bench.SetState(row.HangfireJobId!, Delete);
-        await FollowAsync();
+        await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(row)).Revision, Is.EqualTo(retried.Revision));
         Assert.That(Wishes.Open(), Is.Empty);
@@ -121,7 +121,7 @@ internal sealed class DashboardReconcilerTests
         _bench.SetState(row.HangfireJobId!, Requeue);
         _bench.SetState(row.HangfireJobId!, new Bench.Processing());
 
-        await FollowAsync();
+        await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Error));
         Assert.That(Wishes.FindRetry(row.HangfireJobId!), Is.Not.Null);
@@ -136,7 +136,7 @@ internal sealed class DashboardReconcilerTests
         foreach (var row in rows)
             _bench.SetState(row.HangfireJobId!, Requeue);
 
-        await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => Task.Run(FollowAsync)));
+        await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => Task.Run(ReconcileAsync)));
 
         foreach (var row in rows)
         {
@@ -161,15 +161,15 @@ internal sealed class DashboardReconcilerTests
         foreach (var row in rows)
             _bench.SetState(row.HangfireJobId!, Requeue);
 
-        await FollowAsync();
-        await FollowAsync();
+        await ReconcileAsync();
+        await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(rows[1])).Status, Is.EqualTo(MessageStatus.Queued));
         Assert.That((await _bench.FindAsync(rows[2])).Status, Is.EqualTo(MessageStatus.Queued));
         Assert.That(Wishes.Open(), Has.Count.EqualTo(1), "it is kept, and tried again");
         Assert.That(_bench.Log.Of(LogLevel.Warning).Count(), Is.EqualTo(1), "and said once");
         broken = null;
-        await FollowAsync();
+        await ReconcileAsync();
         Assert.That((await _bench.FindAsync(rows[0])).Status, Is.EqualTo(MessageStatus.Queued));
     }
 
@@ -181,5 +181,5 @@ internal sealed class DashboardReconcilerTests
         return row;
     }
 
-    private Task FollowAsync() => _bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
+    private Task ReconcileAsync() => _bench.Get<DashboardReconciler>().ReconcileAsync(CancellationToken.None);
 }

@@ -194,7 +194,7 @@ internal sealed class SweepTests
         _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
 
         await SweepAsync();
-        await _bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
+        await _bench.Get<DashboardReconciler>().ReconcileAsync(CancellationToken.None);
         _time.Advance(Heartbeat.SuspectAfter - TimeSpan.FromSeconds(1));
         await SweepAsync();
 

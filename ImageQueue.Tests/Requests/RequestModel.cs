@@ -108,7 +108,7 @@ public abstract class RequestModel
             case < 97 when _requests.Count > 0:
                 return await OperateAsync(at, Any(_requests.Keys.TakeLast(40).ToList()));
             default:
-                await at.Bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
+                await at.Bench.Get<DashboardReconciler>().ReconcileAsync(CancellationToken.None);
                 return "follow";
         }
     }
@@ -300,7 +300,7 @@ public abstract class RequestModel
             {
                 if (round % 20 == 0)
                 {
-                    await at.Bench.Get<DashboardReconciler>().FollowAsync(CancellationToken.None);
+                    await at.Bench.Get<DashboardReconciler>().ReconcileAsync(CancellationToken.None);
                     await at.Bench.Get<Sweep>().SweepAsync(CancellationToken.None);
                     foreach (var silent in at.Workers.Where(worker => worker.IsSilent).ToList())
                         Drop(at, silent);

@@ -5,7 +5,7 @@ using ImageQueue.Core.Recovery;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>Restores the sweep's recurring job when an operator has removed or disabled it.</summary>
-internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger)
+internal sealed class SweepKeeper(JobStorage storage, RecurringJobs recurring, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger)
     : PeriodicService(readiness, time, logger)
 {
     private bool _wasScheduled;
@@ -19,9 +19,9 @@ internal sealed class SweepKeeper(JobStorage storage, QueueRebuild rebuild, Data
         var isScheduled = SweepConditions.Find(storage) is not null;
         if (!isScheduled && _wasScheduled)
         {
-            rebuild.Schedule();
+            recurring.Schedule();
             Logger.LogWarning(
-                "Recurring job {Sweep} was removed or changed; scheduled again. Without it stuck requests are not repaired.", QueueRebuild.SweepId);
+                "Recurring job {Sweep} was removed or changed; scheduled again. Without it stuck requests are not repaired.", RecurringJobs.SweepId);
         }
 
         _wasScheduled |= isScheduled;
