@@ -119,6 +119,9 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
     /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
 
+    /// <summary>Whether a row of the pauses is one of the queue or a backend; others have rows there too.</summary>
+    internal static bool IsOfQueueOrBackend(string name) => name == Queue || name.StartsWith(ForgePrefix, StringComparison.Ordinal);
+
     private bool IsKnown(string backend) => pool.Backends.Any(one => string.Equals(one.Name, backend, StringComparison.OrdinalIgnoreCase));
 
     // Names are compared without case, the database's keys with it.

@@ -8,7 +8,7 @@ namespace ImageQueue.Core.Recovery;
 
 /// <summary>Brings Hangfire's state of a running job to agree with the row, or the row with an operator's command for the job.</summary>
 internal sealed class JobStateReconciler(
-    IRequestStore store, DashboardCommands commands, DashboardReconciler dashboard, ImageJobs jobs, IQueueOrder order, MessageTexts texts, ILogger<JobStateReconciler> logger)
+    IMessageStore store, DashboardCommands commands, DashboardReconciler dashboard, ImageJobs jobs, IQueueOrder order, MessageTexts texts, ILogger<JobStateReconciler> logger)
     : IJobStateReconciler
 {
     public Task CancelAsync(GenerateImageJob.Run run) => dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);

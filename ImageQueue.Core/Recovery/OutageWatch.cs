@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
@@ -38,7 +39,7 @@ public sealed class OutageWatch(
             return 0;
         // A pause is no outage: a paused backend could generate the waiting requests.
         if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Count > 0
-            || (await store.ListPausesAsync(cancellationToken)).Count > 0)
+            || (await store.ListPausesAsync(cancellationToken)).Any(pause => Pauses.IsOfQueueOrBackend(pause.Name)))
         {
             _noneSince = null;
             return 0;

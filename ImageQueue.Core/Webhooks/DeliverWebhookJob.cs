@@ -1,32 +1,42 @@
 using Hangfire;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
+using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>
-/// The Hangfire job of one event for one receiver. It carries no word of the message: what is sent is made from the row, as it is
-/// at that moment, so that of an erased message nothing is sent.
-/// </summary>
+/// <summary>The Hangfire job that delivers one event to one receiver.</summary>
 /// <remarks>
-/// Operators see each delivery and its answer in the dashboard, and put one that has failed, or was taken, back into the queue there.
+/// The job holds no text of the message: the body is written from the row as it is at that moment, so that nothing of an erased message
+/// is sent. Operators see each delivery with its answer in the dashboard, and can requeue it there.
 /// </remarks>
-public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic traffic, WebhookSender sender, IWebhookBody bodies, IFeedStore store, QueueMetrics metrics)
+public sealed class DeliverWebhookJob(
+    WebhookReceivers receivers,
+    WebhookTraffic traffic,
+    WebhookSuspensions suspensions,
+    WebhookSender sender,
+    IWebhookBody bodies,
+    IFeedStore store,
+    QueueMetrics metrics,
+    ILogger<DeliverWebhookJob> logger)
 {
     /// <summary>Hangfire's queue of deliveries.</summary>
     public const string QueueName = "webhooks";
 
-    /// <summary>What Hangfire calls. Eleven tries in a day.</summary>
+    /// <summary>Attempts after the first, within a day.</summary>
+    internal const int Retries = 10;
+
+    /// <summary>The entry point for Hangfire.</summary>
     /// <param name="receiver">Its name.</param>
     /// <param name="type">One of <see cref="WebhookEvents.All"/>.</param>
     /// <param name="messageId">The message.</param>
-    /// <param name="revision">Of the row, when it was found to have changed.</param>
-    /// <param name="id">The event's, the same over all tries.</param>
-    /// <param name="cancellationToken">Ends with the process, or when an operator deletes the job.</param>
+    /// <param name="revision">The row's, when its change was read.</param>
+    /// <param name="id">The event's, the same over all attempts.</param>
+    /// <param name="cancellationToken">Cancelled when the process stops, or an operator deletes the job.</param>
     /// <returns>What the receiver answered.</returns>
-    /// <exception cref="WebhookException">It did not take it; another try follows.</exception>
-    /// <exception cref="WebhookBusyException">It has enough to do; the job comes again, and this was no try.</exception>
-    [AutomaticRetry(Attempts = 10, DelaysInSeconds = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800], LogEvents = false)]
+    /// <exception cref="WebhookException">The receiver did not accept it; another attempt follows.</exception>
+    /// <exception cref="WebhookBusyException">The receiver is busy; the job comes again, and this was no attempt.</exception>
+    [AutomaticRetry(Attempts = Retries, DelaysInSeconds = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800], LogEvents = false)]
     [JobDisplayName("{1} of message {2} to {0}")]
     public Task<string> RunAsync(string receiver, string type, long messageId, long revision, string id, CancellationToken cancellationToken) =>
         // Away from Hangfire's thread; see GenerateImageJob.RunAsync.
@@ -36,6 +46,8 @@ public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic
     {
         if (receivers.Find(name) is not { } receiver)
             return "Nothing was sent: the receiver is not in the settings any more.";
+        if ((await suspensions.ListAsync(cancellationToken)).ContainsKey(name))
+            return "Nothing was sent: the receiver answered 410 Gone and is suspended.";
         using var visit = await traffic.EnterAsync(name, cancellationToken);
         if ((await store.ReadChangesAsync([messageId], cancellationToken)).SingleOrDefault() is not { } change)
             return "Nothing was sent: nothing is left of the message.";
@@ -49,8 +61,16 @@ public sealed class DeliverWebhookJob(WebhookReceivers receivers, WebhookTraffic
         }
         catch (WebhookException e)
         {
-            visit.Failed(e.Message);
             metrics.RecordDelivery(name, e.Kind);
+            if (e.IsGone)
+            {
+                visit.Succeeded(); // It answered; the suspension is what operators should see.
+                await suspensions.SuspendAsync(name, CancellationToken.None);
+                return $"{e.Message}; the receiver is suspended.";
+            }
+
+            visit.Failed(e.Message, e.RetryAfter);
+            logger.LogWarning("Webhook receiver {Receiver} refused {Type} of message {MessageId}: {Reason}", name, type, messageId, e.Message);
             throw;
         }
     }

@@ -2,7 +2,7 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>Writes what a receiver is sent: <c>{type, timestamp, data}</c>, where data is what watchers get.</summary>
+/// <summary>Writes the body of a delivery: <c>{type, timestamp, data}</c>, where data is the object that watchers get.</summary>
 public interface IWebhookBody
 {
     /// <summary>The body in UTF-8.</summary>

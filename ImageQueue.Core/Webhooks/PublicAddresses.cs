@@ -3,7 +3,7 @@ using System.Net.Sockets;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>Tells addresses of the internet from those that only this machine or its network reaches.</summary>
+/// <summary>Tells public addresses from those that only this machine or its network reaches.</summary>
 /// <remarks>Source: the IANA special-purpose address registries for IPv4 and IPv6.</remarks>
 internal static class PublicAddresses
 {
@@ -16,14 +16,13 @@ internal static class PublicAddresses
         }.Select(network => IPNetwork.Parse(network)),
     ];
 
-    /// <summary>All that is public in IPv6; the rest, NAT64 and mapped addresses among it, is not.</summary>
+    /// <summary>The public part of IPv6; NAT64 and mapped addresses are outside.</summary>
     private static readonly IPNetwork GlobalV6 = IPNetwork.Parse("2000::/3");
 
-    /// <summary>Of those: Teredo and other protocols' own, documentation, and 6to4, which hides an IPv4 address.</summary>
+    /// <summary>Special within it: Teredo and other protocols, documentation, and 6to4, which contains an IPv4 address.</summary>
     private static readonly IPNetwork[] SpecialV6 =
         [IPNetwork.Parse("2001::/23"), IPNetwork.Parse("2001:db8::/32"), IPNetwork.Parse("2002::/16"), IPNetwork.Parse("3fff::/20")];
 
-    /// <summary>Whether the address is one of the internet's.</summary>
     public static bool Holds(IPAddress address)
     {
         if (address.IsIPv4MappedToIPv6)

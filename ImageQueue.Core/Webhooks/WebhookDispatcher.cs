@@ -1,6 +1,3 @@
-using Hangfire;
-using Hangfire.Common;
-using Hangfire.States;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using Microsoft.Extensions.Logging;
@@ -8,19 +5,18 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>
-/// Makes deliveries of row changes: one for a database, by a lease whose note says how far it is. Whoever writes a row knows
-/// nothing of receivers, and a process that dies leaves changes that the next one finds.
+/// Turns row changes into deliveries: in one process of a database, whose lease's note says how far it is. Writers of rows know nothing
+/// of receivers, and the next leader finds what a dead one left.
 /// </summary>
 /// <remarks>
-/// The deliveries come first and the note after them: a crash in between makes some of them twice, under the same id. A change that
-/// another one of the same message has overtaken is told by that one.
+/// Deliveries are enqueued before the note is saved: a crash in between enqueues some of them twice, under the same id. Of several
+/// changes of a message only the latest is delivered.
 /// </remarks>
 public sealed class WebhookDispatcher(
     ILeaseStore leases,
     WebhookChanges changes,
-    WebhookReceivers receivers,
+    WebhookDeliveries deliveries,
     WebhookPosition position,
-    IBackgroundJobClientV2 client,
     AsyncSignal signal,
     DatabaseReadiness readiness,
     TimeProvider time,
@@ -32,7 +28,6 @@ public sealed class WebhookDispatcher(
 
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);
 
-    private readonly RecentEnds _ends = new();
     private bool _hasPosition;
 
     /// <inheritdoc/>
@@ -47,13 +42,10 @@ public sealed class WebhookDispatcher(
     /// <inheritdoc/>
     protected override Task NextSignal => signal.Next;
 
-    /// <summary>
-    /// Decides where the first of all dispatchers begins before the first request can come in: what is asked for in the very first
-    /// second is news already.
-    /// </summary>
+    /// <summary>Sets the first dispatcher's position before the first request can arrive: what is requested in the first second is news.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        if (IsDatabaseReady) // Otherwise no request comes in either.
+        if (IsDatabaseReady) // Otherwise no request arrives either.
         {
             try
             {
@@ -68,34 +60,34 @@ public sealed class WebhookDispatcher(
         await base.StartAsync(cancellationToken);
     }
 
-    /// <summary>One look.</summary>
-    /// <returns>How many deliveries were begun.</returns>
+    /// <returns>How many deliveries were enqueued.</returns>
     public async Task<int> DispatchAsync(CancellationToken cancellationToken)
     {
         if (!await TryLeadAsync(cancellationToken))
             return 0;
-        var begun = 0;
+        var enqueued = 0;
+        await deliveries.RefreshAsync(cancellationToken);
         bool isFull;
         do
         {
             (var page, var end, isFull) = await changes.ReadAsync(position.Read, cancellationToken);
             foreach (var change in page)
-                begun += Dispatch(change.Message);
+                enqueued += deliveries.Enqueue(change.Message);
             if (end is not { } read)
                 break;
             position.Advance(read);
-            await NoteAsync(cancellationToken);
+            await SaveNoteAsync(cancellationToken);
         }
         while (isFull);
         // The position stays before the open transaction: the order brings these once more, under the same ids.
         foreach (var change in await changes.ReadAheadAsync(cancellationToken))
         {
-            begun += Dispatch(change.Message);
+            enqueued += deliveries.Enqueue(change.Message);
             changes.Dispatched(change);
         }
 
-        await NoteAsync(cancellationToken);
-        return begun;
+        await SaveNoteAsync(cancellationToken);
+        return enqueued;
     }
 
     /// <inheritdoc/>
@@ -105,33 +97,11 @@ public sealed class WebhookDispatcher(
     protected override async Task ResignAsync(CancellationToken cancellationToken)
     {
         if (_hasPosition)
-            await NoteAsync(cancellationToken);
+            await SaveNoteAsync(cancellationToken);
         await base.ResignAsync(cancellationToken);
     }
 
-    private int Dispatch(Message message)
-    {
-        if (WebhookEvents.TypeOf(message) is not { } type)
-            return 0;
-        var id = WebhookEvents.IdOf(type, message);
-        if (_ends.Knows(message.Id, id))
-            return 0; // The chat app has written into a message that has ended; its end was told.
-        var begun = 0;
-        foreach (var receiver in receivers.All.Where(receiver => receiver.Events.Contains(type) && position.Misses(receiver.Name, message.Revision)))
-        {
-            position.Open(receiver.Name, message.Revision);
-            client.Create(
-                Job.FromExpression<DeliverWebhookJob>(
-                    job => job.RunAsync(receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None), DeliverWebhookJob.QueueName),
-                new EnqueuedState(DeliverWebhookJob.QueueName));
-            begun++;
-        }
-
-        _ends.Note(message.Id, id);
-        return begun;
-    }
-
-    private async Task NoteAsync(CancellationToken cancellationToken)
+    private async Task SaveNoteAsync(CancellationToken cancellationToken)
     {
         if (position.ToNote() is var note && note != Lease.Note)
             await Lease.SaveNoteAsync(note, cancellationToken);
@@ -145,31 +115,9 @@ public sealed class WebhookDispatcher(
         {
             position.Begin(Lease.Note, Lease.Note is null ? await changes.LatestRevisionAsync(cancellationToken) : 0);
             _hasPosition = true;
-            await NoteAsync(cancellationToken);
+            await SaveNoteAsync(cancellationToken);
         }
 
         return true;
-    }
-
-    /// <summary>
-    /// The last event of each of the messages that were written lately: what comes again under the same id is no other event. It is
-    /// forgotten with the process, whose successor may tell an end once more, under the same id.
-    /// </summary>
-    private sealed class RecentEnds
-    {
-        private const int Most = 10_000;
-
-        private Dictionary<long, string> _young = [];
-        private Dictionary<long, string> _old = [];
-
-        public bool Knows(long messageId, string id) => (_young.GetValueOrDefault(messageId) ?? _old.GetValueOrDefault(messageId)) == id;
-
-        /// <summary>Only when all its deliveries have begun: one that could not begin is tried again with the others.</summary>
-        public void Note(long messageId, string id)
-        {
-            _young[messageId] = id;
-            if (_young.Count >= Most)
-                (_old, _young) = (_young, []);
-        }
     }
 }

@@ -3,10 +3,10 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>What a receiver can be told of, and what a changed row is an event of.</summary>
+/// <summary>The types of events, and which event a changed row is.</summary>
 public static class WebhookEvents
 {
-    /// <summary>An image is there.</summary>
+    /// <summary>A request is complete.</summary>
     public const string Complete = "image.complete";
 
     /// <summary>A request ended in error.</summary>
@@ -15,10 +15,10 @@ public static class WebhookEvents
     /// <summary>A request was cancelled.</summary>
     public const string Cancelled = "image.cancelled";
 
-    /// <summary>A request waits, or is being generated, and something about it has changed.</summary>
+    /// <summary>A waiting or processing request has changed.</summary>
     public const string Progress = "image.progress";
 
-    /// <summary>A plain message is new, or has changed.</summary>
+    /// <summary>A text message is new, or has changed.</summary>
     public const string Message = "message";
 
     /// <summary>A message was erased.</summary>
@@ -30,7 +30,7 @@ public static class WebhookEvents
     /// <summary>For receivers that name none.</summary>
     public static IReadOnlyList<string> Default { get; } = [Complete, Error, Cancelled];
 
-    /// <summary>What a row in this state is an event of; null: of nothing.</summary>
+    /// <summary>The type of the row's event; null when there is none.</summary>
     internal static string? TypeOf(Message message)
     {
         if (message.IsDeleted)
@@ -48,8 +48,8 @@ public static class WebhookEvents
     }
 
     /// <summary>
-    /// The same for the same event, however often a row is looked at: an end is one event, whatever the chat app writes into the
-    /// message afterwards. A retry is another one.
+    /// The event's id, the same however often a row is read: finishing is one event, whatever the chat app writes into the message
+    /// afterwards. A retry's is another one.
     /// </summary>
     internal static string IdOf(string type, Message message) => type switch
     {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
@@ -5,17 +6,34 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>Follows the deliveries' jobs: one that found its receiver busy comes again without a try lost, and one that has ended is noted.</summary>
+/// <summary>
+/// Schedules deliveries that found their receiver busy, or were told when to come again, and records those that have ended. Elects before
+/// Hangfire's AutomaticRetry, whose order is 20.
+/// </summary>
 public sealed class WebhookJobFilter(WebhookPosition position, ILogger<WebhookJobFilter> logger) : IHostJobFilter, IElectStateFilter, IApplyStateFilter
 {
-    private static readonly TimeSpan BusyPause = TimeSpan.FromSeconds(15);
+    /// <summary>Where AutomaticRetry counts its retries.</summary>
+    internal const string RetryCount = "RetryCount";
 
     /// <inheritdoc/>
     public void OnStateElection(ElectStateContext context)
     {
-        // Before Hangfire's own AutomaticRetry, whose order is later, counts it.
-        if (context.CandidateState is FailedState { Exception: WebhookBusyException e })
-            context.CandidateState = new ScheduledState(BusyPause) { Reason = e.Message };
+        if (context.CandidateState is not FailedState failed)
+            return;
+        if (failed.Exception is WebhookBusyException busy)
+        {
+            // No attempt: AutomaticRetry must not count it.
+            context.CandidateState = new ScheduledState(busy.Delay) { Reason = busy.Message };
+        }
+        else if (failed.Exception is WebhookException { RetryAfter: { } delay } && context.GetJobParameter<int>(RetryCount, allowStale: true) + 1 is var retry && retry <= DeliverWebhookJob.Retries)
+        {
+            // Counted as AutomaticRetry would, which sees no failed state any more.
+            context.SetJobParameter(RetryCount, retry);
+            context.CandidateState = new ScheduledState(delay)
+            {
+                Reason = string.Create(CultureInfo.InvariantCulture, $"Retry {retry} of {DeliverWebhookJob.Retries}, as Retry-After says: {failed.Exception.Message}"),
+            };
+        }
     }
 
     /// <inheritdoc/>
@@ -26,7 +44,12 @@ public sealed class WebhookJobFilter(WebhookPosition position, ILogger<WebhookJo
         if (context.NewState is FailedState failed)
         {
             logger.LogWarning(
-                "{Receiver} has not taken {Type} of message {MessageId} ({Reason}); it can be requeued in the dashboard.", receiver, type, messageId, failed.Exception.Message);
+                "Webhook receiver {Receiver} did not accept {Type} of message {MessageId} in {Attempts} attempts ({Reason}). It can be requeued in the dashboard.",
+                receiver,
+                type,
+                messageId,
+                DeliverWebhookJob.Retries + 1,
+                failed.Exception.Message);
         }
 
         if (context.NewState.IsFinal || context.NewState is FailedState)
@@ -36,6 +59,6 @@ public sealed class WebhookJobFilter(WebhookPosition position, ILogger<WebhookJo
     /// <inheritdoc/>
     public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
-        // Only what a job comes to matters.
+        // Only the new state matters.
     }
 }

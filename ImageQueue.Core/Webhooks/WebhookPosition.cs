@@ -5,8 +5,8 @@ using Hangfire.InMemory;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>
-/// How far the row changes have become deliveries. Where Hangfire's jobs are lost with the process, also how far each receiver has
-/// its events: those of jobs that have not ended are found again by the next process.
+/// Up to where row changes have become deliveries. Where Hangfire's jobs are lost with the process, also up to where each receiver has
+/// its events: the next process finds those of unfinished jobs again.
 /// </summary>
 public sealed class WebhookPosition(JobStorage storage)
 {
@@ -26,9 +26,9 @@ public sealed class WebhookPosition(JobStorage storage)
         }
     }
 
-    /// <summary>Begins where an earlier process was.</summary>
-    /// <param name="note">What it wrote; null: nobody ever did.</param>
-    /// <param name="latest">Where to begin then: what happened before is no news.</param>
+    /// <summary>Continues where an earlier process was.</summary>
+    /// <param name="note">Its note; null when there was none.</param>
+    /// <param name="latest">Where to begin without a note: earlier changes are no news.</param>
     internal void Begin(string? note, long latest)
     {
         var stored = note is null ? new Stored(latest, []) : JsonSerializer.Deserialize<Stored>(note) ?? new Stored(latest, []);
@@ -47,7 +47,7 @@ public sealed class WebhookPosition(JobStorage storage)
             return revision > (_behind.TryGetValue(receiver, out var position) ? Math.Min(position, _read) : _read);
     }
 
-    /// <summary>A delivery begins.</summary>
+    /// <summary>A delivery is enqueued.</summary>
     internal void Open(string receiver, long revision)
     {
         if (!_areJobsLost)
@@ -60,7 +60,7 @@ public sealed class WebhookPosition(JobStorage storage)
         }
     }
 
-    /// <summary>A delivery has ended, well or for good.</summary>
+    /// <summary>A delivery has ended.</summary>
     internal void Close(string receiver, long revision)
     {
         lock (_lock)
@@ -84,7 +84,7 @@ public sealed class WebhookPosition(JobStorage storage)
             foreach (var (receiver, position) in _behind)
             {
                 if (revision >= _read)
-                    _behind.Remove(receiver); // Which a dictionary allows while it is looked through.
+                    _behind.Remove(receiver); // Allowed while enumerating.
                 else
                     _behind[receiver] = Math.Max(position, revision);
             }
@@ -93,7 +93,7 @@ public sealed class WebhookPosition(JobStorage storage)
         }
     }
 
-    /// <summary>What the next process begins with.</summary>
+    /// <summary>Where the next process continues.</summary>
     internal string ToNote()
     {
         lock (_lock)

@@ -7,21 +7,19 @@ namespace ImageQueue.Core.Webhooks;
 /// <summary>The configured receivers.</summary>
 public sealed class WebhookReceivers(IOptions<WebhooksOptions> options)
 {
-    /// <summary>All of them.</summary>
     public IReadOnlyList<WebhookReceiver> All { get; } = [.. options.Value.Receivers.Select(WebhookReceiver.From)];
 
-    /// <summary>The one of that name; null when it is configured no more.</summary>
+    /// <summary>The receiver of that name; null when it is not configured any more.</summary>
     public WebhookReceiver? Find(string name) => All.FirstOrDefault(receiver => receiver.Name == name);
 }
 
-/// <summary>A receiver.</summary>
 /// <param name="Name">
-/// Its host and a few digits of its address's hash: the same wherever it stands in the settings. Jobs carry it, and an address may
-/// hold what only the two sides should know.
+/// Its host and a few digits of its address's hash, wherever it is in the settings. Jobs hold the name, not the address, which may hold
+/// a secret.
 /// </param>
-/// <param name="Url">Where it listens.</param>
+/// <param name="Url">Its address.</param>
 /// <param name="Keys">Each signs.</param>
-/// <param name="Events">What it is told of.</param>
+/// <param name="Events">The types that it gets.</param>
 public sealed record WebhookReceiver(string Name, Uri Url, IReadOnlyList<byte[]> Keys, IReadOnlySet<string> Events)
 {
     internal static WebhookReceiver From(WebhookOptions options)

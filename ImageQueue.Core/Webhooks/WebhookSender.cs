@@ -7,16 +7,17 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>
-/// Posts to receivers. What a name means is looked up for each connection and checked there: a name that meant a public address at
-/// the start may mean another one later. Redirects are not followed, and no proxy is asked, which would look up the name itself.
+/// Posts to receivers. Host names are resolved and checked for each connection: a name with a public address at the start may have a
+/// private one later. Redirects are not followed, and no proxy is used, which would resolve the name itself.
 /// </summary>
 public sealed class WebhookSender : IDisposable
 {
+    private static readonly TimeSpan LongestRetryAfter = TimeSpan.FromDays(1);
+
     private readonly WebhooksOptions _options;
     private readonly TimeProvider _time;
     private readonly HttpClient _http;
 
-    /// <summary>Sends nothing yet.</summary>
     public WebhookSender(IOptions<WebhooksOptions> options, TimeProvider time)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -33,9 +34,8 @@ public sealed class WebhookSender : IDisposable
         _http = new HttpClient(handler) { Timeout = _options.Timeout };
     }
 
-    /// <summary>One try.</summary>
     /// <returns>What the receiver answered, for operators.</returns>
-    /// <exception cref="WebhookException">It did not take it.</exception>
+    /// <exception cref="WebhookException">It did not accept the event.</exception>
     public async Task<string> SendAsync(WebhookReceiver receiver, string id, ReadOnlyMemory<byte> body, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(receiver);
@@ -48,13 +48,18 @@ public sealed class WebhookSender : IDisposable
         request.Headers.Add("webhook-signature", WebhookSignature.Of(receiver.Keys, id, now, body.Span));
         try
         {
-            // What it has to say beside the status is not read: it could be anything, and endless.
+            // The body is not read: it could be endless.
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
             var answer = string.Create(
                 CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {response.StatusCode} after {_time.GetElapsedTime(started).TotalSeconds:0.00} s");
             return response.IsSuccessStatusCode
                 ? answer
-                : throw new WebhookException(answer) { Kind = ((int)response.StatusCode).ToString(CultureInfo.InvariantCulture) };
+                : throw new WebhookException(answer)
+                {
+                    Kind = ((int)response.StatusCode).ToString(CultureInfo.InvariantCulture),
+                    IsGone = response.StatusCode == HttpStatusCode.Gone,
+                    RetryAfter = response.StatusCode is HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable ? RetryAfterOf(response, now) : null,
+                };
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -68,6 +73,12 @@ public sealed class WebhookSender : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _http.Dispose();
+
+    private static TimeSpan? RetryAfterOf(HttpResponseMessage response, DateTimeOffset now)
+    {
+        var delay = response.Headers.RetryAfter is { } header ? header.Delta ?? header.Date - now : null;
+        return delay is { Ticks: > 0 } wanted ? (wanted < LongestRetryAfter ? wanted : LongestRetryAfter) : null;
+    }
 
     private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
@@ -90,9 +101,15 @@ public sealed class WebhookSender : IDisposable
     }
 }
 
-/// <summary>A receiver did not take an event. The message is for operators.</summary>
+/// <summary>A receiver did not accept an event. The message is for operators.</summary>
 public sealed class WebhookException(string message, Exception? inner = null) : Exception(message, inner)
 {
-    /// <summary>Which kind of trouble, of a few: a status, timeout, or connection.</summary>
+    /// <summary>The kind of failure, of a few: a status, timeout, or connection.</summary>
     public string Kind { get; init; } = "connection";
+
+    /// <summary>Whether the receiver wants no more deliveries (410).</summary>
+    public bool IsGone { get; init; }
+
+    /// <summary>How long the receiver wants no deliveries, at most a day; null when it did not say.</summary>
+    public TimeSpan? RetryAfter { get; init; }
 }

@@ -6,10 +6,10 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>What webhooks register; without a receiver nothing of it runs.</summary>
+/// <summary>The registrations of webhooks; without a receiver nothing runs.</summary>
 internal static class WebhookServices
 {
-    /// <summary>Adds webhooks. What is sent is the host's to write: <see cref="IWebhookBody"/>.</summary>
+    /// <summary>Adds webhooks. The host adds <see cref="IWebhookBody"/>.</summary>
     public static void AddWebhooks(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton<IValidateOptions<WebhooksOptions>, WebhooksOptionsValidator>();
@@ -18,6 +18,8 @@ internal static class WebhookServices
             return;
         services.AddSingleton<WebhookReceivers>();
         services.AddSingleton<WebhookTraffic>();
+        services.AddSingleton<WebhookSuspensions>();
+        services.AddSingleton<WebhookDeliveries>();
         services.AddSingleton<IConditionSource, WebhookConditions>();
         services.AddSingleton<WebhookSender>();
         services.AddSingleton<WebhookPosition>();

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Configuration;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>Settings under <c>Webhooks</c>: whom to tell of what happens.</summary>
+/// <summary>Settings under <c>Webhooks</c>: the receivers of events.</summary>
 public sealed class WebhooksOptions
 {
     /// <summary>The configuration section.</summary>
@@ -12,16 +12,16 @@ public sealed class WebhooksOptions
     /// <summary>The receivers: <c>Webhooks:0</c>, <c>Webhooks:1</c> and so on. None by default.</summary>
     public IList<WebhookOptions> Receivers { get; } = [];
 
-    /// <summary>Whether receivers may be at private addresses. Default false: whoever may name one should not reach what only this machine reaches.</summary>
+    /// <summary>Whether receivers may be at private addresses. Default false, so that a receiver cannot reach what only this machine reaches.</summary>
     public bool AllowPrivate { get; set; }
 
     /// <summary>Longest time for one receiver's answer. Default 15 s.</summary>
     public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>Keys that mean nothing.</summary>
+    /// <summary>Unknown keys.</summary>
     internal IReadOnlyList<string> Unknown { get; private set; } = [];
 
-    /// <summary>Reads the section, whose entries stand beside the settings for all of them.</summary>
+    /// <summary>Reads the section, in which receivers are beside the settings for all of them.</summary>
     public void ReadFrom(IConfiguration section)
     {
         ArgumentNullException.ThrowIfNull(section);
@@ -37,7 +37,7 @@ public sealed class WebhooksOptions
         }
     }
 
-    /// <summary>Whether there is anybody to tell.</summary>
+    /// <summary>Whether a receiver is configured.</summary>
     public static bool AreWanted(IConfiguration configuration)
     {
         ArgumentNullException.ThrowIfNull(configuration);
@@ -52,7 +52,7 @@ public sealed class WebhooksOptions
 /// <summary>A receiver.</summary>
 public sealed class WebhookOptions
 {
-    /// <summary>Where it listens.</summary>
+    /// <summary>The receiver's address.</summary>
     public Uri? Url { get; set; }
 
     /// <summary><c>whsec_</c> and base64, or plain text, of 16 bytes at least. Several, separated by blanks, while they rotate: each signs.</summary>

@@ -7,6 +7,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using NUnit.Framework;
 
@@ -93,6 +94,45 @@ internal sealed class WebhookTests
         app.Services.GetRequiredService<IBackgroundJobClientV2>().ChangeState(job, new EnqueuedState(DeliverWebhookJob.QueueName), null);
         await Until.TrueAsync(() => _receiver.Deliveries.Count == before + 1);
         Assert.That(_receiver.Deliveries.Last().Id, Is.EqualTo(taken.Id));
+    }
+
+    /// <summary>410 is the receiver's word for "never again", until an operator knows better.</summary>
+    [Test]
+    public async Task GoneReceiver_IsSuspended_UntilAnOperatorResumesIt()
+    {
+        _receiver.Answer = TestReceiver.Status(410);
+        await using var app = await TestApp.StartAsync(_receiver.Settings());
+        await app.SubmitAsync("bir kedi");
+        var suspensions = app.Services.GetRequiredService<WebhookSuspensions>();
+        await Until.TrueAsync(async () => (await suspensions.ListAsync(CancellationToken.None)).Count == 1);
+        var name = (await suspensions.ListAsync(CancellationToken.None)).Keys.Single();
+        var ready = await app.Http.GetStringAsync("health/ready");
+        Assert.That(ready, Does.Contain($"Webhook receiver {name} answered 410 Gone and is suspended"));
+
+        var missed = (long)(await app.SubmitAsync("bir köpek"))["id"]!;
+        await app.WaitForAsync(missed, MessageStatus.Complete);
+        _receiver.Answer = TestReceiver.Status(204);
+        Assert.That(await suspensions.ResumeAsync(name, CancellationToken.None), Is.True);
+        var next = (long)(await app.SubmitAsync("bir kuş"))["id"]!;
+        await _receiver.TakenAsync(next, WebhookEvents.Complete);
+
+        Assert.That(_receiver.Taken.Select(delivery => delivery.MessageId), Does.Not.Contain(missed));
+        Assert.That(_receiver.Deliveries, Has.Count.EqualTo(2));
+    }
+
+    /// <summary>Each refused attempt is one log line: an operator sees when it began.</summary>
+    [Test]
+    public async Task RefusedAttempt_IsOneLogLine()
+    {
+        _receiver.Answer = TestReceiver.Status(500);
+        await using var app = await TestApp.StartAsync(_receiver.Settings());
+        var id = (long)(await app.SubmitAsync("bir kedi"))["id"]!;
+
+        await Until.TrueAsync(() => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("refused image.complete", StringComparison.Ordinal)));
+
+        Assert.That(
+            app.Log.Of(LogLevel.Warning).Count(line => line.Contains($"refused image.complete of message {id}: 500 InternalServerError", StringComparison.Ordinal)),
+            Is.EqualTo(_receiver.Deliveries.Count));
     }
 
     /// <summary>A receiver that takes everything and answers nothing.</summary>
