@@ -26,10 +26,10 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core;
 
-/// <summary>The one list of what Core registers.</summary>
+/// <summary>Core's registrations.</summary>
 public static class CoreServices
 {
-    /// <summary>Adds ImageQueue without its web part. Hangfire's own services are the host's to add.</summary>
+    /// <summary>Adds ImageQueue without its web part. The host adds Hangfire's own services.</summary>
     public static IServiceCollection AddImageQueueCore(this IServiceCollection services, IConfiguration configuration)
     {
         services.TryAddSingleton(TimeProvider.System);
@@ -54,7 +54,7 @@ public static class CoreServices
         else
             services.AddSqliteStorage(configuration);
 
-        // The faces of the store: each consumer takes the one it needs.
+        // Each consumer takes the part of the store that it needs.
         services.AddSingleton<IConversationStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IRequestStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IQueueStore>(provider => provider.GetRequiredService<IMessageStore>());
@@ -139,7 +139,7 @@ public static class CoreServices
         services.AddSingleton<IMessageStore>(provider => provider.GetRequiredService<SqliteMessageStore>());
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
-        // Numbered ids would start at 1 in every process, and ids stored by an earlier one would mean other jobs.
+        // Numbered ids would start at 1 in every process, and stored ids of an earlier process would name other jobs.
         services.AddSingleton<IQueueOrder>(provider => new InMemoryQueueOrder(
             provider.GetRequiredService<JobStorage>(),
             provider.GetRequiredService<TimeProvider>(),
@@ -191,7 +191,7 @@ public static class CoreServices
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)
         where T : class =>
-        // Unknown keys are mistyped ones; and without this the binder drops list entries that it cannot read, without a word.
+        // Unknown keys are mistyped; and without this the binder silently drops list entries that it cannot read.
         services.AddOptions<T>().Bind(configuration.GetSection(section), binder => binder.ErrorOnUnknownConfiguration = true)
             .ValidateDataAnnotations().ValidateOnStart();
 }

@@ -164,7 +164,7 @@ public static class WebServices
         services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:maintenance";
-            options.Queues = [RecurringJobs.MaintenanceQueue];
+            options.Queues = [JobQueues.Maintenance];
             options.WorkerCount = 2; // A bulk command must not delay the sweep.
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1); // It can be stopped by deleting its job.
             LetJobsDecideWhenToStop(provider, options);
@@ -174,7 +174,7 @@ public static class WebServices
         services.AddJobServer<JobStorage>((provider, options) =>
         {
             options.ServerName = $"{Environment.MachineName}:cleanup";
-            options.Queues = [RecurringJobs.CleanupQueue];
+            options.Queues = [JobQueues.Cleanup];
             options.WorkerCount = 1;
             options.IsLightweightServer = true;
             LetJobsDecideWhenToStop(provider, options);

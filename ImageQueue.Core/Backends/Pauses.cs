@@ -120,7 +120,7 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
     protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
 
     /// <summary>Whether a row of the pauses is one of the queue or a backend; others have rows there too.</summary>
-    internal static bool IsOfQueueOrBackend(string name) => name == Queue || name.StartsWith(ForgePrefix, StringComparison.Ordinal);
+    internal static bool IsOfQueueOrBackend(string name) => name == Queue || name.StartsWith(BackendPrefix, StringComparison.Ordinal);
 
     private bool IsKnown(string backend) => pool.Backends.Any(one => string.Equals(one.Name, backend, StringComparison.OrdinalIgnoreCase));
 

@@ -1,4 +1,5 @@
 using Hangfire.Server;
+using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Generation;
 

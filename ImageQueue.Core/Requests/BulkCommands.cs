@@ -4,7 +4,7 @@ using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Recovery;
+using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Requests;
 
@@ -23,7 +23,7 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
     public string Start(BulkVerb verb, RequestSearch search, string by)
     {
         var json = JsonSerializer.Serialize(search);
-        var id = client.Create<BulkCommandJob>(job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(RecurringJobs.MaintenanceQueue));
+        var id = client.Create<BulkCommandJob>(job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(JobQueues.Maintenance));
         using var connection = storage.GetConnection();
         using var transaction = connection.CreateWriteTransaction();
         transaction.AddToSet(SetName, $"{id}/{verb}/{by}", time.GetUtcNow().ToUnixTimeMilliseconds());

@@ -14,11 +14,11 @@ internal static class WebhookServices
     {
         services.AddSingleton<IValidateOptions<WebhooksOptions>, WebhooksOptionsValidator>();
         services.AddOptions<WebhooksOptions>().Configure(options => options.ReadFrom(configuration.GetSection(WebhooksOptions.Section))).ValidateOnStart();
+        services.AddSingleton<WebhookSuspensions>();
         if (!WebhooksOptions.AreWanted(configuration))
             return;
         services.AddSingleton<WebhookReceivers>();
         services.AddSingleton<WebhookTraffic>();
-        services.AddSingleton<WebhookSuspensions>();
         services.AddSingleton<WebhookDeliveries>();
         services.AddSingleton<IConditionSource, WebhookConditions>();
         services.AddSingleton<WebhookSender>();

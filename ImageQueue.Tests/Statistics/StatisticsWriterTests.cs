@@ -85,7 +85,7 @@ internal sealed class StatisticsWriterTests
         Assert.That(rows.Where(row => row.Kind != StatisticsKinds.Queue), Is.EqualTo(Model()));
         foreach (var (hour, most) in longest)
             Assert.That(rows.Single(row => row.Kind == StatisticsKinds.Queue && row.Hour == hour).Count, Is.GreaterThanOrEqualTo(most), $"{hour:O}");
-        Assert.That((await _store.ReadStatisticsStateAsync(CancellationToken.None)).OldestSample, Is.GreaterThan(_time.GetUtcNow() - StatisticsWriter.KeepMomentsFor - TimeSpan.FromHours(1)));
+        Assert.That((await _store.ReadStatisticsStateAsync(CancellationToken.None)).OldestSample, Is.GreaterThan(_time.GetUtcNow() - StatisticsWriter.KeepSamplesFor - TimeSpan.FromHours(1)));
     }
 
     [Test]
@@ -115,7 +115,7 @@ internal sealed class StatisticsWriterTests
     {
         var moments = seconds.Select(one => new StatisticsSample(Start, StatisticsKinds.Claimed, null, one)).Append(new StatisticsSample(Start, StatisticsKinds.Claimed, null, null));
 
-        var row = StatisticsWriter.Reckon(Start, moments).Single();
+        var row = StatisticsWriter.Aggregate(Start, moments).Single();
 
         Assert.That((row.Count, row.Median, row.High), Is.EqualTo((seconds.Length + 1, p50, p95)));
     }
@@ -124,7 +124,7 @@ internal sealed class StatisticsWriterTests
     [Test]
     public void Percentiles_AreByRank_OfMany()
     {
-        var row = StatisticsWriter.Reckon(Start, Enumerable.Range(1, 100).Reverse().Select(i => new StatisticsSample(Start, StatisticsKinds.Complete, null, i))).Single();
+        var row = StatisticsWriter.Aggregate(Start, Enumerable.Range(1, 100).Reverse().Select(i => new StatisticsSample(Start, StatisticsKinds.Complete, null, i))).Single();
 
         Assert.That((row.Median, row.High), Is.EqualTo((50.0, 95.0)));
     }
@@ -134,7 +134,7 @@ internal sealed class StatisticsWriterTests
     public async Task APass_ThatIsLate_OverwritesNothing()
     {
         await EndAsync(StatisticsKinds.Complete, "", 3);
-        var early = StatisticsWriter.Reckon(StatisticsWriter.HourOf(Start), [.. await _store.ListSamplesAsync(StatisticsWriter.HourOf(Start), Start.AddHours(1), CancellationToken.None)]);
+        var early = StatisticsWriter.Aggregate(StatisticsWriter.HourOf(Start), [.. await _store.ListSamplesAsync(StatisticsWriter.HourOf(Start), Start.AddHours(1), CancellationToken.None)]);
         await EndAsync(StatisticsKinds.Complete, "", 9);
         using var writer = Writer(_store);
         await writer.WriteAsync(CancellationToken.None);

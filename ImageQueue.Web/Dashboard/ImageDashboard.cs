@@ -8,6 +8,7 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Webhooks;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -103,9 +104,10 @@ internal static class ImageDashboard
         AddCommand("/commands/conditions/check", (_, _) => Task.FromResult(true)); // Every command reads the conditions again.
         AddCommand("/commands/sweep/schedule", (request, _) =>
         {
-            request.Get<QueueRebuild>().Schedule();
+            request.Get<RecurringJobs>().Schedule();
             return Task.FromResult(true);
         });
+        AddCommand("/commands/webhooks/resume", (request, name) => request.Get<WebhookSuspensions>().ResumeAsync(name, request.Aborted));
         AddCommand("/commands/queue/pause", async (request, _) =>
         {
             await request.Get<Pauses>().PauseQueueAsync(Actor(request), request.Aborted);

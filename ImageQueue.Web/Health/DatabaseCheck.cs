@@ -22,7 +22,7 @@ internal sealed class DatabaseCheck(IMessageStore store, IMessageDatabase databa
     }
 }
 
-/// <summary>The start has found its tables as this release needs them; until it has, it goes on looking, or ends the process.</summary>
+/// <summary>The start has found the tables of this version. Until then it keeps looking, or ends the process.</summary>
 internal sealed class SchemaCheck(DatabaseReadiness readiness) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) => Task.FromResult(

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace ImageQueue.Web.Health;
 
-/// <summary>What <c>/health/ready</c> says, as a metric: each part is 1 while it is well, else 0. Looked at now and then, where metrics are asked for.</summary>
+/// <summary>The parts of <c>/health/ready</c> as a metric: 1 while healthy, else 0. Read at an interval, where metrics are configured.</summary>
 internal sealed class HealthGauge : IHealthCheckPublisher
 {
     private readonly ConcurrentDictionary<string, int> _parts = new(StringComparer.Ordinal);
@@ -14,7 +14,7 @@ internal sealed class HealthGauge : IHealthCheckPublisher
         "imagequeue.health",
         () => _parts.Select(part => new Measurement<int>(part.Value, new KeyValuePair<string, object?>("imagequeue.part", part.Key))),
         "{part}",
-        "1 while the part is well, as /health/ready has it.");
+        "1 while the part of /health/ready is healthy.");
 
     public Task PublishAsync(HealthReport report, CancellationToken cancellationToken)
     {

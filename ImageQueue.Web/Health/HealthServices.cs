@@ -8,16 +8,15 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace ImageQueue.Web.Health;
 
 /// <summary>
-/// <c>/health/live</c>: the process answers. <c>/health/ready</c>: each part, and for operators why it is not well. Only what makes
-/// submits fail is a 503; with everything else broken requests are still taken and wait, and taking this process out of the
-/// balancer would help nobody: that is 200 and <c>degraded</c>.
+/// <c>/health/live</c>: the process answers. <c>/health/ready</c>: each part, and for operators the reasons. It is 503 only when submits
+/// fail. Other faults are 200 and <c>degraded</c>: requests are accepted and wait, and another instance would do no better.
 /// </summary>
 internal static class HealthServices
 {
     /// <summary>The parts of <see cref="SystemConditions"/>; "webhooks" has no source without a receiver.</summary>
     private static readonly string[] Parts = ["job_servers", "recurring_jobs", "leader", "queue", "backends", "models", "disk", "webhooks"];
 
-    /// <summary>A part that says nothing for so long is not well.</summary>
+    /// <summary>A part that does not answer for so long is unhealthy.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     private static readonly JsonSerializerOptions Json = new()
@@ -27,7 +26,6 @@ internal static class HealthServices
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
-    /// <summary>Adds the parts.</summary>
     public static void AddHealth(this IServiceCollection services)
     {
         services.AddHealthChecks()
@@ -42,18 +40,16 @@ internal static class HealthServices
                     part, provider => ActivatorUtilities.CreateInstance<ConditionsCheck>(provider, part), HealthStatus.Degraded, tags: null, Patience));
             }
         });
-        // The answer says all of it; each of those who ask every few seconds would make lines of it.
+        // The response has the reasons; probes every few seconds would flood the log.
         services.AddLogging(logging => logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks.DefaultHealthCheckService", LogLevel.None));
     }
 
-    /// <summary>Shows the parts as a metric too.</summary>
     public static void AddHealthGauge(this IServiceCollection services)
     {
         services.AddSingleton<IHealthCheckPublisher, HealthGauge>();
         services.Configure<HealthCheckPublisherOptions>(options => (options.Delay, options.Period) = (TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(15)));
     }
 
-    /// <summary>Serves both.</summary>
     public static void MapHealth(this WebApplication app)
     {
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false, ResponseWriter = WriteAsync }).AllowAnonymous();

@@ -1,6 +1,6 @@
 namespace ImageQueue.Web.Telemetry;
 
-/// <summary>Settings under <c>Telemetry</c>. What is sent by OTLP, and where, the environment's standard <c>OTEL_</c> variables say.</summary>
+/// <summary>Settings under <c>Telemetry</c>. OTLP export is set by the standard <c>OTEL_</c> variables.</summary>
 public sealed class TelemetryOptions
 {
     /// <summary>The configuration section.</summary>

@@ -4,8 +4,8 @@ using OpenTelemetry.Exporter;
 namespace ImageQueue.Web.Telemetry;
 
 /// <summary>
-/// What is asked for, read once at the start: <c>Telemetry:Prometheus</c>, and OpenTelemetry's standard variables. With nothing
-/// asked for, nothing of OpenTelemetry's is started.
+/// Which telemetry is configured, by <c>Telemetry:Prometheus</c> and OpenTelemetry's standard variables. Without any, nothing of
+/// OpenTelemetry is started.
 /// </summary>
 /// <param name="Traces">Whether traces are sent by OTLP.</param>
 /// <param name="Metrics">Whether metrics are.</param>
@@ -15,11 +15,9 @@ internal sealed record TelemetryPlan(bool Traces, bool Metrics, bool Logs, bool 
 {
     private const string Otlp = "OTEL_EXPORTER_OTLP_";
 
-    /// <summary>Whether anything is asked for.</summary>
     public bool IsAnything => Traces || Metrics || Logs || Prometheus;
 
-    /// <summary>Reads it.</summary>
-    /// <exception cref="OptionsValidationException">An endpoint is none.</exception>
+    /// <exception cref="OptionsValidationException">An endpoint is no address.</exception>
     public static TelemetryPlan Of(IConfiguration configuration)
     {
         var options = new TelemetryOptions();
@@ -30,16 +28,16 @@ internal sealed record TelemetryPlan(bool Traces, bool Metrics, bool Logs, bool 
     }
 
     /// <summary>
-    /// What is said for one signal goes before what is said for all. The exporter itself reads the latter; an endpoint of one
-    /// signal is the whole address, to which nothing is added (OTLP exporter specification).
+    /// A signal's own variables precede those for all signals, which the exporter reads itself. A signal's own endpoint is the whole
+    /// address, to which no path is added (OTLP exporter specification).
     /// </summary>
     public static void Configure(OtlpExporterOptions options, IConfiguration configuration, string signal)
     {
-        if (Said(configuration, $"{Otlp}{signal}_PROTOCOL") is { } protocol)
+        if (Read(configuration, $"{Otlp}{signal}_PROTOCOL") is { } protocol)
             options.Protocol = protocol == "grpc" ? OtlpExportProtocol.Grpc : OtlpExportProtocol.HttpProtobuf;
-        if (Said(configuration, $"{Otlp}{signal}_HEADERS") is { } headers)
+        if (Read(configuration, $"{Otlp}{signal}_HEADERS") is { } headers)
             options.Headers = headers;
-        if (Said(configuration, $"{Otlp}{signal}_ENDPOINT") is { } endpoint)
+        if (Read(configuration, $"{Otlp}{signal}_ENDPOINT") is { } endpoint)
             options.Endpoint = new Uri(endpoint);
     }
 
@@ -49,10 +47,10 @@ internal sealed record TelemetryPlan(bool Traces, bool Metrics, bool Logs, bool 
         return (own || ofAll) && configuration[$"OTEL_{signal}_EXPORTER"] is not "none";
     }
 
-    private static bool IsEndpoint(IConfiguration configuration, string key) => Said(configuration, key) is { } value
+    private static bool IsEndpoint(IConfiguration configuration, string key) => Read(configuration, key) is { } value
         && (Uri.TryCreate(value, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"
             ? true
             : throw new OptionsValidationException(TelemetryOptions.Section, typeof(TelemetryOptions), [$"{key} must be an address such as http://collector:4317."]));
 
-    private static string? Said(IConfiguration configuration, string key) => configuration[key] is { Length: > 0 } value ? value : null;
+    private static string? Read(IConfiguration configuration, string key) => configuration[key] is { Length: > 0 } value ? value : null;
 }

@@ -11,15 +11,15 @@ using OpenTelemetry.Trace;
 
 namespace ImageQueue.Web.Telemetry;
 
-/// <summary>What telemetry registers and serves, where it is asked for (<see cref="TelemetryPlan"/>).</summary>
+/// <summary>The registrations and endpoint of telemetry, where it is configured (<see cref="TelemetryPlan"/>).</summary>
 internal static class TelemetryServices
 {
-    /// <summary>Where Prometheus scrapes.</summary>
+    /// <summary>The path that Prometheus scrapes.</summary>
     public const string MetricsPath = "/metrics";
 
     private const string ServiceName = "imagequeue";
 
-    /// <summary>Paths that are asked every few seconds, or play a server of somebody else's.</summary>
+    /// <summary>Paths that are polled, and the simulator, which stands for another server.</summary>
     private static readonly PathString[] Untraced = ["/health", MetricsPath, SimulatorEndpoints.Path, "/hangfire/stats"];
 
     /// <summary>Adds the SDK and its exporters.</summary>
@@ -33,7 +33,7 @@ internal static class TelemetryServices
             return;
         var telemetry = services.AddOpenTelemetry().ConfigureResource(resource => resource
             .AddService(ServiceName, serviceVersion: typeof(TelemetryServices).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion)
-            .AddEnvironmentVariableDetector()); // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
+            .AddEnvironmentVariableDetector()); // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override it.
         if (plan.Traces)
             telemetry.WithTracing(traces => Trace(traces).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "TRACES")));
         if (plan.Metrics || plan.Prometheus)
@@ -43,7 +43,7 @@ internal static class TelemetryServices
         if (plan.Prometheus)
         {
             telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter(options =>
-                options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes)); // Whatever the scraper could take: dashboards and alerts know these.
+                options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes)); // Dashboards and alerts know these names, whatever the scraper accepts.
         }
 
         if (plan.Logs)
@@ -54,7 +54,7 @@ internal static class TelemetryServices
         }
     }
 
-    /// <summary>Serves <see cref="MetricsPath"/> where that is asked for.</summary>
+    /// <summary>Maps <see cref="MetricsPath"/> where it is configured.</summary>
     public static void MapTelemetry(this WebApplication app)
     {
         if (app.Services.GetRequiredService<TelemetryPlan>().Prometheus)
@@ -62,8 +62,8 @@ internal static class TelemetryServices
     }
 
     /// <summary>
-    /// The spans: a request to us, its way through the queue, and the call that generates. The many questions for progress, and
-    /// those after somebody's health, are no part of the story. Values in addresses are never shown.
+    /// The spans: an HTTP request, its way through the queue, and the call that generates. Calls for progress and health are left out.
+    /// Values in addresses are redacted.
     /// </summary>
     internal static TracerProviderBuilder Trace(TracerProviderBuilder traces) => traces
         .AddSource(QueueTracing.SourceName)
@@ -73,7 +73,7 @@ internal static class TelemetryServices
             options.FilterHttpRequestMessage = request =>
                 request.Method == HttpMethod.Post && request.RequestUri?.AbsolutePath.EndsWith("/internal/progress", StringComparison.Ordinal) != true);
 
-    /// <summary>The metrics: ours, those of web server, client and runtime.</summary>
+    /// <summary>The metrics of ImageQueue, web server, HTTP client and runtime.</summary>
     internal static MeterProviderBuilder Measure(MeterProviderBuilder metrics) => metrics
         .AddMeter(QueueMetrics.MeterName)
         .AddAspNetCoreInstrumentation()
