@@ -89,7 +89,7 @@ internal sealed class DayBenchmark(string storageName)
         var complete = ends.Values.Where(message => message.Status == MessageStatus.Complete).ToList();
         var received = forges.SelectMany(forge => forge.Stats.Received).ToList();
         var twice = complete.Count(message => received.Count(request => request.Task.StartsWith(message.JobId!, StringComparison.Ordinal)) != 1); // An image has it.
-        var generating = received.Sum(request => request.AnsweredAtMs - request.BegunAtMs) / 1000 ?? 0;
+        var generating = received.Sum(request => request.AnsweredAtMs - request.StartedAtMs) / 1000 ?? 0;
 
         // Estimates of those that waited for a while, by when their images were there.
         var estimated = all.Where(one => one.Eta is not null && ends[one.Id].Status == MessageStatus.Complete)

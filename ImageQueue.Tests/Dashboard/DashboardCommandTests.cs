@@ -125,7 +125,7 @@ internal abstract class DashboardCommandContract
         await Until.TrueAsync(() => Task.FromResult(Begun() > begun), "a backend generates it");
         return id;
 
-        int Begun() => _forges.Sum(forge => forge.Stats.Begun.Count);
+        int Begun() => _forges.Sum(forge => forge.Stats.Started.Count);
     }
 
     /// <summary>Without another backend the request waits at position 1.</summary>

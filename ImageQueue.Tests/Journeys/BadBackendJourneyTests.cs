@@ -85,7 +85,7 @@ internal sealed class BadBackendJourneyTests
         await app.WaitForAsync(ids[0], MessageStatus.Complete);
         TestContext.Out.WriteLine($"{fault}: the first image {TimeProvider.System.GetElapsedTime(back).TotalMilliseconds:0} ms after a backend was healthy");
         await CompleteAsync(app, ids);
-        var generated = two.Stats.Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt).OrderBy(request => request.BegunNumber).Select(request => request.Prompt).ToList();
+        var generated = two.Stats.Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt).OrderBy(request => request.StartedNumber).Select(request => request.Prompt).ToList();
         // Two were sent when the servers broke; they may be a place or two late.
         for (var i = 0; i < ids.Count; i++)
             Assert.That(generated.IndexOf($"image {i}"), Is.InRange(i - 2, i + 2), string.Join(", ", generated));
@@ -100,8 +100,8 @@ internal sealed class BadBackendJourneyTests
         var ids = await SubmitAsync(app, 20);
         for (var kill = 0; kill < 3; kill++)
         {
-            var begun = one.Stats.Begun.Count;
-            await Until.TrueAsync(() => one.Stats.Begun.Count > begun || begun + two.Stats.Begun.Count >= ids.Count, "the first server generates again, or there is nothing left to generate");
+            var begun = one.Stats.Started.Count;
+            await Until.TrueAsync(() => one.Stats.Started.Count > begun || begun + two.Stats.Started.Count >= ids.Count, "the first server generates again, or there is nothing left to generate");
             await one.RestartAsync();
         }
 

@@ -82,7 +82,7 @@ internal sealed class StorageTroubleJourneyTests
             Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That((string?)(await TestApp.ReadAsync(refused))["detail"], Does.Contain("locked by another program"));
             Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "reading goes on");
-            await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().CompletedGeneration == 1, "the image is generated");
+            await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().Generated == 1, "the image is generated");
         }
 
         await app.WaitForAsync(generating, MessageStatus.Complete);

@@ -318,7 +318,7 @@ public sealed class ForgeSimulatorTests
             Assert.That(third.GetProperty("queued").GetBoolean(), Is.True);
             Assert.That(third.GetProperty("textinfo").GetString(), Is.EqualTo("In queue: 3/5"));
             Assert.That(stats.Received.Select(request => request.Task), Is.EqualTo((string[])["0", "1", "2", "3", "4", "5"]));
-            Assert.That((stats.CompletedGeneration, stats.Interrupted, stats.InFlight, stats.MostInFlight), Is.EqualTo((5, 1, 0, 6)));
+            Assert.That((stats.Generated, stats.Interrupted, stats.InFlight, stats.MostInFlight), Is.EqualTo((5, 1, 0, 6)));
         });
 
         async Task GenerateAsync(string task, string prompt)
@@ -392,7 +392,7 @@ public sealed class ForgeSimulatorTests
 
         await Until.TrueAsync(async () => (await server.TaskProgressAsync("left")).GetProperty("completed").GetBoolean(), "completed");
 
-        Assert.That(server.Simulator.Stats.Snapshot().CompletedGeneration, Is.EqualTo(1));
+        Assert.That(server.Simulator.Stats.Snapshot().Generated, Is.EqualTo(1));
     }
 
     [Test]
@@ -462,7 +462,7 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
 
         var (status, answer) = await server.SendAsync(
-            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"Iİıi ışık","width":64,"height":64,"steps":2,"cfg_scale":1.5,"sampler_name":"ddim"}""");
+            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"Iİıi ışık","width":64,"height":64,"steps":2,"cfg_scale":1.5,"sampler_name":"DDIM"}""");
         var (set, _) = await server.SendAsync(HttpMethod.Post, "faults", """{"fault":"NOTJSON"}""");
 
         Assert.Multiple(() =>

@@ -15,7 +15,7 @@ public sealed class SceneRendererTests
     [TestCase(832, 1216)]
     public void Generate_DecodesAtTheAskedSize_WhateverTheShape(int width, int height)
     {
-        var png = SceneRenderer.Generate("bir kedi, yağlı boya", 7, width, height);
+        var png = SceneRenderer.Draw("bir kedi, yağlı boya", 7, width, height);
 
         using var image = SKBitmap.Decode(png);
         Assert.Multiple(() =>
@@ -29,17 +29,17 @@ public sealed class SceneRendererTests
     [Explicit("Measures; prints milliseconds for 1024x1024, and leaves images to look at in the directory that PICTURES names.")]
     public void Generate_TakesMilliseconds()
     {
-        SceneRenderer.Generate("warm up", 1, 1024, 1024);
+        SceneRenderer.Draw("warm up", 1, 1024, 1024);
         var times = new List<double>();
         for (var seed = 0; seed < 24; seed++)
         {
             var start = Stopwatch.GetTimestamp();
-            var png = SceneRenderer.Generate($"Işıklı bir İstanbul akşamı, çiçekler ve ğüzel şeyler ₺ — yağlı boya, {seed}", seed, 1024, 1024);
+            var png = SceneRenderer.Draw($"Işıklı bir İstanbul akşamı, çiçekler ve ğüzel şeyler ₺ — yağlı boya, {seed}", seed, 1024, 1024);
             times.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
             if (Environment.GetEnvironmentVariable("PICTURES") is { Length: > 0 } directory)
             {
                 File.WriteAllBytes(Path.Combine(directory, $"{seed}.png"), png);
-                File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), SceneRenderer.Generate("half done", seed, 512, 512, seed / 24d));
+                File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), SceneRenderer.Draw("half done", seed, 512, 512, seed / 24d));
                 File.WriteAllBytes(Path.Combine(directory, $"preview{seed}.jpg"), SceneRenderer.Preview("half done", seed, 1024, 1024, seed / 24d));
             }
         }

@@ -233,6 +233,45 @@ public sealed class SimulatorFaultsTests
     }
 
     [Test]
+    public async Task Cuda_EndsByItself_AfterSomeRequests()
+    {
+        await using var server = await StartAsync();
+        var statuses = new List<int>();
+        foreach (var prompt in Enumerable.Repeat("b", SimulatorFaults.CudaRequests + 1).Prepend("a [fault:cuda]"))
+        {
+            using var response = await server.GenerateAsync(prompt);
+            statuses.Add((int)response.StatusCode);
+        }
+
+        Assert.That(statuses, Is.EqualTo((int[])[.. Enumerable.Repeat(500, SimulatorFaults.CudaRequests + 1), 200]));
+    }
+
+    [Test]
+    public async Task NoModel_EmptiesTheList_AndFailsGenerations()
+    {
+        await using var server = await StartAsync();
+        server.Simulator.Faults.Set(SimulatorFaults.NoModel);
+
+        var models = await server.GetAsync("sdapi/v1/sd-models");
+        using var response = await server.GenerateAsync();
+
+        Assert.That((models.GetArrayLength(), response.StatusCode), Is.EqualTo((0, HttpStatusCode.InternalServerError)));
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("You do not have any model!"));
+    }
+
+    [TestCase(SimulatorFaults.Firewall, HttpStatusCode.Forbidden, "403 Forbidden")]
+    [TestCase(SimulatorFaults.GatewayTimeout, HttpStatusCode.GatewayTimeout, "504 Gateway Time-out")]
+    public async Task FaultOfAProxy_AnswersWithItsPage(string fault, HttpStatusCode status, string title)
+    {
+        await using var server = await StartAsync();
+
+        using var response = await server.GenerateAsync($"a [fault:{fault}]");
+
+        Assert.That((response.StatusCode, response.Content.Headers.ContentType!.MediaType), Is.EqualTo((status, "text/html")));
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain($"<title>{title}</title>"));
+    }
+
+    [Test]
     public async Task Cuda_HitsEveryLaterRequest_UntilItIsCleared()
     {
         await using var server = await StartAsync();
@@ -271,7 +310,7 @@ public sealed class SimulatorFaultsTests
             Assert.That(goesOn, Is.True);
             Assert.That(still, Is.EqualTo(HttpStatusCode.OK));
             Assert.That(answer.GetProperty("images").GetArrayLength(), Is.EqualTo(1));
-            Assert.That((server.Stats.CompletedGeneration, server.Stats.Interrupted), Is.EqualTo(interrupted ? (0, 1) : (1, 0)));
+            Assert.That((server.Stats.Generated, server.Stats.Interrupted), Is.EqualTo(interrupted ? (0, 1) : (1, 0)));
         });
     }
 

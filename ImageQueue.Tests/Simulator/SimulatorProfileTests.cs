@@ -57,7 +57,7 @@ public sealed class SimulatorProfileTests
         Assert.That(body.RootElement.GetProperty(field).ToString(), kind == "koboldcpp" ? Is.EqualTo("[\"\"]") : Does.Contain("mat1"));
     }
 
-    [TestCase("forge", 200)]
+    [TestCase("forge", 500, Description = "after generating")]
     [TestCase("neo", 200)]
     [TestCase("a1111", 200)]
     [TestCase("koboldcpp", 200)]
@@ -125,7 +125,7 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.KoboldCpp);
         var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]");
-        await Until.TrueAsync(() => server.Stats.Begun.Count == 1, "it generates");
+        await Until.TrueAsync(() => server.Stats.Started.Count == 1, "it generates");
 
         using var busy = await server.GenerateAsync();
         var held = server.Client.PostAsync("internal/progress", new StringContent("{}"));
@@ -149,14 +149,14 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.SdCpp);
         var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]", overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" });
-        await Until.TrueAsync(() => server.Stats.Begun.Count == 1, "it generates");
+        await Until.TrueAsync(() => server.Stats.Started.Count == 1, "it generates");
 
         using var interrupt = await server.Client.PostAsync("sdapi/v1/interrupt", null);
         server.Mend();
         var generated = await GeneratedAsync(generating);
 
         Assert.That(interrupt.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
-        Assert.That(server.Stats.CompletedGeneration, Is.EqualTo(1));
+        Assert.That(server.Stats.Generated, Is.EqualTo(1));
         Assert.That(Info(generated).GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"), "the one it was started with");
     }
 

@@ -26,7 +26,7 @@ namespace ImageQueue.Tests.Simulator;
 /// bad.Break(SimulatorFaults.Cuda);      // Until it is mended or restarted; also by a word in one prompt: "[fault:cuda]".
 /// await bad.KillAsync();                // Gone at once, as by kill -9: port closed, connections reset, work lost.
 /// await bad.RestartAsync();             // A new process at the same address: well, idle, no task remembered.
-/// Assert.That(bad.Stats.Begun, Is.Empty);
+/// Assert.That(bad.Stats.Started, Is.Empty);
 /// </code>
 /// Statistics are the test's and outlive the server's process; faults and tasks are the process's.
 /// </remarks>
@@ -55,7 +55,7 @@ internal sealed class SimulatorServer : IAsyncDisposable
 
     /// <summary>
     /// What it was asked, over all its processes: which tasks arrived, which got the lock and in which order
-    /// (<see cref="StatsSnapshot.Begun"/>; <see cref="ReceivedRequest.BegunNumber"/> is comparable between servers), how each ended,
+    /// (<see cref="StatsSnapshot.Started"/>; <see cref="ReceivedRequest.StartedNumber"/> is comparable between servers), how each ended,
     /// the most in flight at once, whom interrupts hit, and what was asked for that it does not have.
     /// </summary>
     public StatsSnapshot Stats => _stats.Snapshot();

@@ -26,9 +26,9 @@ public sealed class SimulatorServerTests
         {
             Assert.That((generated.StatusCode, failed.StatusCode), Is.EqualTo((HttpStatusCode.OK, HttpStatusCode.InternalServerError)));
             Assert.That(await failed.Content.ReadAsStringAsync(), Does.Contain("\"errors\":\"CUDA error"));
-            Assert.That(good.Stats.Begun, Is.EqualTo(new[] { "g" }));
-            Assert.That(bad.Stats.Begun, Is.EqualTo(new[] { "b" }));
-            Assert.That(bad.Stats.Received[0].BegunNumber, Is.GreaterThan(good.Stats.Received[0].BegunNumber!), "one count for all");
+            Assert.That(good.Stats.Started, Is.EqualTo(new[] { "g" }));
+            Assert.That(bad.Stats.Started, Is.EqualTo(new[] { "b" }));
+            Assert.That(bad.Stats.Received[0].StartedNumber, Is.GreaterThan(good.Stats.Received[0].StartedNumber!), "one count for all");
         });
     }
 
@@ -67,7 +67,7 @@ public sealed class SimulatorServerTests
             Assert.That(server.Address, Is.EqualTo(address));
             Assert.That(generated.StatusCode, Is.EqualTo(HttpStatusCode.OK));
             Assert.That((await server.TaskProgressAsync("before")).GetProperty("active").GetBoolean(), Is.False, "it would be the current one still");
-            Assert.That(server.Stats.Begun, Is.EqualTo(new[] { "before", "after" }));
+            Assert.That(server.Stats.Started, Is.EqualTo(new[] { "before", "after" }));
         });
     }
 
@@ -87,8 +87,8 @@ public sealed class SimulatorServerTests
         }
 
         var fast = server.Stats.Received[1];
-        Assert.That(slow.AnsweredAtMs - slow.BegunAtMs, Is.GreaterThan(245));
-        Assert.That(fast.AnsweredAtMs - fast.BegunAtMs, Is.LessThan(slow.AnsweredAtMs - slow.BegunAtMs));
+        Assert.That(slow.AnsweredAtMs - slow.StartedAtMs, Is.GreaterThan(245));
+        Assert.That(fast.AnsweredAtMs - fast.StartedAtMs, Is.LessThan(slow.AnsweredAtMs - slow.StartedAtMs));
     }
 
     [Test]
@@ -104,7 +104,7 @@ public sealed class SimulatorServerTests
         foreach (var id in ids)
             Assert.That((string?)(await app.WaitForAsync(id, "complete", "error"))["extra_metadata"]!["status"], Is.EqualTo("complete"));
 
-        Assert.That((one.Stats.CompletedGeneration, other.Stats.CompletedGeneration, one.Stats.MostInFlight), Is.EqualTo((1, 1, 1)));
+        Assert.That((one.Stats.Generated, other.Stats.Generated, one.Stats.MostInFlight), Is.EqualTo((1, 1, 1)));
     }
 
     [Test]

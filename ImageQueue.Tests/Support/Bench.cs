@@ -26,7 +26,7 @@ namespace ImageQueue.Tests.Support;
 /// </summary>
 internal sealed class Bench : IAsyncDisposable
 {
-    private static readonly ForgeImage CanaryImage = new(SceneRenderer.Generate("a grey square", 1, 64, 64, 1, SKEncodedImageFormat.Png), null);
+    private static readonly ForgeImage CanaryImage = new(SceneRenderer.Draw("a grey square", 1, 64, 64, 1, SKEncodedImageFormat.Png), null);
 
     private readonly TemporaryFolder _folder;
     private readonly bool _ownsFolder;

@@ -39,16 +39,31 @@ internal sealed class BodyFields
         Read(name, "string_type", "string", notNull, value => value.ValueKind == JsonValueKind.String ? value.GetString() : null);
 
     public long? Integer(string name, bool notNull = false) =>
-        Read<long?>(name, "int_type", "integer", notNull, value => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) ? whole : null);
+        Read<long?>(
+            name,
+            "int_type",
+            "integer",
+            notNull,
+            value => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) ? whole : null);
 
     /// <summary>One that fits into 32 bits, cut off there: what is beyond fails later, as at a server whose numbers have no end.</summary>
     public int? Count(string name) => Integer(name) is { } value ? (int)Math.Clamp(value, int.MinValue, int.MaxValue) : null;
 
     public double? Number(string name) =>
-        Read<double?>(name, "float_type", "number", false, value => value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null);
+        Read<double?>(
+            name,
+            "float_type",
+            "number",
+            false,
+            value => value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null);
 
     public bool? Flag(string name) =>
-        Read<bool?>(name, "bool_type", "boolean", true, value => value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null);
+        Read<bool?>(
+            name,
+            "bool_type",
+            "boolean",
+            true,
+            value => value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null);
 
     public JsonElement? Object(string name) =>
         Read<JsonElement?>(name, "dict_type", "dictionary", false, value => value.ValueKind == JsonValueKind.Object ? value : null);
@@ -72,7 +87,8 @@ internal sealed class BodyFields
         }
         catch (InvalidOperationException)
         {
-            Note("string_unicode", "Input should be a valid string, unable to parse raw data as a unicode string", null, name); // Half of a surrogate pair.
+            // Half of a surrogate pair.
+            Note("string_unicode", "Input should be a valid string, unable to parse raw data as a unicode string", null, name);
         }
 
         return default;

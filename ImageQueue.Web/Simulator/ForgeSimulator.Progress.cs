@@ -20,13 +20,15 @@ public sealed partial class ForgeSimulator
         var task = fields.Text("id_task", notNull: true);
         var seen = fields.Integer("id_live_preview", notNull: true) ?? -1;
         var withPreview = fields.Flag("live_preview") ?? true;
-        return fields.Errors.Count == 0 ? SimulatedAnswer.Json(TaskProgress(task, seen, withPreview)) : SimulatedAnswer.Invalid(fields.Errors);
+        return fields.Errors.Count == 0
+            ? SimulatedAnswer.Json(TaskProgress(task, seen, withPreview))
+            : SimulatedAnswer.Invalid(fields.Errors);
     }
 
     private InternalProgress TaskProgress(string? task, long seen, bool withPreview)
     {
         InternalProgress answer;
-        SimulatedTask? generating;
+        SimulatedTask? generation;
         (int Id, int Step)? preview;
         lock (_gate)
         {
@@ -35,28 +37,34 @@ public sealed partial class ForgeSimulator
             if (task != _current)
             {
                 return new InternalProgress(
-                    false, place >= 0, completed, null, null, null, -1, place >= 0 ? $"In queue: {place + 1}/{_pending.Count}" : "Waiting...");
+                    false, place >= 0, completed, null, null, null, -1, place >= 0
+                        ? $"In queue: {place + 1}/{_pending.Count}"
+                        : "Waiting...");
             }
 
             var progress = _state.JobCount > 0 ? Fraction() : 0;
             answer = new InternalProgress(true, place >= 0, completed, progress, Eta(progress), null, seen, null);
-            generating = _state.SimulatedTask;
+            generation = _state.SimulatedTask;
             preview = withPreview ? _state.Preview() : null;
         }
 
-        // A new preview has a new id; one that the client has seen is not sent again.
-        return generating is not null && preview is { } one && one.Id != seen
-            ? answer with { LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(generating.Preview(one.Step))}", IdLivePreview = one.Id }
+        // A new preview has a new id; the client's own is not sent again.
+        return generation is not null && preview is { } one && one.Id != seen
+            ? answer with
+            {
+                LivePreview = $"data:image/jpeg;base64,{Convert.ToBase64String(generation.Preview(one.Step))}",
+                IdLivePreview = one.Id,
+            }
             : answer;
     }
 
-    /// <summary><c>GET /sdapi/v1/progress</c>: of whatever runs (api.py, progressapi).</summary>
+    /// <summary><c>GET /sdapi/v1/progress</c>: of the running task (api.py, progressapi).</summary>
     internal object GlobalProgress(bool skipImage)
     {
         double progress;
         double? eta;
         object state;
-        SimulatedTask? generating;
+        SimulatedTask? generation;
         (int Id, int Step)? preview;
         lock (_gate)
         {
@@ -69,11 +77,13 @@ public sealed partial class ForgeSimulator
             progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
             eta = Eta(progress);
             progress = Math.Min(progress, 1);
-            generating = _state.SimulatedTask;
+            generation = _state.SimulatedTask;
             preview = _state.Preview();
         }
 
-        var image = !skipImage && generating is not null && preview is { } one ? Convert.ToBase64String(generating.Preview(one.Step)) : null;
+        var image = !skipImage && generation is not null && preview is { } one
+            ? Convert.ToBase64String(generation.Preview(one.Step))
+            : null;
         return new { progress, eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
     }
 
@@ -82,7 +92,7 @@ public sealed partial class ForgeSimulator
     {
         lock (_gate)
         {
-            return SimulatorCatalogue.Models.Take(_profile.HasOneModel ? 1 : int.MaxValue).Select(model =>
+            return SimulatorCatalogue.Models.Take(Profile.ModelCount).Select(model =>
             {
                 var hashed = _hashed.Contains(model);
                 return new
@@ -104,7 +114,10 @@ public sealed partial class ForgeSimulator
         lock (_gate)
         {
             var options = _profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
-            return new Dictionary<string, object?>(options) { ["sd_model_checkpoint"] = _hashed.Contains(_option) ? _option.TitleWithHash : _option.Filename };
+            return new Dictionary<string, object?>(options)
+            {
+                ["sd_model_checkpoint"] = _hashed.Contains(_option) ? _option.TitleWithHash : _option.Filename,
+            };
         }
     }
 
@@ -119,10 +132,7 @@ public sealed partial class ForgeSimulator
     private double? Eta(double progress)
     {
         if (progress <= 0)
-        {
             return null;
-        }
-
         var elapsed = _time.GetElapsedTime(_state.StartedAt).TotalSeconds;
         return (elapsed / progress) - elapsed;
     }

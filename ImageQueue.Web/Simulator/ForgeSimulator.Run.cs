@@ -2,46 +2,49 @@ namespace ImageQueue.Web.Simulator;
 
 public sealed partial class ForgeSimulator
 {
-    /// <summary>One turn at the lock: load, sample, decode, finish, each for its share of the time.</summary>
+    /// <summary>A task while it has the lock: load, sample, decode, finish, each for its share of the time.</summary>
     /// <remarks>Order of states: <c>modules/processing.py</c>, process_images_inner.</remarks>
-    private sealed class Run(ForgeSimulator simulator, SimulatedTask generating, string? fault, Task cleared)
+    private sealed class Run(ForgeSimulator simulator, SimulatedTask generation, string? fault, Task cleared)
     {
         private const string CudaError =
-            "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.\n"
-            + "For debugging consider passing CUDA_LAUNCH_BLOCKING=1";
+            "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported at some other API call, "
+            + "so the stacktrace below might be incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1";
+
+        private const string ShapeError = "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)";
 
         private readonly long _started = simulator._time.GetTimestamp();
         private TimeSpan _due;
 
-        /// <summary>Goes through the phases; null when it came to its end, even an interrupted one.</summary>
+        /// <summary>Runs the phases; null when it ended, interrupted or not.</summary>
         public async Task<SimulatedAnswer?> GenerateAsync()
         {
-            if (generating.UnknownOption is { } option)
-                return generating.Profile.Failure("KeyError", $"'{option}'");
+            if (generation.UnknownOption is { } option)
+                return generation.Profile.Failure("KeyError", $"'{option}'");
             if (fault == SimulatorFaults.Cuda)
-                return generating.Profile.Failure("RuntimeError", CudaError);
+                return generation.Profile.Failure("RuntimeError", CudaError);
 
             var time = TimeForOne();
             if (fault == SimulatorFaults.SlowLoad)
                 await WaitAsync(Longer(time * 20, SlowLoadAtLeast));
             await WaitAsync(time * LoadShare);
-            if (generating.Width < 8 || generating.Height < 8 || generating.Steps < 1 || generating.ImageLocator < 1)
+            if (generation.Width < 8 || generation.Height < 8 || generation.Steps < 1 || generation.ImageCount < 1)
             {
-                return generating.Profile.Failure("RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
+                return generation.Profile.Failure(
+                    "RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");
             }
 
-            var pixels = (long)generating.Width * generating.Height;
-            if (generating.ImageLocator > MaxImages || pixels > MostPixels || pixels * generating.ImageLocator > MostPixels)
+            var pixels = (long)generation.Width * generation.Height;
+            if (generation.ImageCount > MaxImages || pixels > MostPixels || pixels * generation.ImageCount > MostPixels)
             {
                 return OutOfMemory();
             }
 
-            for (var job = 0; job < generating.Jobs; job++)
+            for (var job = 0; job < generation.Jobs; job++)
             {
                 // An interrupt during the load shows only here: the answer then has no image at all.
-                if (!State(state => (state.JobCount, state.SamplingSteps, state.SamplingStep) = (generating.Jobs, generating.Steps, 0)))
+                if (!State(state => (state.JobCount, state.SamplingSteps, state.SamplingStep) = (generation.Jobs, generation.Steps, 0)))
                 {
-                    generating.Interrupted = true;
+                    generation.Interrupted = true;
                     break;
                 }
 
@@ -52,16 +55,20 @@ public sealed partial class ForgeSimulator
 
                 await WaitAsync(time * DecodeShare);
                 State(state => (state.JobNo, state.SamplingStep, state.PreviewStep) = (job + 1, 0, 0));
-                generating.Done.Add(generating.Interrupted ? generating.Reached : 1);
+                generation.Done.Add(generation.Interrupted ? generation.Reached : 1);
                 await WaitAsync(time * PostShare);
             }
 
-            return null;
+            // Forge finds out after sampling (modules/sd_samplers.py).
+            return generation.UnknownSampler is { } sampler
+                ? generation.Profile.Failure(
+                    "ValueError", $"Simulated: does not support {sampler}. It does: {string.Join(", ", SimulatorCatalogue.SamplerNames)}")
+                : null;
         }
 
         private async Task<SimulatedAnswer?> SampleAsync(TimeSpan time, int job)
         {
-            for (var step = 0; step < generating.Steps; step++)
+            for (var step = 0; step < generation.Steps; step++)
             {
                 if (!State(state => state.SamplingStep = step))
                 {
@@ -69,14 +76,14 @@ public sealed partial class ForgeSimulator
                     break;
                 }
 
-                if (job == 0 && step == generating.Steps / 2)
+                if (job == 0 && step == generation.Steps / 2)
                 {
                     switch (fault)
                     {
                         case SimulatorFaults.ServerError:
-                            return generating.Profile.Failure("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
+                            return generation.Profile.Failure("RuntimeError", ShapeError);
                         case SimulatorFaults.ServerErrorOfA1111:
-                            return SimulatedAnswer.ServerErrorOfA1111("RuntimeError", "Simulated: mat1 and mat2 shapes cannot be multiplied (4096x64 and 16x3072)");
+                            return SimulatedAnswer.ServerErrorOfA1111("RuntimeError", ShapeError);
                         case SimulatorFaults.OutOfMemory:
                             return OutOfMemory();
                         case SimulatorFaults.Reset:
@@ -95,7 +102,7 @@ public sealed partial class ForgeSimulator
                     }
                 }
 
-                await WaitAsync(time / generating.Steps);
+                await WaitAsync(time / generation.Steps);
             }
 
             return null;
@@ -103,12 +110,12 @@ public sealed partial class ForgeSimulator
 
         private void StopAt(int step)
         {
-            generating.Interrupted = true;
-            generating.Reached = step / (double)generating.Steps;
+            generation.Interrupted = true;
+            generation.Reached = step / (double)generation.Steps;
             _due = Elapsed();
         }
 
-        private SimulatedAnswer OutOfMemory() => generating.Profile.Failure(
+        private SimulatedAnswer OutOfMemory() => generation.Profile.Failure(
             "OutOfMemoryError",
             "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 12.00 GiB of which 1.25 GiB is free.");
 
@@ -127,10 +134,10 @@ public sealed partial class ForgeSimulator
             }
         }
 
-        /// <summary>The setting is for the default size and steps; other images take their share of it.</summary>
+        /// <summary>The setting is for the default size and steps.</summary>
         private TimeSpan TimeForOne()
         {
-            var work = (double)generating.Width * generating.Height * generating.Steps * generating.BatchSize / DefaultWork;
+            var work = (double)generation.Width * generation.Height * generation.Steps * generation.BatchSize / DefaultWork;
             var time = simulator.TimePerImage
                 ?? TimeSpan.FromSeconds(Math.Clamp(simulator._options.CurrentValue.Simulator.SecondsPerImage * work, 0, 86_400));
             return fault == SimulatorFaults.Slow ? Longer(time * 10, SlowAtLeast) : time;

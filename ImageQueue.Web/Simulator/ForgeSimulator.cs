@@ -6,11 +6,12 @@ using SkiaSharp;
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>
-/// A Forge without a GPU, or one of its relatives (<see cref="SimulatorProfile"/>): one lock, one image at a time, the same
-/// states and the same oddities. ImageLocator are landscapes drawn in milliseconds; the time that a GPU would take is waited out.
+/// A Forge without a GPU, or a related server (<see cref="SimulatorProfile"/>): one lock, one image at a time, the same states and
+/// oddities. Images are landscapes drawn in milliseconds; the time that a GPU would take is waited for.
 /// </summary>
 /// <remarks>
-/// Sources: <c>modules/api/api.py</c> (text2imgapi), <c>modules/call_queue.py</c>, <c>modules/progress.py</c>, <c>modules/shared_state.py</c>.
+/// Sources: <c>modules/api/api.py</c> (text2imgapi), <c>modules/call_queue.py</c>, <c>modules/progress.py</c>,
+/// <c>modules/shared_state.py</c>.
 /// </remarks>
 public sealed partial class ForgeSimulator : IDisposable
 {
@@ -25,6 +26,7 @@ public sealed partial class ForgeSimulator : IDisposable
     private const int MaxImages = 16;
     private static TimeSpan SlowAtLeast { get; } = TimeSpan.FromSeconds(2);
     private static TimeSpan SlowLoadAtLeast { get; } = TimeSpan.FromSeconds(3);
+    private static TimeSpan GatewayPatience { get; } = TimeSpan.FromSeconds(1);
 
     private readonly SimulatorProfile _profile;
     private readonly IOptionsMonitor<ForgeOptions> _options;
@@ -44,13 +46,6 @@ public sealed partial class ForgeSimulator : IDisposable
     private SimulatedModel? _loaded; // What is in the GPU's memory.
     private SimulatorState _state = new();
 
-    /// <summary>Makes an idle server.</summary>
-    /// <param name="profile">The kind of server.</param>
-    /// <param name="faults">What is to go wrong.</param>
-    /// <param name="stats">Where it is noted what the server was asked.</param>
-    /// <param name="options">For the pace.</param>
-    /// <param name="time">The clock that is waited on.</param>
-    /// <param name="lifetime">When the application stops, all waiting ends at once.</param>
     public ForgeSimulator(
         SimulatorProfile profile,
         SimulatorFaults faults,
@@ -67,33 +62,31 @@ public sealed partial class ForgeSimulator : IDisposable
         _stopping = lifetime.ApplicationStopping;
     }
 
-    /// <summary>What is to go wrong.</summary>
     public SimulatorFaults Faults { get; }
 
-    /// <summary>What it was asked.</summary>
     public SimulatorStats Stats { get; }
 
-    /// <summary>The time for one image, whatever its size; null: <c>Forge:Simulator:SecondsPerImage</c>, and its share of it for a smaller one.</summary>
+    /// <summary>Time for any image; null: <c>Forge:Simulator:SecondsPerImage</c>, scaled by size and steps.</summary>
     public TimeSpan? TimePerImage { get; set; }
 
-    /// <summary>The kind of server, less what a fault has taken away.</summary>
+    /// <summary>The kind of server, without what a fault has taken away.</summary>
     public SimulatorProfile Profile => Faults.Narrow(_profile);
 
     /// <inheritdoc/>
     public void Dispose() => _drawing.Dispose();
 
-    /// <summary><c>POST /sdapi/v1/interrupt</c>: hits whatever runs, and nothing that waits; a start clears it (shared_state.py).</summary>
+    /// <summary><c>POST /sdapi/v1/interrupt</c>: hits the running task alone; the next start clears it (shared_state.py).</summary>
     public void Interrupt()
     {
         lock (_gate)
         {
-            Stats.InterruptCalled(_running);
+            Stats.NoteInterrupt(_running);
             _state.Interrupted = true;
             _state.InterruptSignal.TrySetResult();
         }
     }
 
-    /// <summary><c>POST /sdapi/v1/txt2img</c>, from the body to the answer. Goes on when the client has gone away, as Forge does.</summary>
+    /// <summary><c>POST /sdapi/v1/txt2img</c>, from body to answer. Runs to its end when the client disconnects, as Forge does.</summary>
     /// <exception cref="OperationCanceledException">The application stops.</exception>
     internal async Task<SimulatedAnswer> TextToImageAsync(ReadOnlyMemory<byte> body)
     {
@@ -104,7 +97,7 @@ public sealed partial class ForgeSimulator : IDisposable
         }
 
         var task = string.IsNullOrEmpty(request.ForceTaskId) ? NewTaskId() : request.ForceTaskId;
-        var note = Stats.Received(task, request.Prompt, _time.GetUtcNow());
+        var note = Stats.NoteArrival(task, request.Prompt, _time.GetUtcNow());
         SimulatedAnswer? answer = null;
         try
         {
@@ -113,7 +106,7 @@ public sealed partial class ForgeSimulator : IDisposable
         }
         finally
         {
-            Stats.Answered(note, answer switch
+            Stats.NoteEnd(note, answer switch
             {
                 null => "stopped",
                 { Ending: AnswerEnding.Reset } => "reset",
@@ -135,19 +128,21 @@ public sealed partial class ForgeSimulator : IDisposable
     {
         var profile = Profile;
         var cleared = Faults.Cleared;
-        var (asked, times) = SimulatorFaults.InPrompt(request.Prompt);
+        var (named, times) = SimulatorFaults.InPrompt(request.Prompt);
         string? fault = null;
-        if (asked is not null && (times is null || Stats.Arrivals(request.Prompt) <= times))
+        if (named is not null && (times is null || Stats.Arrivals(request.Prompt) <= times))
         {
-            fault = SimulatorFaults.Find(asked);
-            if (fault is null or SimulatorFaults.NoWebUi or SimulatorFaults.NoTasks)
+            fault = SimulatorFaults.Find(named);
+            if (fault is null or SimulatorFaults.NoWebUi or SimulatorFaults.NoTasks or SimulatorFaults.NoModel)
             {
-                var detail = fault is null ? SimulatorFaults.Explain(asked) : $"The fault '{fault}' is of the whole server; POST it to {SimulatorEndpoints.Path}/faults.";
+                var detail = fault is null
+                    ? SimulatorFaults.Explain(named)
+                    : $"The fault '{fault}' is of the whole server; POST it to {SimulatorEndpoints.Path}/faults.";
                 return SimulatedAnswer.Json(new { detail }, StatusCodes.Status400BadRequest);
             }
 
             if (fault == SimulatorFaults.Cuda)
-                Faults.Set(fault);
+                Faults.Set(fault, SimulatorFaults.CudaRequests);
         }
 
         fault ??= Faults.Take(static _ => true);
@@ -160,34 +155,51 @@ public sealed partial class ForgeSimulator : IDisposable
             SimulatorFaults.Unauthorized => SimulatedAnswer.Unauthorized,
             SimulatorFaults.Unavailable => SimulatedAnswer.Unavailable,
             SimulatorFaults.Loading => SimulatedAnswer.NotFound,
+            SimulatorFaults.Firewall => SimulatedAnswer.Html(StatusCodes.Status403Forbidden, "403 Forbidden"),
+            SimulatorFaults.GatewayTimeout => await GiveUpAsync(request, note, profile, cleared),
+            SimulatorFaults.NoModel => profile.Failure("RuntimeError", "You do not have any model!"),
             _ when request.NullField is { } field => profile.Failure("TypeError", $"unsupported operand type(s): 'NoneType' ({field})"),
-            _ when request.SamplerName is { } sampler && SimulatorCatalogue.FindSampler(sampler) is null && profile.SamplerNotFound(sampler) is { } refusal => refusal,
+            _ when profile.RefuseSampler(request.SamplerName) is { } refusal => refusal,
             _ => await GenerateInTurnAsync(request, note, profile, fault, cleared),
         };
     }
 
-    /// <summary>Waits for the lock, generates, gives the lock back, and only then encodes.</summary>
-    private async Task<SimulatedAnswer> GenerateInTurnAsync(TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
+    /// <summary>A proxy's time-out: the server generates to the end, and nothing of it reaches the client.</summary>
+    private async Task<SimulatedAnswer> GiveUpAsync(
+        TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, Task cleared)
+    {
+        var generating = GenerateInTurnAsync(request, note, profile, fault: null, cleared);
+        await Task.WhenAny(generating, Task.Delay(GatewayPatience, _time, _stopping));
+        return SimulatedAnswer.Html(StatusCodes.Status504GatewayTimeout, "504 Gateway Time-out");
+    }
+
+    /// <summary>Waits for the lock, generates, releases the lock, and only then encodes.</summary>
+    private async Task<SimulatedAnswer> GenerateInTurnAsync(
+        TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
     {
         var task = profile.HasTaskIds ? note.Task : null;
-        var generating = await InTurnAsync(task, () => RunAsync(SimulatedTask.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
-        return generating.Failure ?? await EncodeAsync(generating, fault);
+        var generation = await InTurnAsync(
+            task,
+            () => RunAsync(SimulatedTask.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
+        return generation.Failure ?? await EncodeAsync(generation, fault);
     }
 
     /// <summary>
-    /// Puts the model into memory that a request asks for, else the option's. An unknown checkpoint is dropped without a word. With
-    /// <c>override_settings_restore_afterwards</c> the option stays what it was, and the next request without an override loads that again.
+    /// Loads the requested model, else the option's. An unknown checkpoint is ignored silently. With
+    /// <c>override_settings_restore_afterwards</c> the option stays, and the next request without an override loads that again.
     /// </summary>
     private SimulatedModel Load(TextToImageRequest request, SimulatorProfile profile)
     {
-        var asked = profile.HasOneModel ? null : SimulatorCatalogue.FindModel(SimulatorCatalogue.Override(request.OverrideSettings, "sd_model_checkpoint"));
+        var requested = profile.HasOneModel
+            ? null
+            : SimulatorCatalogue.FindModel(SimulatorCatalogue.Override(request.OverrideSettings, "sd_model_checkpoint"));
         lock (_gate)
         {
-            var model = asked ?? _option;
+            var model = requested ?? _option;
             if (!request.OverrideSettingsRestoreAfterwards)
                 _option = model;
             if (_loaded != model)
-                Stats.ModelLoaded();
+                Stats.CountModelLoad();
             return _loaded = model;
         }
     }
@@ -203,7 +215,7 @@ public sealed partial class ForgeSimulator : IDisposable
         }
     }
 
-    /// <summary>First come, first served (modules/fifo_lock.py): each waits for the one before it.</summary>
+    /// <summary>First in, first out (modules/fifo_lock.py): each waits for the one before it.</summary>
     private async Task<T> InTurnAsync<T>(string? task, Func<Task<T>> run)
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -227,21 +239,21 @@ public sealed partial class ForgeSimulator : IDisposable
         }
     }
 
-    /// <summary>What happens under the lock. Leaves the state as Forge does, also where that is odd.</summary>
-    private async Task<SimulatedTask> RunAsync(SimulatedTask generating, string? task, ReceivedRequest note, string? fault, Task cleared)
+    /// <summary>What happens under the lock. Leaves the state as Forge does.</summary>
+    private async Task<SimulatedTask> RunAsync(SimulatedTask generation, string? task, ReceivedRequest note, string? fault, Task cleared)
     {
-        Stats.Begun(note);
-        var run = new Run(this, generating, fault, cleared);
+        Stats.NoteStart(note);
+        var run = new Run(this, generation, fault, cleared);
         lock (_gate)
         {
             _state = new SimulatorState
             {
                 Job = "scripts_txt2img",
                 JobCount = -1,
-                JobTimestamp = generating.Timestamp,
+                JobTimestamp = generation.Timestamp,
                 SamplingSteps = _state.SamplingSteps,
                 StartedAt = _time.GetTimestamp(),
-                SimulatedTask = generating,
+                SimulatedTask = generation,
             };
             _running = note.Task;
             _current = task;
@@ -261,7 +273,7 @@ public sealed partial class ForgeSimulator : IDisposable
             // calls finish_task only after process_images returned).
             if (failure is null)
             {
-                _hashed.Add(generating.Model);
+                _hashed.Add(generation.Model);
                 if (task is not null)
                     _finished.Enqueue(task);
                 if (_finished.Count > FinishedKept)
@@ -276,24 +288,24 @@ public sealed partial class ForgeSimulator : IDisposable
 
         if (failure is null)
         {
-            Stats.CompletedGeneration(generating.Interrupted);
+            Stats.CountGeneration(generation.Interrupted);
         }
 
-        return generating with { Failure = failure };
+        return generation with { Failure = failure };
     }
 
-    private async Task<SimulatedAnswer> EncodeAsync(SimulatedTask generating, string? fault)
+    private async Task<SimulatedAnswer> EncodeAsync(SimulatedTask generation, string? fault)
     {
         switch (fault)
         {
             case SimulatorFaults.NotJson:
                 return SimulatedAnswer.Html(StatusCodes.Status200OK, "Stable Diffusion");
             case SimulatorFaults.Empty:
-                return generating.Answer([]);
+                return generation.Answer([]);
             case SimulatorFaults.Blank:
-                return generating.Answer([[]]);
+                return generation.Answer([[]]);
             case SimulatorFaults.Garbage:
-                return generating.Answer(["This is not an image, whatever the answer says."u8.ToArray()]);
+                return generation.Answer(["This is not an image, whatever the answer says."u8.ToArray()]);
         }
 
         await _drawing.WaitAsync(_stopping);
@@ -303,15 +315,15 @@ public sealed partial class ForgeSimulator : IDisposable
             {
                 SimulatorFaults.Jpeg => SKEncodedImageFormat.Jpeg,
                 SimulatorFaults.WebP => SKEncodedImageFormat.Webp,
-                _ => generating.Format,
+                _ => generation.Format,
             };
-            var images = generating.Encode(format, isBlack: fault == SimulatorFaults.Nan);
+            var images = generation.Encode(format, isBlack: fault == SimulatorFaults.Nan);
             if (fault == SimulatorFaults.CutImage)
             {
                 images = [.. images.Select(image => image[..(image.Length * 6 / 10)])];
             }
 
-            var answer = generating.Answer(images);
+            var answer = generation.Answer(images);
             return fault == SimulatorFaults.Truncated ? answer with { Ending = AnswerEnding.CutShort } : answer;
         }
         finally

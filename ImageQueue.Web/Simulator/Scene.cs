@@ -14,15 +14,17 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
     [
         .. new[]
         {
-            "2b3a67 ffd9a0 fff1c9 5b5f97 1f2142", "2a6fb0 eaf6f6 fffbe6 4f8a8b 16404d", "241e4e f2a65a ffe0b5 5c3c7a 150f2e", "050a1f 2f8f7f f4f9ff 1b4a5a 03101a",
-            "6b8fa3 f6e3c0 fff5dc b5652b 40200f", "5aa9c4 f5f6cf fffde0 6f9f5a 1f3d2b", "3c6e8f f9d9ac fff3d6 c2653a 4a1f1a", "0b132b 9fb3c8 f7f9fb 5c7089 101a2c",
+            "2b3a67 ffd9a0 fff1c9 5b5f97 1f2142", "2a6fb0 eaf6f6 fffbe6 4f8a8b 16404d",
+            "241e4e f2a65a ffe0b5 5c3c7a 150f2e", "050a1f 2f8f7f f4f9ff 1b4a5a 03101a",
+            "6b8fa3 f6e3c0 fff5dc b5652b 40200f", "5aa9c4 f5f6cf fffde0 6f9f5a 1f3d2b",
+            "3c6e8f f9d9ac fff3d6 c2653a 4a1f1a", "0b132b 9fb3c8 f7f9fb 5c7089 101a2c",
         }.Select(line => line.Split(' ').Select(SKColor.Parse).ToArray()),
     ];
 
     private readonly SKColor[] _palette = Palettes[dice.Below(Palettes.Length)];
     private readonly float _horizon = dice.Between(0.52f, 0.66f);
     private readonly SKPoint _light = new(dice.Between(0.18f, 0.82f) * aspect, dice.Between(0.16f, 0.4f));
-    private readonly SKPaint _generate = new() { IsAntialias = true, StrokeCap = SKStrokeCap.Round };
+    private readonly SKPaint _brush = new() { IsAntialias = true, StrokeCap = SKStrokeCap.Round };
 
     private SKColor Zenith => _palette[0];
 
@@ -34,15 +36,15 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
 
     private SKColor Shade => _palette[4];
 
-    /// <summary>Generates everything; the canvas is to be scaled to a height of 1.</summary>
-    public void Generate()
+    /// <summary>Draws everything; the canvas must be scaled to a height of 1.</summary>
+    public void Draw()
     {
         Fill(0, 1, Zenith, Haze);
         Strokes(150, 0, _horizon, Zenith, Haze, 24);
         for (var ring = 8; ring > 0; ring--)
         {
-            _generate.Color = Glow.WithAlpha((byte)(ring == 1 ? 255 : 18));
-            canvas.DrawCircle(_light, 0.05f * ring, _generate);
+            _brush.Color = Glow.WithAlpha((byte)(ring == 1 ? 255 : 18));
+            canvas.DrawCircle(_light, 0.05f * ring, _brush);
         }
 
         for (var layer = 0; layer < 5; layer++)
@@ -56,26 +58,27 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
         Ridge(0.92f, 0.03f, Mix(Shade, SKColors.Black, 0.3f));
     }
 
-    public void Dispose() => _generate.Dispose();
+    public void Dispose() => _brush.Dispose();
 
     private void Fill(float top, float bottom, SKColor from, SKColor to)
     {
         using var shader = SKShader.CreateLinearGradient(new SKPoint(0, top), new SKPoint(0, bottom), [from, to], SKShaderTileMode.Clamp);
-        _generate.Color = SKColors.Black; // Its alpha would thin the shader's colours.
-        _generate.Shader = shader;
-        canvas.DrawRect(0, top, aspect, bottom - top, _generate);
-        _generate.Shader = null;
+        _brush.Color = SKColors.Black; // Its alpha would thin the shader's colours.
+        _brush.Shader = shader;
+        canvas.DrawRect(0, top, aspect, bottom - top, _brush);
+        _brush.Shader = null;
     }
 
-    /// <summary>Broad strokes of the brush: what makes it look generated.</summary>
-    private void Strokes(int count, float top, float bottom, SKColor one, SKColor other, byte alpha, float middle = 0.5f, float spread = 0.6f)
+    /// <summary>Broad strokes of the brush.</summary>
+    private void Strokes(
+        int count, float top, float bottom, SKColor one, SKColor other, byte alpha, float middle = 0.5f, float spread = 0.6f)
     {
         for (var i = 0; i < count; i++)
         {
             var (x, y) = ((middle + dice.Between(-spread, spread)) * aspect, dice.Between(top, bottom));
-            _generate.Color = Mix(one, other, dice.Unit()).WithAlpha(alpha);
-            _generate.StrokeWidth = dice.Between(0.002f, 0.012f);
-            canvas.DrawLine(x, y, x + dice.Between(0.02f, 0.16f), y + dice.Between(-0.005f, 0.005f), _generate);
+            _brush.Color = Mix(one, other, dice.Unit()).WithAlpha(alpha);
+            _brush.StrokeWidth = dice.Between(0.002f, 0.012f);
+            canvas.DrawLine(x, y, x + dice.Between(0.02f, 0.16f), y + dice.Between(-0.005f, 0.005f), _brush);
         }
     }
 
@@ -99,8 +102,8 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
         path.LineTo(aspect, 1);
         path.Close();
         using var ridge = path.Detach();
-        _generate.Color = colour;
-        canvas.DrawPath(ridge, _generate);
+        _brush.Color = colour;
+        canvas.DrawPath(ridge, _brush);
     }
 
     private static SKColor Mix(SKColor a, SKColor b, float t) => new(

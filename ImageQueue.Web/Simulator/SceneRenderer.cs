@@ -3,41 +3,44 @@ using SkiaSharp;
 
 namespace ImageQueue.Web.Simulator;
 
-/// <summary>Turns prompt and seed into an encoded image: a landscape (<see cref="Scene"/>), the prompt written on it, and the word SIMULATED.</summary>
+/// <summary>
+/// Turns prompt and seed into an encoded image: a landscape (<see cref="Scene"/>), the prompt written on it, and the word SIMULATED.
+/// </summary>
 internal static class SceneRenderer
 {
     private const string Stamp = "SIMULATED";
     private const int MostLines = 4;
 
-    // A machine may have no fonts at all (and the native library without dependencies could not look for them): bring one.
+    // A machine may have no fonts (and the native library without dependencies cannot look for them): bring one.
     private static SKTypeface Typeface { get; } = LoadTypeface();
 
-    /// <summary>Generates and encodes.</summary>
+    /// <summary>Draws and encodes.</summary>
     /// <param name="prompt">What to write on the image; with the seed, what it shows.</param>
     /// <param name="seed">Another seed, another image.</param>
     /// <param name="width">Pixels.</param>
     /// <param name="height">Pixels.</param>
     /// <param name="finished">1 for a finished image; less gives a coarse one, as an interrupted run does.</param>
     /// <param name="format">PNG, JPEG or WebP.</param>
-    public static byte[] Generate(string prompt, long seed, int width, int height, double finished = 1, SKEncodedImageFormat format = SKEncodedImageFormat.Png)
+    public static byte[] Draw(
+        string prompt, long seed, int width, int height, double finished = 1, SKEncodedImageFormat format = SKEncodedImageFormat.Png)
     {
         using var surface = NewSurface(width, height);
-        GenerateScene(surface.Canvas, prompt, seed, width, height, finished);
+        DrawScene(surface.Canvas, prompt, seed, width, height, finished);
         WriteOn(surface.Canvas, prompt, width, height);
         return Encode(surface, format);
     }
 
-    /// <summary>A small image of how far the generating is, an eighth of the size, sharper as it goes on.</summary>
+    /// <summary>A live preview: an eighth of the size, sharper as sampling proceeds.</summary>
     public static byte[] Preview(string prompt, long seed, int width, int height, double finished)
     {
         var scale = Math.Min(1, Math.Max(1 / 8d, 64d / Math.Max(width, height)));
         var (w, h) = ((int)Math.Max(1, width * scale), (int)Math.Max(1, height * scale));
         using var surface = NewSurface(w, h);
-        GenerateScene(surface.Canvas, prompt, seed, w, h, Math.Min(finished, 0.99));
+        DrawScene(surface.Canvas, prompt, seed, w, h, Math.Min(finished, 0.99));
         return Encode(surface, SKEncodedImageFormat.Jpeg);
     }
 
-    /// <summary>All black: what comes out when the numbers have become NaN.</summary>
+    /// <summary>All black: a model's numbers that became NaN.</summary>
     public static byte[] Black(int width, int height, SKEncodedImageFormat format)
     {
         using var surface = NewSurface(width, height);
@@ -60,7 +63,7 @@ internal static class SceneRenderer
     }
 
     /// <summary>An unfinished one is drawn small and blown up: blocks of 32 pixels at the start, of 2 near the end.</summary>
-    private static void GenerateScene(SKCanvas canvas, string prompt, long seed, int width, int height, double finished)
+    private static void DrawScene(SKCanvas canvas, string prompt, long seed, int width, int height, double finished)
     {
         var block = finished >= 1 ? 1 : 1 << (int)Math.Ceiling(1 + (4 * (1 - Math.Clamp(finished, 0, 1))));
         var (w, h) = (Math.Max(2, width / block), Math.Max(2, height / block));
@@ -70,7 +73,7 @@ internal static class SceneRenderer
         target.Scale(h);
         using (var scene = new Scene(target, (float)w / h, new Dice(prompt, seed)))
         {
-            scene.Generate();
+            scene.Draw();
         }
 
         target.Restore();
@@ -82,7 +85,7 @@ internal static class SceneRenderer
 
     private static void WriteOn(SKCanvas canvas, string prompt, int width, int height)
     {
-        using var generate = new SKPaint { IsAntialias = true, Color = SKColors.White };
+        using var brush = new SKPaint { IsAntialias = true, Color = SKColors.White };
         using var font = new SKFont(Typeface, Math.Max(8, Math.Min(width, height) / 28f)) { Subpixel = true };
         var margin = Math.Max(2f, Math.Min(width, height) * 0.035f);
         var lines = Wrap(Writable(prompt, font), font, width - (2 * margin));
@@ -93,10 +96,10 @@ internal static class SceneRenderer
             canvas.DrawRect(0, 0, width, font.Size + margin, shade);
         }
 
-        canvas.DrawText(Stamp, width - margin, font.Size + (margin * 0.3f), SKTextAlign.Right, font, generate);
+        canvas.DrawText(Stamp, width - margin, font.Size + (margin * 0.3f), SKTextAlign.Right, font, brush);
         for (var i = 0; i < lines.Count; i++)
         {
-            canvas.DrawText(lines[i], margin, top + (i * lineHeight) + font.Size, SKTextAlign.Left, font, generate);
+            canvas.DrawText(lines[i], margin, top + (i * lineHeight) + font.Size, SKTextAlign.Left, font, brush);
         }
     }
 

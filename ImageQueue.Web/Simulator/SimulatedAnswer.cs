@@ -40,14 +40,17 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
     public static SimulatedAnswer NotFound { get; } = Json(new { detail = "Not Found" }, StatusCodes.Status404NotFound);
 
     /// <summary>The 401 of <c>--api-auth</c>.</summary>
-    public static SimulatedAnswer Unauthorized { get; } = Json(new { detail = "Incorrect username or password" }, StatusCodes.Status401Unauthorized);
+    public static SimulatedAnswer Unauthorized { get; } = Json(
+        new { detail = "Incorrect username or password" }, StatusCodes.Status401Unauthorized);
 
     /// <summary>KoboldCpp's 503 while it generates.</summary>
     public static SimulatedAnswer Busy { get; } = Json(
-        new { detail = new { msg = "Server is busy; please try again later.", type = "service_unavailable" } }, StatusCodes.Status503ServiceUnavailable);
+        new { detail = new { msg = "Server is busy; please try again later.", type = "service_unavailable" } },
+        StatusCodes.Status503ServiceUnavailable);
 
     /// <summary>A proxy's 503.</summary>
-    public static SimulatedAnswer Unavailable { get; } = Html(StatusCodes.Status503ServiceUnavailable, "503 Service Temporarily Unavailable");
+    public static SimulatedAnswer Unavailable { get; } = Html(
+        StatusCodes.Status503ServiceUnavailable, "503 Service Temporarily Unavailable");
 
     /// <summary>A reset connection.</summary>
     public static SimulatedAnswer ConnectionReset { get; } = new(0, "", default, AnswerEnding.Reset);

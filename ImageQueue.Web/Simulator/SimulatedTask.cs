@@ -3,7 +3,7 @@ using SkiaSharp;
 
 namespace ImageQueue.Web.Simulator;
 
-/// <summary>What one request comes down to, how far it got, and the answer made of it.</summary>
+/// <summary>A request as the server understands it, its progress, and its answer.</summary>
 /// <remarks>Source of the answer's <c>info</c>: <c>modules/processing.py</c>, Processed.js.</remarks>
 internal sealed record SimulatedTask
 {
@@ -15,15 +15,17 @@ internal sealed record SimulatedTask
     public required int Height { get; init; }
     public required SimulatedModel Model { get; init; }
     public required string Sampler { get; init; }
+    public required string Scheduler { get; init; }
     public required string Timestamp { get; init; }
     public required SKEncodedImageFormat Format { get; init; }
     public required SimulatorProfile Profile { get; init; }
     public string? UnknownOption { get; init; }
+    public string? UnknownSampler { get; init; }
 
     public int Steps => Request.Steps;
     public int Jobs => Request.NIter;
     public int BatchSize => Request.BatchSize;
-    public long ImageLocator => (long)Request.NIter * Request.BatchSize;
+    public long ImageCount => (long)Request.NIter * Request.BatchSize;
 
     /// <summary>Whether an interrupt cut it short.</summary>
     public bool Interrupted { get; set; }
@@ -44,6 +46,7 @@ internal sealed record SimulatedTask
         var unknown = profile.TakesAnyOption
             ? null
             : request.OverrideSettings?.EnumerateObject().Select(option => option.Name).FirstOrDefault(name => !known.ContainsKey(name));
+        var (sampler, scheduler) = SimulatorCatalogue.FindSampler(request.SamplerName, request.Scheduler, profile.HasSchedulers);
         return new SimulatedTask
         {
             Request = request,
@@ -53,8 +56,9 @@ internal sealed record SimulatedTask
             Height = request.Height / 8 * 8,
             Profile = profile,
             Model = model,
-            // An unknown sampler silently becomes the default one, where it is not refused.
-            Sampler = SimulatorCatalogue.FindSampler(request.SamplerName) ?? SimulatorCatalogue.DefaultSampler,
+            Sampler = sampler ?? SimulatorCatalogue.DefaultSampler,
+            Scheduler = scheduler,
+            UnknownSampler = sampler is null && request.SamplerName is { } name && profile.FailsOnUnknownSampler ? name : null,
             Timestamp = now.ToString("yyyyMMddHHmmss", CultureInfo.InvariantCulture),
             Format = SimulatorCatalogue.Override(request.OverrideSettings, "samples_format") switch
             {
@@ -75,11 +79,13 @@ internal sealed record SimulatedTask
         }
 
         var images = Done.SelectMany((finished, job) => Enumerable.Range(job * BatchSize, BatchSize)
-            .Select(n => isBlack ? SceneRenderer.Black(Width, Height, format) : SceneRenderer.Generate(Request.Prompt, Seed + n, Width, Height, finished, format))).ToList();
+            .Select(n => isBlack
+                ? SceneRenderer.Black(Width, Height, format)
+                : SceneRenderer.Draw(Request.Prompt, Seed + n, Width, Height, finished, format))).ToList();
         return images.Count > 1 ? [SceneRenderer.Grid(images, Width, Height), .. images] : images;
     }
 
-    /// <summary>The live preview at a sampling step, kept so that many who ask have it drawn once.</summary>
+    /// <summary>The live preview at a sampling step, drawn once.</summary>
     public byte[] Preview(int step)
     {
         if (_preview is { } kept && kept.Step == step)
@@ -121,7 +127,7 @@ internal sealed record SimulatedTask
 
     private object Info()
     {
-        var count = (int)Math.Clamp(ImageLocator, 0, 1000);
+        var count = (int)Math.Clamp(ImageCount, 0, 1000);
         return new
         {
             prompt = Request.Prompt,
@@ -141,7 +147,7 @@ internal sealed record SimulatedTask
             batch_size = BatchSize,
             restore_faces = false,
             face_restoration_model = (string?)null,
-            sd_model_name = Profile.HasOneModel ? Model.Filename : Model.ModelName, // sd-server names the file.
+            sd_model_name = Profile.HasOneModel ? Model.Filename : Model.BareName, // sd-server names the file.
             sd_model_hash = Model.Hash,
             sd_vae_name = (string?)null,
             sd_vae_hash = (string?)null,
@@ -152,7 +158,9 @@ internal sealed record SimulatedTask
             index_of_first_image = Done.Count * BatchSize > 1 ? 1 : 0,
             infotexts = Enumerable.Range(0, count).Select(n => string.Create(
                 CultureInfo.InvariantCulture,
-                $"{Request.Prompt}\nSteps: {Steps}, Sampler: {Sampler}, Schedule type: {Request.Scheduler ?? SimulatorCatalogue.DefaultScheduler}, CFG scale: {Request.CfgScale}, Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, Size: {Width}x{Height}, Model hash: {Model.Hash}, Model: {Model.ModelName}, Version: simulated")),
+                $"{Request.Prompt}\nSteps: {Steps}, Sampler: {Sampler}, Schedule type: {Scheduler}, CFG scale: {Request.CfgScale}, "
+                + $"Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, Size: {Width}x{Height}, "
+                + $"Model hash: {Model.Hash}, Model: {Model.BareName}, Version: simulated")),
             styles = Array.Empty<string>(),
             job_timestamp = Timestamp,
             clip_skip = 1,

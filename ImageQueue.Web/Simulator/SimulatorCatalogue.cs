@@ -2,33 +2,59 @@ using System.Text.Json;
 
 namespace ImageQueue.Web.Simulator;
 
-/// <summary>What the simulated server has: models, samplers, schedulers and options.</summary>
+/// <summary>The simulated server's models, samplers, schedulers and options.</summary>
 /// <remarks>Names as in Forge's <c>modules/sd_samplers*.py</c> and <c>modules/sd_schedulers.py</c>.</remarks>
 internal static class SimulatorCatalogue
 {
     public const string DefaultSampler = "Euler";
-    public const string DefaultScheduler = "Simple";
 
     public static IReadOnlyList<SimulatedModel> Models { get; } =
     [
-        new("flux1-dev-bnb-nf4-v2", "flux1-dev-bnb-nf4-v2.safetensors", "f0770152e4", "bea01d51bd0ad83ac1dd0f4a6d3e3a1b0c7f9d2e5a4b8c6d1e0f2a3b4c5d6e7f"),
-        new("flux1-schnell-fp8", "flux1-schnell-fp8.safetensors", "ead426278b", "ead426278b49030e9da5df862994f25ce94ab2ee4df38b556ddddb3db093bf72"),
+        new(
+            "flux1-dev-bnb-nf4-v2",
+            "flux1-dev-bnb-nf4-v2.safetensors",
+            "f0770152e4",
+            "bea01d51bd0ad83ac1dd0f4a6d3e3a1b0c7f9d2e5a4b8c6d1e0f2a3b4c5d6e7f"),
+        new(
+            "flux1-schnell-fp8",
+            "flux1-schnell-fp8.safetensors",
+            "ead426278b",
+            "ead426278b49030e9da5df862994f25ce94ab2ee4df38b556ddddb3db093bf72"),
+        new(
+            "flux_flux1-dev",
+            "flux/flux1-dev.safetensors",
+            "4610115bb0",
+            "4610115bb0c89560703c892c59ac2742fa821e60ef5871b33493ba544683abd7"),
+        new("sdxl-turbo", "sdxl-turbo.safetensors", "e869ac7d69", "e869ac7d6942cb327d68d5ed83a40447aadf20e0c3358d98b2cc9e270db0da26"),
     ];
 
     public static IReadOnlyList<string> SamplerNames { get; } =
         ["DPM++ 2M", "DPM++ SDE", "Euler a", "Euler", "LMS", "Heun", "DDIM", "UniPC", "LCM", "[Forge] Flux Realistic"];
 
     public static IReadOnlyList<object> Samplers { get; } =
-        [.. SamplerNames.Select(name => new { name, aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"], options = new { } })];
+    [
+        .. SamplerNames.Select(name => new
+        {
+            name,
+            aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"],
+            options = new { },
+        }),
+    ];
+
+    private static IReadOnlyList<(string Name, string Label)> SchedulerNames { get; } =
+    [
+        ("automatic", "Automatic"), ("uniform", "Uniform"), ("karras", "Karras"), (
+            "exponential", "Exponential"), ("sgm_uniform", "SGM Uniform"),
+        ("kl_optimal", "KL Optimal"), ("simple", "Simple"), ("normal", "Normal"), ("ddim", "DDIM"), ("beta", "Beta"), ("turbo", "Turbo"),
+    ];
 
     public static IReadOnlyList<object> Schedulers { get; } =
     [
-        Scheduler("automatic", "Automatic"), Scheduler("uniform", "Uniform"), Scheduler("karras", "Karras"), Scheduler("exponential", "Exponential"),
-        Scheduler("sgm_uniform", "SGM Uniform"), Scheduler("simple", "Simple"), Scheduler("normal", "Normal"), Scheduler("ddim", "DDIM"),
-        Scheduler("beta", "Beta"), Scheduler("turbo", "Turbo"),
+        .. SchedulerNames.Select(
+            names => new { names.Name, names.Label, Aliases = (string[]?)null, DefaultRho = -1.0, NeedInnerModel = false }),
     ];
 
-    /// <summary>After how many steps a new live preview is made: the default of A1111 and Forge.</summary>
+    /// <summary>Steps between two live previews: the default of A1111 and Forge.</summary>
     public const int StepsPerPreview = 10;
 
     private static string[] RequestFields { get; } =
@@ -37,7 +63,7 @@ internal static class SimulatorCatalogue
         "override_settings", "override_settings_restore_afterwards", "send_images", "save_images",
     ];
 
-    /// <summary>A few of the options. Asking for one that is not there is an error of 500, as at Forge.</summary>
+    /// <summary>A few of Forge's options; any other is a 500, as there.</summary>
     public static IReadOnlyDictionary<string, object?> Options { get; } = new Dictionary<string, object?>
     {
         ["samples_format"] = "png",
@@ -60,7 +86,7 @@ internal static class SimulatorCatalogue
         ["forge_preset"] = "flux",
     };
 
-    /// <summary>FastAPI's <c>/openapi.json</c>, as far as one would look into it to learn what a server can do.</summary>
+    /// <summary>The part of FastAPI's <c>/openapi.json</c> that says what a server can do.</summary>
     public static object OpenApi(SimulatorProfile profile, IEnumerable<string> paths) => new
     {
         openapi = "3.1.0",
@@ -85,21 +111,40 @@ internal static class SimulatorCatalogue
 
     /// <summary>The model of this name, title or file; null when there is none.</summary>
     public static SimulatedModel? FindModel(string? name) =>
-        Models.FirstOrDefault(model => name is not null && (name == model.ModelName || name == model.Filename || name == model.TitleWithHash || name == model.Hash));
+        name is null ? null : Models.FirstOrDefault(model => ((string[])
+        [
+            model.ModelName, model.Filename, model.TitleWithHash, model.Hash, model.BareName,
+        ]).Contains(name));
 
-    /// <summary>The sampler of this name but for case; null when there is none.</summary>
-    public static string? FindSampler(string? asked) => SamplerNames.FirstOrDefault(name => name.Equals(asked, StringComparison.OrdinalIgnoreCase));
+    /// <summary>
+    /// By exact names, with a scheduler behind the sampler's name or not; an unknown scheduler silently becomes Automatic
+    /// (<c>modules/sd_samplers.py</c>, get_sampler_and_scheduler).
+    /// </summary>
+    /// <returns>The sampler, null when there is none of this name, and the scheduler.</returns>
+    public static (string? Sampler, string Scheduler) FindSampler(string? sampler, string? scheduler, bool hasSchedulers)
+    {
+        if (hasSchedulers
+            && sampler is not null
+            && SchedulerNames.FirstOrDefault(
+                names => sampler.EndsWith($" {names.Label}", StringComparison.Ordinal)) is { Label: { } behind })
+            (sampler, scheduler) = (sampler[..^(behind.Length + 1)], behind);
+        return (
+            SamplerNames.FirstOrDefault(name => name == sampler),
+            SchedulerNames.FirstOrDefault(names => names.Label == scheduler || names.Name == scheduler).Label ?? "Automatic");
+    }
 
     /// <summary>A string among the overrides, or null.</summary>
     public static string? Override(JsonElement? overrides, string key) =>
-        overrides is { } element && element.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-
-    private static object Scheduler(string name, string label) =>
-        new { name, label, aliases = (string[]?)null, default_rho = -1.0, need_inner_model = false };
+        overrides is { } element && element.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.String
+            ? value.GetString()
+            : null;
 }
 
 /// <summary>A checkpoint. Its title gains the hash once the file has been loaded and hashed (<c>modules/sd_models.py</c>).</summary>
 internal sealed record SimulatedModel(string ModelName, string Filename, string Hash, string Sha256)
 {
     public string TitleWithHash => $"{Filename} [{Hash}]";
+
+    /// <summary>What <c>info</c> says: without folder and extension (name_for_extra).</summary>
+    public string BareName => Path.GetFileNameWithoutExtension(Filename);
 }

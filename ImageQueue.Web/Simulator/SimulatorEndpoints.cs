@@ -11,7 +11,9 @@ public static class SimulatorEndpoints
 
     private const int MostBytes = 1024 * 1024;
 
-    /// <summary>Registers <see cref="ForgeSimulator"/>: as Forge, unless a <see cref="SimulatorProfile"/> has been registered before.</summary>
+    /// <summary>
+    /// Registers <see cref="ForgeSimulator"/>: as Forge, unless a <see cref="SimulatorProfile"/> has been registered before.
+    /// </summary>
     public static IServiceCollection AddForgeSimulator(this IServiceCollection services)
     {
         services.AddOptions();
@@ -23,17 +25,18 @@ public static class SimulatorEndpoints
         return services;
     }
 
-    /// <summary>Maps the endpoints. Returns the group, for what the application wants to add to all of them.</summary>
+    /// <summary>Maps the endpoints. Returns the group, for what the application adds to all of them.</summary>
     public static RouteGroupBuilder MapForgeSimulator(this IEndpointRouteBuilder app)
     {
         var simulator = app.ServiceProvider.GetRequiredService<ForgeSimulator>();
         var group = app.MapGroup(Path).ExcludeFromDescription();
 
-        // Has no front door: it asks for all faults at once, so that its requests are seen in the statistics whatever happens.
+        // Applies all faults itself, so that its requests are counted in the statistics in any case.
         group.MapPost("/sdapi/v1/txt2img", TextToImageAsync);
 
         var api = group.MapGroup("/sdapi/v1");
-        api.MapGet("/progress", (string? skip_current_image) => Json(simulator.GlobalProgress(IsTrue(skip_current_image)))).Only(simulator, profile => profile.HasGlobalProgress);
+        api.MapGet("/progress", (string? skip_current_image) => Json(simulator.GlobalProgress(IsTrue(skip_current_image))))
+            .Only(simulator, profile => profile.HasGlobalProgress);
         api.MapPost("/interrupt", () =>
         {
             simulator.Interrupt();
@@ -47,10 +50,13 @@ public static class SimulatorEndpoints
 
         var inner = group.MapGroup("/internal");
         inner.MapGet("/ping", () => Json(new { })).Only(simulator, profile => profile.HasInternal);
-        inner.MapGet("/pending-tasks", () => Json(simulator.PendingTasks())).Only(simulator, profile => profile is { HasInternal: true, HasTaskIds: true });
+        inner.MapGet("/pending-tasks", () => Json(simulator.PendingTasks()))
+            .Only(simulator, profile => profile is { HasInternal: true, HasTaskIds: true });
         inner.MapPost("/progress", TaskProgressAsync).Only(simulator, profile => profile.HasInternal);
-        group.MapGet("/api/extra/version", () => Json(new { result = "KoboldCpp", version = "1.95" })).Only(simulator, profile => profile == SimulatorProfile.KoboldCpp);
-        group.MapGet("/openapi.json", () => Json(SimulatorCatalogue.OpenApi(simulator.Profile, Paths(simulator.Profile)))).Only(simulator, profile => profile.HasOpenApi);
+        group.MapGet("/api/extra/version", () => Json(new { result = "KoboldCpp", version = "1.95" }))
+            .Only(simulator, profile => profile == SimulatorProfile.KoboldCpp);
+        group.MapGet("/openapi.json", () => Json(SimulatorCatalogue.OpenApi(simulator.Profile, Paths(simulator.Profile))))
+            .Only(simulator, profile => profile.HasOpenApi);
 
         group.MapGet("/faults", () => ShowFaults(simulator));
         group.MapPost("/faults", SetFaultAsync);
@@ -70,15 +76,16 @@ public static class SimulatorEndpoints
     }
 
     /// <summary>
-    /// Puts the front door before an endpoint: the faults of a whole server hit every endpoint and not only the generating, and what
-    /// this kind of server does not have is not there.
+    /// Applies the faults of a whole server to an endpoint, and hides it where this kind of server does not have it.
     /// </summary>
     private static void Only(this RouteHandlerBuilder endpoint, ForgeSimulator simulator, Func<SimulatorProfile, bool>? has = null) =>
         endpoint.AddEndpointFilter(async (context, next) =>
         {
-            // Forge's --api-auth covers /sdapi alone and its web server is up before the API; a proxy's password and its 503 are before all of it.
+            // Forge's --api-auth covers /sdapi alone and its web server is up before the API; a proxy's password and its 503 are before all
+            // of it.
             var isApi = context.HttpContext.Request.Path.StartsWithSegments($"{Path}/sdapi");
-            return simulator.Faults.Take(fault => fault is SimulatorFaults.Unavailable or SimulatorFaults.Unauthorized || (isApi && fault == SimulatorFaults.Loading)) switch
+            return simulator.Faults.Take(fault =>
+                fault is SimulatorFaults.Unavailable or SimulatorFaults.Unauthorized || (isApi && fault == SimulatorFaults.Loading)) switch
             {
                 SimulatorFaults.Unavailable => new Sending(SimulatedAnswer.Unavailable),
                 SimulatorFaults.Unauthorized => new Sending(SimulatedAnswer.Unauthorized),
@@ -89,8 +96,10 @@ public static class SimulatorEndpoints
 
     private static async Task<IResult> NotServedAsync(ForgeSimulator simulator, HttpContext context)
     {
-        simulator.Stats.AskedForUnknown($"{context.Request.Method} {context.Request.Path.Value?[Path.Length..]}");
-        return await OrResetAsync(() => HttpMethods.IsPost(context.Request.Method) ? simulator.UnknownPostAsync() : Task.FromResult(simulator.Profile.NotServed));
+        simulator.Stats.NoteUnknownPath($"{context.Request.Method} {context.Request.Path.Value?[Path.Length..]}");
+        return await OrResetAsync(() => HttpMethods.IsPost(context.Request.Method)
+            ? simulator.UnknownPostAsync()
+            : Task.FromResult(simulator.Profile.NotServed));
     }
 
     private static async Task<IResult> TextToImageAsync(ForgeSimulator simulator, HttpContext context) =>
@@ -121,8 +130,8 @@ public static class SimulatorEndpoints
 
         try
         {
-            var asked = JsonSerializer.Deserialize<FaultRequest>(body.Span, SimulatorJson.Options);
-            simulator.Faults.Set(asked?.Fault ?? "", asked?.Times);
+            var request = JsonSerializer.Deserialize<FaultRequest>(body.Span, SimulatorJson.Options);
+            simulator.Faults.Set(request?.Fault ?? "", request?.Times);
             return ShowFaults(simulator);
         }
         catch (JsonException)
@@ -143,7 +152,8 @@ public static class SimulatorEndpoints
 
     private static IEnumerable<string> Paths(SimulatorProfile profile) =>
     [
-        "/sdapi/v1/txt2img", "/sdapi/v1/progress", "/sdapi/v1/interrupt", "/sdapi/v1/options", "/sdapi/v1/samplers", "/sdapi/v1/sd-models", "/sdapi/v1/memory",
+        "/sdapi/v1/txt2img", "/sdapi/v1/progress", "/sdapi/v1/interrupt", "/sdapi/v1/options", "/sdapi/v1/samplers", "/sdapi/v1/sd-models",
+        "/sdapi/v1/memory",
         .. profile.HasSchedulers ? ["/sdapi/v1/schedulers"] : Array.Empty<string>(),
         .. profile.HasInternal ? ["/internal/progress", "/internal/ping"] : Array.Empty<string>(),
         .. profile is { HasInternal: true, HasTaskIds: true } ? ["/internal/pending-tasks"] : Array.Empty<string>(),

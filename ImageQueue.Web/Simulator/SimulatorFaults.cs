@@ -3,8 +3,8 @@ using System.Text.RegularExpressions;
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>
-/// What can be made to go wrong: for every request until cleared (or a number of times), or for one request by a word in its
-/// prompt, such as <c>[fault:oom]</c>, or <c>[fault:reset*2]</c> for the first two times that this prompt arrives.
+/// Simulated faults: for every request until cleared (or a number of times), or for one request by a word in its prompt, such as
+/// <c>[fault:oom]</c>, or <c>[fault:reset*2]</c> for the first two times that this prompt arrives.
 /// </summary>
 /// <remarks>
 /// Everything here has been seen at a real server: see the error handlers of Forge's <c>modules/api/api.py</c> and its relatives.
@@ -63,12 +63,26 @@ public sealed partial class SimulatorFaults
     public const string Hang = "hang";
 
     /// <summary>
-    /// 500 <c>CUDA error: unspecified launch failure</c>. The process does not recover: asked for by a prompt, it hits every later
-    /// request too, until it is cleared. Everything but the generating answers as ever.
+    /// 500 <c>CUDA error: unspecified launch failure</c>. The GPU does not recover by itself: requested in a prompt, it hits the next
+    /// <see cref="CudaRequests"/> requests too, as until a supervisor restarts the process. All other endpoints work.
     /// </summary>
     public const string Cuda = "cuda";
 
-    /// <summary>Loads its model for a long time, without progress: twenty times as long as an image takes, and at least three seconds.</summary>
+    /// <summary>Few enough that canaries, which come after growing pauses, see the end of it within half a minute.</summary>
+    public const int CudaRequests = 5;
+
+    /// <summary>403 with a page: a firewall that blocks the prompt.</summary>
+    public const string Firewall = "403";
+
+    /// <summary>504 with a page: a proxy that gives up after a second, while the server generates to the end.</summary>
+    public const string GatewayTimeout = "504";
+
+    /// <summary>Its model folder is not mounted: <c>sd-models</c> is empty, and generations fail. Only for all requests.</summary>
+    public const string NoModel = "nomodel";
+
+    /// <summary>
+    /// Loads its model for a long time, without progress: twenty times as long as an image takes, and at least three seconds.
+    /// </summary>
     public const string SlowLoad = "slowload";
 
     /// <summary>200 with an all-black image: the numbers have become NaN.</summary>
@@ -77,16 +91,22 @@ public sealed partial class SimulatorFaults
     /// <summary>Nothing under <c>/internal</c> (Forge's <c>--nowebui</c>). Only for all requests.</summary>
     public const string NoWebUi = "nowebui";
 
-    /// <summary>No task ids: <c>force_task_id</c> is ignored and there is no <c>/internal/pending-tasks</c> (SD.Next, old A1111). Only for all requests.</summary>
+    /// <summary>
+    /// No task ids: <c>force_task_id</c> is ignored and there is no <c>/internal/pending-tasks</c> (SD.Next, old A1111). Only for all
+    /// requests.
+    /// </summary>
     public const string NoTasks = "notasks";
 
-    /// <summary>401: the password has changed. Set for all requests, it hits every endpoint.</summary>
+    /// <summary>401: wrong password. Set for all requests, it hits every endpoint.</summary>
     public const string Unauthorized = "401";
 
     /// <summary>503 without JSON, as from a proxy whose server is down. Set for all requests, it hits every endpoint.</summary>
     public const string Unavailable = "unavailable";
 
-    /// <summary>404 under <c>/sdapi</c> while <c>/internal</c> answers: a server that still starts. Set for all requests, it hits all of <c>/sdapi</c>.</summary>
+    /// <summary>
+    /// 404 under <c>/sdapi</c> while <c>/internal</c> answers: a server that still starts. Set for all requests, it hits all of
+    /// <c>/sdapi</c>.
+    /// </summary>
     public const string Loading = "loading";
 
     private readonly Lock _gate = new();
@@ -98,7 +118,8 @@ public sealed partial class SimulatorFaults
     public static IReadOnlyList<string> Known { get; } =
     [
         Slow, Stalled, ServerError, ServerErrorOfA1111, OutOfMemory, Reset, Truncated, CutImage, Garbage, Empty, Blank, NotJson,
-        Jpeg, WebP, Invalid, Rejected, Unauthorized, Unavailable, Loading, Hang, Cuda, SlowLoad, Nan, NoWebUi, NoTasks,
+        Jpeg, WebP, Invalid, Rejected, Unauthorized, Unavailable, Loading, Hang, Cuda, SlowLoad, Nan, Firewall, GatewayTimeout,
+        NoWebUi, NoTasks, NoModel,
     ];
 
     /// <summary>The fault that is set for all requests, or null, and how many more requests it hits (null: all).</summary>
@@ -142,7 +163,8 @@ public sealed partial class SimulatorFaults
         var known = Find(fault) ?? throw new ArgumentException(Explain(fault), nameof(fault));
         if (times < 1)
         {
-            throw new ArgumentException("times must be at least 1; leave it out for a fault that stays until it is cleared.", nameof(times));
+            throw new ArgumentException(
+                "times must be at least 1; leave it out for a fault that stays until it is cleared.", nameof(times));
         }
 
         lock (_gate)
@@ -152,7 +174,7 @@ public sealed partial class SimulatorFaults
         }
     }
 
-    /// <summary>Nothing goes wrong any more, but for what prompts ask.</summary>
+    /// <summary>Ends the fault; those in prompts stay.</summary>
     public void Clear()
     {
         lock (_gate)
@@ -164,11 +186,12 @@ public sealed partial class SimulatorFaults
         }
     }
 
-    /// <summary>What the server still is and does, with the fault that takes something away from it.</summary>
+    /// <summary>The profile without what a fault takes away.</summary>
     internal SimulatorProfile Narrow(SimulatorProfile profile) => Current.Fault switch
     {
         NoWebUi => profile with { HasInternal = false },
         NoTasks => profile with { HasTaskIds = false },
+        NoModel => profile with { HasModels = false },
         _ => profile,
     };
 
@@ -201,6 +224,7 @@ public sealed partial class SimulatorFaults
         }
     }
 
-    [GeneratedRegex(@"\[fault:\s*(?<name>[^\]*]*?)\s*(\*\s*(?<times>[0-9]{1,6})\s*)?\]", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"\[fault:\s*(?<name>[^\]*]*?)\s*(\*\s*(?<times>[0-9]{1,6})\s*)?\]", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex FaultWord();
 }

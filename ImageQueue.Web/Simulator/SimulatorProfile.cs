@@ -12,15 +12,18 @@ public enum ErrorForm
     /// <summary>stable-diffusion.cpp: <c>{error, message}</c>.</summary>
     Brief,
 
-    /// <summary>KoboldCpp: a failed generating is 200 with <c>images: [""]</c>, everything else <c>detail.msg</c>.</summary>
+    /// <summary>KoboldCpp: a failed generation is 200 with <c>images: [""]</c>, everything else <c>detail.msg</c>.</summary>
     BlankImage,
 }
 
-/// <summary>What a server does with a sampler that it does not know.</summary>
+/// <summary>What a server does with an unknown sampler.</summary>
 public enum UnknownSampler
 {
-    /// <summary>Takes its default without a word; <c>info.sampler_name</c> tells.</summary>
+    /// <summary>Silently uses its default; <c>info.sampler_name</c> says so.</summary>
     Replaced,
+
+    /// <summary>Generates, and then answers 500 that it does not support it.</summary>
+    FailsAfterwards,
 
     /// <summary>404 <c>Sampler not found</c>.</summary>
     NotFound,
@@ -37,10 +40,13 @@ public enum UnknownSampler
 public sealed record SimulatorProfile(string Name)
 {
     /// <summary>Stable Diffusion WebUI Forge.</summary>
-    public static SimulatorProfile Forge { get; } = new("forge");
+    public static SimulatorProfile Forge { get; } = new("forge") { Sampler = UnknownSampler.FailsAfterwards };
 
-    /// <summary>Forge with <c>--nowebui</c>: nothing under <c>/internal</c>; <c>force_task_id</c> is taken and cannot be asked for.</summary>
-    public static SimulatorProfile ForgeNoWebUi { get; } = new("forge-nowebui") { HasInternal = false };
+    /// <summary>
+    /// Forge with <c>--nowebui</c>: nothing under <c>/internal</c>; <c>force_task_id</c> is taken and cannot be asked for.
+    /// </summary>
+    public static SimulatorProfile ForgeNoWebUi { get; } =
+        new("forge-nowebui") { HasInternal = false, Sampler = UnknownSampler.FailsAfterwards };
 
     /// <summary>forge-classic: of the time before schedulers were a setting of their own.</summary>
     public static SimulatorProfile ForgeClassic { get; } =
@@ -51,12 +57,21 @@ public sealed record SimulatorProfile(string Name)
 
     /// <summary>A1111 before 1.8: <c>/internal/progress</c> is there and knows only what its own page asked for.</summary>
     public static SimulatorProfile A1111Old { get; } =
-        new("a1111-old") { Errors = ErrorForm.Errors, Sampler = UnknownSampler.NotFound, HasTaskIds = false, HasSchedulers = false, HasModules = false };
+        new("a1111-old")
+        {
+            Errors = ErrorForm.Errors,
+            Sampler = UnknownSampler.NotFound,
+            HasTaskIds = false,
+            HasSchedulers = false,
+            HasModules = false,
+        };
 
     /// <summary>A1111 from 1.9, and reForge.</summary>
     public static SimulatorProfile A1111 { get; } = new("a1111") { Errors = ErrorForm.Errors, HasModules = false };
 
-    /// <summary>SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and options it does not know are nothing to it.</summary>
+    /// <summary>
+    /// SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and options it does not know are nothing to it.
+    /// </summary>
     public static SimulatorProfile SdNext { get; } = new("sdnext")
     {
         Errors = ErrorForm.Errors,
@@ -67,7 +82,7 @@ public sealed record SimulatorProfile(string Name)
         TakesAnyOption = true,
     };
 
-    /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, and nothing ends a generating.</summary>
+    /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, no interrupt.</summary>
     public static SimulatorProfile SdCpp { get; } = new("sdcpp")
     {
         Errors = ErrorForm.Brief,
@@ -130,8 +145,13 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>What stable-diffusion.cpp and KoboldCpp give for every model's hash, which gives them away.</summary>
     public const string HashOfSdCpp = "8888888888";
 
-    /// <summary>Whether it has the model it was started with and no other.</summary>
+    /// <summary>Whether it has only the model that it was started with.</summary>
     public bool HasOneModel { get; init; }
+
+    /// <summary>Whether its model folder is mounted.</summary>
+    public bool HasModels { get; init; } = true;
+
+    internal int ModelCount => !HasModels ? 0 : HasOneModel ? 1 : int.MaxValue;
 
     /// <summary>Whether an override of an option that it does not know is ignored; else it is a 500.</summary>
     public bool TakesAnyOption { get; init; }
@@ -145,11 +165,14 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>What it does with an unknown sampler.</summary>
     public UnknownSampler Sampler { get; init; }
 
+    internal bool FailsOnUnknownSampler => Sampler == UnknownSampler.FailsAfterwards;
+
     /// <summary>The profile of this name.</summary>
     /// <exception cref="ArgumentException">There is none.</exception>
     public static SimulatorProfile Named(string name) =>
         All.FirstOrDefault(profile => profile.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
-        ?? throw new ArgumentException($"There is no profile '{name}'. These exist: {string.Join(", ", All.Select(profile => profile.Name))}.", nameof(name));
+        ?? throw new ArgumentException(
+            $"There is no profile '{name}'. These exist: {string.Join(", ", All.Select(profile => profile.Name))}.", nameof(name));
 
     /// <summary>An exception's answer.</summary>
     internal SimulatedAnswer Failure(string error, string text) => Errors switch
@@ -164,15 +187,19 @@ public sealed record SimulatorProfile(string Name)
     internal SimulatedAnswer NotServed => Errors switch
     {
         ErrorForm.Brief => new(StatusCodes.Status404NotFound, "text/plain", default),
-        ErrorForm.BlankImage => SimulatedAnswer.Html(StatusCodes.Status404NotFound, "Error: KoboldCpp HTTP Server is running, but this endpoint does not exist."),
+        ErrorForm.BlankImage =>
+            SimulatedAnswer.Html(
+                StatusCodes.Status404NotFound, "Error: KoboldCpp HTTP Server is running, but this endpoint does not exist."),
         _ => SimulatedAnswer.NotFound,
     };
 
-    /// <summary>The answer to a sampler that it does not know; null where it takes another.</summary>
-    internal SimulatedAnswer? SamplerNotFound(string name) => Sampler switch
+    /// <summary>The refusal of a sampler that it does not know; null where it generates.</summary>
+    internal SimulatedAnswer? RefuseSampler(string? name) => Sampler switch
     {
+        _ when name is null || SimulatorCatalogue.FindSampler(name, null, HasSchedulers).Sampler is not null => null,
         UnknownSampler.NotFound => SimulatedAnswer.Json(new { detail = "Sampler not found" }, StatusCodes.Status404NotFound),
-        UnknownSampler.BadRequest => SimulatedAnswer.Json(new { error = $"unknown sample method: {name}" }, StatusCodes.Status400BadRequest),
+        UnknownSampler.BadRequest =>
+            SimulatedAnswer.Json(new { error = $"unknown sample method: {name}" }, StatusCodes.Status400BadRequest),
         _ => null,
     };
 }

@@ -21,7 +21,7 @@ internal sealed class SimulatorState
 
     public SimulatedTask? SimulatedTask { get; set; }
 
-    /// <summary>The number of the newest live preview; it is made when somebody asks, and only some steps after the one before.</summary>
+    /// <summary>The number of the newest live preview; it is made on request, and only some steps after the one before.</summary>
     public int PreviewId { get; set; }
 
     /// <summary>The step that the newest live preview shows.</summary>
@@ -40,7 +40,7 @@ internal sealed class SimulatorState
 
     public TaskCompletionSource InterruptSignal { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>The part of it that <c>/sdapi/v1/progress</c> shows.</summary>
+    /// <summary>The part that <c>/sdapi/v1/progress</c> shows.</summary>
     public object Shown() => new
     {
         skipped = false,

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace ImageQueue.Web.Simulator;
 
-/// <summary>What the simulator was asked and how it answered, so that a test can tell how often each image was generated.</summary>
+/// <summary>The requests that the simulator received and its answers, so that a test can count generations.</summary>
 public sealed class SimulatorStats
 {
     /// <summary>How many requests are remembered.</summary>
@@ -10,9 +10,9 @@ public sealed class SimulatorStats
 
     private const int PromptKept = 500;
 
-    // Shared by all simulators of the process, so that a test can tell in which order several of them began.
-    private static readonly long Started = Stopwatch.GetTimestamp();
-    private static long _lastBegun;
+    // Shared by all simulators of the process, so that the order over several of them is known.
+    private static readonly long Epoch = Stopwatch.GetTimestamp();
+    private static long _lastStarted;
 
     private readonly Lock _gate = new();
     private readonly Queue<ReceivedRequest> _received = new();
@@ -30,11 +30,21 @@ public sealed class SimulatorStats
     {
         lock (_gate)
         {
-            return new StatsSnapshot(_total, _generated, _interrupted, _interrupts.Count, _inFlight, _mostInFlight, [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
+            return new StatsSnapshot(
+                _total,
+                _generated,
+                _interrupted,
+                _interrupts.Count,
+                _inFlight,
+                _mostInFlight,
+                [.. _received],
+                [.. _interrupts],
+                [.. _unknownPaths],
+                _modelLoads);
         }
     }
 
-    /// <summary>Forgets everything but what is in flight.</summary>
+    /// <summary>Forgets everything except what is in flight.</summary>
     public void Clear()
     {
         lock (_gate)
@@ -47,7 +57,7 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>How many of the remembered requests have this prompt.</summary>
+    /// <summary>The number of remembered requests with this prompt.</summary>
     public int Arrivals(string prompt)
     {
         prompt = Shorten(prompt);
@@ -57,8 +67,7 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>Notes a txt2img request.</summary>
-    internal ReceivedRequest Received(string task, string prompt, DateTimeOffset at)
+    internal ReceivedRequest NoteArrival(string task, string prompt, DateTimeOffset at)
     {
         lock (_gate)
         {
@@ -75,18 +84,17 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>Notes that a request has the lock and is being generated.</summary>
-    internal void Begun(ReceivedRequest note)
+    /// <summary>The request has the lock.</summary>
+    internal void NoteStart(ReceivedRequest note)
     {
         lock (_gate)
         {
-            note.BegunAtMs = ElapsedMilliseconds();
-            note.BegunNumber = Interlocked.Increment(ref _lastBegun);
+            note.StartedAtMs = ElapsedMilliseconds();
+            note.StartedNumber = Interlocked.Increment(ref _lastStarted);
         }
     }
 
-    /// <summary>Notes how a request ended.</summary>
-    internal void Answered(ReceivedRequest note, string outcome)
+    internal void NoteEnd(ReceivedRequest note, string outcome)
     {
         lock (_gate)
         {
@@ -96,7 +104,7 @@ public sealed class SimulatorStats
         }
     }
 
-    internal void CompletedGeneration(bool interrupted)
+    internal void CountGeneration(bool interrupted)
     {
         lock (_gate)
         {
@@ -105,8 +113,8 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>Notes an interrupt, and whom it hit.</summary>
-    internal void InterruptCalled(string? task)
+    /// <param name="task">The task that it hit, or null.</param>
+    internal void NoteInterrupt(string? task)
     {
         lock (_gate)
         {
@@ -114,11 +122,9 @@ public sealed class SimulatorStats
         }
     }
 
-    /// <summary>Notes that a model was put into memory in place of another.</summary>
-    internal void ModelLoaded() => Interlocked.Increment(ref _modelLoads);
+    internal void CountModelLoad() => Interlocked.Increment(ref _modelLoads);
 
-    /// <summary>Notes that something was asked for that this kind of server does not have.</summary>
-    internal void AskedForUnknown(string path)
+    internal void NoteUnknownPath(string path)
     {
         lock (_gate)
         {
@@ -128,23 +134,23 @@ public sealed class SimulatorStats
 
     private static string Shorten(string prompt) => prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
 
-    private static double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(Started).TotalMilliseconds, 3);
+    private static double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(Epoch).TotalMilliseconds, 3);
 }
 
 /// <summary>The simulator's counters.</summary>
 /// <param name="Total">txt2img requests that were well-formed.</param>
-/// <param name="CompletedGeneration">Requests generated to the end.</param>
+/// <param name="Generated">Requests generated to the end.</param>
 /// <param name="Interrupted">Requests that an interrupt cut short.</param>
 /// <param name="InterruptCalls">Calls of interrupt, whether or not anything ran.</param>
 /// <param name="InFlight">Requests not yet answered, waiting or running.</param>
 /// <param name="MostInFlight">The most there were at once.</param>
 /// <param name="Received">The newest requests, oldest first.</param>
 /// <param name="Interrupts">For each call of interrupt, the task that was being generated; null when none was.</param>
-/// <param name="UnknownPaths">Method and path of each call for something that this kind of server does not have.</param>
-/// <param name="ModelLoads">How often a model was put into memory in place of another, the first included.</param>
+/// <param name="UnknownPaths">Method and path of each call to an endpoint that this kind of server does not have.</param>
+/// <param name="ModelLoads">How often a model was loaded, the first time included.</param>
 public sealed record StatsSnapshot(
     long Total,
-    long CompletedGeneration,
+    long Generated,
     long Interrupted,
     long InterruptCalls,
     int InFlight,
@@ -155,8 +161,9 @@ public sealed record StatsSnapshot(
     long ModelLoads)
 {
     /// <summary>The tasks that got the lock, in that order.</summary>
-    public IReadOnlyList<string> Begun =>
-        [.. Received.Where(request => request.BegunNumber is not null).OrderBy(request => request.BegunNumber).Select(request => request.Task)];
+    public IReadOnlyList<string> Started =>
+        [.. Received.Where(request => request.StartedNumber is not null)
+            .OrderBy(request => request.StartedNumber).Select(request => request.Task)];
 }
 
 /// <summary>One txt2img request that arrived.</summary>
@@ -179,10 +186,10 @@ public sealed class ReceivedRequest(string task, string prompt, DateTimeOffset a
     public double AtMs { get; } = atMs;
 
     /// <summary>When it got the lock, on the same clock; null while it waits, and for good when it was refused.</summary>
-    public double? BegunAtMs { get; internal set; }
+    public double? StartedAtMs { get; internal set; }
 
-    /// <summary>Its number among all that got a lock, over all simulators of the process.</summary>
-    public long? BegunNumber { get; internal set; }
+    /// <summary>Its number among all requests that got a lock, over all simulators of the process.</summary>
+    public long? StartedNumber { get; internal set; }
 
     /// <summary>When its answer had been sent, on the same clock; null while it is in flight.</summary>
     public double? AnsweredAtMs { get; internal set; }

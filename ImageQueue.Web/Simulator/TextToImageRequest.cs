@@ -46,7 +46,7 @@ internal sealed record TextToImageRequest
     public bool OverrideSettingsRestoreAfterwards { get; }
     public string? ForceTaskId { get; }
 
-    /// <summary>The first field that was sent as null although the generating needs it: it passes the check, and the generating then fails.</summary>
+    /// <summary>The first field that was sent as null and passes validation, though generating fails on it.</summary>
     public string? NullField { get; }
 
     /// <summary>Reads a body.</summary>
