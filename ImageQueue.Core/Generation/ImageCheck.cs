@@ -6,43 +6,38 @@ using SkiaSharp;
 namespace ImageQueue.Core.Generation;
 
 /// <summary>
-/// Proves that bytes are a whole image, by decoding every pixel, and turns what is not PNG into PNG. What a server calls
-/// its answer does not count, only its first bytes.
+/// Proves that bytes are a whole image, by decoding every pixel, and converts other formats to PNG.
 /// </summary>
 /// <remarks>PNG has checksums, so any changed bit is found. JPEG and most of WebP have none: there, only what breaks decoding is.</remarks>
 internal static class ImageCheck
 {
-    /// <summary>Pixels; the largest image that may be asked for has 4 million, so what is beyond is a mistake or an attack.</summary>
+    /// <summary>Pixels; the largest image that can be requested has 4 million, so more is a mistake or an attack.</summary>
     public const long MaxPixels = 64_000_000;
 
-    private static ReadOnlySpan<byte> PngSignature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
+    private const string Png = "PNG";
+    private const string Jpeg = "JPEG";
+    private const string WebP = "WebP";
 
-    /// <summary>The image as PNG (the very bytes, when they are PNG) and its size in pixels.</summary>
-    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: not a PNG, JPEG or WebP, cut short, corrupt or far too
-    /// large.</exception>
-    public static CheckedImage ToPng(ReadOnlyMemory<byte> bytes)
+    /// <summary>The image as PNG and its size in pixels. A PNG keeps its bytes, except for metadata that is removed.</summary>
+    /// <param name="parameters">The text of an image that is converted, to keep as Forge's <c>parameters</c>; null for none.</param>
+    /// <exception cref="ForgeException">
+    /// <see cref="ForgeFailure.BadImage"/>: no image, a format that is not decoded here, cut short, corrupt or far too large.
+    /// <see cref="ForgeFailure.BlackImage"/>: all black or all transparent.
+    /// </exception>
+    public static CheckedImage ToPng(
+        ReadOnlyMemory<byte> bytes, ImageMetadata metadata = ImageMetadata.Remove, string? parameters = null)
     {
-        var isPng = bytes.Span.StartsWith(PngSignature);
-        if (!isPng && !IsJpeg(bytes.Span) && !IsWebP(bytes.Span))
-        {
-            throw Bad(bytes.IsEmpty ? "the image is empty" : "the bytes are not a PNG, JPEG or WebP image");
-        }
-
-        if (isPng && !ReachesPngEnd(bytes.Span))
+        var format = FormatOf(bytes.Span)
+            ?? throw Bad(bytes.IsEmpty ? "the image is empty" : "the bytes are not a PNG, JPEG or WebP image");
+        if (format != Png)
+            return Convert(bytes, format, metadata == ImageMetadata.Keep ? parameters : null);
+        if (!PngChunks.ReachesEnd(bytes.Span))
             throw Bad("the PNG image was cut short or is corrupt");
 
-        using var codec = Open(bytes.Span);
-        var (width, height) = (codec.Info.Width, codec.Info.Height);
-        if (isPng)
-        {
-            DecodeRows(codec);
-            return new CheckedImage(bytes, width, height);
-        }
-
-        using var bitmap = Decode(codec);
-        if (IsBlack(bitmap.GetPixelSpan()))
-            throw Black();
-        return new CheckedImage(EncodePng(bitmap), width, height);
+        var bare = PngChunks.WithoutText(bytes);
+        using var codec = Open(bare.Span);
+        DecodeRows(codec);
+        return new CheckedImage(metadata == ImageMetadata.Keep ? bytes : bare, codec.Info.Width, codec.Info.Height);
     }
 
     /// <summary>The image decoded and made smaller, as JPEG; null when it is no whole image.</summary>
@@ -52,9 +47,9 @@ internal static class ImageCheck
     {
         try
         {
-            using var codec = Open(bytes.Span);
+            using var codec = Open(FormatOf(bytes.Span) == Png ? PngChunks.WithoutText(bytes).Span : bytes.Span);
             using var bitmap = Decode(codec);
-            if (Math.Max(bitmap.Width, bitmap.Height) <= longestSide && IsJpeg(bytes.Span))
+            if (Math.Max(bitmap.Width, bitmap.Height) <= longestSide && FormatOf(bytes.Span) == Jpeg)
                 return bytes.ToArray(); // As it should be already, and it decodes.
             return EncodeSmall(bitmap, longestSide, SKEncodedImageFormat.Jpeg, 75);
         }
@@ -70,9 +65,20 @@ internal static class ImageCheck
     /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: it does not decode.</exception>
     public static byte[] ToSmallWebP(ReadOnlyMemory<byte> bytes, int longestSide)
     {
-        using var codec = Open(bytes.Span);
+        using var codec = Open(FormatOf(bytes.Span) == Png ? PngChunks.WithoutText(bytes).Span : bytes.Span);
         using var bitmap = Decode(codec);
         return EncodeSmall(bitmap, longestSide, SKEncodedImageFormat.Webp, 80) ?? throw Bad("the image could not be made smaller");
+    }
+
+    private static CheckedImage Convert(ReadOnlyMemory<byte> bytes, string format, string? parameters)
+    {
+        using var codec = Open(bytes.Span, format);
+        using var bitmap = Decode(codec);
+        if (new Blankness().Add(bitmap.GetPixelSpan()).Reason is { } blank)
+            throw new ForgeException(ForgeFailure.BlackImage, blank);
+        ReadOnlyMemory<byte> png = EncodePng(bitmap);
+        return new CheckedImage(
+            parameters is null ? png : PngChunks.WithText(png.Span, "parameters", parameters), codec.Info.Width, codec.Info.Height);
     }
 
     private static byte[]? EncodeSmall(SKBitmap bitmap, int longestSide, SKEncodedImageFormat format, int quality)
@@ -86,13 +92,16 @@ internal static class ImageCheck
         return encoded?.ToArray();
     }
 
-    private static SKCodec Open(ReadOnlySpan<byte> bytes)
+    /// <param name="format">Null: as it is.</param>
+    private static SKCodec Open(ReadOnlySpan<byte> bytes, string? format = null)
     {
         if (bytes.IsEmpty)
             throw Bad("the image is empty");
 
         using var data = SKData.CreateCopy(bytes);
-        var codec = SKCodec.Create(data) ?? throw Bad("the image does not decode");
+        var codec = SKCodec.Create(data) ?? throw Bad(format is null or Jpeg or WebP
+            ? "the image does not decode"
+            : $"the image is {format}, which is not decoded here; set the backend's samples_format to png");
         var pixels = (long)codec.Info.Width * codec.Info.Height;
         if (pixels is > 0 and <= MaxPixels)
             return codec;
@@ -101,48 +110,31 @@ internal static class ImageCheck
         throw Bad("the image is larger than 64 megapixels");
     }
 
-    /// <summary>Decodes all rows through a small buffer: the pixels of a PNG are only looked at, never kept.</summary>
+    /// <summary>Decodes all rows through a small buffer: the pixels of a PNG are only read, never kept.</summary>
     private static void DecodeRows(SKCodec codec)
     {
         var info = PixelsOf(codec);
-        var isBlack = true;
+        var blankness = new Blankness();
         if (codec.StartScanlineDecode(info) != SKCodecResult.Success)
         {
             using var whole = Decode(codec);
-            if (IsBlack(whole.GetPixelSpan()))
-                throw Black();
-            return;
+            blankness = blankness.Add(whole.GetPixelSpan());
         }
-
-        var rowsAtOnce = Math.Clamp(256 * 1024 / info.RowBytes, 1, info.Height);
-        using var buffer = new SKBitmap(info.WithSize(info.Width, rowsAtOnce));
-        for (var row = 0; row < info.Height; row += rowsAtOnce)
+        else
         {
-            var wanted = Math.Min(rowsAtOnce, info.Height - row);
-            if (codec.GetScanlines(buffer.GetPixels(), wanted, info.RowBytes) != wanted)
+            var rowsAtOnce = Math.Clamp(256 * 1024 / info.RowBytes, 1, info.Height);
+            using var buffer = new SKBitmap(info.WithSize(info.Width, rowsAtOnce));
+            for (var row = 0; row < info.Height; row += rowsAtOnce)
             {
-                throw Bad("the PNG image was cut short or is corrupt");
+                var count = Math.Min(rowsAtOnce, info.Height - row);
+                if (codec.GetScanlines(buffer.GetPixels(), count, info.RowBytes) != count)
+                    throw Bad("the PNG image was cut short or is corrupt");
+                blankness = blankness.Add(buffer.GetPixelSpan()[..(count * info.RowBytes)]);
             }
-
-            isBlack = isBlack && IsBlack(buffer.GetPixelSpan()[..(wanted * info.RowBytes)]);
         }
 
-        if (isBlack)
-            throw Black();
-    }
-
-    /// <summary>
-    /// Whether no pixel has any colour. No generating is exactly that; it is what a model's numbers that became NaN come out as.
-    /// </summary>
-    private static bool IsBlack(ReadOnlySpan<byte> rgba)
-    {
-        foreach (var pixel in MemoryMarshal.Cast<byte, uint>(rgba))
-        {
-            if ((pixel & (BitConverter.IsLittleEndian ? 0x00FFFFFFu : 0xFFFFFF00u)) != 0)
-                return false;
-        }
-
-        return true;
+        if (blankness.Reason is { } blank)
+            throw new ForgeException(ForgeFailure.BlackImage, blank);
     }
 
     private static SKBitmap Decode(SKCodec codec)
@@ -150,9 +142,7 @@ internal static class ImageCheck
         var bitmap = new SKBitmap();
         var info = PixelsOf(codec);
         if (bitmap.TryAllocPixels(info) && codec.GetPixels(info, bitmap.GetPixels()) is var result && result == SKCodecResult.Success)
-        {
             return bitmap;
-        }
 
         bitmap.Dispose();
         throw Bad("the image was cut short or is corrupt");
@@ -169,41 +159,63 @@ internal static class ImageCheck
     {
         using var pixels = bitmap.PeekPixels();
 
-        // A third of the default's time for 6 % more bytes: the GPU's next image may be waiting for this one.
+        // A third of the default's time for 6 % more bytes: the GPU's next image may wait for this one.
         using var png = pixels.Encode(new SKPngEncoderOptions(SKPngEncoderFilterFlags.Avg, 2))
             ?? throw Bad("the image could not be converted to PNG");
         return png.ToArray();
     }
 
-    private static bool IsJpeg(ReadOnlySpan<byte> bytes) => bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]);
-
-    private static bool IsWebP(ReadOnlySpan<byte> bytes) =>
-        bytes.Length >= 12 && bytes.StartsWith("RIFF"u8) && bytes[8..12].SequenceEqual("WEBP"u8);
-
-    /// <summary>
-    /// Whether the chunks lead to IEND within the bytes. Decoding stops at the last pixel and would not miss what comes
-    /// after it. PNG specification, section 5.3.
-    /// </summary>
-    private static bool ReachesPngEnd(ReadOnlySpan<byte> bytes)
+    /// <summary>By the first bytes, whatever the backend says; null when they are of no known format.</summary>
+    private static string? FormatOf(ReadOnlySpan<byte> bytes)
     {
-        var rest = bytes[PngSignature.Length..];
-        while (rest.Length >= 12)
-        {
-            var length = BinaryPrimitives.ReadUInt32BigEndian(rest);
-            if (length > rest.Length - 12)
-                return false;
-            if (rest.Slice(4, 4).SequenceEqual("IEND"u8))
-                return true;
-            rest = rest[(12 + (int)length)..];
-        }
-
-        return false;
+        if (bytes.StartsWith(PngChunks.Signature))
+            return Png;
+        if (bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]))
+            return Jpeg;
+        if (bytes.StartsWith("RIFF"u8) && bytes.Length >= 12 && bytes[8..12].SequenceEqual("WEBP"u8))
+            return WebP;
+        if (bytes.StartsWith("GIF8"u8))
+            return "GIF";
+        if (bytes.StartsWith("BM"u8))
+            return "BMP";
+        if (bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8))
+            return "TIFF";
+        if (bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0x0A]) || bytes.StartsWith("\0\0\0\fJXL "u8))
+            return "JPEG XL";
+        return bytes.Length < 12 || !bytes[4..8].SequenceEqual("ftyp"u8) ? null : bytes[8..11].SequenceEqual("avi"u8) ? "AVIF" : "HEIF";
     }
 
-    private static ForgeException Black() => new(
-        ForgeFailure.BlackImage, "the image is all black: the model's numbers became NaN (--no-half-vae, or another VAE, helps)");
-
     private static ForgeException Bad(string reason) => new(ForgeFailure.BadImage, reason);
+
+    /// <summary>Whether an image is all black or all transparent: no generated image is, whatever its shapes.</summary>
+    private readonly record struct Blankness()
+    {
+        private const uint Opaque = 0xFF000000;
+
+        private bool IsBlack { get; init; } = true;
+
+        private bool IsTransparent { get; init; } = true;
+
+        public string? Reason =>
+            IsBlack ? "the image is all black: the model's numbers became NaN (--no-half-vae, or another VAE, helps), or a content filter replaced it"
+            : IsTransparent ? "the image is all transparent"
+            : null;
+
+        public Blankness Add(ReadOnlySpan<byte> rgba)
+        {
+            var (isBlack, isTransparent) = (IsBlack, IsTransparent);
+            foreach (var pixel in MemoryMarshal.Cast<byte, uint>(rgba))
+            {
+                var value = BitConverter.IsLittleEndian ? pixel : BinaryPrimitives.ReverseEndianness(pixel);
+                isBlack &= value == Opaque;
+                isTransparent &= (value & Opaque) == 0;
+                if (!isBlack && !isTransparent)
+                    break;
+            }
+
+            return new Blankness { IsBlack = isBlack, IsTransparent = isTransparent };
+        }
+    }
 }
 
 /// <summary>An image that decodes.</summary>

@@ -8,8 +8,7 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>
 /// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and
-/// renamed, so that a file with a
-/// final name is always a whole image. The temporary name is the attempt's own: the row says whose image it is,
+/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image it is,
 /// so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
 /// </summary>
 /// <remarks>
@@ -40,17 +39,18 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     /// </summary>
     /// <param name="jobId">The job: 32 lower-case hex digits.</param>
     /// <param name="attempt">The attempt, so that two of one job never share a file.</param>
-    /// <param name="bytes">Encoded image. PNG is kept byte for byte, with Forge's parameters in it.</param>
+    /// <param name="bytes">Encoded image. A PNG keeps its bytes, except for metadata as <see cref="ImagesOptions.Metadata"/> says.</param>
+    /// <param name="parameters">Forge's text of the image, for one that is converted.</param>
     /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BadImage"/>: no image, or not a whole one; nothing was
     /// written.</exception>
     /// <exception cref="ForgeException"><see cref="Forge.ForgeFailure.BlackImage"/>: no pixel has any colour.</exception>
     /// <exception cref="ArgumentException">The job id is none.</exception>
     /// <exception cref="IOException">The file could not be written, and none is left.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
-    public PreparedImage Prepare(string jobId, int attempt, ReadOnlyMemory<byte> bytes)
+    public PreparedImage Prepare(string jobId, int attempt, ReadOnlyMemory<byte> bytes, string? parameters = null)
     {
         CheckJobId(jobId);
-        var image = ImageCheck.ToPng(bytes);
+        var image = ImageCheck.ToPng(bytes, options.Value.Metadata, parameters);
         var temporary = TemporaryPathOf(jobId, attempt);
         var thumbnail = ImageCheck.ToSmallWebP(image.Png, ThumbnailSide);
         var temporaryThumbnail = TemporaryThumbnailPathOf(jobId, attempt);

@@ -15,4 +15,20 @@ public sealed class ImagesOptions
     /// <summary>How long a finished image is kept; its message stays, and says so. Default: for ever.</summary>
     [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Images:KeepFor must be 00:01:00 or more.")]
     public TimeSpan? KeepFor { get; set; }
+
+    /// <summary>
+    /// Whether images keep the text that Forge writes into them (prompt, seed, model), which everyone with the file can read.
+    /// Default Remove.
+    /// </summary>
+    public ImageMetadata Metadata { get; set; } = ImageMetadata.Remove;
+}
+
+/// <summary>What happens to the text in an image.</summary>
+public enum ImageMetadata
+{
+    /// <summary>Removed, with EXIF.</summary>
+    Remove,
+
+    /// <summary>Kept; an image that is converted gets it as PNG text.</summary>
+    Keep,
 }

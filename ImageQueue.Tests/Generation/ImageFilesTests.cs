@@ -136,6 +136,82 @@ public sealed class ImageFilesTests
     }
 
     [Test]
+    public void Prepare_Throws_WhenTheImageIsAllTransparent()
+    {
+        using var bitmap = new SKBitmap(new SKImageInfo(64, 64, SKColorType.Rgba8888, SKAlphaType.Unpremul));
+        bitmap.Erase(SKColors.Transparent);
+        using var transparent = bitmap.Encode(SKEncodedImageFormat.Png, 100);
+
+        var failure = Assert.Throws<ForgeException>(() => _files.Prepare(JobId, 1, transparent.ToArray()));
+
+        Assert.That((failure!.Failure, failure.Reason), Is.EqualTo((ForgeFailure.BlackImage, "the image is all transparent")));
+    }
+
+    [Test]
+    public void Prepare_TakesTheImage_WhenDarkShapesAreOnTransparentGround()
+    {
+        using var stream = typeof(ImageFilesTests).Assembly.GetManifestResourceStream("Cases/06-silhouette.png")!; // Embedded.
+        using var bytes = new MemoryStream();
+        stream.CopyTo(bytes);
+
+        Assert.DoesNotThrow(() => _files.Prepare(JobId, 1, bytes.ToArray()).Dispose());
+    }
+
+    [TestCase("AAAAHGZ0eXBhdmlmAAAAAG1pZjFhdmlmbWlhZg==", "AVIF")]
+    [TestCase("AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZg==", "HEIF")]
+    [TestCase("SUkqAAgAAAAAAAAAAAAAAA==", "TIFF")]
+    [TestCase("TU0AKgAAAAgAAAAAAAAAAA==", "TIFF")]
+    [TestCase("AAAADEpYTCANCocKAAAAAA==", "JPEG XL")]
+    public void Prepare_NamesTheFormat_WhenItIsNotDecodedHere(string base64, string format)
+    {
+        var failure = Assert.Throws<ForgeException>(() => _files.Prepare(JobId, 1, Convert.FromBase64String(base64)));
+
+        Assert.That(
+            (failure!.Failure, failure.Reason),
+            Is.EqualTo((ForgeFailure.BadImage, $"the image is {format}, which is not decoded here; set the backend's samples_format to png")));
+    }
+
+    [Test]
+    public void Prepare_ConvertsToPng_WhenItIsAGif()
+    {
+        // 1 x 1, white.
+        using var prepared = _files.Prepare(JobId, 1, Convert.FromBase64String("R0lGODlhAQABAIAAAP///wAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="));
+
+        Assert.That((prepared.Width, prepared.Height), Is.EqualTo((1, 1)));
+    }
+
+    [TestCase(ImageMetadata.Remove, false)]
+    [TestCase(ImageMetadata.Keep, true)]
+    public void Prepare_KeepsOrRemovesTheText_AsTheSettingSays(ImageMetadata metadata, bool isKept)
+    {
+        _files = new ImageFiles(
+            Options.Create(new ImagesOptions { Directory = _directory, Metadata = metadata }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
+        var plain = Image(SKEncodedImageFormat.Png, 64, 64);
+        var text = $"bir kedi ışık 😀\nSteps: 20, Seed: 7{new string('x', 6 * 1024 * 1024)}";
+        var withText = PngChunks.WithText(plain, "parameters", text);
+
+        var png = Stored(withText, null);
+        var converted = Stored(Image(SKEncodedImageFormat.Jpeg, 64, 64), text);
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(png, Is.EqualTo(isKept ? withText.ToArray() : plain));
+            Assert.That(converted.AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes("bir kedi ışık 😀")) > 0, Is.EqualTo(isKept));
+            Assert.That(SKBitmap.Decode(converted), Is.Not.Null);
+        });
+    }
+
+    [Test]
+    public void WithoutText_RemovesEachText_WhereverItIs()
+    {
+        var plain = Image(SKEncodedImageFormat.Png, 16, 16);
+        var texts = PngChunks.WithText(PngChunks.WithText(plain, "parameters", "one").Span, "Comment", "two");
+
+        Assert.That(PngChunks.WithoutText(texts).ToArray(), Is.EqualTo(plain));
+        Assert.That(PngChunks.WithoutText(plain).Span == plain.AsSpan(), Is.True, "the very memory");
+    }
+
+    [Test]
     public void Prepare_Throws_WhenCutShortAnywhere(
         [Values(SKEncodedImageFormat.Png, SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Webp)] SKEncodedImageFormat format)
     {
@@ -329,6 +405,13 @@ public sealed class ImageFilesTests
             }).Order().ToList();
             return times[times.Count / 2];
         }
+    }
+
+    private byte[] Stored(ReadOnlyMemory<byte> image, string? parameters)
+    {
+        using var prepared = _files.Prepare(JobId, 1, image, parameters);
+        prepared.Publish();
+        return File.ReadAllBytes(prepared.Path);
     }
 
     private string[] Files() =>
