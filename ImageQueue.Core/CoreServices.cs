@@ -116,6 +116,7 @@ public static class CoreServices
         services.AddSingleton<IConditionSource, LeaderConditions>();
 
         services.AddHostedSingleton<ConditionWatch>();
+        services.AddHostedSingleton<MissingModelsWatch>();
 
         services.AddSingleton<OpenTransactionReport>();
         services.AddHostedSingleton<MessageFeed>();

@@ -90,9 +90,7 @@ internal sealed class Backend(ForgeBackend server, DateTimeOffset now)
         + (requirements.Except?.Any(IsNamed) == true ? 1 : 0);
 
     public bool HasLoaded(string? checkpoint) =>
-        checkpoint is not null
-            && LoadedModel is { } loaded
-            && ForgeNames.Model(loaded) == ForgeNames.Model(Capabilities.FindModel(checkpoint) ?? checkpoint);
+        checkpoint is not null && LoadedModel is { } loaded && Capabilities.Checkpoints.AreSame(checkpoint, loaded);
 
     /// <summary>Lets its monitor look at once.</summary>
     public void WakeMonitor() => Wake.TrySetResult();

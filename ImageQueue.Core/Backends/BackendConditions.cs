@@ -54,30 +54,18 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : ICond
     };
 }
 
-/// <summary>Configured models that no healthy backend has.</summary>
-internal sealed class ModelConditions(BackendPool pool, ForgeModels models) : IConditionSource
+/// <summary>Configured models that no backend has.</summary>
+internal sealed class ModelConditions(IForgeCatalogue catalogue) : IConditionSource
 {
     public string Part => "models";
 
-    public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken)
-    {
-        var known = pool.Status.Where(backend => backend.Healthy == true).ToList();
-        return Task.FromResult<IReadOnlyList<SystemCondition>>(
+    public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<SystemCondition>>(
         [
-            .. models.All.Where(model => IsMissing(model, known)).Select(model => new SystemCondition(
+            .. catalogue.MissingModels.Select(model => new SystemCondition(
                 ConditionCodes.ModelMissing, $"Model {model.Name} is on no backend: none lists checkpoint {model.Defaults.Checkpoint}.")
             {
                 Subject = model.Name,
             }),
         ]);
-    }
-
-    /// <summary>A backend that does not list its models may have any.</summary>
-    private static bool IsMissing(ForgeModel model, List<BackendStatus> known)
-    {
-        var suitable = known.Where(backend => model.Backends.Count == 0
-            || model.Backends.Contains(backend.Name, StringComparer.OrdinalIgnoreCase)).ToList();
-        return model.Defaults.Checkpoint is { Length: > 0 } checkpoint && suitable.Count > 0
-            && suitable.All(backend => backend.Capabilities.HasModel(checkpoint) == false);
-    }
 }

@@ -1,13 +1,12 @@
-using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>One server, one name: <c>http://h/x</c> and <c>http://H:80/x/</c> are the same, and get one request at a time between them.</summary>
+/// <summary>One name per server: <c>http://h/x</c> and <c>http://H:80/x/</c> are the same, and get one request at a time.</summary>
 internal static class ForgeAddress
 {
-    /// <summary>What the names of all backends' leases begin with.</summary>
+    /// <summary>Prefix of the names of backend leases.</summary>
     public const string LeasePrefix = "forge:";
 
     /// <summary>The column has room for 300.</summary>
@@ -17,18 +16,16 @@ internal static class ForgeAddress
     public static string Of(Uri url) =>
         url.GetComponents(UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped).TrimEnd('/');
 
-    /// <summary>The same as an address.</summary>
     public static Uri Normalize(Uri url) => new(Of(url));
 
     /// <summary>
-    /// The lease of a server in the database. Each machine has a loopback address of its own, so there the machine's name
-    /// belongs to it.
+    /// The name of a server's lease in the database. Each machine has its own loopback address, so there the machine's name is added.
     /// </summary>
     public static string LeaseName(Uri url)
     {
         var name = LeasePrefix + Of(url) + (url.IsLoopback ? $"@{Environment.MachineName}" : "");
         return name.Length <= LongestName
             ? name
-            : string.Create(CultureInfo.InvariantCulture, $"{name.AsSpan(0, LongestName - 65)}#{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))}");
+            : $"{name.AsSpan(0, LongestName - 65)}#{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))}";
     }
 }

@@ -4,7 +4,7 @@ namespace ImageQueue.Core.Forge;
 
 /// <summary>
 /// A response body read whole into rented memory: an image's answer is megabytes of base64, and a fresh array for each
-/// would keep the large object heap busy. Dispose gives the memory back.
+/// would keep the large object heap busy. Dispose returns the memory.
 /// </summary>
 internal sealed class ForgeBody : IDisposable
 {
@@ -15,10 +15,9 @@ internal sealed class ForgeBody : IDisposable
 
     public ReadOnlyMemory<byte> Bytes => _buffer.AsMemory(0, _length);
 
-    /// <summary>Reads to the end.</summary>
-    /// <param name="maxBytes">Bytes, decompressed; what is longer is not read on.</param>
+    /// <param name="maxBytes">Bytes, decompressed; reading stops there.</param>
     /// <exception cref="ForgeBodyTooLongException">It is longer than <paramref name="maxBytes"/>.</exception>
-    /// <exception cref="IOException">The connection broke before the end, as other exceptions of the transport may tell too.</exception>
+    /// <exception cref="IOException">The connection broke before the end; other exceptions of the transport may say the same.</exception>
     public static async Task<ForgeBody> ReadAsync(HttpContent content, int maxBytes, CancellationToken cancellationToken)
     {
         var announced = content.Headers.ContentLength;
@@ -67,5 +66,5 @@ internal sealed class ForgeBody : IDisposable
     }
 }
 
-/// <summary>A body longer than anyone would send in earnest.</summary>
+/// <summary>A body is longer than its limit.</summary>
 internal sealed class ForgeBodyTooLongException(int maxBytes) : Exception($"longer than {maxBytes / (1024 * 1024)} MB");

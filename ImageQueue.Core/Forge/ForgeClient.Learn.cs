@@ -4,11 +4,9 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>Finds out what a server can do, by GETs only: KoboldCpp holds back a POST to a path that it does not know.</summary>
+/// <summary>Learns what a backend can do, by GETs only: KoboldCpp holds a POST to an unknown path until it is idle.</summary>
 internal sealed partial class ForgeClient
 {
-    private const string GlobalProgressPath = "sdapi/v1/progress?skip_current_image=true";
-
     /// <inheritdoc/>
     public async Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
@@ -23,12 +21,20 @@ internal sealed partial class ForgeClient
         try
         {
             if (all.All(one => one.Trouble is not null))
-                throw all[0].Trouble!; // There is one: just asked.
-            var kobold = ForgeKinds.IsFamilyOfSdCpp((await models).Body) ? await FindAsync(backend, "api/extra/version", cancellationToken) : default;
+                throw all[0].Trouble!; // Just checked.
+            var kobold = ForgeKinds.IsFamilyOfSdCpp((await models).Body)
+                ? await FindAsync(backend, "api/extra/version", cancellationToken)
+                : default;
             using (kobold.Body)
             {
                 var capabilities = ForgeKinds.Describe(
-                    new ForgeKinds.Answers((await document).Body, (await options).Body, (await models).Body, (await samplers).Body, (await schedulers).Body, kobold.Body)
+                    new ForgeKinds.Answers(
+                        (await document).Body,
+                        (await options).Body,
+                        (await models).Body,
+                        (await samplers).Body,
+                        (await schedulers).Body,
+                        kobold.Body)
                     {
                         HasTasks = (await tasks).IsThere,
                         HasProgress = (await progress).IsThere,
@@ -36,14 +42,15 @@ internal sealed partial class ForgeClient
                     });
                 MemoryOf(backend).Capabilities = capabilities;
                 logger.LogDebug(
-                    "{Backend} is {Kind}: task ids {TaskIds}, global progress {GlobalProgress}, interrupt {Interrupt}, {Models} models, {Samplers} samplers.",
+                    "Backend {Backend} is {Kind}: task ids {TaskIds}, global progress {GlobalProgress}, interrupt {Interrupt}, "
+                        + "{Models} models, {Samplers} samplers.",
                     backend.Name,
                     capabilities.Kind,
                     capabilities.TaskIds,
                     capabilities.GlobalProgress,
                     capabilities.Interrupt,
-                    capabilities.Models.Count,
-                    capabilities.Samplers.Count);
+                    capabilities.Checkpoints.Count,
+                    capabilities.Samplers.Names.Count);
                 return capabilities;
             }
         }
@@ -54,11 +61,11 @@ internal sealed partial class ForgeClient
         }
     }
 
-    /// <summary>What is known of a server; asked of it when nothing is.</summary>
+    /// <summary>What is known of a backend; learned when nothing is.</summary>
     private async Task<ForgeCapabilities> CapabilitiesOfAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
         MemoryOf(backend).Capabilities ?? await LearnAsync(backend, cancellationToken);
 
-    /// <summary>A JSON answer, or that there is none, or that it cannot be told.</summary>
+    /// <summary>A JSON answer; that the endpoint is not there; or why that is not known.</summary>
     private async Task<Found> FindAsync(ForgeBackend backend, string path, CancellationToken cancellationToken)
     {
         try
@@ -72,8 +79,9 @@ internal sealed partial class ForgeClient
                 if (response.StatusCode != HttpStatusCode.OK)
                     return new Found(Trouble: await ReadFailureAsync(backend, response, token));
 
-                // Not in rented memory: the document reads from it later.
-                var body = ForgeMessages.TryParse(await response.Content.ReadAsByteArrayAsync(token));
+                // Copied out of rented memory: the document reads from it later.
+                using var bytes = await ReadSmallBodyAsync(backend, response, token);
+                var body = LenientJson.TryParse(bytes.Bytes.ToArray());
                 return new Found(IsThere: body is not null, Body: body);
             });
         }
@@ -83,8 +91,7 @@ internal sealed partial class ForgeClient
         }
     }
 
-    /// <param name="IsThere">Null when it cannot be told.</param>
-    /// <param name="Body">The JSON.</param>
-    /// <param name="Trouble">Why it cannot be told.</param>
+    /// <param name="IsThere">Null when not known.</param>
+    /// <param name="Trouble">Why it is not known.</param>
     private readonly record struct Found(bool? IsThere = null, JsonDocument? Body = null, ForgeException? Trouble = null);
 }

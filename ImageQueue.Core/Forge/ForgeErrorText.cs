@@ -5,16 +5,16 @@ using System.Text.RegularExpressions;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>What a server says went wrong, out of whichever form its error body has (the table in Forge's, reForge's, KoboldCpp's and sd-server's sources).</summary>
+/// <summary>The text of an error body, in the forms that Forge, reForge, KoboldCpp and sd-server use.</summary>
 internal static class ForgeErrorText
 {
     /// <summary>Long enough for a sentence of Forge, short enough for a chat message.</summary>
     private const int MaxLength = 300;
 
-    /// <summary>The text of an error body: of JSON, of a page, or as it stands; null when there is none.</summary>
+    /// <summary>The text of a JSON body, a page, or plain text; null when there is none.</summary>
     public static string? Of(ReadOnlyMemory<byte> body)
     {
-        using var document = ForgeMessages.TryParse(body);
+        using var document = LenientJson.TryParse(body);
         return document is null ? OfPlainText(Encoding.UTF8.GetString(body.Span)) : Of(document.RootElement);
     }
 
@@ -34,11 +34,14 @@ internal static class ForgeErrorText
             ?? OfProperty(root, "error"u8);
     }
 
-    /// <summary>PyTorch's, cuBLAS's and cuDNN's, DirectML's, MPS's, XPU's, Vulkan's, the CPU allocator's and the webui's own words.</summary>
+    /// <summary>
+    /// PyTorch's, cuBLAS's and cuDNN's, DirectML's, MPS's, XPU's, Vulkan's, the CPU allocator's and the webui's own words.
+    /// </summary>
     private static readonly string[] MemoryWords =
     [
-        "OutOfMemory", "out of memory", "not enough memory", "not enough GPU video memory", "MemoryError", "_ALLOC_FAILED", "bad_alloc", "bad allocation",
-        "Allocation on device", "Invalid buffer size", "OUT_OF_RESOURCES", "OUT_OF_DEVICE_MEMORY", "OutOfDeviceMemory", "OUT_OF_HOST_MEMORY",
+        "OutOfMemory", "out of memory", "not enough memory", "not enough GPU video memory", "MemoryError", "_ALLOC_FAILED",
+        "bad_alloc", "bad allocation", "Allocation on device", "Invalid buffer size", "OUT_OF_RESOURCES",
+        "OUT_OF_DEVICE_MEMORY", "OutOfDeviceMemory", "OUT_OF_HOST_MEMORY",
         "OutOfHostMemory", "cudaErrorMemoryAllocation", "paging file is too small",
     ];
 
@@ -73,7 +76,7 @@ internal static class ForgeErrorText
 
     private static string? OfValue(JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.String => Shorten(ForgeMessages.TextOf(value)),
+        JsonValueKind.String => Shorten(LenientJson.TextOf(value)),
         JsonValueKind.Array => Shorten(string.Join("; ", value.EnumerateArray().Select(OfItem).OfType<string>())),
         JsonValueKind.Object => OfItem(value),
         _ => null,
@@ -83,16 +86,17 @@ internal static class ForgeErrorText
     private static string? OfItem(JsonElement item)
     {
         if (item.ValueKind == JsonValueKind.String)
-            return Shorten(ForgeMessages.TextOf(item));
+            return Shorten(LenientJson.TextOf(item));
         if (item.ValueKind != JsonValueKind.Object)
             return null;
 
-        var text = OfProperty(item, "msg"u8) ?? OfProperty(item, "message"u8) ?? OfProperty(item, "detail"u8) ?? OfProperty(item, "error"u8);
+        var text = OfProperty(item, "msg"u8) ?? OfProperty(item, "message"u8)
+            ?? OfProperty(item, "detail"u8) ?? OfProperty(item, "error"u8);
         if (text is null || !item.TryGetProperty("loc"u8, out var loc) || loc.ValueKind != JsonValueKind.Array)
             return text;
 
         var field = string.Join('.', loc.EnumerateArray()
-            .Select(part => part.ValueKind == JsonValueKind.String ? ForgeMessages.TextOf(part) : part.GetRawText())
+            .Select(part => part.ValueKind == JsonValueKind.String ? LenientJson.TextOf(part) : part.GetRawText())
             .Where(part => part is not "body"));
         return field.Length == 0 ? text : $"{field}: {text}";
     }
@@ -107,7 +111,7 @@ internal static class ForgeErrorText
         return Shorten(WebUtility.HtmlDecode(visible));
     }
 
-    // No backtracking: the body is whatever a server sends, and must not take longer than it is long.
+    // No backtracking: the body is untrusted, and must take linear time.
     private static readonly Regex WhiteSpaceAndControls = Linear(@"[\s\p{Cc}]+");
     private static readonly Regex Title = Linear(@"<title[^>]*>([^<]*\S)\s*</title>");
     private static readonly Regex Unseen = Linear(@"<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->");

@@ -58,8 +58,13 @@ public sealed class ForgeException(ForgeFailure failure, string reason, Exceptio
     /// <summary>What the backend said, else what was observed. For logs and operators, never for a user.</summary>
     public string Reason { get; } = reason;
 
-    /// <summary>Whether the backend may still be generating: the connection broke, or a proxy answered in its place. It must be drained.</summary>
+    /// <summary>
+    /// Whether the backend may still be generating: the connection broke, or a proxy answered in its place. It must be drained.
+    /// </summary>
     public bool MayStillBeRunning { get; init; }
+
+    /// <summary>The limit that was exceeded, of a time-out or stall.</summary>
+    public TimeSpan? Limit { get; init; }
 
     /// <summary>The field of the request that the backend does not accept, where that is known.</summary>
     public ForgeRefusal? Refusal { get; init; }

@@ -39,7 +39,8 @@ internal static class ForgeFailures
         var (reason, wasSent) = Describe(exception);
         return wasSent && isGeneration
             ? new ForgeException(ForgeFailure.Disrupted, $"{backend.Name} broke off: {reason}", exception) { MayStillBeRunning = true }
-            : new ForgeException(ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {reason}", exception) { MayStillBeRunning = wasSent };
+            : new ForgeException(
+                ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {reason}", exception) { MayStillBeRunning = wasSent };
     }
 
     /// <summary>A status other than 200.</summary>
@@ -48,7 +49,7 @@ internal static class ForgeFailures
         ForgeBackend backend, HttpResponseMessage response, ReadOnlyMemory<byte> body, TimeSpan? elapsed, Exception? cause = null)
     {
         var status = (int)response.StatusCode;
-        var isPage = ForgeMessages.IsPage(body.Span);
+        var isPage = ForgeAnswers.IsPage(body.Span);
         var text = ForgeErrorText.Of(body);
         var failure = FailureOf(status, isPage, text, body.Span, elapsed);
         var reason = (status, isPage) switch
@@ -67,7 +68,8 @@ internal static class ForgeFailures
         };
     }
 
-    private static ForgeFailure FailureOf(int status, bool isPage, string? text, ReadOnlySpan<byte> body, TimeSpan? elapsed) => status switch
+    private static ForgeFailure FailureOf(int status, bool isPage, string? text, ReadOnlySpan<byte> body, TimeSpan? elapsed) =>
+        status switch
     {
         // Redirects are not followed: a POST would become a GET. The address in the settings is wrong.
         >= 300 and < 400 or 425 or 429 => ForgeFailure.Unavailable,
@@ -93,7 +95,9 @@ internal static class ForgeFailures
         : ForgeFailure.Failed;
 
     private static bool NamesASetting(string? text) =>
-        text is not null && ((string[])["sampler", "scheduler", "model", "checkpoint"]).Any(name => text.Contains(name, StringComparison.OrdinalIgnoreCase));
+        text is not null
+            && ((string[])["sampler", "scheduler", "model", "checkpoint"]).Any(
+                name => text.Contains(name, StringComparison.OrdinalIgnoreCase));
 
     private static string HintOf(int status) => status == 413 ? "; raise its limit for request bodies (nginx: client_max_body_size)" : "";
 

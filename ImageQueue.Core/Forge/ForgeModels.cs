@@ -44,7 +44,8 @@ public sealed class ForgeModels
         ArgumentNullException.ThrowIfNull(message);
         var stored = GenerationSettings.Of(message);
         var defaults = Find(stored.Model)?.Defaults ?? _defaults;
-        return new GenerationRequest(stored.OrElse(defaults) with { Checkpoint = stored.Checkpoint, AdditionalModules = defaults.AdditionalModules })
+        return new GenerationRequest(
+            stored.OrElse(defaults) with { Checkpoint = stored.Checkpoint, AdditionalModules = defaults.AdditionalModules })
         {
             Prompt = message.Prompt ?? "",
         };

@@ -4,7 +4,9 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>The rules for <c>Forge:Models</c> and <c>Forge:Defaults</c>: the same limits that requests are held to, and names that fit together.</summary>
+/// <summary>
+/// The rules for <c>Forge:Models</c> and <c>Forge:Defaults</c>: the same limits that requests are held to, and names that fit together.
+/// </summary>
 internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptions>
 {
     private const string Simulator = "simulator";
@@ -19,12 +21,16 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
         {
             var key = $"Forge:Models:{model}";
             if (!ModelName().IsMatch(model))
-                rules.Add(key, $"{key} is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.");
+                rules.Add(
+                    key,
+                    $"{key} is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.");
             if (string.IsNullOrWhiteSpace(settings.Checkpoint))
                 rules.Add($"{key}:Checkpoint", $"{key}:Checkpoint must name a checkpoint, as Forge calls it.");
             Check(rules, key, settings);
             foreach (var backend in settings.Backends.Where(backend => !backends.Contains(backend, StringComparer.Ordinal)))
-                rules.Add($"{key}:Backends", $"{key}:Backends names '{backend}', which is no Name in Forge:Backends. There: {string.Join(", ", backends)}.");
+                rules.Add(
+                    $"{key}:Backends",
+                    $"{key}:Backends names '{backend}', which is no Name in Forge:Backends. There: {string.Join(", ", backends)}.");
         }
 
         if (options.DefaultModel is { } first && !options.Models.Keys.Contains(first, StringComparer.OrdinalIgnoreCase))
@@ -33,7 +39,9 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
             rules.Add("Forge:DefaultModel", $"Forge:DefaultModel is '{first}', which is none of Forge:Models; {names}.");
         }
 
-        return rules.Errors.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(rules.Errors.Values.SelectMany(sentences => sentences));
+        return rules.Errors.Count == 0
+            ? ValidateOptionsResult.Success
+            : ValidateOptionsResult.Fail(rules.Errors.Values.SelectMany(sentences => sentences));
     }
 
     private static void Check(RequestRules rules, string key, GenerationSettings settings)
@@ -52,7 +60,8 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
 
     private static List<string> BackendNames(ForgeOptions options)
     {
-        List<string> names = [.. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => backend.ToBackend().Name)];
+        List<string> names = [
+            .. options.Backends.Where(backend => backend.Url is { IsAbsoluteUri: true }).Select(backend => backend.ToBackend().Name)];
         if (options.Simulator.Enabled ?? names.Count == 0)
             names.Add(Simulator);
         return names;

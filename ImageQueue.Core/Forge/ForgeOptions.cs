@@ -3,34 +3,37 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 
-/// <summary>Settings under <c>Forge</c>: where images are generated, and how long that may take.</summary>
+/// <summary>Settings under <c>Forge</c>: the backends, their models and time limits.</summary>
 public sealed class ForgeOptions
 {
     /// <summary>The configuration section.</summary>
     public const string Section = "Forge";
 
-    /// <summary>The Forge servers; one request is in flight per server. Empty in Development means the simulator.</summary>
+    /// <summary>The backends; one request is in flight per backend. None in Development means the simulator.</summary>
     public IList<ForgeBackendOptions> Backends { get; init; } = [];
 
-    /// <summary>Longest time for one image, from the moment Forge begins to generate it; waiting in Forge's own line does not count. Default 180 s.</summary>
+    /// <summary>Longest time for one image. Waiting in Forge's own queue and loading a model do not count. Default 180 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
     public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(180);
 
-    /// <summary>Longest time without any progress before the run is given up. Default 90 s, which covers loading a Flux model.</summary>
+    /// <summary>Longest time for loading a model, before the first step. Default 5 min.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
+    public TimeSpan LoadTimeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>Longest time without progress after the first step. Default 90 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
     public TimeSpan StallTimeout { get; set; } = TimeSpan.FromSeconds(90);
 
-    /// <summary>Time between two questions for progress. Default 0.5 s.</summary>
+    /// <summary>Time between two reads of progress. Default 0.5 s.</summary>
     [Range(typeof(TimeSpan), "00:00:00.0200000", "00:00:30")]
     public TimeSpan PollInterval { get; set; } = TimeSpan.FromSeconds(0.5);
 
     /// <summary>
-    /// Whether images are shown while they are generated. Default true; costs Forge a small decoding for each preview, as often
-    /// as its own settings for live previews say.
+    /// Whether clients see previews. Default true; costs Forge a small decoding for each, as often as its own settings say.
     /// </summary>
     public bool LivePreview { get; set; } = true;
 
-    /// <summary>How many times one request may be begun before it ends in error. Default 3.</summary>
+    /// <summary>How many attempts a request may have before it ends in error. Default 3.</summary>
     [Range(1, 100)]
     public int MaxAttempts { get; set; } = 3;
 
@@ -39,8 +42,7 @@ public sealed class ForgeOptions
     public int MaxDisruptions { get; set; } = 3;
 
     /// <summary>
-    /// While no Forge is healthy, requests that have waited for longer than this end in error (no_backend). Default none: they
-    /// wait until one is back.
+    /// While no backend is healthy, requests that have waited for longer than this end in error (no_backend). Default none: they wait.
     /// </summary>
     [Range(typeof(TimeSpan), "00:00:00.1000000", "7.00:00:00")]
     public TimeSpan? WaitForBackend { get; set; }
@@ -48,7 +50,7 @@ public sealed class ForgeOptions
     /// <summary>The built-in simulator.</summary>
     public ForgeSimulatorOptions Simulator { get; init; } = new();
 
-    /// <summary>What a request gets for the settings that it leaves out. Suits Flux; checkpoint: default the one that Forge has loaded.</summary>
+    /// <summary>Used for settings that a request leaves out. They suit Flux; no checkpoint means the one that Forge has loaded.</summary>
     public GenerationSettings Defaults { get; init; } = new()
     {
         Width = 1024,
@@ -60,7 +62,7 @@ public sealed class ForgeOptions
         DistilledCfgScale = 3.5m,
     };
 
-    /// <summary>The models that a request may ask for, by name. Default none: all is generated with <see cref="Defaults"/>.</summary>
+    /// <summary>The models that a request may name. Default none: every request uses <see cref="Defaults"/>.</summary>
     public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();
 
     /// <summary>The model of a request that names none. Default: the first by name.</summary>
@@ -87,15 +89,17 @@ public sealed class ForgeBackendOptions
     public string? Password { get; set; }
 
     /// <summary>
-    /// Whether people use the server beside ImageQueue. Default false. True puts their model back after each request, and keeps
-    /// ImageQueue from interrupting where it cannot tell whose image that would hit.
+    /// Whether people use the server beside ImageQueue. Default false. If true, their model is restored after each request, and
+    /// nothing is interrupted where ImageQueue cannot tell whose image that would hit.
     /// </summary>
     public bool Shared { get; set; }
 
-    /// <summary>A PEM file with the authority that signed the server's certificate, where the system does not know it. Default none.</summary>
+    /// <summary>
+    /// A PEM file with the authority that signed the server's certificate, where the system does not know it. Default none.
+    /// </summary>
     public string? CertificateAuthority { get; set; }
 
-    /// <summary>SHA-256 of the server's certificate in hex: it alone is accepted, whoever signed it. Default none.</summary>
+    /// <summary>SHA-256 of the server's certificate in hex: only that certificate is accepted, whatever its signer. Default none.</summary>
     public string? CertificateFingerprint { get; set; }
 }
 
@@ -105,7 +109,7 @@ public sealed class ForgeSimulatorOptions
     /// <summary>Whether <c>/simulator</c> is served. Default: on in Development when no backend is configured, else off.</summary>
     public bool? Enabled { get; set; }
 
-    /// <summary>Time that the simulator takes for one image of the default size, in seconds. Default 6.</summary>
+    /// <summary>Seconds that the simulator takes for one image of the default size. Default 6.</summary>
     [Range(0.0, 3600.0)]
     public double SecondsPerImage { get; set; } = 6;
 }

@@ -1,10 +1,11 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
 
 /// <summary>The rules for <c>Forge:Backends</c>, which span entries; attributes check the rest.</summary>
-internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
+internal sealed partial class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
 {
     /// <inheritdoc/>
     public ValidateOptionsResult Validate(string? name, ForgeOptions options)
@@ -24,28 +25,25 @@ internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
             }
 
             if (url.Query.Length > 0 || url.Fragment.Length > 0)
-            {
                 failures.Add($"{key}:Url must not hold a query or fragment.");
-            }
-
+            if (EndpointPath().Match(url.AbsolutePath) is { Success: true } endpoint)
+                failures.Add($"{key}:Url must be the server's base address, {BaseOf(url, endpoint.Index)}, without {endpoint.Value}.");
             if (backend.Password is not null && backend.Username is null)
-            {
                 failures.Add($"{key}:Password is set but {key}:Username is not.");
-            }
-
             failures.AddRange(CertificateTroubles(key, backend, url));
 
-            // Twice the same server would get two requests at once.
+            // The same server twice would get two requests at once.
             var address = ForgeAddress.Of(url);
             if (!seen.TryAdd(address, i))
-            {
-                failures.Add(string.Create(
-                    CultureInfo.InvariantCulture, $"{key}:Url is the same server as Forge:Backends:{seen[address]}:Url."));
-            }
+                failures.Add(
+                    string.Create(CultureInfo.InvariantCulture, $"{key}:Url is the same server as Forge:Backends:{seen[address]}:Url."));
         }
 
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);
     }
+
+    private static string BaseOf(Uri url, int length) =>
+        url.GetComponents(UriComponents.SchemeAndServer, UriFormat.UriEscaped) + url.AbsolutePath[..length];
 
     private static IEnumerable<string> CertificateTroubles(string key, ForgeBackendOptions backend, Uri url)
     {
@@ -71,4 +69,8 @@ internal sealed class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
             return exception.Message.TrimEnd('.');
         }
     }
+
+    /// <summary>What people copy from the address bar or from Forge's API page: its endpoints are added to the base address.</summary>
+    [GeneratedRegex("/(sdapi(/.*)?|internal(/.*)?|docs|redoc|openapi\\.json)/?$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex EndpointPath();
 }

@@ -12,7 +12,9 @@ internal sealed record ForgeProxy(string Name, string Setting)
         "raise its time-out (nginx: proxy_read_timeout, Apache: ProxyTimeout, HAProxy: timeout server, "
             + "Traefik: forwardingTimeouts.responseHeaderTimeout, Caddy: response_header_timeout) above Forge:Timeout");
 
-    /// <summary>Words of the headers <c>Server</c> and <c>Via</c>, then of the page: HAProxy and Traefik send no header of their own.</summary>
+    /// <summary>
+    /// Words of the headers <c>Server</c> and <c>Via</c>, then of the page: HAProxy and Traefik send no header of their own.
+    /// </summary>
     private static readonly (string Word, ForgeProxy Proxy)[] ByHeader =
     [
         ("cloudfront", new("CloudFront", "raise the origin's response timeout above Forge:Timeout")),
@@ -41,7 +43,9 @@ internal sealed record ForgeProxy(string Name, string Setting)
     {
         var ray = Header(response, "cf-ray");
         var headers = $"{Header(response, "Server")} {Header(response, "Via")}";
-        if (ray is not null || (int)response.StatusCode is >= 520 and <= 530 || headers.Contains("cloudflare", StringComparison.OrdinalIgnoreCase))
+        if (ray is not null
+            || (int)response.StatusCode is >= 520 and <= 530
+            || headers.Contains("cloudflare", StringComparison.OrdinalIgnoreCase))
         {
             return new ForgeProxy(
                 ray is null ? "Cloudflare" : $"Cloudflare (ray {ray})",

@@ -9,10 +9,7 @@ namespace ImageQueue.Core.Forge;
 /// <summary>The registrations of this folder.</summary>
 internal static class ForgeServices
 {
-    /// <summary>
-    /// Adds <see cref="IForgeClient"/>, <see cref="BackendPool"/> and the checks of <see cref="ForgeOptions"/> that attributes
-    /// cannot express. Binding the options is the caller's.
-    /// </summary>
+    /// <summary>Adds the client, the pool and the validators. The caller binds <see cref="ForgeOptions"/>.</summary>
     public static IServiceCollection AddForgeClient(this IServiceCollection services)
     {
         services.TryAddSingleton(TimeProvider.System);
@@ -27,11 +24,12 @@ internal static class ForgeServices
         return services;
     }
 
-    /// <summary>Gives the backends back at a stop; registered before the job servers, so it stops after them.</summary>
+    /// <summary>Releases the backends at a stop; registered before the job servers, so it stops after them.</summary>
     private sealed class ForgePoolStop(IServiceProvider services) : IHostedService
     {
         public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-        public Task StopAsync(CancellationToken cancellationToken) => services.GetRequiredService<BackendPool>().StopAsync(cancellationToken);
+        public Task StopAsync(CancellationToken cancellationToken) =>
+            services.GetRequiredService<BackendPool>().StopAsync(cancellationToken);
     }
 }

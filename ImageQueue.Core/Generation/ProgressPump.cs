@@ -19,36 +19,35 @@ internal sealed class ProgressPump(
 
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
 
-    /// <summary>
-    /// A fraction above this is of sampling: until then the model loads, which shows no progress and is no stall
-    /// (Forge's <c>progress.py</c>: 0.01 + step / steps).
-    /// </summary>
-    private const double FirstStep = 0.0101;
-
     /// <summary>Runs until cancelled, or until there is a reason to stop generating.</summary>
-    /// <param name="clock">Restarted while the task still waits in the backend's own queue.</param>
+    /// <param name="clock">Restarted while the task waits in the backend's own queue or its model loads.</param>
     /// <returns>Why generating should stop: timed out, stalled, or superseded.</returns>
     public async Task<AttemptOutcome> RunAsync(Attempt attempt, GenerationClock clock, CancellationToken cancellationToken)
     {
         var (backend, message) = (attempt.Reservation.Backend, attempt.Message);
         var (percent, saved, savedAt) = (0, 0, time.GetTimestamp());
-        var (fraction, movedAt) = ((double?)null, time.GetTimestamp());
+        var (fraction, movedAt, loadingSince) = ((double?)null, time.GetTimestamp(), time.GetTimestamp());
         using var preview = new LivePreview(images, message, options.Value.LivePreview, time, logger);
         while (true)
         {
             await Task.Delay(options.Value.PollInterval, time, cancellationToken);
 
             var progress = await AskAsync(backend, attempt.TaskId, message, preview.IsDue, cancellationToken);
-            if (progress.State == ForgeTaskState.Queued)
+            var limits = options.Value;
+            if (progress.State == ForgeTaskState.Queued || progress.IsLoading)
                 clock.Restart();
-            else if (clock.Elapsed >= options.Value.Timeout)
-                return Failed(ForgeFailure.Timeout, $"{backend.Name} has been generating for {options.Value.Timeout} without an answer");
+            if (!progress.IsLoading)
+                loadingSince = time.GetTimestamp();
+            else if (time.GetElapsedTime(loadingSince) >= limits.LoadTimeout)
+                return Failed(ForgeFailure.Stalled, $"{backend.Name} has been loading a model for {limits.LoadTimeout}", limits.LoadTimeout);
+            if (clock.Elapsed >= limits.Timeout)
+                return Failed(ForgeFailure.Timeout, $"{backend.Name} has been generating for {limits.Timeout} without an answer", limits.Timeout);
 
-            // Only a task that samples can be stuck: loading a model takes its time without a sign of life.
-            if (progress.State != ForgeTaskState.Active || progress.Fraction is not > FirstStep || progress.Fraction != fraction)
+            // Only sampling can stall: loading a model shows no progress.
+            if (progress.State != ForgeTaskState.Active || progress.Fraction is null || progress.IsLoading || progress.Fraction != fraction)
                 (fraction, movedAt) = (progress.Fraction, time.GetTimestamp());
-            else if (time.GetElapsedTime(movedAt) >= options.Value.StallTimeout)
-                return Failed(ForgeFailure.Stalled, $"{backend.Name} made no progress for {options.Value.StallTimeout}");
+            else if (time.GetElapsedTime(movedAt) >= limits.StallTimeout)
+                return Failed(ForgeFailure.Stalled, $"{backend.Name} made no progress for {limits.StallTimeout}", limits.StallTimeout);
 
             preview.Take(progress);
             if (preview is { HasNews: true, IsNamed: false } && !await NameAsync(message, preview, cancellationToken))
@@ -66,8 +65,8 @@ internal sealed class ProgressPump(
         }
     }
 
-    private static AttemptOutcome Failed(ForgeFailure failure, string reason) =>
-        new(AttemptResult.Failed, new ForgeException(failure, reason));
+    private static AttemptOutcome Failed(ForgeFailure failure, string reason, TimeSpan limit) =>
+        new(AttemptResult.Failed, new ForgeException(failure, reason) { Limit = limit });
 
     /// <summary>1 when it has started, 99 when Forge is done sampling: 0 belongs to waiting, 100 to the image itself.</summary>
     private static int Percent(ForgeProgress progress) => progress is { State: ForgeTaskState.Active, Fraction: { } fraction }

@@ -96,11 +96,14 @@ internal sealed class RequestWrites(
     public async Task<AttemptOutcome> StoreAsync(Attempt attempt, ForgeImage image, TimeSpan duration)
     {
         var (message, jobId) = (attempt.Message, attempt.Message.JobId!); // It named the task.
-        using var prepared = await FinishAsync(attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes)));
+        using var prepared = await FinishAsync(attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes, image.Info?.Text)));
         attempt.Reservation.ReportCompleted(image.Info?.Model);
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
-        var result = new ImageResult(
-            image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, attempt.Reservation.Backend.Name);
+        var backend = attempt.Reservation.Backend.Name;
+        var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, backend)
+        {
+            Scheduler = image.ReplacedScheduler,
+        };
         var completed = await FinishAsync(
             attempt,
             () =>

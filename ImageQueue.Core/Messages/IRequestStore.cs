@@ -184,4 +184,8 @@ public readonly record struct Transition(bool Applied, Message? Message);
 /// <param name="Model">Null when the backend does not say.</param>
 /// <param name="Duration">Of generating.</param>
 /// <param name="Backend">The backend's name.</param>
-public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration, string? Backend = null);
+public sealed record ImageResult(long? Seed, int Width, int Height, string? Model, TimeSpan Duration, string? Backend = null)
+{
+    /// <summary>The scheduler that the backend used in place of the requested one; null when it used that.</summary>
+    public string? Scheduler { get; init; }
+}

@@ -46,6 +46,7 @@ internal static class MessagePatches
             ["model"] = result.Model,
             ["backend"] = result.Backend,
             ["duration_seconds"] = Math.Round((decimal)result.Duration.TotalSeconds, 3),
+            ["scheduler"] = result.Scheduler,
         }));
 
     public static MetadataPatch Fail(RequestFailure failure) => MetadataPatch.Of(

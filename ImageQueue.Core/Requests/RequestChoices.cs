@@ -13,6 +13,8 @@ public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue
     {
         if (request.Model is { } model && models.Find(model) is null)
             throw new UnknownModelException(model, [.. models.All.Select(one => one.Name)]);
+        if (request.Checkpoint is null)
+            RefuseMissingModel(request.Model);
 
         var rules = new RequestRules();
         if (request.Checkpoint is not null)
@@ -23,20 +25,33 @@ public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue
                 rules.Add("checkpoint", $"checkpoint cannot be chosen here; leave it out, or send one of these as model: {string.Join(", ", models.All.Select(one => one.Name))}.");
         }
 
-        OneOf("sampler", request.Sampler, catalogue.Samplers);
-        OneOf("scheduler", request.Scheduler, catalogue.Schedulers);
+        OneOf("sampler", request.Sampler, catalogue.HasSampler, catalogue.Samplers);
+        OneOf("scheduler", request.Scheduler, catalogue.HasScheduler, catalogue.Schedulers);
         return rules.Errors;
 
-        void OneOf(string field, string? value, IReadOnlyCollection<string>? known)
+        void OneOf(string field, string? value, Func<string, bool> has, IReadOnlyCollection<string>? known)
         {
-            if (value is not null && known is not null && !known.Contains(value, StringComparer.OrdinalIgnoreCase))
-                rules.Add(field, $"{field} '{value}' is not known to any image server here. These are: {string.Join(", ", known.Order(StringComparer.OrdinalIgnoreCase))}.");
+            if (value is null || known is null || has(value))
+                return;
+            var choices = string.Join(", ", known.Order(StringComparer.OrdinalIgnoreCase));
+            rules.Add(field, $"{field} '{value}' is not known to any image server here. These are: {choices}.");
         }
+    }
+
+    /// <summary>A configured model that no backend has is replaced silently by the one that is loaded: refused before.</summary>
+    private void RefuseMissingModel(string? name)
+    {
+        var chosen = name is not null ? models.Find(name) : models.All.FirstOrDefault();
+        if (chosen is null || catalogue.MissingModels is not { Count: > 0 } missing || missing.All(model => model.Name != chosen.Name))
+            return;
+        throw new UnknownModelException(
+            chosen.Name, [.. models.All.Select(model => model.Name).Except(missing.Select(model => model.Name))], isMissing: true);
     }
 }
 
-/// <summary>A request names a model that is not offered.</summary>
-public sealed class UnknownModelException(string model, IReadOnlyList<string> known) : Exception(
-    known.Count == 0
-        ? $"There is no model '{model}'; none can be chosen here. Leave model out."
-        : $"There is no model '{model}'. Send one of these, or leave model out: {string.Join(", ", known)}.");
+/// <summary>A request names a model that is not offered, or that no backend has.</summary>
+public sealed class UnknownModelException(string model, IReadOnlyList<string> known, bool isMissing = false) : Exception(
+    (isMissing ? $"No image server here has the model '{model}'" : $"There is no model '{model}'") + (known.Count == 0
+        ? isMissing ? "; an operator has to install it." : "; none can be chosen here. Leave model out."
+        : isMissing ? $". Send one of these as model: {string.Join(", ", known)}."
+        : $". Send one of these, or leave model out: {string.Join(", ", known)}."));

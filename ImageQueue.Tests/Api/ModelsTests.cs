@@ -52,6 +52,45 @@ internal sealed class ModelsTests
         Assert.That(answer["models"]!.AsArray(), Is.Empty);
     }
 
+    /// <summary>The lines of README, as printed.</summary>
+    [Test]
+    public async Task Models_AreGenerated_WhenTheyAreSetAsInReadme()
+    {
+        await using var app = await TestApp.StartAsync(new()
+        {
+            ["Forge:Models:flux:Checkpoint"] = "flux1-dev",
+            ["Forge:Models:flux:Title"] = "FLUX.1 dev",
+            ["Forge:Models:turbo:Checkpoint"] = "sdxl-turbo",
+            ["Forge:Models:turbo:Steps"] = "4",
+        });
+
+        foreach (var (model, checkpoint) in ((string, string)[])[("flux", "flux1-dev"), ("turbo", "sdxl-turbo")])
+        {
+            var id = (long)(await app.SubmitAsync("bir kedi", more: new { model, width = 64, height = 64 }))["id"]!;
+            var message = await app.WaitForAsync(id, "complete", "error");
+            Assert.That((string?)message["extra_metadata"]!["result"]?["model"], Is.EqualTo(checkpoint), message.ToJsonString());
+        }
+    }
+
+    [Test]
+    public async Task Request_IsRefused_WhenNoBackendHasItsModel()
+    {
+        await using var app = await TestApp.StartAsync(new()
+        {
+            ["Forge:Models:flux:Checkpoint"] = "flux1-dev",
+            ["Forge:Models:missing:Checkpoint"] = "sd15/v1-5-pruned.safetensors",
+        });
+        var first = (long)(await app.SubmitAsync("bir kedi", more: new { model = "flux", width = 64, height = 64 }))["id"]!;
+        await app.WaitForAsync(first, "complete", "error");
+
+        using var refused = await app.Http.PostAsJsonAsync(
+            "api/conversations/c/images", new { username = "ayşe", prompt = "bir kedi", model = "missing" });
+
+        var problem = await TestApp.ReadAsync(refused);
+        Assert.That((refused.StatusCode, (string?)problem["code"]), Is.EqualTo((HttpStatusCode.UnprocessableEntity, "unknown_model")));
+        Assert.That((string?)problem["detail"], Is.EqualTo("No image server here has the model 'missing'. Send one of these as model: flux."));
+    }
+
     [TestCase("schnell", "flux1-schnell-fp8", 512)]
     [TestCase(null, "flux1-dev-bnb-nf4-v2", 1024)]
     public async Task Request_IsGeneratedWithItsModel(string? asked, string checkpoint, int width)

@@ -212,8 +212,8 @@ public sealed class BackendPoolTests : PoolBench
     [Test]
     public async Task TryTake_PrefersOneThatHasTheModel_WhenServersListTheirs()
     {
-        Forge["a"].Capabilities = new ForgeCapabilities { Models = new Dictionary<string, string> { ["sdxl"] = "sdxl" } };
-        Forge["b"].Capabilities = new ForgeCapabilities { Models = new Dictionary<string, string> { ["flux1-dev"] = "flux1-dev" } };
+        Forge["a"].Capabilities = new ForgeCapabilities { Checkpoints = new ForgeCheckpoints([new ForgeCheckpoint("sdxl")]) };
+        Forge["b"].Capabilities = new ForgeCapabilities { Checkpoints = new ForgeCheckpoints([new ForgeCheckpoint("flux1-dev")]) };
         var pool = await ReadyPoolAsync("a", "b");
 
         using var lease = pool.TryTake(new BackendRequirements("flux1-dev.safetensors"))!;

@@ -73,6 +73,9 @@ public sealed class ForgeClientMeetsSimulatorTests
     [TestCase(SimulatorFaults.Unauthorized, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Unavailable, ForgeFailure.Unavailable)]
     [TestCase(SimulatorFaults.Loading, ForgeFailure.Unavailable)]
+    [TestCase(SimulatorFaults.Firewall, ForgeFailure.Disrupted)]
+    [TestCase(SimulatorFaults.Cuda, ForgeFailure.Disrupted)]
+    [TestCase(SimulatorFaults.GatewayTimeout, ForgeFailure.GatewayTimeout)]
     public async Task GenerateAsync_NamesTheFailure_WhenSimulatorIsAskedForIt(string fault, ForgeFailure? expected)
     {
         await using var server = await SimulatorServer.StartAsync();
@@ -111,12 +114,15 @@ public sealed class ForgeClientMeetsSimulatorTests
         await ((Task)Task.WhenAll(first, second)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
         Task UntilAsync(string task, ForgeTaskState state) => Until.TrueAsync(
-            async () => (await _client.GetProgressAsync(backend, task, withPreview: false, cancellationToken)).State == state, $"{task} is {state}");
+            async () =>
+                (await _client.GetProgressAsync(backend, task, withPreview: false, cancellationToken))
+                    .State == state, $"{task} is {state}");
     }
 
     [TestCase(null, true)]
     [TestCase(SimulatorFaults.Loading, false)]
     [TestCase(SimulatorFaults.Unavailable, false)]
+    [TestCase(SimulatorFaults.NoModel, false)]
     public async Task IsHealthyAsync_SeesWhetherImagesCanBeGenerated_WhenServerIsUp(string? fault, bool expected)
     {
         await using var server = await SimulatorServer.StartAsync();
@@ -151,11 +157,32 @@ public sealed class ForgeClientMeetsSimulatorTests
                 (learnt.Kind, learnt.TaskIds, learnt.GlobalProgress, learnt.Interrupt, learnt.Scheduler, learnt.Modules),
                 Is.EqualTo((kind, (bool?)taskIds, (bool?)globalProgress, (bool?)interrupt, scheduler, (bool?)modules)));
             Assert.That(learnt.LoadedModel, Is.Not.Empty);
-            Assert.That(learnt.FindModel(learnt.LoadedModel!), Is.Not.Null);
-            Assert.That(learnt.SamplerNames, Does.Contain("Euler"));
+            Assert.That(learnt.Checkpoints.Find(learnt.LoadedModel!), Is.Not.Null);
+            Assert.That(learnt.Samplers.Names, Does.Contain("Euler"));
             Assert.That(image.Bytes.Length, Is.GreaterThan(0));
-            Assert.That(progress.Source, Is.EqualTo(taskIds ? ForgeProgressSource.Task : globalProgress ? ForgeProgressSource.Server : ForgeProgressSource.None));
+            Assert.That(
+                progress.Source,
+                Is.EqualTo(taskIds ? ForgeProgressSource.Task : globalProgress ? ForgeProgressSource.Server : ForgeProgressSource.None));
         });
+    }
+
+    /// <summary>Forge matches exact names, and knows a checkpoint in a subfolder by several.</summary>
+    [TestCase("k_euler", "simple", "flux1-dev")]
+    [TestCase("euler", "SIMPLE", "flux_flux1-dev")]
+    [TestCase("Euler", "kl optimal", "flux/flux1-dev.safetensors")]
+    [TestCase("dpm++ 2m Karras", "Simple", "4610115bb0")]
+    public async Task GenerateAsync_IsUnderstood_WhenNamesAreSpelledOtherwise(string sampler, string scheduler, string checkpoint)
+    {
+        await using var server = await SimulatorServer.StartAsync();
+        await _client.LearnAsync(BackendOf(server), default);
+
+        var image = await _client.GenerateAsync(
+            BackendOf(server), "t", Request with { Sampler = sampler, Scheduler = scheduler, Checkpoint = checkpoint }, default);
+
+        Assert.That((image.Info!.Model, image.ReplacedScheduler), Is.EqualTo(("flux1-dev", (string?)null)));
+        Assert.That(
+            image.Info.Scheduler,
+            Is.EqualTo(sampler.EndsWith("Karras", StringComparison.Ordinal) ? "Karras" : scheduler == "kl optimal" ? "KL Optimal" : "Simple"));
     }
 
     private static ForgeBackend BackendOf(SimulatorServer server) => new("simulator", server.Client.BaseAddress!);

@@ -30,6 +30,16 @@ public sealed class ForgeOptionsValidatorTests
         Assert.That(result, Is.EqualTo("Forge:Backends:1:Url must be an address such as http://gpu1:7860."));
     }
 
+    [TestCase("http://gpu1:7860/sdapi/v1", "http://gpu1:7860, without /sdapi/v1")]
+    [TestCase("http://gpu1:7860/sdapi/v1/", "http://gpu1:7860, without /sdapi/v1/")]
+    [TestCase("http://gpu1:7860/sdapi/v1/txt2img", "http://gpu1:7860, without /sdapi/v1/txt2img")]
+    [TestCase("http://u:p@gpu1:7860/docs", "http://gpu1:7860, without /docs")]
+    [TestCase("https://gpu1/forge/docs", "https://gpu1/forge, without /docs")]
+    [TestCase("https://gpu1/mydocs", null)]
+    public void Validate_NamesTheRightAddress_WhenUrlIsThatOfAnEndpoint(string url, string? right) => Assert.That(
+        Validate(new ForgeBackendOptions { Url = new Uri(url) }),
+        Is.EqualTo(right is null ? "" : $"Forge:Backends:0:Url must be the server's base address, {right}."));
+
     [TestCase("http://gpu1:80/", "http://u:p@GPU1")]
     [TestCase("http://h/x", "http://h/x/")]
     public void Validate_NamesBothKeys_WhenServerIsThereTwice(string one, string two)

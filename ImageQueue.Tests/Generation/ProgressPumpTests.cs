@@ -6,6 +6,7 @@ using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Time.Testing;
 using Moq;
 using NUnit.Framework;
 using SkiaSharp;
@@ -21,7 +22,7 @@ internal sealed class ProgressPumpTests
 
     private static readonly ForgeBackend Server = new("forge", new Uri("http://127.0.0.1:1"));
 
-    private readonly byte[] _image = SceneRenderer.Generate("a cat", 1, 64, 64, 1, SKEncodedImageFormat.Png);
+    private readonly byte[] _image = SceneRenderer.Draw("a cat", 1, 64, 64, 1, SKEncodedImageFormat.Png);
     private TemporaryFolder _folder = null!;
     private LogRecorder _log = null!;
     private Mock<IForgeClient> _forge = null!;
@@ -169,6 +170,27 @@ internal sealed class ProgressPumpTests
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
     }
 
+    [TestCase(ForgeTaskState.Active, 0.0, ForgeFailure.Stalled, "forge has been loading a model for 00:00:20")]
+    [TestCase(ForgeTaskState.Active, 0.01, ForgeFailure.Stalled, "forge has been loading a model for 00:00:20")]
+    [TestCase(ForgeTaskState.Active, 0.2, ForgeFailure.Timeout, "forge has been generating for 00:00:05 without an answer")]
+    public async Task Run_GivesLoadingATimeOfItsOwn(ForgeTaskState state, double fraction, ForgeFailure failure, string reason)
+    {
+        _forge.Setup(forge => forge.GetProgressAsync(Server, $"{JobId}-1", It.IsAny<bool>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(new ForgeProgress(state, fraction));
+        var time = new FakeTimeProvider();
+
+        var running = RunAsync(
+            new ForgeOptions { Timeout = TimeSpan.FromSeconds(5), LoadTimeout = TimeSpan.FromSeconds(20) }, CancellationToken.None, time);
+        await Until.TrueAsync(() =>
+        {
+            time.Advance(TimeSpan.FromMilliseconds(20));
+            return running.IsCompleted;
+        });
+
+        var exception = (ForgeException)(await running).Cause!; // A failure has one.
+        Assert.That((exception.Failure, exception.Reason), Is.EqualTo((failure, reason)));
+    }
+
     private static ImageFiles Images(string directory) =>
         new(Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, LoggerFactory.Create(_ => { }).CreateLogger<ImageFiles>());
 
@@ -181,8 +203,9 @@ internal sealed class ProgressPumpTests
                 new ForgeProgress(ForgeTaskState.Active, Math.Min(0.9, ++step * 0.001), preview(withPreview) is { } bytes ? bytes : default(ReadOnlyMemory<byte>?), step));
     }
 
-    private Task<AttemptOutcome> RunAsync(ForgeOptions options, CancellationToken cancellationToken)
+    private Task<AttemptOutcome> RunAsync(ForgeOptions options, CancellationToken cancellationToken, TimeProvider? time = null)
     {
+        time ??= TimeProvider.System;
         options.PollInterval = TimeSpan.FromMilliseconds(20);
         var now = TimeProvider.System.GetUtcNow();
         var message = new Message
@@ -203,8 +226,8 @@ internal sealed class ProgressPumpTests
             Request = new ForgeModels(options).RequestOf(message),
         };
         using var logs = LoggerFactory.Create(logging => logging.AddProvider(_log));
-        return new ProgressPump(_forge.Object, _store.Object, _images, Options.Create(options), TimeProvider.System, logs.CreateLogger<ProgressPump>())
-            .RunAsync(attempt, new GenerationClock(TimeProvider.System), cancellationToken);
+        return new ProgressPump(_forge.Object, _store.Object, _images, Options.Create(options), time, logs.CreateLogger<ProgressPump>())
+            .RunAsync(attempt, new GenerationClock(time), cancellationToken);
     }
 
     private int Named() => Calls(nameof(IMessageStore.SavePreviewAsync));

@@ -147,7 +147,8 @@ internal sealed class ModelChoiceTests
     [Test]
     public void Check_RefusesSamplersAndSchedulers_ThatNoServerHas()
     {
-        var catalogue = Mock.Of<IForgeCatalogue>(one => one.Samplers == new[] { "Heun", "Euler" } && one.Schedulers == new[] { "Simple" });
+        var catalogue = Mock.Of<IForgeCatalogue>(one => one.Samplers == new[] { "Heun", "Euler" } && one.Schedulers == new[] { "Simple" }
+            && one.HasSampler("euler") && one.HasScheduler("simple"));
         var choices = Choices(Two, catalogue);
 
         var errors = choices.Check(Plain with { Sampler = "Oyler", Scheduler = "Karras" });
@@ -159,6 +160,19 @@ internal sealed class ModelChoiceTests
             Assert.That(choices.Check(Plain with { Sampler = "euler", Scheduler = "simple" }), Is.Empty);
             Assert.That(Choices(Two).Check(Plain with { Sampler = "Oyler" }), Is.Empty, "nothing is known yet");
         });
+    }
+
+    [TestCase("flux", "No image server here has the model 'flux'. Send one of these as model: sdxl.")]
+    [TestCase(null, "No image server here has the model 'flux'. Send one of these as model: sdxl.", Description = "the default")]
+    [TestCase("sdxl", null)]
+    public void Check_RefusesAModel_WhenNoBackendHasIt(string? model, string? sentence)
+    {
+        var missing = Models(Two).All.Where(one => one.Name == "flux").ToList();
+        var choices = Choices(Two, Mock.Of<IForgeCatalogue>(one => one.MissingModels == missing));
+
+        Assert.That(
+            () => choices.Check(Plain with { Model = model }),
+            sentence is null ? Is.Empty : Throws.TypeOf<UnknownModelException>().With.Message.EqualTo(sentence));
     }
 
     [Test]

@@ -15,7 +15,7 @@ internal sealed class ModelChoices(ForgeModels models, BackendPool pool)
         :
         [
             .. pool.Status.Where(backend => backend.Healthy == true)
-                .SelectMany(backend => backend.Capabilities.Models.Values)
+                .SelectMany(backend => backend.Capabilities.Checkpoints.Names)
                 .Distinct(StringComparer.OrdinalIgnoreCase),
         ];
 
