@@ -79,7 +79,7 @@ internal sealed class IdempotencyTests
         Assert.That(problem["errors"]!["Idempotency-Key"], Is.Not.Null);
     }
 
-    /// <summary>As they come when nobody has joined them.</summary>
+    /// <summary>As two lines, which no proxy has joined.</summary>
     [Test]
     public void Key_IsRefused_WhenItIsThereTwice() =>
         Assert.That(() => IdempotencyKeyAttribute.Read(["a", "a"]), Throws.TypeOf<UnreadableException>().With.Message.Contains("2 times"));

@@ -56,7 +56,7 @@ internal sealed partial class AuthApp : IAsyncDisposable
         return new AuthApp(await TestApp.StartAsync(all, folder, environment, configure), headers ?? []);
     }
 
-    /// <summary>Somebody who shows this key or token, or nothing. Cookies are kept, redirects are not followed.</summary>
+    /// <summary>A caller with this key or token, or with none. Cookies are kept, redirects are not followed.</summary>
     public HttpClient As(string? bearer)
     {
         var client = new HttpClient(new CookieJar()) { BaseAddress = App.Address };
@@ -100,7 +100,7 @@ internal sealed partial class AuthApp : IAsyncDisposable
         return message;
     }
 
-    /// <summary>Somebody who has signed in with the key.</summary>
+    /// <summary>An operator who has signed in with the key.</summary>
     public async Task<HttpClient> SignInAsync(string key)
     {
         var browser = Browser();

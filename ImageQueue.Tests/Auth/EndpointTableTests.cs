@@ -7,7 +7,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Auth;
 
 /// <summary>
-/// Every endpoint of the running app by every kind of caller. An endpoint that is not in the table fails: whoever adds one decides here
+/// Every endpoint of the running app by every kind of caller. An endpoint that is not in the table fails: its author decides here
 /// who may call it, and names a policy of <c>Auth/Access.cs</c> there.
 /// </summary>
 [TestFixture(false)]
@@ -17,7 +17,7 @@ internal sealed class EndpointTableTests(bool behindProxy)
 {
     /// <summary>
     /// A number is the answer; "ok" is any that is no refusal. {c} is the owner's conversation, {m} a message in it, {j} its
-    /// image. Callers: nobody, client, operator, operator-read, the conversation's watcher, another conversation's watcher.
+    /// image. Callers: anonymous, client, operator, operator-read, the conversation's watcher, another conversation's watcher.
     /// </summary>
     private const string Table =
         """
@@ -33,7 +33,7 @@ internal sealed class EndpointTableTests(bool behindProxy)
         GET    /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  ok  ok  ok  404
         PATCH  /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  403 403 403 403
         DELETE /api/messages/{id:long}                                      /api/messages/4242424242            401 404 403 403 403 403
-        DELETE /api/conversations/{conversation_id}                         /api/conversations/nobody           401 404 403 403 403 403
+        DELETE /api/conversations/{conversation_id}                         /api/conversations/missing          401 404 403 403 403 403
         POST   /api/messages/{id:long}/cancel                               /api/messages/{m}/cancel            401 ok  ok  403 ok  404
         POST   /api/messages/{id:long}/retry                                /api/messages/{m}/retry             401 ok  ok  403 ok  404
         GET    /api/queue                                                   /api/queue                          401 ok  ok  ok  403 403
@@ -152,7 +152,7 @@ internal sealed class EndpointTableTests(bool behindProxy)
         await _app.WaitForAsync(_message, MessageStatus.Complete);
         _callers =
         [
-            ("nobody", _app.As(null)),
+            ("anonymous", _app.As(null)),
             ("client", _app.Client()),
             ("operator", _app.As(AuthApp.OperatorKey)),
             ("operator-read", _app.As(AuthApp.ReaderKey)),
@@ -227,7 +227,7 @@ internal sealed class EndpointTableTests(bool behindProxy)
                 cells[2].Replace("{c}", AuthApp.Conversation, StringComparison.Ordinal).Replace("{m}", $"{_message}", StringComparison.Ordinal).Replace("{j}", _job, StringComparison.Ordinal),
                 new()
                 {
-                    ["nobody"] = answers[0],
+                    ["anonymous"] = answers[0],
                     ["client"] = answers[1],
                     ["operator"] = answers[2],
                     ["operator-read"] = answers[3],

@@ -4,7 +4,7 @@ using CsCheck;
 
 namespace ImageQueue.Tests.Auth;
 
-/// <summary>A request as somebody might send it who means no good, or knows no better.</summary>
+/// <summary>A request of a careless or hostile caller.</summary>
 /// <param name="Method">Any.</param>
 /// <param name="Target">Path and query, encoded or wrongly so.</param>
 /// <param name="ContentType">Null sends none.</param>

@@ -28,7 +28,7 @@ internal sealed partial class FuzzTests
         "/retries", "/servers", "/{x}",
     ];
 
-    [TestCase("nobody", 1UL)]
+    [TestCase("anonymous", 1UL)]
     [TestCase("client", 2UL)]
     [TestCase("operator", 3UL)]
     [TestCase("operator-read", 4UL)]
@@ -48,7 +48,7 @@ internal sealed partial class FuzzTests
             known.TryAdd((long)(await app.SubmitAsync())["id"]!, true);
         var http = await CallerAsync(app, role);
         var formToken = role.StartsWith("operator", StringComparison.Ordinal) ? DashboardToken.Match(await http.GetStringAsync("hangfire")).Groups[1].Value : "none";
-        var requests = FuzzRequests.For([.. Endpoints(app).Where(endpoint => role == "nobody" || endpoint.Pattern != "/logout")]);
+        var requests = FuzzRequests.For([.. Endpoints(app).Where(endpoint => role == "anonymous" || endpoint.Pattern != "/logout")]);
         var pcg = new PCG(1, seed);
         var all = Enumerable.Range(0, Requests).Select(_ => requests.Generate(pcg, null, out var _)).ToList();
         var (faults, statuses) = (new ConcurrentQueue<string>(), new ConcurrentDictionary<int, int>());

@@ -77,7 +77,7 @@ internal sealed class HttpsTests
         () => AuthApp.StartAsync(new() { ["Auth:Certificate:Path"] = "/nowhere/key.pfx" }),
         Throws.TypeOf<OptionsValidationException>().With.Message.Contains("Auth:Certificate:Path names /nowhere/key.pfx"));
 
-    /// <summary>Somebody with a good token is told to come back, and not that the token is none.</summary>
+    /// <summary>A caller with a valid token gets 503, not 401.</summary>
     [Test]
     public async Task Token_Is503_WhileTheKeysCannotBeRead()
     {

@@ -4,7 +4,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;
 
-/// <summary>Development lets this machine in without a key, and nobody who only looks like it; Production lets nobody in, and does not even start.</summary>
+/// <summary>Development lets this machine in without a key, and no caller that only looks like it; Production does not start without a key.</summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed class LocalAccessTests
@@ -113,7 +113,7 @@ internal sealed class LocalAccessTests
         using var response = await AuthApp.SignInAsync(app.Browser(), AuthApp.OperatorKey);
 
         Assert.That(response.Headers.GetValues("Set-Cookie"), Has.All.Contains("secure"));
-        Assert.That(app.App.Log.ToString(), Does.Contain("signed in from 203.0.113.9"), "the proxy's word, and not what the client told the proxy");
+        Assert.That(app.App.Log.ToString(), Does.Contain("signed in from 203.0.113.9"), "the proxy's value, and not the client's");
         Assert.That(response.Headers.Contains("Strict-Transport-Security"), Is.True);
     }
 

@@ -92,7 +92,7 @@ internal sealed class RateLimitTests
         }
     }
 
-    /// <summary>On this machine in Development nobody counts.</summary>
+    /// <summary>Development has no limits for this machine.</summary>
     [Test]
     public async Task Requests_AreNotLimited_OnThisMachineInDevelopment()
     {
@@ -102,7 +102,7 @@ internal sealed class RateLimitTests
             Assert.That((int)(await app.Http.GetAsync("api/queue")).StatusCode, Is.EqualTo(200));
     }
 
-    /// <summary>Headers that do not come, and more of them than anybody needs.</summary>
+    /// <summary>Headers that do not arrive, or are too many.</summary>
     [Test]
     public async Task Connection_IsClosed_WhenHeadersAreSlowOrTooMany()
     {

@@ -8,7 +8,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;
 
-/// <summary>What every answer has, whoever wrote it.</summary>
+/// <summary>The headers of every answer.</summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed partial class SecurityHeaderTests

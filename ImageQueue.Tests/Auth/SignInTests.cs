@@ -192,7 +192,7 @@ internal sealed partial class SignInTests
     public async Task Audit_HoldsALine_ForEachSignInAndAct_AndNoKey()
     {
         await using var app = await AuthApp.StartAsync();
-        var id = (long)(await app.SubmitAsync("a secret wish [fault:stalled]"))["id"]!;
+        var id = (long)(await app.SubmitAsync("a secret prompt [fault:stalled]"))["id"]!;
         var browser = await app.SignInAsync(AuthApp.OperatorKey);
 
         using var cancelled = await browser.PostAsync($"api/messages/{id}/cancel", null);
@@ -206,7 +206,7 @@ internal sealed partial class SignInTests
             "the operator from 127.0.0.1: POST /hangfire/jobs/actions/delete/x%0Ainfo:%20forged gave 403.",
             "the operator signed out from 127.0.0.1.",
         }));
-        Assert.That(app.App.Log.ToString(), Does.Not.Contain(AuthApp.OperatorKey).And.Not.Contain("a secret wish"));
+        Assert.That(app.App.Log.ToString(), Does.Not.Contain(AuthApp.OperatorKey).And.Not.Contain("a secret prompt"));
     }
 
     private static async Task<int> TryAsync(HttpClient browser, string key)

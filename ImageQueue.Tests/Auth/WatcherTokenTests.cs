@@ -76,7 +76,7 @@ internal sealed class WatcherTokenTests
         Assert.That((int)(await App.As(token).PostAsync($"api/messages/{Message}/cancel", null)).StatusCode, Is.EqualTo(401));
     }
 
-    /// <summary>Nobody learns from the answer whether the id is of somebody else's message or of none.</summary>
+    /// <summary>The answer does not tell another user's message from a missing one.</summary>
     [Test]
     public async Task Token_FindsNothing_OfAnotherConversation()
     {
@@ -86,14 +86,14 @@ internal sealed class WatcherTokenTests
             Assert.That((int)(await stranger.GetAsync(path, HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(404), path);
 
         var theirs = await TestApp.ReadAsync(await stranger.GetAsync($"api/messages/{Message}"));
-        var nobodys = await TestApp.ReadAsync(await stranger.GetAsync("api/messages/424242"));
-        Assert.That(((string?)theirs["detail"])?.Replace($"/{Message},", "/424242,", StringComparison.Ordinal), Is.EqualTo((string?)nobodys["detail"]));
-        Assert.That(theirs.Select(member => member.Key), Is.EqualTo(nobodys.Select(member => member.Key)));
+        var missing = await TestApp.ReadAsync(await stranger.GetAsync("api/messages/424242"));
+        Assert.That(((string?)theirs["detail"])?.Replace($"/{Message},", "/424242,", StringComparison.Ordinal), Is.EqualTo((string?)missing["detail"]));
+        Assert.That(theirs.Select(member => member.Key), Is.EqualTo(missing.Select(member => member.Key)));
     }
 
-    /// <summary>A token for a conversation that does not exist yet; then somebody else begins it.</summary>
+    /// <summary>A token for a conversation that does not exist yet; then another user writes its first message.</summary>
     [Test]
-    public async Task Token_FindsNothing_WhenTheConversationBecameSomebodyElses()
+    public async Task Token_FindsNothing_WhenTheConversationBecameAnotherUsers()
     {
         var watcher = App.As(await App.TokenAsync("new", "mehmet"));
         await App.SubmitAsync(conversation: "new", username: "ayşe");
@@ -111,9 +111,9 @@ internal sealed class WatcherTokenTests
         await using var hub = new HubConnectionBuilder()
             .WithUrl(new Uri(App.App.Address, "hubs/images"), options => options.AccessTokenProvider = () => Task.FromResult<string?>(token)).Build();
         var closed = new TaskCompletionSource();
-        var told = 0;
+        var received = 0;
         hub.Closed += _ => Task.FromResult(closed.TrySetResult());
-        hub.On<object>(ImagesHub.EventName, _ => told++);
+        hub.On<object>(ImagesHub.EventName, _ => received++);
         await hub.StartAsync();
         await hub.InvokeAsync("Watch", "early");
 
@@ -121,7 +121,7 @@ internal sealed class WatcherTokenTests
 
         Assert.That(async () => await events.ReadAsync(), Throws.InstanceOf<EndOfStreamException>().Or.InstanceOf<IOException>());
         await closed.Task.WaitAsync(TimeSpan.FromSeconds(30));
-        Assert.That(told, Is.Zero);
+        Assert.That(received, Is.Zero);
     }
 
     [TestCase("{0}?access_token={1}")]

@@ -23,7 +23,7 @@ internal sealed class AbuseBenchmark(string storageName)
     private const int SlowWriters = 200;
 
     /// <summary>
-    /// Asked for one after the other by somebody who is much quicker than the server can refuse: what a script at the other end of a
+    /// Sent one after the other by a caller that is much quicker than the server can refuse: what a script at the other end of a
     /// line sends, not what a second program on the server's own two cores could.
     /// </summary>
     private const int FloodPerSecond = 500;
@@ -117,14 +117,14 @@ internal sealed class AbuseBenchmark(string storageName)
     private static async Task<(int Refused, int Answered)> FloodAsync(AuthApp app, CancellationToken cancellationToken)
     {
         var (refused, answered) = (0, 0);
-        var somebody = app.As("nobody's key");
+        var stranger = app.As("an unknown key");
         var started = Stopwatch.GetTimestamp();
         while (!cancellationToken.IsCancellationRequested)
         {
             var due = (int)(Stopwatch.GetElapsedTime(started).TotalSeconds * FloodPerSecond) - answered;
             for (var i = 0; i < due; i++)
             {
-                using var response = await somebody.GetAsync("api/queue", CancellationToken.None);
+                using var response = await stranger.GetAsync("api/queue", CancellationToken.None);
                 answered++;
                 refused += (int)response.StatusCode == 429 ? 1 : 0;
             }

@@ -12,7 +12,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// How long a change takes from before its write to its watchers, over real connections, against an app that writes as much and
-/// tells whoever watches from memory. Clients and server share the machine.
+/// serves watchers from memory. Clients and server share the machine.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~FeedBenchmark</c>.
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
@@ -26,7 +26,7 @@ internal sealed class FeedBenchmark(string storageName)
     [TestCase(1, 1, 20)]
     [TestCase(100, 20, 200)]
     [TestCase(1000, 200, 200, Description = "Each conversation watched by five: a chat app's usual load.")]
-    [TestCase(1000, 1, 50, Description = "Everybody watches everything: 50,000 events a second.")]
+    [TestCase(1000, 1, 50, Description = "Every client watches everything: 50,000 events a second.")]
     public async Task Watchers_GetEveryUpdateInTime(int watchers, int conversations, int updatesPerSecond)
     {
         var ours = await OursAsync(watchers, conversations, updatesPerSecond);
@@ -72,7 +72,7 @@ internal sealed class FeedBenchmark(string storageName)
         BenchmarkTable.Add($"{what}: p99", "ms", latencies.Below(0.99), new Baseline(baseline, [few.Below(0.99)]), Bar.AtMost(250, "ms"));
     }
 
-    /// <summary>Written by a store of its own on the same database, whose writes nobody in the app is told of.</summary>
+    /// <summary>Written by a store of its own on the same database, whose writes the app is not signalled of.</summary>
     [Test]
     public async Task Watcher_SeesAnotherProcessesWrite_Soon()
     {

@@ -114,7 +114,7 @@ internal sealed class ProcessJourneyTests
         await using var store = OpenStore();
         Assert.That((await store.FindAsync(generating, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Complete), app.Output);
         Assert.That(
-            (await store.FindAsync(waiting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Queued), "no new job is begun");
+            (await store.FindAsync(waiting, CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Queued), "no new job is started");
     }
 
     [Test]

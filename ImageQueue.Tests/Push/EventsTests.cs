@@ -83,7 +83,7 @@ internal sealed class EventsTests
         while (heartbeats < 3)
         {
             var line = await lines.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20));
-            Assert.That(line, Does.Not.StartWith("event:"), "nobody here wants these");
+            Assert.That(line, Does.Not.StartWith("event:"), "no watched conversation has changed");
             heartbeats += line == ": still here" ? 1 : 0;
         }
 
@@ -222,7 +222,7 @@ internal sealed class EventsTests
     }
 
     [Test]
-    public async Task Event_SaysWhy_WhenAImageEndsInError()
+    public async Task Event_HasTheError_WhenARequestFails()
     {
         var message = await _source.BeginAsync();
         using var events = await SseReader.OpenAsync(_app.Http, Path);
@@ -346,7 +346,7 @@ internal sealed class EventsTests
     }
 
     [Test]
-    public async Task SlowClient_SlowsNobody_AndGetsTheNewestStateInTheEnd()
+    public async Task SlowClient_DelaysNoOther_AndGetsTheNewestStateInTheEnd()
     {
         var prompt = new string('ş', 3000);
         var messages = new List<Message>();

@@ -41,7 +41,7 @@ internal sealed class ImagesHubTests
     }
 
     [TearDown]
-    public async Task NobodyIsLeftAsync()
+    public async Task NoWatcherRemainsAsync()
     {
         await Until.TrueAsync(() => Feed.WatcherCount == 0);
         Assert.That(_app.Log.Of(LogLevel.Warning), Is.Empty);
@@ -71,7 +71,7 @@ internal sealed class ImagesHubTests
 
         Assert.That(here, Does.ContainKey((long)there["revision"]!));
 
-        // An estimate is of the moment in which it is told.
+        // Estimates change with time.
         static JsonObject WithoutEstimate(JsonObject progress)
         {
             progress.Remove("eta_seconds");
@@ -209,7 +209,7 @@ internal sealed class ImagesHubTests
     }
 
     [Test]
-    public async Task SlowClient_SlowsNobody_AndGetsTheNewestStateInTheEnd()
+    public async Task SlowClient_DelaysNoOther_AndGetsTheNewestStateInTheEnd()
     {
         var messages = new List<Message>();
         for (var i = 0; i < 5; i++)

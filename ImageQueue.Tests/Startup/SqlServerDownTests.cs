@@ -18,7 +18,7 @@ namespace ImageQueue.Tests.Startup;
 [Category(Categories.App)]
 public sealed class SqlServerDownTests
 {
-    /// <summary>Port 1 is nobody's.</summary>
+    /// <summary>No process listens on port 1.</summary>
     private const string Nowhere = "Server=127.0.0.1,1;Database=ImageQueue;User ID=imagequeue;Password=Gizli1!;Encrypt=False;Connect Timeout=1";
 
     /// <summary>The app serves, says that it is not ready, refuses what it cannot do with 503, and can be stopped.</summary>
@@ -47,7 +47,7 @@ public sealed class SqlServerDownTests
 
             // What the requests above were refused for has lines of its own.
             var warnings = app.Log.Of(LogLevel.Warning).Where(line => line.Contains(nameof(DatabaseStart), StringComparison.Ordinal)).ToList();
-            // Each reason is said once; whoever waits for a connection that another one tries to make has a reason of its own.
+            // Each reason is logged once; a caller that waits for another one's connection attempt has a reason of its own.
             Assert.That(warnings, Has.Count.InRange(1, 2), string.Join('\n', warnings));
             Assert.That(warnings, Is.All.Contain("be reached").And.All.Contain("ImageQueue on 127.0.0.1,1"));
             Assert.That(app.Log.ToString(), Does.Not.Contain("Gizli1!"));

@@ -72,7 +72,7 @@ internal sealed partial class WrongSettingsTests
         ("Auth:SessionLifetime", "no", []),
         ("Auth:MaxFailedSignIns", "0", []),
         ("Auth:Lockout", "-00:00:01", []),
-        ("Auth:AllowedOrigins:0", "everybody", []),
+        ("Auth:AllowedOrigins:0", "anywhere", []),
         ("Auth:Proxies:0", "the proxy", []),
         ("Auth:Certificate:Path", "/no/such.pfx", []),
         ("Telemetry:Prometheus", "sometimes", []),

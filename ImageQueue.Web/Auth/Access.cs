@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Authorization;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>The authorization policies: each endpoint names one, and one without is closed. SECURITY.md has the table.</summary>
-public static class Access
+internal static class Access
 {
     /// <summary>Everything under <c>/api</c>: the chat app's server.</summary>
     public const string Client = "client";

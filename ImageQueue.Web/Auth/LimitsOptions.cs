@@ -3,7 +3,7 @@ using System.ComponentModel.DataAnnotations;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>Settings under <c>Limits</c>: how much one caller may use.</summary>
-public sealed class LimitsOptions
+internal sealed class LimitsOptions
 {
     public const string Section = "Limits";
 

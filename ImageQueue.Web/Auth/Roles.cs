@@ -3,7 +3,7 @@ using System.Security.Claims;
 namespace ImageQueue.Web.Auth;
 
 /// <summary>The roles that a caller can have.</summary>
-public static class Roles
+internal static class Roles
 {
     /// <summary>The chat app's server, by a key.</summary>
     public const string Client = "client";

@@ -26,7 +26,7 @@ public sealed class WatcherReach(IMessageStore store)
                 || conversation.Username == token.Username);
 
     /// <summary>
-    /// Whether the user may still be told of these changes of its conversation: a first message that is another user's ends a watcher's
+    /// Whether the user may get these changes of its conversation: a first message that is another user's ends a watcher's
     /// right.
     /// </summary>
     public static bool Covers(ClaimsPrincipal? user, IReadOnlyList<MessageChange> changes) =>

@@ -64,7 +64,7 @@ public sealed record WatcherToken(string ConversationId, string Username, string
     private const string ConversationClaim = "imagequeue:conversation";
     private const string JobClaim = "imagequeue:job";
 
-    /// <summary>The watcher's, or null for anybody else.</summary>
+    /// <summary>The watcher's token; null for other callers.</summary>
     internal static WatcherToken? Of(ClaimsPrincipal user) =>
         user.FindFirstValue(ConversationClaim) is { } conversationId && user.Identity?.Name is { } username
             ? new(conversationId, username, user.FindFirstValue(JobClaim))

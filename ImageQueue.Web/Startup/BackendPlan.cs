@@ -4,7 +4,7 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Web.Startup;
 
 /// <summary>Decides which backends this process uses: the configured ones, or the built-in simulator.</summary>
-public sealed class BackendPlan
+internal sealed class BackendPlan
 {
     /// <exception cref="OptionsValidationException">There is no backend.</exception>
     public BackendPlan(IOptions<ForgeOptions> options, IHostEnvironment environment)

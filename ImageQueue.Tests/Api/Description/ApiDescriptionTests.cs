@@ -141,7 +141,7 @@ internal sealed class ApiDescriptionTests
         });
     }
 
-    /// <summary>Behind a proxy, and whoever asks, it is the same document.</summary>
+    /// <summary>The document is the same behind a proxy and for every caller.</summary>
     [Test]
     public async Task Document_TakesNoHost_FromTheRequest()
     {
@@ -274,7 +274,7 @@ internal sealed class ApiDescriptionTests
             return Get("api/conversations/listed/messages?before=9223372036854775807&limit=2");
         });
         Add("listMessages 400", () => Get("api/conversations/listed/messages?limit=0"));
-        Add("listMessages 404", () => Get("api/conversations/nobody/messages"));
+        Add("listMessages 404", () => Get("api/conversations/missing/messages"));
         Add("listMessages 422", () => Get("api/conversations/a%20/messages"));
         Add("listMessages 500", () => Get($"api/conversations/{FaultyStore.BrokenName}/messages"));
         Add("listMessages 503", () => Get($"api/conversations/{FaultyStore.AwayName}/messages"));
@@ -315,7 +315,7 @@ internal sealed class ApiDescriptionTests
         Add("deleteMessage 500", () => Delete($"api/messages/{FaultyStore.BrokenId}"));
         Add("deleteMessage 503", () => Delete($"api/messages/{FaultyStore.AwayId}"));
         Later("deleteConversation 204", async () => Delete($"api/conversations/{(await _source.BeginAsync("going")).ConversationId}"));
-        Add("deleteConversation 404", () => Delete("api/conversations/nobody"));
+        Add("deleteConversation 404", () => Delete("api/conversations/missing"));
         Add("deleteConversation 422", () => Delete("api/conversations/a%20"));
         Add("deleteConversation 500", () => Delete($"api/conversations/{FaultyStore.BrokenName}"));
         Add("deleteConversation 503", () => Delete($"api/conversations/{FaultyStore.AwayName}"));
@@ -364,7 +364,7 @@ internal sealed class ApiDescriptionTests
         Add("createToken 500", () => Post($"{FaultyStore.BrokenName}/tokens", Json(Owner)));
         Add("createToken 503", () => Post($"{FaultyStore.AwayName}/tokens", Json(Owner)));
 
-        // Somebody else's is not there.
+        // Another user's is not found.
         Later("watchConversation 404", async () => await AsWatcherAsync(Get("api/conversations/streams/events")));
         Later("getPreview 404", async () => await AsWatcherAsync(Get($"images/flux_{(await _source.BeginAsync()).JobId}.preview.jpg")));
 
@@ -379,11 +379,11 @@ internal sealed class ApiDescriptionTests
         Add("resumeQueue 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/queue/resume")));
         Add("resumeQueue 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/queue/resume")));
         Add("pauseBackend 200", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/pause"));
-        Add("pauseBackend 404", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/nobody/pause"));
+        Add("pauseBackend 404", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/missing/pause"));
         Add("pauseBackend 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/pause")));
         Add("pauseBackend 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/pause")));
         Add("resumeBackend 200", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume"));
-        Add("resumeBackend 404", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/nobody/resume"));
+        Add("resumeBackend 404", () => new HttpRequestMessage(HttpMethod.Post, "api/backends/missing/resume"));
         Add("resumeBackend 500", () => With(FaultyStore.Broken, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume")));
         Add("resumeBackend 503", () => With(FaultyStore.Away, new HttpRequestMessage(HttpMethod.Post, "api/backends/simulator/resume")));
 

@@ -79,7 +79,7 @@ internal sealed class GeneratedClientTests
                 Check((await client.ListConversationsAsync("ayşe", null, 10, cancellationToken)).Conversations.Single().Id == "generated", "one conversation");
                 Check((await client.GetQueueAsync(cancellationToken)).Backends.Count == 1, "one backend");
 
-                // Delete: gone for whoever asks, told to whoever watches.
+                // Delete: not found any more, and pushed to watchers.
                 await client.DeleteMessageAsync(slow.Id, cancellationToken);
                 do
                     await events.MoveNextAsync();

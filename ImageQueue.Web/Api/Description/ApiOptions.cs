@@ -1,6 +1,6 @@
 namespace ImageQueue.Web.Api.Description;
 
-public sealed class ApiOptions
+internal sealed class ApiOptions
 {
     public const string Section = "Api";
 
