@@ -3,8 +3,8 @@ namespace ImageQueue.Core.Messages;
 /// <summary>Changed rows, in the order of their revisions.</summary>
 public interface IFeedStore
 {
-    /// <summary>Characters of content and metadata after which <see cref="ChangesSinceAsync"/> ends its page: 256 KiB in memory.</summary>
-    const int PageCharacters = 128 * 1024;
+    /// <summary>Characters of content and metadata after which <see cref="ChangesSinceAsync"/> ends its page: 64 KiB in memory.</summary>
+    const int PageCharacters = 32 * 1024;
 
     /// <summary>
     /// Messages written after <paramref name="revision"/>, in revision order, each in its newest state: up to the one that reaches

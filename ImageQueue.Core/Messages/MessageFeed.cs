@@ -38,8 +38,11 @@ public sealed class MessageFeed(
     /// <summary>Characters that are kept for one watcher.</summary>
     private const int MaxPendingCharacters = 64 * 1024;
 
-    /// <summary>Pages of rows that are read for watchers that are behind at the same time.</summary>
-    internal const int MaxCatchUps = 4;
+    /// <summary>
+    /// Pages of rows that are read for watchers that are behind at the same time: half of the processors, at most four, so that replay
+    /// leaves room for everything else.
+    /// </summary>
+    internal static readonly int MaxCatchUps = Math.Clamp(Environment.ProcessorCount / 2, 1, 4);
 
     private readonly SemaphoreSlim _catchUps = new(MaxCatchUps, MaxCatchUps);
     private readonly Lock _lock = new();
