@@ -43,7 +43,7 @@ internal sealed class FakeLeases
     /// <summary>Whether the database cannot be reached.</summary>
     public bool IsAway { get; set; }
 
-    /// <summary>Who holds it now, by the database's clock; null: nobody.</summary>
+    /// <summary>The holder now, by the database's clock; null: none.</summary>
     public string? HolderOf(string name)
     {
         lock (_gate)

@@ -56,7 +56,7 @@ internal sealed class DayBenchmark(string storageName)
     {
         var crowd = Enumerable.Range(0, Requests).Select(Ask).ToList();
         // As much in all as four that never rest can do, so that a line is there for most of the day.
-        var day = TimeSpan.FromSeconds(crowd.Sum(wish => wish.Seconds) / Forges);
+        var day = TimeSpan.FromSeconds(crowd.Sum(one => one.Seconds) / Forges);
         var watchers = new List<Watcher>();
         for (var i = 0; i < Watchers; i++)
             watchers.Add(await Watcher.ConnectAsync(app.Address, new Latencies(), string.Create(CultureInfo.InvariantCulture, $"person-{i}")));
@@ -107,8 +107,8 @@ internal sealed class DayBenchmark(string storageName)
         Assert.That((lost, twice), Is.EqualTo((0, 0)), "requests lost, and generated twice");
     }
 
-    /// <summary>Who asks for what.</summary>
-    private Wish Ask(int i)
+    /// <summary>One request of the day.</summary>
+    private DayRequest Ask(int i)
     {
         var (size, steps) = (Sizes[_random.Next(Sizes.Length)], Steps[_random.Next(Steps.Length)]);
         var seconds = SecondsPerImage * size * size * steps / (1024.0 * 1024 * 20);
@@ -118,29 +118,29 @@ internal sealed class DayBenchmark(string storageName)
             < 0.95 => string.Create(CultureInfo.InvariantCulture, $"artist-{i / 500}"),
             _ => "script",
         };
-        return new Wish(i, who, size, steps, seconds, ChangesMind: _random.Next(20) == 0, SendsTwice: _random.Next(20) == 0);
+        return new DayRequest(i, who, size, steps, seconds, ChangesMind: _random.Next(20) == 0, SendsTwice: _random.Next(20) == 0);
     }
 
     /// <returns>Null when it was not accepted.</returns>
-    private static async Task<Asked?> SubmitAsync(TestApp app, Wish wish)
+    private static async Task<Asked?> SubmitAsync(TestApp app, DayRequest one)
     {
-        var first = await SendAsync(app, wish);
-        if (wish.SendsTwice && first is not null && (await SendAsync(app, wish))?.Id != first.Id)
+        var first = await SendAsync(app, one);
+        if (one.SendsTwice && first is not null && (await SendAsync(app, one))?.Id != first.Id)
             return null;
-        if (wish.ChangesMind && first is not null)
+        if (one.ChangesMind && first is not null)
         {
             using var cancelled = await app.Http.PostAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{first.Id}/cancel"), null);
-            Assert.That(cancelled.StatusCode, Is.AnyOf(HttpStatusCode.OK, HttpStatusCode.Conflict)); // Somebody may be generating it, or have.
+            Assert.That(cancelled.StatusCode, Is.AnyOf(HttpStatusCode.OK, HttpStatusCode.Conflict)); // A backend may be generating it, or have finished.
         }
 
         return first;
     }
 
-    private static async Task<Asked?> SendAsync(TestApp app, Wish wish)
+    private static async Task<Asked?> SendAsync(TestApp app, DayRequest one)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, $"api/conversations/{wish.Who}/images");
-        request.Headers.Add("Idempotency-Key", string.Create(CultureInfo.InvariantCulture, $"request-{wish.Number}"));
-        request.Content = JsonContent.Create(new { username = wish.Who, prompt = $"image {wish.Number}", width = wish.Size, height = wish.Size, steps = wish.Steps });
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"api/conversations/{one.Who}/images");
+        request.Headers.Add("Idempotency-Key", string.Create(CultureInfo.InvariantCulture, $"request-{one.Number}"));
+        request.Content = JsonContent.Create(new { username = one.Who, prompt = $"image {one.Number}", width = one.Size, height = one.Size, steps = one.Steps });
         using var answer = await app.Http.SendAsync(request);
         if (answer.StatusCode != HttpStatusCode.Accepted)
             return null;
@@ -153,11 +153,11 @@ internal sealed class DayBenchmark(string storageName)
     {
         var ends = new Dictionary<long, Message>();
         foreach (var one in all)
-            ends[one.Id] = (await store.FindAsync(one.Id, CancellationToken.None))!; // It was accepted, and nobody erases.
+            ends[one.Id] = (await store.FindAsync(one.Id, CancellationToken.None))!; // It was accepted, and no test erases.
         return ends;
     }
 
-    private sealed record Wish(int Number, string Who, int Size, int Steps, double Seconds, bool ChangesMind, bool SendsTwice);
+    private sealed record DayRequest(int Number, string Who, int Size, int Steps, double Seconds, bool ChangesMind, bool SendsTwice);
 
     private sealed record Asked(long Id, DateTimeOffset At, double? Eta, int Position);
 }

@@ -22,7 +22,7 @@ internal sealed class HandOverBenchmark(string storageName)
 {
     private const double SecondsPerImage = 0.5; // Of 1024x1024 and 20 steps.
 
-    /// <summary>ImageLocator whose hand-over is not counted: the first ones are compiled on the way.</summary>
+    /// <summary>Images whose hand-over is not counted: the first ones are compiled on the way.</summary>
     private const int WarmUp = 10;
 
     [TestCase(1024, 20, 60)]

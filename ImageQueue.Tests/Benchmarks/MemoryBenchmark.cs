@@ -55,7 +55,7 @@ internal sealed class MemoryBenchmark(string storageName)
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var before = await SettledAsync();
         await using var app = await BareApp.StartAsync(storage);
-        using var server = new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 2, Queues = ["nobody"], Activator = new JobActivator() }, app.Jobs);
+        using var server = new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 2, Queues = ["none"], Activator = new JobActivator() }, app.Jobs);
         for (var i = 0; i < waiting; i++)
             app.Enqueue(i);
         return (Rounds.LiveBytes() - before) / Mega;
@@ -67,7 +67,7 @@ internal sealed class MemoryBenchmark(string storageName)
     /// </summary>
     private static async Task<long> SettledAsync()
     {
-        // Hangfire keeps the last app's storage and services for whoever names none.
+        // Hangfire keeps the last app's storage and services for callers that name none.
         JobStorage.Current = new InMemoryStorage();
         JobActivator.Current = new JobActivator();
         var (now, calm) = (Rounds.LiveBytes(), 0);

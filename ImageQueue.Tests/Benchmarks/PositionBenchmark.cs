@@ -11,7 +11,7 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
-/// What it costs to know where a request stands: for the first who asks (cold), for whoever asks while nothing has changed (warm),
+/// What it costs to know where a request stands: for the first read (cold), for a read while nothing has changed (warm),
 /// and after one change; against looking for it in what Hangfire's monitoring API tells of the queue.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~PositionBenchmark</c>.
 /// </summary>

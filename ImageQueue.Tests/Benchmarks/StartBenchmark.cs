@@ -17,7 +17,7 @@ namespace ImageQueue.Tests.Benchmarks;
 [NonParallelizable]
 internal sealed class StartBenchmark(string storageName)
 {
-    private static readonly Uri NobodyGenerates = new("http://127.0.0.1:9");
+    private static readonly Uri NoBackend = new("http://127.0.0.1:9");
 
     [TestCase(0)]
     [TestCase(10_000)]
@@ -41,7 +41,7 @@ internal sealed class StartBenchmark(string storageName)
         var settings = storage.Environment;
         settings["Queue__MaxLength"] = "1000000";
         var started = Stopwatch.GetTimestamp();
-        await using var app = await AppProcess.StartAsync(storage.Folder.Path, NobodyGenerates, settings);
+        await using var app = await AppProcess.StartAsync(storage.Folder.Path, NoBackend, settings);
         await app.SubmitAsync("a red rose");
         var first = Stopwatch.GetElapsedTime(started).TotalSeconds;
         if (waiting == 0)

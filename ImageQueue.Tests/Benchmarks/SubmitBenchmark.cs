@@ -7,8 +7,8 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
-/// Submits over HTTP, with checks, limits, positions and all, against an endpoint that does one INSERT and one Hangfire enqueue. Nobody
-/// generates, so what is submitted waits; clients and server share the machine.
+/// Submits over HTTP, with checks, limits, positions and all, against an endpoint that does one INSERT and one Hangfire enqueue. No backend
+/// generates, so requests wait; clients and server share the machine.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~SubmitBenchmark</c>.
 /// </summary>
 [TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Names))]
@@ -17,7 +17,7 @@ namespace ImageQueue.Tests.Benchmarks;
 [NonParallelizable]
 internal sealed class SubmitBenchmark(string storageName)
 {
-    private static readonly Dictionary<string, string?> NobodyGenerates = new()
+    private static readonly Dictionary<string, string?> NoBackend = new()
     {
         ["Forge:Backends:0:Url"] = "http://127.0.0.1:9",
         ["Queue:MaxLength"] = "1000000",
@@ -32,7 +32,7 @@ internal sealed class SubmitBenchmark(string storageName)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         await using var app = await TestApp.StartAsync(
-            new Dictionary<string, string?>(NobodyGenerates.Concat(storage.Settings)), storage.Folder, configure: builder => builder.Logging.ClearProviders());
+            new Dictionary<string, string?>(NoBackend.Concat(storage.Settings)), storage.Folder, configure: builder => builder.Logging.ClearProviders());
         await using var others = await BenchmarkStorage.CreateAsync(storageName);
         await using var bare = await BareApp.StartAsync(others);
         using var http = new HttpClient { BaseAddress = bare.Address };
@@ -59,9 +59,9 @@ internal sealed class SubmitBenchmark(string storageName)
         await Waiting.FillAsync(full, waiting);
         await using var empty = await BenchmarkStorage.CreateAsync(storageName);
         await using var many = await TestApp.StartAsync(
-            new Dictionary<string, string?>(NobodyGenerates.Concat(full.Settings)), full.Folder, configure: builder => builder.Logging.ClearProviders());
+            new Dictionary<string, string?>(NoBackend.Concat(full.Settings)), full.Folder, configure: builder => builder.Logging.ClearProviders());
         await using var none = await TestApp.StartAsync(
-            new Dictionary<string, string?>(NobodyGenerates.Concat(empty.Settings)), empty.Folder, configure: builder => builder.Logging.ClearProviders());
+            new Dictionary<string, string?>(NoBackend.Concat(empty.Settings)), empty.Folder, configure: builder => builder.Logging.ClearProviders());
         await Waiting.UntilEnqueuedAsync(many, waiting);
 
         var rounds = await Rounds.ByTurnsAsync(

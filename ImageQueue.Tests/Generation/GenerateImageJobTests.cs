@@ -162,7 +162,7 @@ internal sealed class GenerateImageJobTests
 
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete));
         await Bench.Get<DashboardReconciler>().ReconcileAsync(CancellationToken.None);
-        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete), "the wish was granted already");
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Complete), "the command was carried out already");
     }
 
     [Test]

@@ -53,7 +53,7 @@ public sealed class ImageFilesTests
     public void Prepare_MakesAThumbnail_NoLongerThan512(int width, int height, int thumbnailWidth, int thumbnailHeight)
     {
         using var prepared = _files.Prepare(JobId, 1, Image(SKEncodedImageFormat.Png, width, height));
-        Assert.That(_files.FindThumbnailPath(JobId), Is.Null, "nobody sees it before the image");
+        Assert.That(_files.FindThumbnailPath(JobId), Is.Null, "it is not visible before the image");
         prepared.Publish();
 
         using var codec = SKCodec.Create(_files.FindThumbnailPath(JobId)!);
@@ -67,7 +67,7 @@ public sealed class ImageFilesTests
         });
     }
 
-    /// <summary>A crash between the row and the renames: whoever looks finds both.</summary>
+    /// <summary>A crash between the row and the renames: a reader finds both.</summary>
     [Test]
     public void TryPublish_GivesBothTheirNames_WhenTheProcessDiedBeforeTheRename()
     {

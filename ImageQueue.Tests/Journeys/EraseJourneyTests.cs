@@ -8,7 +8,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>Somebody wants to be forgotten: message and conversation, finished, waiting and being generated.</summary>
+/// <summary>Erasing removes everything: message and conversation, finished, waiting and being generated.</summary>
 [TestFixture]
 [Category(Categories.Process)]
 internal sealed class EraseJourneyTests

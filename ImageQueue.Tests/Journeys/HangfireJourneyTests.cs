@@ -116,7 +116,7 @@ internal sealed class HangfireJourneyTests
     [Test]
     public async Task OperatorsRequeue_GeneratesAgain_WhenTheJobHadFailedOrWasDeleted()
     {
-        // Many at once, so that workers and the reader of operators' wishes meet in every order.
+        // Many at once, so that workers and the reader of operators' commands meet in every order.
         var ids = new List<long>();
         for (var i = 0; i < 8; i++)
             ids.Add(await SubmitAsync($"bir gül {i} [fault:oom*1]"));

@@ -24,7 +24,7 @@ internal sealed class ConcurrentSubmitTests
     [OneTimeSetUp]
     public async Task StartAsync() => _app = await TestApp.StartAsync(new()
     {
-        // Nobody is there to generate: one request is held by the worker, the others wait behind it.
+        // No backend generates: one request is held by the worker, the others wait behind it.
         ["Forge:Backends:0:Url"] = "http://127.0.0.1:9",
         ["Queue:MaxPendingPerUser"] = "100",
         ["Queue:MaxLength"] = "150",

@@ -16,7 +16,7 @@ namespace ImageQueue.Tests.Requests;
 /// <summary>
 /// Everything that can happen to requests, in random order, step by step with a simulated clock: submits, workers that fetch,
 /// claim, generate, stop, fall silent and live after all, processes that die, sweeps, users and operators. No request is lost, none is
-/// generated twice at the same time, none is cancelled by nobody, and each is taken in the order that positions show.
+/// generated twice at the same time, none is cancelled without a command, and each is taken in the order that positions show.
 /// </summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 [Parallelizable(ParallelScope.All)]
@@ -124,7 +124,7 @@ public abstract class RequestModel
     private async Task<string> FetchAsync(Instance at)
     {
         if (at.Workers.Count >= 3)
-            return "nobody is free";
+            return "no worker is free";
         if (at.Order is SqlServerQueueOrder shared)
             await shared.ReadNowAsync();
         var snapshot = await at.Order.GetAsync(CancellationToken.None);
@@ -158,11 +158,11 @@ public abstract class RequestModel
         {
             // As JobStateReconciler has it: the row is over, or another worker's, or its job has a second entry.
             var isOver = claim.Message is not null && claim.Message.Status is MessageStatus.Cancelled or MessageStatus.Complete or MessageStatus.Error;
-            var wish = at.Bench.Get<DashboardCommands>().FindRetry(worker.Job.JobId);
-            if (isOver && wish is not null && claim.Message!.Status is MessageStatus.Cancelled or MessageStatus.Error)
+            var command = at.Bench.Get<DashboardCommands>().FindRetry(worker.Job.JobId);
+            if (isOver && command is not null && claim.Message!.Status is MessageStatus.Cancelled or MessageStatus.Error)
             {
                 await at.Bench.Get<DashboardReconciler>().RetryAsync(worker.Job.JobId, CancellationToken.None);
-                at.Bench.Get<DashboardCommands>().Close(wish!);
+                at.Bench.Get<DashboardCommands>().Close(command!);
                 _requests[worker.MessageId].IsCancelled = false;
                 return $"operator's retry of {worker.MessageId} is granted by its worker";
             }
@@ -327,9 +327,9 @@ public abstract class RequestModel
             ends[message.Status!] = ends.GetValueOrDefault(message.Status!) + 1;
             Assert.That(message.Status, Is.AnyOf(MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled), $"{id} is lost");
             if (message.Status == MessageStatus.Cancelled)
-                Assert.That(request.IsCancelled, Is.True, $"{id} was cancelled by nobody");
+                Assert.That(request.IsCancelled, Is.True, $"{id} was cancelled without a command");
             if (message.Status == MessageStatus.Error)
-                Assert.That(request.Ended == MessageStatus.Error || message.ErrorCode == ErrorCodes.Abandoned || request.MayBeRetried, Is.True, $"{id} ended in error by nobody: {message.ErrorCode}");
+                Assert.That(request.Ended == MessageStatus.Error || message.ErrorCode == ErrorCodes.Abandoned || request.MayBeRetried, Is.True, $"{id} ended in error without a failure: {message.ErrorCode}");
         }
 
         TestContext.Out.WriteLine(string.Join(", ", ends.Select(end => $"{end.Value} {end.Key}")));

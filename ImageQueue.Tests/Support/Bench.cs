@@ -204,7 +204,7 @@ internal sealed class Bench : IAsyncDisposable
 
         public void RemoveFromQueue()
         {
-            // Nobody fetches here.
+            // No worker fetches here.
         }
 
         public void Requeue()

@@ -3,7 +3,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Support;
 
-/// <summary>What <c>dotnet publish</c> makes of the build that is under test, in a folder that whoever runs it may not write.</summary>
+/// <summary>What <c>dotnet publish</c> makes of the build that is under test, in a folder that its user may not write.</summary>
 internal sealed class PublishedProgram : IDisposable
 {
     private const UnixFileMode Write = UnixFileMode.UserWrite | UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
@@ -42,7 +42,7 @@ internal sealed class PublishedProgram : IDisposable
         return program;
     }
 
-    /// <summary>A folder beside the program that whoever runs it may write.</summary>
+    /// <summary>A folder beside the program that its user may write.</summary>
     public string CreateWritable(string name)
     {
         var folder = Directory.CreateDirectory(Path.Combine(_folder.Path, name)).FullName;
@@ -65,7 +65,7 @@ internal sealed class PublishedProgram : IDisposable
         return start;
     }
 
-    /// <summary>A command as whoever runs the program.</summary>
+    /// <summary>A command as the user of the program.</summary>
     public static ProcessStartInfo StartUnprivileged(string command, params string[] arguments)
     {
         string[] all = Environment.IsPrivilegedProcess ? [.. AsNobody, command, .. arguments] : [command, .. arguments];

@@ -44,7 +44,7 @@ internal sealed class TestApp : IAsyncDisposable
 
     public string ImagesFolder => Path.Combine(_folder.Path, "images");
 
-    /// <summary>Starts the app. ImageLocator take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
+    /// <summary>Starts the app. Images take no time unless <c>Forge:Simulator:SecondsPerImage</c> says so.</summary>
     /// <param name="settings">Settings that differ from those of a test.</param>
     /// <param name="folder">Where the data is, when an earlier app's is to be used; left alone at the end.</param>
     /// <param name="environment">Development lets this machine in without a key.</param>

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace ImageQueue.Tests.Support;
 
-/// <summary>A clock that stands still until a test moves it, and that says when somebody has begun to wait for it.</summary>
+/// <summary>A clock that stands still until a test moves it, and that counts the waits for it.</summary>
 internal sealed class WaitedClock : FakeTimeProvider
 {
     private readonly ConcurrentDictionary<TimeSpan, int> _waits = new();
@@ -15,10 +15,10 @@ internal sealed class WaitedClock : FakeTimeProvider
         return timer;
     }
 
-    /// <summary>How often somebody has begun to wait that long.</summary>
+    /// <summary>How many waits of that length have begun.</summary>
     public int Waits(TimeSpan time) => _waits.GetValueOrDefault(time);
 
-    /// <summary>Until somebody has begun to wait that long, so many times in all.</summary>
+    /// <summary>Waits until so many waits of that length have begun.</summary>
     public Task WaitedForAsync(TimeSpan time, int times) =>
-        Until.TrueAsync(() => Waits(time) >= times, $"somebody waits {time} for the {times}. time");
+        Until.TrueAsync(() => Waits(time) >= times, $"a wait of {time} begins for the {times}. time");
 }

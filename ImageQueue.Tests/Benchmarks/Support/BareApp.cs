@@ -14,7 +14,7 @@ namespace ImageQueue.Tests.Benchmarks.Support;
 
 /// <summary>
 /// The least that could do it: an ASP.NET Core app whose one endpoint does one INSERT and one Hangfire enqueue, and whose event
-/// stream gets what was written from memory. It checks nothing, merges nothing, limits nobody and forgets all at its end.
+/// stream gets what was written from memory. It checks nothing, merges nothing, has no limits and forgets all at its end.
 /// </summary>
 internal sealed class BareApp : IAsyncDisposable
 {
@@ -74,7 +74,7 @@ internal sealed class BareApp : IAsyncDisposable
             row);
     });
 
-    /// <summary>One UPDATE, and then at once to whoever watches.</summary>
+    /// <summary>One UPDATE, then a push to the watchers.</summary>
     public async Task WriteAsync(long id, string conversation, string text)
     {
         await _storage.WithConnectionAsync(connection => connection.ExecuteAsync("UPDATE bare SET metadata = @text WHERE id = @id", new { id, text }));
