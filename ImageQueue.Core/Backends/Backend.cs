@@ -68,10 +68,16 @@ internal sealed class Backend(ForgeBackend server, DateTimeOffset now)
     /// <summary>By this process's clock; null when another process has the lease.</summary>
     public long? LeasedUntil { get; set; }
 
-    /// <summary>Whether the lease's note names a task that was answered, or none that was ever sent.</summary>
+    /// <summary>Whether the lease's note may say something else than is true: it names a task that was answered, or an old doubt.</summary>
     public bool IsNoteOld { get; set; }
 
     public bool IsBeingNoted { get; set; }
+
+    /// <summary>Whether only a canary can make it healthy; its lease's note says so to other processes.</summary>
+    public bool IsDoubted => Health is { IsHealthy: false, NeedsCanary: true };
+
+    /// <summary>Whether the note in the database says that it is doubted.</summary>
+    public bool IsNotedDoubted { get; set; }
 
     /// <summary>The task of another holder, found in the note of a lease that came back while the backend was busy; drained next.</summary>
     public string? LeftBehind { get; set; }

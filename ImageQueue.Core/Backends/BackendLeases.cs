@@ -12,7 +12,8 @@ namespace ImageQueue.Core.Backends;
 /// </summary>
 /// <remarks>
 /// A lease's note is the task sent last, written by the claim of its message row. A crash leaves the note, and the lease's next holder
-/// drains that task first. A database that is away takes nothing from this process until the term is over, since no other process
+/// drains that task first. The note of a backend that only a canary can make healthy says so: its lease does not count as capacity, and
+/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over, since no other process
 /// can acquire the lease either; then nothing new is sent, and what is being generated goes on.
 /// </remarks>
 internal sealed class BackendLeases(
@@ -66,7 +67,7 @@ internal sealed class BackendLeases(
             // An image that no request needs should not go on after this process.
             await Task.WhenAll(backends.Select(backend => InterruptAsync(backend, either.Token)));
             foreach (var backend in backends)
-                await NoteNothingAsync(backend, TimeSpan.Zero, either.Token);
+                await NoteAsync(backend, TimeSpan.Zero, either.Token);
             await ReleaseAsync([.. backends], either.Token);
         }
         catch (Exception exception) when (exception is StoreUnavailableException or OperationCanceledException)
@@ -87,7 +88,7 @@ internal sealed class BackendLeases(
 
         // The next holder should not wait for what was answered: some servers cannot even say that it was.
         foreach (var backend in unwanted)
-            await NoteNothingAsync(backend, TimeSpan.Zero, cancellationToken);
+            await NoteAsync(backend, TimeSpan.Zero, cancellationToken);
         await ReleaseAsync(unwanted, cancellationToken, onlyUnneeded: true);
         if (wanted.Length == 0)
             return;
@@ -104,7 +105,7 @@ internal sealed class BackendLeases(
         }
 
         foreach (var backend in wanted)
-            await NoteNothingAsync(backend, NoteGrace, cancellationToken);
+            await NoteAsync(backend, NoteGrace, cancellationToken);
     }
 
     private async Task ReleaseAsync(Backend[] backends, CancellationToken cancellationToken, bool onlyUnneeded = false)
@@ -138,7 +139,14 @@ internal sealed class BackendLeases(
         backend.LeasedUntil = until;
         if (hadIt)
             return;
-        if (lease.Value.Note is { Length: > 0 } taskId && backend.Drain?.TaskId != taskId)
+        if (lease.Value.Note == ForgeAddress.UnhealthyNote)
+        {
+            backend.IsNotedDoubted = true;
+            var now = Time.GetUtcNow();
+            if (!backend.IsDoubted)
+                pool.Apply(backend, health => health.RequestDisrupted("it was unhealthy when its lease was released", now));
+        }
+        else if (lease.Value.Note is { Length: > 0 } taskId && backend.Drain?.TaskId != taskId)
         {
             if (backend.IsBusy)
             {
@@ -175,13 +183,20 @@ internal sealed class BackendLeases(
         }
     }
 
-    /// <summary>Writes that the backend does nothing, while no reservation of it is given for that moment.</summary>
-    private async Task NoteNothingAsync(Backend backend, TimeSpan idleFor, CancellationToken stop)
+    /// <summary>Writes that the backend does nothing, or is doubted. It gets no request for that moment.</summary>
+    private async Task NoteAsync(Backend backend, TimeSpan idleFor, CancellationToken stop)
     {
+        bool isDoubted;
         lock (pool.Gate)
         {
-            if (!backend.IsNoteOld || !backend.IsFree || backend.LeasedUntil is null || Time.GetElapsedTime(backend.IdleSince) < idleFor)
+            isDoubted = backend.IsDoubted;
+            var isNews = isDoubted != backend.IsNotedDoubted;
+            if (!(backend.IsNoteOld || isNews) || !backend.IsFree || backend.LeasedUntil is null
+                || (!isNews && (isDoubted || Time.GetElapsedTime(backend.IdleSince) < idleFor)))
+            {
                 return;
+            }
+
             backend.IsBeingNoted = true;
         }
 
@@ -190,7 +205,7 @@ internal sealed class BackendLeases(
         var isNoted = false;
         try
         {
-            isNoted = await store.NoteLeaseAsync(_holder, backend.LeaseName, null, either.Token);
+            isNoted = await store.NoteLeaseAsync(_holder, backend.LeaseName, isDoubted ? ForgeAddress.UnhealthyNote : null, either.Token);
         }
         catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
@@ -202,7 +217,7 @@ internal sealed class BackendLeases(
             {
                 backend.IsBeingNoted = false;
                 if (isNoted)
-                    backend.IsNoteOld = false;
+                    (backend.IsNoteOld, backend.IsNotedDoubted) = (false, isDoubted);
                 pool.OnChanged();
             }
         }

@@ -167,7 +167,7 @@ public sealed partial class BackendPool
         if (backend.Health.IsClosed)
             Judge(backend, isRequestAtFault: true);
         LogHealth(backend);
-        if (backend.NeedsLease != backend.LeasedUntil is not null)
+        if (backend.NeedsLease != backend.LeasedUntil is not null || backend.IsDoubted != backend.IsNotedDoubted)
             _leases.Wake();
         OnChanged();
     }

@@ -269,7 +269,7 @@ public sealed partial class BackendPool : IDisposable
     private BackendReservation Reserve(Backend backend, BackendRequirements requirements)
     {
         backend.IsBusy = true;
-        backend.IsNoteOld = true;
+        (backend.IsNoteOld, backend.IsNotedDoubted) = (true, false); // The claim writes the note.
         return new BackendReservation(this, backend, requirements);
     }
 

@@ -9,6 +9,9 @@ internal static class ForgeAddress
     /// <summary>Prefix of the names of backend leases.</summary>
     public const string LeasePrefix = "forge:";
 
+    /// <summary>The note of a lease whose backend only a canary can make healthy: it is held, and no capacity.</summary>
+    public const string UnhealthyNote = "unhealthy";
+
     /// <summary>The column has room for 300.</summary>
     private const int LongestName = 250;
 

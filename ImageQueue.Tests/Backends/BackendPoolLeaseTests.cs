@@ -151,10 +151,32 @@ public sealed class BackendPoolLeaseTests : PoolBench
         }
 
         await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
-        Assert.That(Leases.NoteOf(LeaseOf("a")), Is.Null);
+        Assert.That(Leases.NoteOf(LeaseOf("a")), Is.EqualTo("unhealthy"), "not job-1");
         Forge["a"].Down = null;
         Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)));
         Assert.That(Forge["a"].Looks, Is.Zero, "there is nothing to be drained, which some servers could not even tell");
+    }
+
+    [Test]
+    public async Task Note_NamesAnUnhealthyBackend_AndTheNextHolderSendsACanaryFirst()
+    {
+        var one = await ReadyPoolAsync("a");
+        var isBroken = true;
+        Forge["a"].Canary = () => isBroken ? Task.FromException(new ForgeException(ForgeFailure.Disrupted, "CUDA error")) : Task.CompletedTask;
+        using (var lease = one.TryTake(Any)!)
+            _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "job-1");
+        await AdvanceUntil(() => Leases.NoteOf(LeaseOf("a")) == "unhealthy");
+        one.Dispose(); // As a process dies.
+
+        var two = Pool("a");
+        two.StartMonitoring();
+        var canaries = Forge["a"].Canaries;
+        await AdvanceUntil(() => StatusOf(two, "a").State == BackendState.Unhealthy);
+        Assert.That((two.TryTake(Any), Forge["a"].Canaries), Is.EqualTo(((BackendReservation?)null, canaries + 1)));
+
+        isBroken = false;
+        await AdvanceUntil(() => two.Available == 1);
+        await AdvanceUntil(() => Leases.NoteOf(LeaseOf("a")) is null);
     }
 
     [Test]

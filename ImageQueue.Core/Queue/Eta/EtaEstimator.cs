@@ -81,13 +81,13 @@ public sealed class EtaEstimator(
     }
 
     /// <summary>The backends that generate now or next, by the names of their leases; none while the queue is paused.</summary>
-    /// <remarks>A backend's lease is held while it is healthy, so they are those of all machines.</remarks>
+    /// <remarks>A backend's lease is held while it is healthy, or noted as unhealthy, so they are those of all machines.</remarks>
     private async Task<HashSet<string>> FindUsableAsync()
     {
         if (pauses.IsQueueStopped)
             return [];
         var held = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
-        var usable = held.Select(lease => lease.Name).ToHashSet(StringComparer.Ordinal);
+        var usable = held.Where(lease => lease.Note != ForgeAddress.UnhealthyNote).Select(lease => lease.Name).ToHashSet(StringComparer.Ordinal);
         usable.ExceptWith(pool.Backends.Where(backend => pauses.Of(backend.Name) is not null).Select(backend => ForgeAddress.LeaseName(backend.Url)));
         return usable;
     }
