@@ -19,6 +19,8 @@ internal sealed class Backend(ForgeBackend server, DateTimeOffset now)
 
     public AttemptCounts Attempts { get; set; }
 
+    public Disruption? LastDisruption { get; set; }
+
     public bool IsPaused { get; set; }
 
     public bool IsBusy { get; set; }

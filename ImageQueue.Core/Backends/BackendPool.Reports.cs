@@ -44,14 +44,16 @@ public sealed partial class BackendPool
     /// <returns>Whether the request is at fault.</returns>
     internal Task<bool> ReportDisrupted(Backend backend, string reason, string? mayRun)
     {
+        var now = _time.GetUtcNow();
         lock (Gate)
         {
+            backend.LastDisruption = new Disruption(reason, now);
             backend.Attempts = backend.Attempts with { Disrupted = backend.Attempts.Disrupted + 1 };
             if (mayRun is not null && !_isDisposed)
                 BeginDrain(backend, new Drain(mayRun));
         }
 
-        return Report(backend, (health, now) => health.RequestDisrupted(reason, now));
+        return Report(backend, (health, at) => health.RequestDisrupted(reason, at));
     }
 
     internal async Task<bool?> WaitForVerdictAsync(Backend backend, Task<bool> verdict, CancellationToken cancellationToken)

@@ -89,6 +89,7 @@ public sealed partial class BackendPool
                     IsCanaryRunning = backend.IsCanaryRunning,
                     NextCanary = backend.Health.CanaryAt,
                     Attempts = backend.Attempts,
+                    LastDisruption = backend.LastDisruption,
                 })];
             }
         }

@@ -37,7 +37,13 @@ public sealed record BackendStatus(
 
     /// <summary>How its attempts ended since this process started.</summary>
     public AttemptCounts Attempts { get; init; }
+
+    /// <summary>When and how it broke off a request last, such as a proxy's time-out with the setting to raise; null: never.</summary>
+    public Disruption? LastDisruption { get; init; }
 }
+
+/// <summary>A request that a backend broke off.</summary>
+public readonly record struct Disruption(string Reason, DateTimeOffset At);
 
 /// <summary>How attempts ended.</summary>
 public readonly record struct AttemptCounts(long Completed, long Failed, long Disrupted);

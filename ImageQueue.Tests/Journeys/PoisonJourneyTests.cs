@@ -108,13 +108,13 @@ internal sealed class PoisonJourneyTests
     public async Task BackendsPage_NamesTheProxyAndItsSetting_AfterAGatewayTimeout()
     {
         await using var server = await SimulatorServer.StartAsync(millisecondsPerImage: 50);
-        server.Proxy = (context, prompt, answer) => prompt is not null ? PageAsync(context, 504, "nginx", "<html><center>nginx</center></html>") : answer();
+        server.Proxy = (context, prompt, answer) => prompt == "image 0" ? PageAsync(context, 504, "nginx", "<html><center>nginx</center></html>") : answer();
         await using var app = await StartAsync([server]);
-        await SubmitAsync(app, 1);
 
-        await Until.TrueAsync(() => app.Services.GetRequiredService<BackendPool>().Status.Single().LastError is not null, "it is suspect");
+        await app.WaitForAsync((await SubmitAsync(app, 1))[0], MessageStatus.Error);
 
-        Assert.That(app.Services.GetRequiredService<BackendPool>().Status.Single().LastError, Does.Contain("nginx").And.Contain("504").And.Contain("proxy_read_timeout"));
+        var page = WebUtility.HtmlDecode(await app.Http.GetStringAsync("hangfire/backends"));
+        Assert.That(page, Does.Contain("Last disruption").And.Contain("nginx gave up").And.Contain("504").And.Contain("proxy_read_timeout"));
     }
 
     private static async Task RunAsync(

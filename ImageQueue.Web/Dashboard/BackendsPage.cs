@@ -38,12 +38,17 @@ internal static class BackendsPage
             <dt>Last hour</dt><dd>{ends.Complete.Count(end => end.Backend == backend.Name && ends.At - end.At < TimeSpan.FromHours(1))} images</dd>
             <dt>Median</dt><dd>{DashboardFormat.Duration(ends.Median(backend.Name))}</dd>
             <dt>Attempts</dt><dd>{backend.Attempts.Completed:n0} completed, {backend.Attempts.Failed:n0} failed, {backend.Attempts.Disrupted:n0} disrupted since the start</dd>
-            <dt>Errors, 24 h</dt><dd>{Errors(request, backend, ends)}</dd>
+            {LastDisruption(backend, figures.At)}<dt>Errors, 24 h</dt><dd>{Errors(request, backend, ends)}</dd>
             </dl>
             <p>{Buttons(request, backend)}</p>
             </section>
             """);
     }
+
+    /// <summary>It stays here when the backend is healthy again: a proxy's time-out names the setting to raise.</summary>
+    private static Markup LastDisruption(BackendStatus backend, DateTimeOffset now) => backend.LastDisruption is { } last
+        ? Markup.Of($"<dt>Last disruption</dt><dd class=\"iq-words\">{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})</dd>\n")
+        : Markup.None;
 
     private static (string State, string Label) LabelOf(BackendStatus backend) => backend switch
     {
