@@ -4,7 +4,7 @@ using Microsoft.Extensions.Hosting;
 namespace ImageQueue.Core.Hosting;
 
 /// <summary>How background services are registered.</summary>
-public static class HostingServices
+internal static class HostingServices
 {
     /// <summary>Adds a hosted service that others can also inject.</summary>
     public static IServiceCollection AddHostedSingleton<T>(this IServiceCollection services)

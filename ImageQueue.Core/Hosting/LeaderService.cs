@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Hosting;
 
 /// <summary>A periodic service whose passes run in one process of a database at a time: in the holder of a lease.</summary>
-public abstract class LeaderService(LeaderLease lease, DatabaseReadiness readiness, TimeProvider time, ILogger logger)
+internal abstract class LeaderService(LeaderLease lease, DatabaseReadiness readiness, TimeProvider time, ILogger logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>Its lease; a pass begins by acquiring it.</summary>

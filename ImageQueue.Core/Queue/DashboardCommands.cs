@@ -8,10 +8,10 @@ namespace ImageQueue.Core.Queue;
 /// <param name="HangfireJobId">The job.</param>
 /// <param name="Kind">What the operator did.</param>
 /// <param name="Entry">Its entry in Hangfire's set, different for each act, so that closing one never closes a later one.</param>
-public sealed record DashboardCommand(string HangfireJobId, DashboardCommandKind Kind, string Entry);
+internal sealed record DashboardCommand(string HangfireJobId, DashboardCommandKind Kind, string Entry);
 
 /// <summary>The acts that concern a job's message.</summary>
-public enum DashboardCommandKind
+internal enum DashboardCommandKind
 {
     /// <summary>The job was deleted: cancel the request.</summary>
     Cancel,
@@ -24,7 +24,7 @@ public enum DashboardCommandKind
 /// Records operators' acts in a Hangfire set, which every process can read, in the transaction that changes the job's state: neither
 /// is ever stored without the other.
 /// </summary>
-public sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApplyStateFilter
+internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApplyStateFilter
 {
     /// <summary>The Hangfire set.</summary>
     public const string SetName = "imagequeue:dirty";

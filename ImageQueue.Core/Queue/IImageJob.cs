@@ -12,7 +12,7 @@ public interface IImageJob
 }
 
 /// <summary>An image request has ended in error; thrown so that Hangfire's job is Failed. The message row says the same.</summary>
-public sealed class ImageRequestFailedException : Exception
+internal sealed class ImageRequestFailedException : Exception
 {
     /// <param name="sentence">For the user.</param>
     public ImageRequestFailedException(string sentence)

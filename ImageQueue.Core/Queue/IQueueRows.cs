@@ -1,7 +1,7 @@
 namespace ImageQueue.Core.Queue;
 
 /// <summary>The rows of a queue that several processes share; <see cref="SqlServerQueueOrder"/> decides when to read them.</summary>
-public interface IQueueRows
+internal interface IQueueRows
 {
     /// <summary>
     /// Waiting jobs by ascending place: those in front at places below 0, then round by round. Without deleted jobs' rows, and
@@ -33,16 +33,16 @@ public interface IQueueRows
 /// <param name="Place">See <see cref="QueuePlace"/>.</param>
 /// <param name="Job">The Hangfire id.</param>
 /// <param name="User">Whose request it is; null when it was not asked for, or the job does not say.</param>
-public readonly record struct QueueRow(long Place, Guid Job, string? User);
+internal readonly record struct QueueRow(long Place, Guid Job, string? User);
 
 /// <summary>A waiting row that belongs into another round.</summary>
-public readonly record struct QueueMove(Guid Job, long Place, int Round);
+internal readonly record struct QueueMove(Guid Job, long Place, int Round);
 
 /// <summary>A stretch of the queue.</summary>
 /// <param name="Rows">By ascending place.</param>
 /// <param name="UpTo">The stretch ends here: up to this place nothing else waits.</param>
 /// <param name="IsLast">Whether nothing waits behind it, up to the place that was asked for.</param>
-public sealed record QueuePage(IReadOnlyList<QueueRow> Rows, long UpTo, bool IsLast)
+internal sealed record QueuePage(IReadOnlyList<QueueRow> Rows, long UpTo, bool IsLast)
 {
     /// <summary>Before every place.</summary>
     public const long Start = long.MinValue;

@@ -13,7 +13,7 @@ namespace ImageQueue.Core.Queue;
 /// Each waiting job has an entry in Hangfire's queue, which wakes a worker and shows the job in the dashboard. Which job the worker
 /// gets is decided here: Hangfire's own queue has only a tail, and keeps the entries of deleted jobs (Hangfire #2407).
 /// </remarks>
-public sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, QueueOrder kind = QueueOrder.Fifo) : IQueueOrder
+internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, QueueOrder kind = QueueOrder.Fifo) : IQueueOrder
 {
     /// <summary>How long an announced state may take to be committed before the announcement is dropped.</summary>
     private static readonly TimeSpan CommitTime = TimeSpan.FromSeconds(5);

@@ -3,11 +3,11 @@ using Hangfire.Common;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>A Hangfire filter of this host: registered as this, it reaches Hangfire through <see cref="JobFilters"/>.</summary>
-public interface IHostJobFilter;
+internal interface IHostJobFilter;
 
 /// <summary>Gives Hangfire this host's filters beside its own.</summary>
 /// <remarks>Not <c>GlobalJobFilters</c>: those are the process's, and several hosts in one process would see each other's jobs.</remarks>
-public sealed class JobFilters(IEnumerable<IHostJobFilter> filters) : IJobFilterProvider
+internal sealed class JobFilters(IEnumerable<IHostJobFilter> filters) : IJobFilterProvider
 {
     private readonly JobFilter[] _filters = [.. filters.Select(filter => new JobFilter(filter, JobFilterScope.Global, order: null))];
 

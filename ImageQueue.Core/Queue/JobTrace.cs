@@ -9,7 +9,7 @@ namespace ImageQueue.Core.Queue;
 /// Stores the trace context (W3C) of the caller as parameters of an image job; its arguments stay the message's id alone. A rebuilt
 /// queue has none: the run of such a job begins a trace of its own.
 /// </summary>
-public sealed class JobTrace : IHostJobFilter, IClientFilter
+internal sealed class JobTrace : IHostJobFilter, IClientFilter
 {
     private const string Parent = "traceparent";
     private const string State = "tracestate";

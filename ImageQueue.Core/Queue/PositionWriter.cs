@@ -14,7 +14,7 @@ namespace ImageQueue.Core.Queue;
 /// 9 % since the pass before, and at a page of all rows that comes round. So a change that no process saw (a requeue, a restart, a
 /// DBA's) leaves no position wrong for good.
 /// </remarks>
-public sealed class PositionWriter(
+internal sealed class PositionWriter(
     IQueueOrder order,
     IQueueStore store,
     ILeaseStore leases,

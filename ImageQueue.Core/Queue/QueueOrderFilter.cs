@@ -5,7 +5,7 @@ namespace ImageQueue.Core.Queue;
 
 /// <summary>Reports each state change of an image job in this process to the order, the dashboard's changes included.</summary>
 /// <remarks>Hangfire calls its filters before it commits (Hangfire #2502), so this is a hint.</remarks>
-public sealed class QueueOrderFilter(IQueueOrder order) : IHostJobFilter, IApplyStateFilter
+internal sealed class QueueOrderFilter(IQueueOrder order) : IHostJobFilter, IApplyStateFilter
 {
     /// <inheritdoc/>
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)

@@ -8,7 +8,7 @@ namespace ImageQueue.Core.Queue;
 /// A crash between a claim and the move of the user's next rows leaves them one round low; each process looks for such rows once a
 /// minute. Rows are moved by their numbers, so two processes cannot move one twice.
 /// </remarks>
-public sealed partial class SqlServerQueueOrder
+internal sealed partial class SqlServerQueueOrder
 {
     /// <summary>Most rows of one statement.</summary>
     private const int MoveSize = 500;

@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Queue;
 /// The order of a queue in a database that several processes share: derived from Hangfire's rows alone, so it is the same on every
 /// machine. Each second, while there are readers, it reads the head, the new rows at the tail of each round, and one page between.
 /// </summary>
-public sealed partial class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILogger<SqlServerQueueOrder> logger, QueueOrder kind = QueueOrder.Fifo)
+internal sealed partial class SqlServerQueueOrder(IQueueRows rows, TimeProvider time, ILogger<SqlServerQueueOrder> logger, QueueOrder kind = QueueOrder.Fifo)
     : IQueueOrder
 {
     /// <summary>Rows of one read. A queue no longer than this is exact each second.</summary>

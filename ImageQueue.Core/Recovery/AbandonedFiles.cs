@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>Temporary files in the images folder that dead attempts have left.</summary>
-public sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageFiles images, ILogger<AbandonedFiles> logger)
+internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageFiles images, ILogger<AbandonedFiles> logger)
 {
     /// <summary>Publishes images of complete rows and removes the rest. A failure is logged; the next start tries again.</summary>
     internal async Task RemoveAsync(CancellationToken cancellationToken)

@@ -11,7 +11,7 @@ namespace ImageQueue.Core.Recovery;
 /// Applies operators' commands in Hangfire's dashboard to messages: a deleted job cancels its request, a requeued failed or deleted job
 /// retries it. Every process looks each second; the first one applies a command.
 /// </summary>
-public sealed class DashboardReconciler(
+internal sealed class DashboardReconciler(
     IRequestStore store,
     ImageJobs jobs,
     DashboardCommands commands,

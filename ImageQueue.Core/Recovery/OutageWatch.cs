@@ -12,7 +12,7 @@ namespace ImageQueue.Core.Recovery;
 /// Where <c>Forge:WaitForBackend</c> is set: ends requests that have waited longer than that while no process of the database had a
 /// healthy backend. Without it they wait.
 /// </summary>
-public sealed class OutageWatch(
+internal sealed class OutageWatch(
     IMessageStore store,
     RequestRepairs repairs,
     FailurePolicy policy,

@@ -9,7 +9,7 @@ namespace ImageQueue.Core.Recovery;
 /// At a start: removes abandoned temporary files, puts unfinished requests back into the queue, and schedules the recurring jobs. Where
 /// Hangfire keeps its jobs in memory, the queue is rebuilt from the rows: processing requests first, then waiting ones in their order.
 /// </summary>
-public sealed class QueueRebuild(
+internal sealed class QueueRebuild(
     QueueRebuildState state,
     ImageJobs jobs,
     Sweep sweep,

@@ -11,7 +11,7 @@ namespace ImageQueue.Core.Statistics;
 /// The queue's gauges: a sample of the snapshot that all readers share, a few seconds old and taken only while metrics are collected.
 /// However often that is, no collection reaches the database.
 /// </summary>
-public sealed class QueueGauges : PeriodicService
+internal sealed class QueueGauges : PeriodicService
 {
     private readonly QueuePositions _positions;
     private readonly IQueueStore _store;

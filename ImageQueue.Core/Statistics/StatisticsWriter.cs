@@ -14,7 +14,7 @@ namespace ImageQueue.Core.Statistics;
 /// rows that the next pass corrects. After a downtime the missing hours come first, the oldest first, so that the newest row always
 /// says up to where the statistics are complete.
 /// </remarks>
-public sealed class StatisticsWriter(
+internal sealed class StatisticsWriter(
     IStatisticsStore store, ILeaseStore leases, QueuePositions positions, DatabaseReadiness readiness, TimeProvider time, ILogger<StatisticsWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {

@@ -3,7 +3,7 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>The row changes for webhooks: in order and, like the feed's, out of order past a transaction that stays open.</summary>
-public sealed class WebhookChanges(IFeedStore store, OpenTransactionReport report, TimeProvider time)
+internal sealed class WebhookChanges(IFeedStore store, OpenTransactionReport report, TimeProvider time)
 {
     private const int PageSize = 200;
 

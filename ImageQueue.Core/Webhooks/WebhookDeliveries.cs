@@ -6,7 +6,7 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>Enqueues the deliveries of a changed row: one job for each receiver that wants the event. For one dispatcher.</summary>
-public sealed class WebhookDeliveries(WebhookReceivers receivers, WebhookPosition position, WebhookSuspensions suspensions, IBackgroundJobClientV2 client)
+internal sealed class WebhookDeliveries(WebhookReceivers receivers, WebhookPosition position, WebhookSuspensions suspensions, IBackgroundJobClientV2 client)
 {
     private readonly RecentEvents _recent = new();
     private IReadOnlySet<string> _suspended = new HashSet<string>();

@@ -12,7 +12,7 @@ namespace ImageQueue.Core.Webhooks;
 /// Deliveries are enqueued before the note is saved: a crash in between enqueues some of them twice, under the same id. Of several
 /// changes of a message only the latest is delivered.
 /// </remarks>
-public sealed class WebhookDispatcher(
+internal sealed class WebhookDispatcher(
     ILeaseStore leases,
     WebhookChanges changes,
     WebhookDeliveries deliveries,

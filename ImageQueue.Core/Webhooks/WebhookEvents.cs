@@ -4,7 +4,7 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>The types of events, and which event a changed row is.</summary>
-public static class WebhookEvents
+internal static class WebhookEvents
 {
     /// <summary>A request is complete.</summary>
     public const string Complete = "image.complete";

@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Webhooks;
 /// Schedules deliveries that found their receiver busy, or were told when to come again, and records those that have ended. Elects before
 /// Hangfire's AutomaticRetry, whose order is 20.
 /// </summary>
-public sealed class WebhookJobFilter(WebhookPosition position, ILogger<WebhookJobFilter> logger) : IHostJobFilter, IElectStateFilter, IApplyStateFilter
+internal sealed class WebhookJobFilter(WebhookPosition position, ILogger<WebhookJobFilter> logger) : IHostJobFilter, IElectStateFilter, IApplyStateFilter
 {
     /// <summary>Where AutomaticRetry counts its retries.</summary>
     internal const string RetryCount = "RetryCount";

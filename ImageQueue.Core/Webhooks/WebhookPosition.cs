@@ -8,7 +8,7 @@ namespace ImageQueue.Core.Webhooks;
 /// Up to where row changes have become deliveries. Where Hangfire's jobs are lost with the process, also up to where each receiver has
 /// its events: the next process finds those of unfinished jobs again.
 /// </summary>
-public sealed class WebhookPosition(JobStorage storage)
+internal sealed class WebhookPosition(JobStorage storage)
 {
     private readonly bool _areJobsLost = storage is InMemoryStorage;
     private readonly Lock _lock = new();

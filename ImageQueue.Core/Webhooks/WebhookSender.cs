@@ -102,7 +102,7 @@ public sealed class WebhookSender : IDisposable
 }
 
 /// <summary>A receiver did not accept an event. The message is for operators.</summary>
-public sealed class WebhookException(string message, Exception? inner = null) : Exception(message, inner)
+internal sealed class WebhookException(string message, Exception? inner = null) : Exception(message, inner)
 {
     /// <summary>The kind of failure, of a few: a status, timeout, or connection.</summary>
     public string Kind { get; init; } = "connection";

@@ -5,7 +5,7 @@ using System.Text;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>Signatures by the Standard Webhooks specification: <c>v1,</c> and the base64 of an HMAC-SHA256 of <c>id.timestamp.body</c>.</summary>
-public static class WebhookSignature
+internal static class WebhookSignature
 {
     /// <summary>In bytes.</summary>
     internal const int ShortestKey = 16;

@@ -69,7 +69,7 @@ public sealed class WebhookTraffic(TimeProvider time)
 }
 
 /// <summary>The receiver takes no delivery now. This is no attempt: the job comes again after <paramref name="delay"/>.</summary>
-public sealed class WebhookBusyException(string receiver, TimeSpan delay)
+internal sealed class WebhookBusyException(string receiver, TimeSpan delay)
     : Exception($"{receiver} takes no more deliveries now; this one comes again after {delay.TotalSeconds:0} s.")
 {
     /// <summary>When the delivery comes again.</summary>

@@ -10,7 +10,8 @@ namespace ImageQueue.Tests.Architecture;
 internal sealed partial class DocumentsTests
 {
     private static IEnumerable<string> Documents =>
-        Repository.Sources("docs", "*.md").Concat(new[] { "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "sql/README.md" }.Select(Repository.File));
+        Repository.Sources("docs", "*.md").Concat(
+            new[] { "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "sql/README.md" }.Select(Repository.File));
 
     [Test]
     public void Readme_HasAtMost8Kilobytes() => Assert.That(new FileInfo(Repository.File("README.md")).Length, Is.LessThanOrEqualTo(8192));
@@ -55,8 +56,12 @@ internal sealed partial class DocumentsTests
     [Test]
     public void Metrics_ThatTheDocumentNames_Exist()
     {
-        var sources = Repository.Sources("ImageQueue.Core", "*.cs").Concat(Repository.Sources("ImageQueue.Web", "*.cs")).Select(File.ReadAllText).ToList();
-        var names = MetricName().Matches(File.ReadAllText(Repository.File("docs/telemetry.md"))).Select(name => name.Groups["name"].Value).ToList();
+        var sources = Repository.Sources("ImageQueue.Core", "*.cs")
+            .Concat(Repository.Sources("ImageQueue.Web", "*.cs"))
+            .Select(File.ReadAllText)
+            .ToList();
+        var names = MetricName().Matches(File.ReadAllText(Repository.File("docs/telemetry.md"))).Select(name => name.Groups["name"].Value)
+            .ToList();
 
         Assert.That(names, Is.Not.Empty);
         Assert.That(names.Where(name => !sources.Any(source => source.Contains($"\"{name}\"", StringComparison.Ordinal))), Is.Empty);
