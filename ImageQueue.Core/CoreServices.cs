@@ -76,6 +76,7 @@ public static class CoreServices
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
+        services.AddBackends();
         services.AddSingleton<ImageFiles>();
         services.AddSingleton<IImageStorage>(provider => provider.GetRequiredService<ImageFiles>());
         services.AddSingleton<ImageLocator>();

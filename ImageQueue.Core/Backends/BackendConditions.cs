@@ -1,4 +1,3 @@
-using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 
 namespace ImageQueue.Core.Backends;

@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 

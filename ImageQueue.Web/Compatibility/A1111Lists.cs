@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 
 namespace ImageQueue.Web.Compatibility;

@@ -1,7 +1,7 @@
 using ImageQueue.Core.Hosting;
 using Microsoft.Extensions.Logging;
 
-namespace ImageQueue.Core.Forge;
+namespace ImageQueue.Core.Backends;
 
 /// <summary>Warns once of each configured model that no backend has.</summary>
 internal sealed class MissingModelsWatch(

@@ -1,6 +1,7 @@
-using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
 
-namespace ImageQueue.Core.Forge;
+
+namespace ImageQueue.Core.Backends;
 
 /// <summary>What the healthy backends have between them, so that a request that none of them can serve is refused at submit.</summary>
 public interface IForgeCatalogue
