@@ -33,7 +33,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         if (response.StatusCode != HttpStatusCode.OK)
             throw await ReadFailureAsync(backend, response, cancellationToken, time.GetElapsedTime(started));
 
-        // Asked while the image is being received: the flag lasts until the next job starts, so that one must not start before.
+        // Requested while the image is being received: the flag lasts until the next job starts, so that must not start before.
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var afterwards = TryGetStateAsync(backend, capabilities, ended.Token);
         try

@@ -33,7 +33,7 @@ internal static class ForgeFailures
             or AuthenticationException or ForgeCertificateException;
 
     /// <summary>No status came.</summary>
-    /// <param name="isGeneration">Whether the call asked for an image: a small call that breaks off disrupts no request.</param>
+    /// <param name="isGeneration">Whether an image was requested: a small call that breaks off disrupts no request.</param>
     public static ForgeException OfTransport(ForgeBackend backend, Exception exception, bool isGeneration)
     {
         var (reason, wasSent) = Describe(exception);

@@ -41,7 +41,7 @@ public sealed class ForgeClientMeetsSimulatorTests
     public async Task TearDown() => await _services.DisposeAsync();
 
     [Test]
-    public async Task GenerateAsync_GivesAWholeImage_WhenAllIsWell(CancellationToken cancellationToken)
+    public async Task GenerateAsync_ReturnsAWholeImage_WhenNothingFails(CancellationToken cancellationToken)
     {
         await using var server = await SimulatorServer.StartAsync();
 

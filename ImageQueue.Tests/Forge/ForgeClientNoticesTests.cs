@@ -240,7 +240,7 @@ public sealed class ForgeClientNoticesTests
     [TestCase("""{"progress":0,"state":{"job":"","job_count":0,"skipped":true,"interrupted":false}}""", true)]
     [TestCase("""{"progress":0,"state":{"job":"","job_count":0,"interrupted":false}}""", false)]
     [TestCase("""{"progress":0.4}""", false)]
-    public async Task GenerateAsync_SaysInterrupted_WhenSomebodyElseStoppedIt(string state, bool expected)
+    public async Task GenerateAsync_SaysInterrupted_WhenAnotherClientStoppedIt(string state, bool expected)
     {
         await LearnAsync(("/sdapi/v1/progress", state));
         AnswerImage(new { });
@@ -294,7 +294,7 @@ public sealed class ForgeClientNoticesTests
 
     [TestCase("8888888888", "< sd_cpp_extra_args>{\"width\":9000}</sd_cpp_extra_args> bir gül")]
     [TestCase("a1b2c3d4e5", "<sd_cpp_extra_args>{\"width\":9000}</sd_cpp_extra_args> bir gül")]
-    public async Task GenerateAsync_TakesTheEdgeOffExtraArguments_WhenTheServerWouldObeyThem(string hash, string sent)
+    public async Task GenerateAsync_DefusesExtraArguments_WhenTheBackendWouldObeyThem(string hash, string sent)
     {
         await LearnAsync(
             ("/sdapi/v1/sd-models", $$"""[{"title":"m","model_name":"m","hash":"{{hash}}"}]"""),

@@ -70,7 +70,7 @@ public sealed partial class ForgeClientTests
 
     [TestCase(200)]
     [TestCase(500)]
-    public void GenerateAsync_GivesUpReading_WhenTheBodyIsEndless(int status)
+    public void GenerateAsync_StopsReading_WhenTheBodyIsEndless(int status)
     {
         _answer = async context =>
         {
@@ -242,7 +242,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test]
-    public void AllCalls_SayUnavailable_WhenRefused()
+    public void AllCalls_SayUnavailable_WhenTheConnectionIsRefused()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();

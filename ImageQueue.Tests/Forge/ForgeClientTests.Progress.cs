@@ -45,7 +45,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test]
-    public async Task GetProgressAsync_AsksForNewerPreviewsOnly_WhenItHasOne()
+    public async Task GetProgressAsync_RequestsNewerPreviewsOnly_WhenItHasOne()
     {
         Answer(200, $$"""{"active":true,"progress":0.5,"live_preview":"{{ImageBase64}}","id_live_preview":7}""");
 
@@ -73,7 +73,7 @@ public sealed partial class ForgeClientTests
     [TestCase("""{"progress":0.31,"state":{"job":"txt2img","job_count":1}}""", ForgeTaskState.Active, 0.31)]
     [TestCase("""{"progress":0,"state":{"job":"scripts_txt2img"}}""", ForgeTaskState.Active, 0.0)]
     [TestCase("""{"progress":0.5}""", ForgeTaskState.Active, 0.5)]
-    public async Task GetProgressAsync_AsksTheWholeServer_WhenTasksAreNotKnown(string body, ForgeTaskState state, double? fraction)
+    public async Task GetProgressAsync_ReadsGlobalProgress_WhenTaskIdsAreUnknown(string body, ForgeTaskState state, double? fraction)
     {
         await LearnAsync(("/sdapi/v1/progress", body));
         AnswerByPath(("/sdapi/v1/progress", 200, body));
@@ -90,7 +90,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test]
-    public async Task GetProgressAsync_AsksNoMore_WhenTheServerHasLostIt(CancellationToken cancellationToken)
+    public async Task GetProgressAsync_StopsCallingAnEndpoint_WhenItIsGone(CancellationToken cancellationToken)
     {
         // It was there when the server came up: restarted with other flags since.
         Answer(404, """{"detail":"Not Found"}""");
@@ -108,7 +108,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test]
-    public async Task GetProgressAsync_TakesItForAbsent_WhenAPageAnswersEveryPath(CancellationToken cancellationToken)
+    public async Task GetProgressAsync_TreatsAnEndpointAsMissing_WhenAPageAnswersEveryPath(CancellationToken cancellationToken)
     {
         Answer(200, "<html>single page app</html>");
 
@@ -227,7 +227,7 @@ public sealed partial class ForgeClientTests
     [TestCase(false, """{"progress":0.5,"state":{"job":"txt2img"}}""", true)]
     [TestCase(false, """{"progress":0,"state":{"job":"","job_count":0}}""", false)]
     [TestCase(true, """{"progress":0.5,"state":{"job":"txt2img"}}""", false, Description = "it may be another person's image")]
-    public async Task InterruptAsync_GoesByTheWholeServer_WhenTasksAreNotKnown(bool shared, string progress, bool expected)
+    public async Task InterruptAsync_ReadsGlobalState_WhenTaskIdsAreUnknown(bool shared, string progress, bool expected)
     {
         _backend = _backend with { Shared = shared };
         await LearnAsync(("/sdapi/v1/progress", progress));
@@ -253,7 +253,7 @@ public sealed partial class ForgeClientTests
     [TestCase(401, """{"detail":"Incorrect username or password"}""", "it refuses the user and password (Forge:Backends:n:Username and Password)")]
     [TestCase(502, "", "gpu1 answered 502 Bad Gateway")]
     [TestCase(500, """{"message":"boom"}""", "boom")]
-    public async Task IsHealthyAsync_LooksForTheImageApi_WhenAsked(int status, string body, string? why)
+    public async Task IsHealthyAsync_ChecksSamplersThenModels(int status, string body, string? why)
     {
         Answer(status, body);
 

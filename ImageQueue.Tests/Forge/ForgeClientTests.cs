@@ -83,7 +83,7 @@ public sealed partial class ForgeClientTests
     public async Task TearDown() => await _services.DisposeAsync();
 
     [Test]
-    public async Task GenerateAsync_SendsForgesNames_WhenOnlyTheLeastIsAsked(CancellationToken cancellationToken)
+    public async Task GenerateAsync_SendsForgesNames_WhenTheRequestIsMinimal(CancellationToken cancellationToken)
     {
         AnswerImage();
 
@@ -106,7 +106,7 @@ public sealed partial class ForgeClientTests
 
     /// <summary>The rest of the image comes only when the client has said so.</summary>
     [Test]
-    public async Task GenerateAsync_SaysThatTheServerIsFree_WhileTheImageIsOnItsWay(CancellationToken cancellationToken)
+    public async Task GenerateAsync_ReportsTheBackendFree_WhileTheImageIsReceived(CancellationToken cancellationToken)
     {
         var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _answer = async context =>
@@ -133,7 +133,7 @@ public sealed partial class ForgeClientTests
 
     /// <summary>The processors are needed for the next request first.</summary>
     [Test]
-    public async Task GenerateAsync_UnpacksTheImage_WhenWhoWasToldIsDone(CancellationToken cancellationToken)
+    public async Task GenerateAsync_DecodesTheImage_WhenTheCallbackHasEnded(CancellationToken cancellationToken)
     {
         var (told, done) = (new TaskCompletionSource(), new TaskCompletionSource());
         _answer = context => context.Response.WriteAsync($$"""{"images":["{{ImageBase64}}"],"info":"{}"}""", cancellationToken);
@@ -156,7 +156,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test]
-    public void GenerateAsync_DoesNotSayThatTheServerIsFree_WhenItFails(CancellationToken cancellationToken)
+    public void GenerateAsync_DoesNotReportTheBackendFree_WhenItFails(CancellationToken cancellationToken)
     {
         var answered = false;
         _answer = context =>
@@ -172,7 +172,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test, SetCulture("tr-TR")]
-    public async Task GenerateAsync_SendsEverything_WhenAllIsAskedUnderTurkish(CancellationToken cancellationToken)
+    public async Task GenerateAsync_SendsEverySetting_WhenTheCultureIsTurkish(CancellationToken cancellationToken)
     {
         AnswerImage();
         var request = Request with
@@ -356,7 +356,7 @@ public sealed partial class ForgeClientTests
     }
 
     [Test]
-    public async Task GenerateAsync_WaitsOn_WhenForgeTakesLong(CancellationToken cancellationToken)
+    public async Task GenerateAsync_KeepsWaiting_WhenForgeTakesLong(CancellationToken cancellationToken)
     {
         var release = new TaskCompletionSource();
         _answer = async context =>

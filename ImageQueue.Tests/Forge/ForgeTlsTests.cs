@@ -64,7 +64,7 @@ public sealed class ForgeTlsTests
     }
 
     [Test]
-    public async Task Failure_SaysWhoSigned_WhenNobodyKnowsThem([Values] bool anotherAuthority)
+    public async Task Failure_NamesTheSigner_WhenItIsNotTrusted([Values] bool anotherAuthority)
     {
         await using var server = await StartAsync(_certificate);
         var backend = anotherAuthority ? server.Backend with { CertificateAuthority = PathOf("another.pem") } : server.Backend;
@@ -86,7 +86,7 @@ public sealed class ForgeTlsTests
     }
 
     [Test]
-    public async Task Failure_SaysForWhomItIs_WhenTheHostIsAnother()
+    public async Task Failure_NamesTheHostOfTheCertificate_WhenItIsAnother()
     {
         using var certificate = Issue(_authority, "gpu7.example", TimeProvider.System.GetUtcNow().AddDays(1));
         await using var server = await StartAsync(certificate);

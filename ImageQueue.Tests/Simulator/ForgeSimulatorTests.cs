@@ -287,7 +287,7 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
 
         var (_, missing) = await server.SendAsync(HttpMethod.Post, "internal/progress", "{}");
-        var unknown = await server.TaskProgressAsync("nobody");
+        var unknown = await server.TaskProgressAsync("unknown");
 
         Assert.That(missing.GetProperty("active").GetBoolean(), Is.True);
         Assert.That(unknown.GetProperty("active").GetBoolean(), Is.False);

@@ -26,7 +26,7 @@ public sealed class SceneRendererTests
     }
 
     [Test]
-    [Explicit("Measures; prints milliseconds for 1024x1024, and leaves images to look at in the directory that PICTURES names.")]
+    [Explicit("Measures; prints milliseconds for 1024x1024, and leaves images to look at in the directory that IMAGES names.")]
     public void Generate_TakesMilliseconds()
     {
         SceneRenderer.Draw("warm up", 1, 1024, 1024);
@@ -36,7 +36,7 @@ public sealed class SceneRendererTests
             var start = Stopwatch.GetTimestamp();
             var png = SceneRenderer.Draw($"Işıklı bir İstanbul akşamı, çiçekler ve ğüzel şeyler ₺ — yağlı boya, {seed}", seed, 1024, 1024);
             times.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
-            if (Environment.GetEnvironmentVariable("PICTURES") is { Length: > 0 } directory)
+            if (Environment.GetEnvironmentVariable("IMAGES") is { Length: > 0 } directory)
             {
                 File.WriteAllBytes(Path.Combine(directory, $"{seed}.png"), png);
                 File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), SceneRenderer.Draw("half done", seed, 512, 512, seed / 24d));

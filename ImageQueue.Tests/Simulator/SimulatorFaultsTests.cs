@@ -178,7 +178,7 @@ public sealed class SimulatorFaultsTests
     }
 
     [Test]
-    public async Task DeleteFaults_PutsAllRight()
+    public async Task DeleteFaults_EndsAllFaults()
     {
         await using var server = await StartAsync();
         await server.SendAsync(HttpMethod.Post, "faults", """{"fault":"empty"}""");
@@ -195,7 +195,7 @@ public sealed class SimulatorFaultsTests
     [TestCase("""{"fault":7}""", "fault")]
     [TestCase("{}", "stalled")]
     [TestCase("null", "stalled")]
-    public async Task PostFault_Gives400ThatHelps_WhenItIsWrong(string body, string part)
+    public async Task PostFault_Gives400WithTheNames_WhenItIsWrong(string body, string part)
     {
         await using var server = await StartAsync();
 
@@ -364,7 +364,7 @@ public sealed class SimulatorFaultsTests
     }
 
     [Test]
-    public async Task Stats_TellWhatArrivedAndWhenItWasAnswered()
+    public async Task Stats_HoldArrivalsAndAnswers()
     {
         await using var server = await StartAsync();
         using (await server.GenerateAsync("ışık", "a"))

@@ -65,7 +65,7 @@ public sealed class SimulatorProfileTests
     [TestCase("a1111-old", 404)]
     [TestCase("sdnext", 404)]
     [TestCase("sdcpp", 400)]
-    public async Task UnknownSampler_IsReplacedOrRefused(string kind, int expected)
+    public async Task UnknownSampler_IsReplacedRefusedOrFails(string kind, int expected)
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
 
@@ -121,7 +121,7 @@ public sealed class SimulatorProfileTests
     }
 
     [Test]
-    public async Task KoboldCpp_RefusesWhileItGenerates_AndHoldsWhoAsksForWhatIsNotThere()
+    public async Task KoboldCpp_RefusesWhileItGenerates_AndHoldsPostsToUnknownPaths()
     {
         await using var server = await StartAsync(profile: SimulatorProfile.KoboldCpp);
         var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]");

@@ -47,16 +47,16 @@ internal sealed class SimulatorServer : IAsyncDisposable
 
     public HttpClient Client { get; }
 
-    /// <summary>What to set <c>Forge:Backends:n:Url</c> to; the same for good.</summary>
+    /// <summary>What to set <c>Forge:Backends:n:Url</c> to; it never changes.</summary>
     public Uri Address => Client.BaseAddress!; // Set by the first start.
 
     /// <summary>The process that runs.</summary>
     public ForgeSimulator Simulator => (_app ?? throw new InvalidOperationException("The server has been killed.")).Services.GetRequiredService<ForgeSimulator>();
 
     /// <summary>
-    /// What it was asked, over all its processes: which tasks arrived, which got the lock and in which order
+    /// Its requests, over all its processes: which tasks arrived, which got the lock and in which order
     /// (<see cref="StatsSnapshot.Started"/>; <see cref="ReceivedRequest.StartedNumber"/> is comparable between servers), how each ended,
-    /// the most in flight at once, whom interrupts hit, and what was asked for that it does not have.
+    /// the most in flight at once, the tasks that interrupts hit, and calls to endpoints that it does not have.
     /// </summary>
     public StatsSnapshot Stats => _stats.Snapshot();
 
@@ -109,7 +109,7 @@ internal sealed class SimulatorServer : IAsyncDisposable
     /// <param name="times">How many requests it hits; null: all.</param>
     public void Break(string fault, int? times = null) => Simulator.Faults.Set(fault, times);
 
-    /// <summary>Nothing goes wrong any more; what hung goes on.</summary>
+    /// <summary>Ends all faults; a hung task continues.</summary>
     public void Mend() => Simulator.Faults.Clear();
 
     /// <summary>Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was generated is lost.</summary>
@@ -131,7 +131,7 @@ internal sealed class SimulatorServer : IAsyncDisposable
         await StartProcessAsync(Address.GetLeftPart(UriPartial.Authority));
     }
 
-    /// <summary>Stops politely: the port is closed, and then what is in flight.</summary>
+    /// <summary>Stops gracefully: closes the port, then ends what is in flight.</summary>
     public async Task StopAsync()
     {
         if (_app is not null)

@@ -46,7 +46,7 @@ internal sealed class BodyFields
             notNull,
             value => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) ? whole : null);
 
-    /// <summary>One that fits into 32 bits, cut off there: what is beyond fails later, as at a server whose numbers have no end.</summary>
+    /// <summary>Clamped to 32 bits: larger numbers fail later, as in Python, where integers have no limit.</summary>
     public int? Count(string name) => Integer(name) is { } value ? (int)Math.Clamp(value, int.MinValue, int.MaxValue) : null;
 
     public double? Number(string name) =>

@@ -43,7 +43,7 @@ public sealed record SimulatorProfile(string Name)
     public static SimulatorProfile Forge { get; } = new("forge") { Sampler = UnknownSampler.FailsAfterwards };
 
     /// <summary>
-    /// Forge with <c>--nowebui</c>: nothing under <c>/internal</c>; <c>force_task_id</c> is taken and cannot be asked for.
+    /// Forge with <c>--nowebui</c>: nothing under <c>/internal</c>; <c>force_task_id</c> is accepted, but has no progress.
     /// </summary>
     public static SimulatorProfile ForgeNoWebUi { get; } =
         new("forge-nowebui") { HasInternal = false, Sampler = UnknownSampler.FailsAfterwards };
@@ -55,7 +55,7 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>Forge Neo.</summary>
     public static SimulatorProfile Neo { get; } = new("neo");
 
-    /// <summary>A1111 before 1.8: <c>/internal/progress</c> is there and knows only what its own page asked for.</summary>
+    /// <summary>A1111 before 1.8: <c>/internal/progress</c> exists, and knows only the tasks of its own page.</summary>
     public static SimulatorProfile A1111Old { get; } =
         new("a1111-old")
         {
@@ -70,7 +70,7 @@ public sealed record SimulatorProfile(string Name)
     public static SimulatorProfile A1111 { get; } = new("a1111") { Errors = ErrorForm.Errors, HasModules = false };
 
     /// <summary>
-    /// SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and options it does not know are nothing to it.
+    /// SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and it ignores unknown options.
     /// </summary>
     public static SimulatorProfile SdNext { get; } = new("sdnext")
     {

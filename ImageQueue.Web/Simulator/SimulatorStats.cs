@@ -185,7 +185,7 @@ public sealed class ReceivedRequest(string task, string prompt, DateTimeOffset a
     /// <summary>When it arrived, in milliseconds of a clock that never steps and that all simulators of the process share.</summary>
     public double AtMs { get; } = atMs;
 
-    /// <summary>When it got the lock, on the same clock; null while it waits, and for good when it was refused.</summary>
+    /// <summary>When it got the lock, on the same clock; null while it waits, or when it was refused.</summary>
     public double? StartedAtMs { get; internal set; }
 
     /// <summary>Its number among all requests that got a lock, over all simulators of the process.</summary>
