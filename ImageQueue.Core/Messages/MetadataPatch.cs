@@ -94,8 +94,10 @@ public sealed class MetadataPatch
 
         var bytes = JsonSerializer.SerializeToUtf8Bytes(element, StoredJson);
         if (bytes.Length > MaxBytes)
+        {
             throw new InvalidMetadataPatchException(
                 $"The metadata is {bytes.Length} bytes long; at most {MaxBytes} are allowed. Send less in one patch.");
+        }
 
         // Parsed anew: the caller may dispose the document that the element came from.
         using var document = JsonDocument.Parse(bytes);
@@ -123,11 +125,15 @@ public sealed class MetadataPatch
         foreach (var member in patch.EnumerateObject())
         {
             if (member.Value.ValueKind == JsonValueKind.Object)
+            {
                 document[member.Name] = WithoutNulls(member.Value);
+            }
             else if (member.Value.ValueKind != JsonValueKind.Null)
+            {
                 document[member.Name] = member.Value.ValueKind == JsonValueKind.Array
                     ? JsonArray.Create(member.Value)
                     : JsonValue.Create(member.Value);
+            }
         }
 
         return document;
@@ -165,11 +171,17 @@ public sealed class MetadataPatch
             if (key.Length == 0)
                 throw new InvalidMetadataPatchException($"A key{At(path)} is empty; give it a name.");
             if (key.Length > MaxKeyLength)
+            {
                 throw new InvalidMetadataPatchException(
                     $"The key \"{key[..32]}…\"{At(path)} is {key.Length} characters long; at most {MaxKeyLength} are allowed.");
+            }
+
             if (key.AsSpan().IndexOfAny('"', '\\') >= 0 || key.Any(char.IsControl))
+            {
                 throw new InvalidMetadataPatchException(
                     $"A key{At(path)} holds a quotation mark, a backslash or a control character; rename it.");
+            }
+
             if (!seen.Add(key))
                 throw new InvalidMetadataPatchException($"The key \"{key}\"{At(path)} appears twice; send it once.");
             Check(member.Value, path.Length == 0 ? key : $"{path}.{key}", depth + 1);
@@ -180,9 +192,11 @@ public sealed class MetadataPatch
     {
         var count = CountMembers(patch);
         if (count > MaxMembers)
+        {
             throw new InvalidMetadataPatchException(
                 $"The metadata has {count} keys; at most {MaxMembers} are allowed in one patch. "
                 + "Send them in several patches, or as an array.");
+        }
     }
 
     private static int CountMembers(JsonElement element) => element.ValueKind == JsonValueKind.Object
@@ -215,8 +229,10 @@ public sealed class MetadataPatch
     private static void CheckNumber(JsonElement element, string path)
     {
         if (!ExactNumber.Fits(element.GetRawText()))
+        {
             throw new InvalidMetadataPatchException(
                 $"The number {Shorten(element.GetRawText())}{At(path)} has more than 38 digits; send it as text to keep it exactly.");
+        }
     }
 
     private static string Shorten(string text) => text.Length <= 48 ? text : text[..47] + "…";

@@ -14,9 +14,13 @@ internal static class TransitionMetrics
         if (transition is not { Applied: true, Message: { QueuedAt: { } queuedAt } message })
             return;
         if (name == "claim")
+        {
             metrics.RecordWait(message.UpdatedAt - queuedAt);
+        }
         else if (name is "complete" or "fail" or "cancel" && message.Status is { } outcome)
+        {
             metrics.RecordFinish(
                 outcome, outcome == MessageStatus.Error ? message.ErrorCode : null, message.Backend, message.UpdatedAt - queuedAt);
+        }
     }
 }

@@ -21,10 +21,14 @@ public abstract partial class MessageStoreContract
         Assert.That(transition.Applied, Is.EqualTo(applied));
         Assert.That(transition.Message?.Revision, Is.EqualTo(now!.Revision));
         if (applied)
+        {
             Assert.That(
                 (now.Status, now.Progress, now.QueuePosition, now.Content), Is.EqualTo((MessageStatus.Cancelled, 0, 0, "İptal edildi.")));
+        }
         else
+        {
             Assert.That(now.Revision, Is.EqualTo(before.Revision));
+        }
     }
 
     [Test]

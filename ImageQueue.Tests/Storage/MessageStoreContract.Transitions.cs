@@ -81,10 +81,14 @@ public abstract partial class MessageStoreContract
         Assert.That(signal.IsCompleted, Is.EqualTo(allowed), "a write raises the signal, a refusal does not");
         AssertSame(await ReadAsync(before.Id), transition.Message!);
         if (allowed)
+        {
             Assert.That(
                 (transition.Message!.Revision > before.Revision, transition.Message.UpdatedAt), Is.EqualTo((true, Time.GetUtcNow())));
+        }
         else
+        {
             AssertSame(transition.Message, before);
+        }
     }
 
     /// <summary>Not found is no row, and no exception.</summary>

@@ -84,11 +84,14 @@ public sealed class SqlServerDatabase : IMessageDatabase
         }
 
         foreach (var part in state.Missing)
+        {
             _logger.LogWarning(
                 "The database {Database} lacks {Part}; run {Script}. ImageQueue works without it, but slowly.",
                 Location,
                 part.Name,
                 part.Script);
+        }
+
         HangfireOptions.UseIgnoreDupKeyOption = state.HangfireVersion >= 8;
     }
 
@@ -147,9 +150,12 @@ public sealed class SqlServerDatabase : IMessageDatabase
     {
         const string example = "such as \"Server=db1;Database=ImageQueue;User ID=imagequeue;Password=...\"";
         if (string.IsNullOrWhiteSpace(connectionString))
+        {
             throw new StorageSettingsException(
                 "ConnectionStrings:ImageQueue is missing. With Storage:Provider=SqlServer it names the server and the database, "
                 + $"{example}.");
+        }
+
         SqlConnectionStringBuilder builder;
         try
         {
@@ -168,7 +174,10 @@ public sealed class SqlServerDatabase : IMessageDatabase
             throw new StorageSettingsException($"ConnectionStrings:ImageQueue names no database. Write it {example}.");
         if (!builder.ContainsKey("Application Name")
             || builder.ApplicationName.StartsWith("Core Microsoft SqlClient", StringComparison.Ordinal))
+        {
             builder.ApplicationName = "ImageQueue";
+        }
+
         // By default the pool repeats the last failure for up to a minute instead of trying the server again.
         if (!builder.ShouldSerialize("Pool Blocking Period"))
             builder.PoolBlockingPeriod = PoolBlockingPeriod.NeverBlock;

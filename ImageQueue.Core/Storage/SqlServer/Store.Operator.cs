@@ -131,14 +131,20 @@ internal sealed partial class SqlServerMessageStore
     {
         var and = "";
         if (search.ErrorCode is { } code)
+        {
             (and, parameters) = (
                 and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
+        }
+
         if (search.Backend is { } backend)
             (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
         if (search.Username is { } username)
+        {
             (and, parameters) = (
                 and + $" AND LEFT({Folded("username")}, DATALENGTH(@Username) / 2) = @Username",
                 parameters.AddName("@Username", SearchText.Fold(username)!));
+        }
+
         if (search.Text?.Trim() is { Length: > 0 } text)
         {
             and += " AND (id = @Number OR job_id = @Text OR hangfire_job_id = @Text OR conversation_id = @Text"

@@ -127,8 +127,11 @@ internal sealed class SqliteWriter(Func<SqliteConnection> open, TimeProvider tim
     {
         var flushes = _batch.Exists(write => write.SurvivesPowerCut);
         if (flushes != _flushes)
+        {
             // Not prepared: it acts when it is compiled.
             session.Connection.Execute(flushes ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+        }
+
         _flushes = flushes;
         session.Execute("BEGIN IMMEDIATE");
         foreach (var write in _batch)

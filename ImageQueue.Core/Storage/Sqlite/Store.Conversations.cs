@@ -29,9 +29,12 @@ internal sealed partial class SqliteMessageStore
             {
                 EnsureConversation(session, message.ConversationId, message.Username, message.Content, now);
                 if (FindByKey(session, message.ConversationId, key.Key) is { } earlier)
+                {
                     return earlier.RequestHash == key.RequestHash
                         ? new Submitted(earlier, IsReplay: true)
                         : throw new IdempotencyKeyReusedException();
+                }
+
                 var row = NewRow.Of(message) with { IdempotencyKey = key.Key, RequestHash = key.RequestHash };
                 return new Submitted(Insert(session, row, now), IsReplay: false);
             },

@@ -225,7 +225,10 @@ internal sealed class JsonModifyEvaluator
                 end = rest.IndexOf(']', at);
                 if (end < 0
                     || !int.TryParse(rest.AsSpan(at + 1, end - at - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var index))
+                {
                     throw BadPath(text);
+                }
+
                 steps.Add(index);
                 at = end + 1;
             }
