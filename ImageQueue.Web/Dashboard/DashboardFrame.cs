@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Text;
 using System.Text.RegularExpressions;
 using ImageQueue.Web.Auth;
@@ -8,10 +7,6 @@ namespace ImageQueue.Web.Dashboard;
 /// <summary>Completes every dashboard page, Hangfire's own included: job names, language, status bar and version.</summary>
 internal static partial class DashboardFrame
 {
-    /// <summary>ImageQueue's version, without the commit.</summary>
-    public static string Version { get; } =
-        typeof(DashboardFrame).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "";
-
     public static void UseDashboardFrame(this IApplicationBuilder app) => app.UseWhen(
         context => context.Request.Path.StartsWithSegments(Forms.Dashboard) && HttpMethods.IsGet(context.Request.Method),
         dashboard => dashboard.Use(CompleteAsync));
@@ -59,7 +54,7 @@ internal static partial class DashboardFrame
             """);
         page = Container.Replace(page, match => $"{match.Value}{bar}", count: 1);
         page = Language.Replace(page, "<html lang=\"en\"", count: 1); // The dashboard is in English, whatever Hangfire's culture is.
-        return Credit.Replace(page, match => $"{match.Value}<li>{Markup.Of($"ImageQueue {Version}")}</li>", count: 1);
+        return Credit.Replace(page, match => $"{match.Value}<li>{Markup.Of($"ImageQueue {ProductVersion.Value}")}</li>", count: 1);
     }
 
     [GeneratedRegex("<div class=\"[^\"]*js-page-container[^\"]*\"[^>]*>", RegexOptions.CultureInvariant)]

@@ -52,7 +52,7 @@ internal static class HealthServices
 
     public static void MapHealth(this WebApplication app)
     {
-        app.MapHealthChecks("/health/live", new() { Predicate = _ => false, ResponseWriter = WriteAsync }).AllowAnonymous();
+        app.MapHealthChecks("/health/live", new() { Predicate = _ => false, ResponseWriter = WriteLiveAsync }).AllowAnonymous();
         app.MapHealthChecks("/health/ready", new() { ResponseWriter = WriteAsync }).AllowAnonymous();
     }
 
@@ -63,7 +63,12 @@ internal static class HealthServices
         return context.Response.WriteAsJsonAsync(new Answer(NameOf(report.Status), parts.Count == 0 ? null : parts), Json, context.RequestAborted);
     }
 
+    private static Task WriteLiveAsync(HttpContext context, HealthReport report) =>
+        context.Response.WriteAsJsonAsync(new LiveAnswer(NameOf(report.Status), ProductVersion.Value), Json, context.RequestAborted);
+
     private static string NameOf(HealthStatus status) => JsonNamingPolicy.SnakeCaseLower.ConvertName(status.ToString());
+
+    private sealed record LiveAnswer(string Status, string Version);
 
     private sealed record Answer(string Status, Dictionary<string, Part>? Parts);
 

@@ -1,0 +1,11 @@
+using System.Reflection;
+
+namespace ImageQueue.Web;
+
+/// <summary>The version that the build derives from the newest tag.</summary>
+internal static class ProductVersion
+{
+    /// <summary>Without the commit.</summary>
+    public static string Value { get; } =
+        typeof(ProductVersion).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "";
+}
