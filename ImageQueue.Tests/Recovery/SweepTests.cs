@@ -155,6 +155,9 @@ internal sealed class SweepTests
     {
         var dead = await _bench.QueueAsync();
         var waiting = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
+        using var connection = _bench.Get<JobStorage>().GetConnection();
+        using var fetched = _bench.Get<IQueueOrder>().Fetch(connection, [ImageJobs.QueueName], CancellationToken.None);
+        Assert.That(fetched.JobId, Is.EqualTo(dead.HangfireJobId));
         await _bench.ClaimAsync(dead);
         _bench.Get<IQueueOrder>().Remove(dead.HangfireJobId!);
         _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));

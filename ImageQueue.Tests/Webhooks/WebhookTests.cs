@@ -111,6 +111,8 @@ internal sealed class WebhookTests
 
         var missed = (long)(await app.SubmitAsync("bir köpek"))["id"]!;
         await app.WaitForAsync(missed, MessageStatus.Complete);
+        var latest = await app.Services.GetRequiredService<IFeedStore>().LatestRevisionAsync(CancellationToken.None);
+        await Until.TrueAsync(() => app.Services.GetRequiredService<WebhookPosition>().Read >= latest, "the dispatcher has read the event");
         _receiver.Answer = TestReceiver.Status(204);
         Assert.That(await suspensions.ResumeAsync(name, CancellationToken.None), Is.True);
         var next = (long)(await app.SubmitAsync("bir kuş"))["id"]!;
