@@ -131,7 +131,8 @@ public static class CoreServices
 
     private static void AddSqliteStorage(this IServiceCollection services, IConfiguration configuration)
     {
-        var connectionString = configuration.GetConnectionString(StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString;
+        var connectionString = configuration.GetConnectionString(
+            StorageOptions.ConnectionStringName) ?? StorageOptions.DefaultConnectionString;
         services.AddSingleton(provider => new SqliteMessageStore(
             connectionString,
             provider.GetRequiredService<TimeProvider>(),
@@ -158,7 +159,8 @@ public static class CoreServices
     {
         services.AddSingleton(provider => new SqlServerDatabase(
             configuration.GetConnectionString(StorageOptions.ConnectionStringName),
-            provider.GetRequiredService<IOptions<StorageOptions>>().Value.ApplySchema ?? provider.GetService<IHostEnvironment>()?.IsDevelopment() == true,
+            provider.GetRequiredService<IOptions<StorageOptions>>()
+                .Value.ApplySchema ?? provider.GetService<IHostEnvironment>()?.IsDevelopment() == true,
             provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerDatabase>()));
         services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqlServerDatabase>());
         services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(

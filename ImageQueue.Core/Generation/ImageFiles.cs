@@ -79,7 +79,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         try
         {
             System.IO.Directory.CreateDirectory(_directory);
-            var probe = Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $".probe-{Environment.ProcessId}"));
+            var probe = Path.Combine(_directory, $".probe-{Guid.NewGuid():N}");
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
                 if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)

@@ -37,7 +37,9 @@ public abstract class PeriodicService(DatabaseReadiness readiness, TimeProvider 
     /// <summary>Longest delay before a failed pass is retried.</summary>
     protected virtual TimeSpan MaxRetryDelay => TimeSpan.FromSeconds(5);
 
-    /// <summary>Completes when a pass is due before <see cref="Interval"/> is over. Taken before each pass, so that none is missed.</summary>
+    /// <summary>
+    /// Completes when a pass is due before <see cref="Interval"/> is over. Taken before each pass, so that none is missed.
+    /// </summary>
     protected virtual Task NextSignal => Task.CompletedTask;
 
     /// <summary>One pass.</summary>
@@ -58,7 +60,8 @@ public abstract class PeriodicService(DatabaseReadiness readiness, TimeProvider 
                 if (isPeriodic && MinInterval > TimeSpan.Zero)
                     await Task.Delay(MinInterval, time, stoppingToken);
                 if (isPeriodic && Interval > MinInterval)
-                    await signal.WaitAsync(Interval - MinInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                    await signal.WaitAsync(
+                        Interval - MinInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             while (isPeriodic && !stoppingToken.IsCancellationRequested);
         }
@@ -98,7 +101,9 @@ public abstract class PeriodicService(DatabaseReadiness readiness, TimeProvider 
     {
         var stack = e is DbException || e.InnerException is DbException ? null : e;
         logger.Log(
-            _isFailing ? LogLevel.Debug : LogLevel.Warning, stack, "{Activity} failed: {Reason} Next try in {Delay} s.", Activity, e.Message, delay.TotalSeconds);
+            _isFailing
+                ? LogLevel.Debug
+                : LogLevel.Warning, stack, "{Activity} failed: {Reason} Next try in {Delay} s.", Activity, e.Message, delay.TotalSeconds);
         _isFailing = true;
     }
 }

@@ -63,7 +63,8 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
             {
                 var now = time.GetUtcNow();
                 var seen = new Dictionary<(string, string?), DateTimeOffset>();
-                var parts = read.Select(part => part with { Conditions = [.. part.Conditions.Select(one => WithSince(one, now, seen))] }).ToList();
+                var parts = read.Select(
+                    part => part with { Conditions = [.. part.Conditions.Select(one => WithSince(one, now, seen))] }).ToList();
                 _since = seen;
                 _known = (parts, time.GetTimestamp());
                 return parts;
@@ -98,7 +99,8 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
         {
             // Hangfire's storage throws its provider's exceptions; one part must not hide the others.
             logger.LogDebug(e, "Part {Part} could not be read.", source.Part);
-            return new(source.Part, [new(ConditionCodes.DatabaseUnavailable, $"{source.Part} could not be read: {e.Message}", Stops: true)]);
+            return new(
+                source.Part, [new(ConditionCodes.DatabaseUnavailable, $"{source.Part} could not be read: {e.Message}", Stops: true)]);
         }
     }
 }
@@ -108,7 +110,8 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
 public sealed record PartConditions(string Part, IReadOnlyList<SystemCondition> Conditions);
 
 /// <summary>Reads the conditions although no one asks, so that the time at which each was first seen is right.</summary>
-internal sealed class ConditionWatch(SystemConditions conditions, DatabaseReadiness readiness, TimeProvider time, ILogger<ConditionWatch> logger)
+internal sealed class ConditionWatch(
+    SystemConditions conditions, DatabaseReadiness readiness, TimeProvider time, ILogger<ConditionWatch> logger)
     : PeriodicService(readiness, time, logger)
 {
     protected override string Activity => "Reading the system's conditions";

@@ -18,7 +18,9 @@ internal sealed class JobTrace : IHostJobFilter, IClientFilter
     public void OnCreating(CreatingContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        if (!ImageJobs.IsImageJob(context.Job) || !QueueTracing.IsOn || Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
+        if (!ImageJobs.IsImageJob(context.Job)
+            || !QueueTracing.IsOn
+            || Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
             return;
         context.SetJobParameter(Parent, id);
         if (current.TraceStateString is { Length: > 0 } state)
@@ -33,7 +35,9 @@ internal sealed class JobTrace : IHostJobFilter, IClientFilter
 
     /// <summary>The context that the job was created in; the default one when it has none, or without a listener.</summary>
     internal static ActivityContext ReadContext(PerformContext context) =>
-        QueueTracing.IsOn && ActivityContext.TryParse(context.GetJobParameter<string>(Parent), context.GetJobParameter<string>(State), isRemote: true, out var parent)
+        QueueTracing.IsOn
+            && ActivityContext.TryParse(
+                context.GetJobParameter<string>(Parent), context.GetJobParameter<string>(State), isRemote: true, out var parent)
             ? parent
             : default;
 }

@@ -29,7 +29,8 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
             await PublishAsync(unpublished, cancellationToken);
             if (!jobs.AreVolatile)
                 found.ExceptWith(await ListProcessingAsync(cancellationToken));
-            logger.LogInformation("Removed {Count} temporary files of interrupted attempts.", images.RemoveTemporaries((jobId, _) => !found.Contains(jobId)));
+            logger.LogInformation(
+                "Removed {Count} temporary files of interrupted attempts.", images.RemoveTemporaries((jobId, _) => !found.Contains(jobId)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or StoreUnavailableException)
         {
@@ -42,7 +43,8 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
     {
         foreach (var (jobId, attempt) in unpublished)
         {
-            if (await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message && message.Attempt == attempt)
+            if (await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message
+                && message.Attempt == attempt)
                 images.TryPublish(jobId, attempt);
         }
     }

@@ -25,7 +25,8 @@ public sealed class Cleanup(
 
     private const int PageSize = 500;
 
-    private static readonly MetadataPatch WithoutImage = MetadataPatch.Of((MetadataFields.ImageUrl, null), (MetadataFields.ThumbnailUrl, null));
+    private static readonly MetadataPatch WithoutImage = MetadataPatch.Of(
+        (MetadataFields.ImageUrl, null), (MetadataFields.ThumbnailUrl, null));
 
     /// <summary>Whether a retention is set.</summary>
     internal bool IsNeeded => imagesOptions.Value.KeepFor is not null || messagesOptions.Value.KeepTombstonesFor is not null;
@@ -41,7 +42,9 @@ public sealed class Cleanup(
     public async Task CleanUpAsync(CancellationToken cancellationToken)
     {
         var images = imagesOptions.Value.KeepFor is { } keepImages ? await RemoveImagesAsync(keepImages, cancellationToken) : 0;
-        var tombstones = messagesOptions.Value.KeepTombstonesFor is { } keepTombstones ? await ForgetAsync(keepTombstones, cancellationToken) : 0;
+        var tombstones = messagesOptions.Value.KeepTombstonesFor is { } keepTombstones
+            ? await ForgetAsync(keepTombstones, cancellationToken)
+            : 0;
         if (images + tombstones == 0)
             return;
         await database.SettleAsync(cancellationToken);

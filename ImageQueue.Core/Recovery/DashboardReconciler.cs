@@ -72,7 +72,8 @@ internal sealed class DashboardReconciler(
         // A crash here leaves a queued row without a job. The sweep gives it another one; the first of the two claims it.
         await store.AttachJobAsync(message.Id, hangfireJobId, replaces: null, cancellationToken);
         order.Invalidate();
-        Logger.LogInformation("Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
+        Logger.LogInformation(
+            "Message {MessageId} is queued again: an operator requeued its Hangfire job {HangfireJobId}.", message.Id, hangfireJobId);
         return true;
     }
 

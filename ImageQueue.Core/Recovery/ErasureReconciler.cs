@@ -5,7 +5,8 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>Finishes erasures of conversations that a crash interrupted: a closed conversation with messages left.</summary>
-internal sealed class ErasureReconciler(EraseMessages erase, DatabaseReadiness readiness, TimeProvider time, ILogger<ErasureReconciler> logger)
+internal sealed class ErasureReconciler(
+    EraseMessages erase, DatabaseReadiness readiness, TimeProvider time, ILogger<ErasureReconciler> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <inheritdoc/>

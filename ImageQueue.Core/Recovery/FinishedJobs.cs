@@ -29,16 +29,19 @@ public sealed class FinishedJobs(JobStorage storage)
         foreach (var one in finished)
         {
             var job = ImageJobs.JobOf(one.MessageId);
-            var requested = new Dictionary<string, string?>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(one.CreatedAt.UtcDateTime) };
-            var id = transaction.CreateJob(job, requested, one.CreatedAt.UtcDateTime, KeepFor);
+            var created = one.CreatedAt.UtcDateTime;
+            var requested = new Dictionary<string, string?>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(created) };
+            var id = transaction.CreateJob(job, requested, created, KeepFor);
             transaction.SetJobState(id, one.State);
             var counter = $"stats:{one.State.Name.ToLowerInvariant()}";
             if (one.State.IsFinal)
                 transaction.IncrementCounter(counter);
             else
                 transaction.PersistJob(id); // As Hangfire does: a failed job stays until an operator retries or deletes it.
-            transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd}"), TimeSpan.FromDays(30));
-            transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd-HH}"), TimeSpan.FromDays(1));
+            transaction.IncrementCounter(
+                string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd}"), TimeSpan.FromDays(30));
+            transaction.IncrementCounter(
+                string.Create(CultureInfo.InvariantCulture, $"{counter}:{one.At:yyyy-MM-dd-HH}"), TimeSpan.FromDays(1));
             ids.Add(id);
         }
 

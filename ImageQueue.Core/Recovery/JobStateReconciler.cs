@@ -8,7 +8,13 @@ namespace ImageQueue.Core.Recovery;
 
 /// <summary>Brings Hangfire's state of a running job to agree with the row, or the row with an operator's command for the job.</summary>
 internal sealed class JobStateReconciler(
-    IMessageStore store, DashboardCommands commands, DashboardReconciler dashboard, ImageJobs jobs, IQueueOrder order, MessageTexts texts, ILogger<JobStateReconciler> logger)
+    IMessageStore store,
+    DashboardCommands commands,
+    DashboardReconciler dashboard,
+    ImageJobs jobs,
+    IQueueOrder order,
+    MessageTexts texts,
+    ILogger<JobStateReconciler> logger)
     : IJobStateReconciler
 {
     public Task CancelAsync(GenerateImageJob.Run run) => dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);
@@ -28,7 +34,11 @@ internal sealed class JobStateReconciler(
         // Read after the command: another process that carried it out did so before closing it.
         var message = await store.FindAsync(run.MessageId, run.Cancelled);
         var isMine = message?.HangfireJobId == run.HangfireJobId;
-        logger.LogInformation("Message {MessageId} is {Status}; job {HangfireJobId} does not generate it.", run.MessageId, message?.Status ?? "gone", run.HangfireJobId);
+        logger.LogInformation(
+            "Message {MessageId} is {Status}; job {HangfireJobId} does not generate it.",
+            run.MessageId,
+            message?.Status ?? "gone",
+            run.HangfireJobId);
         switch (message?.Status)
         {
             case MessageStatus.Queued:

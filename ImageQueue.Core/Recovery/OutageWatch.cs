@@ -63,7 +63,8 @@ internal sealed class OutageWatch(
         }
 
         if (ended > 0)
-            Logger.LogError("{Count} requests ended in error: no backend was healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
+            Logger.LogError(
+                "{Count} requests ended in error: no backend was healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
         return ended;
     }
 

@@ -17,11 +17,13 @@ public sealed class RecurringJobs(Cleanup cleanup, IRecurringJobManagerV2 manage
     public void Schedule()
     {
         manager.AddOrUpdate(
-            SweepId, Job.FromExpression<Sweep>(job => job.RunAsync(CancellationToken.None), JobQueues.Maintenance), SweepCron, new RecurringJobOptions());
+            SweepId, Job.FromExpression<Sweep>(
+                job => job.RunAsync(CancellationToken.None), JobQueues.Maintenance), SweepCron, new RecurringJobOptions());
         if (cleanup.IsNeeded)
         {
             manager.AddOrUpdate(
-                Cleanup.Id, Job.FromExpression<Cleanup>(job => job.RunAsync(CancellationToken.None), JobQueues.Cleanup), Cron.Hourly(), new RecurringJobOptions());
+                Cleanup.Id, Job.FromExpression<Cleanup>(
+                    job => job.RunAsync(CancellationToken.None), JobQueues.Cleanup), Cron.Hourly(), new RecurringJobOptions());
         }
         else
         {

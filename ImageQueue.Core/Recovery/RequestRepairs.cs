@@ -8,12 +8,20 @@ namespace ImageQueue.Core.Recovery;
 
 /// <summary>The repairs of stuck requests. Each is a guarded write, so that many processes may repair at once, and again.</summary>
 public sealed class RequestRepairs(
-    IMessageStore store, EnqueueImageRequest enqueue, CancelImageRequest cancel, ImageJobs jobs, IQueueOrder order, FailurePolicy policy, MessageTexts texts, ILogger<RequestRepairs> logger)
+    IMessageStore store,
+    EnqueueImageRequest enqueue,
+    CancelImageRequest cancel,
+    ImageJobs jobs,
+    IQueueOrder order,
+    FailurePolicy policy,
+    MessageTexts texts,
+    ILogger<RequestRepairs> logger)
 {
     /// <summary>Takes a request from a worker that is dead: queues it again in its place, or ends it after too many failures.</summary>
     /// <param name="job">Its job, if its place in the queue can be restored.</param>
     /// <param name="charge">A failure when the request may have killed its worker.</param>
-    internal async Task<bool> AbandonAsync(Message message, string? job, string reason, AttemptCharge charge, CancellationToken cancellationToken)
+    internal async Task<bool> AbandonAsync(
+        Message message, string? job, string reason, AttemptCharge charge, CancellationToken cancellationToken)
     {
         var failures = message.Failures + (charge == AttemptCharge.Failure ? 1 : 0);
         if (policy.IsExhausted(failures))
@@ -30,7 +38,12 @@ public sealed class RequestRepairs(
 
         if (!(await store.RequeueAsync(message.Id, message.Attempt, charge, cancellationToken, reason)).Applied)
             return false;
-        logger.LogWarning("Message {MessageId}, attempt {Attempt}: {Reason}; requeued, {Failures} failures.", message.Id, message.Attempt, reason, failures);
+        logger.LogWarning(
+            "Message {MessageId}, attempt {Attempt}: {Reason}; requeued, {Failures} failures.",
+            message.Id,
+            message.Attempt,
+            reason,
+            failures);
 
         // A worker that lives after all is stopped by the change of its job's state. If it claims the row again before that, the row
         // is its own, and the next worker finds the job's entry stale.
@@ -42,9 +55,13 @@ public sealed class RequestRepairs(
     /// <summary>Its job was requeued during the generation, and waits; so must the request.</summary>
     internal async Task<bool> RequeueForItsJobAsync(Message message, CancellationToken cancellationToken)
     {
-        var requeued = await store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.None, cancellationToken, "its Hangfire job was put back into the queue");
+        var requeued = await store.RequeueAsync(
+            message.Id, message.Attempt, AttemptCharge.None, cancellationToken, "its Hangfire job was put back into the queue");
         if (requeued.Applied)
-            logger.LogWarning("Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.", message.Id, message.HangfireJobId);
+            logger.LogWarning(
+                "Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.",
+                message.Id,
+                message.HangfireJobId);
         return requeued.Applied;
     }
 
@@ -62,7 +79,8 @@ public sealed class RequestRepairs(
     {
         if (!jobs.TryGiveBack(job, fetched: null, "its Hangfire server died before the claim"))
             return false;
-        logger.LogWarning("Message {MessageId}: Hangfire job {HangfireJobId} is back in the queue; its server died before the claim.", messageId, job);
+        logger.LogWarning(
+            "Message {MessageId}: Hangfire job {HangfireJobId} is back in the queue; its server died before the claim.", messageId, job);
         return true;
     }
 
@@ -86,7 +104,8 @@ public sealed class RequestRepairs(
     /// <summary>Ends a request whose job Hangfire could not start: its code was not found, or a service could not be created.</summary>
     internal async Task<bool> FailUnstartableAsync(long messageId, string job, CancellationToken cancellationToken)
     {
-        var isFailed = await FailWaitingAsync(messageId, job, new RequestFailure(ErrorCodes.Unexpected, texts.Unexpected), cancellationToken);
+        var isFailed = await FailWaitingAsync(
+            messageId, job, new RequestFailure(ErrorCodes.Unexpected, texts.Unexpected), cancellationToken);
         if (isFailed)
             logger.LogError("Message {MessageId} ends in error: Hangfire could not start its job {HangfireJobId}.", messageId, job);
         return isFailed;

@@ -43,14 +43,17 @@ internal sealed class RestoreFinishedJobs(
         foreach (var status in new[] { MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled })
             finished.AddRange(await store.ListNewestAsync(status, Newest, cancellationToken));
         // The newest last: Hangfire lists the latest state change first. Requests that finished in this process have their jobs.
-        var lost = finished.Where(message => message.HangfireJobId is not { } job || jobs.Find(job) is null).OrderBy(message => message.UpdatedAt);
+        var lost = finished.Where(message => message.HangfireJobId is not { } job
+            || jobs.Find(job) is null).OrderBy(message => message.UpdatedAt);
         var restored = 0;
         foreach (var batch in lost.Chunk(Batch))
         {
-            var ids = finishedJobs.Restore(batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
+            var ids = finishedJobs.Restore(
+                batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
             var rows = batch.Zip(ids, (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId)).ToList();
             var refused = (await store.ReplaceEndedJobsAsync(rows, cancellationToken)).ToHashSet();
-            finishedJobs.Remove(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId)); // Retried or erased meanwhile.
+            // Retried or erased meanwhile.
+            finishedJobs.Remove(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId));
             restored += batch.Length - refused.Count;
         }
 
@@ -80,24 +83,29 @@ internal sealed class RestoreFinishedJobs(
     {
         MessageStatus.Complete => Succeeded(message),
         MessageStatus.Error => new EndState(
-            FailedState.StateName, IsFinal: false, message.UpdatedAt, "FailedAt", new FailedState(new ImageRequestFailedException(message.Error ?? "")).SerializeData()),
+            FailedState.StateName, IsFinal: false, message.UpdatedAt, "FailedAt", new FailedState(
+                new ImageRequestFailedException(message.Error ?? "")).SerializeData()),
         _ => new EndState(DeletedState.StateName, IsFinal: true, message.UpdatedAt, "DeletedAt", []),
     };
 
     private static EndState Succeeded(Message message)
     {
         var generating = message.Metadata.TryGetProperty(MetadataFields.Result, out var result) && result.ValueKind == JsonValueKind.Object
-            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.ValueKind == JsonValueKind.Number && seconds.TryGetDouble(out var duration)
+            && result.TryGetProperty("duration_seconds", out var seconds)
+                && seconds.ValueKind == JsonValueKind.Number
+                && seconds.TryGetDouble(out var duration)
             ? Math.Max(0, duration) : 0;
         var waiting = Math.Max(0, (message.UpdatedAt - (message.QueuedAt ?? message.CreatedAt)).TotalSeconds - generating);
-        return new EndState(SucceededState.StateName, IsFinal: true, message.UpdatedAt, "SucceededAt", new Dictionary<string, string>(StringComparer.Ordinal)
+        var data = new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["PerformanceDuration"] = Milliseconds(generating),
             ["Latency"] = Milliseconds(waiting),
-        });
+        };
+        return new EndState(SucceededState.StateName, IsFinal: true, message.UpdatedAt, "SucceededAt", data);
     }
 
-    private static string Milliseconds(double seconds) => ((long)Math.Min(seconds * 1000, int.MaxValue)).ToString(CultureInfo.InvariantCulture);
+    private static string Milliseconds(double seconds) =>
+        ((long)Math.Min(seconds * 1000, int.MaxValue)).ToString(CultureInfo.InvariantCulture);
 
     /// <summary>Hangfire's own state as it would be, had it been written when the request finished.</summary>
     private sealed record EndState(string Name, bool IsFinal, DateTimeOffset At, string AtKey, Dictionary<string, string> Data) : IState
@@ -106,6 +114,7 @@ internal sealed class RestoreFinishedJobs(
 
         public bool IgnoreJobLoadException => false;
 
-        public Dictionary<string, string> SerializeData() => new(Data, StringComparer.Ordinal) { [AtKey] = JobHelper.SerializeDateTime(At.UtcDateTime) };
+        public Dictionary<string, string> SerializeData() =>
+            new(Data, StringComparer.Ordinal) { [AtKey] = JobHelper.SerializeDateTime(At.UtcDateTime) };
     }
 }

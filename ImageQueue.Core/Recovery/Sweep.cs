@@ -79,7 +79,8 @@ public sealed class Sweep(
                 // A row with a job that will run was enqueued before, or was claimed and given back.
                 var enqueued = enqueue.EnqueueAll([.. page.Where(row => row.HangfireJobId is not { } job || !jobs.WillRun(job))]);
                 repaired += await attaching;
-                // Hangfire does one half of the work and the database the other: rows of a page are written while the next page is enqueued.
+                // Hangfire does one half of the work and the database the other: rows of a page are written while the next page is
+                // enqueued.
                 attaching = Task.Run(() => enqueue.AttachAsync(enqueued), CancellationToken.None);
                 cursor = new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);
                 cancellationToken.ThrowIfCancellationRequested();
@@ -118,7 +119,9 @@ public sealed class Sweep(
         UnfinishedCursor? cursor = null;
         while (await store.ListSilentAsync(Heartbeat.SuspectAfter, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
         {
-            var verySilent = (await store.ListSilentAsync(Heartbeat.DeadAfter, cursor, BatchSize, cancellationToken)).Select(message => message.Id).ToHashSet();
+            var verySilent = (await store.ListSilentAsync(Heartbeat.DeadAfter, cursor, BatchSize, cancellationToken))
+                .Select(message => message.Id)
+                .ToHashSet();
             foreach (var message in page)
             {
                 if (await RepairSilentAsync(message, verySilent.Contains(message.Id), cancellationToken))
@@ -144,11 +147,18 @@ public sealed class Sweep(
             case var name when name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason):
                 return await repairs.CancelAsync(message.HangfireJobId!, cancellationToken); // It has a state, so there is a job.
             case var name when name == DeletedState.StateName || name == FailedState.StateName || name == SucceededState.StateName:
-                return await repairs.AbandonAsync(message, null, $"its Hangfire job is over ({name}) but its row is not", AttemptCharge.None, cancellationToken);
+                return await repairs.AbandonAsync(
+                    message, null, $"its Hangfire job is over ({name}) but its row is not", AttemptCharge.None, cancellationToken);
             case var name when name == ProcessingState.StateName && !jobs.IsServerKnown(state):
-                return await repairs.AbandonAsync(message, message.HangfireJobId, "its Hangfire server died", AttemptCharge.Failure, cancellationToken);
+                return await repairs.AbandonAsync(
+                    message, message.HangfireJobId, "its Hangfire server died", AttemptCharge.Failure, cancellationToken);
             case var name when name == ProcessingState.StateName && isVerySilent:
-                return await repairs.AbandonAsync(message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s", AttemptCharge.None, cancellationToken);
+                return await repairs.AbandonAsync(
+                    message,
+                    message.HangfireJobId,
+                    $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s",
+                    AttemptCharge.None,
+                    cancellationToken);
             case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
                 return await repairs.RequeueForItsJobAsync(message, cancellationToken);
             default:
@@ -183,7 +193,9 @@ public sealed class Sweep(
             // Jobs in the snapshot will run; only the few others are looked up one by one.
             foreach (var row in page)
             {
-                if (row.HangfireJobId is { } job && snapshot.PositionOf(job) is null && await RepairWaitingAsync(row.Id, job, cancellationToken))
+                if (row.HangfireJobId is { } job
+                    && snapshot.PositionOf(job) is null
+                    && await RepairWaitingAsync(row.Id, job, cancellationToken))
                     repaired++;
             }
 

@@ -20,14 +20,20 @@ internal sealed class QueueGauges : PeriodicService
 
     /// <summary>Creates the instruments.</summary>
     public QueueGauges(
-        IMeterFactory meters, QueuePositions positions, IQueueStore store, DatabaseReadiness readiness, TimeProvider time, ILogger<QueueGauges> logger)
+        IMeterFactory meters,
+        QueuePositions positions,
+        IQueueStore store,
+        DatabaseReadiness readiness,
+        TimeProvider time,
+        ILogger<QueueGauges> logger)
         : base(readiness, time, logger)
     {
         ArgumentNullException.ThrowIfNull(meters);
         (_positions, _store) = (positions, store);
         var meter = meters.Create(QueueMetrics.MeterName);
         meter.CreateObservableUpDownCounter<int>(
-            "imagequeue.queue.length", () => Sampled(sample => sample.Length), "{message}", "Waiting requests; the same from every process of a database.");
+            "imagequeue.queue.length", () =>
+                Sampled(sample => sample.Length), "{message}", "Waiting requests; the same from every process of a database.");
         _oldestWait = meter.CreateObservableGauge<double>(
             "imagequeue.queue.oldest_wait",
             () => Sampled(sample => sample.OldestQueuedAt is { } at ? Math.Max(0, (time.GetUtcNow() - at).TotalSeconds) : 0),
@@ -42,7 +48,8 @@ internal sealed class QueueGauges : PeriodicService
     protected override TimeSpan Interval => TimeSpan.FromSeconds(5);
 
     /// <inheritdoc/>
-    protected override Task RunPassAsync(CancellationToken cancellationToken) => _oldestWait.Enabled ? SampleAsync(cancellationToken) : Task.CompletedTask;
+    protected override Task RunPassAsync(CancellationToken cancellationToken) =>
+        _oldestWait.Enabled ? SampleAsync(cancellationToken) : Task.CompletedTask;
 
     internal async Task SampleAsync(CancellationToken cancellationToken)
     {

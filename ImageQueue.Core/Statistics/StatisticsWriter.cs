@@ -15,7 +15,12 @@ namespace ImageQueue.Core.Statistics;
 /// says up to where the statistics are complete.
 /// </remarks>
 internal sealed class StatisticsWriter(
-    IStatisticsStore store, ILeaseStore leases, QueuePositions positions, DatabaseReadiness readiness, TimeProvider time, ILogger<StatisticsWriter> logger)
+    IStatisticsStore store,
+    ILeaseStore leases,
+    QueuePositions positions,
+    DatabaseReadiness readiness,
+    TimeProvider time,
+    ILogger<StatisticsWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>The lease.</summary>
@@ -57,7 +62,8 @@ internal sealed class StatisticsWriter(
         }
 
         // Last: the newest row says that all hours before it are complete.
-        await store.SaveStatisticsAsync([new StatisticsRow(now, StatisticsKinds.Queue, "", await positions.CountAsync(cancellationToken))], cancellationToken);
+        await store.SaveStatisticsAsync(
+            [new StatisticsRow(now, StatisticsKinds.Queue, "", await positions.CountAsync(cancellationToken))], cancellationToken);
         if (_cleanedAt == now)
             return;
         while (await store.ForgetStatisticsAsync(now - KeepSamplesFor, now - KeepHoursFor, Batch, cancellationToken) >= Batch)

@@ -18,13 +18,17 @@ internal sealed class SystemGauges : IHostedService
         meter.CreateObservableGauge<int>(
             "imagequeue.queue.paused", () => pauses.OfQueue is null ? 0 : 1, "{queue}", "1 while an operator has paused the queue.");
         meter.CreateObservableGauge<int>(
-            "imagequeue.backend.healthy", () => Measure(backend => backend.Healthy == true), "{backend}", "1 while this process knows the backend as healthy.");
+            "imagequeue.backend.healthy", () =>
+                Measure(backend => backend.Healthy == true), "{backend}", "1 while this process knows the backend as healthy.");
         meter.CreateObservableGauge<int>(
-            "imagequeue.backend.busy", () => Measure(backend => backend.Busy), "{backend}", "1 while the backend has a request of this process.");
+            "imagequeue.backend.busy", () =>
+                Measure(backend => backend.Busy), "{backend}", "1 while the backend has a request of this process.");
         meter.CreateObservableGauge<int>(
-            "imagequeue.backend.paused", () => Measure(backend => backend.Paused), "{backend}", "1 while an operator has paused the backend.");
+            "imagequeue.backend.paused", () =>
+                Measure(backend => backend.Paused), "{backend}", "1 while an operator has paused the backend.");
         meter.CreateObservableGauge<int>(
-            "imagequeue.writable", () => images.WhyNotWritable() is null ? 1 : 0, "{folder}", "1 while Images:Directory can be written and its disk has room.");
+            "imagequeue.writable", () =>
+                images.WhyNotWritable() is null ? 1 : 0, "{folder}", "1 while Images:Directory can be written and its disk has room.");
         meter.CreateObservableGauge<long>(
             "imagequeue.images.disk.free",
             () => images.FreeBytes() is { } free ? [new Measurement<long>(free)] : [],

@@ -60,10 +60,11 @@ public sealed class QueueMetrics
         _wait = meter.CreateHistogram("imagequeue.request.wait", "s", "From queued to the start of an attempt.", tags: null, Waits);
         _duration = meter.CreateHistogram("imagequeue.request.duration", "s", "From queued to finished.", tags: null, Waits);
         _generation = meter.CreateHistogram(
-            "imagequeue.generation.duration", "s", "Time a backend took for an image, without waiting in its own queue.", tags: null, Generations);
+            "imagequeue.generation.duration", "s", "Time a backend took for an image, without its own queue.", tags: null, Generations);
         _gap = meter.CreateHistogram(
             "imagequeue.handover.gap", "s", "Time a backend was idle between two requests although one waited.", tags: null, Latencies);
-        _merges = meter.CreateCounter<long>("imagequeue.merges", "{merge}", "Metadata merges by transition, and whether the guard allowed them.");
+        _merges = meter.CreateCounter<long>(
+            "imagequeue.merges", "{merge}", "Metadata merges by transition, and whether the guard allowed them.");
         _lag = meter.CreateHistogram("imagequeue.feed.lag", "s", "From a row's change to its watchers.", tags: null, Latencies);
         _openTransactions = meter.CreateCounter<long>(
             "imagequeue.feed.open_transactions", "{transaction}", "Transactions that held back changes for more than 2 s.");

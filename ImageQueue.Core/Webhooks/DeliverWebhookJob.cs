@@ -38,7 +38,8 @@ public sealed class DeliverWebhookJob(
     /// <exception cref="WebhookBusyException">The receiver is busy; the job comes again, and this was no attempt.</exception>
     [AutomaticRetry(Attempts = Retries, DelaysInSeconds = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800], LogEvents = false)]
     [JobDisplayName("{1} of message {2} to {0}")]
-    public Task<string> RunAsync(string receiver, string type, long messageId, long revision, string id, CancellationToken cancellationToken) =>
+    public Task<string> RunAsync(
+        string receiver, string type, long messageId, long revision, string id, CancellationToken cancellationToken) =>
         // Away from Hangfire's thread; see GenerateImageJob.RunAsync.
         Task.Run(() => DeliverAsync(receiver, type, messageId, id, cancellationToken), CancellationToken.None);
 
@@ -70,7 +71,8 @@ public sealed class DeliverWebhookJob(
             }
 
             visit.Failed(e.Message, e.RetryAfter);
-            logger.LogWarning("Webhook receiver {Receiver} refused {Type} of message {MessageId}: {Reason}", name, type, messageId, e.Message);
+            logger.LogWarning(
+                "Webhook receiver {Receiver} refused {Type} of message {MessageId}: {Reason}", name, type, messageId, e.Message);
             throw;
         }
     }

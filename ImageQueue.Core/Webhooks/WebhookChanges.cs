@@ -45,5 +45,8 @@ internal sealed class WebhookChanges(IFeedStore store, OpenTransactionReport rep
     // A row written again meanwhile has a later revision by now, and is read there.
     private async Task<IReadOnlyList<MessageChange>> ReadAsync(
         IEnumerable<ChangedRow> rows, long upTo, CancellationToken cancellationToken) =>
-        [.. (await store.ReadChangesAsync([.. rows.Select(row => row.Id)], cancellationToken)).Where(change => change.Message.Revision <= upTo)];
+    [
+        .. (await store.ReadChangesAsync([.. rows.Select(row => row.Id)], cancellationToken))
+            .Where(change => change.Message.Revision <= upTo),
+    ];
 }

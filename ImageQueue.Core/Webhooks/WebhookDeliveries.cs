@@ -6,7 +6,8 @@ using ImageQueue.Core.Messages;
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>Enqueues the deliveries of a changed row: one job for each receiver that wants the event. For one dispatcher.</summary>
-internal sealed class WebhookDeliveries(WebhookReceivers receivers, WebhookPosition position, WebhookSuspensions suspensions, IBackgroundJobClientV2 client)
+internal sealed class WebhookDeliveries(
+    WebhookReceivers receivers, WebhookPosition position, WebhookSuspensions suspensions, IBackgroundJobClientV2 client)
 {
     private readonly RecentEvents _recent = new();
     private IReadOnlySet<string> _suspended = new HashSet<string>();
@@ -24,12 +25,15 @@ internal sealed class WebhookDeliveries(WebhookReceivers receivers, WebhookPosit
         if (_recent.Contains(message.Id, id))
             return 0; // The chat app wrote into a finished message, or the event was dispatched out of order before.
         var enqueued = 0;
-        foreach (var receiver in receivers.All.Where(one => one.Events.Contains(type) && !_suspended.Contains(one.Name) && position.Misses(one.Name, message.Revision)))
+        var interested = receivers.All.Where(one => one.Events.Contains(type) && !_suspended.Contains(one.Name));
+        foreach (var receiver in interested.Where(one => position.Misses(one.Name, message.Revision)))
         {
             position.Open(receiver.Name, message.Revision);
             client.Create(
                 Job.FromExpression<DeliverWebhookJob>(
-                    job => job.RunAsync(receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None), DeliverWebhookJob.QueueName),
+                    job =>
+                        job.RunAsync(
+                            receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None), DeliverWebhookJob.QueueName),
                 new EnqueuedState(DeliverWebhookJob.QueueName));
             enqueued++;
         }

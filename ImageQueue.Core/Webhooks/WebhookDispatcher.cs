@@ -42,7 +42,9 @@ internal sealed class WebhookDispatcher(
     /// <inheritdoc/>
     protected override Task NextSignal => signal.Next;
 
-    /// <summary>Sets the first dispatcher's position before the first request can arrive: what is requested in the first second is news.</summary>
+    /// <summary>
+    /// Sets the first dispatcher's position before the first request can arrive: what is requested in the first second is news.
+    /// </summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         if (IsDatabaseReady) // Otherwise no request arrives either.

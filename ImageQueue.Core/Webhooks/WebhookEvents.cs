@@ -55,7 +55,8 @@ internal static class WebhookEvents
     {
         Deleted => string.Create(CultureInfo.InvariantCulture, $"msg_{message.Id}_deleted"),
         Complete or Error or Cancelled => string.Create(
-            CultureInfo.InvariantCulture, $"msg_{message.Id}_{message.Status}_{message.QueuedAt?.ToUnixTimeMilliseconds()}_{message.Attempt}"),
+            CultureInfo.InvariantCulture,
+            $"msg_{message.Id}_{message.Status}_{message.QueuedAt?.ToUnixTimeMilliseconds()}_{message.Attempt}"),
         _ => string.Create(CultureInfo.InvariantCulture, $"msg_{message.Id}_{message.Revision}"),
     };
 }

@@ -51,14 +51,17 @@ public sealed class WebhookSender : IDisposable
             // The body is not read: it could be endless.
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
             var answer = string.Create(
-                CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {response.StatusCode} after {_time.GetElapsedTime(started).TotalSeconds:0.00} s");
+                CultureInfo.InvariantCulture,
+                $"{(int)response.StatusCode} {response.StatusCode} after {_time.GetElapsedTime(started).TotalSeconds:0.00} s");
             return response.IsSuccessStatusCode
                 ? answer
                 : throw new WebhookException(answer)
                 {
                     Kind = ((int)response.StatusCode).ToString(CultureInfo.InvariantCulture),
                     IsGone = response.StatusCode == HttpStatusCode.Gone,
-                    RetryAfter = response.StatusCode is HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable ? RetryAfterOf(response, now) : null,
+                    RetryAfter = response.StatusCode is HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable
+                        ? RetryAfterOf(response, now)
+                        : null,
                 };
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
@@ -67,7 +70,8 @@ public sealed class WebhookSender : IDisposable
         }
         catch (HttpRequestException e)
         {
-            throw new WebhookException(e.InnerException is WebhookException or SocketException or IOException ? e.InnerException.Message : e.Message, e);
+            throw new WebhookException(
+                e.InnerException is WebhookException or SocketException or IOException ? e.InnerException.Message : e.Message, e);
         }
     }
 

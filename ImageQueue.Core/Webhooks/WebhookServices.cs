@@ -13,7 +13,9 @@ internal static class WebhookServices
     public static void AddWebhooks(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton<IValidateOptions<WebhooksOptions>, WebhooksOptionsValidator>();
-        services.AddOptions<WebhooksOptions>().Configure(options => options.ReadFrom(configuration.GetSection(WebhooksOptions.Section))).ValidateOnStart();
+        services.AddOptions<WebhooksOptions>()
+            .Configure(options => options.ReadFrom(configuration.GetSection(WebhooksOptions.Section)))
+            .ValidateOnStart();
         services.AddSingleton<WebhookSuspensions>();
         if (!WebhooksOptions.AreWanted(configuration))
             return;

@@ -4,7 +4,9 @@ using System.Text;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>Signatures by the Standard Webhooks specification: <c>v1,</c> and the base64 of an HMAC-SHA256 of <c>id.timestamp.body</c>.</summary>
+/// <summary>
+/// Signatures by the Standard Webhooks specification: <c>v1,</c> and the base64 of an HMAC-SHA256 of <c>id.timestamp.body</c>.
+/// </summary>
 internal static class WebhookSignature
 {
     /// <summary>In bytes.</summary>
@@ -23,7 +25,8 @@ internal static class WebhookSignature
     public static string Of(IEnumerable<byte[]> keys, string id, DateTimeOffset timestamp, ReadOnlySpan<byte> body)
     {
         ArgumentNullException.ThrowIfNull(keys);
-        byte[] signed = [.. Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{id}.{timestamp.ToUnixTimeSeconds()}.")), .. body];
+        byte[] signed = [
+            .. Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{id}.{timestamp.ToUnixTimeSeconds()}.")), .. body];
         return string.Join(' ', keys.Select(key => $"v1,{Convert.ToBase64String(HMACSHA256.HashData(key, signed))}"));
     }
 

@@ -3,7 +3,9 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Webhooks;
 
-/// <summary>Receivers that answered 410 Gone: they get no deliveries until an operator resumes them. Kept in the database beside the pauses.</summary>
+/// <summary>
+/// Receivers that answered 410 Gone: they get no deliveries until an operator resumes them. Kept in the database beside the pauses.
+/// </summary>
 public sealed class WebhookSuspensions(IOperatorStore store, ILogger<WebhookSuspensions> logger)
 {
     private const string Prefix = "webhook:";

@@ -18,7 +18,10 @@ public sealed class WebhookTraffic(TimeProvider time)
 
     /// <summary>Receivers that refused or missed their last delivery.</summary>
     internal IReadOnlyList<FailingReceiver> Failing =>
-        [.. _gates.Select(gate => gate.Value.Trouble is { } trouble ? new FailingReceiver(gate.Key, trouble.Since, trouble.Reason) : null).OfType<FailingReceiver>()];
+    [
+        .. _gates.Select(gate => gate.Value.Trouble is { } trouble ? new FailingReceiver(gate.Key, trouble.Since, trouble.Reason) : null)
+            .OfType<FailingReceiver>(),
+    ];
 
     /// <summary>Waits for a slot, but not at a receiver whose last delivery failed.</summary>
     /// <exception cref="WebhookBusyException">All slots are taken, or the receiver has asked for a pause.</exception>

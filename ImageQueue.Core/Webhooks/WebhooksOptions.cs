@@ -12,7 +12,9 @@ public sealed class WebhooksOptions
     /// <summary>The receivers: <c>Webhooks:0</c>, <c>Webhooks:1</c> and so on. None by default.</summary>
     public IList<WebhookOptions> Receivers { get; } = [];
 
-    /// <summary>Whether receivers may be at private addresses. Default false, so that a receiver cannot reach what only this machine reaches.</summary>
+    /// <summary>
+    /// Whether receivers may be at private addresses. Default false, so that a receiver cannot reach what only this machine reaches.
+    /// </summary>
     public bool AllowPrivate { get; set; }
 
     /// <summary>Longest time for one receiver's answer. Default 15 s.</summary>
@@ -55,7 +57,9 @@ public sealed class WebhookOptions
     /// <summary>The receiver's address.</summary>
     public Uri? Url { get; set; }
 
-    /// <summary><c>whsec_</c> and base64, or plain text, of 16 bytes at least. Several, separated by blanks, while they rotate: each signs.</summary>
+    /// <summary>
+    /// <c>whsec_</c> and base64, or plain text, of 16 bytes at least. Several, separated by blanks, while they rotate: each signs.
+    /// </summary>
     public string Secret { get; set; } = "";
 
     /// <summary>Which of <see cref="WebhookEvents.All"/>; <see cref="WebhookEvents.Default"/> where it names none.</summary>

@@ -27,13 +27,15 @@ internal static partial class DeploymentFile
     }
 
     /// <summary>An instruction of the Dockerfile, continued lines joined, of its last stage.</summary>
-    public static IEnumerable<string> Instructions(string name) => Text(Dockerfile).ReplaceLineEndings("\n").Replace("\\\n", "", StringComparison.Ordinal)
+    public static IEnumerable<string> Instructions(string name) =>
+        Text(Dockerfile).ReplaceLineEndings("\n").Replace("\\\n", "", StringComparison.Ordinal)
         .Split("\nFROM ")[^1].Split('\n')
         .Where(line => line.StartsWith(name + " ", StringComparison.Ordinal))
         .Select(line => line[(name.Length + 1)..].Trim());
 
     /// <summary>The values of a key of the systemd unit.</summary>
-    public static IEnumerable<string> OfUnit(string key) => Lines(Unit).Where(line => line.StartsWith(key + "=", StringComparison.Ordinal)).Select(line => line[(key.Length + 1)..]);
+    public static IEnumerable<string> OfUnit(string key) =>
+        Lines(Unit).Where(line => line.StartsWith(key + "=", StringComparison.Ordinal)).Select(line => line[(key.Length + 1)..]);
 
     /// <summary>The only value of a key of the systemd unit.</summary>
     public static string OneOfUnit(string key) => OfUnit(key).Single();
@@ -41,13 +43,19 @@ internal static partial class DeploymentFile
     /// <summary>What each file puts into the app's environment.</summary>
     public static Dictionary<string, string> Settings(string file) => file switch
     {
-        Dockerfile => Instructions("ENV").SelectMany(line => Assignment().Matches(line)).ToDictionary(match => match.Groups["name"].Value, match => match.Groups["value"].Value.Trim('"')),
+        Dockerfile =>
+            Instructions("ENV").SelectMany(line => Assignment().Matches(line)).ToDictionary(
+                match => match.Groups["name"].Value, match => match.Groups["value"].Value.Trim('"')),
         Unit => Pairs(OfUnit("Environment")),
         UnitSettings => Pairs(Lines(UnitSettings)),
-        Kustomization => Pairs(Yaml(Kustomization)["configMapGenerator"].Items.SelectMany(map => map["literals"].Items).Select(literal => literal.Text)
+        Kustomization =>
+            Pairs(Yaml(Kustomization)["configMapGenerator"].Items.SelectMany(map => map["literals"].Items).Select(literal => literal.Text)
             .Concat(Secret().Matches(Text(Kustomization)).Select(match => match.Groups["pair"].Value).DistinctBy(pair => pair.Split('=')[0]))),
-        Schema => Yaml(Schema)["spec"]["template"]["spec"]["containers"].Items.Single()["env"].Items.ToDictionary(variable => variable["name"].Text, variable => variable["value"].Text),
-        _ => Yaml(Compose)["services"][file]["environment"].Children.ToDictionary(pair => pair.Key, pair => Variable().Replace(pair.Value.Text, "${default}")),
+        Schema =>
+            Yaml(Schema)["spec"]["template"]["spec"]["containers"].Items.Single()["env"].Items.ToDictionary(
+                variable => variable["name"].Text, variable => variable["value"].Text),
+        _ => Yaml(Compose)["services"][file]["environment"].Children.ToDictionary(
+            pair => pair.Key, pair => Variable().Replace(pair.Value.Text, "${default}")),
     };
 
     /// <summary>As "90", "30s", "1m" say it.</summary>
@@ -58,9 +66,11 @@ internal static partial class DeploymentFile
         _ => TimeSpan.FromSeconds(int.Parse(text, CultureInfo.InvariantCulture)),
     };
 
-    private static IEnumerable<string> Lines(string path) => Text(path).Split('\n').Select(line => line.Trim().TrimStart('#')).Where(line => Name().IsMatch(line));
+    private static IEnumerable<string> Lines(string path) =>
+        Text(path).Split('\n').Select(line => line.Trim().TrimStart('#')).Where(line => Name().IsMatch(line));
 
-    private static Dictionary<string, string> Pairs(IEnumerable<string> pairs) => pairs.Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
+    private static Dictionary<string, string> Pairs(IEnumerable<string> pairs) =>
+        pairs.Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
 
     // A setting that is switched off by a # is one all the same.
     [GeneratedRegex(@"^\w+=", RegexOptions.CultureInvariant)]
@@ -88,7 +98,8 @@ internal sealed class Node(object? value)
 
     public IEnumerable<Node> Items => value is List<object> list ? list.Select(item => new Node(item)) : [];
 
-    public IEnumerable<(string Key, Node Value)> Children => value is Dictionary<object, object> map ? map.Select(pair => ((string)pair.Key, new Node(pair.Value))) : [];
+    public IEnumerable<(string Key, Node Value)> Children =>
+        value is Dictionary<object, object> map ? map.Select(pair => ((string)pair.Key, new Node(pair.Value))) : [];
 
     public override string ToString() => Text;
 }

@@ -56,7 +56,9 @@ internal sealed partial class PublishedTests
     [Test]
     public async Task ProgramFolder_CannotBeWritten()
     {
-        await using var touch = AppProcess.Launch(PublishedProgram.StartUnprivileged("touch", Path.Combine(_program.Folder, "x"), Path.Combine(_program.Folder, "appsettings.json")));
+        await using var touch = AppProcess.Launch(
+            PublishedProgram.StartUnprivileged(
+                "touch", Path.Combine(_program.Folder, "x"), Path.Combine(_program.Folder, "appsettings.json")));
 
         Assert.That(await touch.ExitAsync(), Is.Not.Zero, touch.Output);
         Assert.That(File.Exists(Path.Combine(_program.Folder, "x")), Is.False);
@@ -87,7 +89,8 @@ internal sealed partial class PublishedTests
     public async Task Page_HasItsFiles(string page)
     {
         var html = await _app.Http.GetStringAsync(page);
-        var files = PageFile().Matches(html).Select(file => file.Groups["path"].Value).Where(path => path.StartsWith('/')).Distinct().ToList();
+        var files = PageFile().Matches(html).Select(file => file.Groups["path"].Value).Where(path => path.StartsWith('/')).Distinct()
+            .ToList();
 
         Assert.That(files, Has.Some.Contains("css").And.Some.Contains("js"), html);
         foreach (var file in files)
@@ -132,7 +135,7 @@ internal sealed partial class PublishedTests
         Assert.That(await health.ExitAsync(), Is.Zero, health.Output);
     }
 
-    /// <summary>Nobody there; not understood.</summary>
+    /// <summary>No app answers; unknown arguments.</summary>
     [TestCase(1, "does not answer", "health")]
     [TestCase(2, "Usage:", "health", "perhaps")]
     public async Task HealthCommand_Fails_WithASentence(int exitCode, string says, params string[] words)
@@ -187,7 +190,10 @@ internal sealed partial class PublishedTests
         await using var app = AppProcess.Launch(_program.StartFrom(_program.Folder, _settings));
 
         Assert.That(await app.ExitAsync(), Is.EqualTo(1), app.Output);
-        Assert.That(app.Output, Does.Contain("ImageQueue cannot start.").And.Contain($"{_program.Folder}/data").And.Contain("cannot be written").And.Contain("ConnectionStrings:ImageQueue"));
+        Assert.That(
+            app.Output,
+            Does.Contain("ImageQueue cannot start.").And.Contain($"{_program.Folder}/data").And.Contain("cannot be written")
+                .And.Contain("ConnectionStrings:ImageQueue"));
         Assert.That(app.Output, Does.Not.Contain("   at "));
     }
 

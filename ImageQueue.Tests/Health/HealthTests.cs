@@ -6,11 +6,15 @@ using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
+using ImageQueue.Core.Storage;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
+using ImageQueue.Web.Health;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
+using Moq;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Health;
@@ -40,28 +44,58 @@ internal sealed class HealthTests
         // An operator's pause does not degrade readiness, but is reported.
         await app.As(AuthApp.OperatorKey).PostAsync("api/queue/pause", null);
         await Until.TrueAsync(
-            async () => $"{(await ReadyAsync(reader)).Body["parts"]!["queue"]!["reason"]}".StartsWith("The queue is paused. (by the operator, since ", StringComparison.Ordinal),
+            async () =>
+                $"{(await ReadyAsync(reader)).Body["parts"]!["queue"]!["reason"]}".StartsWith(
+                    "The queue is paused. (by the operator, since ", StringComparison.Ordinal),
             "the pause is reported");
         Assert.That((string?)(await ReadyAsync(reader)).Body["parts"]!["queue"]!["status"], Is.EqualTo("healthy"));
+    }
+
+    /// <summary>Seen before: readiness 200 while each submit got 503, since the disk was full and reading went on.</summary>
+    [Test]
+    public async Task DatabaseCheck_IsUnhealthy_WhenTheDatabaseCannotBeWritten()
+    {
+        var (store, database, time) = (new Mock<IMessageStore>(), new Mock<IMessageDatabase>(), new FakeTimeProvider());
+        var isFull = false;
+        store.Setup(one => one.AcquireLeasesAsync(
+                It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<TimeSpan>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(() => isFull ? throw new StoreUnavailableException("The database cannot grow: the disk is full.", null!) : []);
+        var check = new DatabaseCheck(store.Object, database.Object, time);
+        Assert.That((await check.CheckHealthAsync(new HealthCheckContext())).Status, Is.EqualTo(HealthStatus.Healthy));
+
+        isFull = true;
+        time.Advance(TimeSpan.FromSeconds(10));
+
+        var full = await check.CheckHealthAsync(new HealthCheckContext());
+        Assert.That((full.Status, full.Description), Is.EqualTo((HealthStatus.Unhealthy, "The database cannot grow: the disk is full. (: )")));
     }
 
     [Test]
     public async Task Ready_IsDegradedAndTakesRequests_WhenNoBackendAnswers()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Backends:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}", ["Forge:Backends:0:Name"] = "gpu1" });
+        await using var app = await TestApp.StartAsync(
+            new() { ["Forge:Backends:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}", ["Forge:Backends:0:Name"] = "gpu1" });
 
-        await Until.TrueAsync(async () => $"{(await ReadyAsync(app.Http)).Body["parts"]!["backends"]!["reason"]}".Contains("gpu1 is unhealthy", StringComparison.Ordinal), "gpu1 has been probed");
+        await Until.TrueAsync(
+            async () =>
+                $"{(await ReadyAsync(app.Http)).Body["parts"]!["backends"]!["reason"]}".Contains(
+                    "gpu1 is unhealthy", StringComparison.Ordinal),
+            "gpu1 has been probed");
         var (status, seen) = await ReadyAsync(app.Http);
 
-        Assert.That((status, (string?)seen["status"], (string?)seen["parts"]!["backends"]!["status"]), Is.EqualTo((200, "degraded", "degraded")));
-        Assert.That((string?)seen["parts"]!["backends"]!["reason"], Does.Match(@"^No backend is healthy\. Requests wait\. \(since .+\) Backend gpu1 is unhealthy: .*refused.*\. \(since .+\)$"));
+        Assert.That(
+            (status, (string?)seen["status"], (string?)seen["parts"]!["backends"]!["status"]), Is.EqualTo((200, "degraded", "degraded")));
+        Assert.That(
+            (string?)seen["parts"]!["backends"]!["reason"],
+            Does.Match(@"^No backend is healthy\. Requests wait\. \(since .+\) Backend gpu1 is unhealthy: .*refused.*\. \(since .+\)$"));
         Assert.That((string?)(await app.SubmitAsync("bir gül"))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
     }
 
     [Test]
     public async Task SweepConditions_AreFound_WhenTheSweepIsMissingChangedOrLate()
     {
-        var (storage, time, readiness) = (new InMemoryStorage(), new FakeTimeProvider(TimeProvider.System.GetUtcNow()), new DatabaseReadiness());
+        var (storage, time, readiness) = (
+            new InMemoryStorage(), new FakeTimeProvider(TimeProvider.System.GetUtcNow()), new DatabaseReadiness());
         readiness.Set();
         var source = new SweepConditions(storage, readiness, time);
         var recurring = new RecurringJobManager(storage);
@@ -97,7 +131,8 @@ internal sealed class HealthTests
     {
         var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
         var start = time.GetUtcNow();
-        var source = new ListSource { Conditions = [new(ConditionCodes.ModelMissing, "m"), new(ConditionCodes.QueuePaused, "p", Stops: true, IsFault: false)] };
+        var source =
+            new ListSource { Conditions = [new(ConditionCodes.ModelMissing, "m"), new(ConditionCodes.QueuePaused, "p", Stops: true, IsFault: false)] };
         var conditions = new SystemConditions([source, new FailingSource()], time, NullLogger<SystemConditions>.Instance);
 
         var first = await conditions.GetAsync(CancellationToken.None);
@@ -138,7 +173,8 @@ internal sealed class HealthTests
     {
         public string Part => "failing";
 
-        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => throw new InvalidOperationException("no");
+        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) =>
+            throw new InvalidOperationException("no");
     }
 
     private static async Task<(int Status, JsonObject Body)> ReadyAsync(HttpClient http)

@@ -85,7 +85,8 @@ internal sealed class PeriodicServiceTests
     public async Task Failure_IsOneWarning_AndItsRecoveryOneLine_HoweverLongItLasts()
     {
         var failures = RetryDelays.Length;
-        using var service = Create(pass => pass <= failures ? throw new InvalidOperationException("The storage is away.") : Task.CompletedTask);
+        using var service = Create(
+            pass => pass <= failures ? throw new InvalidOperationException("The storage is away.") : Task.CompletedTask);
         await service.StartAsync(CancellationToken.None);
 
         for (var retry = 0; retry < failures; retry++)
@@ -112,7 +113,9 @@ internal sealed class PeriodicServiceTests
         await Until.TrueAsync(() => _log.Of(LogLevel.Warning).Any());
         await service.StopAsync(CancellationToken.None);
 
-        Assert.That(_log.Of(LogLevel.Warning), Is.EqualTo(new[] { "Warning test: Testing failed: The database does not answer. Next try in 0.5 s." }));
+        Assert.That(
+            _log.Of(LogLevel.Warning),
+            Is.EqualTo(new[] { "Warning test: Testing failed: The database does not answer. Next try in 0.5 s." }));
     }
 
     /// <summary>A pass's own time-out is no stop.</summary>
@@ -175,7 +178,8 @@ internal sealed class PeriodicServiceTests
 
         protected override Task NextSignal => Signal.Next;
 
-        protected override Task RunPassAsync(CancellationToken cancellationToken) => pass(Interlocked.Increment(ref _passes), cancellationToken);
+        protected override Task RunPassAsync(CancellationToken cancellationToken) =>
+            pass(Interlocked.Increment(ref _passes), cancellationToken);
     }
 
     private sealed class DatabaseError : DbException;

@@ -17,7 +17,8 @@ namespace ImageQueue.Tests.Journeys;
 /// generated into two files, or left behind. Forge is a simulator in this process, so it outlives the app.
 /// </summary>
 /// <remarks>
-/// The long form: <c>dotnet test ImageQueue.Tests --filter "FullyQualifiedName~CrashJourneyTests.Kill_LosesNothing_WhenItComesAtAnyMoment"</c>,
+/// The long form: <c>dotnet test ImageQueue.Tests --filter
+/// "FullyQualifiedName~CrashJourneyTests.Kill_LosesNothing_WhenItComesAtAnyMoment"</c>,
 /// with the seed of an earlier run in IMAGEQUEUE_TEST_SEED to repeat its moments.
 /// </remarks>
 [Category(Categories.Process)]
@@ -41,7 +42,8 @@ internal sealed class CrashJourneyTests
 
     private static async Task CrashAsync(int kills, Func<int, bool> gracefully)
     {
-        var seed = int.TryParse(Environment.GetEnvironmentVariable("IMAGEQUEUE_TEST_SEED"), NumberStyles.None, CultureInfo.InvariantCulture, out var given)
+        var seed = int.TryParse(
+            Environment.GetEnvironmentVariable("IMAGEQUEUE_TEST_SEED"), NumberStyles.None, CultureInfo.InvariantCulture, out var given)
             ? given
             : Random.Shared.Next();
         TestContext.Out.WriteLine($"Seed {seed}.");
@@ -188,7 +190,8 @@ internal sealed class CrashJourneyTests
         {
             var id = (long)message["id"]!;
             if ((string?)message["extra_metadata"]!["status"] != MessageStatus.Complete)
-                Assert.That(_complete.ContainsKey(id), Is.False, $"message {id} was complete and is not any more: {message.ToJsonString()}");
+                Assert.That(
+                    _complete.ContainsKey(id), Is.False, $"message {id} was complete and is not any more: {message.ToJsonString()}");
             else if (!_complete.TryAdd(id, message["extra_metadata"]!.ToJsonString()))
                 Assert.That(message["extra_metadata"]!.ToJsonString(), Is.EqualTo(_complete[id]), $"message {id} was completed twice");
         }
@@ -201,7 +204,8 @@ internal sealed class CrashJourneyTests
             foreach (var (id, patch) in _patches)
             {
                 foreach (var (key, value) in patch)
-                    Assert.That(byId[id]["extra_metadata"]![key]?.ToJsonString(), Is.EqualTo(value!.ToJsonString()), $"{key} of message {id}");
+                    Assert.That(
+                        byId[id]["extra_metadata"]![key]?.ToJsonString(), Is.EqualTo(value!.ToJsonString()), $"{key} of message {id}");
             }
         }
     }

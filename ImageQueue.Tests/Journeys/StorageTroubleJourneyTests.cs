@@ -8,7 +8,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>A disk that is full, a folder that cannot be written, a database that is locked or read-only: said in a sentence, and survived.</summary>
+/// <summary>
+/// A disk that is full, a folder that cannot be written, a database that is locked or read-only: said in a sentence, and survived.
+/// </summary>
 [Category(Categories.Process)]
 internal sealed class StorageTroubleJourneyTests
 {
@@ -34,8 +36,11 @@ internal sealed class StorageTroubleJourneyTests
         await using var app = await TestApp.StartAsync(folder: _folder);
 
         var waiting = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
-        await Until.TrueAsync(() => app.Log.ToString().Contains("No image is begun", StringComparison.Ordinal), "operators are told");
-        Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "no GPU works for nothing");
+        await Until.TrueAsync(() => app.Log.ToString().Contains("Dequeuing paused", StringComparison.Ordinal), "operators are told");
+        Assert.That(
+            (string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"],
+            Is.EqualTo(MessageStatus.Queued),
+            "no GPU works for nothing");
 
         File.Delete(Images);
         await app.WaitForAsync(waiting, MessageStatus.Complete);
@@ -78,7 +83,8 @@ internal sealed class StorageTroubleJourneyTests
             begin.CommandText = "BEGIN IMMEDIATE";
             await begin.ExecuteNonQueryAsync();
 
-            using var refused = await app.Http.PostAsJsonAsync("api/conversations/demo/images", new { username = "ayşe", prompt = "bir gül" });
+            using var refused = await app.Http.PostAsJsonAsync(
+                "api/conversations/demo/images", new { username = "ayşe", prompt = "bir gül" });
             Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That((string?)(await TestApp.ReadAsync(refused))["detail"], Does.Contain("locked by another program"));
             Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "reading goes on");
@@ -98,7 +104,8 @@ internal sealed class StorageTroubleJourneyTests
             // Makes the tables.
         }
 
-        await using var app = await TestApp.StartAsync(new() { ["ConnectionStrings:ImageQueue"] = $"Data Source={Database};Mode=ReadOnly" }, _folder);
+        await using var app = await TestApp.StartAsync(
+            new() { ["ConnectionStrings:ImageQueue"] = $"Data Source={Database};Mode=ReadOnly" }, _folder);
 
         using var refused = await app.Http.PostAsJsonAsync("api/conversations/demo/images", new { username = "ayşe", prompt = "bir gül" });
 
@@ -117,7 +124,8 @@ internal sealed class StorageTroubleJourneyTests
             Assert.Ignore("A small disk can be made by root only; run this as root, in a container for one.");
         try
         {
-            await using var app = await TestApp.StartAsync(new() { ["ConnectionStrings:ImageQueue"] = $"Data Source={Path.Combine(disk, "imagequeue.db")}" }, _folder);
+            await using var app = await TestApp.StartAsync(
+                new() { ["ConnectionStrings:ImageQueue"] = $"Data Source={Path.Combine(disk, "imagequeue.db")}" }, _folder);
             var accepted = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
             await app.WaitForAsync(accepted, MessageStatus.Complete);
             var ballast = Path.Combine(disk, "ballast");
@@ -143,7 +151,10 @@ internal sealed class StorageTroubleJourneyTests
 
             Assert.That(status, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That(detail, Does.Contain("the disk is full"));
-            Assert.That((string?)(await app.GetMessageAsync(accepted))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), "reading goes on");
+            Assert.That(
+                (string?)(await app.GetMessageAsync(accepted))["extra_metadata"]!["status"],
+                Is.EqualTo(MessageStatus.Complete),
+                "reading goes on");
 
             File.Delete(ballast);
             await AssertRecoversAsync(app);
@@ -156,7 +167,8 @@ internal sealed class StorageTroubleJourneyTests
 
     private static int Run(string program, params string[] arguments)
     {
-        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
+        using var process = System.Diagnostics.Process.Start(
+            new System.Diagnostics.ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
         process.WaitForExit();
         return process.ExitCode;
     }

@@ -7,7 +7,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>A receiver in every kind of trouble, and an app that is killed meanwhile: nothing is lost, and nothing of what was deleted is told.</summary>
+/// <summary>
+/// A receiver with every kind of failure and an app that is killed meanwhile: no event is lost, and nothing of erased messages is sent.
+/// </summary>
 [TestFixture]
 [Category(Categories.Process)]
 internal sealed class WebhookJourneyTests
@@ -19,7 +21,8 @@ internal sealed class WebhookJourneyTests
     {
         await using var receiver = await TestReceiver.StartAsync();
         using var folder = new TemporaryFolder();
-        var settings = receiver.Settings(WebhookEvents.Complete, WebhookEvents.Error, WebhookEvents.Cancelled, WebhookEvents.Message, WebhookEvents.Deleted)
+        var settings = receiver.Settings(
+            WebhookEvents.Complete, WebhookEvents.Error, WebhookEvents.Cancelled, WebhookEvents.Message, WebhookEvents.Deleted)
             .ToDictionary(setting => setting.Key.Replace(":", "__", StringComparison.Ordinal), setting => setting.Value!);
         settings["Webhooks__Timeout"] = "00:00:01";
         settings["Forge__Simulator__SecondsPerImage"] = "0";
@@ -45,8 +48,10 @@ internal sealed class WebhookJourneyTests
             await Until.TrueAsync(() => receiver.Deliveries.Skip(before).Select(delivery => delivery.MessageId).Distinct().Count() == 3);
             var waiting = await app.TrySubmitAsync("[fault:stalled]");
             cancelled = (long)waiting!["id"]!;
-            using var cancel = await app.Http.PostAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{cancelled}/cancel"), null);
-            using var added = await app.Http.PostAsJsonAsync("api/conversations/demo/messages", new { username = "ayşe", role = "user", content = "merhaba" });
+            using var cancel = await app.Http.PostAsync(
+                string.Create(CultureInfo.InvariantCulture, $"api/messages/{cancelled}/cancel"), null);
+            using var added = await app.Http.PostAsJsonAsync(
+                "api/conversations/demo/messages", new { username = "ayşe", role = "user", content = "merhaba" });
             words = (long)(await TestApp.ReadAsync(added))["id"]!;
             using var erased = await app.Http.DeleteAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{deleted}"));
             Assert.That((int)erased.StatusCode, Is.EqualTo(204));
@@ -69,15 +74,21 @@ internal sealed class WebhookJourneyTests
         Assert.Multiple(() =>
         {
             Assert.That(receiver.Deliveries, Is.All.Matches<Delivery>(delivery => delivery.IsValid));
-            Assert.That(receiver.Deliveries.Where(delivery => delivery.MessageId == done).Select(delivery => delivery.Id).Distinct().Count(), Is.EqualTo(1), "one event, one id, over all tries and processes");
-            Assert.That(receiver.Deliveries.Skip(toldOfDeletion).Where(delivery => delivery.Text.Contains(Secret, StringComparison.Ordinal)), Is.Empty);
+            Assert.That(
+                receiver.Deliveries.Where(delivery => delivery.MessageId == done).Select(delivery => delivery.Id).Distinct().Count(),
+                Is.EqualTo(1),
+                "one event, one id, over all tries and processes");
+            Assert.That(
+                receiver.Deliveries.Skip(toldOfDeletion).Where(delivery => delivery.Text.Contains(Secret, StringComparison.Ordinal)),
+                Is.Empty);
         });
 
         // What was taken is not sent again by the next process.
         var taken = receiver.Deliveries.Count;
         await using (var app = await AppProcess.StartAsync(folder.Path, null, settings))
         {
-            using var added = await app.Http.PostAsJsonAsync("api/conversations/demo/messages", new { username = "ayşe", role = "user", content = "son" });
+            using var added = await app.Http.PostAsJsonAsync(
+                "api/conversations/demo/messages", new { username = "ayşe", role = "user", content = "son" });
             await receiver.TakenAsync((long)(await TestApp.ReadAsync(added))["id"]!, WebhookEvents.Message);
         }
 

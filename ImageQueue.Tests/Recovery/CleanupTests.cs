@@ -16,16 +16,18 @@ internal sealed class CleanupTests
     private const string Listed = "Cleanup: remove expired";
 
     [Test]
-    public async Task Cleanup_RemovesOldImagesAndTombstones_AndTellsOfThem()
+    public async Task Cleanup_RemovesExpiredImagesAndTombstones_AndSaysSoInTheMessages()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Images:KeepFor"] = "30.00:00:00", ["Messages:KeepTombstonesFor"] = "00:01:00" });
+        await using var app = await TestApp.StartAsync(
+            new() { ["Images:KeepFor"] = "30.00:00:00", ["Messages:KeepTombstonesFor"] = "00:01:00" });
         var store = app.Services.GetRequiredService<IMessageStore>();
         var old = (long)(await app.SubmitAsync("eski"))["id"]!;
         var young = (long)(await app.SubmitAsync("yeni"))["id"]!;
         var job = (string)(await app.WaitForAsync(old, MessageStatus.Complete))["extra_metadata"]!["job_id"]!;
         await app.WaitForAsync(young, MessageStatus.Complete);
         await app.JobStateAsync(old, "Succeeded");
-        File.SetLastWriteTimeUtc(Path.Combine(app.ImagesFolder, $"flux_{job}.png"), TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(-31));
+        File.SetLastWriteTimeUtc(
+            Path.Combine(app.ImagesFolder, $"flux_{job}.png"), TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(-31));
 
         await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
 
@@ -43,15 +45,18 @@ internal sealed class CleanupTests
         await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
         Assert.That((long)(await app.GetMessageAsync(old))["revision"]!, Is.EqualTo(revision), "once");
 
-        Assert.That((int)(await app.Http.DeleteAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{old}"))).StatusCode, Is.EqualTo(204));
+        Assert.That(
+            (int)(await app.Http.DeleteAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{old}"))).StatusCode,
+            Is.EqualTo(204));
         await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
-        Assert.That((await store.ChangesSinceAsync(0, null, 10, default)).Select(change => change.Message.Id), Does.Contain(old), "not that old");
+        Assert.That(
+            (await store.ChangesSinceAsync(0, null, 10, default)).Select(change => change.Message.Id), Does.Contain(old), "not that old");
     }
 
     [TestCase(null, null, false)]
     [TestCase("1.00:00:00", null, true)]
     [TestCase(null, "1.00:00:00", true)]
-    public async Task Job_IsInTheDashboard_WhenASettingAsksForIt(string? images, string? tombstones, bool isThere)
+    public async Task Job_IsScheduled_WhenARetentionIsSet(string? images, string? tombstones, bool isThere)
     {
         await using var app = await TestApp.StartAsync(new() { ["Images:KeepFor"] = images, ["Messages:KeepTombstonesFor"] = tombstones });
 
@@ -72,5 +77,7 @@ internal sealed class CleanupTests
     [TestCase("Images:KeepFor")]
     [TestCase("Messages:KeepTombstonesFor")]
     public void Start_SaysWhatIsWrong_WhenTheTimeIsTooShort(string key) =>
-        Assert.That(async () => await TestApp.StartAsync(new() { [key] = "00:00:01" }), Throws.Exception.With.Message.Contains($"{key} must be 00:01:00 or more."));
+        Assert.That(
+            async () => await TestApp.StartAsync(new() { [key] = "00:00:01" }),
+            Throws.Exception.With.Message.Contains($"{key} must be 00:01:00 or more."));
 }

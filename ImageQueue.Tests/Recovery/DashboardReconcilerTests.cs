@@ -18,7 +18,7 @@ internal sealed class DashboardReconcilerTests
 
     private Bench _bench = null!; // Set before each test.
 
-    private DashboardCommands Wishes => _bench.Get<DashboardCommands>();
+    private DashboardCommands Commands => _bench.Get<DashboardCommands>();
 
     [SetUp]
     public async Task SetUp() => _bench = await Bench.CreateAsync();
@@ -40,7 +40,7 @@ internal sealed class DashboardReconcilerTests
         var now = await _bench.FindAsync(row);
         Assert.That((now.Status, now.Content), Is.EqualTo((MessageStatus.Cancelled, _bench.Get<MessageTexts>().Cancelled)));
         Assert.That(generating.IsCancellationRequested, Is.True);
-        Assert.That(Wishes.Open(), Is.Empty);
+        Assert.That(Commands.Open(), Is.Empty);
     }
 
     [Test]
@@ -57,7 +57,7 @@ internal sealed class DashboardReconcilerTests
             Assert.That((now.Status, now.HangfireJobId, now.Error), Is.EqualTo((MessageStatus.Queued, row.HangfireJobId, (string?)null)));
             Assert.That(now.Failures, Is.Zero, "a new allowance");
             Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { row.Id }), "no second job");
-            Assert.That(Wishes.Open(), Is.Empty);
+            Assert.That(Commands.Open(), Is.Empty);
         });
     }
 
@@ -74,7 +74,7 @@ internal sealed class DashboardReconcilerTests
     }
 
     [Test]
-    public async Task DeleteAndRequeue_LeaveTheRequestQueued_WhenBothCameBeforeItWasTold()
+    public async Task DeleteAndRequeue_LeaveTheRequestQueued_WhenBothPrecedeTheReconciler()
     {
         var row = await _bench.QueueAsync();
 
@@ -84,23 +84,23 @@ internal sealed class DashboardReconcilerTests
 
         var now = await _bench.FindAsync(row);
         Assert.That((now.Status, now.Revision), Is.EqualTo((MessageStatus.Queued, row.Revision)));
-        Assert.That(Wishes.Open(), Is.Empty);
+        Assert.That(Commands.Open(), Is.Empty);
     }
 
     [Test]
-    public async Task OwnActions_LeaveNoWish()
+    public async Task OwnStateChanges_LeaveNoCommand()
     {
         var cancelled = await _bench.QueueAsync();
         await _bench.Get<CancelImageRequest>().CancelAsync(cancelled.Id, CancellationToken.None);
         await FailedAsync();
         await _bench.ClaimAsync();
 
-        Assert.That(Wishes.Open(), Is.Empty);
+        Assert.That(Commands.Open(), Is.Empty);
         Assert.That(_bench.StateOf(cancelled), Is.EqualTo(DeletedState.StateName));
     }
 
     [Test]
-    public async Task Wish_ComesToNothing_WhenTheRequestHasAnotherJob()
+    public async Task Command_IsDropped_WhenTheRequestHasAnotherJob()
     {
         var row = await FailedAsync();
         await _bench.Get<RetryImageRequest>().RetryAsync(row.Id, CancellationToken.None);
@@ -111,7 +111,7 @@ internal sealed class DashboardReconcilerTests
         await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(row)).Revision, Is.EqualTo(retried.Revision));
-        Assert.That(Wishes.Open(), Is.Empty);
+        Assert.That(Commands.Open(), Is.Empty);
     }
 
     [Test]
@@ -124,11 +124,11 @@ internal sealed class DashboardReconcilerTests
         await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Error));
-        Assert.That(Wishes.FindRetry(row.HangfireJobId!), Is.Not.Null);
+        Assert.That(Commands.FindRetry(row.HangfireJobId!), Is.Not.Null);
     }
 
     [Test]
-    public async Task Wishes_AreGrantedOnce_WhenManyProcessesFollow()
+    public async Task Commands_AreAppliedOnce_WhenManyProcessesReconcile()
     {
         var rows = new List<Message>();
         for (var i = 0; i < 10; i++)
@@ -145,17 +145,20 @@ internal sealed class DashboardReconcilerTests
         }
 
         Assert.That(_bench.Enqueued(), Is.EquivalentTo(rows.Select(row => row.Id)));
-        Assert.That(Wishes.Open(), Is.Empty);
+        Assert.That(Commands.Open(), Is.Empty);
     }
 
-    /// <summary>Seen before: one wish that kept throwing starved all behind it.</summary>
+    /// <summary>Seen before: one command that kept throwing starved all behind it.</summary>
     [Test]
-    public async Task Wish_ThatCannotBeGranted_KeepsNoOtherWaiting()
+    public async Task Command_DelaysNoOther_WhenItFails()
     {
         string? broken = null;
         await TearDown();
         _bench = await Bench.CreateAsync(wrap: store => FaultyStore.Around(
-            store, (method, args) => method == nameof(IMessageStore.FindByHangfireJobAsync) && Equals(args[0], broken) ? new InvalidOperationException("a broken row") : null).Store);
+            store, (method, args) =>
+                method == nameof(IMessageStore.FindByHangfireJobAsync) && Equals(args[0], broken)
+                    ? new InvalidOperationException("a broken row")
+                    : null).Store);
         var rows = new[] { await FailedAsync(), await FailedAsync(), await FailedAsync() };
         broken = rows[0].HangfireJobId;
         foreach (var row in rows)
@@ -166,7 +169,7 @@ internal sealed class DashboardReconcilerTests
 
         Assert.That((await _bench.FindAsync(rows[1])).Status, Is.EqualTo(MessageStatus.Queued));
         Assert.That((await _bench.FindAsync(rows[2])).Status, Is.EqualTo(MessageStatus.Queued));
-        Assert.That(Wishes.Open(), Has.Count.EqualTo(1), "it is kept, and tried again");
+        Assert.That(Commands.Open(), Has.Count.EqualTo(1), "it stays open and is tried again");
         Assert.That(_bench.Log.Of(LogLevel.Warning).Count(), Is.EqualTo(1), "and said once");
         broken = null;
         await ReconcileAsync();
@@ -176,7 +179,9 @@ internal sealed class DashboardReconcilerTests
     private async Task<Message> FailedAsync()
     {
         var row = await _bench.ClaimAsync();
-        row = Bench.Applied(await _bench.Store.FailAsync(row.Id, row.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
+        row = Bench.Applied(
+            await _bench.Store.FailAsync(
+                row.Id, row.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
         _bench.SetState(row.HangfireJobId!, new FailedState(new ImageRequestFailedException("x")));
         return row;
     }

@@ -18,14 +18,16 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Recovery;
 
-/// <summary>On the embedded default what has ended is in Hangfire's lists after a restart, with its pages and its times, and can be retried.</summary>
+/// <summary>
+/// On the embedded default what has ended is in Hangfire's lists after a restart, with its pages and its times, and can be retried.
+/// </summary>
 [Category(Categories.App)]
 internal sealed partial class FinishedJobsTests
 {
     private static readonly object Small = new { width = 64, height = 64, steps = 2 };
 
     [Test]
-    public async Task AfterARestart_EndedRequestsAreInTheDashboard_AndAreRetriedLikeAnyOther()
+    public async Task FinishedRequests_AreInTheDashboard_AfterARestart_AndCanBeRetried()
     {
         using var folder = new TemporaryFolder();
         await using var forge = await SimulatorServer.StartAsync();
@@ -56,7 +58,10 @@ internal sealed partial class FinishedJobsTests
         var rows = await RowsAsync(second, complete, failed, again, cancelled);
         foreach (var (id, row) in rows)
         {
-            Assert.That(row with { HangfireJobId = null }, Is.EqualTo(before[id] with { HangfireJobId = null }), "nobody's message is another for it, nor is anybody told");
+            Assert.That(
+                row with { HangfireJobId = null },
+                Is.EqualTo(before[id] with { HangfireJobId = null }),
+                "no message changes, and no watcher gets an event");
             Assert.That(row.HangfireJobId, Is.Not.EqualTo(before[id].HangfireJobId));
         }
 
@@ -66,10 +71,14 @@ internal sealed partial class FinishedJobsTests
         {
             var page = await TextAsync(second, $"jobs/{list}");
             Assert.That(page, Does.Contain($"Image {id} · ayşe · {words}"), list);
-            Assert.That(Seconds(page), Does.Contain(rows[id].UpdatedAt.ToUnixTimeSeconds()), $"{list} says when it ended, and not when the app was started");
+            Assert.That(
+                Seconds(page),
+                Does.Contain(rows[id].UpdatedAt.ToUnixTimeSeconds()),
+                $"{list} says when it ended, and not when the app was started");
             var details = await TextAsync(second, $"jobs/details/{rows[id].HangfireJobId}");
             Assert.That(details, Does.Contain(words).And.Contain("Timeline"));
-            Assert.That(Seconds(details), Does.Contain(rows[id].CreatedAt.ToUnixTimeSeconds()).And.Contain(rows[id].UpdatedAt.ToUnixTimeSeconds()));
+            Assert.That(
+                Seconds(details), Does.Contain(rows[id].CreatedAt.ToUnixTimeSeconds()).And.Contain(rows[id].UpdatedAt.ToUnixTimeSeconds()));
         }
 
         Assert.That(await TextAsync(second, "jobs/failed"), Does.Contain(texts.OutOfMemory).And.Not.Contain(" at ImageQueue."));
@@ -81,7 +90,8 @@ internal sealed partial class FinishedJobsTests
 
         // An operator's retry, and a user's.
         var dashboard = second.Services.GetRequiredService<IBackgroundJobClient>();
-        Assert.That(dashboard.ChangeState(rows[failed].HangfireJobId, new EnqueuedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
+        Assert.That(
+            dashboard.ChangeState(rows[failed].HangfireJobId, new EnqueuedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
         (await second.Http.PostAsync($"api/messages/{again}/retry", null)).Dispose();
         foreach (var id in new[] { failed, again })
         {
@@ -99,7 +109,7 @@ internal sealed partial class FinishedJobsTests
 
     /// <summary>Of ten thousand the newest thousand of each kind; the start, and what waits, do not wait for it.</summary>
     [Test]
-    public async Task TheNewestThousandOfEachKind_AreThereSoon_WhenThereAreTenThousand()
+    public async Task NewestThousandOfEachKind_AreRestoredSoon_WhenThereAreTenThousand()
     {
         await using var bench = await Bench.CreateAsync();
         await FillAsync(bench, 10_000);
@@ -115,23 +125,25 @@ internal sealed partial class FinishedJobsTests
         var newest = (await bench.Store.ListNewestAsync(MessageStatus.Error, RestoreFinishedJobs.Newest, CancellationToken.None)).ToList();
         var listed = monitor.FailedJobs(0, RestoreFinishedJobs.Newest);
         Assert.That(listed.Select(job => job.Value.Job.Args[0]), Is.EqualTo(newest.Select(message => message.Id)), "the newest first");
-        Assert.That(listed.Select(job => job.Value.FailedAt), Is.EqualTo(newest.Select(message => (DateTime?)message.UpdatedAt.UtcDateTime)));
+        Assert.That(
+            listed.Select(job => job.Value.FailedAt), Is.EqualTo(newest.Select(message => (DateTime?)message.UpdatedAt.UtcDateTime)));
         Assert.That(monitor.GetStatistics().Succeeded, Is.EqualTo(RestoreFinishedJobs.Newest));
         Assert.That(monitor.SucceededJobs(0, 1)[0].Value.TotalDuration, Is.EqualTo(60_000), "from the row's times");
 
         Assert.That(await restore.RestoreAsync(CancellationToken.None), Is.Zero, "what has its job gets no other");
     }
 
-    /// <summary>Somebody retries a request in the moment in which its old job is restored.</summary>
+    /// <summary>A client retries a request while its old job is restored.</summary>
     [Test]
-    public async Task ARequestThatGoesOnMeanwhile_KeepsItsNewJob()
+    public async Task RequestRetriedMeanwhile_KeepsItsNewJob()
     {
         await using var bench = await Bench.CreateAsync();
         await FillAsync(bench, 6);
         var row = (await bench.Store.ListNewestAsync(MessageStatus.Error, 1, CancellationToken.None)).Single();
         await bench.Store.RetryAsync(row.Id, 1, UserLimits.None, CancellationToken.None);
 
-        var refused = await bench.Get<Core.Storage.Sqlite.SqliteMessageStore>().ReplaceEndedJobsAsync([(row.Id, "new", row.HangfireJobId)], CancellationToken.None);
+        var refused = await bench.Get<Core.Storage.Sqlite.SqliteMessageStore>().ReplaceEndedJobsAsync(
+            [(row.Id, "new", row.HangfireJobId)], CancellationToken.None);
 
         Assert.That(refused, Is.EqualTo(new[] { row.Id }));
         Assert.That((await bench.Store.FindAsync(row.Id, CancellationToken.None))!.HangfireJobId, Is.Null);
@@ -167,7 +179,8 @@ internal sealed partial class FinishedJobsTests
         return rows.ToDictionary(row => row.Message.Id, row => row.Message);
     }
 
-    private static async Task<string> TextAsync(TestApp app, string path) => WebUtility.HtmlDecode(await app.Http.GetStringAsync($"hangfire/{path}"));
+    private static async Task<string> TextAsync(TestApp app, string path) =>
+        WebUtility.HtmlDecode(await app.Http.GetStringAsync($"hangfire/{path}"));
 
     private static List<long> Seconds(string page) =>
         [.. Moment.Matches(page).Select(match => long.Parse(match.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture))];

@@ -32,7 +32,7 @@ internal sealed class SweepTests
     public async Task TearDown() => await _bench.DisposeAsync();
 
     [Test]
-    public async Task Sweep_DoesNothing_WhenAllIsWell()
+    public async Task Sweep_DoesNothing_WhenNoRequestIsStuck()
     {
         var queued = await _bench.QueueAsync();
         var processing = await _bench.ClaimAsync();
@@ -68,7 +68,8 @@ internal sealed class SweepTests
     {
         var row = await _bench.QueueAsync();
         if (what == "gone")
-            row = Bench.Applied(await _bench.Store.AttachJobAsync(row.Id, Guid.NewGuid().ToString(), row.HangfireJobId, CancellationToken.None));
+            row = Bench.Applied(
+                await _bench.Store.AttachJobAsync(row.Id, Guid.NewGuid().ToString(), row.HangfireJobId, CancellationToken.None));
         else
             _bench.SetState(row.HangfireJobId!, new SucceededState(null, 0, 0));
 
@@ -109,7 +110,7 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task Processing_IsLeftAlone_WhileItsHeartbeatIsYoung()
+    public async Task Processing_IsNotRepaired_WhileItsHeartbeatIsRecent()
     {
         var row = await _bench.ClaimAsync();
         _time.Advance(Heartbeat.SuspectAfter - TimeSpan.FromSeconds(1));
@@ -120,7 +121,7 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task Processing_IsLeftAlone_WhileThisProcessGeneratesIt()
+    public async Task Processing_IsNotRepaired_WhileThisProcessGeneratesIt()
     {
         var row = await _bench.ClaimAsync();
         using var source = new CancellationTokenSource();
@@ -131,7 +132,7 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task Processing_IsQueuedAgain_WhenItsServerIsGone()
+    public async Task Processing_IsRequeued_WhenItsServerIsGone()
     {
         var row = await _bench.ClaimAsync();
         _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
@@ -170,10 +171,11 @@ internal sealed class SweepTests
 
     /// <summary>A machine that is cut off is no fault of what it generates.</summary>
     [Test]
-    public async Task Processing_IsNotBlamed_WhenItsWorkerIsOnlySilent()
+    public async Task Processing_IsNotCharged_WhenItsWorkerIsOnlySilent()
     {
         using var connection = _bench.Get<JobStorage>().GetConnection();
-        connection.AnnounceServer("gone:1", new ServerContext { Queues = [ImageJobs.QueueName], WorkerCount = 1 }); // Bench's worker; it is there after all.
+        // Bench's worker; it is there after all.
+        connection.AnnounceServer("gone:1", new ServerContext { Queues = [ImageJobs.QueueName], WorkerCount = 1 });
         var row = await _bench.ClaimAsync();
         _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
         Assert.That(await SweepAsync(), Is.Zero, "there is nothing against it but silence");
@@ -185,13 +187,16 @@ internal sealed class SweepTests
         Assert.That((now.Status, now.Failures), Is.EqualTo((MessageStatus.Queued, 0)));
     }
 
-    /// <summary>Seen before: the old worker claimed while the sweep made another job, and the deletion of its own was read as a cancel.</summary>
+    /// <summary>
+    /// Seen before: the old worker claimed while the sweep made another job, and the deletion of its own was read as a cancel.
+    /// </summary>
     [Test]
-    public async Task LivingRequest_IsNotCancelled_WhenItsWorkerClaimsDuringTheSweep()
+    public async Task Request_IsNotCancelled_WhenItsWorkerClaimsItDuringTheSweep()
     {
         Message? row = null;
         await TearDown();
-        _bench = await Bench.CreateAsync(_time, wrap: store => FaultyStore.Around(store).After(nameof(IMessageStore.RequeueAsync), async () =>
+        _bench =
+            await Bench.CreateAsync(_time, wrap: store => FaultyStore.Around(store).After(nameof(IMessageStore.RequeueAsync), async () =>
             Bench.Applied(await store.ClaimAsync(row!.Id, row.HangfireJobId!, null, null, CancellationToken.None))).Store);
         row = await _bench.ClaimAsync();
         _time.Advance(Heartbeat.SuspectAfter + TimeSpan.FromSeconds(1));
@@ -208,7 +213,7 @@ internal sealed class SweepTests
     /// <summary>Our own deletions are never a user's cancel.</summary>
     [TestCase(MessageStatus.Queued)]
     [TestCase(MessageStatus.Processing)]
-    public async Task Request_IsQueuedAgain_WhenItsJobWasDeletedByUs(string status)
+    public async Task Request_IsRequeued_WhenImageQueueDeletedItsJob(string status)
     {
         var row = status == MessageStatus.Queued ? await _bench.QueueAsync() : await _bench.ClaimAsync();
         _bench.Jobs.Delete(row.HangfireJobId!, "it had nothing to do");
@@ -221,7 +226,7 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task Processing_IsQueuedAgain_WhenItsJobEndedWithoutIt()
+    public async Task Processing_IsRequeued_WhenItsJobFinishedWithoutIt()
     {
         var row = await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new FailedState(new StoreUnavailableException("away", new IOException())));
@@ -233,7 +238,7 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task Processing_IsQueuedAgain_WhenItsJobWasPutBackAndItsWorkerIsSilent()
+    public async Task Processing_IsRequeued_WhenItsJobWasRequeuedAndItsWorkerIsSilent()
     {
         var row = await _bench.ClaimAsync();
         _bench.SetState(row.HangfireJobId!, new EnqueuedState("images"));
@@ -267,12 +272,13 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task GivenUpWorker_WritesNothing_WhenItLivesAfterAll()
+    public async Task AbandonedWorker_WritesNothing_WhenItLivesAfterAll()
     {
         var stale = await _bench.ClaimAsync();
         _time.Advance(Heartbeat.DeadAfter + TimeSpan.FromSeconds(1));
         await SweepAsync();
-        var winner = Bench.Applied(await _bench.Store.ClaimAsync(stale.Id, (await _bench.FindAsync(stale)).HangfireJobId!, null, null, CancellationToken.None));
+        var winner = Bench.Applied(
+            await _bench.Store.ClaimAsync(stale.Id, (await _bench.FindAsync(stale)).HangfireJobId!, null, null, CancellationToken.None));
 
         var store = _bench.Store;
         Transition[] late =
@@ -280,7 +286,8 @@ internal sealed class SweepTests
             await store.SaveProgressAsync(stale.Id, stale.Attempt, 50, CancellationToken.None),
             await store.FailAsync(stale.Id, stale.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None),
             await store.RequeueAsync(stale.Id, stale.Attempt, AttemptCharge.None, CancellationToken.None),
-            await store.CompleteAsync(stale.Id, stale.Attempt, "x", "x", null, new ImageResult(1, 1, 1, "x", TimeSpan.Zero), CancellationToken.None),
+            await store.CompleteAsync(
+                stale.Id, stale.Attempt, "x", "x", null, new ImageResult(1, 1, 1, "x", TimeSpan.Zero), CancellationToken.None),
         ];
 
         Assert.That(late.Select(transition => transition.Applied), Is.All.False);
@@ -309,14 +316,17 @@ internal sealed class SweepTests
         });
     }
 
-    /// <summary>Seen before: 19,546 commits for 20,000 rows; a position of 1403 where 20,001 was true; blind to the queue's limit.</summary>
+    /// <summary>
+    /// Seen before: 19,546 commits for 20,000 rows; a position of 1403 where 20,001 was true; blind to the queue's limit.
+    /// </summary>
     [Test]
-    public async Task Rebuild_WritesPageByPage_AndTellsNewcomersTheTruthMeanwhile()
+    public async Task Rebuild_WritesPageByPage_AndNewRequestsHaveTheirPositionsMeanwhile()
     {
         const int rows = 4500;
         await TearDown();
         FaultyStore observed = null!; // Set by the wrap.
-        _bench = await Bench.CreateAsync(_time, new() { ["Queue:MaxLength"] = $"{rows + 2}", ["Queue:MaxPendingPerUser"] = "100000", ["Queue:MaxWorkPerUser"] = "1000000000" }, store =>
+        _bench =
+            await Bench.CreateAsync(_time, new() { ["Queue:MaxLength"] = $"{rows + 2}", ["Queue:MaxPendingPerUser"] = "100000", ["Queue:MaxWorkPerUser"] = "1000000000" }, store =>
         {
             observed = FaultyStore.Around(store);
             return observed.Store;
@@ -327,7 +337,8 @@ internal sealed class SweepTests
 
         var newcomer = await SubmitAsync();
         Assert.That(newcomer.QueuePosition, Is.EqualTo(rows + 1));
-        Assert.That(await _bench.Get<QueuePositions>().CountAsync(CancellationToken.None), Is.EqualTo(rows).Within(1), "a second old at most");
+        Assert.That(
+            await _bench.Get<QueuePositions>().CountAsync(CancellationToken.None), Is.EqualTo(rows).Within(1), "a second old at most");
         _time.Advance(TimeSpan.FromSeconds(2));
         await SubmitAsync();
         _time.Advance(TimeSpan.FromSeconds(2));
@@ -344,7 +355,7 @@ internal sealed class SweepTests
     }
 
     [Test]
-    public async Task Rebuild_EnqueuesInOrder_WithWhatWasGeneratedFirst()
+    public async Task Rebuild_EnqueuesInOrder_ProcessingRequestsFirst()
     {
         var rows = new List<Message>();
         for (var i = 0; i < 450; i++)
@@ -370,7 +381,7 @@ internal sealed class SweepTests
 
     [Test]
     [Explicit("Takes half a minute. Prints what a sweep costs when there is nothing to do.")]
-    public async Task Sweep_IsCheap_WhenAllIsWellAndManyWait()
+    public async Task Sweep_IsCheap_WhenManyWaitAndNoneIsStuck()
     {
         const int Rows = 10_000;
         await Parallel.ForAsync(0, Rows, new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (_, _) => await _bench.QueueAsync());
@@ -384,7 +395,8 @@ internal sealed class SweepTests
         watch.Restart();
         Assert.That(await SweepAsync(), Is.Zero);
 
-        TestContext.Out.WriteLine($"{Rows} rows wait: a sweep takes {watch.Elapsed.TotalMilliseconds:0} ms; the order alone, made anew, {order.TotalMilliseconds:0} ms.");
+        TestContext.Out.WriteLine(
+            $"{Rows} rows wait: a sweep takes {watch.Elapsed.TotalMilliseconds:0} ms; the order alone, made anew, {order.TotalMilliseconds:0} ms.");
     }
 
     private Task<int> SweepAsync() => _bench.Get<Sweep>().SweepAsync(CancellationToken.None);

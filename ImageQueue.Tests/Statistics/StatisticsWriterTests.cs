@@ -14,7 +14,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Statistics;
 
-/// <summary>The history of the hours: what the rows say is what happened, whenever the writer ran, died, or did not run at all.</summary>
+/// <summary>Hourly statistics match what happened, whenever the writer ran, died, or did not run at all.</summary>
 [Category(Categories.Store)]
 internal sealed class StatisticsWriterTests
 {
@@ -49,10 +49,12 @@ internal sealed class StatisticsWriterTests
         _folder.Dispose();
     }
 
-    /// <summary>Days of random requests, with a writer that is killed in the middle of its writes, and at times is not there for hours.</summary>
+    /// <summary>
+    /// Days of random requests, with a writer that is killed in the middle of its writes, and at times is not there for hours.
+    /// </summary>
     [TestCase(1)]
     [TestCase(2)]
-    public async Task Rows_AreWhatHappened_WheneverTheWriterRuns(int seed)
+    public async Task Rows_MatchWhatHappened_WheneverTheWriterRuns(int seed)
     {
         var random = new Random(seed);
         var longest = new Dictionary<DateTimeOffset, int>();
@@ -61,7 +63,7 @@ internal sealed class StatisticsWriterTests
             for (var i = random.Next(4); i > 0; i--)
                 await HappenAsync(random);
             if (random.Next(40) == 0)
-                _time.Advance(TimeSpan.FromMinutes(random.Next(300))); // Nobody writes.
+                _time.Advance(TimeSpan.FromMinutes(random.Next(300))); // No writer runs.
             if (random.Next(5) == 0)
                 await KilledAsync(random.Next(6));
             if (random.Next(3) == 0)
@@ -84,57 +86,72 @@ internal sealed class StatisticsWriterTests
         var rows = await RowsAsync();
         Assert.That(rows.Where(row => row.Kind != StatisticsKinds.Queue), Is.EqualTo(Model()));
         foreach (var (hour, most) in longest)
-            Assert.That(rows.Single(row => row.Kind == StatisticsKinds.Queue && row.Hour == hour).Count, Is.GreaterThanOrEqualTo(most), $"{hour:O}");
-        Assert.That((await _store.ReadStatisticsStateAsync(CancellationToken.None)).OldestSample, Is.GreaterThan(_time.GetUtcNow() - StatisticsWriter.KeepSamplesFor - TimeSpan.FromHours(1)));
+            Assert.That(
+                rows.Single(row => row.Kind == StatisticsKinds.Queue && row.Hour == hour).Count,
+                Is.GreaterThanOrEqualTo(most),
+                $"{hour:O}");
+        Assert.That(
+            (await _store.ReadStatisticsStateAsync(CancellationToken.None)).OldestSample,
+            Is.GreaterThan(_time.GetUtcNow() - StatisticsWriter.KeepSamplesFor - TimeSpan.FromHours(1)));
     }
 
     [Test]
-    public async Task NothingHappened_IsAQueueThatIsEmpty()
+    public async Task Pass_WritesAnEmptyQueue_WhenNothingHappened()
     {
         using var writer = Writer(_store);
         await writer.WriteAsync(CancellationToken.None);
 
-        Assert.That(await RowsAsync(), Is.EqualTo(new[] { new StatisticsRow(StatisticsWriter.HourOf(Start), StatisticsKinds.Queue, "", 0) }));
+        Assert.That(
+            await RowsAsync(), Is.EqualTo(new[] { new StatisticsRow(StatisticsWriter.HourOf(Start), StatisticsKinds.Queue, "", 0) }));
     }
 
-    /// <summary>The first and the last moment of an hour are its own.</summary>
+    /// <summary>The first and the last sample of an hour belong to it.</summary>
     [Test]
-    public void HourOf_IsUtc_AndHoldsItsFirstMomentAndNotItsLast()
+    public void HourOf_IsUtc_FromItsFirstInstantToBeforeItsLast()
     {
         var hour = new DateTimeOffset(2026, 3, 29, 1, 0, 0, TimeSpan.Zero);
         Assert.That(StatisticsWriter.HourOf(hour), Is.EqualTo(hour));
         Assert.That(StatisticsWriter.HourOf(hour.AddTicks(TimeSpan.TicksPerHour - 1)), Is.EqualTo(hour));
-        Assert.That(StatisticsWriter.HourOf(new DateTimeOffset(2026, 3, 29, 7, 15, 0, TimeSpan.FromMinutes(345))), Is.EqualTo(hour), "a zone of 5:45");
+        Assert.That(
+            StatisticsWriter.HourOf(new DateTimeOffset(2026, 3, 29, 7, 15, 0, TimeSpan.FromMinutes(345))),
+            Is.EqualTo(hour),
+            "a zone of 5:45");
     }
 
     [TestCase(new double[] { }, null, null)]
     [TestCase(new double[] { 4 }, 4.0, 4.0)]
     [TestCase(new double[] { 9, 1 }, 1.0, 9.0)]
     [TestCase(new double[] { 3, 2, 1 }, 2.0, 3.0)]
-    public void Percentiles_AreValuesThatWere(double[] seconds, double? p50, double? p95)
+    public void Percentiles_AreSampledValues(double[] seconds, double? p50, double? p95)
     {
-        var moments = seconds.Select(one => new StatisticsSample(Start, StatisticsKinds.Claimed, null, one)).Append(new StatisticsSample(Start, StatisticsKinds.Claimed, null, null));
+        var samples = seconds.Select(
+            one =>
+                new StatisticsSample(Start, StatisticsKinds.Claimed, null, one)).Append(new StatisticsSample(
+                    Start, StatisticsKinds.Claimed, null, null));
 
-        var row = StatisticsWriter.Aggregate(Start, moments).Single();
+        var row = StatisticsWriter.Aggregate(Start, samples).Single();
 
         Assert.That((row.Count, row.Median, row.High), Is.EqualTo((seconds.Length + 1, p50, p95)));
     }
 
     /// <summary>Of a hundred: the median is the fiftieth, and ninety-five do not exceed the ninety-fifth.</summary>
     [Test]
-    public void Percentiles_AreByRank_OfMany()
+    public void Percentiles_AreByNearestRank()
     {
-        var row = StatisticsWriter.Aggregate(Start, Enumerable.Range(1, 100).Reverse().Select(i => new StatisticsSample(Start, StatisticsKinds.Complete, null, i))).Single();
+        var row = StatisticsWriter.Aggregate(
+            Start, Enumerable.Range(1, 100).Reverse().Select(i => new StatisticsSample(Start, StatisticsKinds.Complete, null, i))).Single();
 
         Assert.That((row.Median, row.High), Is.EqualTo((50.0, 95.0)));
     }
 
     /// <summary>A process that was stopped for hours in the middle of a pass, and goes on, destroys nothing.</summary>
     [Test]
-    public async Task APass_ThatIsLate_OverwritesNothing()
+    public async Task Pass_OverwritesNothing_WhenItIsLate()
     {
         await EndAsync(StatisticsKinds.Complete, "", 3);
-        var early = StatisticsWriter.Aggregate(StatisticsWriter.HourOf(Start), [.. await _store.ListSamplesAsync(StatisticsWriter.HourOf(Start), Start.AddHours(1), CancellationToken.None)]);
+        var early = StatisticsWriter.Aggregate(
+            StatisticsWriter.HourOf(Start),
+            [.. await _store.ListSamplesAsync(StatisticsWriter.HourOf(Start), Start.AddHours(1), CancellationToken.None)]);
         await EndAsync(StatisticsKinds.Complete, "", 9);
         using var writer = Writer(_store);
         await writer.WriteAsync(CancellationToken.None);
@@ -147,7 +164,7 @@ internal sealed class StatisticsWriterTests
     }
 
     [Test]
-    public async Task OneProcessWrites_AndAnotherWhenItHasGone()
+    public async Task OneProcessWrites_UntilItStopsAndAnotherTakesOver()
     {
         await using var other = new SqliteMessageStore($"Data Source={_folder.Path}/m.db", _time, new AsyncSignal());
         using var first = Writer(_store);
@@ -217,7 +234,14 @@ internal sealed class StatisticsWriterTests
     private async Task<long> SubmitAsync()
     {
         var id = (await _store.SubmitAsync(
-            new NewImageMessage("c", "u", (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "p", new JsonObject(), 1, null), UserLimits.None, CancellationToken.None)).Message.Id;
+            new NewImageMessage(
+                "c",
+                "u",
+                (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture),
+                "p",
+                new JsonObject(),
+                1,
+                null), UserLimits.None, CancellationToken.None)).Message.Id;
         _waiting.Add((id, _time.GetUtcNow()));
         return id;
     }
@@ -239,7 +263,14 @@ internal sealed class StatisticsWriterTests
         _happened.Add((_time.GetUtcNow(), StatisticsKinds.Claimed, "", Math.Round((_time.GetUtcNow() - queuedAt).TotalSeconds, 3)));
         _time.Advance(TimeSpan.FromSeconds(7));
         var ended = kind == StatisticsKinds.Complete
-            ? await _store.CompleteAsync(id, claimed.Attempt, "x", "/u", null, new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(seconds!.Value)), CancellationToken.None)
+            ? await _store.CompleteAsync(
+                id,
+                claimed.Attempt,
+                "x",
+                "/u",
+                null,
+                new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(seconds!.Value)),
+                CancellationToken.None)
             : await _store.FailAsync(id, claimed.Attempt, "x", new RequestFailure(code, "x"), CancellationToken.None);
         Assert.That(ended.Applied, Is.True);
         _happened.Add((_time.GetUtcNow(), kind, code, seconds));
@@ -254,10 +285,18 @@ internal sealed class StatisticsWriterTests
     /// <summary>By the words of the contract, and no code of the product's.</summary>
     private List<StatisticsRow> Model() =>
     [
-        .. _happened.GroupBy(one => (Hour: one.At.ToString("yyyy-MM-dd HH", System.Globalization.CultureInfo.InvariantCulture), one.Kind, one.Code))
-            .OrderBy(group => group.Key.Hour, StringComparer.Ordinal).ThenBy(group => group.Key.Kind, StringComparer.Ordinal).ThenBy(group => group.Key.Code, StringComparer.Ordinal)
+        .. _happened.GroupBy(
+            one => (Hour: one.At.ToString("yyyy-MM-dd HH", System.Globalization.CultureInfo.InvariantCulture), one.Kind, one.Code))
+            .OrderBy(
+                group => group.Key.Hour,
+                StringComparer.Ordinal).ThenBy(group =>
+                    group.Key.Kind, StringComparer.Ordinal).ThenBy(group => group.Key.Code, StringComparer.Ordinal)
             .Select(group => new StatisticsRow(
-                DateTimeOffset.ParseExact(group.Key.Hour, "yyyy-MM-dd HH", System.Globalization.CultureInfo.InvariantCulture, System.Globalization.DateTimeStyles.AssumeUniversal),
+                DateTimeOffset.ParseExact(
+                    group.Key.Hour,
+                    "yyyy-MM-dd HH",
+                    System.Globalization.CultureInfo.InvariantCulture,
+                    System.Globalization.DateTimeStyles.AssumeUniversal),
                 group.Key.Kind,
                 group.Key.Code,
                 group.Count(),
@@ -274,9 +313,12 @@ internal sealed class StatisticsWriterTests
     private StatisticsWriter Writer(IStatisticsStore store)
     {
         var queue = (IQueueStore)_store;
-        var eta = new EtaEstimator(queue, _store, null!, null!, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
-        var positions = new QueuePositions(null!, new QueueRebuildState { IsUnderWay = true }, queue, eta, _time); // While it is rebuilt, nobody asks Hangfire's order.
-        return new StatisticsWriter(store, store as ILeaseStore ?? _store, positions, DatabaseReadiness.Completed(), _time, NullLogger<StatisticsWriter>.Instance);
+        var eta = new EtaEstimator(
+            queue, _store, null!, null!, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
+        // During a rebuild the queue's order is not read.
+        var positions = new QueuePositions(null!, new QueueRebuildState { IsUnderWay = true }, queue, eta, _time);
+        return new StatisticsWriter(
+            store, store as ILeaseStore ?? _store, positions, DatabaseReadiness.Completed(), _time, NullLogger<StatisticsWriter>.Instance);
     }
 
 #pragma warning disable CA1852 // The runtime derives from it.
@@ -289,7 +331,8 @@ internal sealed class StatisticsWriterTests
         public void Set(IStatisticsStore inner, int writes) => (_inner, _writes) = (inner, writes);
 
         protected override object? Invoke(System.Reflection.MethodInfo? targetMethod, object?[]? args) =>
-            targetMethod!.Name is nameof(IStatisticsStore.SaveStatisticsAsync) or nameof(IStatisticsStore.ForgetStatisticsAsync) && _writes-- <= 0
+            targetMethod!.Name is nameof(IStatisticsStore.SaveStatisticsAsync) or nameof(IStatisticsStore.ForgetStatisticsAsync)
+                && _writes-- <= 0
                 ? throw new OperationCanceledException("killed")
                 : targetMethod.Invoke(_inner, args);
     }

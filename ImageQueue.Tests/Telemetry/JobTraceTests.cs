@@ -13,7 +13,7 @@ namespace ImageQueue.Tests.Telemetry;
 internal sealed class JobTraceTests
 {
     [Test]
-    public async Task Job_KeepsNothing_WhenNobodyListens()
+    public async Task Job_HasNoTraceParameters_WithoutAListener()
     {
         await using var bench = await Bench.CreateAsync();
         using var request = new Activity("a request").Start();
@@ -22,7 +22,7 @@ internal sealed class JobTraceTests
     }
 
     [Test]
-    public async Task Job_BelongsToTheTraceOfTheRequest_AndToNone_WhenAStartPutsItBack()
+    public async Task Job_BelongsToTheRequestsTrace_AndToNoneAfterARebuild()
     {
         var sent = new List<Activity>();
         using var listener = new ActivityListener
@@ -42,7 +42,9 @@ internal sealed class JobTraceTests
         var asked = await EnqueueAsync(bench);
 
         Assert.That(ParameterOf(bench, back), Is.Null);
-        Assert.That(sent.Select(span => (span.DisplayName, span.Id, span.ParentId)), Is.EqualTo(new[] { ("send images", ParameterOf(bench, asked), request.Id) }));
+        Assert.That(
+            sent.Select(span => (span.DisplayName, span.Id, span.ParentId)),
+            Is.EqualTo(new[] { ("send images", ParameterOf(bench, asked), request.Id) }));
         Assert.That(ParameterOf(bench, asked, "tracestate"), Is.EqualTo("vendor=1"));
     }
 

@@ -48,7 +48,8 @@ internal sealed partial class TelemetryJourneyTests
     public async Task TravelAsync()
     {
         await using var receiver = await TestReceiver.StartAsync();
-        receiver.Answer = context => TestReceiver.Status(context.Items[nameof(Delivery)] is Delivery { Type: "image.cancelled" } ? 500 : 200)(context);
+        receiver.Answer = context =>
+            TestReceiver.Status(context.Items[nameof(Delivery)] is Delivery { Type: "image.cancelled" } ? 500 : 200)(context);
         var settings = receiver.Settings();
         settings["Telemetry:Prometheus"] = "true";
         await using var app = await AuthApp.StartAsync(settings, configure: Watch);
@@ -83,13 +84,18 @@ internal sealed partial class TelemetryJourneyTests
         foreach (var (id, type) in new[] { (_first, "image.complete"), (_failed, "image.error"), (waiting[0], "image.complete"), (waiting[2], "image.complete") })
             await receiver.TakenAsync(id, type);
         await Until.TrueAsync(
-            async () => (_scrape = await scraper.GetStringAsync("metrics")) is var text && text.Contains("imagequeue_health{", StringComparison.Ordinal) && text.Contains("error_type=\"500\"", StringComparison.Ordinal),
+            async () =>
+                (_scrape = await scraper.GetStringAsync("metrics")) is var text
+                    && text.Contains("imagequeue_health{", StringComparison.Ordinal)
+                    && text.Contains("error_type=\"500\"", StringComparison.Ordinal),
             "all instruments have printed");
         await services.GetRequiredService<QueueGauges>().SampleAsync(default);
         services.GetRequiredService<MeterProvider>().ForceFlush();
         _metrics = [.. _exported]; // The stop exports once more.
         services.GetRequiredService<TracerProvider>().ForceFlush();
-        _spans.RemoveAll(span => span.Kind == ActivityKind.Client && !$"{span.GetTagItem("url.full")}".Contains("/simulator/", StringComparison.Ordinal)); // This test's own calls.
+        // This test's own calls.
+        _spans.RemoveAll(span => span.Kind == ActivityKind.Client
+            && !$"{span.GetTagItem("url.full")}".Contains("/simulator/", StringComparison.Ordinal));
     }
 
     [Test]
@@ -112,11 +118,11 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(new[] { sent, processed, generated, called }.Select(span => span.TraceId), Is.All.EqualTo(asked.TraceId));
         Assert.That($"{called.GetTagItem("url.full")}", Does.EndWith("/simulator/sdapi/v1/txt2img"));
         Assert.That((generated.GetTagItem("imagequeue.backend"), generated.GetTagItem("imagequeue.attempt")), Is.EqualTo(("simulator", 1)));
-        Assert.That(_forgeSaw, Does.Contain($"00-{asked.TraceId}-{called.SpanId}-01"), "Forge is told");
+        Assert.That(_forgeSaw, Does.Contain($"00-{asked.TraceId}-{called.SpanId}-01"), "the backend gets the trace");
     }
 
     [Test]
-    public void Retry_IsTracedFromTheOneWhoAskedForIt_AndSaysWhatFailed()
+    public void Retry_IsTracedFromItsCaller_AndSaysWhatFailed()
     {
         var retried = Spans("process images").Last(span => $"{span.GetTagItem("imagequeue.message.id")}" == $"{_failed}");
         var generated = _spans.Single(span => span.ParentSpanId == retried.SpanId);
@@ -130,11 +136,13 @@ internal sealed partial class TelemetryJourneyTests
 
     /// <summary>The questions for progress and health would be a hundred for each image.</summary>
     [Test]
-    public void Spans_AreOfWhatMatters()
+    public void Spans_LeaveOutProgressAndHealthCalls()
     {
         var calls = _spans.Where(span => span.Kind == ActivityKind.Client).Select(span => $"{span.GetTagItem("url.full")}").ToList();
         Assert.That(calls, Is.All.EndsWith("/simulator/sdapi/v1/txt2img").And.Exactly(5).Items);
-        Assert.That(_spans.Where(span => span.Kind == ActivityKind.Server).Select(span => $"{span.GetTagItem("url.path")}"), Has.None.StartsWith("/simulator").And.None.EqualTo("/metrics"));
+        Assert.That(
+            _spans.Where(span => span.Kind == ActivityKind.Server).Select(span => $"{span.GetTagItem("url.path")}"),
+            Has.None.StartsWith("/simulator").And.None.EqualTo("/metrics"));
     }
 
     [Test]
@@ -142,14 +150,21 @@ internal sealed partial class TelemetryJourneyTests
     {
         Assert.That(Sum("imagequeue.submits"), Is.EqualTo(5));
         Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "complete"), ("imagequeue.backend", "simulator")), Is.EqualTo(3));
-        Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "error"), ("error.type", "out_of_memory"), ("imagequeue.backend", "simulator")), Is.EqualTo(2));
+        Assert.That(
+            Sum(
+                "imagequeue.requests",
+                ("imagequeue.outcome", "error"),
+                ("error.type", "out_of_memory"),
+                ("imagequeue.backend", "simulator")),
+            Is.EqualTo(2));
         Assert.That(Sum("imagequeue.requests", ("imagequeue.outcome", "cancelled")), Is.EqualTo(1));
         Assert.That(Sum("imagequeue.requests"), Is.EqualTo(6));
         Assert.That(Sum("imagequeue.merges", ("imagequeue.transition", "claim"), ("imagequeue.applied", true)), Is.EqualTo(5));
         Assert.That(Sum("imagequeue.merges", ("imagequeue.transition", "retry"), ("imagequeue.applied", true)), Is.EqualTo(1));
         Assert.That(Count("imagequeue.request.wait"), Is.EqualTo(5));
         Assert.That(Count("imagequeue.request.duration"), Is.EqualTo(6));
-        Assert.That(Sum("imagequeue.backend.attempts", ("imagequeue.backend", "simulator"), ("imagequeue.outcome", "completed")), Is.EqualTo(3));
+        Assert.That(
+            Sum("imagequeue.backend.attempts", ("imagequeue.backend", "simulator"), ("imagequeue.outcome", "completed")), Is.EqualTo(3));
         Assert.That(Sum("imagequeue.backend.attempts", ("imagequeue.outcome", "failed")), Is.EqualTo(2));
         Assert.That(Count("imagequeue.generation.duration"), Is.EqualTo(3));
         Assert.That(Count("imagequeue.handover.gap"), Is.EqualTo(1), "of the two that waited together, the second");
@@ -157,24 +172,34 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(Sum("imagequeue.streams", ("imagequeue.transport", "sse")), Is.EqualTo(1));
         var refused = Sum("imagequeue.webhooks.deliveries", ("error.type", "500"));
         Assert.That(refused, Is.GreaterThanOrEqualTo(1), "and again some seconds later");
-        Assert.That(Sum("imagequeue.webhooks.deliveries") - refused, Is.InRange(4, 5), "the second error may be told for both");
+        Assert.That(Sum("imagequeue.webhooks.deliveries") - refused, Is.InRange(4, 5), "the second error may be delivered for both");
     }
 
     [Test]
-    public void Gauges_ShowTheQueueTheForgesAndTheDisk()
+    public void Gauges_ShowQueueBackendsAndDisk()
     {
-        var lengths = _metrics.Where(metric => metric.Name == "imagequeue.queue.length").Select(metric => metric.MetricPoints[0].GetSumLong()).ToList();
+        var lengths = _metrics.Where(metric => metric.Name == "imagequeue.queue.length")
+            .Select(metric => metric.MetricPoints[0].GetSumLong())
+            .ToList();
         Assert.That((lengths[0], lengths[^1]), Is.EqualTo((3, 0)));
-        Assert.That(_metrics.First(metric => metric.Name == "imagequeue.queue.oldest_wait").MetricPoints[0].GetGaugeLastValueDouble(), Is.Positive);
-        Assert.That(Points("imagequeue.backend.healthy").Select(point => (TagsOf(point)["imagequeue.backend"], point.GetGaugeLastValueLong())), Is.EqualTo(new[] { ("simulator", 1L) }));
+        Assert.That(
+            _metrics.First(metric => metric.Name == "imagequeue.queue.oldest_wait").MetricPoints[0].GetGaugeLastValueDouble(), Is.Positive);
+        Assert.That(
+            Points("imagequeue.backend.healthy").Select(point => (TagsOf(point)["imagequeue.backend"], point.GetGaugeLastValueLong())),
+            Is.EqualTo(new[] { ("simulator", 1L) }));
         Assert.That(Points("imagequeue.images.disk.free").Single().GetGaugeLastValueLong(), Is.Positive);
-        Assert.That(Points("imagequeue.health").Select(point => TagsOf(point)["imagequeue.part"]), Does.Contain("database").And.Contain("recurring_jobs"));
+        Assert.That(
+            Points("imagequeue.health").Select(point => TagsOf(point)["imagequeue.part"]),
+            Does.Contain("database").And.Contain("recurring_jobs"));
     }
 
     [Test]
-    public void Units_AreOpenTelemetrys()
+    public void Units_FollowOpenTelemetry()
     {
-        var units = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName).Select(metric => (metric.Name, metric.Unit)).Distinct().ToList();
+        var units = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName)
+            .Select(metric => (metric.Name, metric.Unit))
+            .Distinct()
+            .ToList();
         Assert.That(units, Has.Count.EqualTo(20));
         foreach (var (name, unit) in units)
             Assert.That(unit, Does.Match(@"^(s|By|\{[a-z]+\})$"), name);
@@ -188,7 +213,10 @@ internal sealed partial class TelemetryJourneyTests
         [
             "imagequeue.outcome", "imagequeue.backend", "error.type", "imagequeue.transition", "imagequeue.applied", "imagequeue.transport", "imagequeue.receiver", "imagequeue.part",
         ];
-        var keys = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName).SelectMany(metric => metric.MetricPoints).SelectMany(point => TagsOf(point).Keys).Distinct();
+        var keys = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName)
+            .SelectMany(metric => metric.MetricPoints)
+            .SelectMany(point => TagsOf(point).Keys)
+            .Distinct();
         Assert.That(keys, Is.EquivalentTo(allowed));
     }
 
@@ -205,7 +233,7 @@ internal sealed partial class TelemetryJourneyTests
     }
 
     [Test]
-    public void LogLines_OfAJob_SayWhoseTheyAre()
+    public void LogLines_OfAJob_HaveItsScope()
     {
         var line = _log.Last(line => line.FormattedMessage?.Contains("out_of_memory", StringComparison.Ordinal) == true);
         var scopes = new Dictionary<string, object?>();
@@ -220,13 +248,17 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(scopes["JobId"], Is.EqualTo(_failedJobId));
         Assert.That(scopes["Attempt"], Is.EqualTo(2));
         Assert.That(scopes["Backend"], Is.EqualTo("simulator"));
-        Assert.That(line.TraceId, Is.EqualTo(Spans("process images").Last(span => $"{span.GetTagItem("imagequeue.message.id")}" == $"{_failed}").TraceId));
+        Assert.That(
+            line.TraceId,
+            Is.EqualTo(Spans("process images").Last(span => $"{span.GetTagItem("imagequeue.message.id")}" == $"{_failed}").TraceId));
     }
 
     [Test]
-    public void Telemetry_HoldsNoSecretsAndNoWords()
+    public void Telemetry_HoldsNoSecretsAndNoTexts()
     {
-        var seen = _spans.Select(span => $"{span.DisplayName} {span.StatusDescription} {string.Join(' ', span.TagObjects)} {string.Join(' ', span.Events.SelectMany(one => one.Tags))}")
+        var seen = _spans.Select(
+            span =>
+                $"{span.DisplayName} {span.StatusDescription} {string.Join(' ', span.TagObjects)} {string.Join(' ', span.Events.SelectMany(one => one.Tags))}")
             .Append(_scrape).ToList();
         foreach (var secret in new[] { Prompt, Uri.EscapeDataString(Prompt), _token, AuthApp.ClientKey, AuthApp.OperatorKey, AuthApp.Owner, Uri.EscapeDataString(AuthApp.Owner) })
             Assert.That(seen, Has.None.Contains(secret));
@@ -239,11 +271,16 @@ internal sealed partial class TelemetryJourneyTests
     public void DeployedFile_NamesWhatIsPrinted(string file, int names)
     {
         var text = File.ReadAllText(Path.Combine(Repository.Root, "deploy", file));
-        var printed = _scrape.Split('\n').Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split('{', ' ')[0]).ToHashSet(StringComparer.Ordinal);
+        var printed = _scrape.Split('\n').Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split('{', ' ')[0])
+            .ToHashSet(StringComparer.Ordinal);
         var labels = PrintedLabel().Matches(_scrape).Select(label => label.Groups[1].Value).ToHashSet(StringComparer.Ordinal);
         var asked = MetricName().Matches(text).Select(name => name.Value).Where(name => !labels.Contains(name)).Distinct().ToList();
         // Prometheus itself adds these.
-        var askedLabels = AskedLabels().Matches(text).SelectMany(match => LabelName().Matches(match.Value).Select(label => label.Value)).Except(["job", "instance", "by", "le"]).Distinct();
+        var askedLabels = AskedLabels()
+            .Matches(text)
+            .SelectMany(match => LabelName().Matches(match.Value).Select(label => label.Value))
+            .Except(["job", "instance", "by", "le"])
+            .Distinct();
 
         Assert.That(asked.Where(name => !printed.Contains(name)), Is.Empty, _scrape);
         Assert.That(asked, Has.Count.GreaterThanOrEqualTo(names));
@@ -253,7 +290,8 @@ internal sealed partial class TelemetryJourneyTests
     [Test]
     public void AlertRules_AreWhole()
     {
-        var alerts = File.ReadAllText(Path.Combine(Repository.Root, "deploy", "prometheus", "imagequeue.rules.yml")).Split("- alert: ")[1..];
+        var alerts = File.ReadAllText(
+            Path.Combine(Repository.Root, "deploy", "prometheus", "imagequeue.rules.yml")).Split("- alert: ")[1..];
         Assert.That(alerts, Has.Length.GreaterThanOrEqualTo(9));
         foreach (var alert in alerts)
         {

@@ -30,7 +30,7 @@ internal sealed class TelemetryPlanTests
     [TestCase("OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317 OTEL_SDK_DISABLED=true Telemetry:Prometheus=true", "")]
     [TestCase("OTEL_EXPORTER_OTLP_ENDPOINT= OTEL_SERVICE_NAME=mine", "")]
     [TestCase("Telemetry:Prometheus=true", "prometheus")]
-    public void Plan_IsWhatIsAskedFor(string settings, string wanted)
+    public void Plan_MatchesTheSettings(string settings, string wanted)
     {
         var plan = TelemetryPlan.Of(Configuration(settings));
 
@@ -43,12 +43,13 @@ internal sealed class TelemetryPlanTests
     [TestCase("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "over there")]
     public void Plan_SaysWhichVariableIsWrong(string key, string value)
     {
-        var failure = Assert.Throws<OptionsValidationException>(() => TelemetryPlan.Of(new ConfigurationBuilder().AddInMemoryCollection([new(key, value)]).Build()));
+        var failure = Assert.Throws<OptionsValidationException>(
+            () => TelemetryPlan.Of(new ConfigurationBuilder().AddInMemoryCollection([new(key, value)]).Build()));
         Assert.That(StartFailure.SentenceOf(failure!), Does.StartWith($"{key} must be an address"));
     }
 
     [Test]
-    public async Task Nothing_IsStarted_WhenNothingIsAskedFor()
+    public async Task Telemetry_IsNotStarted_WhenNoneIsConfigured()
     {
         await using var app = await TestApp.StartAsync();
 
@@ -90,5 +91,8 @@ internal sealed class TelemetryPlanTests
     }
 
     private static IConfiguration Configuration(string settings) => new ConfigurationBuilder()
-        .AddInMemoryCollection(settings.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(one => one.Split('=', 2)).Select(one => KeyValuePair.Create(one[0], (string?)one[1]))).Build();
+        .AddInMemoryCollection(
+            settings.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .Select(one => one.Split('=', 2))
+                .Select(one => KeyValuePair.Create(one[0], (string?)one[1]))).Build();
 }

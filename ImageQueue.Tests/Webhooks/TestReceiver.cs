@@ -23,7 +23,9 @@ internal sealed class TestReceiver : IAsyncDisposable
 
     public Uri Url { get; private set; } = null!; // Set when it listens.
 
-    /// <summary>What it does, and the status that it has answered, 0 for none; 200 at first. What came is among the context's items.</summary>
+    /// <summary>
+    /// What it does, and the status that it has answered, 0 for none; 200 at first. What came is among the context's items.
+    /// </summary>
     public Func<HttpContext, Task<int>> Answer { get; set; } = Status(200);
 
     /// <summary>All that came, in order.</summary>
@@ -99,7 +101,8 @@ internal sealed class TestReceiver : IAsyncDisposable
         var (id, signature) = ((string?)headers["webhook-id"] ?? "", (string?)headers["webhook-signature"] ?? "");
         var at = DateTimeOffset.FromUnixTimeSeconds(long.Parse((string?)headers["webhook-timestamp"] ?? "0", CultureInfo.InvariantCulture));
         var key = Convert.FromBase64String(Secret["whsec_".Length..]);
-        var isValid = signature.Split(' ').Contains(WebhookSignature.Of([key], id, at, body)) && (TimeProvider.System.GetUtcNow() - at).Duration() < TimeSpan.FromMinutes(1);
+        var isValid = signature.Split(' ').Contains(WebhookSignature.Of([key], id, at, body))
+            && (TimeProvider.System.GetUtcNow() - at).Duration() < TimeSpan.FromMinutes(1);
         var delivery = new Delivery(id, JsonNode.Parse(body)!.AsObject(), Encoding.UTF8.GetString(body), isValid);
         Deliveries.Enqueue(delivery);
         context.Items[nameof(Delivery)] = delivery;

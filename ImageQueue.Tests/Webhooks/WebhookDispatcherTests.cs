@@ -36,11 +36,19 @@ internal sealed class WebhookDispatcherTests
             .ReturnsAsync((IReadOnlyCollection<long> ids, CancellationToken _) => [.. ids.Select(id => ChangeOf(id))]);
         _store.Setup(store => store.ListAheadAsync(It.IsAny<long>(), It.IsAny<int>(), It.IsAny<CancellationToken>())).ReturnsAsync([]);
         var leases = new Mock<ILeaseStore>();
-        leases.Setup(store => store.AcquireLeasesAsync(It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<TimeSpan>(), It.IsAny<CancellationToken>()))
+        leases.Setup(
+            store =>
+                store.AcquireLeasesAsync(
+                    It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<TimeSpan>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync([new Lease(WebhookDispatcher.LeaseName, null)]);
-        leases.Setup(store => store.NoteLeaseAsync(It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
+        leases.Setup(
+            store =>
+                store.NoteLeaseAsync(
+                    It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
         var client = new Mock<IBackgroundJobClientV2>();
-        client.Setup(one => one.Create(It.IsAny<Job>(), It.IsAny<IState>())).Callback((Job job, IState _) => _sent.Add((long)job.Args[2])).Returns("job");
+        client.Setup(one => one.Create(It.IsAny<Job>(), It.IsAny<IState>()))
+            .Callback((Job job, IState _) => _sent.Add((long)job.Args[2]))
+            .Returns("job");
         var receivers = ReceiversOf();
         var position = new WebhookPosition(_storage);
         var suspensions = new WebhookSuspensions(_operators.Object, NullLogger<WebhookSuspensions>.Instance);
@@ -82,7 +90,9 @@ internal sealed class WebhookDispatcherTests
     public async Task Changes_AreNotDispatched_ToASuspendedReceiver()
     {
         var name = ReceiversOf().All.Single().Name;
-        _operators.Setup(store => store.ListPausesAsync(It.IsAny<CancellationToken>())).ReturnsAsync([new Pause($"webhook:{name}", "410 Gone", default)]);
+        _operators.Setup(
+            store =>
+                store.ListPausesAsync(It.IsAny<CancellationToken>())).ReturnsAsync([new Pause($"webhook:{name}", "410 Gone", default)]);
         Changes(heldBackAt: null, 20);
 
         await _dispatcher.DispatchAsync(CancellationToken.None);
@@ -100,7 +110,9 @@ internal sealed class WebhookDispatcherTests
     /// <summary>Ids and revisions are the same numbers here.</summary>
     private void Changes(long? heldBackAt, params long[] revisions) => _store
         .Setup(store => store.ListChangesAsync(It.IsAny<long>(), It.IsAny<int>(), It.IsAny<CancellationToken>()))
-        .ReturnsAsync((long since, int _, CancellationToken _) => new ChangedRows([.. revisions.Where(one => one > since).Select(RowOf)], heldBackAt));
+        .ReturnsAsync(
+            (long since, int _, CancellationToken _) =>
+                new ChangedRows([.. revisions.Where(one => one > since).Select(RowOf)], heldBackAt));
 
     private static ChangedRow RowOf(long revision) => new(revision, "demo", revision);
 

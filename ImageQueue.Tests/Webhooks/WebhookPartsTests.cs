@@ -16,23 +16,29 @@ internal sealed class WebhookPartsTests
 {
     /// <summary>The example of the specification's reference libraries.</summary>
     [Test]
-    public void Signature_IsAsTheSpecificationHasIt()
+    public void Signature_MatchesTheSpecificationsExample()
     {
         var key = WebhookSignature.KeyOf(TestReceiver.Secret)!;
 
-        var signature = WebhookSignature.Of([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", DateTimeOffset.FromUnixTimeSeconds(1614265330), "{\"test\": 2432232314}"u8);
+        var signature = WebhookSignature.Of(
+            [key], "msg_p5jXN8AQM9LWM0D4loKWxJek", DateTimeOffset.FromUnixTimeSeconds(1614265330), "{\"test\": 2432232314}"u8);
 
         Assert.That(signature, Is.EqualTo("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
     }
 
     /// <summary>While secrets rotate, who knows the old one and who knows the new one both find theirs.</summary>
     [Test]
-    public void Signature_IsByEachSecret_WhenThereAreSeveral()
+    public void Signature_HasOneForEachSecret()
     {
-        var receiver = WebhookReceiver.From(new WebhookOptions { Url = new Uri("https://chat.example/hooks"), Secret = $"the-old-secret-in-plain  {TestReceiver.Secret}" });
+        var receiver = WebhookReceiver.From(
+            new WebhookOptions { Url = new Uri("https://chat.example/hooks"), Secret = $"the-old-secret-in-plain  {TestReceiver.Secret}" });
 
-        Assert.That(receiver.Keys, Is.EqualTo(new[] { Encoding.UTF8.GetBytes("the-old-secret-in-plain"), Convert.FromBase64String("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") }));
-        Assert.That(WebhookSignature.Of(receiver.Keys, "id", DateTimeOffset.UnixEpoch, "{}"u8).Split(' '), Has.Length.EqualTo(2).And.All.StartsWith("v1,"));
+        Assert.That(
+            receiver.Keys,
+            Is.EqualTo(new[] { Encoding.UTF8.GetBytes("the-old-secret-in-plain"), Convert.FromBase64String("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") }));
+        Assert.That(
+            WebhookSignature.Of(receiver.Keys, "id", DateTimeOffset.UnixEpoch, "{}"u8).Split(' '),
+            Has.Length.EqualTo(2).And.All.StartsWith("v1,"));
         Assert.That(receiver.Name, Does.Match("^chat\\.example-[0-9a-f]{8}$"));
     }
 
@@ -75,7 +81,8 @@ internal sealed class WebhookPartsTests
     [TestCase("Webhooks:1:Url", "https://chat.example/hooks", "Webhooks:1:Url is the same as Webhooks:0:Url")]
     public void Start_SaysWhatIsWrong(string key, string value, string sentence)
     {
-        var settings = new Dictionary<string, string?> { ["Webhooks:0:Url"] = "https://chat.example/hooks", ["Webhooks:0:Secret"] = TestReceiver.Secret };
+        var settings =
+            new Dictionary<string, string?> { ["Webhooks:0:Url"] = "https://chat.example/hooks", ["Webhooks:0:Secret"] = TestReceiver.Secret };
         settings[key] = value;
 
         Assert.That(async () => await TestApp.StartAsync(settings), Throws.Exception.With.Message.Contains(sentence));
@@ -83,7 +90,7 @@ internal sealed class WebhookPartsTests
 
     /// <summary>Jobs that go with the process are found again from its note; those of others are not sent twice.</summary>
     [Test]
-    public void Position_GoesBack_ForTheReceiverThatHasNotGotItsEvents()
+    public void Position_GoesBack_ForAReceiverWithUndeliveredEvents()
     {
         using var storage = new InMemoryStorage();
         var position = new WebhookPosition(storage);
@@ -98,7 +105,13 @@ internal sealed class WebhookPartsTests
         next.Begin(position.ToNote(), latest: 99);
         Assert.That(next.Read, Is.EqualTo(11));
         Assert.That(
-            (next.Misses("a", 12), next.Misses("a", 11), next.Misses("b", 12), next.Misses("b", 20), next.Misses("b", 21), next.Misses("new", 15)),
+            (
+                next.Misses("a", 12),
+                next.Misses("a", 11),
+                next.Misses("b", 12),
+                next.Misses("b", 20),
+                next.Misses("b", 21),
+                next.Misses("new", 15)),
             Is.EqualTo((true, false, false, false, true, false)));
         next.Advance(15);
         Assert.That((next.Read, next.Misses("a", 15), next.Misses("a", 16), next.Misses("b", 16)), Is.EqualTo((15L, false, true, false)));
@@ -106,7 +119,7 @@ internal sealed class WebhookPartsTests
         Assert.That((next.Read, next.Misses("a", 25), next.Misses("b", 26)), Is.EqualTo((25L, false, true)));
     }
 
-    /// <summary>Hangfire on SQL Server keeps its jobs: there, begun is as good as done.</summary>
+    /// <summary>Hangfire on SQL Server keeps its jobs: an enqueued delivery is not lost with the process.</summary>
     [Test]
     public void Position_IsWhereTheJobsAre_WhenTheyOutliveTheProcess()
     {

@@ -130,7 +130,8 @@ internal sealed class WebhookRetryTests
         Assert.That(WebhookSignature.KeyOf(secret), Is.EqualTo(Enumerable.Range(0, 16).Select(number => (byte)number)));
 
     private static Job DeliveryOf(long messageId) => Job.FromExpression<DeliverWebhookJob>(
-        job => job.RunAsync("chat.example", WebhookEvents.Complete, messageId, 1, "id", CancellationToken.None), DeliverWebhookJob.QueueName);
+        job =>
+            job.RunAsync("chat.example", WebhookEvents.Complete, messageId, 1, "id", CancellationToken.None), DeliverWebhookJob.QueueName);
 
     private string Enqueue() => _bench.Client.Create(DeliveryOf(1), new EnqueuedState(DeliverWebhookJob.QueueName));
 

@@ -13,7 +13,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Webhooks;
 
-/// <summary>What receivers are told, by the running app.</summary>
+/// <summary>What the running app delivers to receivers.</summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed class WebhookTests
@@ -48,18 +48,24 @@ internal sealed class WebhookTests
         {
             Assert.That(_receiver.Deliveries, Is.All.Matches<Delivery>(delivery => delivery.IsValid));
             Assert.That(_receiver.Deliveries.Count(delivery => delivery.Type == WebhookEvents.Complete), Is.EqualTo(1));
-            Assert.That(((string?)complete.Data["prompt"], (int)complete.Data["progress"]!, (string?)complete.Data["username"]), Is.EqualTo(("bir kedi", 100, "ayşe")));
+            Assert.That(
+                ((string?)complete.Data["prompt"], (int)complete.Data["progress"]!, (string?)complete.Data["username"]),
+                Is.EqualTo(("bir kedi", 100, "ayşe")));
             Assert.That(complete.Data["thumbnail_url"], Is.Not.Null);
-            Assert.That(DateTimeOffset.Parse((string)complete.Body["timestamp"]!, CultureInfo.InvariantCulture), Is.EqualTo(TimeProvider.System.GetUtcNow()).Within(TimeSpan.FromMinutes(1)));
+            Assert.That(
+                DateTimeOffset.Parse((string)complete.Body["timestamp"]!, CultureInfo.InvariantCulture),
+                Is.EqualTo(TimeProvider.System.GetUtcNow()).Within(TimeSpan.FromMinutes(1)));
             Assert.That((string?)message.Data["content"], Is.EqualTo("merhaba"));
-            Assert.That(((string?)deleted.Data["status"], deleted.Data["prompt"], deleted.Data["image_url"]), Is.EqualTo((MessageStatus.Deleted, (JsonNode?)null, (JsonNode?)null)));
+            Assert.That(
+                ((string?)deleted.Data["status"], deleted.Data["prompt"], deleted.Data["image_url"]),
+                Is.EqualTo((MessageStatus.Deleted, (JsonNode?)null, (JsonNode?)null)));
             Assert.That(deleted.Text, Does.Not.Contain("kedi").And.Not.Contain("ayşe"));
         });
     }
 
     /// <summary>The ends alone, unless a receiver asks for more.</summary>
     [Test]
-    public async Task Receiver_IsToldOfEndsAlone_WhenItNamesNoEvents()
+    public async Task Receiver_GetsFinishedRequestsOnly_WhenItNamesNoEvents()
     {
         await using var app = await TestApp.StartAsync(_receiver.Settings());
         await AddAsync(app, "merhaba");
@@ -71,7 +77,7 @@ internal sealed class WebhookTests
 
     /// <summary>Again after a pause, under the same id; the job says what was answered, and an operator has it sent once more.</summary>
     [Test]
-    public async Task Refused_IsTriedAgain_UnderTheSameId_AndSentOnceMoreByHand()
+    public async Task RefusedDelivery_IsRetriedUnderTheSameId_AndCanBeRequeuedByHand()
     {
         _receiver.Answer = TestReceiver.Status(503);
         await using var app = await TestApp.StartAsync(_receiver.Settings());
@@ -79,7 +85,9 @@ internal sealed class WebhookTests
         var monitoring = app.Services.GetRequiredService<JobStorage>().GetMonitoringApi();
         await Until.TrueAsync(() => monitoring.ScheduledCount() == 1);
         var job = monitoring.ScheduledJobs(0, 1).Single().Key;
-        Assert.That(monitoring.JobDetails(job).History.SelectMany(state => state.Data.Values.Append(state.Reason)), Has.Some.Contains("503 ServiceUnavailable"));
+        Assert.That(
+            monitoring.JobDetails(job).History.SelectMany(state => state.Data.Values.Append(state.Reason)),
+            Has.Some.Contains("503 ServiceUnavailable"));
         Assert.That(string.Join(' ', monitoring.JobDetails(job).Job.Args), Does.Not.Contain("kedi"));
 
         _receiver.Answer = TestReceiver.Status(204);
@@ -88,7 +96,9 @@ internal sealed class WebhookTests
         await Until.TrueAsync(() => monitoring.JobDetails(job).History[0].StateName == SucceededState.StateName);
         Assert.That(monitoring.JobDetails(job).History[0].Data["Result"], Does.Contain("204 NoContent"));
 
-        Assert.That(await app.Http.GetStringAsync("hangfire/jobs/succeeded"), Does.Match($@"image\.complete of message {id} to 127\.0\.0\.1-[0-9a-f]{{8}}"));
+        Assert.That(
+            await app.Http.GetStringAsync("hangfire/jobs/succeeded"),
+            Does.Match($@"image\.complete of message {id} to 127\.0\.0\.1-[0-9a-f]{{8}}"));
 
         var before = _receiver.Deliveries.Count;
         app.Services.GetRequiredService<IBackgroundJobClientV2>().ChangeState(job, new EnqueuedState(DeliverWebhookJob.QueueName), null);
@@ -130,10 +140,12 @@ internal sealed class WebhookTests
         await using var app = await TestApp.StartAsync(_receiver.Settings());
         var id = (long)(await app.SubmitAsync("bir kedi"))["id"]!;
 
-        await Until.TrueAsync(() => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("refused image.complete", StringComparison.Ordinal)));
+        await Until.TrueAsync(
+            () => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("refused image.complete", StringComparison.Ordinal)));
 
         Assert.That(
-            app.Log.Of(LogLevel.Warning).Count(line => line.Contains($"refused image.complete of message {id}: 500 InternalServerError", StringComparison.Ordinal)),
+            app.Log.Of(LogLevel.Warning).Count(
+                line => line.Contains($"refused image.complete of message {id}: 500 InternalServerError", StringComparison.Ordinal)),
             Is.EqualTo(_receiver.Deliveries.Count));
     }
 
@@ -154,7 +166,8 @@ internal sealed class WebhookTests
             await AddAsync(app, "merhaba");
         await Until.TrueAsync(() => _receiver.Taken.Select(delivery => delivery.MessageId).Distinct().Count() == 20);
 
-        Assert.That(TimeProvider.System.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(14)), "the other one hangs for fifteen seconds");
+        Assert.That(
+            TimeProvider.System.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(14)), "the other one hangs for fifteen seconds");
         Assert.That(hanging.Deliveries, Has.Count.InRange(1, WebhookTraffic.AtOnce));
     }
 
@@ -167,7 +180,9 @@ internal sealed class WebhookTests
     {
         var (sender, receiver) = Sender(new UriBuilder(_receiver.Url) { Host = host }.Uri, allowPrivate: false);
         using (sender)
-            Assert.That(async () => await sender.SendAsync(receiver, "id", "{}"u8.ToArray(), default), Throws.TypeOf<WebhookException>().With.Message.Contains("private address"));
+            Assert.That(
+                async () => await sender.SendAsync(receiver, "id", "{}"u8.ToArray(), default),
+                Throws.TypeOf<WebhookException>().With.Message.Contains("private address"));
         Assert.That(_receiver.Deliveries, Is.Empty);
     }
 
@@ -181,7 +196,9 @@ internal sealed class WebhookTests
         };
         var (sender, receiver) = Sender(_receiver.Url, allowPrivate: true);
         using (sender)
-            Assert.That(async () => await sender.SendAsync(receiver, "id", "{}"u8.ToArray(), default), Throws.TypeOf<WebhookException>().With.Message.StartsWith("307"));
+            Assert.That(
+                async () => await sender.SendAsync(receiver, "id", "{}"u8.ToArray(), default),
+                Throws.TypeOf<WebhookException>().With.Message.StartsWith("307"));
         Assert.That(_receiver.Deliveries, Has.Count.EqualTo(1));
     }
 
@@ -189,12 +206,14 @@ internal sealed class WebhookTests
     {
         var options = new WebhooksOptions { AllowPrivate = allowPrivate };
         options.Receivers.Add(new WebhookOptions { Url = url, Secret = TestReceiver.Secret });
-        return (new WebhookSender(Options.Create(options), TimeProvider.System), new WebhookReceivers(Options.Create(options)).All.Single());
+        return (
+            new WebhookSender(Options.Create(options), TimeProvider.System), new WebhookReceivers(Options.Create(options)).All.Single());
     }
 
     private static async Task<long> AddAsync(TestApp app, string words)
     {
-        using var response = await app.Http.PostAsJsonAsync("api/conversations/demo/messages", new { username = "ayşe", role = "user", content = words });
+        using var response = await app.Http.PostAsJsonAsync(
+            "api/conversations/demo/messages", new { username = "ayşe", role = "user", content = words });
         return (long)(await TestApp.ReadAsync(response))["id"]!;
     }
 }

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace ImageQueue.Web.Health;
 
-/// <summary>The parts of <c>/health/ready</c> as a metric: 1 while healthy, else 0. Read at an interval, where metrics are configured.</summary>
+/// <summary>
+/// The parts of <c>/health/ready</c> as a metric: 1 while healthy, else 0. Read at an interval, where metrics are configured.
+/// </summary>
 internal sealed class HealthGauge : IHealthCheckPublisher
 {
     private readonly ConcurrentDictionary<string, int> _parts = new(StringComparer.Ordinal);

@@ -28,6 +28,7 @@ internal static class HealthServices
 
     public static void AddHealth(this IServiceCollection services)
     {
+        services.AddSingleton<DatabaseCheck>(); // It holds a lease.
         services.AddHealthChecks()
             .AddCheck<DatabaseCheck>("database", timeout: Patience)
             .AddCheck<SchemaCheck>("schema", timeout: Patience);
@@ -37,17 +38,20 @@ internal static class HealthServices
             foreach (var part in Parts)
             {
                 options.Registrations.Add(new(
-                    part, provider => ActivatorUtilities.CreateInstance<ConditionsCheck>(provider, part), HealthStatus.Degraded, tags: null, Patience));
+                    part, provider =>
+                        ActivatorUtilities.CreateInstance<ConditionsCheck>(provider, part), HealthStatus.Degraded, tags: null, Patience));
             }
         });
         // The response has the reasons; probes every few seconds would flood the log.
-        services.AddLogging(logging => logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks.DefaultHealthCheckService", LogLevel.None));
+        services.AddLogging(
+            logging => logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks.DefaultHealthCheckService", LogLevel.None));
     }
 
     public static void AddHealthGauge(this IServiceCollection services)
     {
         services.AddSingleton<IHealthCheckPublisher, HealthGauge>();
-        services.Configure<HealthCheckPublisherOptions>(options => (options.Delay, options.Period) = (TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(15)));
+        services.Configure<HealthCheckPublisherOptions>(
+            options => (options.Delay, options.Period) = (TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(15)));
     }
 
     public static void MapHealth(this WebApplication app)
@@ -59,8 +63,10 @@ internal static class HealthServices
     private static Task WriteAsync(HttpContext context, HealthReport report)
     {
         var isOperator = context.User.Is(Roles.Operator, Roles.OperatorRead);
-        var parts = report.Entries.ToDictionary(part => part.Key, part => new Part(NameOf(part.Value.Status), isOperator ? part.Value.Description : null));
-        return context.Response.WriteAsJsonAsync(new Answer(NameOf(report.Status), parts.Count == 0 ? null : parts), Json, context.RequestAborted);
+        var parts = report.Entries.ToDictionary(
+            part => part.Key, part => new Part(NameOf(part.Value.Status), isOperator ? part.Value.Description : null));
+        return context.Response.WriteAsJsonAsync(
+            new Answer(NameOf(report.Status), parts.Count == 0 ? null : parts), Json, context.RequestAborted);
     }
 
     private static Task WriteLiveAsync(HttpContext context, HealthReport report) =>

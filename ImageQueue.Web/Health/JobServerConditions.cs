@@ -5,7 +5,8 @@ using ImageQueue.Web.Startup;
 namespace ImageQueue.Web.Health;
 
 /// <summary>Hangfire servers of this process that do not run or do not report: requests wait then.</summary>
-internal sealed class JobServerConditions(IServiceProvider services, JobStorage storage, DatabaseReadiness readiness, TimeProvider time) : IConditionSource
+internal sealed class JobServerConditions(
+    IServiceProvider services, JobStorage storage, DatabaseReadiness readiness, TimeProvider time) : IConditionSource
 {
     /// <summary>A Hangfire server reports every half minute.</summary>
     private static readonly TimeSpan LongestSilence = TimeSpan.FromMinutes(2);
@@ -24,11 +25,18 @@ internal sealed class JobServerConditions(IServiceProvider services, JobStorage 
         SystemCondition? OneOf(JobServer server)
         {
             if (!server.IsRunning)
-                return new(ConditionCodes.JobServerMissing, $"{server.Name} is not running: it waits for the database, or stops.", Stops: true) { Subject = server.Name };
-            var heartbeat = known.Where(one => one.Name.StartsWith($"{server.Name}:", StringComparison.OrdinalIgnoreCase)).Max(one => one.Heartbeat);
+                return new(
+                    ConditionCodes.JobServerMissing,
+                    $"{server.Name} is not running: it waits for the database, or stops.",
+                    Stops: true) { Subject = server.Name };
+            var heartbeat = known.Where(
+                one => one.Name.StartsWith($"{server.Name}:", StringComparison.OrdinalIgnoreCase)).Max(one => one.Heartbeat);
             return heartbeat is { } at && time.GetUtcNow().UtcDateTime - at < LongestSilence
                 ? null
-                : new(ConditionCodes.JobServerMissing, $"{server.Name} has not reported to Hangfire for {LongestSilence.TotalMinutes:0} minutes.", Stops: true)
+                : new(
+                    ConditionCodes.JobServerMissing,
+                    $"{server.Name} has not reported to Hangfire for {LongestSilence.TotalMinutes:0} minutes.",
+                    Stops: true)
                 { Subject = server.Name };
         }
     }

@@ -50,7 +50,8 @@ internal sealed record TelemetryPlan(bool Traces, bool Metrics, bool Logs, bool 
     private static bool IsEndpoint(IConfiguration configuration, string key) => Read(configuration, key) is { } value
         && (Uri.TryCreate(value, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"
             ? true
-            : throw new OptionsValidationException(TelemetryOptions.Section, typeof(TelemetryOptions), [$"{key} must be an address such as http://collector:4317."]));
+            : throw new OptionsValidationException(
+                TelemetryOptions.Section, typeof(TelemetryOptions), [$"{key} must be an address such as http://collector:4317."]));
 
     private static string? Read(IConfiguration configuration, string key) => configuration[key] is { Length: > 0 } value ? value : null;
 }

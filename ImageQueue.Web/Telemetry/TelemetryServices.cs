@@ -32,18 +32,24 @@ internal static class TelemetryServices
         if (!plan.IsAnything)
             return;
         var telemetry = services.AddOpenTelemetry().ConfigureResource(resource => resource
-            .AddService(ServiceName, serviceVersion: typeof(TelemetryServices).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion)
+            .AddService(
+                ServiceName,
+                serviceVersion: typeof(TelemetryServices)
+                    .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion)
             .AddEnvironmentVariableDetector()); // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override it.
         if (plan.Traces)
-            telemetry.WithTracing(traces => Trace(traces).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "TRACES")));
+            telemetry.WithTracing(
+                traces => Trace(traces).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "TRACES")));
         if (plan.Metrics || plan.Prometheus)
             services.AddHealthGauge();
         if (plan.Metrics)
-            telemetry.WithMetrics(metrics => Measure(metrics).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "METRICS")));
+            telemetry.WithMetrics(
+                metrics => Measure(metrics).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "METRICS")));
         if (plan.Prometheus)
         {
             telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter(options =>
-                options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes)); // Dashboards and alerts know these names, whatever the scraper accepts.
+                // Dashboards and alerts know these names, whatever the scraper accepts.
+                options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithSuffixes));
         }
 
         if (plan.Logs)
@@ -71,7 +77,8 @@ internal static class TelemetryServices
             options.Filter = context => !Array.Exists(Untraced, path => context.Request.Path.StartsWithSegments(path)))
         .AddHttpClientInstrumentation(options =>
             options.FilterHttpRequestMessage = request =>
-                request.Method == HttpMethod.Post && request.RequestUri?.AbsolutePath.EndsWith("/internal/progress", StringComparison.Ordinal) != true);
+                request.Method == HttpMethod.Post
+                    && request.RequestUri?.AbsolutePath.EndsWith("/internal/progress", StringComparison.Ordinal) != true);
 
     /// <summary>The metrics of ImageQueue, web server, HTTP client and runtime.</summary>
     internal static MeterProviderBuilder Measure(MeterProviderBuilder metrics) => metrics
