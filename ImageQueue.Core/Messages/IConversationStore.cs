@@ -35,6 +35,9 @@ public interface IConversationStore
     Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken);
 
+    /// <returns>False when there is no such conversation, or it is erased.</returns>
+    Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken);
+
     /// <summary>
     /// Erases content, metadata, owner and bookkeeping, and the title of the conversation that began with this message; status becomes
     /// <c>deleted</c>. The row stays as a tombstone, which only the feed shows. Guard: exists, and not erased.

@@ -43,8 +43,8 @@ internal sealed class OverviewTests
                 40), new(At(26, 12), StatisticsKinds.Claimed, "", 3, 8, 30), new(At(26, 13), StatisticsKinds.Queue, "", 17),
         ];
 
-        var day = OverviewTimes.Of(rows, Now, buckets: 24, hours: 1);
-        var week = OverviewTimes.Of(rows, Now, buckets: 28, hours: 6);
+        var day = OverviewTimes.Of(rows, Now, buckets: 24, TimeSpan.FromHours(1));
+        var week = OverviewTimes.Of(rows, Now, buckets: 28, TimeSpan.FromHours(6));
 
         Assert.That((day.All[0].Start, day.All[^1].Start), Is.EqualTo((At(25, 15), At(26, 14))));
         Assert.That((day.Images, day.Errors, day.ErrorShare), Is.EqualTo((15, 7, 7 / 22.0)));
@@ -58,7 +58,7 @@ internal sealed class OverviewTests
         Assert.That(
             (week.Images, week.All[^1].Images, week.All[^1].WaitMedian, week.All[^1].WaitHigh, week.All[^1].Queue),
             Is.EqualTo((115, 5, 8.0, 40.0, 17)));
-        Assert.That(OverviewTimes.Of([], Now, 24, 1).ErrorShare, Is.Null);
+        Assert.That(OverviewTimes.Of([], Now, 24, TimeSpan.FromHours(1)).ErrorShare, Is.Null);
     }
 
     [TestCase(0, 1)]
@@ -135,17 +135,17 @@ internal sealed class OverviewTests
 
         await Until.TrueAsync(
             async () =>
-                (await TextAsync(reader, "hangfire/live/overview")).Contains("Images, last day: 2 images", StringComparison.Ordinal),
+                (await TextAsync(reader, "hangfire/live/overview")).Contains("Images, last 3 hours: 2 images", StringComparison.Ordinal),
             "the overview is at most a few seconds old");
         var page = await TextAsync(reader, "hangfire/live/overview");
         Assert.That(
             page,
-            Does.Contain("Errors by code, last day: 1 error, 33.3 %").And.Contain("iq-code-3").And.Contain("out_of_memory")
+            Does.Contain("Errors by code, last 3 hours: 1 of 3 requests, 33.3 %").And.Contain("iq-code-3").And.Contain("out_of_memory")
                 .And.Contain("Images, last week: 2 images"));
         var home = await TextAsync(reader, "hangfire");
         Assert.That(
             home,
-            Does.Contain("33.3 % / 33.3 %").And.Contain("Images per hour").And.Contain("id=\"realtimeGraph\""),
+            Does.Contain("1 of 3").And.Contain("hangfire/failures").And.Contain("Images per hour").And.Contain("id=\"realtimeGraph\""),
             "dashboard.js inserts the charts there");
 
         using var outside = new HttpClient(new HttpClientHandler { AllowAutoRedirect = false }) { BaseAddress = app.App.Address };

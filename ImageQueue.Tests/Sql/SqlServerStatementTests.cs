@@ -75,6 +75,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.SavePositionsAsync), store => store.SavePositionsAsync([new QueuedPosition(1, "7", 1)], default)),
         (nameof(IMessageStore.AttachJobsAsync), store => store.AttachJobsAsync([(1, "7", null), (2, "8", "6")], default)),
         (nameof(IMessageStore.EraseAsync), store => store.EraseAsync(1, default)),
+        (nameof(IMessageStore.RenameConversationAsync), store => store.RenameConversationAsync("c", "t", default)),
         (nameof(IMessageStore.CloseConversationAsync), store => store.CloseConversationAsync("c", default)),
         (nameof(IMessageStore.ListClosedConversationsAsync), store => store.ListClosedConversationsAsync(10, default)),
         (nameof(IMessageStore.ForgetErasedAsync), store => store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, default)),

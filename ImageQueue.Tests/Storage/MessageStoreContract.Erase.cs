@@ -157,4 +157,16 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, CancellationToken.None), Is.EqualTo(1));
         Assert.That((await AddAsync()).Revision, Is.GreaterThan(newest.Revision), "counted from the start");
     }
+
+    [Test]
+    public async Task RenameConversation_ChangesTheTitle_UntilErased()
+    {
+        await SubmitAsync(ImageRequest("bir gül"));
+
+        Assert.That(await Store.RenameConversationAsync(Conversation, "Güller 🌹", CancellationToken.None), Is.True);
+        Assert.That((await Store.FindConversationAsync(Conversation, CancellationToken.None))!.Title, Is.EqualTo("Güller 🌹"));
+        await Store.CloseConversationAsync(Conversation, CancellationToken.None);
+        Assert.That(await Store.RenameConversationAsync(Conversation, "x", CancellationToken.None), Is.False);
+        Assert.That(await Store.RenameConversationAsync("none", "x", CancellationToken.None), Is.False);
+    }
 }

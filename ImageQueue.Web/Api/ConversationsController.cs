@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Api;
 
-/// <summary>Lists conversations, and erases them.</summary>
+/// <summary>Lists, renames and erases conversations.</summary>
 [ApiController]
 [Tags("Conversations")]
 public sealed class ConversationsController(IConversationStore store, EraseMessages erase) : ControllerBase
@@ -39,24 +39,63 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         return Ok(new ConversationPage(page, found.Count > limit ? found[limit - 1].LastMessageId : null));
     }
 
+    /// <summary>Renames a conversation.</summary>
+    /// <param name="conversationId">The conversation.</param>
+    /// <param name="body">The new title.</param>
+    [HttpPatch("/api/conversations/{conversation_id}", Name = "renameConversation")]
+    [Authorize(Access.Ask)]
+    [RequestSizeLimit(BodyLimit.Bytes)]
+    [Consumes("application/json", "application/merge-patch+json")]
+    [ProducesResponseType<ConversationTitleResponse>(StatusCodes.Status200OK, "application/json")]
+    [Problem(400, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound)]
+    [Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType)]
+    [Problem(422, ProblemCodes.InvalidRequest)]
+    public async Task<IActionResult> RenameAsync(
+        [ConversationId] string conversationId, [FromBody] ConversationPatchBody body, CancellationToken cancellationToken)
+    {
+        if (body.Title?.Trim() is not { Length: > 0 and <= ConversationPatchBody.LongestTitle } title || title.Any(char.IsControl))
+            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { ["title"] = [ConversationPatchBody.TitleRule] });
+        return await store.RenameConversationAsync(conversationId, title, cancellationToken)
+            ? Ok(new ConversationTitleResponse(conversationId, title))
+            : NotFoundProblem(conversationId);
+    }
+
     /// <summary>
     /// Erases a conversation for good, with all its messages and images. Waiting and processing requests are cancelled first.
     /// </summary>
     /// <remarks>Watchers get an event for each message, as with `DELETE /api/messages/{id}`. The id cannot be used again.</remarks>
     /// <param name="conversationId">The conversation.</param>
     [HttpDelete("/api/conversations/{conversation_id}", Name = "deleteConversation")]
-    [Authorize(Access.Client)]
+    [Authorize(Access.Ask)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
     [Problem(404, ProblemCodes.NotFound)]
     [Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>
         await erase.EraseConversationAsync(conversationId, cancellationToken)
             ? NoContent()
-            : ApiProblem.Result(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
-                $"Conversation {conversationId} not found. It comes to exist with its first message.");
+            : NotFoundProblem(conversationId);
+
+    private static IActionResult NotFoundProblem(string conversationId) => ApiProblem.Result(
+        StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
 }
+
+/// <summary>A change to a conversation.</summary>
+public sealed record ConversationPatchBody
+{
+    internal const int LongestTitle = 100;
+
+    internal const string TitleRule = "title must have 1 to 100 characters, on one line.";
+
+    /// <summary>The new title, 1..100 characters. Required.</summary>
+    public string? Title { get; init; }
+}
+
+/// <summary>A conversation's new title.</summary>
+/// <param name="Id">The conversation.</param>
+/// <param name="Title">As stored.</param>
+public sealed record ConversationTitleResponse(string Id, string Title);
 
 /// <summary>A conversation.</summary>
 /// <param name="Id">Chosen by the chat app.</param>

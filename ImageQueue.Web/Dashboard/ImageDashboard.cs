@@ -128,23 +128,7 @@ internal static class ImageDashboard
         hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.overview.css");
         hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.js");
         hangfire.UseJobDetailsRenderer(-10, RenderJob);
-        AddTile("imagequeue:waiting", "Waiting", figures => new Metric(figures.Waiting));
-        AddTile("imagequeue:oldest", "Oldest wait", figures => new Metric(DashboardFormat.Ago(figures.At, figures.OldestQueuedAt)));
-        AddTile("imagequeue:generating", "Generating", figures => new Metric(figures.Generating.Count));
-        AddTile<StatisticsReader.Figures>("imagequeue:hour", "Images per hour", Statistics, statistics => new Metric(statistics.PerHour));
-        AddTile<StatisticsReader.Figures>(
-            "imagequeue:errors",
-            "Errors, hour / day",
-            Statistics,
-            statistics =>
-                new Metric(statistics.ErrorShares) { Style = statistics.ErrorsLastHour > 0 ? MetricStyle.Warning : MetricStyle.Default });
-        AddTile("imagequeue:backends", "Healthy backends", figures => new Metric(string.Create(CultureInfo.InvariantCulture, $"{figures.Healthy} / {figures.Backends.Count}"))
-        {
-            Style = figures.Healthy == 0
-                ? MetricStyle.Danger
-                : figures.Healthy < figures.Backends.Count ? MetricStyle.Warning : MetricStyle.Success,
-            Highlighted = figures.Healthy == 0,
-        });
+        Tiles.Add();
         return true;
     }
 
@@ -167,27 +151,6 @@ internal static class ImageDashboard
     {
         Active = page.RequestPath.StartsWith(path, StringComparison.OrdinalIgnoreCase),
     });
-
-    private static Task<StatisticsReader.Figures> Statistics(HttpContext http) =>
-        http.RequestServices.GetRequiredService<StatisticsReader>().GetAsync(http.RequestAborted);
-
-    private static void AddTile(string name, string title, Func<DashboardSummary.Figures, Metric> show) =>
-        AddTile(name, title, http => http.RequestServices.GetRequiredService<DashboardSummary>().GetAsync(http.RequestAborted), show);
-
-    private static void AddTile<T>(string name, string title, Func<HttpContext, Task<T>> ask, Func<T, Metric> show) =>
-        GlobalConfiguration.Configuration.UseDashboardMetric(new DashboardMetric(name, title, page =>
-        {
-            var http = page.Context.GetHttpContext();
-            try
-            {
-                // Hangfire computes its tiles synchronously.
-                return show(ask(http).GetAwaiter().GetResult());
-            }
-            catch (StoreUnavailableException)
-            {
-                return new Metric("–") { Title = "The database does not answer." };
-            }
-        }));
 
     private static NonEscapedString RenderJob(JobDetailsRendererDto job)
     {

@@ -19,12 +19,23 @@ internal static class Overview
         return Markup.Of(
             $"""
             {await WaitingUsersAsync(request)}
-            <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 24, hours: 1), "last day")}</div>
+            {Day(statistics)}
             <h2 class="h3">Images, last week <small class="text-muted">by six hours</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, hours: 6), "last week")}</div>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, TimeSpan.FromHours(6)), "last week")}</div>
             """);
     }
+
+    private static Markup Day(StatisticsReader.Figures statistics) => statistics.Young is { } samples
+        ? Markup.Of(
+            $"""
+            <h2 class="h3">Images, last 3 hours <small class="text-muted">by 5 minutes</small></h2>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(OverviewTimes.ToRows(samples, TimeSpan.FromMinutes(5)), statistics.At, buckets: 36, TimeSpan.FromMinutes(5)), "last 3 hours")}</div>
+            """)
+        : Markup.Of(
+            $"""
+            <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
+            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 24, TimeSpan.FromHours(1)), "last day")}</div>
+            """);
 
     /// <summary>Who fills the queue: a flood is one user's.</summary>
     private static async Task<Markup> WaitingUsersAsync(ImageDashboardRequest request)
@@ -68,7 +79,7 @@ internal static class Overview
             new Chart(
                 "Errors by code",
                 when,
-                times.Errors == 0 ? "none" : Count(times.Errors, "error") + (times.ErrorShare is { } share ? $", {Share(share)}" : ""),
+                times.Errors == 0 ? "none" : $"{Number(times.Errors)} of {Count(times.Images + times.Errors, "request")}, {Share(times.ErrorShare ?? 0)}",
                 starts,
                 [.. codes.Select(code => new Chart.Line(code, Style(code), Values(time => time.Errors.GetValueOrDefault(code))))],
                 Number).Bars(),
@@ -101,42 +112,4 @@ internal static class Overview
     private static string Number(double value) => value.ToString("#,0.#", CultureInfo.InvariantCulture);
 
     private static string Count(int count, string what) => $"{Number(count)} {what}{(count == 1 ? "" : "s")}";
-}
-
-/// <summary>The statistics of a period in buckets of equal length; the last bucket is still running.</summary>
-internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
-{
-    public int Images => All.Sum(time => time.Images);
-
-    public int Errors => All.Sum(time => time.Errors.Values.Sum());
-
-    /// <summary>Errors of all requests that ended complete or in error; null without any.</summary>
-    public double? ErrorShare => Images + Errors == 0 ? null : (double)Errors / (Images + Errors);
-
-    /// <summary>Buckets are aligned to the UTC day. A bucket of several hours has the longest of their waits.</summary>
-    public static OverviewTimes Of(IReadOnlyList<StatisticsRow> rows, DateTimeOffset now, int buckets, int hours)
-    {
-        var length = TimeSpan.FromHours(hours);
-        var last = new DateTimeOffset(now.UtcTicks - (now.UtcTicks % length.Ticks), TimeSpan.Zero);
-        var first = last - (length * (buckets - 1));
-        var parts = rows.Where(row => row.Hour >= first && row.Hour < last + length).ToLookup(row => (int)((row.Hour - first) / length));
-        return new OverviewTimes([.. Enumerable.Range(0, buckets).Select(i => OverviewTime.Of(first + (length * i), [.. parts[i]]))]);
-    }
-}
-
-internal sealed record OverviewTime(
-    DateTimeOffset Start, int Images, IReadOnlyDictionary<string, int> Errors, double? WaitMedian, double? WaitHigh, int? Queue)
-{
-    public static OverviewTime Of(DateTimeOffset start, IReadOnlyCollection<StatisticsRow> rows)
-    {
-        return new OverviewTime(
-            start,
-            Those(StatisticsKinds.Complete).Sum(row => row.Count),
-            Those(StatisticsKinds.Error).GroupBy(row => row.Code).ToDictionary(group => group.Key, group => group.Sum(row => row.Count)),
-            Those(StatisticsKinds.Claimed).Max(row => row.Median),
-            Those(StatisticsKinds.Claimed).Max(row => row.High),
-            Those(StatisticsKinds.Queue).Max(row => (int?)row.Count));
-
-        IEnumerable<StatisticsRow> Those(string kind) => rows.Where(row => row.Kind == kind);
-    }
 }

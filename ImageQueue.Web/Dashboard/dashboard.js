@@ -34,6 +34,16 @@
     });
   }
 
+  // On a phone each row is a block, and each cell names its column.
+  function labels(root) {
+    root.querySelectorAll('.iq-table').forEach(table => {
+      const names = Array.from(table.tHead ? table.tHead.rows[0].cells : [], cell => cell.textContent.trim());
+      Array.from(table.tBodies).forEach(body => Array.from(body.rows).forEach(row => Array.from(row.cells).forEach((cell, i) => {
+        if (names[i]) cell.dataset.th = names[i];
+      })));
+    });
+  }
+
   // Results are set as text, never as markup.
   function say(text) {
     const place = document.querySelector('[data-iq-said]') || document.querySelector('[data-iq-result]');
@@ -118,6 +128,7 @@
     const now = target.querySelector('.table-responsive');
     if (now) now.scrollLeft = scrolled;
     times(target);
+    labels(target);
     updateSelection(); // Before the focus: a disabled button takes none.
     if (focused) {
       const again = Array.from(target.querySelectorAll('a, button, input, summary')).find(element => keyOf(element) === focused);
@@ -205,5 +216,6 @@
   setInterval(showAge, 1000);
   if (graph) refresh(views[0]);
   times(document);
+  labels(document);
   updateSelection();
 })();

@@ -217,6 +217,13 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddName("@ConversationId", conversationId).Add("@Before", before).Add("@Limit", limit),
             cancellationToken));
 
+    public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) => connections.RunAsync(
+        async connection => await connection.ExecuteAsync(Command(
+            "UPDATE dbo.conversations SET title = @Title WHERE id = @ConversationId AND username <> N'';",
+            new StatementParameters().AddText("@ConversationId", conversationId, NameSize).AddText("@Title", title),
+            cancellationToken)) == 1,
+        cancellationToken);
+
     public async Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken)
     {

@@ -155,6 +155,11 @@ internal sealed partial class SqliteMessageStore
             """,
             new { conversationId = StoredName.Normalize(conversationId), before, limit }))));
 
+    public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) => _writer.RunAsync(
+        session => session.Connection.Execute(
+            "UPDATE conversations SET title = @title WHERE id = @conversationId AND username <> ''", new { conversationId, title }) == 1,
+        cancellationToken);
+
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<ConversationSummary>>(Read(connection => connection.Query<SummaryRow>(

@@ -314,6 +314,15 @@ internal sealed class ApiDescriptionTests
         Add("deleteMessage 404", () => Delete("api/messages/4242424"));
         Add("deleteMessage 500", () => Delete($"api/messages/{FaultyStore.BrokenId}"));
         Add("deleteMessage 503", () => Delete($"api/messages/{FaultyStore.AwayId}"));
+        Later("renameConversation 200", async () => Rename((await _source.BeginAsync("renamed")).ConversationId, """{"title":"Kediler"}"""));
+        Add("renameConversation 400", () => Rename("a", "[]"));
+        Add("renameConversation 404", () => Rename("nobody", """{"title":"Kediler"}"""));
+        Add("renameConversation 413", () => Rename("a", tooLarge));
+        Add("renameConversation 415", () => Rename("a", "{}", "text/plain"));
+        Add("renameConversation 422", () => Rename("a", """{"title":" "}"""));
+        Add("renameConversation 500", () => Rename(FaultyStore.BrokenName, """{"title":"Kediler"}"""));
+        Add("renameConversation 503", () => Rename(FaultyStore.AwayName, """{"title":"Kediler"}"""));
+
         Later("deleteConversation 204", async () => Delete($"api/conversations/{(await _source.BeginAsync("going")).ConversationId}"));
         Add("deleteConversation 404", () => Delete("api/conversations/missing"));
         Add("deleteConversation 422", () => Delete("api/conversations/a%20"));
@@ -451,6 +460,9 @@ internal sealed class ApiDescriptionTests
 
     private static HttpRequestMessage Patch(long id, string body, string type = "application/merge-patch+json") =>
         new(HttpMethod.Patch, string.Create(CultureInfo.InvariantCulture, $"api/messages/{id}")) { Content = Json(body, type) };
+
+    private static HttpRequestMessage Rename(string id, string body, string type = "application/merge-patch+json") =>
+        new(HttpMethod.Patch, string.Create(CultureInfo.InvariantCulture, $"api/conversations/{id}")) { Content = Json(body, type) };
 
     private async Task<string> ErasedAsync()
     {

@@ -29,6 +29,15 @@ export const getMessage = id => request('GET', `api/messages/${encodeURIComponen
 export const cancelImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/cancel`);
 export const retryImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/retry`);
 
+/** A user's conversations, newest first, and the id to go on from. */
+export function listConversations(username, after) {
+  const query = new URLSearchParams({ username, limit: '100', ...(after !== null && { after }) });
+  return request('GET', `api/conversations?${query}`);
+}
+
+export const renameConversation = (id, title) => request('PATCH', `api/conversations/${encodeURIComponent(id)}`, { title });
+export const deleteConversation = id => request('DELETE', `api/conversations/${encodeURIComponent(id)}`);
+
 /** One page of messages, oldest first: { after } or { before } an id, and the id to go on from. */
 export function getMessages(conversationId, place) {
   const query = new URLSearchParams({ limit: '200', ...place });
@@ -50,7 +59,7 @@ async function request(method, path, body, headers = {}) {
       cache: 'no-store',
       signal: AbortSignal.timeout(20_000),
     });
-    if (response.ok) return await response.json();
+    if (response.ok) return response.status === 204 ? null : await response.json();
   } catch (cause) {
     throw new ConnectionError(text('NotSent'), { cause });
   }

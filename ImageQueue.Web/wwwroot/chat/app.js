@@ -3,6 +3,7 @@
 import { announce } from './announcer.js';
 import { getMessage, getQueue } from './api.js';
 import { Composer } from './composer.js';
+import * as store from './conversations.js';
 import { Feed } from './feed.js';
 import * as memory from './memory.js';
 import { fromRow, isUnfinished, Messages } from './messages.js';
@@ -19,11 +20,13 @@ const offlineDelay = 800;
 let current = { id: null, feed: null, messages: new Messages(() => {}) };
 let offlineTimer = 0;
 
-const sidebar = new Sidebar({ onNew: () => go(null), onOpen: id => go(id), onForget: forget });
+const sidebar = new Sidebar({ onNew: () => go(null), onOpen: id => go(id), onErase: erase, onRename: rename });
 const composer = new Composer(sent);
 const thread = new Thread({
   onRow: act,
   onReuse: message => composer.fill(message.prompt, message.settings),
+  onSettings: message => composer.useSettings(message.settings),
+  onAgain: message => composer.again(message.prompt, message.settings),
   onRefresh: () => current.feed?.refresh(),
 });
 
@@ -32,7 +35,13 @@ start();
 function start() {
   offerNotifications();
   watchQueue(pollOtherConversations);
-  memory.onOtherTab(() => sidebar.show(current.id));
+  memory.onOtherTab(() => store.refresh());
+  store.watchConversations(() => {
+    sidebar.show(current.id);
+    if (!element('chat').hidden) showHeading();
+  });
+  store.refresh();
+  element('toast-undo').addEventListener('click', undoErase);
   addEventListener('offline', checkConnection);
   addEventListener('online', () => !isListening() && showConnection(true));
   addEventListener('popstate', () => open(idInAddress()));
@@ -89,6 +98,7 @@ function nameChosen(event) {
   // Another name has other conversations. A first name opens the conversation in the address.
   const another = memory.name() !== null && memory.name() !== name;
   memory.setName(name);
+  store.refresh();
   if (another) go(null);
   else open(idInAddress());
 }
@@ -187,11 +197,33 @@ function refused(error) {
   element('empty').hidden = true;
 }
 
-function forget(id) {
+/** Hides the conversation at once and erases it a little later, so that it can be brought back. */
+function erase(id) {
   memory.forgetConversation(id);
+  store.erase(id, error => showToast(error.message));
   if (id === current.id) go(null);
-  else sidebar.show(current.id);
+  showToast(text('ConversationErased'), true);
+}
+
+function undoErase() {
+  store.undoErase();
+  element('toast').hidden = true;
   element('new-conversation').focus();
+}
+
+function rename(id, title) {
+  store.rename(id, title).catch(error => showToast(error.message));
+}
+
+let toastTimer = 0;
+
+function showToast(sentence, canUndo = false) {
+  clearTimeout(toastTimer);
+  setText(element('toast-text'), sentence);
+  element('toast-undo').hidden = !canUndo;
+  element('toast').hidden = false;
+  if (canUndo) element('toast-undo').focus();
+  toastTimer = setTimeout(() => { element('toast').hidden = true; }, 5_000);
 }
 
 function showLoading(isLoading) {
@@ -206,8 +238,8 @@ function showEmpty(isLoading = false) {
 
 function showHeading() {
   const first = current.messages.all().find(message => message.prompt || message.content);
-  const known = current.id === null ? '' : memory.conversation(current.id)?.title;
-  const title = titleFrom(first?.prompt || first?.content || known || '');
+  const known = current.id === null ? '' : store.titleOf(current.id);
+  const title = titleFrom(known || first?.prompt || first?.content || '');
   setText(element('title'), title || text('NewConversation'));
   showTitle(title, current.messages.unfinished);
 }
@@ -217,20 +249,9 @@ function titleFrom(words) {
   return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
 }
 
-/** Updates the list for the open conversation; one opened by a link is added. */
+/** Keeps which images of the open conversation are pending. */
 function remember() {
-  const all = current.messages.all();
-  if (current.id === null || all.length === 0) return;
-  const known = memory.conversation(current.id);
-  const first = all.find(message => message.prompt || message.content);
-  const values = {
-    title: titleFrom(first?.prompt || first?.content || ''),
-    pending: current.messages.unfinished.map(message => message.id),
-    news: false,
-    usedAt: known?.usedAt ?? Date.now(),
-  };
-  if (known && known.title === values.title && !known.news && String(known.pending) === String(values.pending)) return;
-  memory.keepConversation(current.id, values);
+  if (current.id !== null) memory.keepConversation(current.id, { pending: current.messages.unfinished.map(message => message.id), news: false });
   sidebar.show(current.id);
 }
 
@@ -239,11 +260,8 @@ function remember() {
 /** The composer's request was accepted. */
 function sent(row, { conversationId, prompt, askedAt, isHere }) {
   const known = memory.conversation(conversationId);
-  memory.keepConversation(conversationId, {
-    title: known?.title || titleFrom(prompt),
-    usedAt: Date.now(),
-    pending: [...new Set([...(known?.pending ?? []), String(row.id)])],
-  });
+  memory.keepConversation(conversationId, { pending: [...new Set([...(known?.pending ?? []), String(row.id)])] });
+  store.touch(conversationId, titleFrom(prompt));
 
   if (isHere) {
     if (current.id === null) {
@@ -310,6 +328,7 @@ function describe(message) {
 
 /** Polls pending images of other conversations: the page has no event stream for those. */
 async function pollOtherConversations() {
+  await store.refresh();
   for (const { id, pending } of memory.conversations()) {
     if (id === current.id || !pending?.length) continue;
     for (const messageId of pending) {

@@ -1,5 +1,6 @@
 // One image request in the thread: the prompt, and the card from waiting to the image.
 
+import { announce } from './announcer.js';
 import { ApiError, cancelImage, retryImage } from './api.js';
 import { isUnfinished } from './messages.js';
 import { address, duration, estimate, fullTime, number, optionalText, percent, setText, shortTime, text } from './page.js';
@@ -21,23 +22,26 @@ const views = {
   complete: message => ({
     headline: '',
     detail: facts(message),
-    parts: ['open', 'reuse', 'download', 'enlarge'],
+    parts: ['open', 'again', 'reuse', 'download', 'enlarge', 'more', 'copy-image'],
   }),
   error: message => ({
     headline: optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
     detail: '',
     mark: 'alert',
-    parts: ['mark', 'reuse', 'retry'],
+    parts: ['mark', 'reuse', 'retry', 'more'],
   }),
   cancelled: () => ({
     headline: text('Cancelled'),
     detail: '',
     mark: 'stopped',
-    parts: ['mark', 'reuse', 'retry'],
+    parts: ['mark', 'reuse', 'retry', 'more'],
   }),
 };
 
-const optional = ['figure', 'bar', 'open', 'mark', 'cancel', 'reuse', 'download', 'enlarge', 'retry'];
+const optional = ['figure', 'bar', 'open', 'mark', 'cancel', 'again', 'reuse', 'download', 'enlarge', 'retry', 'more', 'copy-image'];
+
+/** Copying images needs a secure context, and a browser that can. */
+const canCopyImages = isSecureContext && 'ClipboardItem' in globalThis && Boolean(navigator.clipboard?.write);
 
 export class Card {
   #message;
@@ -45,7 +49,7 @@ export class Card {
   #busy = false;
   #actions;
 
-  /** @param actions { onRow(call, id), onReuse(message), onOpen(message), onRefresh() } */
+  /** @param actions { onRow(call, id), onReuse(message), onSettings(message), onAgain(message), onOpen(message), onRefresh() } */
   constructor(message, actions) {
     this.#actions = actions;
     this.element = document.getElementById('image-message').content.firstElementChild.cloneNode(true);
@@ -56,6 +60,22 @@ export class Card {
     retry.addEventListener('click', () => this.#act(retryImage));
     this.#parts.unfold.addEventListener('click', () => this.#fold(this.#parts.unfold.getAttribute('aria-expanded') === 'true'));
     reuse.addEventListener('click', () => actions.onReuse(this.#message));
+    this.#parts.again.addEventListener('click', () => actions.onAgain(this.#message));
+    const menu = { 'copy-prompt': () => this.#copyPrompt(), 'copy-image': () => this.#copyImage(), settings: () => actions.onSettings(this.#message) };
+    for (const [part, action] of Object.entries(menu)) {
+      this.#parts[part].addEventListener('click', () => {
+        this.#parts.more.open = false;
+        action();
+      });
+    }
+    this.#parts.more.addEventListener('keydown', event => {
+      if (event.key !== 'Escape') return;
+      this.#parts.more.open = false;
+      this.#parts.more.firstElementChild.focus();
+    });
+    this.#parts.more.addEventListener('focusout', event => {
+      if (!this.#parts.more.contains(event.relatedTarget)) this.#parts.more.open = false;
+    });
     open.addEventListener('click', () => actions.onOpen(this.#message));
     enlarge.addEventListener('click', () => actions.onOpen(this.#message));
     image.addEventListener('load', () => this.#imageLoaded());
@@ -89,6 +109,7 @@ export class Card {
     }
 
     for (const part of optional) this.#parts[part].toggleAttribute('hidden', !view.parts.includes(part));
+    if (!canCopyImages) this.#parts['copy-image'].hidden = true;
     setText(this.#parts['figure-value'], view.figure?.[0] ?? '');
     setText(this.#parts['figure-label'], view.figure?.[1] ?? '');
     setText(this.#parts.headline, view.headline);
@@ -193,6 +214,25 @@ export class Card {
 
   #imageFailed() {
     if (this.#message.status === 'complete' && this.#parts.image.hasAttribute('src')) this.#parts['image-problem'].hidden = false;
+  }
+
+  async #copyPrompt() {
+    try {
+      await navigator.clipboard.writeText(this.#message.prompt);
+      announce('copy', text('Copied'));
+    } catch {
+      this.#showProblem(text('NotCopied'));
+    }
+  }
+
+  async #copyImage() {
+    try {
+      const image = fetch(address(this.#message.imageUrl)).then(response => response.blob());
+      await navigator.clipboard.write([new ClipboardItem({ 'image/png': image })]);
+      announce('copy', text('Copied'));
+    } catch {
+      this.#showProblem(text('NotCopied'));
+    }
   }
 
   async #act(call) {

@@ -3,9 +3,16 @@
 import { ApiError, submitImage } from './api.js';
 import { newConversationId, newKey } from './ids.js';
 import * as memory from './memory.js';
-import { longestPrompt, number, setText, text } from './page.js';
+import { duration, longestPrompt, number, setText, text } from './page.js';
 
 const element = id => document.getElementById(id);
+
+const repeated = [
+  'negative_prompt', 'width', 'height', 'steps', 'cfg_scale', 'distilled_cfg_scale', 'sampler', 'scheduler', 'model', 'checkpoint',
+];
+
+/** The settings that a request may name. */
+const pick = settings => Object.fromEntries(repeated.filter(key => settings[key] != null).map(key => [key, settings[key]]));
 
 export class Composer {
   #form = element('composer');
@@ -19,6 +26,8 @@ export class Composer {
   #visit = 0;
   #otherSize = null;
   #onSent;
+  #resendAt = 0;
+  #resendTimer = 0;
 
   /** @param onSent (row, { conversationId, prompt, askedAt, isHere }): isHere unless another conversation was opened meanwhile. */
   constructor(onSent) {
@@ -37,6 +46,7 @@ export class Composer {
       this.#showProblem('');
       this.#changed();
     });
+    addEventListener('online', () => this.#problem.dataset.resend === 'online' && this.#submit());
     element('advanced-toggle').addEventListener('click', () => this.#showAdvanced(element('advanced').hidden));
     for (const size of this.#sizes()) {
       size.addEventListener('change', () => {
@@ -92,6 +102,23 @@ export class Composer {
     this.#prompt.setSelectionRange(prompt.length, prompt.length);
   }
 
+  /** Takes over an image's settings and keeps the prompt. */
+  useSettings(settings) {
+    this.fill(this.#prompt.value, settings);
+  }
+
+  /** Requests the same image with another seed; the draft stays. */
+  async again(prompt, settings) {
+    const { seed, ...same } = settings;
+    const [conversationId, visit, askedAt] = [this.#conversationId, this.#visit, performance.now()];
+    try {
+      const row = await submitImage(conversationId, { username: memory.name(), prompt, ...pick(same) }, newKey());
+      this.#onSent(row, { conversationId, prompt, askedAt, isHere: visit === this.#visit });
+    } catch (error) {
+      if (visit === this.#visit) this.#showProblem(error instanceof ApiError ? error.message : text('NotSent'));
+    }
+  }
+
   /** The text is kept until the server has accepted it. */
   async #submit() {
     const prompt = this.#prompt.value.trim();
@@ -110,6 +137,7 @@ export class Composer {
     this.#setSending(true);
     this.#showProblem('');
     let problem = '';
+    let resend = null;
     try {
       const askedAt = performance.now();
       const row = await submitImage(attempt.conversationId, image, attempt.key);
@@ -117,7 +145,9 @@ export class Composer {
       this.#onSent(row, { conversationId: attempt.conversationId, prompt, askedAt, isHere: visit === this.#visit });
     } catch (error) {
       problem = error instanceof ApiError ? error.message : text('NotSent');
-      if (!error.isUncertain) attempt.body = null;
+      if (error.status === 429 && error.retryAfter > 0) resend = error.retryAfter;
+      else if (!(error instanceof ApiError)) resend = 'online';
+      else if (!error.isUncertain) attempt.body = null;
     }
 
     this.#sending = false;
@@ -127,7 +157,7 @@ export class Composer {
         this.#prompt.value = '';
         element('seed').value = '';
       }
-      this.#showProblem(problem);
+      this.#showProblem(problem, resend);
     }
     this.#setSending(false);
   }
@@ -191,9 +221,21 @@ export class Composer {
     this.#changed();
   }
 
-  #showProblem(sentence) {
-    setText(element('send-problem-text'), sentence);
+  /** @param resend seconds after which it is sent by itself, or 'online': as soon as there is a connection. */
+  #showProblem(sentence, resend = null) {
+    clearInterval(this.#resendTimer);
+    this.#problem.dataset.resend = resend === 'online' ? resend : '';
     this.#problem.hidden = !sentence;
+    setText(element('send-problem-text'), sentence);
+    if (typeof resend !== 'number') return;
+    this.#resendAt = performance.now() + resend * 1000;
+    const tick = () => {
+      const left = Math.ceil((this.#resendAt - performance.now()) / 1000);
+      if (left > 0) setText(element('send-problem-text'), text('SendsIn', { time: duration(left) }));
+      else this.#submit();
+    };
+    tick();
+    this.#resendTimer = setInterval(tick, 1000);
   }
 
   #showAdvanced(show) {

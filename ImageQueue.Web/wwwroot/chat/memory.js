@@ -1,18 +1,29 @@
-// Browser storage: name, conversations and drafts. It may be full, forbidden or edited by hand; the page works without it.
+// What the browser remembers: who one is and one's choices for good, drafts and pending images for the tab.
+// Storage may be full, forbidden or edited by hand; the page works without it.
 
 const key = 'imagequeue.chat';
+const pendingKey = 'imagequeue.pending';
 const draftKey = id => `imagequeue.draft.${id ?? 'new'}`;
 
 let state = read();
+let pending = readPending();
 
 function read() {
-  const fresh = { name: null, conversations: [], size: null, model: null, notify: false };
+  const fresh = { name: null, size: null, model: null, notify: false };
   try {
-    const stored = JSON.parse(localStorage.getItem(key));
-    if (!Array.isArray(stored?.conversations)) return { ...fresh, name: stored?.name ?? null };
-    return { ...fresh, ...stored, conversations: stored.conversations.filter(one => typeof one?.id === 'string') };
+    const { name, size, model, notify } = { ...fresh, ...JSON.parse(localStorage.getItem(key)) };
+    return { name, size, model, notify };
   } catch {
     return fresh;
+  }
+}
+
+function readPending() {
+  try {
+    const stored = JSON.parse(sessionStorage.getItem(pendingKey));
+    return Array.isArray(stored) ? stored.filter(one => typeof one?.id === 'string') : [];
+  } catch {
+    return [];
   }
 }
 
@@ -49,24 +60,23 @@ export const setPreferredModel = value => change(memory => { memory.model = valu
 export const wantsNotifications = () => state.notify === true;
 export const setWantsNotifications = value => change(memory => { memory.notify = value; });
 
-/** This name's conversations, last used first: { id, owner, title, usedAt, pending: [message ids], news }. */
-export function conversations() {
-  return state.conversations.filter(one => one.owner === state.name).sort((a, b) => b.usedAt - a.usedAt);
-}
+/** Conversations with pending images or news: { id, pending: [message ids], news }. */
+export const conversations = () => pending;
+export const conversation = id => pending.find(one => one.id === id);
 
-export const conversation = id => state.conversations.find(one => one.id === id);
-
-/** Adds or updates a conversation. */
+/** Adds or updates a conversation; one without pending images or news is dropped. */
 export function keepConversation(id, values) {
-  change(memory => {
-    const known = memory.conversations.find(one => one.id === id);
-    if (known) Object.assign(known, values);
-    else memory.conversations.push({ id, owner: memory.name, title: '', usedAt: Date.now(), pending: [], news: false, ...values });
-  });
+  const known = { id, pending: [], news: false, ...conversation(id), ...values };
+  pending = [...pending.filter(one => one.id !== id), ...(known.pending.length > 0 || known.news ? [known] : [])];
+  try {
+    sessionStorage.setItem(pendingKey, JSON.stringify(pending));
+  } catch {
+    // Kept in memory until the page closes.
+  }
 }
 
 export function forgetConversation(id) {
-  change(memory => { memory.conversations = memory.conversations.filter(one => one.id !== id); });
+  keepConversation(id, { pending: [], news: false });
   keepDraft(id, null);
 }
 

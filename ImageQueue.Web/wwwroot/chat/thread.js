@@ -2,6 +2,7 @@
 
 import { Card, fileName } from './card.js';
 import { openLightbox } from './lightbox.js';
+import { renderMarkdown } from './markdown.js';
 import { address } from './page.js';
 
 const near = 120;
@@ -17,7 +18,7 @@ export class Thread {
   #visibleHeight = 0;
   #messages = null;
 
-  /** @param actions { onRow(call, id), onReuse(message), onRefresh() } */
+  /** @param actions { onRow(call, id), onReuse(message), onSettings(message), onAgain(message), onRefresh() } */
   constructor(actions) {
     this.#actions = { ...actions, onOpen: message => this.#open(message) };
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
@@ -114,7 +115,9 @@ class TextMessage {
   show(message) {
     this.element.dataset.testid = `message-${message.id}`;
     this.element.dataset.role = message.role;
-    this.element.querySelector('[data-part=text]').textContent = message.content;
+    const text = this.element.querySelector('[data-part=text]');
+    if (message.role === 'bot') renderMarkdown(text, message.content);
+    else text.textContent = message.content;
   }
 
   tick() {}
