@@ -22,7 +22,7 @@ public sealed class BulkCommandJob(
     private const int PageSize = 2000;
 
     /// <summary>Requests at a time; their writes share commits.</summary>
-    private const int Parallelism = 16;
+    private const int Parallelism = 48;
 
     private static readonly TimeSpan SaveInterval = TimeSpan.FromMilliseconds(500);
 

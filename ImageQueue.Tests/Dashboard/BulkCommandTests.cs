@@ -47,7 +47,7 @@ internal sealed class BulkCommandTests
         await page.GetByRole(AriaRole.Button, new() { Name = "Cancel all matching" }).ClickAsync();
         await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("started");
         var commands = app.Services.GetRequiredService<BulkCommands>();
-        await Until.TrueAsync(() => commands.List() is [{ IsRunning: false }]);
+        await Until.TrueAsync(() => commands.List() is [{ IsRunning: false }], "the command has run", TimeSpan.FromMinutes(3));
         TestContext.Out.WriteLine($"{Flood} cancelled in {TimeProvider.System.GetElapsedTime(started).TotalSeconds:0.0} s, the first click included.");
 
         Assert.That(asked, Is.EqualTo("Cancel all 6,000 matching images?"));

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Simulator;
@@ -88,6 +89,37 @@ internal sealed class DashboardScreenshots
         await ShootAsync(page, "hangfire/images", "dashboard-images.png", 620);
         await ShootAsync(page, $"hangfire/images/{twice}", "dashboard-image.png", 760);
         await ShootAsync(page, "hangfire/backends", "dashboard-backends.png", 540);
+    }
+
+    [Test]
+    public async Task ChatPage_IsTheReadmesScreenshot()
+    {
+        await using var browser = await ChatBrowser.StartAsync();
+        await using var backend = await SimulatorServer.StartAsync(millisecondsPerImage: 500);
+        await using var app = await TestApp.StartAsync(new()
+        {
+            ["Forge:Backends:0:Url"] = backend.Address.AbsoluteUri,
+            ["Forge:Backends:0:Name"] = "gpu1",
+            ["Forge:Simulator:Enabled"] = "false",
+        });
+        await app.WaitForAsync((long)(await app.SubmitAsync("A robot gardener, children's book", "garden", "Alex"))["id"]!, MessageStatus.Complete);
+        var done = await app.SubmitAsync("A lighthouse on a cliff at dusk, oil painting", "lighthouse", "Alex", new { width = 1216, height = 832 });
+        await app.WaitForAsync((long)done["id"]!, MessageStatus.Complete);
+        backend.MillisecondsPerImage = 60_000;
+        var half = (long)(await app.SubmitAsync("The same lighthouse in a storm", "lighthouse", "Alex", new { width = 1216, height = 832 }))["id"]!;
+        foreach (var (scheme, file) in new[] { (ColorScheme.Light, "chat.png"), (ColorScheme.Dark, "chat-dark.png") })
+        {
+            await using var context = await browser.OpenAsync(
+                app, new() { ViewportSize = new() { Width = 1180, Height = 900 }, DeviceScaleFactor = 1.5f, ColorScheme = scheme, Locale = "en-GB" });
+            var page = await context.NewPageAsync();
+            await page.GotoAsync("/?c=lighthouse");
+            await page.GetByTestId("name-input").FillAsync("Alex");
+            await page.GetByTestId("name-submit").ClickAsync();
+            await Expect(page.GetByTestId($"message-{half}")).ToHaveAttributeAsync("data-progress", new Regex("^(4[5-9]|[5-9].)$"), new() { Timeout = 90_000 });
+            await Expect(page.GetByTestId($"message-{done["id"]}").GetByTestId("image")).ToBeVisibleAsync();
+            await page.WaitForTimeoutAsync(1000); // The preview fades in.
+            await page.ScreenshotAsync(new() { Path = Path.Combine(Repository.Root, ".github", file) });
+        }
     }
 
     private static async Task<long> SubmitAsync(TestApp app, int i) => (long)(await app.SubmitAsync(

@@ -42,8 +42,11 @@ internal static class DescriptionServices
             app.MapScalarApiReference(
                 DocsPath,
                 options =>
-                    options.WithTitle("ImageQueue").DisableDefaultFonts().DisableTelemetry()
-                        .WithOpenApiRoutePattern(ApiDocument.Path.TrimStart('/')))
+                {
+                    options.WithTitle("ImageQueue").DisableDefaultFonts().DisableTelemetry().DisableAgent()
+                        .WithOpenApiRoutePattern(ApiDocument.Path.TrimStart('/'));
+                    options.ShowDeveloperTools = DeveloperToolsVisibility.Never;
+                })
                 .ExcludeFromDescription().RequireAuthorization(Access.Overview);
         }
     }
