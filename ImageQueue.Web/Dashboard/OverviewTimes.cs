@@ -1,4 +1,4 @@
-using ImageQueue.Core.Statistics;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Dashboard;
 

@@ -220,7 +220,7 @@ internal sealed partial class SqlServerMessageStore
     public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) => connections.RunAsync(
         async connection => await connection.ExecuteAsync(Command(
             "UPDATE dbo.conversations SET title = @Title WHERE id = @ConversationId AND username <> N'';",
-            new StatementParameters().AddText("@ConversationId", conversationId, NameSize).AddText("@Title", title),
+            new StatementParameters().AddName("@ConversationId", conversationId).AddText("@Title", title, 400),
             cancellationToken)) == 1,
         cancellationToken);
 
