@@ -5,7 +5,7 @@ namespace ImageQueue.Core.Hosting;
 /// <param name="name">The lease.</param>
 /// <param name="term">How long it is held without being renewed; it is renewed after a third of that.</param>
 /// <param name="time">Measures that third. The term itself is measured by the database's clock.</param>
-internal sealed class LeaderLease(ILeaseStore store, string name, TimeSpan term, TimeProvider time)
+public sealed class LeaderLease(ILeaseStore store, string name, TimeSpan term, TimeProvider time)
 {
     private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
     private long? _askedAt;
