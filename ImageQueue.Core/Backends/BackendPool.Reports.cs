@@ -56,7 +56,7 @@ public sealed partial class BackendPool
         return Report(backend, (health, at) => health.RequestDisrupted(reason, at));
     }
 
-    internal async Task<bool?> WaitForVerdictAsync(Backend backend, Task<bool> verdict, CancellationToken cancellationToken)
+    internal async Task<bool?> WaitForVerdictAsync(Backend backend, Task<bool> verdict, bool canGoOn, CancellationToken cancellationToken)
     {
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var patience = Task.Delay(VerdictPatience, _time, end.Token);
@@ -66,7 +66,7 @@ public sealed partial class BackendPool
             lock (Gate)
             {
                 // Another backend can have the request at once.
-                if (backend.Health.IsHealthy == false && !backend.Health.IsReachable && _backends.Exists(IsUsable))
+                if (canGoOn && backend.Health.IsHealthy == false && !backend.Health.IsReachable && _backends.Exists(IsUsable))
                     break;
             }
 

@@ -39,6 +39,17 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
         }
     }
 
+    /// <summary>The request's disruptions that are not charged yet, and may be.</summary>
+    public int CountOpen(long messageId)
+    {
+        lock (_lock)
+        {
+            return _entries.TryGetValue(messageId, out var entry)
+                ? entry.Open.Count(one => !one.Verdict.IsCompleted || IsRequestAtFault(one.Verdict))
+                : 0;
+        }
+    }
+
     /// <summary>
     /// Whether the backend, or the one of the first charge, has completed requests since then. The first call begins to count.
     /// </summary>

@@ -27,6 +27,9 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
     /// <summary>Whether so many failures end a request.</summary>
     public bool IsExhausted(int failures) => failures >= options.Value.MaxAttempts;
 
+    /// <summary>Whether so many disruptions end a request.</summary>
+    internal bool IsLastDisruption(int disruptions) => disruptions >= options.Value.MaxDisruptions;
+
     /// <param name="message">The claimed row, with what was charged to it so far.</param>
     internal Resolution Resolve(AttemptOutcome outcome, Message message) => outcome.Result switch
     {
@@ -53,7 +56,7 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         if (outcome.IsBackendAtFault)
             return requeue;
         var disruptions = message.Disruptions + 1;
-        if (disruptions >= options.Value.MaxDisruptions || (disruptions >= 2 && outcome.HaveOthersCompleted))
+        if (IsLastDisruption(disruptions) || (disruptions >= 2 && outcome.HaveOthersCompleted))
         {
             return outcome.Failure == ForgeFailure.GatewayTimeout
                 ? End(ErrorCodes.TimedOut, texts.TimedOut(options.Value.Timeout), BackendSignal.Disrupted)

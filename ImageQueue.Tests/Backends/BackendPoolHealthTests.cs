@@ -170,7 +170,7 @@ public sealed class BackendPoolHealthTests : PoolBench
         var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
         lease.Dispose();
 
-        Assert.That(await lease.WaitForVerdictAsync(verdict, CancellationToken.None), Is.Null, "b can have the request at once");
+        Assert.That(await lease.WaitForVerdictAsync(verdict, canGoOn: true, CancellationToken.None), Is.Null, "b can have the request at once");
         Assert.That((Forge["a"].Canaries, StatusOf(pool, "a").LastError), Is.EqualTo((0, "connection refused")));
 
         Forge["a"].Down = null;
@@ -187,7 +187,7 @@ public sealed class BackendPoolHealthTests : PoolBench
         var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
         lease.Dispose();
 
-        var waiting = lease.WaitForVerdictAsync(verdict, CancellationToken.None);
+        var waiting = lease.WaitForVerdictAsync(verdict, canGoOn: true, CancellationToken.None);
 
         Assert.That((await AdvanceUntil(() => waiting.IsCompleted)).TotalSeconds, Is.EqualTo(20).Within(1.0));
         Assert.That(await waiting, Is.Null);

@@ -165,7 +165,7 @@ internal sealed class BlameSimulation
 
         void Decide()
         {
-            var otherCanHaveIt = server.Health is { IsHealthy: false, IsReachable: false } && _servers.Any(other => other.Health.IsClosed);
+            var otherCanHaveIt = !_policy.IsLastDisruption(request.Disruptions + _ledger.CountOpen(request.Id) + 1) && server.Health is { IsHealthy: false, IsReachable: false } && _servers.Any(other => other.Health.IsClosed);
             if (!_held.Contains(request) || !(verdict.Task.IsCompleted || otherCanHaveIt || Now >= until))
                 return;
             _held.Remove(request);
