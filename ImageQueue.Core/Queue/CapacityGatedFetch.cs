@@ -18,7 +18,8 @@ namespace ImageQueue.Core.Queue;
 /// stepped aside. What it does not use goes back when Hangfire has finished with the job.</para>
 /// </remarks>
 public sealed class CapacityGatedFetch(
-    BackendPool pool, IImageStorage images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<CapacityGatedFetch> logger) : IDisposable
+    BackendPool pool, IImageStorage images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<CapacityGatedFetch> logger)
+    : IDisposable
 {
     /// <summary>Time between two looks at an images folder that cannot be written.</summary>
     private static readonly TimeSpan FolderPause = TimeSpan.FromSeconds(2);
@@ -212,7 +213,9 @@ public sealed class CapacityGatedFetch(
         /// <summary>Lets the jobs dequeued later claim their rows.</summary>
         public void StepAside() => _steppedAside.TrySetResult();
 
-        /// <summary>Returns the job to its place; the worker should then drop it (<see cref="Hangfire.Server.JobAbortedException"/>).</summary>
+        /// <summary>
+        /// Returns the job to its place; the worker should then drop it (<see cref="Hangfire.Server.JobAbortedException"/>).
+        /// </summary>
         public bool TryGiveBack(string why) => _fetch._jobs.TryGiveBack(Job.JobId, Job, why);
 
         public void Dispose()

@@ -81,7 +81,8 @@ internal sealed class CapacityGatedConnection(JobStorageConnection inner, Capaci
 
     public override IWriteOnlyTransaction CreateWriteTransaction() => inner.CreateWriteTransaction();
 
-    public override IDisposable AcquireDistributedLock(string resource, TimeSpan timeout) => inner.AcquireDistributedLock(resource, timeout);
+    public override IDisposable AcquireDistributedLock(string resource, TimeSpan timeout) =>
+        inner.AcquireDistributedLock(resource, timeout);
 
     public override string CreateExpiredJob(Job job, IDictionary<string, string> parameters, DateTime createdAt, TimeSpan expireIn) =>
         inner.CreateExpiredJob(job, parameters, createdAt, expireIn);
@@ -116,11 +117,13 @@ internal sealed class CapacityGatedConnection(JobStorageConnection inner, Capaci
 
     public override bool GetSetContains(string key, string value) => inner.GetSetContains(key, value);
 
-    public override List<string> GetRangeFromSet(string key, int startingFrom, int endingAt) => inner.GetRangeFromSet(key, startingFrom, endingAt);
+    public override List<string> GetRangeFromSet(string key, int startingFrom, int endingAt) =>
+        inner.GetRangeFromSet(key, startingFrom, endingAt);
 
     public override TimeSpan GetSetTtl(string key) => inner.GetSetTtl(key);
 
-    public override void SetRangeInHash(string key, IEnumerable<KeyValuePair<string, string>> keyValuePairs) => inner.SetRangeInHash(key, keyValuePairs);
+    public override void SetRangeInHash(string key, IEnumerable<KeyValuePair<string, string>> keyValuePairs) =>
+        inner.SetRangeInHash(key, keyValuePairs);
 
     public override Dictionary<string, string> GetAllEntriesFromHash(string key) => inner.GetAllEntriesFromHash(key);
 
@@ -134,7 +137,8 @@ internal sealed class CapacityGatedConnection(JobStorageConnection inner, Capaci
 
     public override List<string> GetAllItemsFromList(string key) => inner.GetAllItemsFromList(key);
 
-    public override List<string> GetRangeFromList(string key, int startingFrom, int endingAt) => inner.GetRangeFromList(key, startingFrom, endingAt);
+    public override List<string> GetRangeFromList(string key, int startingFrom, int endingAt) =>
+        inner.GetRangeFromList(key, startingFrom, endingAt);
 
     public override TimeSpan GetListTtl(string key) => inner.GetListTtl(key);
 

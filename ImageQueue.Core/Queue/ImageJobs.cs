@@ -55,7 +55,9 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// client writes it (<c>CoreBackgroundJobFactory</c>), without its filters, which do nothing for a job that is restored.
     /// </remarks>
     public IReadOnlyList<string> EnqueueAll(IReadOnlyList<(long MessageId, string? Username)> requests) => AreVolatile
-        ? order.EnqueueAll([.. requests.Select(request => request.Username is { } name && order.UsesUsers ? KeyOf(name) : null)], () => CreateAll(requests))
+        ? order.EnqueueAll(
+            [.. requests.Select(request => request.Username is { } name && order.UsesUsers ? KeyOf(name) : null)],
+            () => CreateAll(requests))
         : requests.Select(request => Enqueue(request.MessageId, request.Username)).ToList();
 
     /// <summary>A user as jobs name it: Hangfire's pages show a job's parameters.</summary>
@@ -149,5 +151,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Whether a job in this state still runs by itself.</summary>
     internal static bool WillRunIn(string? state) =>
-        state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName || state == AwaitingState.StateName;
+        state == EnqueuedState.StateName
+            || state == ScheduledState.StateName
+            || state == ProcessingState.StateName
+            || state == AwaitingState.StateName;
 }

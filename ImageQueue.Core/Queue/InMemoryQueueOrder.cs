@@ -177,7 +177,9 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
             Leave(job);
             // As on SQL Server, whose numbers only rise: those moved before get new numbers behind it, and one that is reserved
             // keeps its own, so that it is first again when it is given back.
-            var movedBefore = _index.Jobs.TakeWhile(other => _index.PlaceOf(other) < 0).Where(other => !_reserved.ContainsKey(other)).ToList();
+            var movedBefore = _index.Jobs.TakeWhile(other => _index.PlaceOf(other) < 0)
+                .Where(other => !_reserved.ContainsKey(other))
+                .ToList();
             foreach (var front in movedBefore.Prepend(job))
             {
                 _index.Remove(front);
@@ -252,7 +254,7 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
     {
         if (_announced.Count == 0)
             return;
-        foreach (var id in _announced.Where(announced => IsSettled(announced.Key, announced.Value)).Select(announced => announced.Key).ToList())
+        foreach (var (id, _) in _announced.Where(announced => IsSettled(announced.Key, announced.Value)).ToList())
         {
             _announced.Remove(id);
             _latest = null;
@@ -325,7 +327,9 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
     private string UserOf(string hangfireJobId)
     {
         using var connection = storage.GetReadOnlyConnection();
-        return connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter) is { } parameter ? ImageJobs.ReadUser(parameter) : hangfireJobId;
+        return connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter) is { } parameter
+            ? ImageJobs.ReadUser(parameter)
+            : hangfireJobId;
     }
 
     private readonly record struct Announcement(string State, bool IsRequeue, long At);

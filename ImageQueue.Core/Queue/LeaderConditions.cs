@@ -14,7 +14,8 @@ internal sealed class LeaderConditions(ILeaseStore leases, DatabaseReadiness rea
 
     public async Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken)
     {
-        if (!readiness.Ready.IsCompletedSuccessfully || (await leases.ListLeasesAsync(PositionWriter.LeaseName, cancellationToken)).Count > 0)
+        if (!readiness.Ready.IsCompletedSuccessfully
+            || (await leases.ListLeasesAsync(PositionWriter.LeaseName, cancellationToken)).Count > 0)
         {
             _missingSince = null;
             return [];

@@ -77,7 +77,7 @@ internal sealed partial class SqlServerQueueOrder
             List<QueueMove> moves;
             lock (_lock)
             {
-                moves = [.. _dueUsers.SelectMany(user => _jobsOf.TryGetValue(user, out var jobs) ? FairMoves(Entries(jobs), isFirst: false) : [])];
+                moves = [.. _dueUsers.Where(_jobsOf.ContainsKey).SelectMany(user => FairMoves(Entries(_jobsOf[user]), isFirst: false))];
                 _dueUsers.Clear();
             }
 

@@ -16,16 +16,23 @@ internal sealed partial class SqlServerQueueRows
     // waits only where its worker is dead; else a free row of it is the second one of a job that runs.
     private static string From(bool withUsers) =>
         $"""
-        SELECT TOP (@Count) waiting.[Queue], waiting.Id, waiting.JobId, {(withUsers ? "owner.[Value]" : "CAST(NULL AS nvarchar(100))")} AS [User]
+        SELECT TOP (@Count) waiting.[Queue], waiting.Id, waiting.JobId, {(withUsers ? "owner.[Value]" : "CAST(NULL AS nvarchar(100))")}
         FROM [{SchemaScripts.HangfireSchema}].[JobQueue] AS waiting WITH (READPAST, READCOMMITTEDLOCK, FORCESEEK)
         JOIN [{SchemaScripts.HangfireSchema}].[Job] AS job ON job.Id = waiting.JobId
-        {(withUsers ? $"LEFT JOIN [{SchemaScripts.HangfireSchema}].[JobParameter] AS owner ON owner.JobId = waiting.JobId AND owner.[Name] = @User" : "")}
+        {(withUsers ? JoinUser : "")}
+        """;
+
+    private const string JoinUser =
+        $"""
+        LEFT JOIN [{SchemaScripts.HangfireSchema}].[JobParameter] AS owner
+            ON owner.JobId = waiting.JobId AND owner.[Name] = @User
         """;
 
     private const string Waits =
         """
         AND ((waiting.FetchedAt IS NULL AND job.StateName IN (N'Enqueued', N'Scheduled'))
-            OR (waiting.FetchedAt < DATEADD(second, @Invisible, GETUTCDATE()) AND job.StateName IN (N'Enqueued', N'Scheduled', N'Processing')))
+            OR (waiting.FetchedAt < DATEADD(second, @Invisible, GETUTCDATE())
+                AND job.StateName IN (N'Enqueued', N'Scheduled', N'Processing')))
         """;
 
     private const string ReadRound =

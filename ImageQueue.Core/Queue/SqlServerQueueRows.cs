@@ -12,7 +12,8 @@ namespace ImageQueue.Core.Queue;
 /// The queue's rows in Hangfire's tables on SQL Server. Hangfire's monitoring API numbers the queue anew for every page, and fails
 /// above about 2,100 jobs a page (Hangfire #1252); it serves only where the schema is of an unknown release.
 /// </summary>
-internal sealed partial class SqlServerQueueRows(SqlServerConnections connections, TimeSpan invisibility, JobStorage storage, ILogger logger) : IQueueRows
+internal sealed partial class SqlServerQueueRows(
+    SqlServerConnections connections, TimeSpan invisibility, JobStorage storage, ILogger logger) : IQueueRows
 {
     /// <summary>The Hangfire schemas whose tables and columns have the meaning that the statements expect.</summary>
     private const int OldestKnown = 6;
@@ -31,10 +32,12 @@ internal sealed partial class SqlServerQueueRows(SqlServerConnections connection
         {
             if (_isKnown is null)
             {
-                var version = await connection.ExecuteScalarAsync<int?>(new CommandDefinition(ReadVersion, cancellationToken: cancellationToken));
+                var version = await connection.ExecuteScalarAsync<int?>(
+                    new CommandDefinition(ReadVersion, cancellationToken: cancellationToken));
                 _isKnown = version is >= OldestKnown and <= NewestKnown;
                 if (!_isKnown.Value)
-                    logger.LogWarning("Hangfire's schema {Version} is unknown; the queue's order is read page by page, which is slower.", version);
+                    logger.LogWarning(
+                        "Hangfire's schema {Version} is unknown; the queue's order is read page by page, which is slower.", version);
             }
 
             if (!_isKnown.Value)
@@ -52,14 +55,19 @@ internal sealed partial class SqlServerQueueRows(SqlServerConnections connection
                 .Add("@After", after < QueuePlace.Of(0, 0) ? 0 : QueuePlace.NumberOf(after))
                 .Add("@Count", count);
             await using var results = await connection.QueryMultipleAsync(
-                new CommandDefinition($"{From(WithUsers)}{ReadRound}{(isRoundOnly ? "" : $"\n{From(WithUsers)}{ReadBehind}")}", parameters, cancellationToken: cancellationToken));
+                new CommandDefinition(
+                    $"{From(WithUsers)}{ReadRound}{(isRoundOnly ? "" : $"\n{From(WithUsers)}{ReadBehind}")}",
+                    parameters,
+                    cancellationToken: cancellationToken));
             var rows = (await results.ReadAsync<(string Queue, long Id, long JobId, string? User)>()).ToList();
             if (!isRoundOnly)
                 rows.AddRange(await results.ReadAsync<(string Queue, long Id, long JobId, string? User)>());
             List<QueueRow> page =
             [
                 .. rows.Take(count).Select(row => new QueueRow(
-                    QueuePlace.Of(QueuePlace.RoundOf(row.Queue), row.Id), JobKey.Of(row.JobId), row.User is null ? null : ImageJobs.ReadUser(row.User))),
+                    QueuePlace.Of(QueuePlace.RoundOf(row.Queue), row.Id), JobKey.Of(row.JobId), row.User is null
+                        ? null
+                        : ImageJobs.ReadUser(row.User))),
             ];
             return rows.Count < count ? new QueuePage(page, upTo, IsLast: true) : new QueuePage(page, page[^1].Place, IsLast: false);
         },
@@ -133,7 +141,8 @@ internal sealed partial class SqlServerQueueRows(SqlServerConnections connection
             var page = monitoring.EnqueuedJobs(queue, from, MonitoringPage);
             foreach (var (id, job) in page)
             {
-                if (job?.State is { } state && (state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName))
+                if (job?.State is { } state
+                    && (state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName))
                     rows.Add(new QueueRow(QueuePlace.Of(1, rows.Count + 1), JobKey.Parse(id), null));
             }
 

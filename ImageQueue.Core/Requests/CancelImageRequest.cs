@@ -51,7 +51,8 @@ public sealed class CancelImageRequest(
         catch (Exception e)
         {
             // The row is cancelled, so the job ends without an image should it run.
-            logger.LogWarning(e, "Message {MessageId} is cancelled, but its Hangfire job {HangfireJobId} could not be deleted.", messageId, job);
+            logger.LogWarning(
+                e, "Message {MessageId} is cancelled, but its Hangfire job {HangfireJobId} could not be deleted.", messageId, job);
         }
     }
 }

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Empties a backend for an operator: pauses it, and gives its requests to other backends. A pause alone lets them finish.</summary>
+/// <summary>
+/// Empties a backend for an operator: pauses it, and gives its requests to other backends. A pause alone lets them finish.
+/// </summary>
 public sealed class DrainBackend(Pauses pauses, IMessageStore store, RunningJobs running, ILogger<DrainBackend> logger)
 {
     /// <summary>More than all backends generate at once; rows of dead workers are among them.</summary>
@@ -22,16 +24,19 @@ public sealed class DrainBackend(Pauses pauses, IMessageStore store, RunningJobs
         var requeued = 0;
         foreach (var message in await store.ListByStatusAsync(MessageStatus.Processing, null, Limit, cancellationToken))
         {
-            if (!string.Equals(message.Backend, backend, StringComparison.OrdinalIgnoreCase)
-                || !(await store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.None, cancellationToken, $"{by} has drained {backend}")).Applied)
-            {
+            if (!string.Equals(message.Backend, backend, StringComparison.OrdinalIgnoreCase))
                 continue;
-            }
-
+            var why = $"{by} has drained {backend}";
+            if (!(await store.RequeueAsync(message.Id, message.Attempt, AttemptCharge.None, cancellationToken, why)).Applied)
+                continue;
             requeued++;
             running.Stop(message.Id);
             logger.LogInformation(
-                "Message {MessageId}, attempt {Attempt} is requeued in place: {Backend} is drained by {By}.", message.Id, message.Attempt, backend, by);
+                "Message {MessageId}, attempt {Attempt} is requeued in place: {Backend} is drained by {By}.",
+                message.Id,
+                message.Attempt,
+                backend,
+                by);
         }
 
         return requeued;

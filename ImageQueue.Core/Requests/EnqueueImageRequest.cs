@@ -56,7 +56,8 @@ public sealed class EnqueueImageRequest(
     internal Task<int> EnqueueAgainAsync(IReadOnlyList<WaitingRequest> rows) => AttachAsync(EnqueueAll(rows));
 
     /// <summary>First half: the jobs are in Hangfire's queue, and their rows do not name them yet.</summary>
-    internal IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> EnqueueAll(IReadOnlyList<WaitingRequest> rows) => rows.Count == 0
+    internal IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> EnqueueAll(IReadOnlyList<WaitingRequest> rows) =>
+        rows.Count == 0
         ? []
         : [.. jobs.EnqueueAll([.. rows.Select(row => (row.Id, row.Username))]).Zip(rows, (job, row) => (row.Id, job, row.HangfireJobId))];
 
@@ -82,7 +83,8 @@ public sealed class EnqueueImageRequest(
         if (message?.HangfireJobId == job)
             return; // A worker was quicker and has claimed the row with it.
         // Cancelled meanwhile, or another repair of the same row was quicker.
-        logger.LogInformation("Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, message?.Status ?? "gone");
+        logger.LogInformation(
+            "Message {MessageId} needs no Hangfire job {HangfireJobId}; it is {Status}.", messageId, job, message?.Status ?? "gone");
         jobs.Delete(job, "another job has the request, or it was cancelled");
         order.Remove(job);
     }

@@ -12,7 +12,8 @@ public sealed class PrioritizeImageRequest(IConversationStore store, IQueueOrder
     public async Task<Transition> MoveAsync(long messageId, CancellationToken cancellationToken)
     {
         var message = await store.FindAsync(messageId, cancellationToken);
-        var isMoved = message is { Status: MessageStatus.Queued, HangfireJobId: { } job } && await order.TryMoveToFrontAsync(job, cancellationToken);
+        var isMoved = message is { Status: MessageStatus.Queued, HangfireJobId: { } job }
+            && await order.TryMoveToFrontAsync(job, cancellationToken);
         if (isMoved)
             logger.LogInformation("Message {MessageId} is moved to the front of the queue.", messageId);
         return new Transition(isMoved, message);

@@ -23,12 +23,14 @@ public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue
             if (request.Model is not null)
                 rules.Add("checkpoint", "checkpoint and model cannot both be sent; leave out one of them.");
             else if (!models.TakesCheckpoints)
-                rules.Add("checkpoint", $"checkpoint cannot be chosen here; leave it out, or send one of these as model: {string.Join(", ", models.All.Select(one => one.Name))}.");
+                rules.Add("checkpoint", $"checkpoint cannot be chosen here; leave it out, or send one of these as model: {Names()}.");
         }
 
         OneOf("sampler", request.Sampler, catalogue.HasSampler, catalogue.Samplers);
         OneOf("scheduler", request.Scheduler, catalogue.HasScheduler, catalogue.Schedulers);
         return rules.Errors;
+
+        string Names() => string.Join(", ", models.All.Select(one => one.Name));
 
         void OneOf(string field, string? value, Func<string, bool> has, IReadOnlyCollection<string>? known)
         {

@@ -173,5 +173,69 @@ internal sealed class SqlServerQueueOrderTests
         Assert.That((await two.GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(expected));
     }
 
+    /// <summary>
+    /// The bound that two instances' positions can differ by: a snapshot has all that was committed when it says it was read, and with a
+    /// reader each second it is at most a second and one read old.
+    /// </summary>
+    [Test]
+    public async Task Snapshot_HasAllThatWasCommittedBeforeItsTime_AndIsAtMostASecondOld_WhenItIsReadOften()
+    {
+        var random = new Random(9);
+        var (one, two) = (Order(), Order());
+        var committed = new List<(string Job, DateTimeOffset At)>();
+        await two.GetAsync(CancellationToken.None);
+        for (var step = 0; step < 300; step++)
+        {
+            for (var i = random.Next(3); i > 0; i--)
+                committed.Add((one.Enqueue(() => _rows.Add()), _time.GetUtcNow()));
+            _time.Advance(TimeSpan.FromMilliseconds(random.Next(1, 400)));
+            await two.GetAsync(CancellationToken.None); // Begins a read when the last one is a second old.
+            await two.Reading;
+            var snapshot = await two.GetAsync(CancellationToken.None);
+
+            Assert.That(_time.GetUtcNow() - snapshot.TakenAt, Is.LessThanOrEqualTo(TimeSpan.FromSeconds(1)), $"step {step}");
+            var before = committed.Where(job => job.At < snapshot.TakenAt).Select(job => job.Job).ToList();
+            Assert.That(snapshot.InOrder.Take(before.Count), Is.EqualTo(before), $"step {step}");
+        }
+    }
+
+    /// <summary>A new process finds thousands waiting in another order than its own.</summary>
+    [Test]
+    public async Task Rows_AreSpreadOverTheRounds_WhenFairShareBegins_AndJoinOneQueueAgain_WhenItEnds()
+    {
+        var jobs = Enumerable.Range(0, 1200).Select(i => _rows.Add(user: $"user {i % 40}")).ToList();
+
+        var fair = new SqlServerQueueOrder(_rows, _time, NullLogger<SqlServerQueueOrder>.Instance, QueueOrder.FairShare);
+        await fair.ReadNowAsync();
+        await fair.ReadNowAsync();
+        var order = (await fair.GetAsync(CancellationToken.None)).InOrder.ToList();
+        Assert.That(order, Is.EquivalentTo(jobs), "nothing is lost");
+        Assert.That(order.Take(40), Is.EqualTo(jobs.Take(40)), "each user's first");
+        var next = fair.Enqueue("another user", queue => _rows.Add(queue: queue, user: "another user"));
+        Assert.That((await fair.GetAsync(CancellationToken.None)).PositionOf(next), Is.EqualTo(41), "known on submit");
+
+        var fifo = Order();
+        await fifo.ReadNowAsync();
+        await fifo.ReadNowAsync();
+        Assert.That((await fifo.GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(jobs.Take(40).Append(next).Concat(jobs.Skip(40))));
+    }
+
+    [Test]
+    public async Task Claim_MovesAtMostTwentyRows_WhenAUserHasManyMore()
+    {
+        for (var i = 0; i < 100; i++)
+            _rows.Add(user: "one");
+        var fair = new SqlServerQueueOrder(_rows, _time, NullLogger<SqlServerQueueOrder>.Instance, QueueOrder.FairShare);
+        await fair.ReadNowAsync();
+        _rows.Moved.Clear();
+        var taken = _rows.Fetch();
+        _rows.SetState(taken.JobId, ProcessingState.StateName);
+
+        fair.Remove(taken.JobId);
+        await fair.Moves;
+
+        Assert.That(_rows.Moved, Is.EqualTo(new[] { 19 }));
+    }
+
     private SqlServerQueueOrder Order(int pageSize = 5000) => new(_rows, _time, NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
 }

@@ -5,10 +5,8 @@ using ImageQueue.Core.Hosting;
 
 namespace ImageQueue.Web.Startup;
 
-/// <summary>
-/// A Hangfire server that starts when the app has started and the database has answered. Begun earlier, its workers would fail
-/// and wait longer each time, up to five minutes, after the database is back.
-/// </summary>
+/// <summary>A Hangfire server that starts once the app has started and the database is ready.</summary>
+/// <remarks>Started earlier, its workers would fail and back off, for up to five minutes after the database is back.</remarks>
 internal sealed class JobServer(
     BackgroundJobServerOptions options,
     JobStorage storage,
@@ -17,10 +15,9 @@ internal sealed class JobServer(
     IHostApplicationLifetime lifetime)
     : BackgroundService
 {
-    /// <summary>Its name in Hangfire.</summary>
     public string Name => options.ServerName;
 
-    /// <summary>Whether it has started, and is not about to stop.</summary>
+    /// <summary>Whether it has started and is not stopping.</summary>
     public bool IsRunning { get; private set; }
 
     /// <inheritdoc/>
@@ -49,15 +46,14 @@ internal sealed class JobServer(
     }
 }
 
-/// <summary>How a <see cref="JobServer"/> is registered.</summary>
 internal static class JobServerServices
 {
-    /// <summary>As Hangfire's AddHangfireServer, but waiting for the database.</summary>
+    /// <summary>Hangfire's AddHangfireServer, but it waits for the database.</summary>
     public static void AddJobServer<TStorage>(this IServiceCollection services, Action<IServiceProvider, BackgroundJobServerOptions> configure)
         where TStorage : JobStorage =>
         services.AddSingleton<IHostedService>(provider =>
         {
-            // Hangfire's global configuration is done when this is asked for.
+            // Resolving it applies Hangfire's global configuration.
             provider.GetRequiredService<IGlobalConfiguration>();
             var options = new BackgroundJobServerOptions
             {

@@ -83,7 +83,8 @@ public sealed class EtaBasis
     /// <summary>Seconds for a whole image.</summary>
     internal double Time(GenerationWork work) => _times.GetOrAdd(work, work =>
     {
-        var sameModel = _generated.Where(image => string.Equals(image.Work.Checkpoint, work.Checkpoint, StringComparison.OrdinalIgnoreCase)).ToList();
+        var sameModel = _generated.Where(
+            image => string.Equals(image.Work.Checkpoint, work.Checkpoint, StringComparison.OrdinalIgnoreCase)).ToList();
         var alike = sameModel.Where(image => image.Work.Size >= work.Size / 2 && image.Work.Size <= work.Size * 2).ToList();
         var chosen = alike.Count >= Enough ? alike : sameModel.Count > 0 ? sameModel : _generated;
         var rates = chosen.Select(image => image.Seconds / image.Work.Size).Order().ToList();
@@ -125,7 +126,11 @@ public sealed class EtaBasis
             while (freeIn.Count < slots)
                 freeIn.Add(0);
             var last = freeIn.Max();
-            _table = [.. freeIn.SelectMany(free => Enumerable.Range(0, (int)Math.Ceiling((last - free) / mean) + 1).Select(round => free + (round * mean)))];
+            _table =
+            [
+                .. freeIn.SelectMany(
+                    free => Enumerable.Range(0, (int)Math.Ceiling((last - free) / mean) + 1).Select(round => free + (round * mean))),
+            ];
             _table.Sort();
         }
 

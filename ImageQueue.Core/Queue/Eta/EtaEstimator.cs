@@ -58,7 +58,8 @@ public sealed class EtaEstimator(
             var generated = await store.ListNewestAsync(MessageStatus.Complete, Newest, CancellationToken.None);
             var running = await ReadRunningAsync();
             var usable = await FindUsableAsync();
-            var basis = new EtaBasis([.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable.Count, time.GetUtcNow())
+            var basis = new EtaBasis(
+                [.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable.Count, time.GetUtcNow())
             {
                 Defaults = options.Value.Defaults,
                 Limit = options.Value.Timeout,
@@ -88,15 +89,19 @@ public sealed class EtaEstimator(
             return [];
         var held = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
         var usable = held.Where(lease => lease.Note != ForgeAddress.UnhealthyNote).Select(lease => lease.Name).ToHashSet(StringComparer.Ordinal);
-        usable.ExceptWith(pool.Backends.Where(backend => pauses.Of(backend.Name) is not null).Select(backend => ForgeAddress.LeaseName(backend.Url)));
+        usable.ExceptWith(
+            pool.Backends.Where(backend => pauses.Of(backend.Name) is not null).Select(backend => ForgeAddress.LeaseName(backend.Url)));
         return usable;
     }
 
     private bool IsPossible(Message message, HashSet<string> usable) =>
         _models.Find(GenerationSettings.Of(message).Model)?.Backends is not { Count: > 0 } names
-        || pool.Backends.Any(backend => names.Contains(backend.Name, StringComparer.Ordinal) && usable.Contains(ForgeAddress.LeaseName(backend.Url)));
+        || pool.Backends.Any(backend => names.Contains(backend.Name, StringComparer.Ordinal)
+            && usable.Contains(ForgeAddress.LeaseName(backend.Url)));
 
-    /// <summary>The processing images, newest progress first: with more of them than backends, those are the ones that are generated.</summary>
+    /// <summary>
+    /// The processing images, newest progress first: with more of them than backends, those are the ones that are generated.
+    /// </summary>
     private async Task<IReadOnlyList<RunningGeneration>> ReadRunningAsync()
     {
         var now = time.GetUtcNow();

@@ -24,7 +24,9 @@ internal readonly record struct CompletedGeneration(GenerationWork Work, double 
 /// <param name="SeenAt">When that progress was first seen here, by this machine's clock.</param>
 internal readonly record struct RunningGeneration(long MessageId, GenerationWork Work, double Progress, DateTimeOffset SeenAt)
 {
-    /// <summary>The first progress above 0 that was seen here: before it the model may have been loading. Null until there is one.</summary>
+    /// <summary>
+    /// The first progress above 0 that was seen here: before it the model may have been loading. Null until there is one.
+    /// </summary>
     public (double Progress, DateTimeOffset SeenAt)? First { get; init; }
 
     /// <summary>Seconds for a whole image at the pace seen here; null until there is a pace.</summary>

@@ -1,0 +1,97 @@
+using ImageQueue.Core.Queue;
+using ImageQueue.Tests.Benchmarks.Support;
+using ImageQueue.Tests.Queue;
+using NUnit.Framework;
+
+namespace ImageQueue.Tests.Benchmarks;
+
+/// <summary>
+/// What fair share gives and costs, beside first in, first out, on the embedded queue.
+/// Run: <c>dotnet test -c Release --filter FullyQualifiedName~FairShareBenchmark</c>.
+/// </summary>
+[Explicit("A benchmark: prints an index and microseconds.")]
+[Category(Categories.Benchmark)]
+[NonParallelizable]
+internal sealed class FairShareBenchmark
+{
+    private const int Waiting = 100_000;
+    private const int Users = 10_000;
+
+    /// <summary>Fifty users want from one to fifty images, submitted in bursts; four backends generate one each per tick.</summary>
+    [Test]
+    public void TimeInQueue_ByJainsIndex()
+    {
+        var (fifo, fair) = (JainsIndex(QueueOrder.Fifo), JainsIndex(QueueOrder.FairShare));
+        BenchmarkTable.Add("mean time in queue by images wanted, 50 users of 1 to 50 images: Jain's index, fair share", "", fair, new Baseline("FIFO", [fifo]));
+    }
+
+    [Test]
+    public void Costs_BesideFifo()
+    {
+        var (fifo, fair) = (Measure(QueueOrder.Fifo), Measure(QueueOrder.FairShare));
+        var bar = new Bar("1.5 times", (_, ratio) => ratio <= 1.5);
+        BenchmarkTable.Add("submit, 100,000 waiting of 10,000 users, fair share", "us", fair.Submit, new Baseline("FIFO", [fifo.Submit]), bar);
+        BenchmarkTable.Add("dequeue and claim, 100,000 waiting of 10,000 users, fair share", "us", fair.Dequeue, new Baseline("FIFO", [fifo.Dequeue]), bar);
+        BenchmarkTable.Add("a snapshot's position, 100,000 waiting of 10,000 users, fair share", "us", fair.Read, new Baseline("FIFO", [fifo.Read]), Bar.AtMost(5, "us"));
+    }
+
+    private static (double Submit, double Dequeue, double Read) Measure(QueueOrder order)
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock(), order: order);
+        host.Jobs.EnqueueAll([.. Enumerable.Range(0, Waiting).Select(i => ((long)i, (string?)$"user {i / (Waiting / Users)}"))]);
+        const int rounds = 2000;
+        var random = new Random(1);
+        var submit = Rounds.Milliseconds(() =>
+        {
+            for (var i = 0; i < rounds; i++)
+                host.Jobs.Enqueue(Waiting + i, $"user {random.Next(Users)}");
+        });
+        var dequeue = Rounds.Milliseconds(() =>
+        {
+            for (var i = 0; i < rounds; i++)
+            {
+                var job = host.Fetch();
+                host.Begin(job.JobId);
+                host.Order.Remove(job.JobId);
+                host.Succeed(job.JobId);
+                job.RemoveFromQueue();
+            }
+        });
+        var jobs = host.Snapshot().InOrder.ToList();
+        var read = Rounds.Milliseconds(() =>
+        {
+            for (var i = 0; i < rounds; i++)
+                Assert.That(host.Snapshot().PositionOf(jobs[random.Next(jobs.Count)]), Is.Positive);
+        });
+        return (submit * 1000 / rounds, dequeue * 1000 / rounds, read * 1000 / rounds);
+    }
+
+    private static double JainsIndex(QueueOrder order)
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock(), order: order);
+        var random = new Random(5);
+        var owners = new Dictionary<string, int>(StringComparer.Ordinal);
+        foreach (var user in Enumerable.Range(1, 50).OrderBy(_ => random.Next()))
+        {
+            for (var i = 0; i < user; i++)
+                owners[host.Jobs.Enqueue((user * 100) + i, $"user {user}")] = user;
+        }
+
+        var waits = new Dictionary<int, List<double>>();
+        for (var tick = 0; owners.Count > 0; tick++)
+        {
+            for (var backend = 0; backend < 4 && owners.Count > 0; backend++)
+            {
+                var job = host.Fetch();
+                host.Begin(job.JobId);
+                host.Order.Remove(job.JobId);
+                owners.Remove(job.JobId, out var user);
+                (waits.TryGetValue(user, out var list) ? list : waits[user] = []).Add(tick + 1);
+            }
+        }
+
+        // What a user waits for each image wanted: the same for all is 1.
+        var shares = waits.Values.Select(wait => wait.Average() / wait.Count).ToList();
+        return Math.Pow(shares.Sum(), 2) / (shares.Count * shares.Sum(share => share * share));
+    }
+}
