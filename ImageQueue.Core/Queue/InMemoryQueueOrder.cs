@@ -117,14 +117,12 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         var job = JobKey.Parse(hangfireJobId);
         lock (_lock)
         {
-            if (_reserved.Remove(job))
+            var hasEntry = !_reserved.Remove(job);
+            if (Leave(job) is { } place)
             {
-                if (Leave(job) is { } place)
-                    _claimed[job] = place;
-            }
-            else if (Leave(job) is not null)
-            {
-                AddExtraEntry(job);
+                _claimed[job] = place; // Forgotten when a cancel's state is committed.
+                if (hasEntry)
+                    AddExtraEntry(job);
             }
 
             if (_removedLately.Count == Remembered)

@@ -109,10 +109,11 @@ public sealed partial class SqlServerQueueOrder
         // round finds it, as it finds what other processes deleted in the middle.
         if (_cursor < head.UpTo || _cursor >= LastPlace())
             _cursor = head.UpTo;
-        var page = await ReadPageAsync(_cursor, long.MaxValue);
+        var from = _cursor;
+        var page = await ReadPageAsync(from, long.MaxValue);
         _cursor = page.UpTo;
-        if (page.IsLast)
-            return;
+        if (page.IsLast && (Rounds == 1 || from == head.UpTo))
+            return; // New rows are behind it.
 
         // The new rows of each round, which have the highest numbers there; and those of rounds that this process does not use.
         for (var round = 1; round <= Rounds; round++)
@@ -159,15 +160,11 @@ public sealed partial class SqlServerQueueOrder
         NoteUser(job, user);
     }
 
+    /// <remarks>Only a read raises the last number: rows with lower numbers than one that was moved may not have been read yet.</remarks>
     private void NoteRow(QueueRow row)
     {
-        NoteNumber(row.Place);
+        if (QueuePlace.RoundOf(row.Place) is > 0 and <= QueuePlace.LastRound and var round)
+            _lastNumbers[round] = Math.Max(_lastNumbers[round], QueuePlace.NumberOf(row.Place));
         NoteUser(row.Job, row.User);
-    }
-
-    private void NoteNumber(long place)
-    {
-        if (QueuePlace.RoundOf(place) is > 0 and <= QueuePlace.LastRound and var round)
-            _lastNumbers[round] = Math.Max(_lastNumbers[round], QueuePlace.NumberOf(place));
     }
 }

@@ -123,7 +123,6 @@ internal sealed partial class SqlServerQueueOrder
                     if (_index.Remove(job) is null)
                         continue;
                     _index.Add(job, place);
-                    NoteNumber(place);
                 }
 
                 _latest = null;

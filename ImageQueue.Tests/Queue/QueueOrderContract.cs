@@ -277,8 +277,8 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
         public async Task<bool> TryRestartAsync()
         {
             (_order, _other) = (NewOrder(), NewOrder());
-            await _order.ReadNowAsync();
-            await _other.ReadNowAsync();
+            await SettleAsync(_order);
+            await SettleAsync(_other);
             return true;
         }
 
