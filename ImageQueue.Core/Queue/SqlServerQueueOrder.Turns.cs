@@ -69,18 +69,20 @@ internal sealed partial class SqlServerQueueOrder
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
         try
         {
+            List<string> users;
             bool isUnread;
             lock (_lock)
-                isUnread = _dueUsers.Any(user => _jobsOf.TryGetValue(user, out var jobs) && jobs.Any(_unread.ContainsKey));
+            {
+                users = [.. _dueUsers];
+                _dueUsers.Clear();
+                isUnread = users.Any(user => _jobsOf.TryGetValue(user, out var jobs) && jobs.Any(_unread.ContainsKey));
+            }
+
             if (isUnread)
                 await ReadAgainAsync(CancellationToken.None); // Rows are moved by their numbers.
             List<QueueMove> moves;
             lock (_lock)
-            {
-                moves = [.. _dueUsers.Where(_jobsOf.ContainsKey).SelectMany(user => FairMoves(Entries(_jobsOf[user]), isFirst: false))];
-                _dueUsers.Clear();
-            }
-
+                moves = [.. users.Where(_jobsOf.ContainsKey).SelectMany(user => FairMoves(Entries(_jobsOf[user]), isFirst: false))];
             await MoveAsync(moves);
         }
         catch (Exception e)

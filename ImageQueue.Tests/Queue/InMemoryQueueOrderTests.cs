@@ -51,7 +51,7 @@ internal sealed class InMemoryQueueOrderTests
     }
 
     [Test]
-    public void Announcement_IsForgotten_WhenItNeverComesTrue()
+    public void StateChange_IsForgotten_WhenItIsNeverCommitted()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var job = host.Jobs.Enqueue(1);
@@ -62,11 +62,11 @@ internal sealed class InMemoryQueueOrderTests
 
         Assert.That(host.Snapshot().PositionOf(job), Is.EqualTo(1));
         var now = host.Snapshot();
-        Assert.That(host.Snapshot(), Is.SameAs(now), "nothing is looked for any more");
+        Assert.That(host.Snapshot(), Is.SameAs(now), "the dropped hint costs nothing more");
     }
 
     [Test]
-    public void Jobs_AreAsOnesOfHangfiresClient_WhenManyAreEnqueuedAtOnce()
+    public void Jobs_EqualThoseOfHangfiresClient_WhenManyAreEnqueuedAtOnce()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var one = host.Jobs.Enqueue(1);
@@ -86,7 +86,7 @@ internal sealed class InMemoryQueueOrderTests
     }
 
     [Test]
-    public void Job_StaysWhereItIs_WhenAClaimIsQuickerThanTheNoteOfItsPlace()
+    public void Job_DoesNotWait_WhenItWasClaimedBeforeItsPlaceWasNoted()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
 
@@ -101,7 +101,7 @@ internal sealed class InMemoryQueueOrderTests
     }
 
     [Test]
-    public async Task MovedJob_IsTakenOnce_WhenItsOldEntryComesUpBeforeItsClaim()
+    public async Task MovedJob_IsDequeuedOnce_WhenItsOldEntryComesUpBeforeItsClaim()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var jobs = Enumerable.Range(1, 4).Select(i => host.Jobs.Enqueue(i)).ToList();
@@ -115,7 +115,7 @@ internal sealed class InMemoryQueueOrderTests
     }
 
     [Test]
-    public async Task TakenJob_IsNotMoved_WhileItsClaimIsOnTheWay()
+    public async Task ReservedJob_IsNotMoved_UntilItIsClaimed()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var jobs = Enumerable.Range(1, 2).Select(i => host.Jobs.Enqueue(i)).ToList();
@@ -138,13 +138,13 @@ internal sealed class InMemoryQueueOrderTests
         host.Begin(taken.JobId);
         host.Order.Remove(taken.JobId);
 
-        Assert.That(host.Jobs.TryGiveBack(taken.JobId, taken, "no Forge is healthy"), Is.True);
+        Assert.That(host.Jobs.TryGiveBack(taken.JobId, taken, "no backend is healthy"), Is.True);
 
         Assert.That(Enumerable.Range(0, 3).Select(_ => host.Fetch().JobId), Is.EqualTo(new[] { jobs[2], jobs[0], jobs[1] }));
     }
 
     [Test]
-    public async Task Fetch_IsWokenByAJobThatIsGivenBack_WhileItWaitsForOne()
+    public async Task Fetch_ReturnsAJobThatIsGivenBack_WhileItWaits()
     {
         using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
         var first = host.Jobs.Enqueue(1);
@@ -169,7 +169,7 @@ internal sealed class InMemoryQueueOrderTests
         }
 
         foreach (var index in new[] { 1, 2, 0 })
-            host.Jobs.TryGiveBack(taken[index].JobId, taken[index], "no Forge is healthy");
+            host.Jobs.TryGiveBack(taken[index].JobId, taken[index], "no backend is healthy");
 
         Assert.That(host.Snapshot().InOrder, Is.EqualTo(jobs));
         Assert.That(Enumerable.Range(0, 5).Select(_ => host.Fetch().JobId), Is.EqualTo(jobs));

@@ -7,7 +7,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>When the rows of a shared queue are read, who waits for that, and what is known without.</summary>
+/// <summary>When the rows of a shared queue are read, which readers wait for it, and what is known without a read.</summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 [Category(Categories.Fast)]
 internal sealed class SqlServerQueueOrderTests
@@ -16,7 +16,7 @@ internal sealed class SqlServerQueueOrderTests
     private readonly FakeQueueRows _rows = new();
 
     [Test]
-    public async Task GetAsync_ReadsOnce_WhenManyAskAtTheStart()
+    public async Task GetAsync_ReadsOnce_WhenManyReadersStart()
     {
         var order = Order();
         var gate = new TaskCompletionSource();
@@ -32,7 +32,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task GetAsync_DoesNotRead_WhileTheLastLookIsYoung()
+    public async Task GetAsync_DoesNotRead_WhenTheLastReadIsRecent()
     {
         var order = Order();
         var first = await order.GetAsync(CancellationToken.None);
@@ -43,7 +43,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task GetAsync_ServesWhatItHas_WhileTheNextLookRuns()
+    public async Task GetAsync_ServesTheLastSnapshot_WhenAReadIsUnderWay()
     {
         var order = Order();
         await order.GetAsync(CancellationToken.None);
@@ -58,7 +58,7 @@ internal sealed class SqlServerQueueOrderTests
         Assert.That(meanwhile.IsCompletedSuccessfully, Is.True);
         Assert.That((await meanwhile).InOrder, Is.EqualTo(new[] { mine }));
         var next = order.Enqueue(() => _rows.Add());
-        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(next), Is.EqualTo(2), "what this process does is known at once");
+        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(next), Is.EqualTo(2), "this process's changes are known at once");
 
         gate.SetResult();
         await order.ReadNowAsync();
@@ -67,7 +67,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task GetAsync_WaitsForTheNextLook_WhenNobodyHasAskedForLong()
+    public async Task GetAsync_WaitsForTheNextRead_WhenThereWasNoReaderForLong()
     {
         var order = Order();
         await order.GetAsync(CancellationToken.None);
@@ -78,7 +78,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task GetAsync_IsUnknown_WhenNothingWasEverRead_AndKnowsLater()
+    public async Task GetAsync_IsUnknown_UntilTheRowsWereRead()
     {
         var order = Order();
         _rows.Failure = new InvalidOperationException("away");
@@ -102,7 +102,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task GetAsync_IsNotHeldUp_WhenALookHangs()
+    public async Task GetAsync_DoesNotWait_WhenAReadHangs()
     {
         var order = Order();
         var job = _rows.Add();
@@ -117,7 +117,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task Looks_ReadHeadTailAndOneStretch_HoweverLongTheQueueIs()
+    public async Task Reads_AreOfTheHeadTheTailAndOnePage_WhenTheQueueIsLong()
     {
         for (var i = 0; i < 1000; i++)
             _rows.Add();
@@ -133,7 +133,7 @@ internal sealed class SqlServerQueueOrderTests
     }
 
     [Test]
-    public async Task Looks_FindWhatOthersDid_InTheMiddleAndAtTheTail()
+    public async Task Reads_FindOtherProcessesChanges_InTheMiddleAndAtTheTail()
     {
         var jobs = Enumerable.Range(0, 100).Select(_ => _rows.Add()).ToList();
         var order = Order(pageSize: 10);
@@ -141,7 +141,7 @@ internal sealed class SqlServerQueueOrderTests
         var late = _rows.Reserve();
         var tail = Enumerable.Range(0, 35).Select(_ => _rows.Add()).ToList();
         await order.ReadNowAsync();
-        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(tail[^1]), Is.EqualTo(135), "all that is new is read at once");
+        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(tail[^1]), Is.EqualTo(135), "all new rows are read at once");
 
         _rows.SetState(jobs[50], DeletedState.StateName);
         var committedLate = _rows.Add(late);
