@@ -49,8 +49,8 @@ internal sealed class FairShareJourneyTests
         List<string> Begun() =>
         [
             .. new[] { one, two, three }.SelectMany(server => server.Stats.Received)
-                .Where(request => request.BegunNumber is not null && (request.Prompt[0] is 'A' or 'B' or 'C') && request.Prompt.Length <= 3)
-                .OrderBy(request => request.BegunNumber).Select(request => request.Prompt),
+                .Where(request => request.StartedNumber is not null && (request.Prompt[0] is 'A' or 'B' or 'C') && request.Prompt.Length <= 3)
+                .OrderBy(request => request.StartedNumber).Select(request => request.Prompt),
         ];
     }
 
