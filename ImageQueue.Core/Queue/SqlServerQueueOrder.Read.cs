@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Queue;
 
 /// <summary>Reads the rows: the whole queue once, then the head, the tails, and a page between them that comes round.</summary>
-public sealed partial class SqlServerQueueOrder
+internal sealed partial class SqlServerQueueOrder
 {
     /// <returns>The read to wait for; null when the last one serves.</returns>
     private Task? BeginReadingIfDue()

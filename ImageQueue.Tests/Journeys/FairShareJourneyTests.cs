@@ -43,7 +43,9 @@ internal sealed class FairShareJourneyTests
         // While they were submitted, the three backends may each have begun another of A's.
         Assert.That(jobs.IndexOf("B1"), Is.LessThanOrEqualTo(3), "among the next four");
         Assert.That(jobs.IndexOf("C1"), Is.LessThanOrEqualTo(6));
-        Assert.That(begun.Where(name => name[0] == 'A'), Is.EqualTo(Enumerable.Range(1, 20).Select(i => $"A{i}")), "a user's own requests are in order");
+        // Requests claimed in order reach three backends within moments of each other.
+        var ofA = begun.Where(name => name[0] == 'A').ToList();
+        Assert.That(Enumerable.Range(1, 20).Select(i => Math.Abs(ofA.IndexOf($"A{i}") - (i - 1))), Is.All.LessThanOrEqualTo(2), "a user's own requests are in order");
         Assert.That(jobs.IndexOf("C2"), Is.LessThan(14), "the twenty do not delay the second ones either");
 
         List<string> Begun() =>
