@@ -39,9 +39,17 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         if (RetryAfter(exception) is { } wait)
             context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
         context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
-        // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
-        if (!await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception }))
-            await Results.Problem(problem).ExecuteAsync(context);
+        try
+        {
+            // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
+            if (!await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception }))
+                await Results.Problem(problem).ExecuteAsync(context);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The caller has gone; thrown on, this would be logged as a fault of the handler's.
+        }
+
         return true;
     }
 
