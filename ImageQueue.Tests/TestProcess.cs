@@ -11,7 +11,9 @@ namespace ImageQueue.Tests;
 [SetUpFixture]
 internal sealed class TestProcess
 {
-    /// <summary>Each app, and each process that a test starts, would watch the settings files; a Linux user may have 128 such watches.</summary>
+    /// <summary>
+    /// Each app, and each process that a test starts, would watch the settings files; a Linux user may have 128 such watches.
+    /// </summary>
     [OneTimeSetUp]
     public void WatchNoSettings() => Environment.SetEnvironmentVariable("DOTNET_hostBuilder__reloadConfigOnChange", "false");
 

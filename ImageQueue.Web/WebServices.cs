@@ -7,7 +7,6 @@ using Hangfire.Dashboard;
 using ImageQueue.Core;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Queue;
-using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Api.Description;
@@ -99,7 +98,7 @@ public static class WebServices
         app.UseOpenStreams();
         app.UseImageQueueAuth();
         app.UseDashboardFrame();
-        ImageDashboard.AddPages();
+        ImageDashboard.AddPages(app.Services.GetRequiredService<IOptions<HostingOptions>>().Value.PathBase);
 
         // Each endpoint names a policy; one without is closed (Auth/Access.cs).
         app.MapControllers();

@@ -24,10 +24,15 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : ICond
         var backends = pool.Status;
         var conditions = backends.Select(OneOf).OfType<SystemCondition>().ToList();
         if (backends.Count > 0 && backends.All(backend => backend.Paused))
+        {
             conditions.Insert(0, new(ConditionCodes.NoBackend, "All backends are paused.", Stops: true, IsFault: false));
+        }
         else if (!backends.Any(backend => backend is { Healthy: true, Paused: false }))
+        {
             conditions.Insert(
                 0, new(ConditionCodes.NoBackend, "No backend is healthy. Requests wait.", Stops: true) { Since = pool.NoneHealthySince });
+        }
+
         return Task.FromResult<IReadOnlyList<SystemCondition>>(conditions);
     }
 

@@ -13,7 +13,8 @@ namespace ImageQueue.Core.Backends;
 /// <remarks>
 /// A lease's note is the task sent last, written by the claim of its message row. A crash leaves the note, and the lease's next holder
 /// drains that task first. The note of a backend that only a canary can make healthy says so: its lease does not count as capacity, and
-/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over, since no other process
+/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over, since
+/// no other process
 /// can acquire the lease either; then nothing new is sent, and what is being generated goes on.
 /// </remarks>
 internal sealed class BackendLeases(
@@ -99,8 +100,11 @@ internal sealed class BackendLeases(
         lock (pool.Gate)
         {
             foreach (var backend in wanted)
+            {
                 Take(
                     backend, leases.Where(lease => lease.Name == backend.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
+            }
+
             pool.OnChanged();
         }
 
@@ -130,8 +134,11 @@ internal sealed class BackendLeases(
         if (lease is null)
         {
             if (hadIt)
+            {
                 Logger.LogWarning(
                     "Backend {Backend} has been leased by another process; this one sends it no more requests.", backend.Name);
+            }
+
             backend.LeasedUntil = null;
             return;
         }

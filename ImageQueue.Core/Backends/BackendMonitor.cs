@@ -137,8 +137,11 @@ internal sealed class BackendMonitor(
             {
                 backend.IdleSince = backend.LastProbe.Value;
                 if (!wasClosed)
+                {
                     (backend.Capabilities, backend.LoadedModel) = (
                         capabilities ?? backend.Capabilities, capabilities?.LoadedModel ?? backend.LoadedModel);
+                }
+
                 pool.Apply(backend, health => health.ProbeSucceeded(now));
                 return true;
             }

@@ -215,18 +215,25 @@ public sealed partial class BackendPool
         if (health.IsHealthy is null || backend.Logged == (state, reason))
             return;
         if (state == BackendState.Healthy)
+        {
             _logger.LogInformation(
                 "Backend {Backend} is healthy{Again}.", backend.Server, backend.Logged.State == BackendState.Unknown ? "" : " again");
+        }
         else if (state == BackendState.Suspect)
+        {
             _logger.LogInformation(
                 "Backend {Backend} is suspect: {Reason}. A canary decides whether it or the request is at fault.",
                 backend.Server,
                 reason?.TrimEnd('.'));
+        }
         else
+        {
             _logger.LogWarning(
                 "Backend {Backend} is unhealthy: {Reason}. It gets no requests until it is healthy again.",
                 backend.Server,
                 reason?.TrimEnd('.'));
+        }
+
         backend.Logged = (state, reason);
     }
 }

@@ -67,7 +67,9 @@ internal static partial class ForgeAnswers
             if (root.TryGetProperty("id_live_preview"u8, out var id)
                 && id.ValueKind == JsonValueKind.Number
                 && id.TryGetInt64(out var number))
+            {
                 previewId = number;
+            }
         }
 
         return new ForgeProgress(state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview, previewId);

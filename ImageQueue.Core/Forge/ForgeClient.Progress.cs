@@ -113,7 +113,9 @@ internal sealed partial class ForgeClient
         if (progress.State != ForgeTaskState.Active
             || memory is not { Capabilities.GlobalProgress: true }
             || memory.InterruptedTask == taskId)
+        {
             return;
+        }
 
         // Active before and after, so the state between was this task's.
         if (await TryGetStateAsync(backend, memory.Capabilities, cancellationToken) is { WasInterrupted: true }

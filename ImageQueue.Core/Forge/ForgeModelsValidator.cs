@@ -21,16 +21,21 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
         {
             var key = $"Forge:Models:{model}";
             if (!ModelName().IsMatch(model))
+            {
                 rules.Add(
                     key,
                     $"{key} is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.");
+            }
+
             if (string.IsNullOrWhiteSpace(settings.Checkpoint))
                 rules.Add($"{key}:Checkpoint", $"{key}:Checkpoint must name a checkpoint, as Forge calls it.");
             Check(rules, key, settings);
             foreach (var backend in settings.Backends.Where(backend => !backends.Contains(backend, StringComparer.Ordinal)))
+            {
                 rules.Add(
                     $"{key}:Backends",
                     $"{key}:Backends names '{backend}', which is no Name in Forge:Backends. There: {string.Join(", ", backends)}.");
+            }
         }
 
         if (options.DefaultModel is { } first && !options.Models.Keys.Contains(first, StringComparer.OrdinalIgnoreCase))

@@ -35,8 +35,10 @@ internal sealed partial class ForgeOptionsValidator : IValidateOptions<ForgeOpti
             // The same server twice would get two requests at once.
             var address = ForgeAddress.Of(url);
             if (!seen.TryAdd(address, i))
+            {
                 failures.Add(
                     string.Create(CultureInfo.InvariantCulture, $"{key}:Url is the same server as Forge:Backends:{seen[address]}:Url."));
+            }
         }
 
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);

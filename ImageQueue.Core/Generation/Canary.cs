@@ -39,7 +39,9 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
                 var requirements = RequestRequirements.Of(message, models, []);
                 if (requirements.Backends?.Contains(backend.Name, StringComparer.OrdinalIgnoreCase) != false
                     && Has(capabilities, requirements.Checkpoint))
+                {
                     return models.RequestOf(message);
+                }
             }
         }
         catch (StoreUnavailableException)

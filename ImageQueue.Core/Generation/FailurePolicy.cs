@@ -88,7 +88,8 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
 
             // What still runs there is drained before the backend gets another request.
             ForgeException { Failure: ForgeFailure.Timeout } => End(ErrorCodes.TimedOut, texts.TimedOut(options.Value.Timeout)),
-            ForgeException { Failure: ForgeFailure.Stalled, Limit: var limit } => End(ErrorCodes.Stalled, texts.Stalled(limit ?? options.Value.StallTimeout)),
+            ForgeException { Failure: ForgeFailure.Stalled, Limit: var limit } =>
+                End(ErrorCodes.Stalled, texts.Stalled(limit ?? options.Value.StallTimeout)),
 
             // The request's own.
             ForgeException { Failure: ForgeFailure.Rejected, Refusal: { } refusal } =>

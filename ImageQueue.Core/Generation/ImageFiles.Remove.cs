@@ -36,7 +36,9 @@ public sealed partial class ImageFiles
             if (Path.GetFileNameWithoutExtension(path)[Prefix.Length..] is var jobId
                 && IsJobId(jobId)
                 && File.GetLastWriteTimeUtc(path) < before)
+            {
                 yield return jobId;
+            }
         }
     }
 }

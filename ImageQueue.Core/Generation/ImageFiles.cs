@@ -8,7 +8,8 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>
 /// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and
-/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image it is,
+/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image it
+/// is,
 /// so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
 /// </summary>
 /// <remarks>
@@ -83,9 +84,11 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
                 if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
+                {
                     return string.Create(
                         CultureInfo.InvariantCulture,
                         $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.");
+                }
             }
 
             _foundWritableAt = time.GetTimestamp();

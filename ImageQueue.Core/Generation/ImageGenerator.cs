@@ -25,7 +25,8 @@ internal sealed class ImageGenerator(
     /// <exception cref="OperationCanceledException">The job is no longer this worker's.</exception>
     public async Task<AttemptOutcome> RunAsync(Attempt attempt, CancellationToken stopped)
     {
-        metrics.RecordHandover(attempt.Reservation.Backend.Name, attempt.Reservation.Idle, attempt.Message.UpdatedAt - attempt.Message.QueuedAt);
+        metrics.RecordHandover(
+            attempt.Reservation.Backend.Name, attempt.Reservation.Idle, attempt.Message.UpdatedAt - attempt.Message.QueuedAt);
         using var activity = QueueTracing.StartGenerate(attempt.Reservation.Backend.Name, attempt.Message.Attempt);
         var stops = attempt.Run.Cancelled;
         try

@@ -41,7 +41,7 @@ internal sealed class ProgressPump(
             else if (time.GetElapsedTime(loadingSince) >= limits.LoadTimeout)
                 return Failed(ForgeFailure.Stalled, $"{backend.Name} has been loading a model for {limits.LoadTimeout}", limits.LoadTimeout);
             if (clock.Elapsed >= limits.Timeout)
-                return Failed(ForgeFailure.Timeout, $"{backend.Name} has been generating for {limits.Timeout} without an answer", limits.Timeout);
+                return Failed(ForgeFailure.Timeout, $"{backend.Name} gave no answer within {limits.Timeout} of generating", limits.Timeout);
 
             // Only sampling can stall: loading a model shows no progress.
             if (progress.State != ForgeTaskState.Active || progress.Fraction is null || progress.IsLoading || progress.Fraction != fraction)

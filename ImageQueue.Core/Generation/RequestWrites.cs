@@ -96,7 +96,8 @@ internal sealed class RequestWrites(
     public async Task<AttemptOutcome> StoreAsync(Attempt attempt, ForgeImage image, TimeSpan duration)
     {
         var (message, jobId) = (attempt.Message, attempt.Message.JobId!); // It named the task.
-        using var prepared = await FinishAsync(attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes, image.Info?.Text)));
+        using var prepared = await FinishAsync(
+            attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes, image.Info?.Text)));
         attempt.Reservation.ReportCompleted(image.Info?.Model);
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
         var backend = attempt.Reservation.Backend.Name;

@@ -60,8 +60,10 @@ public abstract class PeriodicService(DatabaseReadiness readiness, TimeProvider 
                 if (isPeriodic && MinInterval > TimeSpan.Zero)
                     await Task.Delay(MinInterval, time, stoppingToken);
                 if (isPeriodic && Interval > MinInterval)
+                {
                     await signal.WaitAsync(
                         Interval - MinInterval, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                }
             }
             while (isPeriodic && !stoppingToken.IsCancellationRequested);
         }

@@ -21,7 +21,10 @@ internal sealed class JobTrace : IHostJobFilter, IClientFilter
         if (!ImageJobs.IsImageJob(context.Job)
             || !QueueTracing.IsOn
             || Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
+        {
             return;
+        }
+
         context.SetJobParameter(Parent, id);
         if (current.TraceStateString is { Length: > 0 } state)
             context.SetJobParameter(State, state);

@@ -36,8 +36,10 @@ internal sealed partial class SqlServerQueueRows(
                     new CommandDefinition(ReadVersion, cancellationToken: cancellationToken));
                 _isKnown = version is >= OldestKnown and <= NewestKnown;
                 if (!_isKnown.Value)
+                {
                     logger.LogWarning(
                         "Hangfire's schema {Version} is unknown; the queue's order is read page by page, which is slower.", version);
+                }
             }
 
             if (!_isKnown.Value)
@@ -143,7 +145,9 @@ internal sealed partial class SqlServerQueueRows(
             {
                 if (job?.State is { } state
                     && (state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName))
+                {
                     rows.Add(new QueueRow(QueuePlace.Of(1, rows.Count + 1), JobKey.Parse(id), null));
+                }
             }
 
             if (page.Count < MonitoringPage)

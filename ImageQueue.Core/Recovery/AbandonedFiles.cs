@@ -45,7 +45,9 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
         {
             if (await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message
                 && message.Attempt == attempt)
+            {
                 images.TryPublish(jobId, attempt);
+            }
         }
     }
 

@@ -30,7 +30,8 @@ public sealed class FinishedJobs(JobStorage storage)
         {
             var job = ImageJobs.JobOf(one.MessageId);
             var created = one.CreatedAt.UtcDateTime;
-            var requested = new Dictionary<string, string?>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(created) };
+            var requested =
+                new Dictionary<string, string?>(StringComparer.Ordinal) { [RequestedAt] = JobHelper.SerializeDateTime(created) };
             var id = transaction.CreateJob(job, requested, created, KeepFor);
             transaction.SetJobState(id, one.State);
             var counter = $"stats:{one.State.Name.ToLowerInvariant()}";

@@ -63,8 +63,11 @@ internal sealed class OutageWatch(
         }
 
         if (ended > 0)
+        {
             Logger.LogError(
                 "{Count} requests ended in error: no backend was healthy for {Patience} (Forge:WaitForBackend).", ended, patience);
+        }
+
         return ended;
     }
 

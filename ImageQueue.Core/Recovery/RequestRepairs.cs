@@ -58,10 +58,13 @@ public sealed class RequestRepairs(
         var requeued = await store.RequeueAsync(
             message.Id, message.Attempt, AttemptCharge.None, cancellationToken, "its Hangfire job was put back into the queue");
         if (requeued.Applied)
+        {
             logger.LogWarning(
                 "Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.",
                 message.Id,
                 message.HangfireJobId);
+        }
+
         return requeued.Applied;
     }
 

@@ -196,7 +196,9 @@ public sealed class Sweep(
                 if (row.HangfireJobId is { } job
                     && snapshot.PositionOf(job) is null
                     && await RepairWaitingAsync(row.Id, job, cancellationToken))
+                {
                     repaired++;
+                }
             }
 
             _compared = page.Count < PageSize ? null : new UnfinishedCursor(page[^1].QueuedAt, page[^1].Id);

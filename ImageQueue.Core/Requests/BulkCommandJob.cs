@@ -32,7 +32,9 @@ public sealed class BulkCommandJob(
     [JobDisplayName("{0} all matching images for {2}")]
     public Task RunAsync(BulkVerb verb, string search, string by, PerformContext? context, CancellationToken cancellationToken) =>
         // Away from Hangfire's thread; see GenerateImageJob.RunAsync.
-        Task.Run(() => RunAsync(verb, JsonSerializer.Deserialize<RequestSearch>(search)!, by, context!.BackgroundJob.Id, cancellationToken), CancellationToken.None);
+        Task.Run(
+            () => RunAsync(verb, JsonSerializer.Deserialize<RequestSearch>(search)!, by, context!.BackgroundJob.Id, cancellationToken),
+            CancellationToken.None);
 
     private async Task RunAsync(BulkVerb verb, RequestSearch search, string by, string job, CancellationToken cancellationToken)
     {
@@ -50,8 +52,11 @@ public sealed class BulkCommandJob(
                     else
                         Interlocked.Increment(ref refused);
                     var last = Volatile.Read(ref savedAt);
-                    if (time.GetElapsedTime(last) >= SaveInterval && Interlocked.CompareExchange(ref savedAt, time.GetTimestamp(), last) == last)
+                    if (time.GetElapsedTime(last) >= SaveInterval
+                        && Interlocked.CompareExchange(ref savedAt, time.GetTimestamp(), last) == last)
+                    {
                         commands.Save(job, new(Volatile.Read(ref done), Volatile.Read(ref refused), total));
+                    }
                 });
                 after = ids[^1];
             }
@@ -59,7 +64,8 @@ public sealed class BulkCommandJob(
         finally
         {
             commands.Save(job, new(done, refused, total));
-            logger.LogInformation("{Verb} of all matching requests by {By}: {Done} of {Total} done, {Refused} refused.", verb, by, done, total, refused);
+            logger.LogInformation(
+                "{Verb} of all matching requests by {By}: {Done} of {Total} done, {Refused} refused.", verb, by, done, total, refused);
         }
     }
 

@@ -8,7 +8,9 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Commands over all requests that match a search: started here, run by <see cref="BulkCommandJob"/>, stopped by deleting the job.</summary>
+/// <summary>
+/// Commands over all requests that match a search: started here, run by <see cref="BulkCommandJob"/>, stopped by deleting the job.
+/// </summary>
 public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage storage, TimeProvider time)
 {
     /// <summary>Hangfire's set of the jobs, by start time.</summary>
@@ -23,7 +25,8 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
     public string Start(BulkVerb verb, RequestSearch search, string by)
     {
         var json = JsonSerializer.Serialize(search);
-        var id = client.Create<BulkCommandJob>(job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(JobQueues.Maintenance));
+        var id = client.Create<BulkCommandJob>(
+            job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(JobQueues.Maintenance));
         using var connection = storage.GetConnection();
         using var transaction = connection.CreateWriteTransaction();
         transaction.AddToSet(SetName, $"{id}/{verb}/{by}", time.GetUtcNow().ToUnixTimeMilliseconds());

@@ -44,7 +44,7 @@ public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue
     /// <summary>A configured model that no backend has is replaced silently by the one that is loaded: refused before.</summary>
     private void RefuseMissingModel(string? name)
     {
-        var chosen = name is not null ? models.Find(name) : models.All.FirstOrDefault();
+        var chosen = name is not null ? models.Find(name) : models.All is [var first, ..] ? first : null;
         if (chosen is null || catalogue.MissingModels is not { Count: > 0 } missing || missing.All(model => model.Name != chosen.Name))
             return;
         throw new UnknownModelException(

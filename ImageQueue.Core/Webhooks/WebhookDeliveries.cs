@@ -10,7 +10,7 @@ internal sealed class WebhookDeliveries(
     WebhookReceivers receivers, WebhookPosition position, WebhookSuspensions suspensions, IBackgroundJobClientV2 client)
 {
     private readonly RecentEvents _recent = new();
-    private IReadOnlySet<string> _suspended = new HashSet<string>();
+    private HashSet<string> _suspended = [];
 
     /// <summary>Reads which receivers are suspended. Their events are not delivered, now or after they are resumed.</summary>
     internal async Task RefreshAsync(CancellationToken cancellationToken) =>

@@ -46,7 +46,10 @@ internal sealed class WebhookJobFilter(
     {
         if (context.BackgroundJob.Job is not { Args: [string receiver, string type, long messageId, long revision, ..] } job
             || job.Type != typeof(DeliverWebhookJob))
+        {
             return;
+        }
+
         if (context.NewState is FailedState failed)
         {
             logger.LogWarning(

@@ -21,10 +21,12 @@ internal sealed class WebhooksOptionsValidator : IValidateOptions<WebhooksOption
             var receiver = options.Receivers[i];
             failures.AddRange(Troubles(key, receiver, options.AllowPrivate));
             if (receiver.Url is not null && !seen.TryAdd(receiver.Url, i))
+            {
                 failures.Add(
                     string.Create(
                         CultureInfo.InvariantCulture,
                         $"{key}:Url is the same as Webhooks:{seen[receiver.Url]}:Url. Name all events at one of them."));
+            }
         }
 
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);

@@ -118,16 +118,21 @@ internal sealed class IdempotencyTests
             Assert.That(RequestFingerprint.Of("c", new { c = new { x = "ş", y = 1.0m }, a = 1.5m }), Is.EqualTo(one));
             Assert.That(RequestFingerprint.Of("d", new { a = 1.50m, c = new { y = 1, x = "ş" } }), Is.Not.EqualTo(one));
             Assert.That(RequestFingerprint.Of("c", new { a = 1.51m, c = new { y = 1, x = "ş" } }), Is.Not.EqualTo(one));
-            Assert.That(RequestFingerprint.Of("c", new { a = 1.5m, c = new { y = 1, x = "ş", z = (string?)null } }), Is.Not.EqualTo(one), "inside, a null is something said");
+            Assert.That(
+                RequestFingerprint.Of("c", new { a = 1.5m, c = new { y = 1, x = "ş", z = (string?)null } }),
+                Is.Not.EqualTo(one),
+                "inside, a null is something said");
             Assert.That(one, Does.Match("^[0-9a-f]{64}$"));
         });
     }
 
-    private static Task<HttpResponseMessage> PostAsync(string path, string body, params string[] keys) => PostAsync(path, body, keys, App.Http);
+    private static Task<HttpResponseMessage> PostAsync(string path, string body, params string[] keys) =>
+        PostAsync(path, body, keys, App.Http);
 
     private static async Task<HttpResponseMessage> PostAsync(string path, string body, string[] keys, HttpClient http)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = new StringContent(body, Encoding.UTF8, "application/json") };
+        using var request =
+            new HttpRequestMessage(HttpMethod.Post, path) { Content = new StringContent(body, Encoding.UTF8, "application/json") };
         foreach (var key in keys)
             request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
         return await http.SendAsync(request);
@@ -139,5 +144,6 @@ internal sealed class IdempotencyTests
         return (long)(await TestApp.ReadAsync(response))["id"]!;
     }
 
-    private static bool IsReplayed(HttpResponseMessage response) => response.Headers.TryGetValues("Idempotency-Replayed", out var values) && values.Single() == "true";
+    private static bool IsReplayed(HttpResponseMessage response) =>
+        response.Headers.TryGetValues("Idempotency-Replayed", out var values) && values.Single() == "true";
 }

@@ -88,7 +88,8 @@ internal sealed class ModelsTests
 
         var problem = await TestApp.ReadAsync(refused);
         Assert.That((refused.StatusCode, (string?)problem["code"]), Is.EqualTo((HttpStatusCode.UnprocessableEntity, "unknown_model")));
-        Assert.That((string?)problem["detail"], Is.EqualTo("No image server here has the model 'missing'. Send one of these as model: flux."));
+        Assert.That(
+            (string?)problem["detail"], Is.EqualTo("No image server here has the model 'missing'. Send one of these as model: flux."));
     }
 
     [TestCase("schnell", "flux1-schnell-fp8", 512)]
@@ -114,7 +115,8 @@ internal sealed class ModelsTests
     [TestCase("""{"username":"a","prompt":"a cat","checkpoint":"x"}""", "checkpoint cannot be chosen here; leave it out, or send one of these as model: dev, schnell.", null)]
     public async Task Request_IsRefused_WhenItsModelIsNotOffered(string body, string sentence, string? code)
     {
-        using var response = await _app.Http.PostAsync("api/conversations/models/images", new StringContent(body, System.Text.Encoding.UTF8, "application/json"));
+        using var response = await _app.Http.PostAsync(
+            "api/conversations/models/images", new StringContent(body, System.Text.Encoding.UTF8, "application/json"));
 
         var problem = await TestApp.ReadAsync(response);
         Assert.Multiple(() =>

@@ -25,7 +25,8 @@ internal sealed class OddRowsTests
         var store = app.Services.GetRequiredService<IMessageStore>();
         for (var i = 0; i < 3; i++)
             await store.AddAsync(new NewMessage("odd", "ayşe", MessageRole.User, $"{i}", null), CancellationToken.None);
-        document = document.Replace("DEEP", string.Concat(Enumerable.Repeat("[", 70)) + string.Concat(Enumerable.Repeat("]", 70)), StringComparison.Ordinal);
+        document = document.Replace(
+            "DEEP", string.Concat(Enumerable.Repeat("[", 70)) + string.Concat(Enumerable.Repeat("]", 70)), StringComparison.Ordinal);
         await using (var connection = new SqliteConnection($"Data Source={Path.Combine(folder.Path, "imagequeue.db")};Pooling=False"))
             await connection.ExecuteAsync("UPDATE messages SET extra_metadata = @document WHERE id = 2", new { document });
 

@@ -68,7 +68,9 @@ internal sealed class ReadingTests
 
         Assert.That(Ids(first).Concat(Ids(second)), Is.EqualTo(new[] { "l1", "l3", "l2" }));
         Assert.That(second["next"], Is.Null);
-        Assert.That(first["conversations"]![0]!.AsObject().Select(member => member.Key), Is.EqualTo(new[] { "id", "title", "created_at", "updated_at" }));
+        Assert.That(
+            first["conversations"]![0]!.AsObject().Select(member => member.Key),
+            Is.EqualTo(new[] { "id", "title", "created_at", "updated_at" }));
 
         static IEnumerable<string?> Ids(JsonObject page) => page["conversations"]!.AsArray().Select(one => (string?)one!["id"]);
     }
@@ -84,7 +86,10 @@ internal sealed class ReadingTests
         foreach (var known in new[] { tag.ToString(), $"W/{tag}", $"\"x\", {tag}", "*" })
         {
             var same = await GetAsync($"api/messages/{id}", known);
-            Assert.That((same.StatusCode, same.Headers.ETag, await same.Content.ReadAsStringAsync()), Is.EqualTo((HttpStatusCode.NotModified, tag, "")), known);
+            Assert.That(
+                (same.StatusCode, same.Headers.ETag, await same.Content.ReadAsStringAsync()),
+                Is.EqualTo((HttpStatusCode.NotModified, tag, "")),
+                known);
         }
 
         Assert.That((await GetAsync($"api/messages/{id}", "nonsense")).StatusCode, Is.EqualTo(HttpStatusCode.OK));
@@ -110,7 +115,12 @@ internal sealed class ReadingTests
     {
         var id = (long)(await AddAsync("large"))["id"]!;
         for (var i = 0; i < 4; i++)
-            Assert.That((await PatchAsync(id, $$$"""{"extra_metadata":{"k{{{i}}}":"{{{new string('x', 60_000)}}}"}}""")).StatusCode, Is.EqualTo(HttpStatusCode.OK));
+        {
+            Assert.That(
+                (await PatchAsync(id, $$$"""{"extra_metadata":{"k{{{i}}}":"{{{new string('x', 60_000)}}}"}}""")).StatusCode,
+                Is.EqualTo(HttpStatusCode.OK));
+        }
+
         var before = await App.GetMessageAsync(id);
 
         var response = await PatchAsync(id, $$$"""{"content":"new","extra_metadata":{"k5":"{{{new string('x', 60_000)}}}"}}""");
@@ -136,7 +146,8 @@ internal sealed class ReadingTests
             using var request = new HttpRequestMessage(HttpMethod.Head, path);
             using var head = await App.Http.SendAsync(request);
             using var get = await App.Http.GetAsync(path);
-            Assert.That((head.StatusCode, head.Content.Headers.ContentType), Is.EqualTo((get.StatusCode, get.Content.Headers.ContentType)), path);
+            Assert.That(
+                (head.StatusCode, head.Content.Headers.ContentType), Is.EqualTo((get.StatusCode, get.Content.Headers.ContentType)), path);
             Assert.That(await head.Content.ReadAsByteArrayAsync(), Is.Empty, path);
         }
     }
@@ -173,7 +184,9 @@ internal sealed class ReadingTests
 
         var answer = await GetWaitingAsync(message.Id, "wait=1");
 
-        Assert.That((answer.StatusCode, (string?)(await TestApp.ReadAsync(answer))["extra_metadata"]!["status"]), Is.EqualTo((HttpStatusCode.OK, "processing")));
+        Assert.That(
+            (answer.StatusCode, (string?)(await TestApp.ReadAsync(answer))["extra_metadata"]!["status"]),
+            Is.EqualTo((HttpStatusCode.OK, "processing")));
     }
 
     [Test]
@@ -196,7 +209,8 @@ internal sealed class ReadingTests
     [Test]
     public async Task Wait_AnswersWithWhatWasAccepted_WhenTheDatabaseGoesAway()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" }, configure: builder => FaultyStore.PutAround(builder.Services));
+        await using var app = await TestApp.StartAsync(
+            new() { ["Forge:Simulator:SecondsPerImage"] = "600" }, configure: builder => FaultyStore.PutAround(builder.Services));
         using var request = new HttpRequestMessage(HttpMethod.Post, "api/conversations/waits/images")
         {
             Content = JsonContent.Create(new { username = "ayşe", prompt = "a cat" }),

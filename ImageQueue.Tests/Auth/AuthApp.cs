@@ -29,7 +29,8 @@ internal sealed partial class AuthApp : IAsyncDisposable
     public static string ReaderKey { get; } = ApiKeys.Create(Roles.OperatorRead);
 
     /// <summary>What a page of our own would send as Origin.</summary>
-    public string Origin => _headers.TryGetValue("X-Forwarded-Host", out var host) ? $"https://{host}" : App.Address.GetLeftPart(UriPartial.Authority);
+    public string Origin =>
+        _headers.TryGetValue("X-Forwarded-Host", out var host) ? $"https://{host}" : App.Address.GetLeftPart(UriPartial.Authority);
 
     /// <param name="settings">Settings that differ.</param>
     /// <param name="headers">Sent with every request, as a proxy would.</param>
@@ -81,7 +82,8 @@ internal sealed partial class AuthApp : IAsyncDisposable
     /// <summary>A small image of the owner's, asked for.</summary>
     public async Task<JsonObject> SubmitAsync(string prompt = "bir gül", string conversation = Conversation, string username = Owner)
     {
-        using var response = await Client().PostAsJsonAsync($"api/conversations/{conversation}/images", new { username, prompt, width = 64, height = 64, steps = 4 });
+        using var response = await Client().PostAsJsonAsync(
+            $"api/conversations/{conversation}/images", new { username, prompt, width = 64, height = 64, steps = 4 });
         Assert.That((int)response.StatusCode, Is.EqualTo(202), await response.Content.ReadAsStringAsync());
         return await TestApp.ReadAsync(response);
     }
@@ -162,7 +164,9 @@ internal sealed partial class AuthApp : IAsyncDisposable
             var response = await base.SendAsync(request, cancellationToken);
             foreach (var cookie in response.Headers.TryGetValues("Set-Cookie", out var set) ? set : [])
             {
-                var (name, value) = (cookie[..cookie.IndexOf('=', StringComparison.Ordinal)], cookie[(cookie.IndexOf('=', StringComparison.Ordinal) + 1)..].Split(';')[0]);
+                var (name, value) = (
+                    cookie[..cookie.IndexOf('=', StringComparison.Ordinal)],
+                    cookie[(cookie.IndexOf('=', StringComparison.Ordinal) + 1)..].Split(';')[0]);
                 if (value.Length == 0)
                     _cookies.Remove(name);
                 else

@@ -28,7 +28,9 @@ internal sealed class AuthOptionsTests
 
     [Test]
     public void Validate_RefusesAHashThatIsNone() =>
-        Assert.That(Failures(new() { ["Auth:ApiKeys:0:Key"] = null, ["Auth:ApiKeys:0:KeyHash"] = new string('x', 64) }), Has.Some.Contains("64 hex digits"));
+        Assert.That(
+            Failures(new() { ["Auth:ApiKeys:0:Key"] = null, ["Auth:ApiKeys:0:KeyHash"] = new string('x', 64) }),
+            Has.Some.Contains("64 hex digits"));
 
     [Test]
     public void Validate_RefusesOneKeyOfTwoRoles() => Assert.That(
@@ -58,7 +60,8 @@ internal sealed class AuthOptionsTests
         var lines = output.ToString().Split(['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         var key = lines.Single(line => line.StartsWith("iq_", StringComparison.Ordinal));
         Assert.That(key, Does.StartWith($"iq_{role}_").And.Length.GreaterThan(50));
-        var settings = lines.Where(line => line.StartsWith("Auth__", StringComparison.Ordinal)).Select(line => line.Replace("__n__", "__0__", StringComparison.Ordinal).Replace("__", ":", StringComparison.Ordinal).Split('=', 2));
+        var settings = lines.Where(line => line.StartsWith("Auth__", StringComparison.Ordinal)).Select(
+            line => line.Replace("__n__", "__0__", StringComparison.Ordinal).Replace("__", ":", StringComparison.Ordinal).Split('=', 2));
         var options = Bind(settings.ToDictionary(pair => pair[0], string? (pair) => pair[1]));
         Assert.That(new AuthOptionsValidator(Production).Validate(null, options).Failures ?? [], Is.Empty);
         var found = Keys(options).Find(key);
@@ -96,13 +99,15 @@ internal sealed class AuthOptionsTests
         Assert.That(Keys(options).Find(""), Is.Null);
     }
 
-    private static IHostEnvironment Production { get; } = Mock.Of<IHostEnvironment>(environment => environment.EnvironmentName == "Production");
+    private static IHostEnvironment Production { get; } = Mock.Of<IHostEnvironment>(
+        environment => environment.EnvironmentName == "Production");
 
     private static ApiKeys Keys(AuthOptions options) => new(Options.Create(options), NullLogger<ApiKeys>.Instance);
 
     private static IEnumerable<string> Failures(Dictionary<string, string?> settings)
     {
-        var all = new Dictionary<string, string?> { ["Auth:ApiKeys:0:Name"] = "a", ["Auth:ApiKeys:0:Role"] = "client", ["Auth:ApiKeys:0:Key"] = Plain };
+        var all =
+            new Dictionary<string, string?> { ["Auth:ApiKeys:0:Name"] = "a", ["Auth:ApiKeys:0:Role"] = "client", ["Auth:ApiKeys:0:Key"] = Plain };
         foreach (var (key, value) in settings)
             all[key] = value;
         return new AuthOptionsValidator(Production).Validate(null, Bind(all)).Failures ?? [];

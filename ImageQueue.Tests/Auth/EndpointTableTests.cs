@@ -33,7 +33,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         GET    /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  ok  ok  ok  404
         PATCH  /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  403 403 403 403
         DELETE /api/messages/{id:long}                                      /api/messages/4242424242            401 404 403 403 403 403
-        DELETE /api/conversations/{conversation_id}                         /api/conversations/missing          401 404 403 403 403 403
+        DELETE /api/conversations/{conversation_id}                         /api/conversations/missing          401 404 404 403 403 403
+        PATCH  /api/conversations/{conversation_id}                         /api/conversations/{c}              401 ok  ok  403 403 403
         POST   /api/messages/{id:long}/cancel                               /api/messages/{m}/cancel            401 ok  ok  403 ok  404
         POST   /api/messages/{id:long}/retry                                /api/messages/{m}/retry             401 ok  ok  403 ok  404
         GET    /api/queue                                                   /api/queue                          401 ok  ok  ok  403 403
@@ -178,7 +179,10 @@ internal sealed class EndpointTableTests(bool behindProxy)
             .Distinct()
             .Order(StringComparer.Ordinal);
 
-        var table = Rows().Where(row => row.Method != "HEAD").Select(row => $"{(row.Pattern.StartsWith("/hangfire", StringComparison.Ordinal) ? "*" : row.Method)} {row.Pattern}").Distinct();
+        var table = Rows()
+            .Where(row => row.Method != "HEAD")
+            .Select(row => $"{(row.Pattern.StartsWith("/hangfire", StringComparison.Ordinal) ? "*" : row.Method)} {row.Pattern}")
+            .Distinct();
         Assert.That(running, Is.EqualTo(table.Order(StringComparer.Ordinal)));
     }
 
@@ -192,8 +196,11 @@ internal sealed class EndpointTableTests(bool behindProxy)
             {
                 var expected = row.Answers[name];
                 var actual = await CallAsync(http, name, row);
-                if (expected == "ok" ? Refusals.Contains(actual) || actual >= 500 : actual.ToString(CultureInfo.InvariantCulture) != expected)
+                if (expected == "ok" ? Refusals.Contains(actual)
+                    || actual >= 500 : actual.ToString(CultureInfo.InvariantCulture) != expected)
+                {
                     wrong.Add($"{row.Method} {row.Path} by {name}: {actual} and not {expected}");
+                }
             }
         }
 
@@ -224,7 +231,10 @@ internal sealed class EndpointTableTests(bool behindProxy)
             yield return new Row(
                 cells[0],
                 cells[1],
-                cells[2].Replace("{c}", AuthApp.Conversation, StringComparison.Ordinal).Replace("{m}", $"{_message}", StringComparison.Ordinal).Replace("{j}", _job, StringComparison.Ordinal),
+                cells[2].Replace(
+                    "{c}",
+                    AuthApp.Conversation,
+                    StringComparison.Ordinal).Replace("{m}", $"{_message}", StringComparison.Ordinal).Replace("{j}", _job, StringComparison.Ordinal),
                 new()
                 {
                     ["anonymous"] = answers[0],
@@ -241,15 +251,22 @@ internal sealed class EndpointTableTests(bool behindProxy)
 
     private static async Task<int> CallAsync(HttpClient http, string caller, Row row)
     {
-        if (row.Method == "POST" && row.Path.StartsWith("/hangfire", StringComparison.Ordinal) && caller.StartsWith("operator", StringComparison.Ordinal))
+        if (row.Method == "POST"
+            && row.Path.StartsWith("/hangfire", StringComparison.Ordinal)
+            && caller.StartsWith("operator", StringComparison.Ordinal))
         {
             using var click = await AuthApp.PostDashboardAsync(http, row.Path, "none");
             return (int)click.StatusCode;
         }
 
         using var request = new HttpRequestMessage(row.Method == "*" ? HttpMethod.Get : new HttpMethod(row.Method), row.Path);
-        if (row.Method is "POST" or "PATCH" && !row.Path.EndsWith("cancel", StringComparison.Ordinal) && !row.Path.EndsWith("retry", StringComparison.Ordinal))
+        if (row.Method is "POST" or "PATCH"
+            && !row.Path.EndsWith("cancel", StringComparison.Ordinal)
+            && !row.Path.EndsWith("retry", StringComparison.Ordinal))
+        {
             request.Content = row.Path is "/login" or "/logout" ? new FormUrlEncodedContent([]) : AuthApp.Json(Body(row.Path));
+        }
+
         using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         return (int)response.StatusCode;
     }

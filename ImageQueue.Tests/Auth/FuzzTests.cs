@@ -11,7 +11,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;
 
-/// <summary>Whatever is sent to whichever endpoint by whomever: no 500, no hang, and nothing is written but what an answer says was.</summary>
+/// <summary>
+/// Whatever is sent to whichever endpoint by whomever: no 500, no hang, and nothing is written but what an answer says was.
+/// </summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed partial class FuzzTests
@@ -49,7 +51,9 @@ internal sealed partial class FuzzTests
         for (var i = 0; i < 5; i++)
             known.TryAdd((long)(await app.SubmitAsync())["id"]!, true);
         var http = await CallerAsync(app, role);
-        var formToken = role.StartsWith("operator", StringComparison.Ordinal) ? DashboardToken.Match(await http.GetStringAsync("hangfire")).Groups[1].Value : "none";
+        var formToken = role.StartsWith("operator", StringComparison.Ordinal)
+            ? DashboardToken.Match(await http.GetStringAsync("hangfire")).Groups[1].Value
+            : "none";
         var requests = FuzzRequests.For([.. Endpoints(app).Where(endpoint => role == "anonymous" || endpoint.Pattern != "/logout")]);
         var pcg = new PCG(1, seed);
         var all = Enumerable.Range(0, Requests).Select(_ => requests.Generate(pcg, null, out var _)).ToList();
@@ -78,17 +82,20 @@ internal sealed partial class FuzzTests
             }
         });
 
-        TestContext.Out.WriteLine(string.Join(", ", statuses.OrderBy(status => status.Key).Select(status => $"{status.Key}: {status.Value}")));
+        TestContext.Out.WriteLine(
+            string.Join(", ", statuses.OrderBy(status => status.Key).Select(status => $"{status.Key}: {status.Value}")));
         Assert.That(faults, Is.Empty, string.Join('\n', faults.Take(20).Concat(app.App.Log.Of(LogLevel.Error).Take(20))));
         // The simulator's faults are asked for too, and make images fail.
-        Assert.That(app.App.Log.Of(LogLevel.Error).Where(line => !line.Contains(nameof(GenerateImageJob), StringComparison.Ordinal)), Is.Empty);
+        Assert.That(
+            app.App.Log.Of(LogLevel.Error).Where(line => !line.Contains(nameof(GenerateImageJob), StringComparison.Ordinal)), Is.Empty);
         await AssertWholeAsync(app, known.Keys.ToHashSet());
     }
 
     /// <summary>The rows are those that answers spoke of, each with all that it needs.</summary>
     private static async Task AssertWholeAsync(AuthApp app, HashSet<long> known)
     {
-        var changes = await app.App.Services.GetRequiredService<IMessageStore>().ChangesSinceAsync(0, null, 100_000, CancellationToken.None);
+        var changes = await app.App.Services.GetRequiredService<IMessageStore>().ChangesSinceAsync(
+            0, null, 100_000, CancellationToken.None);
 
         Assert.That(changes.Select(change => change.Message.Id).Except(known), Is.Empty, "rows that no answer spoke of");
         Assert.That(known.Except(changes.Select(change => change.Message.Id)), Is.Empty, "answers without a row");
@@ -97,7 +104,13 @@ internal sealed partial class FuzzTests
             Assert.That(JsonDocument.Parse(message.ExtraMetadata).RootElement.ValueKind, Is.EqualTo(JsonValueKind.Object));
             Assert.That(message.Content, message.IsDeleted ? Is.Empty : Is.Not.Empty);
             if (message.IsImage && !message.IsDeleted)
-                Assert.That((message.Status, message.JobId?.Length, message.Prompt), Is.Not.EqualTo(((string?)null, (int?)null, (string?)null)).And.Matches<(string?, int?, string?)>(all => all is ({ }, 32, { Length: > 0 })));
+            {
+                Assert.That(
+                    (message.Status, message.JobId?.Length, message.Prompt),
+                    Is.Not.EqualTo(
+                        ((string?)null, (int?)null, (string?)null)).And.Matches<(string?, int?, string?)>(all =>
+                            all is ({ }, 32, { Length: > 0 })));
+            }
         }
     }
 
@@ -105,7 +118,8 @@ internal sealed partial class FuzzTests
     /// A kept connection may be closed by the server in the moment in which it is used again (RFC 9112, 9.6); HttpClient repeats no
     /// POST by itself. What the first one wrote without an answer is found in the rows.
     /// </summary>
-    private static async Task<(int Status, long? Created, string Text)> SendOrAgainAsync(HttpClient http, Uri server, FuzzRequest fuzz, string formToken, CancellationToken cancellationToken)
+    private static async Task<(int Status, long? Created, string Text)> SendOrAgainAsync(
+        HttpClient http, Uri server, FuzzRequest fuzz, string formToken, CancellationToken cancellationToken)
     {
         try
         {
@@ -117,10 +131,13 @@ internal sealed partial class FuzzTests
         }
     }
 
-    private static async Task<(int Status, long? Created, string Text)> SendAsync(HttpClient http, Uri server, FuzzRequest fuzz, string formToken, CancellationToken cancellationToken)
+    private static async Task<(int Status, long? Created, string Text)> SendAsync(
+        HttpClient http, Uri server, FuzzRequest fuzz, string formToken, CancellationToken cancellationToken)
     {
         // As it is: Uri would otherwise mend what is wrong in it.
-        var target = new Uri($"{server.GetLeftPart(UriPartial.Authority)}{fuzz.Target.Replace(" ", "%20", StringComparison.Ordinal)}", new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true });
+        var target = new Uri(
+            $"{server.GetLeftPart(UriPartial.Authority)}{fuzz.Target.Replace(" ", "%20", StringComparison.Ordinal)}",
+            new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true });
         using var request = new HttpRequestMessage(new HttpMethod(fuzz.Method), target);
         if (fuzz.Body is { } body)
         {
@@ -156,7 +173,8 @@ internal sealed partial class FuzzTests
         .. app.App.Services.GetRequiredService<IEnumerable<EndpointDataSource>>()
             .SelectMany(source => source.Endpoints)
             .OfType<RouteEndpoint>()
-            .Where(endpoint => !Waiting.Any(path => endpoint.RoutePattern.RawText!.EndsWith(path, StringComparison.Ordinal))) // They answer when the image is complete: in an hour.
+            // They answer when the image is complete: in an hour.
+            .Where(endpoint => !Waiting.Any(path => endpoint.RoutePattern.RawText!.EndsWith(path, StringComparison.Ordinal)))
             .SelectMany(endpoint => (endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods is { Count: > 0 } methods ? methods : ["*"])
                 .SelectMany(method => Enumerable.Repeat((method, "/" + endpoint.RoutePattern.RawText!.TrimStart('/')), endpoint.RoutePattern.RawText.Contains("api/", StringComparison.Ordinal) ? 4 : 1))),
         .. DashboardPaths.Select(path => ("*", "/hangfire" + path)),

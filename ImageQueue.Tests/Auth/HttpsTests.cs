@@ -21,7 +21,8 @@ internal sealed class HttpsTests
     private static readonly HttpMessageHandler TrustsOurs = new SocketsHttpHandler
     {
         AllowAutoRedirect = false,
-        SslOptions = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.Subject == "CN=imagequeue-test" },
+        SslOptions =
+            new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.Subject == "CN=imagequeue-test" },
     };
 
     [OneTimeTearDown]
@@ -37,7 +38,9 @@ internal sealed class HttpsTests
             ["Kestrel:Certificates:Default:Path"] = CreateCertificate(folder),
             ["Kestrel:Certificates:Default:Password"] = Password,
         });
-        var https = new Uri(app.App.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single(address => address.StartsWith("https", StringComparison.Ordinal)));
+        var https = new Uri(
+            app.App.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single(
+                address => address.StartsWith("https", StringComparison.Ordinal)));
 
         using (var redirect = await app.As(null).GetAsync("api/queue"))
         {
@@ -59,7 +62,8 @@ internal sealed class HttpsTests
     {
         using var folder = new TemporaryFolder();
         string token;
-        var settings = new Dictionary<string, string?> { ["Auth:Certificate:Path"] = CreateCertificate(folder), ["Auth:Certificate:Password"] = Password };
+        var settings =
+            new Dictionary<string, string?> { ["Auth:Certificate:Path"] = CreateCertificate(folder), ["Auth:Certificate:Password"] = Password };
         await using (var first = await AuthApp.StartAsync(settings, folder: folder))
         {
             await first.SubmitAsync();
@@ -69,7 +73,10 @@ internal sealed class HttpsTests
         var key = File.ReadAllText(Directory.GetFiles(Path.Combine(folder.Path, "keys")).Single());
         Assert.That(key, Does.Contain("EncryptedData").And.Not.Contain("<masterKey"));
         await using var second = await AuthApp.StartAsync(settings, folder: folder);
-        Assert.That((int)(await second.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages")).StatusCode, Is.EqualTo(200), "and read again");
+        Assert.That(
+            (int)(await second.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages")).StatusCode,
+            Is.EqualTo(200),
+            "and read again");
     }
 
     [Test]
@@ -87,7 +94,8 @@ internal sealed class HttpsTests
         await using var app = await AuthApp.StartAsync(new()
         {
             ["Storage:Provider"] = "SqlServer",
-            ["ConnectionStrings:ImageQueue"] = "Server=127.0.0.1,1;Database=ImageQueue;User ID=imagequeue;Password=Gizli1!;Encrypt=False;Connect Timeout=1",
+            ["ConnectionStrings:ImageQueue"] =
+                "Server=127.0.0.1,1;Database=ImageQueue;User ID=imagequeue;Password=Gizli1!;Encrypt=False;Connect Timeout=1",
         });
 
         Assert.That((int)(await app.As(token).GetAsync("api/messages/1")).StatusCode, Is.EqualTo(503));

@@ -4,7 +4,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;
 
-/// <summary>Development lets this machine in without a key, and no caller that only looks like it; Production does not start without a key.</summary>
+/// <summary>
+/// Development lets this machine in without a key, and no caller that only looks like it; Production does not start without a key.
+/// </summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed class LocalAccessTests
@@ -28,7 +30,8 @@ internal sealed class LocalAccessTests
     [TestCase("evil.example", 401, Description = "DNS rebinding: a foreign name that points here.")]
     [TestCase("192.168.1.7", 401)]
     [TestCase("localhost.evil.example", 401)]
-    public async Task Host_MustBeALocalName(string host, int status) => Assert.That(await SendAsync(request => request.Headers.Host = host), Is.EqualTo(status));
+    public async Task Host_MustBeALocalName(string host, int status) =>
+        Assert.That(await SendAsync(request => request.Headers.Host = host), Is.EqualTo(status));
 
     [TestCase("X-Forwarded-For", "127.0.0.1")]
     [TestCase("X-Forwarded-For", "203.0.113.9")]
@@ -89,13 +92,16 @@ internal sealed class LocalAccessTests
     [Test]
     public void Production_DoesNotStart_WithoutKeys() => Assert.That(
         () => TestApp.StartAsync(new() { ["Forge:Simulator:Enabled"] = "true" }, environment: "Production"),
-        Throws.TypeOf<OptionsValidationException>().With.Message.Contains("Auth:ApiKeys holds no key").And.Message.Contains("key new --role client"));
+        Throws.TypeOf<OptionsValidationException>()
+            .With.Message.Contains("Auth:ApiKeys holds no key")
+            .And.Message.Contains("key new --role client"));
 
     /// <summary>Without a proxy that is configured, what a proxy would say means nothing.</summary>
     [Test]
     public async Task ForwardedHeaders_AreNotBelieved_UnlessConfigured()
     {
-        await using var app = await AuthApp.StartAsync(headers: new() { ["X-Forwarded-Proto"] = "https", ["X-Forwarded-For"] = "203.0.113.9" });
+        await using var app = await AuthApp.StartAsync(
+            headers: new() { ["X-Forwarded-Proto"] = "https", ["X-Forwarded-For"] = "203.0.113.9" });
 
         using var response = await AuthApp.SignInAsync(app.Browser(), AuthApp.OperatorKey);
 

@@ -39,7 +39,8 @@ internal sealed class RateLimitTests
     [Test]
     public async Task Streams_AreLimited_PerAddress_AndFreeAgainWhenClosed()
     {
-        await using var app = await AuthApp.StartAsync(new(Few) { ["Limits:RequestsPerAddress"] = "1000", ["Limits:RequestsPerKey"] = "1000" });
+        await using var app = await AuthApp.StartAsync(
+            new(Few) { ["Limits:RequestsPerAddress"] = "1000", ["Limits:RequestsPerKey"] = "1000" });
         await app.SubmitAsync();
         var watcher = app.As(await app.TokenAsync());
         const string Path = $"api/conversations/{AuthApp.Conversation}/events";
@@ -108,8 +109,13 @@ internal sealed class RateLimitTests
     {
         await using var app = await AuthApp.StartAsync(new() { ["Kestrel:Limits:RequestHeadersTimeout"] = "00:00:01" });
 
-        Assert.That(await SendRawAsync(app.App.Address, "GET /api/queue HTTP/1.1\r\nHost: localhost\r\nX-Slow: "), Does.StartWith("HTTP/1.1 408").Or.Empty);
-        Assert.That(await SendRawAsync(app.App.Address, $"GET /api/queue HTTP/1.1\r\nHost: localhost\r\nX-Large: {new string('x', 17 * 1024)}\r\n\r\n"), Does.StartWith("HTTP/1.1 431"));
+        Assert.That(
+            await SendRawAsync(app.App.Address, "GET /api/queue HTTP/1.1\r\nHost: localhost\r\nX-Slow: "),
+            Does.StartWith("HTTP/1.1 408").Or.Empty);
+        Assert.That(
+            await SendRawAsync(
+                app.App.Address, $"GET /api/queue HTTP/1.1\r\nHost: localhost\r\nX-Large: {new string('x', 17 * 1024)}\r\n\r\n"),
+            Does.StartWith("HTTP/1.1 431"));
     }
 
     private static async Task<string> SendRawAsync(Uri server, string text)

@@ -48,8 +48,12 @@ internal sealed partial class SecurityHeaderTests
             Assert.That(response.Headers.GetValues("Referrer-Policy"), Is.EqualTo(new[] { "same-origin" }));
             var policy = response.Headers.GetValues("Content-Security-Policy").Single();
             Assert.That(policy, Does.Contain("default-src 'none'").And.Contain("frame-ancestors 'none'").And.Contain("base-uri 'none'"));
-            Assert.That(policy.Replace("style-src-attr 'unsafe-inline'", "", StringComparison.Ordinal), Does.Not.Contain("unsafe"), "and the attribute styles are the dashboard's alone");
-            Assert.That(policy.Contains("unsafe", StringComparison.Ordinal), Is.EqualTo(path.StartsWith("/hangfire", StringComparison.Ordinal)));
+            Assert.That(
+                policy.Replace("style-src-attr 'unsafe-inline'", "", StringComparison.Ordinal),
+                Does.Not.Contain("unsafe"),
+                "and the attribute styles are the dashboard's alone");
+            Assert.That(
+                policy.Contains("unsafe", StringComparison.Ordinal), Is.EqualTo(path.StartsWith("/hangfire", StringComparison.Ordinal)));
             Assert.That(response.Headers.Contains("Server"), Is.False);
         }
     }
@@ -69,7 +73,8 @@ internal sealed partial class SecurityHeaderTests
     {
         using var response = await App.Client().GetAsync(Image);
 
-        Assert.That(response.Headers.CacheControl?.ToString(), Does.Contain("private").And.Contain("max-age=31536000").And.Not.Contain("public"));
+        Assert.That(
+            response.Headers.CacheControl?.ToString(), Does.Contain("private").And.Contain("max-age=31536000").And.Not.Contain("public"));
     }
 
     [Test]
@@ -86,7 +91,9 @@ internal sealed partial class SecurityHeaderTests
             using var read = await page.GetAsync($"api/conversations/{AuthApp.Conversation}/messages");
             using var hub = await page.PostAsync("hubs/images/negotiate?negotiateVersion=1", null);
 
-            Assert.That(read.Headers.TryGetValues("Access-Control-Allow-Origin", out var value) ? value.Single() : null, Is.EqualTo(allowed ? origin : null));
+            Assert.That(
+                read.Headers.TryGetValues("Access-Control-Allow-Origin", out var value) ? value.Single() : null,
+                Is.EqualTo(allowed ? origin : null));
             Assert.That((int)hub.StatusCode, Is.EqualTo(allowed ? 200 : 403));
         }
     }
@@ -95,11 +102,13 @@ internal sealed partial class SecurityHeaderTests
     [Test]
     public void ChartStyleHash_IsOfWhatTheScriptWrites()
     {
-        using var stream = typeof(DashboardRoutes).Assembly.GetManifestResourceStream("Hangfire.Dashboard.Content.js.Chart.min.js")!; // Else the test fails here.
+        // Else the test fails here.
+        using var stream = typeof(DashboardRoutes).Assembly.GetManifestResourceStream("Hangfire.Dashboard.Content.js.Chart.min.js")!;
         using var reader = new StreamReader(stream);
         var style = "/* Chart.js */\n" + ChartStyle.Match(reader.ReadToEnd()).Groups[1].Value;
 
-        Assert.That($"sha256-{Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(style)))}", Is.EqualTo(SecurityHeaders.ChartStyleHash));
+        Assert.That(
+            $"sha256-{Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(style)))}", Is.EqualTo(SecurityHeaders.ChartStyleHash));
     }
 
     [GeneratedRegex("default:\"(@keyframes chartjs[^\"]*)\"", RegexOptions.CultureInvariant)]

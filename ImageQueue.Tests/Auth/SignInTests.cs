@@ -46,7 +46,8 @@ internal sealed partial class SignInTests
     {
         await using var app = await AuthApp.StartAsync();
 
-        using var response = await app.Browser().PostAsync("login", new FormUrlEncodedContent(new Dictionary<string, string> { ["key"] = AuthApp.OperatorKey }));
+        using var response = await app.Browser().PostAsync(
+            "login", new FormUrlEncodedContent(new Dictionary<string, string> { ["key"] = AuthApp.OperatorKey }));
 
         Assert.That((int)response.StatusCode, Is.EqualTo(400));
         Assert.That(response.Headers.Contains("Set-Cookie"), Is.False);
@@ -70,7 +71,11 @@ internal sealed partial class SignInTests
         var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
         await using var app = await AuthApp.StartAsync(
             new() { ["Auth:MaxFailedSignIns"] = "3", ["Auth:Proxies:0"] = "127.0.0.1" },
-            configure: builder => builder.Services.Replace(ServiceDescriptor.Singleton(provider => new SignInLockout(provider.GetRequiredService<Microsoft.Extensions.Options.IOptions<AuthOptions>>(), time))));
+            configure: builder =>
+                builder.Services.Replace(
+                    ServiceDescriptor.Singleton(
+                        provider =>
+                            new SignInLockout(provider.GetRequiredService<Microsoft.Extensions.Options.IOptions<AuthOptions>>(), time))));
         var (mine, others) = (app.Browser(), app.Browser());
         mine.DefaultRequestHeaders.Add("X-Forwarded-For", "203.0.113.9");
         others.DefaultRequestHeaders.Add("X-Forwarded-For", "203.0.113.10");
@@ -121,13 +126,19 @@ internal sealed partial class SignInTests
         await using (var first = await AuthApp.StartAsync(folder: folder))
         {
             using var response = await AuthApp.SignInAsync(first.Browser(), AuthApp.OperatorKey);
-            cookie = response.Headers.GetValues("Set-Cookie").Single(one => one.StartsWith("imagequeue=", StringComparison.Ordinal)).Split(';')[0];
+            cookie = response.Headers.GetValues("Set-Cookie")
+                .Single(one => one.StartsWith("imagequeue=", StringComparison.Ordinal))
+                .Split(';')[0];
         }
 
         await using (var same = await AuthApp.StartAsync(folder: folder))
             Assert.That(await StatusAsync(same), Is.EqualTo(200));
-        await using (var other = await AuthApp.StartAsync(new() { ["Auth:ApiKeys:1:KeyHash"] = Convert.ToHexString(ApiKeys.Hash("another key")) }, folder: folder))
+        await using (
+            var other = await AuthApp.StartAsync(
+                new() { ["Auth:ApiKeys:1:KeyHash"] = Convert.ToHexString(ApiKeys.Hash("another key")) }, folder: folder))
+        {
             Assert.That(await StatusAsync(other), Is.EqualTo(401));
+        }
 
         async Task<int> StatusAsync(AuthApp app)
         {
@@ -167,7 +178,8 @@ internal sealed partial class SignInTests
 
         Assert.That(Buttons.IsMatch(await acts.GetStringAsync("hangfire/jobs/processing")), Is.True);
         Assert.That(Buttons.IsMatch(await looks.GetStringAsync("hangfire/jobs/processing")), Is.False);
-        var job = (await app.App.Services.GetRequiredService<IMessageStore>().FindAsync(generating, default))!.HangfireJobId!; // It is being generated.
+        // It is being generated.
+        var job = (await app.App.Services.GetRequiredService<IMessageStore>().FindAsync(generating, default))!.HangfireJobId!;
         Assert.That((int)(await AuthApp.PostDashboardAsync(looks, $"hangfire/jobs/actions/delete/{job}")).StatusCode, Is.EqualTo(403));
         Assert.That(StateOf(app, job), Is.EqualTo("Processing"));
 

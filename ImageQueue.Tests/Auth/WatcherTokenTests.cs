@@ -38,7 +38,8 @@ internal sealed class WatcherTokenTests
     private static ITimeLimitedDataProtector Protector(string purpose = WatcherTokens.Purpose) =>
         App.App.Services.GetRequiredService<IDataProtectionProvider>().CreateProtector(purpose).ToTimeLimitedDataProtector();
 
-    private static string Payload(string conversation = AuthApp.Conversation, string username = AuthApp.Owner) => JsonSerializer.Serialize(new WatcherToken(conversation, username));
+    private static string Payload(string conversation = AuthApp.Conversation, string username = AuthApp.Owner) =>
+        JsonSerializer.Serialize(new WatcherToken(conversation, username));
 
     private static IEnumerable<TestCaseData> BadTokens()
     {
@@ -49,10 +50,16 @@ internal sealed class WatcherTokenTests
             token[token.Length / 2] = token[token.Length / 2] == 'A' ? 'B' : 'A';
             return new string(token);
         });
-        yield return Case("forged", () => Task.FromResult(WatcherTokens.Prefix + Convert.ToBase64String("""{"ConversationId":"sohbet","Username":"ayşe"}"""u8)));
+        yield return Case(
+            "forged",
+            () => Task.FromResult(WatcherTokens.Prefix + Convert.ToBase64String("""{"ConversationId":"sohbet","Username":"ayşe"}"""u8)));
         yield return Case("nothing but its beginning", () => Task.FromResult(WatcherTokens.Prefix));
-        yield return Case("expired", () => Task.FromResult(WatcherTokens.Prefix + Protector().Protect(Payload(), TimeProvider.System.GetUtcNow().AddSeconds(-1))));
-        yield return Case("made for another purpose", () => Task.FromResult(WatcherTokens.Prefix + Protector("ImageQueue.Other").Protect(Payload(), TimeSpan.FromHours(1))));
+        yield return Case(
+            "expired",
+            () => Task.FromResult(WatcherTokens.Prefix + Protector().Protect(Payload(), TimeProvider.System.GetUtcNow().AddSeconds(-1))));
+        yield return Case(
+            "made for another purpose",
+            () => Task.FromResult(WatcherTokens.Prefix + Protector("ImageQueue.Other").Protect(Payload(), TimeSpan.FromHours(1))));
         yield return Case("made by another ImageQueue", async () =>
         {
             await using var other = await AuthApp.StartAsync();
@@ -69,8 +76,13 @@ internal sealed class WatcherTokenTests
 
         foreach (var path in Paths())
         {
-            Assert.That((int)(await App.As(token).GetAsync(path, HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(401), path);
-            Assert.That((int)(await App.As(null).GetAsync($"{path}?access_token={Uri.EscapeDataString(token)}", HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(401), path);
+            Assert.That(
+                (int)(await App.As(token).GetAsync(path, HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(401), path);
+            Assert.That(
+                (int)(await App.As(null).GetAsync($"{path}?access_token={Uri.EscapeDataString(token)}", HttpCompletionOption.ResponseHeadersRead))
+                    .StatusCode,
+                Is.EqualTo(401),
+                path);
         }
 
         Assert.That((int)(await App.As(token).PostAsync($"api/messages/{Message}/cancel", null)).StatusCode, Is.EqualTo(401));
@@ -87,7 +99,9 @@ internal sealed class WatcherTokenTests
 
         var theirs = await TestApp.ReadAsync(await stranger.GetAsync($"api/messages/{Message}"));
         var missing = await TestApp.ReadAsync(await stranger.GetAsync("api/messages/424242"));
-        Assert.That(((string?)theirs["detail"])?.Replace($"/{Message},", "/424242,", StringComparison.Ordinal), Is.EqualTo((string?)missing["detail"]));
+        Assert.That(
+            ((string?)theirs["detail"])?.Replace($"/{Message},", "/424242,", StringComparison.Ordinal),
+            Is.EqualTo((string?)missing["detail"]));
         Assert.That(theirs.Select(member => member.Key), Is.EqualTo(missing.Select(member => member.Key)));
     }
 
@@ -99,7 +113,9 @@ internal sealed class WatcherTokenTests
         await App.SubmitAsync(conversation: "new", username: "ayşe");
 
         Assert.That((int)(await watcher.GetAsync("api/conversations/new/messages")).StatusCode, Is.EqualTo(404));
-        Assert.That((int)(await App.Client().PostAsJsonAsync("api/conversations/new/tokens", new { username = "mehmet" })).StatusCode, Is.EqualTo(403));
+        Assert.That(
+            (int)(await App.Client().PostAsJsonAsync("api/conversations/new/tokens", new { username = "mehmet" })).StatusCode,
+            Is.EqualTo(403));
     }
 
     /// <summary>The token was made before the first message, and that message belongs to another user.</summary>
@@ -109,7 +125,9 @@ internal sealed class WatcherTokenTests
         var token = await App.TokenAsync("early", "mehmet");
         using var events = await SseReader.OpenAsync(App.As(token), "api/conversations/early/events");
         await using var hub = new HubConnectionBuilder()
-            .WithUrl(new Uri(App.App.Address, "hubs/images"), options => options.AccessTokenProvider = () => Task.FromResult<string?>(token)).Build();
+            .WithUrl(
+                new Uri(App.App.Address, "hubs/images"),
+                options => options.AccessTokenProvider = () => Task.FromResult<string?>(token)).Build();
         var closed = new TaskCompletionSource();
         var received = 0;
         hub.Closed += _ => Task.FromResult(closed.TrySetResult());
@@ -151,8 +169,12 @@ internal sealed class WatcherTokenTests
         var query = $"?access_token={Uri.EscapeDataString(await App.TokenAsync())}";
 
         Assert.That((int)(await App.As(null).GetAsync(Image + query)).StatusCode, Is.EqualTo(200));
-        Assert.That((int)(await App.As(null).GetAsync($"api/conversations/{AuthApp.Conversation}/events{query}", HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(200));
-        Assert.That((int)(await App.As(null).PostAsync($"hubs/images/negotiate{query}&negotiateVersion=1", null)).StatusCode, Is.EqualTo(200));
+        Assert.That(
+            (int)(await App.As(null).GetAsync($"api/conversations/{AuthApp.Conversation}/events{query}", HttpCompletionOption.ResponseHeadersRead))
+                .StatusCode,
+            Is.EqualTo(200));
+        Assert.That(
+            (int)(await App.As(null).PostAsync($"hubs/images/negotiate{query}&negotiateVersion=1", null)).StatusCode, Is.EqualTo(200));
         Assert.That((int)(await App.As(null).GetAsync($"api/messages/{Message}{query}")).StatusCode, Is.EqualTo(401));
         Assert.That((int)(await App.As(null).PostAsync($"api/messages/{Message}/cancel{query}", null)).StatusCode, Is.EqualTo(401));
     }
@@ -165,7 +187,8 @@ internal sealed class WatcherTokenTests
         await hub.InvokeAsync("Watch", AuthApp.Conversation);
         Assert.That(() => hub.InvokeAsync("Watch", "another"), Throws.TypeOf<HubException>().With.Message.Contains("another not found"));
         await App.SubmitAsync(conversation: "elsewhere", username: "mehmet");
-        Assert.That(() => hub.InvokeAsync("Watch", "elsewhere"), Throws.TypeOf<HubException>().With.Message.Contains("elsewhere not found"));
+        Assert.That(
+            () => hub.InvokeAsync("Watch", "elsewhere"), Throws.TypeOf<HubException>().With.Message.Contains("elsewhere not found"));
     }
 
     /// <summary>An open stream does not outlive what it was let in with.</summary>
@@ -189,7 +212,9 @@ internal sealed class WatcherTokenTests
 
         // Streams end in the token's last second: ASP.NET Core keeps whole seconds of it (AuthenticationProperties.ExpiresUtc).
         await Until.TrueAsync(
-            async () => (int)(await app.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages")).StatusCode == 401, "the token is good no more");
+            async () =>
+                (int)(await app.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages"))
+                    .StatusCode == 401, "the token is good no more");
     }
 
     /// <summary>Data-protection keys are kept: tokens and cookies survive a restart.</summary>
@@ -206,23 +231,34 @@ internal sealed class WatcherTokenTests
 
         await using var second = await AuthApp.StartAsync(folder: folder);
 
-        Assert.That((int)(await second.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages")).StatusCode, Is.EqualTo(200));
+        Assert.That(
+            (int)(await second.As(token).GetAsync($"api/conversations/{AuthApp.Conversation}/messages")).StatusCode, Is.EqualTo(200));
         var keys = Directory.GetFiles(Path.Combine(folder.Path, "keys"));
         Assert.That(keys, Has.Length.EqualTo(1), "the same key");
         if (!OperatingSystem.IsWindows())
-            Assert.That(File.GetUnixFileMode(Path.Combine(folder.Path, "keys")), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute));
+        {
+            Assert.That(
+                File.GetUnixFileMode(Path.Combine(folder.Path, "keys")),
+                Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute));
+        }
+
         Assert.That(second.App.Log.Of(LogLevel.Warning), Is.Empty);
     }
 
     private static async Task<HubConnection> ConnectAsync(AuthApp app, string token)
     {
         var hub = new HubConnectionBuilder()
-            .WithUrl(new Uri(app.App.Address, ImagesHub.Path), options => options.AccessTokenProvider = () => Task.FromResult<string?>(token))
+            .WithUrl(
+                new Uri(app.App.Address, ImagesHub.Path), options => options.AccessTokenProvider = () => Task.FromResult<string?>(token))
             .Build();
         await hub.StartAsync();
         return hub;
     }
 
     private static IEnumerable<string> Paths() =>
-        [$"api/messages/{Message}", $"api/conversations/{AuthApp.Conversation}/messages", $"api/conversations/{AuthApp.Conversation}/events", Image.TrimStart('/')];
+        [
+            $"api/messages/{Message}",
+            $"api/conversations/{AuthApp.Conversation}/messages",
+            $"api/conversations/{AuthApp.Conversation}/events",
+            Image.TrimStart('/')];
 }

@@ -9,7 +9,8 @@ internal sealed class BackendHealthTests
 {
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
-    // up, down: probes. fail, fail2, last: failures of a request, another, and one that would end its request. disrupted, refused, done: requests.
+    // up, down: probes. fail, fail2, last: failures of a request, another, and one that would end its request. disrupted, refused, done:
+    // requests.
     // canary+, canary-, canary?, canary4xx: canaries that succeed, fail, are not taken, are not accepted.
     [TestCase("", BackendState.Unknown, false)]
     [TestCase("up", BackendState.Healthy, false)]

@@ -23,7 +23,9 @@ public sealed class BackendPoolDrainTests : PoolBench
         var call = Abandon(pool, generating.Task);
 
         await Until.TrueAsync(() => !Forge["a"].Interrupted.IsEmpty);
-        Assert.That((pool.Available, StatusOf(pool, "a").Busy, StatusOf(pool, "a").Draining, call.IsCancellationRequested), Is.EqualTo((0, false, true, false)));
+        Assert.That(
+            (pool.Available, StatusOf(pool, "a").Busy, StatusOf(pool, "a").Draining, call.IsCancellationRequested),
+            Is.EqualTo((0, false, true, false)));
 
         generating.SetResult(new ForgeImage(default, null)); // Half done.
 
@@ -44,7 +46,10 @@ public sealed class BackendPoolDrainTests : PoolBench
         };
         var call = Abandon(pool);
         await Pass(TimeSpan.FromMinutes(10));
-        Assert.That((Forge["a"].Interrupted.Count, pool.Available, StatusOf(pool, "a").Healthy), Is.EqualTo((0, 0, (bool?)true)), "another client's image comes first");
+        Assert.That(
+            (Forge["a"].Interrupted.Count, pool.Available, StatusOf(pool, "a").Healthy),
+            Is.EqualTo((0, 0, (bool?)true)),
+            "another client's image comes first");
 
         state = ForgeTaskState.Active;
 
@@ -104,7 +109,10 @@ public sealed class BackendPoolDrainTests : PoolBench
         CannotSay();
         var call = Abandon(pool);
 
-        Assert.That(await AdvanceUntil(() => pool.Available == 1, TimeSpan.FromSeconds(5)), Is.InRange(TimeSpan.FromSeconds(900), TimeSpan.FromSeconds(910)), "five times Forge:Timeout, while its answer may come");
+        Assert.That(
+            await AdvanceUntil(() => pool.Available == 1, TimeSpan.FromSeconds(5)),
+            Is.InRange(TimeSpan.FromSeconds(900), TimeSpan.FromSeconds(910)),
+            "five times Forge:Timeout, while its answer may come");
         await Until.TrueAsync(() => call.IsCancellationRequested);
     }
 
@@ -157,7 +165,8 @@ public sealed class BackendPoolDrainTests : PoolBench
 
         (Forge["a"].Down, Forge["a"].Trouble) = (null, null);
 
-        Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)), "a new process knows nothing of it");
+        Assert.That(
+            await AdvanceUntil(() => pool.Available == 1), Is.LessThan(TimeSpan.FromSeconds(3)), "a new process knows nothing of it");
     }
 
     [Test]
@@ -223,7 +232,9 @@ public sealed class BackendPoolDrainTests : PoolBench
 
         await pool.StopAsync(cancellationToken);
 
-        Assert.That((Forge["a"].Interrupted.First(), Leases.NoteOf(LeaseOf("a")), Leases.HolderOf(LeaseOf("a"))), Is.EqualTo(("job-1", "job-1", (string?)null)));
+        Assert.That(
+            (Forge["a"].Interrupted.First(), Leases.NoteOf(LeaseOf("a")), Leases.HolderOf(LeaseOf("a"))),
+            Is.EqualTo(("job-1", "job-1", (string?)null)));
     }
 
     [Test]

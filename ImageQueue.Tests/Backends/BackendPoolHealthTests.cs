@@ -113,7 +113,8 @@ public sealed class BackendPoolHealthTests : PoolBench
             lease.ReportCompleted();
         using (var lease = pool.TryTake(new BackendRequirements(Backends: ["a"]))!)
             lease.ReportUnavailable("502");
-        Assert.That((await AdvanceUntil(() => pool.Available == 2)).TotalSeconds, Is.EqualTo(1).Within(1.0), "a completed request ends the row");
+        Assert.That(
+            (await AdvanceUntil(() => pool.Available == 2)).TotalSeconds, Is.EqualTo(1).Within(1.0), "a completed request ends the row");
     }
 
     [Test]
@@ -131,7 +132,8 @@ public sealed class BackendPoolHealthTests : PoolBench
         canary.SetResult();
 
         Assert.That(await verdict, Is.True);
-        Assert.That((pool.Available, StatusOf(pool, "a").State, StatusOf(pool, "a").Attempts.Disrupted), Is.EqualTo((1, BackendState.Healthy, 1)));
+        Assert.That(
+            (pool.Available, StatusOf(pool, "a").State, StatusOf(pool, "a").Attempts.Disrupted), Is.EqualTo((1, BackendState.Healthy, 1)));
     }
 
     [Test]
@@ -154,7 +156,10 @@ public sealed class BackendPoolHealthTests : PoolBench
         }
 
         Assert.That(pauses, Is.EqualTo(new double[] { 1, 2, 4, 8, 16 }).Within(0.6));
-        Assert.That((StatusOf(pool, "a").Since, StatusOf(pool, "a").Leased), Is.EqualTo((since, true)), "no other process sends it requests meanwhile");
+        Assert.That(
+            (StatusOf(pool, "a").Since, StatusOf(pool, "a").Leased),
+            Is.EqualTo((since, true)),
+            "no other process sends it requests meanwhile");
 
         Forge["a"].Canary = () => Task.CompletedTask;
         Assert.That(pool.ProbeNow("a"), Is.True);
@@ -170,7 +175,8 @@ public sealed class BackendPoolHealthTests : PoolBench
         var verdict = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
         lease.Dispose();
 
-        Assert.That(await lease.WaitForVerdictAsync(verdict, canGoOn: true, CancellationToken.None), Is.Null, "b can have the request at once");
+        Assert.That(
+            await lease.WaitForVerdictAsync(verdict, canGoOn: true, CancellationToken.None), Is.Null, "b can have the request at once");
         Assert.That((Forge["a"].Canaries, StatusOf(pool, "a").LastError), Is.EqualTo((0, "connection refused")));
 
         Forge["a"].Down = null;
@@ -299,7 +305,8 @@ public sealed class BackendPoolHealthTests : PoolBench
         var first = pool.TryTake(Any)!;
         first.Dispose(); // The next request gets it at once,
         var second = pool.TryTake(Any)!;
-        Assert.That(await first.ReportFailed("1", "no image", isLast: false), Is.True); // and only then the first one's image has been checked.
+        // and only then the first one's image has been checked.
+        Assert.That(await first.ReportFailed("1", "no image", isLast: false), Is.True);
         var verdict = second.ReportFailed("2", "no image", isLast: false);
         await Pass(TimeSpan.FromSeconds(2));
         Assert.That((verdict.IsCompleted, Forge["a"].Canaries), Is.EqualTo((false, 0)), "one request at a time");

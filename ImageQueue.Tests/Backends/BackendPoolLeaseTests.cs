@@ -104,7 +104,9 @@ public sealed class BackendPoolLeaseTests : PoolBench
 
         Leases.IsAway = false;
         Assert.That(await AdvanceUntil(() => pool.Available == 1), Is.LessThanOrEqualTo(TimeSpan.FromSeconds(2)));
-        Assert.That(Log.Count(entry => entry.Text.Contains("Renewing the leases", StringComparison.Ordinal) && entry.Level >= LogLevel.Warning), Is.EqualTo(1));
+        Assert.That(
+            Log.Count(entry => entry.Text.Contains("Renewing the leases", StringComparison.Ordinal) && entry.Level >= LogLevel.Warning),
+            Is.EqualTo(1));
     }
 
     [Test]
@@ -162,7 +164,8 @@ public sealed class BackendPoolLeaseTests : PoolBench
     {
         var one = await ReadyPoolAsync("a");
         var isBroken = true;
-        Forge["a"].Canary = () => isBroken ? Task.FromException(new ForgeException(ForgeFailure.Disrupted, "CUDA error")) : Task.CompletedTask;
+        Forge["a"].Canary = () =>
+            isBroken ? Task.FromException(new ForgeException(ForgeFailure.Disrupted, "CUDA error")) : Task.CompletedTask;
         using (var lease = one.TryTake(Any)!)
             _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "job-1");
         await AdvanceUntil(() => Leases.NoteOf(LeaseOf("a")) == "unhealthy");

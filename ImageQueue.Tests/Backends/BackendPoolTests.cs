@@ -24,7 +24,8 @@ public sealed class BackendPoolTests : PoolBench
         Assert.Multiple(() =>
         {
             Assert.That((before.Healthy, before.Busy), Is.EqualTo(((bool?)null, false)));
-            Assert.That((status.Healthy, status.Busy, status.Leased, status.LastError), Is.EqualTo(((bool?)true, true, true, (string?)null)));
+            Assert.That(
+                (status.Healthy, status.Busy, status.Leased, status.LastError), Is.EqualTo(((bool?)true, true, true, (string?)null)));
             Assert.That(lease.Backend.Name, Is.EqualTo("a"));
             Assert.That(lease.LeaseName, Is.EqualTo("forge:http://a:7860"));
             Assert.That(Forge["a"].Probes, Is.EqualTo(1));
@@ -148,9 +149,12 @@ public sealed class BackendPoolTests : PoolBench
     {
         var pool = await ReadyPoolAsync("a");
 
-        var exception = Assert.ThrowsAsync<ForgeException>(() => pool.AcquireAsync(1, new BackendRequirements(Backends: ["gone"]), cancellationToken));
+        var exception = Assert.ThrowsAsync<ForgeException>(
+            () => pool.AcquireAsync(1, new BackendRequirements(Backends: ["gone"]), cancellationToken));
 
-        Assert.That((exception!.Failure, exception.Reason), Is.EqualTo((ForgeFailure.Unavailable, "none of the backends is called gone; see Forge:Models and Forge:Backends")));
+        Assert.That(
+            (exception!.Failure, exception.Reason),
+            Is.EqualTo((ForgeFailure.Unavailable, "none of the backends is called gone; see Forge:Models and Forge:Backends")));
     }
 
     [Test]
@@ -244,7 +248,10 @@ public sealed class BackendPoolTests : PoolBench
         var pool = await ReadyPoolAsync("a");
 
         Assert.That(pool.SetPaused("A", true), Is.True);
-        Assert.That((pool.TryTake(Any), pool.Available, pool.NoneHealthySince is null), Is.EqualTo(((BackendReservation?)null, 0, true)), "paused is not broken");
+        Assert.That(
+            (pool.TryTake(Any), pool.Available, pool.NoneHealthySince is null),
+            Is.EqualTo(((BackendReservation?)null, 0, true)),
+            "paused is not broken");
         await Until.TrueAsync(() => Leases.HolderOf(LeaseOf("a")) is null);
         Assert.That((pool.SetPaused("a", false), pool.SetPaused("b", true)), Is.EqualTo((true, false)));
 
@@ -263,7 +270,10 @@ public sealed class BackendPoolTests : PoolBench
         Assert.Multiple(() =>
         {
             Assert.That(lease.Backend.Name, Is.EqualTo("simulator"));
-            Assert.That(lease.LeaseName, Is.EqualTo($"forge:http://127.0.0.1:5080/simulator@{Environment.MachineName}"), "each machine has a loopback of its own");
+            Assert.That(
+                lease.LeaseName,
+                Is.EqualTo($"forge:http://127.0.0.1:5080/simulator@{Environment.MachineName}"),
+                "each machine has a loopback of its own");
             Assert.That(pool.Slots, Is.EqualTo(1));
             Assert.Throws<ArgumentException>(() => pool.Add(new ForgeBackend("again", new Uri("http://127.0.0.1:5080/simulator/"))));
         });

@@ -15,9 +15,13 @@ internal sealed class FakeLeases
     public FakeLeases(TimeProvider time)
     {
         _time = time;
-        _store.Setup(store => store.AcquireLeasesAsync(It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<TimeSpan>(), It.IsAny<CancellationToken>()))
+        _store.Setup(
+            store =>
+                store.AcquireLeasesAsync(
+                    It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<TimeSpan>(), It.IsAny<CancellationToken>()))
             .Returns((string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken _) => Run<IReadOnlyList<Lease>>(() => Acquire(holder, names, term)));
-        _store.Setup(store => store.NoteLeaseAsync(It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>()))
+        _store.Setup(
+            store => store.NoteLeaseAsync(It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>()))
             .Returns((string holder, string name, string? note, CancellationToken _) => Run(() =>
             {
                 if (!_rows.TryGetValue(name, out var row) || row.Holder != holder)
@@ -25,7 +29,8 @@ internal sealed class FakeLeases
                 row.Note = note;
                 return true;
             }));
-        _store.Setup(store => store.ReleaseLeasesAsync(It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<CancellationToken>()))
+        _store.Setup(
+            store => store.ReleaseLeasesAsync(It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<CancellationToken>()))
             .Returns((string holder, IReadOnlyCollection<string> names, CancellationToken _) => Run(() =>
             {
                 foreach (var name in names)

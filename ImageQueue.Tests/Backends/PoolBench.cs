@@ -50,7 +50,8 @@ public abstract class PoolBench
             Backends = [.. names.Select(name => new ForgeBackendOptions { Name = name, Url = AddressOf(name) })],
             Timeout = TimeSpan.FromSeconds(180),
         };
-        var pool = new BackendPool(Forge, Leases.Store, new FakeCanary(Forge), readiness, Options.Create(options), Time, new ListLogger(Log));
+        var pool = new BackendPool(
+            Forge, Leases.Store, new FakeCanary(Forge), readiness, Options.Create(options), Time, new ListLogger(Log));
         _pools.Add(pool);
         return pool;
     }
@@ -120,7 +121,8 @@ public abstract class PoolBench
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
             lock (entries)
                 entries.Add((logLevel, formatter(state, exception)));

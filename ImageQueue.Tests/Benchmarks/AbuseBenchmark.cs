@@ -62,10 +62,14 @@ internal sealed class AbuseBenchmark(string storageName)
         foreach (var stream in streams)
             stream.Dispose();
 
-        var what = FormattableString.Invariant($"submit beside {Streams:n0} idle streams, {SlowWriters} slow writers and a flood of {FloodPerSecond}/s, {storageName}");
+        var what = FormattableString.Invariant(
+            $"submit beside {Streams:n0} idle streams, {SlowWriters} slow writers and a flood of {FloodPerSecond}/s, {storageName}");
         BenchmarkTable.Add($"{what}: p50", "ms", Rounds.At(busy, 0.5), new Baseline("alone", [Rounds.At(quiet, 0.5)]));
-        BenchmarkTable.Add($"{what}: p99", "ms", Rounds.At(busy, 0.99), new Baseline("alone", [Rounds.At(quiet, 0.99)]), Bar.RatioAtMost(2));
-        TestContext.Progress.WriteLine(FormattableString.Invariant($"  streams opened in {openedIn.TotalSeconds:0.0} s; {answered} requests of the flood, {refused} of them 429"));
+        BenchmarkTable.Add(
+            $"{what}: p99", "ms", Rounds.At(busy, 0.99), new Baseline("alone", [Rounds.At(quiet, 0.99)]), Bar.RatioAtMost(2));
+        TestContext.Progress.WriteLine(
+            FormattableString.Invariant(
+                $"  streams opened in {openedIn.TotalSeconds:0.0} s; {answered} requests of the flood, {refused} of them 429"));
         Assert.That(refused, Is.GreaterThan(answered / 2), "the flood is refused");
     }
 
@@ -75,7 +79,9 @@ internal sealed class AbuseBenchmark(string storageName)
         for (var i = 0; i < count; i++)
         {
             var started = Stopwatch.GetTimestamp();
-            using var response = await user.PostAsync("api/conversations/load/images", AuthApp.Json("""{"username":"ayşe","prompt":"bir gül","width":64,"height":64,"steps":1}"""));
+            using var response = await user.PostAsync(
+                "api/conversations/load/images",
+                AuthApp.Json("""{"username":"ayşe","prompt":"bir gül","width":64,"height":64,"steps":1}"""));
             times.Add(Stopwatch.GetElapsedTime(started).TotalMilliseconds);
             Assert.That((int)response.StatusCode, Is.EqualTo(202), await response.Content.ReadAsStringAsync());
         }
@@ -87,7 +93,9 @@ internal sealed class AbuseBenchmark(string storageName)
     {
         var client = new TcpClient();
         await client.ConnectAsync(server.Host, server.Port);
-        await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"GET /api/conversations/idle/events HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {AuthApp.ClientKey}\r\n\r\n"));
+        await client.GetStream().WriteAsync(
+            Encoding.ASCII.GetBytes(
+                $"GET /api/conversations/idle/events HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {AuthApp.ClientKey}\r\n\r\n"));
         var buffer = new byte[256];
         var read = await client.GetStream().ReadAsync(buffer);
         Assert.That(Encoding.ASCII.GetString(buffer, 0, read), Does.StartWith("HTTP/1.1 200"));
@@ -101,7 +109,8 @@ internal sealed class AbuseBenchmark(string storageName)
             using var client = new TcpClient();
             await client.ConnectAsync(server.Host, server.Port, cancellationToken);
             await client.GetStream().WriteAsync(
-                Encoding.ASCII.GetBytes($"POST /api/conversations/load/images HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {AuthApp.ClientKey}\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"), cancellationToken);
+                Encoding.ASCII.GetBytes(
+                    $"POST /api/conversations/load/images HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {AuthApp.ClientKey}\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"), cancellationToken);
             while (true)
             {
                 await client.GetStream().WriteAsync(" "u8.ToArray(), cancellationToken);

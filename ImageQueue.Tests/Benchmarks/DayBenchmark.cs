@@ -59,7 +59,10 @@ internal sealed class DayBenchmark(string storageName)
         var day = TimeSpan.FromSeconds(crowd.Sum(one => one.Seconds) / Forges);
         var watchers = new List<Watcher>();
         for (var i = 0; i < Watchers; i++)
-            watchers.Add(await Watcher.ConnectAsync(app.Address, new Latencies(), string.Create(CultureInfo.InvariantCulture, $"person-{i}")));
+        {
+            watchers.Add(
+                await Watcher.ConnectAsync(app.Address, new Latencies(), string.Create(CultureInfo.InvariantCulture, $"person-{i}")));
+        }
 
         var began = Stopwatch.GetTimestamp();
         var asked = new List<Task<Asked?>>();
@@ -75,7 +78,9 @@ internal sealed class DayBenchmark(string storageName)
         var all = (await Task.WhenAll(asked)).OfType<Asked>().ToList();
         var store = app.Services.GetRequiredService<IMessageStore>();
         await Until.TrueAsync(
-            async () => await store.CountAsync(MessageStatus.Queued, default) + await store.CountAsync(MessageStatus.Processing, default) == 0, "all have ended", TimeSpan.FromMinutes(10));
+            async () =>
+                await store.CountAsync(MessageStatus.Queued, default) + await store.CountAsync(
+                    MessageStatus.Processing, default) == 0, "all have ended", TimeSpan.FromMinutes(10));
         var took = Stopwatch.GetElapsedTime(began).TotalSeconds;
         foreach (var watcher in watchers)
             watcher.Dispose();
@@ -85,25 +90,44 @@ internal sealed class DayBenchmark(string storageName)
 
     private void Report(List<Asked> all, double took, SimulatorServer[] forges, Dictionary<long, Message> ends)
     {
-        var lost = all.Count(one => ends[one.Id].Status is not (MessageStatus.Complete or MessageStatus.Cancelled)) + (Requests - all.Count);
+        var lost = all.Count(
+            one => ends[one.Id].Status is not (MessageStatus.Complete or MessageStatus.Cancelled)) + (Requests - all.Count);
         var complete = ends.Values.Where(message => message.Status == MessageStatus.Complete).ToList();
         var received = forges.SelectMany(forge => forge.Stats.Received).ToList();
-        var twice = complete.Count(message => received.Count(request => request.Task.StartsWith(message.JobId!, StringComparison.Ordinal)) != 1); // An image has it.
+        // An image has it.
+        var twice = complete.Count(
+            message => received.Count(request => request.Task.StartsWith(message.JobId!, StringComparison.Ordinal)) != 1);
         var generating = received.Sum(request => request.AnsweredAtMs - request.StartedAtMs) / 1000 ?? 0;
 
         // Estimates of those that waited for a while, by when their images were there.
         var estimated = all.Where(one => one.Eta is not null && ends[one.Id].Status == MessageStatus.Complete)
-            .Select(one => (one.Eta, one.Position, Took: (ends[one.Id].UpdatedAt - one.At).TotalSeconds)).Where(one => one.Took > 2).ToList();
+            .Select(one => (one.Eta, one.Position, Took: (ends[one.Id].UpdatedAt - one.At).TotalSeconds))
+                .Where(one => one.Took > 2)
+                .ToList();
         var mean = generating / received.Count;
         var errors = estimated.Select(one => Math.Abs(one.Eta!.Value - one.Took) / one.Took * 100).ToList(); // Those without were left out.
         var simple = estimated.Select(one => Math.Abs((one.Position * mean / Forges) - one.Took) / one.Took * 100).ToList();
 
         var what = FormattableString.Invariant($"a day of {Requests:n0} requests, {Forges} Forges, {storageName}");
         BenchmarkTable.Add($"{what}: lost, or generated twice", "requests", lost + twice, bar: Bar.AtMost(0, "requests"));
-        BenchmarkTable.Add($"{what}: generated", "/s", complete.Count / took, new Baseline("Forges that never rest", [received.Count / generating * Forges]));
-        BenchmarkTable.Add($"{what}: GPU idle, images of {mean * 1000:0} ms".ToString(CultureInfo.InvariantCulture), "%", 100 - (generating / Forges / took * 100));
+        BenchmarkTable.Add(
+            $"{what}: generated",
+            "/s",
+            complete.Count / took,
+            new Baseline("Forges that never rest", [received.Count / generating * Forges]));
+        BenchmarkTable.Add(
+            $"{what}: GPU idle, images of {mean * 1000:0} ms".ToString(CultureInfo.InvariantCulture),
+            "%",
+            100 - (generating / Forges / took * 100));
         if (errors.Count > 0)
-            BenchmarkTable.Add($"{what}: error of eta_seconds", "%", BenchmarkTable.Median(errors), new Baseline("position x the day's mean", [BenchmarkTable.Median(simple)]));
+        {
+            BenchmarkTable.Add(
+                $"{what}: error of eta_seconds",
+                "%",
+                BenchmarkTable.Median(errors),
+                new Baseline("position x the day's mean", [BenchmarkTable.Median(simple)]));
+        }
+
         Assert.That((lost, twice), Is.EqualTo((0, 0)), "requests lost, and generated twice");
     }
 
@@ -129,8 +153,10 @@ internal sealed class DayBenchmark(string storageName)
             return null;
         if (one.ChangesMind && first is not null)
         {
-            using var cancelled = await app.Http.PostAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{first.Id}/cancel"), null);
-            Assert.That(cancelled.StatusCode, Is.AnyOf(HttpStatusCode.OK, HttpStatusCode.Conflict)); // A backend may be generating it, or have finished.
+            using var cancelled = await app.Http.PostAsync(
+                string.Create(CultureInfo.InvariantCulture, $"api/messages/{first.Id}/cancel"), null);
+            // A backend may be generating it, or have finished.
+            Assert.That(cancelled.StatusCode, Is.AnyOf(HttpStatusCode.OK, HttpStatusCode.Conflict));
         }
 
         return first;
@@ -140,13 +166,15 @@ internal sealed class DayBenchmark(string storageName)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, $"api/conversations/{one.Who}/images");
         request.Headers.Add("Idempotency-Key", string.Create(CultureInfo.InvariantCulture, $"request-{one.Number}"));
-        request.Content = JsonContent.Create(new { username = one.Who, prompt = $"image {one.Number}", width = one.Size, height = one.Size, steps = one.Steps });
+        request.Content = JsonContent.Create(
+            new { username = one.Who, prompt = $"image {one.Number}", width = one.Size, height = one.Size, steps = one.Steps });
         using var answer = await app.Http.SendAsync(request);
         if (answer.StatusCode != HttpStatusCode.Accepted)
             return null;
         var message = await TestApp.ReadAsync(answer);
         var queue = message["queue"] as JsonObject;
-        return new Asked((long)message["id"]!, TimeProvider.System.GetUtcNow(), (double?)queue?["eta_seconds"], (int?)queue?["position"] ?? 1);
+        return new Asked(
+            (long)message["id"]!, TimeProvider.System.GetUtcNow(), (double?)queue?["eta_seconds"], (int?)queue?["position"] ?? 1);
     }
 
     private static async Task<Dictionary<long, Message>> EndsAsync(IMessageStore store, List<Asked> all)

@@ -22,7 +22,11 @@ internal sealed class FairShareBenchmark
     public void TimeInQueue_ByJainsIndex()
     {
         var (fifo, fair) = (JainsIndex(QueueOrder.Fifo), JainsIndex(QueueOrder.FairShare));
-        BenchmarkTable.Add("mean time in queue by images wanted, 50 users of 1 to 50 images: Jain's index, fair share", "", fair, new Baseline("FIFO", [fifo]));
+        BenchmarkTable.Add(
+            "mean time in queue by images wanted, 50 users of 1 to 50 images: Jain's index, fair share",
+            "",
+            fair,
+            new Baseline("FIFO", [fifo]));
     }
 
     [Test]
@@ -30,9 +34,20 @@ internal sealed class FairShareBenchmark
     {
         var (fifo, fair) = (Measure(QueueOrder.Fifo), Measure(QueueOrder.FairShare));
         var bar = new Bar("1.5 times", (_, ratio) => ratio <= 1.5);
-        BenchmarkTable.Add("submit, 100,000 waiting of 10,000 users, fair share", "us", fair.Submit, new Baseline("FIFO", [fifo.Submit]), bar);
-        BenchmarkTable.Add("dequeue and claim, 100,000 waiting of 10,000 users, fair share", "us", fair.Dequeue, new Baseline("FIFO", [fifo.Dequeue]), bar);
-        BenchmarkTable.Add("a snapshot's position, 100,000 waiting of 10,000 users, fair share", "us", fair.Read, new Baseline("FIFO", [fifo.Read]), Bar.AtMost(5, "us"));
+        BenchmarkTable.Add(
+            "submit, 100,000 waiting of 10,000 users, fair share", "us", fair.Submit, new Baseline("FIFO", [fifo.Submit]), bar);
+        BenchmarkTable.Add(
+            "dequeue and claim, 100,000 waiting of 10,000 users, fair share",
+            "us",
+            fair.Dequeue,
+            new Baseline("FIFO", [fifo.Dequeue]),
+            bar);
+        BenchmarkTable.Add(
+            "a snapshot's position, 100,000 waiting of 10,000 users, fair share",
+            "us",
+            fair.Read,
+            new Baseline("FIFO", [fifo.Read]),
+            Bar.AtMost(5, "us"));
     }
 
     private static (double Submit, double Dequeue, double Read) Measure(QueueOrder order)

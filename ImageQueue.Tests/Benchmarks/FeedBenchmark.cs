@@ -32,10 +32,16 @@ internal sealed class FeedBenchmark(string storageName)
         var ours = await OursAsync(watchers, conversations, updatesPerSecond);
         var bare = await BareAsync(watchers, conversations, updatesPerSecond);
 
-        var what = FormattableString.Invariant($"write to event, {watchers:n0} {(watchers == 1 ? "watcher" : "watchers")} of {conversations}, {updatesPerSecond} writes/s, {storageName}");
+        var what = FormattableString.Invariant(
+            $"write to event, {watchers:n0} {(watchers == 1 ? "watcher" : "watchers")} of {conversations}, {updatesPerSecond} writes/s, {storageName}");
         const string baseline = "from memory";
         BenchmarkTable.Add($"{what}: p50", "ms", ours.Below(0.5), new Baseline(baseline, [bare.Below(0.5)]));
-        BenchmarkTable.Add($"{what}: p99", "ms", ours.Below(0.99), new Baseline(baseline, [bare.Below(0.99)]), conversations == 1 && watchers > 1 ? Bar.AtMost(1000, "ms") : null);
+        BenchmarkTable.Add(
+            $"{what}: p99",
+            "ms",
+            ours.Below(0.99),
+            new Baseline(baseline, [bare.Below(0.99)]),
+            conversations == 1 && watchers > 1 ? Bar.AtMost(1000, "ms") : null);
     }
 
     /// <summary>The server is another process: both ends of so many connections are more than one may have open.</summary>
@@ -61,12 +67,15 @@ internal sealed class FeedBenchmark(string storageName)
 
         var latencies = await MeasureAsync(app.Http.BaseAddress!, watchers, conversations, updatesPerSecond, async i =>
         {
-            using var body = new StringContent($$$"""{"extra_metadata":{"{{{Watcher.Field}}}":"{{{Watcher.Now()}}}"}}""", Encoding.UTF8, "application/merge-patch+json");
-            using var answer = await app.Http.PatchAsync(string.Create(CultureInfo.InvariantCulture, $"api/messages/{ids[i % ids.Count]}"), body);
+            using var body = new StringContent(
+                $$$"""{"extra_metadata":{"{{{Watcher.Field}}}":"{{{Watcher.Now()}}}"}}""", Encoding.UTF8, "application/merge-patch+json");
+            using var answer = await app.Http.PatchAsync(
+                string.Create(CultureInfo.InvariantCulture, $"api/messages/{ids[i % ids.Count]}"), body);
             answer.EnsureSuccessStatusCode();
         });
 
-        var what = FormattableString.Invariant($"PATCH to event, {watchers:n0} watchers of {conversations}, {updatesPerSecond} writes/s, {storageName}");
+        var what = FormattableString.Invariant(
+            $"PATCH to event, {watchers:n0} watchers of {conversations}, {updatesPerSecond} writes/s, {storageName}");
         const string baseline = "1,000 watchers";
         BenchmarkTable.Add($"{what}: p50", "ms", latencies.Below(0.5), new Baseline(baseline, [few.Below(0.5)]));
         BenchmarkTable.Add($"{what}: p99", "ms", latencies.Below(0.99), new Baseline(baseline, [few.Below(0.99)]), Bar.AtMost(250, "ms"));
@@ -94,7 +103,8 @@ internal sealed class FeedBenchmark(string storageName)
         var (idle, watched) = (await IdleLoadAsync(null), await IdleLoadAsync(app));
         BenchmarkTable.Add($"another process's write to event, {storageName}: p50", "ms", latencies.Below(0.5), bar: Bar.AtMost(50, "ms"));
         BenchmarkTable.Add($"another process's write to event, {storageName}: p99", "ms", latencies.Below(0.99));
-        BenchmarkTable.Add($"idle load with a watcher, {storageName}", "% of a core", watched, new Baseline("this process without it", [idle]));
+        BenchmarkTable.Add(
+            $"idle load with a watcher, {storageName}", "% of a core", watched, new Baseline("this process without it", [idle]));
     }
 
     private static async Task<double> IdleLoadAsync(TestApp? app)
@@ -114,7 +124,8 @@ internal sealed class FeedBenchmark(string storageName)
         var messages = new List<Message>();
         for (var i = 0; i < 200; i++)
             messages.Add(await AddAsync(store, Conversation(i % conversations)));
-        return await MeasureAsync(app.Address, watchers, conversations, updatesPerSecond, i => WriteAsync(store, messages[i % messages.Count]));
+        return await MeasureAsync(
+            app.Address, watchers, conversations, updatesPerSecond, i => WriteAsync(store, messages[i % messages.Count]));
     }
 
     private async Task<Latencies> BareAsync(int watchers, int conversations, int updatesPerSecond)
@@ -125,10 +136,12 @@ internal sealed class FeedBenchmark(string storageName)
         for (var i = 0; i < 200; i++)
             ids.Add(await app.InsertAsync(Conversation(i % conversations), new BareRequest("ayşe", "a")));
         return await MeasureAsync(app.Address, watchers, conversations, updatesPerSecond, i => app.WriteAsync(
-            ids[i % ids.Count], Conversation(i % ids.Count % conversations), $$$"""{"id":{{{ids[i % ids.Count]}}},"extra_metadata":{"{{{Watcher.Field}}}":"{{{Watcher.Now()}}}"}}"""));
+            ids[i % ids.Count], Conversation(
+                i % ids.Count % conversations), $$$"""{"id":{{{ids[i % ids.Count]}}},"extra_metadata":{"{{{Watcher.Field}}}":"{{{Watcher.Now()}}}"}}"""));
     }
 
-    private static async Task<Latencies> MeasureAsync(Uri server, int watcherCount, int conversations, int updatesPerSecond, Func<int, Task> write)
+    private static async Task<Latencies> MeasureAsync(
+        Uri server, int watcherCount, int conversations, int updatesPerSecond, Func<int, Task> write)
     {
         var watchers = new List<Watcher>();
         try

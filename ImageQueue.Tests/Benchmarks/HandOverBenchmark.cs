@@ -37,9 +37,24 @@ internal sealed class HandOverBenchmark(string storageName)
         var what = $"hand-over at {size}x{size}, {storageName}";
         const string baseline = "bare Hangfire job";
         var isLarge = size == 1024;
-        BenchmarkTable.Add($"{what}: p50", "ms", Rounds.At(ours, 0.5), new Baseline(baseline, [Rounds.At(bare, 0.5)]), isLarge ? Bar.AtMost(5, "ms") : null);
-        BenchmarkTable.Add($"{what}: p99", "ms", Rounds.At(ours, 0.99), new Baseline(baseline, [Rounds.At(bare, 0.99)]), isLarge ? Bar.AtMost(10, "ms") : null);
-        BenchmarkTable.Add($"{what}: GPU idle, images of 0.5 s", "%", Share(ours), new Baseline(baseline, [Share(bare)]), isLarge ? Bar.AtMost(1, "%") : null);
+        BenchmarkTable.Add(
+            $"{what}: p50",
+            "ms",
+            Rounds.At(ours, 0.5),
+            new Baseline(baseline, [Rounds.At(bare, 0.5)]),
+            isLarge ? Bar.AtMost(5, "ms") : null);
+        BenchmarkTable.Add(
+            $"{what}: p99",
+            "ms",
+            Rounds.At(ours, 0.99),
+            new Baseline(baseline, [Rounds.At(bare, 0.99)]),
+            isLarge ? Bar.AtMost(10, "ms") : null);
+        BenchmarkTable.Add(
+            $"{what}: GPU idle, images of 0.5 s",
+            "%",
+            Share(ours),
+            new Baseline(baseline, [Share(bare)]),
+            isLarge ? Bar.AtMost(1, "%") : null);
     }
 
     private async Task<List<double>> OursAsync(ForgeProcess forge, int size, int steps, int images)
@@ -58,7 +73,9 @@ internal sealed class HandOverBenchmark(string storageName)
             await app.SubmitAsync($"image {i}", more: new { width = size, height = size, steps });
         var store = app.Services.GetRequiredService<IMessageStore>();
         await Until.TrueAsync(
-            async () => await store.CountAsync(MessageStatus.Complete, CancellationToken.None) == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
+            async () =>
+                await store.CountAsync(
+                    MessageStatus.Complete, CancellationToken.None) == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
         return await IdleAsync(forge);
     }
 
@@ -75,7 +92,9 @@ internal sealed class HandOverBenchmark(string storageName)
         using (new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 1, Activator = new JobActivator() }, jobs))
         {
             await Until.TrueAsync(
-                () => jobs.GetMonitoringApi() is var now && now.SucceededListCount() + now.FailedCount() == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
+                () =>
+                    jobs.GetMonitoringApi() is var now
+                        && now.SucceededListCount() + now.FailedCount() == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
         }
 
         Assert.That(jobs.GetMonitoringApi().FailedCount(), Is.Zero);

@@ -55,7 +55,8 @@ internal sealed class MemoryBenchmark(string storageName)
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var before = await SettledAsync();
         await using var app = await BareApp.StartAsync(storage);
-        using var server = new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 2, Queues = ["none"], Activator = new JobActivator() }, app.Jobs);
+        using var server = new BackgroundJobServer(
+            new BackgroundJobServerOptions { WorkerCount = 2, Queues = ["none"], Activator = new JobActivator() }, app.Jobs);
         for (var i = 0; i < waiting; i++)
             app.Enqueue(i);
         return (Rounds.LiveBytes() - before) / Mega;
@@ -63,7 +64,8 @@ internal sealed class MemoryBenchmark(string storageName)
 
     /// <summary>
     /// Live bytes when what was measured before gives nothing back any more. Some of it may stay for good, since a timer of ASP.NET
-    /// Core's rate limiter holds each app; but that which goes in the midst of the next measurement would be counted as the next one's thrift.
+    /// Core's rate limiter holds each app; but that which goes in the midst of the next measurement would be counted as the next one's
+    /// thrift.
     /// </summary>
     private static async Task<long> SettledAsync()
     {

@@ -40,16 +40,28 @@ internal sealed class MergeBenchmark(string storageName)
             Rounds.Count,
             () => MeasureAsync((id, i) => store.UpdateMessageAsync(id, null, MetadataPatch.Of(("progress", i), ("step", $"{i}")), default)),
             () => MeasureAsync((id, i) => storage.WithConnectionAsync(connection =>
-                connection.ExecuteAsync("UPDATE messages SET extra_metadata = @changed WHERE id = @id", new { id, changed = $$"""{"progress":{{i}},{{metadata[1..]}}""" }))), // The same text again would write nothing.
+                // The same text again would write nothing.
+                connection.ExecuteAsync(
+                    "UPDATE messages SET extra_metadata = @changed WHERE id = @id",
+                    new { id, changed = $$"""{"progress":{{i}},{{metadata[1..]}}""" }))),
             () => MeasureAsync((id, i) => storage.WithConnectionAsync(async connection =>
             {
-                var read = JsonNode.Parse(await connection.QuerySingleAsync<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!; // A row has it.
+                // A row has it.
+                var read = JsonNode.Parse(
+                    await connection.QuerySingleAsync<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!;
                 (read["progress"], read["step"]) = (i, $"{i}");
-                return await connection.ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = read.ToJsonString() });
+                return await connection.ExecuteAsync(
+                    "UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = read.ToJsonString() });
             })));
 
-        var what = FormattableString.Invariant($"merge into {kibibytes} KiB, {writers} {(writers == 1 ? "writer" : "writers")}, {storageName}");
-        BenchmarkTable.Add(what, "/s", rounds[0], new Baseline("bare UPDATE", rounds[1]), kibibytes switch { 2 => Bar.RatioAtLeast(0.9), 20 => Bar.RatioAtLeast(0.8), _ => null });
+        var what = FormattableString.Invariant(
+            $"merge into {kibibytes} KiB, {writers} {(writers == 1 ? "writer" : "writers")}, {storageName}");
+        BenchmarkTable.Add(
+            what,
+            "/s",
+            rounds[0],
+            new Baseline("bare UPDATE", rounds[1]),
+            kibibytes switch { 2 => Bar.RatioAtLeast(0.9), 20 => Bar.RatioAtLeast(0.8), _ => null });
         BenchmarkTable.Add(what, "/s", rounds[0], new Baseline("read, modify, write", rounds[2]), Bar.RatioAtLeast(1));
     }
 
@@ -73,13 +85,17 @@ internal sealed class MergeBenchmark(string storageName)
         var merged = await CountKeptAsync((id, key) => store.UpdateMessageAsync(id, null, MetadataPatch.Of((key, 1)), default));
         var overwritten = await CountKeptAsync((id, key) => storage.WithConnectionAsync(async connection =>
         {
-            var metadata = JsonNode.Parse(await connection.QuerySingleAsync<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!; // A row has it.
+            // A row has it.
+            var metadata = JsonNode.Parse(
+                await connection.QuerySingleAsync<string>("SELECT extra_metadata FROM messages WHERE id = @id", new { id }))!;
             metadata[key] = 1;
-            return await connection.ExecuteAsync("UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = metadata.ToJsonString() });
+            return await connection.ExecuteAsync(
+                "UPDATE messages SET extra_metadata = @metadata WHERE id = @id", new { id, metadata = metadata.ToJsonString() });
         }));
 
         BenchmarkTable.Add(
-            $"keys kept of 320, 16 writers of one message, {storageName}", "keys", merged, new Baseline("read, modify, write", [overwritten]), new Bar("320", (kept, _) => kept == 320));
+            $"keys kept of 320, 16 writers of one message, {storageName}", "keys", merged, new Baseline(
+                "read, modify, write", [overwritten]), new Bar("320", (kept, _) => kept == 320));
         Assert.That(merged, Is.EqualTo(320));
     }
 }

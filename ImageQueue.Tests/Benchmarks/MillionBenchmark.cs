@@ -66,16 +66,26 @@ internal sealed class MillionBenchmark(string storageName)
         }
 
         Assert.That(rows, Is.All.InRange(1, PositionWriter.MaxRows));
-        BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: rows of a pass of the position writer", "rows", rows, bar: Bar.AtMost(PositionWriter.MaxRows, "rows"));
+        BenchmarkTable.Add(
+            $"{Waiting:n0} waiting, {storageName}: rows of a pass of the position writer",
+            "rows",
+            rows,
+            bar: Bar.AtMost(PositionWriter.MaxRows, "rows"));
         BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: a pass of the position writer", "ms", took);
 
         var submits = await Rounds.ByTurnsAsync(Rounds.Count, () => PaceAsync(bench), () => PaceAsync(empty));
-        BenchmarkTable.Add($"submit, {Waiting:n0} waiting, {storageName}", "/s", submits[0], new Baseline("next to none waiting", submits[1]), Bar.RatioAtLeast(0.95));
+        BenchmarkTable.Add(
+            $"submit, {Waiting:n0} waiting, {storageName}",
+            "/s",
+            submits[0],
+            new Baseline("next to none waiting", submits[1]),
+            Bar.RatioAtLeast(0.95));
     }
 
     private static Task<double> PaceAsync(Bench bench) => Rounds.PerSecondAsync(600, 1, _ => SubmitAsync(bench));
 
-    private void Add(string what, string unit, double value, Bar? bar = null) => BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: {what}", unit, value, bar: bar);
+    private void Add(string what, string unit, double value, Bar? bar = null) =>
+        BenchmarkTable.Add($"{Waiting:n0} waiting, {storageName}: {what}", unit, value, bar: bar);
 
     /// <summary>The rows that an instance reads of a shared queue, a second.</summary>
     [Test]
@@ -84,14 +94,16 @@ internal sealed class MillionBenchmark(string storageName)
         var rows = new FakeQueueRows();
         for (var i = 0; i < Waiting; i++)
             rows.Add();
-        var order = new SqlServerQueueOrder(rows, QueueHost.Clock(), Microsoft.Extensions.Logging.Abstractions.NullLogger<SqlServerQueueOrder>.Instance);
+        var order = new SqlServerQueueOrder(
+            rows, QueueHost.Clock(), Microsoft.Extensions.Logging.Abstractions.NullLogger<SqlServerQueueOrder>.Instance);
         await order.ReadNowAsync();
         var (reads, read) = (rows.Reads, rows.RowsRead);
         BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: statements of a start", "reads", reads);
         BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: rows that they read", "rows", read);
         for (var i = 0; i < 5; i++)
             await order.ReadNowAsync();
-        BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: statements a second while a client asks", "reads", (rows.Reads - reads) / 5.0);
+        BenchmarkTable.Add(
+            $"{Waiting:n0} waiting on a shared queue: statements a second while a client asks", "reads", (rows.Reads - reads) / 5.0);
         BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: rows that they read", "rows", (rows.RowsRead - read) / 5.0);
     }
 

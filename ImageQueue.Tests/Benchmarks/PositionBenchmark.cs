@@ -54,12 +54,24 @@ internal sealed class PositionBenchmark(string storageName)
             changed.Add(await PositionAsync());
         }
 
-        var asked = Enumerable.Range(0, waiting > 10_000 ? 3 : Rounds.Count).Select(_ => Rounds.Milliseconds(() => Find(jobs, ids[random.Next(ids.Count)])) * 1000).ToList();
+        var asked = Enumerable.Range(0, waiting > 10_000 ? 3 : Rounds.Count)
+            .Select(_ => Rounds.Milliseconds(() => Find(jobs, ids[random.Next(ids.Count)])) * 1000)
+            .ToList();
         var baseline = new Baseline("monitoring API", asked);
         var what = FormattableString.Invariant($"position, {waiting:n0} waiting, {storageName}");
         BenchmarkTable.Add($"{what}: cold", "us", cold, baseline);
-        BenchmarkTable.Add($"{what}: warm", "us", warm.Average(), baseline, waiting == 100_000 ? new Bar("a 500th", (_, ratio) => ratio <= 1 / 500.0) : null);
-        BenchmarkTable.Add($"{what}: after one change", "us", changed.Average(), baseline, waiting == 100_000 ? new Bar("a 20th", (_, ratio) => ratio <= 1 / 20.0) : null);
+        BenchmarkTable.Add(
+            $"{what}: warm",
+            "us",
+            warm.Average(),
+            baseline,
+            waiting == 100_000 ? new Bar("a 500th", (_, ratio) => ratio <= 1 / 500.0) : null);
+        BenchmarkTable.Add(
+            $"{what}: after one change",
+            "us",
+            changed.Average(),
+            baseline,
+            waiting == 100_000 ? new Bar("a 20th", (_, ratio) => ratio <= 1 / 20.0) : null);
     }
 
     private static SqlServerQueueRows? Rows(BenchmarkStorage storage, JobStorage jobs) => storage.IsEmbedded
@@ -70,7 +82,10 @@ internal sealed class PositionBenchmark(string storageName)
             (SqlServerStorage)jobs,
             NullLogger.Instance);
 
-    /// <summary>As a page of the dashboard would, page after page until it is found. SQL Server fails above some 2,100 of them a page (Hangfire #1252).</summary>
+    /// <summary>
+    /// As a page of the dashboard would, page after page until it is found. SQL Server fails above some 2,100 of them a page (Hangfire
+    /// #1252).
+    /// </summary>
     private void Find(JobStorage jobs, string wanted)
     {
         var monitoring = jobs.GetMonitoringApi();

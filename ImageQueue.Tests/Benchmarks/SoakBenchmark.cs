@@ -73,7 +73,8 @@ internal sealed class SoakBenchmark(string storageName)
     }
 
     private void Add(string what, string unit, Func<Sample, double> value, Sample third, Sample last) => BenchmarkTable.Add(
-        $"soak, {storageName}: {what} at the end", unit, value(last), new Baseline("in the third minute", [value(third)]), Bar.RatioAtMost(1.1));
+        $"soak, {storageName}: {what} at the end", unit, value(last), new Baseline(
+            "in the third minute", [value(third)]), Bar.RatioAtMost(1.1));
 
     private static TimeSpan ProcessorTime()
     {

@@ -52,7 +52,8 @@ internal sealed class StalledReadersBenchmark
             stream.Dispose();
 
         BenchmarkTable.Add(
-            $"submit beside {Streams} stalled readers: p99", "ms", Rounds.At(busy, 0.99), new Baseline("without", [Rounds.At(quiet, 0.99)]), Bar.RatioAtMost(2));
+            $"submit beside {Streams} stalled readers: p99", "ms", Rounds.At(busy, 0.99), new Baseline(
+                "without", [Rounds.At(quiet, 0.99)]), Bar.RatioAtMost(2));
         BenchmarkTable.Add($"memory that {Streams} stalled readers cost", "MB", peak - memory, bar: Bar.AtMost(100, "MB"));
     }
 

@@ -30,7 +30,10 @@ internal sealed class StartBenchmark(string storageName)
         var what = waiting == 0 ? $"start, {storageName}" : FormattableString.Invariant($"restart, {waiting:n0} waiting, {storageName}");
         BenchmarkTable.Add($"{what}: to the first 202", "s", [.. rounds[0].Select(start => start.First202)], runtime, Bar.AtMost(2, "s"));
         if (waiting > 0)
-            BenchmarkTable.Add($"{what}: to all enqueued", "s", [.. rounds[0].Select(start => start.AllEnqueued)], runtime, Bar.AtMost(5, "s"));
+        {
+            BenchmarkTable.Add(
+                $"{what}: to all enqueued", "s", [.. rounds[0].Select(start => start.AllEnqueued)], runtime, Bar.AtMost(5, "s"));
+        }
     }
 
     private async Task<Start> StartAsync(int waiting)
@@ -49,7 +52,9 @@ internal sealed class StartBenchmark(string storageName)
 
         // It says so itself: asking for the queue again and again would be a part of what is measured.
         await Until.TrueAsync(
-            () => app.Output.Contains("back into the queue in", StringComparison.Ordinal) || app.Output.Contains("The sweep put", StringComparison.Ordinal),
+            () =>
+                app.Output.Contains("back into the queue in", StringComparison.Ordinal)
+                    || app.Output.Contains("The sweep put", StringComparison.Ordinal),
             "all that wait are enqueued",
             TimeSpan.FromMinutes(2));
         return new Start(first, Stopwatch.GetElapsedTime(started).TotalSeconds);
@@ -58,7 +63,11 @@ internal sealed class StartBenchmark(string storageName)
     private static async Task<double> RuntimeAsync()
     {
         var started = Stopwatch.GetTimestamp();
-        using var process = Process.Start(new ProcessStartInfo("dotnet", ["exec", typeof(WebServices).Assembly.Location, "key", "new", "--role", "client"]) { RedirectStandardOutput = true })!; // Not by the shell.
+        // Not by the shell.
+        using var process = Process.Start(
+            new ProcessStartInfo(
+                "dotnet",
+                ["exec", typeof(WebServices).Assembly.Location, "key", "new", "--role", "client"]) { RedirectStandardOutput = true })!;
         await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
         Assert.That(process.ExitCode, Is.Zero);

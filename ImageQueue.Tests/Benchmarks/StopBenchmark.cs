@@ -22,13 +22,16 @@ internal sealed class StopBenchmark
         using var folder = new TemporaryFolder();
         await using var app = await AppProcess.StartAsync(folder.Path, forge: null, new() { ["Shutdown__DrainTimeout"] = "00:00:00" });
         var clients = Enumerable.Range(0, Clients)
-            .Select(_ => new HubConnectionBuilder().WithUrl(new Uri(app.Http.BaseAddress!, "hubs/images")).WithAutomaticReconnect().Build()).ToList();
+            .Select(_ => new HubConnectionBuilder().WithUrl(new Uri(app.Http.BaseAddress!, "hubs/images")).WithAutomaticReconnect().Build())
+                .ToList();
         foreach (var some in clients.Chunk(50))
+        {
             await Task.WhenAll(some.Select(async client =>
             {
                 await client.StartAsync();
                 await client.InvokeAsync("Watch", "demo");
             }));
+        }
 
         var took = await app.StopAsync();
 

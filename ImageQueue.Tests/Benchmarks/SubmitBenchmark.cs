@@ -32,7 +32,8 @@ internal sealed class SubmitBenchmark(string storageName)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         await using var app = await TestApp.StartAsync(
-            new Dictionary<string, string?>(NoBackend.Concat(storage.Settings)), storage.Folder, configure: builder => builder.Logging.ClearProviders());
+            new Dictionary<string, string?>(NoBackend.Concat(storage.Settings)), storage.Folder, configure: builder =>
+                builder.Logging.ClearProviders());
         await using var others = await BenchmarkStorage.CreateAsync(storageName);
         await using var bare = await BareApp.StartAsync(others);
         using var http = new HttpClient { BaseAddress = bare.Address };
@@ -44,10 +45,25 @@ internal sealed class SubmitBenchmark(string storageName)
 
         var what = $"submit over HTTP, {clients} {(clients == 1 ? "client" : "clients")}, {storageName}";
         const string baseline = "one INSERT, one enqueue";
-        BenchmarkTable.Add(what, "/s", [.. rounds[0].Select(pace => pace.PerSecond)], new Baseline(baseline, [.. rounds[1].Select(pace => pace.PerSecond)]), Bar.RatioAtLeast(0.7));
-        BenchmarkTable.Add($"{what}: p50", "ms", [.. rounds[0].Select(pace => pace.Median)], new Baseline(baseline, [.. rounds[1].Select(pace => pace.Median)]));
-        BenchmarkTable.Add($"{what}: p99", "ms", [.. rounds[0].Select(pace => pace.P99)], new Baseline(baseline, [.. rounds[1].Select(pace => pace.P99)]));
-        BenchmarkTable.Add($"{what}: p99", "ms", [.. rounds[0].Select(pace => pace.P99)], new Baseline("its own p50", [.. rounds[0].Select(pace => pace.Median)]), Bar.RatioAtMost(3));
+        BenchmarkTable.Add(
+            what,
+            "/s",
+            [.. rounds[0].Select(pace => pace.PerSecond)],
+            new Baseline(baseline, [.. rounds[1].Select(pace => pace.PerSecond)]),
+            Bar.RatioAtLeast(0.7));
+        BenchmarkTable.Add(
+            $"{what}: p50",
+            "ms",
+            [.. rounds[0].Select(pace => pace.Median)],
+            new Baseline(baseline, [.. rounds[1].Select(pace => pace.Median)]));
+        BenchmarkTable.Add(
+            $"{what}: p99", "ms", [.. rounds[0].Select(pace => pace.P99)], new Baseline(baseline, [.. rounds[1].Select(pace => pace.P99)]));
+        BenchmarkTable.Add(
+            $"{what}: p99",
+            "ms",
+            [.. rounds[0].Select(pace => pace.P99)],
+            new Baseline("its own p50", [.. rounds[0].Select(pace => pace.Median)]),
+            Bar.RatioAtMost(3));
     }
 
     [Test]
@@ -59,9 +75,11 @@ internal sealed class SubmitBenchmark(string storageName)
         await Waiting.FillAsync(full, waiting);
         await using var empty = await BenchmarkStorage.CreateAsync(storageName);
         await using var many = await TestApp.StartAsync(
-            new Dictionary<string, string?>(NoBackend.Concat(full.Settings)), full.Folder, configure: builder => builder.Logging.ClearProviders());
+            new Dictionary<string, string?>(NoBackend.Concat(full.Settings)), full.Folder, configure: builder =>
+                builder.Logging.ClearProviders());
         await using var none = await TestApp.StartAsync(
-            new Dictionary<string, string?>(NoBackend.Concat(empty.Settings)), empty.Folder, configure: builder => builder.Logging.ClearProviders());
+            new Dictionary<string, string?>(NoBackend.Concat(empty.Settings)), empty.Folder, configure: builder =>
+                builder.Logging.ClearProviders());
         await Waiting.UntilEnqueuedAsync(many, waiting);
 
         var rounds = await Rounds.ByTurnsAsync(
@@ -69,7 +87,8 @@ internal sealed class SubmitBenchmark(string storageName)
             () => Rounds.PerSecondAsync(burst, 32, _ => SubmitAsync(many.Http)),
             () => Rounds.PerSecondAsync(burst, 32, _ => SubmitAsync(none.Http)));
         BenchmarkTable.Add(
-            FormattableString.Invariant($"submit over HTTP, 32 clients, {waiting:n0} waiting, {storageName}"), "/s", rounds[0], new Baseline("next to none waiting", rounds[1]), Bar.RatioAtLeast(0.95));
+            FormattableString.Invariant(
+                $"submit over HTTP, 32 clients, {waiting:n0} waiting, {storageName}"), "/s", rounds[0], new Baseline("next to none waiting", rounds[1]), Bar.RatioAtLeast(0.95));
     }
 
     private async Task SubmitAsync(HttpClient http)

@@ -27,7 +27,8 @@ internal sealed class ChatAssetsTests
         Assert.That(page, Does.Not.Contain("href=\"/chat.css").And.Not.Contain("src=\"/chat/"));
 
         var modules = (await App.Http.GetStringAsync(addresses.Single(address => address.EndsWith("app.js", StringComparison.Ordinal))))
-            .Split('\n').Select(line => Regex.Match(line, "from '\\./(.*)'")).Where(match => match.Success).Select(match => match.Groups[1].Value);
+            .Split('\n').Select(line => Regex.Match(line, "from '\\./(.*)'")).Where(match => match.Success)
+                .Select(match => match.Groups[1].Value);
         var folder = addresses[0][..addresses[0].IndexOf('/', 7)];
         foreach (var address in addresses.Concat(modules.Select(module => $"{folder}/chat/{module}")))
         {

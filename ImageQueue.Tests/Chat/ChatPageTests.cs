@@ -70,7 +70,8 @@ public sealed class ChatPageTests
         var resources = new ResourceManager("ImageQueue.Web.Chat.ChatTexts", typeof(ChatPage).Assembly);
         ResourceSet? texts = resources.GetResourceSet(culture, createIfNotExists: true, tryParents: false);
         Assert.That(texts, Is.Not.Null, $"no texts for '{culture.Name}'");
-        return texts!.Cast<DictionaryEntry>().ToDictionary(entry => (string)entry.Key, entry => (string)entry.Value!); // A resx holds strings.
+        // A resx holds strings.
+        return texts!.Cast<DictionaryEntry>().ToDictionary(entry => (string)entry.Key, entry => (string)entry.Value!);
     }
 
     private static IEnumerable<string> Placeholders(string text) =>

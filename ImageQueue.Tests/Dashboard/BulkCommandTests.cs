@@ -40,7 +40,8 @@ internal sealed class BulkCommandTests
             _ = dialog.AcceptAsync();
         };
         await page.GotoAsync("hangfire");
-        await page.GetByRole(AriaRole.Table, new() { Name = "Waiting by user" }).GetByRole(AriaRole.Link, new() { Name = "Flooder" }).ClickAsync();
+        await page.GetByRole(
+            AriaRole.Table, new() { Name = "Waiting by user" }).GetByRole(AriaRole.Link, new() { Name = "Flooder" }).ClickAsync();
         await Expect(page.Locator("[name=user]")).ToHaveValueAsync("Flooder");
 
         var started = TimeProvider.System.GetTimestamp();
@@ -48,13 +49,17 @@ internal sealed class BulkCommandTests
         await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("started");
         var commands = app.Services.GetRequiredService<BulkCommands>();
         await Until.TrueAsync(() => commands.List() is [{ IsRunning: false }], "the command has run", TimeSpan.FromMinutes(3));
-        TestContext.Out.WriteLine($"{Flood} cancelled in {TimeProvider.System.GetElapsedTime(started).TotalSeconds:0.0} s, the first click included.");
+        TestContext.Out.WriteLine(
+            $"{Flood} cancelled in {TimeProvider.System.GetElapsedTime(started).TotalSeconds:0.0} s, the first click included.");
 
         Assert.That(asked, Is.EqualTo("Cancel all 6,000 matching images?"));
-        Assert.That(commands.List()[0], Is.EqualTo(new BulkCommand(commands.List()[0].Id, BulkVerb.Cancel, "local", "Succeeded", IsRunning: false, Flood, 0, Flood)));
+        Assert.That(
+            commands.List()[0],
+            Is.EqualTo(new BulkCommand(commands.List()[0].Id, BulkVerb.Cancel, "local", "Succeeded", IsRunning: false, Flood, 0, Flood)));
         await Expect(page.Locator(".iq-bulk")).ToContainTextAsync("6,000 of 6,000 done");
         await Expect(page.Locator("[data-iq-part]")).ToContainTextAsync("No images found.");
-        await Until.TrueAsync(async () => (await order.GetAsync(CancellationToken.None)).Count == Waiting - Flood, "the others have moved up");
+        await Until.TrueAsync(
+            async () => (await order.GetAsync(CancellationToken.None)).Count == Waiting - Flood, "the others have moved up");
         Assert.That((int)(await app.GetMessageAsync(Flood + 1))["queue"]!["position"]!, Is.EqualTo(1));
         Assert.That((int)(await app.GetMessageAsync(Waiting))["queue"]!["position"]!, Is.EqualTo(Waiting - Flood));
         Assert.That((string)(await app.GetMessageAsync(Flood))["extra_metadata"]!["status"]!, Is.EqualTo(MessageStatus.Cancelled));
@@ -101,19 +106,32 @@ internal abstract class BulkCommandContract
         await PostAsync("queue/pause", "queue");
         var (flood, others) = (new List<long>(), new List<long>());
         for (var i = 0; i < 12; i++)
-            (i % 3 == 0 ? others : flood).Add((long)(await _app.SubmitAsync($"YAĞMUR {i}", i % 3 == 0 ? "others" : "flood", i % 3 == 0 ? "mehmet" : "Işık"))["id"]!);
+        {
+            (i % 3 == 0 ? others : flood).Add(
+                (long)(await _app.SubmitAsync($"YAĞMUR {i}", i % 3 == 0 ? "others" : "flood", i % 3 == 0 ? "mehmet" : "Işık"))["id"]!);
+        }
 
         Assert.That(await CountAsync("?show=waiting&user=ışı"), Is.EqualTo(flood.Count), "the user filter is a prefix in any case");
         Assert.That(await CountAsync("?show=waiting&q=yağmur"), Is.EqualTo(12), "the search folds case");
         Assert.That((int)(await PostAsync("matching/cancel", "?show=waiting"))["refused"]!, Is.EqualTo(1), "never without a filter");
-        Assert.That((int)(await PostAsync("matching/erase", "?show=waiting&user=i"))["refused"]!, Is.EqualTo(1), "unfinished requests are cancelled first");
+        Assert.That(
+            (int)(await PostAsync("matching/erase", "?show=waiting&user=i"))["refused"]!,
+            Is.EqualTo(1),
+            "unfinished requests are cancelled first");
         Assert.That((bool)(await PostAsync("matching/cancel", "?show=waiting&user=I%C5%9F%C4%B1k"))["started"]!, Is.True);
 
         foreach (var id in flood)
             await _app.WaitForAsync(id, MessageStatus.Cancelled);
         for (var i = 0; i < others.Count; i++)
-            Assert.That((int)(await TestApp.ReadAsync(await _app.Client().GetAsync($"api/messages/{others[i]}")))["queue"]!["position"]!, Is.EqualTo(i + 1));
-        await Until.TrueAsync(async () => (await _operator.GetStringAsync("hangfire/live/images")).Contains("8 of 8 done", StringComparison.Ordinal), "the progress is shown");
+        {
+            Assert.That(
+                (int)(await TestApp.ReadAsync(await _app.Client().GetAsync($"api/messages/{others[i]}")))["queue"]!["position"]!,
+                Is.EqualTo(i + 1));
+        }
+
+        await Until.TrueAsync(
+            async () => (await _operator.GetStringAsync("hangfire/live/images")).Contains("8 of 8 done", StringComparison.Ordinal),
+            "the progress is shown");
 
         Assert.That((bool)(await PostAsync("matching/erase", "?show=cancelled&user=I%C5%9F%C4%B1k"))["started"]!, Is.True);
         await Until.TrueAsync(async () => await CountAsync("?show=cancelled&user=I%C5%9F%C4%B1k") == 0, "all are erased");
@@ -125,11 +143,13 @@ internal abstract class BulkCommandContract
     [Test]
     public async Task HangfiresBulkDelete_IsTaken_WithFiveThousandJobs()
     {
-        using var response = await AuthApp.PostDashboardAsync(_operator, "hangfire/jobs/enqueued/delete", [.. Enumerable.Range(0, 5000).Select(i => $"none-{i}")]);
+        using var response = await AuthApp.PostDashboardAsync(
+            _operator, "hangfire/jobs/enqueued/delete", [.. Enumerable.Range(0, 5000).Select(i => $"none-{i}")]);
         Assert.That((int)response.StatusCode, Is.EqualTo(204));
     }
 
-    private async Task<int> CountAsync(string query) => (int)JsonNode.Parse(await _operator.GetStringAsync($"hangfire/live/count{query}"))!["count"]!;
+    private async Task<int> CountAsync(string query) =>
+        (int)JsonNode.Parse(await _operator.GetStringAsync($"hangfire/live/count{query}"))!["count"]!;
 
     private async Task<JsonObject> PostAsync(string command, string value)
     {

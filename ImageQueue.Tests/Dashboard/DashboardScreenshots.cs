@@ -102,11 +102,14 @@ internal sealed class DashboardScreenshots
             ["Forge:Backends:0:Name"] = "gpu1",
             ["Forge:Simulator:Enabled"] = "false",
         });
-        await app.WaitForAsync((long)(await app.SubmitAsync("A robot gardener, children's book", "garden", "Alex"))["id"]!, MessageStatus.Complete);
-        var done = await app.SubmitAsync("A lighthouse on a cliff at dusk, oil painting", "lighthouse", "Alex", new { width = 1216, height = 832 });
+        await app.WaitForAsync(
+            (long)(await app.SubmitAsync("A robot gardener, children's book", "garden", "Alex"))["id"]!, MessageStatus.Complete);
+        var done = await app.SubmitAsync(
+            "A lighthouse on a cliff at dusk, oil painting", "lighthouse", "Alex", new { width = 1216, height = 832 });
         await app.WaitForAsync((long)done["id"]!, MessageStatus.Complete);
         backend.MillisecondsPerImage = 60_000;
-        var half = (long)(await app.SubmitAsync("The same lighthouse in a storm", "lighthouse", "Alex", new { width = 1216, height = 832 }))["id"]!;
+        var half = (long)(
+            await app.SubmitAsync("The same lighthouse in a storm", "lighthouse", "Alex", new { width = 1216, height = 832 }))["id"]!;
         foreach (var (scheme, file) in new[] { (ColorScheme.Light, "chat.png"), (ColorScheme.Dark, "chat-dark.png") })
         {
             await using var context = await browser.OpenAsync(
@@ -115,7 +118,8 @@ internal sealed class DashboardScreenshots
             await page.GotoAsync("/?c=lighthouse");
             await page.GetByTestId("name-input").FillAsync("Alex");
             await page.GetByTestId("name-submit").ClickAsync();
-            await Expect(page.GetByTestId($"message-{half}")).ToHaveAttributeAsync("data-progress", new Regex("^(4[5-9]|[5-9].)$"), new() { Timeout = 90_000 });
+            await Expect(page.GetByTestId($"message-{half}")).ToHaveAttributeAsync(
+                "data-progress", new Regex("^(4[5-9]|[5-9].)$"), new() { Timeout = 90_000 });
             await Expect(page.GetByTestId($"message-{done["id"]}").GetByTestId("image")).ToBeVisibleAsync();
             await page.WaitForTimeoutAsync(1000); // The preview fades in.
             await page.ScreenshotAsync(new() { Path = Path.Combine(Repository.Root, ".github", file) });

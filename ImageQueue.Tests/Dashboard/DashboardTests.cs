@@ -57,7 +57,8 @@ internal sealed class DashboardTests
         await _app.WaitForAsync(generating, MessageStatus.Complete);
         var queue = await QueueAsync();
         Assert.That(((bool)queue["paused"]!, (int)queue["waiting"]!), Is.EqualTo((true, 1)));
-        Assert.That(await _operator.GetStringAsync("hangfire/images"), Does.Contain("The queue is paused.").And.Contain("By the operator, since"));
+        Assert.That(
+            await _operator.GetStringAsync("hangfire/images"), Does.Contain("The queue is paused.").And.Contain("By the operator, since"));
 
         await ApiAsync("api/queue/resume");
         await _app.WaitForAsync(waiting, MessageStatus.Complete);

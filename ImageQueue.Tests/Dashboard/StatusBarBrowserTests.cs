@@ -1,7 +1,6 @@
 using Deque.AxeCore.Commons;
 using Hangfire;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Tests.Simulator;
@@ -54,10 +53,13 @@ internal sealed class StatusBarBrowserTests
             ["Webhooks:AllowPrivate"] = "true",
         });
         (await app.Http.PostAsync("api/queue/pause", null)).EnsureSuccessStatusCode();
-        (await app.Http.PostAsync("api/conversations/c/messages", Json("""{"username":"ayşe","role":"user","content":"Merhaba"}"""))).EnsureSuccessStatusCode();
+        (await app.Http.PostAsync("api/conversations/c/messages", Json("""{"username":"ayşe","role":"user","content":"Merhaba"}""")))
+            .EnsureSuccessStatusCode();
         var conditions = app.Services.GetRequiredService<SystemConditions>();
         await Until.TrueAsync(
-            async () => (await conditions.GetAsync(CancellationToken.None)).Count(one => one.Code is ConditionCodes.WebhookFailing or ConditionCodes.BackendUnhealthy) == 2,
+            async () =>
+                (await conditions.GetAsync(CancellationToken.None)).Count(one => one.Code is ConditionCodes.WebhookFailing
+                    or ConditionCodes.BackendUnhealthy) == 2,
             "backend and receiver have failed");
 
         await ExpectAsync(app, width, scheme, prepare: () => app.Services.GetRequiredService<IRecurringJobManager>().RemoveIfExists(RecurringJobs.SweepId), new()
@@ -76,12 +78,13 @@ internal sealed class StatusBarBrowserTests
     public async Task StatusBar_ShowsWhatSlowsTheQueue_WithAControl(int width, ColorScheme scheme)
     {
         await using var backend = await SimulatorServer.StartAsync();
+        await using var paused = await SimulatorServer.StartAsync();
         await using var app = await TestApp.StartAsync(
             new()
             {
                 ["Forge:Backends:0:Url"] = backend.Address.AbsoluteUri,
                 ["Forge:Backends:0:Name"] = "gpu1",
-                ["Forge:Backends:1:Url"] = $"http://127.0.0.1:{Ports.FindFree()}",
+                ["Forge:Backends:1:Url"] = paused.Address.AbsoluteUri,
                 ["Forge:Backends:1:Name"] = "gpu2",
                 ["Forge:Models:lost:Checkpoint"] = "lost.safetensors",
                 ["Forge:Simulator:Enabled"] = "false",
@@ -89,7 +92,9 @@ internal sealed class StatusBarBrowserTests
             configure: builder => builder.Services.AddSingleton<IConditionSource, NoLeader>());
         (await app.Http.PostAsync("api/backends/gpu2/pause", null)).EnsureSuccessStatusCode();
         var conditions = app.Services.GetRequiredService<SystemConditions>();
-        await Until.TrueAsync(async () => (await conditions.GetAsync(CancellationToken.None)).Any(one => one.Code == ConditionCodes.ModelMissing), "gpu1 was probed");
+        await Until.TrueAsync(
+            async () => (await conditions.GetAsync(CancellationToken.None)).Any(one => one.Code == ConditionCodes.ModelMissing),
+            "both were probed");
 
         await ExpectAsync(app, width, scheme, prepare: () => { }, new()
         {
@@ -106,7 +111,9 @@ internal sealed class StatusBarBrowserTests
         await using var app = await TestApp.StartAsync();
         await using var context = await _browser.OpenAsync(app);
         var page = await context.NewPageAsync();
-        await Until.TrueAsync(async () => (await app.Services.GetRequiredService<SystemConditions>().GetAsync(CancellationToken.None)).Count == 0, "all is normal");
+        await Until.TrueAsync(
+            async () => (await app.Services.GetRequiredService<SystemConditions>().GetAsync(CancellationToken.None)).Count == 0,
+            "all is normal");
         await page.GotoAsync("hangfire/servers");
         await Expect(page.Locator(".iq-conditions")).ToHaveTextAsync("All systems normal", new() { UseInnerText = true });
         Assert.That(await page.Locator("html").GetAttributeAsync("lang"), Is.EqualTo("en"));
@@ -138,9 +145,11 @@ internal sealed class StatusBarBrowserTests
         Assert.That(await source.ReadAsync(CancellationToken.None), Is.Empty);
     }
 
-    private async Task ExpectAsync(TestApp app, int width, ColorScheme scheme, Action prepare, Dictionary<string, (string Text, string Control)> expected)
+    private async Task ExpectAsync(
+        TestApp app, int width, ColorScheme scheme, Action prepare, Dictionary<string, (string Text, string Control)> expected)
     {
-        await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
+        await using var context = await _browser.OpenAsync(
+            app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
         var conditions = app.Services.GetRequiredService<SystemConditions>();
         foreach (var path in Pages)
@@ -176,7 +185,8 @@ internal sealed class StatusBarBrowserTests
     {
         public string Part => "test";
 
-        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => Task.FromResult<IReadOnlyList<SystemCondition>>(
+        public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) =>
+            Task.FromResult<IReadOnlyList<SystemCondition>>(
             [new(ConditionCodes.LeaderMissing, "No process holds the lease for queue positions.") { Subject = PositionWriter.LeaseName }]);
     }
 }

@@ -81,10 +81,12 @@ internal sealed partial class DeploymentFilesTests
             Is.GreaterThan(preStop + StopTime(DeploymentFile.Kustomization)));
         Assert.That(DeploymentFile.Seconds(DeploymentFile.OneOfUnit("TimeoutStopSec")), Is.GreaterThan(StopTime(DeploymentFile.Unit)));
         foreach (var service in Instances.Append("imagequeue"))
+        {
             Assert.That(
                 DeploymentFile.Seconds(DeploymentFile.Yaml(DeploymentFile.Compose)["services"][service]["stop_grace_period"].Text),
                 Is.GreaterThan(StopTime(service)),
                 service);
+        }
     }
 
     /// <summary>One port, from the image to the client.</summary>
@@ -155,16 +157,21 @@ internal sealed partial class DeploymentFilesTests
                 .Concat(service["depends_on"].Children.Select(pair => pair.Key));
             Assert.That(needed, Is.SubsetOf(expected), name);
             foreach (var source in service["volumes"].Items.Select(volume => volume.Text.Split(':')[0]))
+            {
                 Assert.That(
                     source.StartsWith('.')
                         ? File.Exists(Path.Combine(Repository.Root, source))
                         : compose["volumes"].Children.Any(volume => volume.Key == source),
                     source);
+            }
+
             if (service["build"].IsThere)
+            {
                 Assert.That(
                     (service["build"]["dockerfile"].Text, service["read_only"].Text),
                     Is.EqualTo((DeploymentFile.Dockerfile, "true")),
                     name);
+            }
         }
     }
 

@@ -10,7 +10,8 @@ internal sealed class FakeForge : IForgeClient
 
     public Server this[string name] => _servers.GetOrAdd(name, _ => new Server());
 
-    public Task<ForgeImage> GenerateAsync(ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken) =>
+    public Task<ForgeImage> GenerateAsync(
+        ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken) =>
         throw new NotSupportedException("The pool generates nothing.");
 
     public Task<ForgeProgress> GetProgressAsync(ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken)
@@ -22,7 +23,8 @@ internal sealed class FakeForge : IForgeClient
         return Task.FromResult(server.Progress(taskId));
     }
 
-    public Task<ForgeServerState?> GetServerStateAsync(ForgeBackend backend, CancellationToken cancellationToken) => Task.FromResult(this[backend.Name].State);
+    public Task<ForgeServerState?> GetServerStateAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        Task.FromResult(this[backend.Name].State);
 
     public Task<bool> InterruptAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken)
     {
@@ -31,7 +33,8 @@ internal sealed class FakeForge : IForgeClient
         return Task.FromResult(server.OnInterrupt(taskId));
     }
 
-    public Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken) => Task.FromResult(this[backend.Name].Capabilities);
+    public Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        Task.FromResult(this[backend.Name].Capabilities);
 
     public async Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {

@@ -273,9 +273,12 @@ public sealed class ForgeClientNoticesTests
     public async Task GenerateAsync_SaysRejected_WhenTheSeedIsBeyondTheServer(bool kobold, long seed, bool expected)
     {
         if (kobold)
+        {
             await LearnAsync(
                 ("/sdapi/v1/sd-models", """[{"title":"m","model_name":"m","hash":"8888888888"}]"""),
                 ("/api/extra/version", """{"result":"KoboldCpp","version":"1.95"}"""));
+        }
+
         AnswerImage(new { });
 
         var exception = await FailureAsync(Request with { Seed = seed });

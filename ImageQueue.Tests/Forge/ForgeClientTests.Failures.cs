@@ -5,7 +5,6 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using ImageQueue.Core.Forge;
-using Microsoft.AspNetCore.Http;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Forge;

@@ -61,14 +61,17 @@ public sealed class ForgeOptionsValidatorTests
     [TestCase("https://gpu1", "not hex", null, "Forge:Backends:0:CertificateFingerprint must be a SHA-256 in hex: 64 digits.")]
     [TestCase("https://gpu1", "AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa", null, "")]
     public void Validate_NamesTheKey_WhenCertificateIsNone(string url, string? fingerprint, string? authority, string expected) =>
-        Assert.That(Validate(new ForgeBackendOptions { Url = new Uri(url), CertificateFingerprint = fingerprint, CertificateAuthority = authority }), Is.EqualTo(expected));
+        Assert.That(
+            Validate(new ForgeBackendOptions { Url = new Uri(url), CertificateFingerprint = fingerprint, CertificateAuthority = authority }),
+            Is.EqualTo(expected));
 
     [Test]
     public void Validate_NamesTheFile_WhenItCannotBeRead()
     {
         var result = Validate(new ForgeBackendOptions { Url = new Uri("https://gpu1"), CertificateAuthority = "/nowhere/ca.pem" });
 
-        Assert.That(result, Does.StartWith("Forge:Backends:0:CertificateAuthority: /nowhere/ca.pem cannot be read as PEM: ").And.EndWith("."));
+        Assert.That(
+            result, Does.StartWith("Forge:Backends:0:CertificateAuthority: /nowhere/ca.pem cannot be read as PEM: ").And.EndWith("."));
     }
 
     private static string Validate(params ForgeBackendOptions[] backends) => string.Join(

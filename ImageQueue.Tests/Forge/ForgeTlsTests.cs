@@ -7,7 +7,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Forge;
 
-/// <summary>Servers whose certificates are private: an authority or a fingerprint for each, and what is said when it does not fit.</summary>
+/// <summary>
+/// Servers whose certificates are private: an authority or a fingerprint for each, and what is said when it does not fit.
+/// </summary>
 [TestFixture]
 [CancelAfter(20_000)]
 [Category(Categories.App)]
@@ -102,7 +104,9 @@ public sealed class ForgeTlsTests
         using var certificate = Issue(_authority, "localhost", TimeProvider.System.GetUtcNow().AddDays(-1));
         await using var server = await StartAsync(certificate);
 
-        Assert.That(await WhyAsync(server.Backend with { CertificateAuthority = PathOf("ours.pem") }), Does.Match("TLS: its certificate is valid from [0-9-]+ to [0-9-]+ only$"));
+        Assert.That(
+            await WhyAsync(server.Backend with { CertificateAuthority = PathOf("ours.pem") }),
+            Does.Match("TLS: its certificate is valid from [0-9-]+ to [0-9-]+ only$"));
     }
 
     [Test]

@@ -22,7 +22,8 @@ public sealed class ForgeWordsTests
 
     private static IEnumerable<TestCaseData> Words()
     {
-        using var document = JsonDocument.Parse(typeof(ForgeWordsTests).Assembly.GetManifestResourceStream("Cases/memory-words.json")!); // Embedded.
+        // Embedded.
+        using var document = JsonDocument.Parse(typeof(ForgeWordsTests).Assembly.GetManifestResourceStream("Cases/memory-words.json")!);
         foreach (var entry in document.RootElement.EnumerateArray())
         {
             var message = entry.GetProperty("message").GetString()!;
@@ -37,7 +38,10 @@ public sealed class ForgeWordsTests
                 _ => message.Contains("any model", StringComparison.Ordinal) ? ForgeFailure.Unavailable : ForgeFailure.Disrupted,
             };
             foreach (var field in (string[])["message", "errors"])
-                yield return new TestCaseData(entry.GetProperty("error").GetString(), message, field, expected).SetArgDisplayNames(message, field);
+            {
+                yield return new TestCaseData(
+                    entry.GetProperty("error").GetString(), message, field, expected).SetArgDisplayNames(message, field);
+            }
         }
     }
 }

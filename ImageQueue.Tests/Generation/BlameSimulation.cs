@@ -63,7 +63,9 @@ internal sealed class BlameSimulation
         foreach (var server in _servers)
             Probe(server);
         Dispatch();
-        while (Requests.Any(request => request.Status is not ("complete" or "error")) && Now - Start < limit && _events.TryDequeue(out var next, out var due))
+        while (Requests.Any(request => request.Status is not ("complete" or "error"))
+            && Now - Start < limit
+            && _events.TryDequeue(out var next, out var due))
         {
             Advance(due.At);
             next();
@@ -165,7 +167,9 @@ internal sealed class BlameSimulation
 
         void Decide()
         {
-            var otherCanHaveIt = !_policy.IsLastDisruption(request.Disruptions + _ledger.CountOpen(request.Id) + 1) && server.Health is { IsHealthy: false, IsReachable: false } && _servers.Any(other => other.Health.IsClosed);
+            var otherCanHaveIt = !_policy.IsLastDisruption(request.Disruptions + _ledger.CountOpen(request.Id) + 1)
+                && server.Health is { IsHealthy: false, IsReachable: false }
+                && _servers.Any(other => other.Health.IsClosed);
             if (!_held.Contains(request) || !(verdict.Task.IsCompleted || otherCanHaveIt || Now >= until))
                 return;
             _held.Remove(request);
@@ -174,7 +178,10 @@ internal sealed class BlameSimulation
             if (isRequestAtFault is null && signal == BackendSignal.Disrupted)
                 _ledger.Add(request.Id, outcome.Cause!, verdict.Task);
             var judged = outcome with { IsBackendAtFault = isRequestAtFault != true };
-            Settle(request, server, judged is { Result: AttemptResult.Disrupted, IsBackendAtFault: false } ? Count(request, server, judged) : judged);
+            Settle(
+                request,
+                server,
+                judged is { Result: AttemptResult.Disrupted, IsBackendAtFault: false } ? Count(request, server, judged) : judged);
         }
     }
 
@@ -185,7 +192,10 @@ internal sealed class BlameSimulation
     {
         var resolution = _policy.Resolve(outcome, request.Row);
         request.Failures += resolution.Charge == AttemptCharge.Failure ? 1 : 0;
-        request.Disruptions += resolution.Charge == AttemptCharge.Disruption || (resolution.Row == RowChange.Fail && outcome.Result == AttemptResult.Disrupted) ? 1 : 0;
+        request.Disruptions += resolution.Charge == AttemptCharge.Disruption
+            || (resolution.Row == RowChange.Fail && outcome.Result == AttemptResult.Disrupted)
+            ? 1
+            : 0;
         request.FailedOn.Add(server.Name);
         switch (resolution.Row)
         {

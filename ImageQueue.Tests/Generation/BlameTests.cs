@@ -13,7 +13,8 @@ internal sealed class BlameTests
 {
     private static readonly TimeSpan Forever = TimeSpan.FromDays(1);
 
-    private static readonly FailurePolicy Policy = new(new MessageTexts(Options.Create(new MessagesOptions())), Options.Create(new ForgeOptions()));
+    private static readonly FailurePolicy Policy = new(
+        new MessageTexts(Options.Create(new MessagesOptions())), Options.Create(new ForgeOptions()));
 
     [Test]
     public void InnocentsComplete_PoisonEnds_AndNoGoodBackendIdles_OverRandomFaults()
@@ -50,7 +51,9 @@ internal sealed class BlameTests
     {
         var image = TimeSpan.FromSeconds(20);
         var servers = Enumerable.Range(1, backends).Select(number => new Server($"gpu{number}")).ToList();
-        var requests = Enumerable.Range(1, 8).Select(id => new Request(id, id == 1 ? poison : Poison.None, image) { Downtime = TimeSpan.FromSeconds(2) }).ToList();
+        var requests = Enumerable.Range(1, 8)
+            .Select(id => new Request(id, id == 1 ? poison : Poison.None, image) { Downtime = TimeSpan.FromSeconds(2) })
+            .ToList();
         var simulation = new BlameSimulation(Policy, servers, requests);
         var started = simulation.Now;
 
@@ -80,7 +83,8 @@ internal sealed class BlameTests
     }
 
     /// <summary>
-    /// Any of the backends but one may have a fault for ever; one may have a fault that ends. A fault that ends between a disruption and its
+    /// Any of the backends but one may have a fault for ever; one may have a fault that ends. A fault that ends between a disruption and
+    /// its
     /// canary cannot be told from the request's own: a request survives one such, so there is one such at most.
     /// </summary>
     private static (BlameSimulation Simulation, List<Server> Servers) Make(Random random)
@@ -91,7 +95,8 @@ internal sealed class BlameTests
             var from = TimeSpan.FromSeconds(random.Next(0, 120));
             var own = servers.Count switch
             {
-                0 when random.Next(3) > 0 => (Pick(random, Fault.Dead, Fault.Refuses, Fault.BreaksOff), from, from + TimeSpan.FromSeconds(random.Next(1, 300))),
+                0 when random.Next(3) > 0 =>
+                    (Pick(random, Fault.Dead, Fault.Refuses, Fault.BreaksOff), from, from + TimeSpan.FromSeconds(random.Next(1, 300))),
                 0 => (Fault.None, TimeSpan.Zero, TimeSpan.Zero),
                 _ when random.Next(2) > 0 => (Pick(random, Fault.Dead, Fault.Refuses, Fault.BreaksOff, Fault.FailsAll), from, Forever),
                 _ => (Fault.None, TimeSpan.Zero, TimeSpan.Zero),
@@ -101,7 +106,9 @@ internal sealed class BlameTests
 
         var requests = Enumerable.Range(1, random.Next(4, 20)).Select(id => new Request(
             id,
-            random.Next(4) == 0 ? Pick(random, Poison.KillsTheServer, Poison.BreaksOff, Poison.OutlastsTheProxy, Poison.Fails) : Poison.None,
+            random.Next(4) == 0
+                ? Pick(random, Poison.KillsTheServer, Poison.BreaksOff, Poison.OutlastsTheProxy, Poison.Fails)
+                : Poison.None,
             TimeSpan.FromSeconds(random.Next(1, 30)))
         {
             Downtime = TimeSpan.FromSeconds(random.Next(0, 90)),

@@ -24,11 +24,21 @@ internal sealed class FailurePolicyTests
         // It broke off after it had taken the request: the canary decides.
         new(ForgeFailure.Disrupted, RequeueInPlace, AttemptCharge.Disruption, Disrupted, Retry),
         new(ForgeFailure.Disrupted, RequeueInPlace, AttemptCharge.None, Disrupted, Retry) { IsBackendAtFault = true },
-        new(ForgeFailure.Disrupted, RequeueInPlace, AttemptCharge.None, Disrupted, Retry) { IsBackendAtFault = true, Disruptions = 2, HaveOthersCompleted = true },
+        new(
+            ForgeFailure.Disrupted,
+            RequeueInPlace,
+            AttemptCharge.None,
+            Disrupted,
+            Retry) { IsBackendAtFault = true, Disruptions = 2, HaveOthersCompleted = true },
         new(ForgeFailure.Disrupted, RequeueAtTail, AttemptCharge.Disruption, Disrupted, LeaveToNewJob) { Disruptions = 1 },
         new(ForgeFailure.Disrupted, Fail, AttemptCharge.None, Disrupted, FailJob) { Disruptions = 1, HaveOthersCompleted = true, Code = ErrorCodes.BackendFailed },
         new(ForgeFailure.Disrupted, Fail, AttemptCharge.None, Disrupted, FailJob) { Disruptions = 2, Code = ErrorCodes.BackendFailed },
-        new(ForgeFailure.Disrupted, RequeueInPlace, AttemptCharge.Disruption, Disrupted, Retry) { Failures = 2, HaveOthersCompleted = true },
+        new(
+            ForgeFailure.Disrupted,
+            RequeueInPlace,
+            AttemptCharge.Disruption,
+            Disrupted,
+            Retry) { Failures = 2, HaveOthersCompleted = true },
         new(ForgeFailure.GatewayTimeout, RequeueInPlace, AttemptCharge.Disruption, Disrupted, Retry),
         new(ForgeFailure.GatewayTimeout, RequeueInPlace, AttemptCharge.None, Disrupted, Retry) { IsBackendAtFault = true, Disruptions = 2 },
         new(ForgeFailure.GatewayTimeout, RequeueAtTail, AttemptCharge.Disruption, Disrupted, LeaveToNewJob) { Disruptions = 1 },
@@ -47,7 +57,12 @@ internal sealed class FailurePolicyTests
 
         // Another client interrupted it: again, up to Forge:MaxAttempts.
         new(ForgeFailure.Interrupted, RequeueInPlace, AttemptCharge.Failure, BackendSignal.None, Retry) { Failures = 1 },
-        new(ForgeFailure.Interrupted, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Failures = 2, Code = ErrorCodes.BackendFailed },
+        new(
+            ForgeFailure.Interrupted,
+            Fail,
+            AttemptCharge.None,
+            BackendSignal.None,
+            FailJob) { Failures = 2, Code = ErrorCodes.BackendFailed },
 
         // The request's own, and our own time-outs, after which the backend drains: no retry.
         new(ForgeFailure.Timeout, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Code = ErrorCodes.TimedOut },
@@ -94,7 +109,8 @@ internal sealed class FailurePolicyTests
     [TestCase(ForgeFailure.Disrupted)]
     [TestCase(ForgeFailure.GatewayTimeout)]
     public void Outcome_IsShuttingDown_WhenTheBackendBreaksOffDuringOurStop(ForgeFailure failure) =>
-        Assert.That(AttemptOutcome.Of(new ForgeException(failure, Secret), isStopping: true).Result, Is.EqualTo(AttemptResult.ShuttingDown));
+        Assert.That(
+            AttemptOutcome.Of(new ForgeException(failure, Secret), isStopping: true).Result, Is.EqualTo(AttemptResult.ShuttingDown));
 
     [Test]
     public void Limits_ComeFromTheSettings()
@@ -133,7 +149,8 @@ internal sealed class FailurePolicyTests
     [Test]
     public void Refusal_NamesTheFieldAndTheChoices()
     {
-        var refused = new ForgeException(ForgeFailure.Rejected, Secret) { Refusal = new ForgeRefusal("sampler", "Heun", ["DPM++ 2M", "Euler"]) };
+        var refused =
+            new ForgeException(ForgeFailure.Rejected, Secret) { Refusal = new ForgeRefusal("sampler", "Heun", ["DPM++ 2M", "Euler"]) };
 
         Assert.That(
             Policy("en").Resolve(AttemptOutcome.Of(refused, isStopping: false), Row(0)).Failure!.Value.Sentence,

@@ -51,8 +51,16 @@ internal sealed class GenerateImageJobTests
     [TestCase(true, MessageStatus.Cancelled)]
     public async Task Forge_IsFree_WhileItsImageIsOnItsWay(bool isCancelled, string end)
     {
-        var (asked, image) = (new TaskCompletionSource(), new TaskCompletionSource<ForgeImage>(TaskCreationOptions.RunContinuationsAsynchronously));
-        Bench.Forge.Setup(forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+        var (asked, image) = (
+            new TaskCompletionSource(), new TaskCompletionSource<ForgeImage>(TaskCreationOptions.RunContinuationsAsynchronously));
+        Bench.Forge.Setup(
+            forge =>
+                forge.GenerateAsync(
+                    It.IsAny<ForgeBackend>(),
+                    It.IsAny<string>(),
+                    It.IsAny<GenerationRequest>(),
+                    It.IsAny<Func<Task>>(),
+                    It.IsAny<CancellationToken>()))
             .Returns((ForgeBackend _, string _, GenerationRequest _, Func<Task> answered, CancellationToken _) =>
             {
                 answered();
@@ -71,7 +79,10 @@ internal sealed class GenerateImageJobTests
         await Task.WhenAny(running);
 
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(end));
-        Assert.That((Bench.Get<BackendPool>().Available, Bench.Get<BackendPool>().Status.Single().Draining), Is.EqualTo((1, false)), "nothing is left there");
+        Assert.That(
+            (Bench.Get<BackendPool>().Available, Bench.Get<BackendPool>().Status.Single().Draining),
+            Is.EqualTo((1, false)),
+            "nothing is left there");
     }
 
     [Test]
@@ -136,7 +147,9 @@ internal sealed class GenerateImageJobTests
         Assert.That(Bench.StateOf(cancelled), Is.EqualTo(DeletedState.StateName));
 
         var failed = await Bench.ClaimAsync();
-        Bench.Applied(await Bench.Store.FailAsync(failed.Id, failed.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "why"), CancellationToken.None));
+        Bench.Applied(
+            await Bench.Store.FailAsync(
+                failed.Id, failed.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "why"), CancellationToken.None));
         Assert.That(Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(failed))!.Message, Is.EqualTo("why"));
 
         var complete = await Bench.ClaimAsync();
@@ -146,7 +159,13 @@ internal sealed class GenerateImageJobTests
         Assert.That(Bench.StateOf(complete), Is.EqualTo(ProcessingState.StateName), "Hangfire itself makes Succeeded of it");
 
         Bench.Forge.Verify(
-            forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
+            forge =>
+                forge.GenerateAsync(
+                    It.IsAny<ForgeBackend>(),
+                    It.IsAny<string>(),
+                    It.IsAny<GenerationRequest>(),
+                    It.IsAny<Func<Task>>(),
+                    It.IsAny<CancellationToken>()), Times.Never);
     }
 
     [Test]
@@ -154,7 +173,9 @@ internal sealed class GenerateImageJobTests
     {
         Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
         var row = await Bench.ClaimAsync();
-        Bench.Applied(await Bench.Store.FailAsync(row.Id, row.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
+        Bench.Applied(
+            await Bench.Store.FailAsync(
+                row.Id, row.Attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None));
         Bench.SetState(row.HangfireJobId!, new FailedState(new ImageRequestFailedException("x")));
         Bench.SetState(row.HangfireJobId!, new EnqueuedState { Reason = "Triggered via Dashboard UI" });
 
@@ -254,7 +275,9 @@ internal sealed class GenerateImageJobTests
 
         Assert.CatchAsync<OperationCanceledException>(() => running);
         var now = await Bench.FindAsync(row);
-        Assert.That((now.Status, now.QueuePosition, now.QueuedAt, now.HangfireJobId), Is.EqualTo((MessageStatus.Queued, 1, row.QueuedAt, row.HangfireJobId)));
+        Assert.That(
+            (now.Status, now.QueuePosition, now.QueuedAt, now.HangfireJobId),
+            Is.EqualTo((MessageStatus.Queued, 1, row.QueuedAt, row.HangfireJobId)));
         await InterruptedAsync(row);
     }
 
@@ -337,7 +360,13 @@ internal sealed class GenerateImageJobTests
         Assert.That((now.Status, now.Error), Is.EqualTo((MessageStatus.Error, Bench.Get<MessageTexts>().Abandoned(3))));
         Assert.That(failure!.Message, Is.EqualTo(now.Error));
         Bench.Forge.Verify(
-            forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()), Times.Never);
+            forge =>
+                forge.GenerateAsync(
+                    It.IsAny<ForgeBackend>(),
+                    It.IsAny<string>(),
+                    It.IsAny<GenerationRequest>(),
+                    It.IsAny<Func<Task>>(),
+                    It.IsAny<CancellationToken>()), Times.Never);
     }
 
     [Test]
@@ -363,7 +392,8 @@ internal sealed class GenerateImageJobTests
     private async Task<Message> GeneratingAsync(Message? row = null)
     {
         var interrupted = false;
-        Bench.Forge.Setup(forge => forge.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
+        Bench.Forge.Setup(
+            forge => forge.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(() => new ForgeProgress(interrupted ? ForgeTaskState.Completed : ForgeTaskState.Active, 0.4));
         Bench.Forge.Setup(forge => forge.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(() => interrupted = true);
@@ -377,11 +407,14 @@ internal sealed class GenerateImageJobTests
     }
 
     private Task ProcessingAsync(Message row) =>
-        Until.TrueAsync(async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && CompletedGeneration() > 0, "it is processing");
+        Until.TrueAsync(
+            async () => (await Bench.FindAsync(row)).Status == MessageStatus.Processing && CompletedGeneration() > 0, "it is processing");
 
     /// <summary>The pool asks, and interrupts, while it drains what was left.</summary>
     private Task InterruptedAsync(Message row) => Until.TrueAsync(
-        () => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.InterruptAsync) && Equals(call.Arguments[1], $"{row.JobId}-1")) == 1,
+        () =>
+            Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.InterruptAsync)
+                && Equals(call.Arguments[1], $"{row.JobId}-1")) == 1,
         "what goes on at Forge is interrupted, once");
 
     private int CompletedGeneration() => Bench.Forge.Invocations.Count(call => call.Method.Name == nameof(IForgeClient.GenerateAsync));
@@ -398,7 +431,8 @@ internal sealed class GenerateImageJobTests
         prepared.Publish();
     }
 
-    private string[] Files() => Directory.Exists(Bench.ImagesFolder) ? [.. Directory.GetFiles(Bench.ImagesFolder).Select(path => Path.GetFileName(path))] : [];
+    private string[] Files() =>
+        Directory.Exists(Bench.ImagesFolder) ? [.. Directory.GetFiles(Bench.ImagesFolder).Select(path => Path.GetFileName(path))] : [];
 
     private string PathOf(Message message) => Path.Combine(Bench.ImagesFolder, $"flux_{message.JobId}.png");
 

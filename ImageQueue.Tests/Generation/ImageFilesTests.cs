@@ -20,7 +20,8 @@ public sealed class ImageFilesTests
     public void MakeFolder()
     {
         _directory = Path.Combine(Path.GetTempPath(), $"imagequeue-{Guid.NewGuid():N}", "images");
-        _files = new ImageFiles(Options.Create(new ImagesOptions { Directory = _directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
+        _files = new ImageFiles(
+            Options.Create(new ImagesOptions { Directory = _directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
     }
 
     [TearDown]
@@ -175,7 +176,8 @@ public sealed class ImageFilesTests
     public void Prepare_ConvertsToPng_WhenItIsAGif()
     {
         // 1 x 1, white.
-        using var prepared = _files.Prepare(JobId, 1, Convert.FromBase64String("R0lGODlhAQABAIAAAP///wAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="));
+        using var prepared = _files.Prepare(
+            JobId, 1, Convert.FromBase64String("R0lGODlhAQABAIAAAP///wAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="));
 
         Assert.That((prepared.Width, prepared.Height), Is.EqualTo((1, 1)));
     }
@@ -185,7 +187,8 @@ public sealed class ImageFilesTests
     public void Prepare_KeepsOrRemovesTheText_AsTheSettingSays(ImageMetadata metadata, bool isKept)
     {
         _files = new ImageFiles(
-            Options.Create(new ImagesOptions { Directory = _directory, Metadata = metadata }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
+            Options.Create(
+                new ImagesOptions { Directory = _directory, Metadata = metadata }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
         var plain = Image(SKEncodedImageFormat.Png, 64, 64);
         var text = $"bir kedi ışık 😀\nSteps: 20, Seed: 7{new string('x', 6 * 1024 * 1024)}";
         var withText = PngChunks.WithText(plain, "parameters", text);
@@ -216,7 +219,19 @@ public sealed class ImageFilesTests
         [Values(SKEncodedImageFormat.Png, SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Webp)] SKEncodedImageFormat format)
     {
         var whole = Image(format, 256, 256);
-        int[] lengths = [1, 8, 12, 20, 40, whole.Length / 4, whole.Length / 2, whole.Length - 200, whole.Length - 13, whole.Length - 12, whole.Length - 4, whole.Length - 2];
+        int[] lengths = [
+            1,
+            8,
+            12,
+            20,
+            40,
+            whole.Length / 4,
+            whole.Length / 2,
+            whole.Length - 200,
+            whole.Length - 13,
+            whole.Length - 12,
+            whole.Length - 4,
+            whole.Length - 2];
 
         foreach (var length in lengths)
         {
@@ -339,7 +354,10 @@ public sealed class ImageFilesTests
         Assert.Multiple(() =>
         {
             Assert.That(removed, Is.EqualTo(3));
-            Assert.That(Files(), Is.EquivalentTo(new[] { $"flux_{JobId}.png", $"flux_{JobId}.thumb.webp", $"flux_{running}.1.tmp", $"flux_{running}.1.thumb.tmp", "flux_notes.tmp" }));
+            Assert.That(
+                Files(),
+                Is.EquivalentTo(
+                    new[] { $"flux_{JobId}.png", $"flux_{JobId}.thumb.webp", $"flux_{running}.1.tmp", $"flux_{running}.1.thumb.tmp", "flux_notes.tmp" }));
         });
     }
 

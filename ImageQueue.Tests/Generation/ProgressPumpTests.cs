@@ -36,8 +36,13 @@ internal sealed class ProgressPumpTests
         _log = new LogRecorder();
         _forge = new Mock<IForgeClient>(MockBehavior.Strict);
         _store = new Mock<IMessageStore>(MockBehavior.Strict);
-        _store.Setup(store => store.SaveProgressAsync(7, 1, It.IsAny<int>(), It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(true, null));
-        _store.Setup(store => store.SavePreviewAsync(7, 1, $"/images/flux_{JobId}.preview.jpg", It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(true, null));
+        _store.Setup(
+            store =>
+                store.SaveProgressAsync(7, 1, It.IsAny<int>(), It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(true, null));
+        _store.Setup(
+            store =>
+                store.SavePreviewAsync(
+                    7, 1, $"/images/flux_{JobId}.preview.jpg", It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(true, null));
         _images = Images(Path.Combine(_folder.Path, "images"));
     }
 
@@ -148,9 +153,13 @@ internal sealed class ProgressPumpTests
     public async Task Run_EndsAndRemovesThePreview_WhenTheRowIsLost()
     {
         Answer(_ => _image);
-        _store.Setup(store => store.SavePreviewAsync(7, 1, It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(false, null));
+        _store.Setup(
+            store =>
+                store.SavePreviewAsync(7, 1, It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(new Transition(false, null));
 
-        Assert.That(await RunAsync(new ForgeOptions(), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30)), Is.EqualTo(new AttemptOutcome(AttemptResult.Superseded)));
+        Assert.That(
+            await RunAsync(new ForgeOptions(), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30)),
+            Is.EqualTo(new AttemptOutcome(AttemptResult.Superseded)));
         Assert.That(_images.FindPreviewPath(JobId), Is.Null);
     }
 
@@ -172,7 +181,7 @@ internal sealed class ProgressPumpTests
 
     [TestCase(ForgeTaskState.Active, 0.0, ForgeFailure.Stalled, "forge has been loading a model for 00:00:20")]
     [TestCase(ForgeTaskState.Active, 0.01, ForgeFailure.Stalled, "forge has been loading a model for 00:00:20")]
-    [TestCase(ForgeTaskState.Active, 0.2, ForgeFailure.Timeout, "forge has been generating for 00:00:05 without an answer")]
+    [TestCase(ForgeTaskState.Active, 0.2, ForgeFailure.Timeout, "forge gave no answer within 00:00:05 of generating")]
     public async Task Run_GivesLoadingATimeOfItsOwn(ForgeTaskState state, double fraction, ForgeFailure failure, string reason)
     {
         _forge.Setup(forge => forge.GetProgressAsync(Server, $"{JobId}-1", It.IsAny<bool>(), It.IsAny<CancellationToken>()))
@@ -183,7 +192,7 @@ internal sealed class ProgressPumpTests
             new ForgeOptions { Timeout = TimeSpan.FromSeconds(5), LoadTimeout = TimeSpan.FromSeconds(20) }, CancellationToken.None, time);
         await Until.TrueAsync(() =>
         {
-            time.Advance(TimeSpan.FromMilliseconds(20));
+            time.Advance(TimeSpan.FromMilliseconds(250));
             return running.IsCompleted;
         });
 
@@ -192,7 +201,10 @@ internal sealed class ProgressPumpTests
     }
 
     private static ImageFiles Images(string directory) =>
-        new(Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, LoggerFactory.Create(_ => { }).CreateLogger<ImageFiles>());
+        new(
+            Options.Create(new ImagesOptions { Directory = directory }),
+            TimeProvider.System,
+            LoggerFactory.Create(_ => { }).CreateLogger<ImageFiles>());
 
     /// <summary>Forge generates, further with each question, and shows what a test says.</summary>
     private void Answer(Func<bool, byte[]?> preview)
@@ -200,7 +212,11 @@ internal sealed class ProgressPumpTests
         var step = 0;
         _forge.Setup(forge => forge.GetProgressAsync(Server, $"{JobId}-1", It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync((ForgeBackend _, string _, bool withPreview, CancellationToken _) =>
-                new ForgeProgress(ForgeTaskState.Active, Math.Min(0.9, ++step * 0.001), preview(withPreview) is { } bytes ? bytes : default(ReadOnlyMemory<byte>?), step));
+                new ForgeProgress(
+                    ForgeTaskState.Active,
+                    Math.Min(0.9, ++step * 0.001),
+                    preview(withPreview) is { } bytes ? bytes : default(ReadOnlyMemory<byte>?),
+                    step));
     }
 
     private Task<AttemptOutcome> RunAsync(ForgeOptions options, CancellationToken cancellationToken, TimeProvider? time = null)
@@ -221,7 +237,8 @@ internal sealed class ProgressPumpTests
             Attempt = 1,
             Revision = 1,
         };
-        var attempt = new Attempt(null!, message, new BackendReservation(null!, new Backend(Server, now), BackendRequirements.Any)) // The pump needs neither run nor pool.
+        // The pump needs neither run nor pool.
+        var attempt = new Attempt(null!, message, new BackendReservation(null!, new Backend(Server, now), BackendRequirements.Any))
         {
             Request = new ForgeModels(options).RequestOf(message),
         };

@@ -39,7 +39,9 @@ internal sealed class HealthTests
         Assert.That(seen["parts"]!.AsObject().Select(part => part.Value!.ToJsonString()), Is.All.EqualTo("""{"status":"healthy"}"""));
         Assert.That((await ReadyAsync(client)).Body["parts"]!["disk"]!["reason"], Is.Null);
         Assert.That((string?)(await ReadyAsync(reader)).Body["parts"]!["disk"]!["reason"], Does.EndWith(" GB free."));
-        Assert.That((await TestApp.ReadAsync(await anonymous.GetAsync("health/live"))).ToJsonString(), Does.Match("""^{"status":"healthy","version":"\d+\.\d+\.\d+[^"]*"}$"""));
+        Assert.That(
+            (await TestApp.ReadAsync(await anonymous.GetAsync("health/live"))).ToJsonString(),
+            Does.Match("""^{"status":"healthy","version":"\d+\.\d+\.\d+[^"]*"}$"""));
 
         // An operator's pause does not degrade readiness, but is reported.
         await app.As(AuthApp.OperatorKey).PostAsync("api/queue/pause", null);
@@ -67,7 +69,8 @@ internal sealed class HealthTests
         time.Advance(TimeSpan.FromSeconds(10));
 
         var full = await check.CheckHealthAsync(new HealthCheckContext());
-        Assert.That((full.Status, full.Description), Is.EqualTo((HealthStatus.Unhealthy, "The database cannot grow: the disk is full. (: )")));
+        Assert.That(
+            (full.Status, full.Description), Is.EqualTo((HealthStatus.Unhealthy, "The database cannot grow: the disk is full. (: )")));
     }
 
     [Test]

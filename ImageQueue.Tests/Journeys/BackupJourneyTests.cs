@@ -63,7 +63,12 @@ internal sealed class BackupJourneyTests
         Assert.That(messages.Select(message => (long)message["id"]!), Is.EqualTo(unfinished.Prepend((long)finished["id"]!)));
         Assert.That(messages[0].ToJsonString(), Is.EqualTo(finished.ToJsonString()));
         foreach (var message in messages)
-            Assert.That(await restored.Http.GetByteArrayAsync((string)message["extra_metadata"]!["image_url"]!), message == messages[0] ? Is.EqualTo(image) : Is.Not.Empty);
+        {
+            Assert.That(
+                await restored.Http.GetByteArrayAsync((string)message["extra_metadata"]!["image_url"]!),
+                message == messages[0] ? Is.EqualTo(image) : Is.Not.Empty);
+        }
+
         using var watcher = new HttpClient { BaseAddress = restored.Http.BaseAddress };
         watcher.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
         Assert.That((await watcher.GetAsync("api/conversations/demo/messages")).StatusCode, Is.EqualTo(HttpStatusCode.OK));

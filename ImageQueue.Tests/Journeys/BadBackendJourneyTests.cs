@@ -41,7 +41,11 @@ internal sealed class BadBackendJourneyTests
 
         await CompleteAsync(app, ids);
         Assert.That(Attempts(bad), Is.LessThanOrEqualTo(2), "then canaries alone test it");
-        Assert.That(good.Stats.Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt).DistinctBy(request => request.Prompt).Count(), Is.EqualTo(12));
+        Assert.That(
+            good.Stats.Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt)
+                .DistinctBy(request => request.Prompt)
+                .Count(),
+            Is.EqualTo(12));
         var queue = await TestApp.ReadAsync(await app.Http.GetAsync("api/queue"));
         Assert.That((bool?)queue["backends"]![0]!["healthy"], Is.False, queue.ToJsonString());
 
@@ -69,13 +73,18 @@ internal sealed class BadBackendJourneyTests
 
         var ids = await SubmitAsync(app, 8);
         await HealthyAsync(app, 0);
-        await Until.TrueAsync(async () => (int)(await TestApp.ReadAsync(await app.Http.GetAsync("api/queue")))["processing"]! == 0, "no request is on an unhealthy backend");
+        await Until.TrueAsync(
+            async () => (int)(await TestApp.ReadAsync(await app.Http.GetAsync("api/queue")))["processing"]! == 0,
+            "no request is on an unhealthy backend");
 
         var queue = await TestApp.ReadAsync(await app.Http.GetAsync("api/queue"));
         Assert.That((int)queue["waiting"]!, Is.EqualTo(8), queue.ToJsonString());
         Assert.That((int)queue["processing"]!, Is.Zero);
         var hangfire = app.Services.GetRequiredService<JobStorage>().GetMonitoringApi();
-        Assert.That((hangfire.EnqueuedCount(ImageJobs.QueueName), hangfire.ProcessingCount(), hangfire.FailedCount()), Is.EqualTo((8, 0, 0)), "in Hangfire's queue, for all to see");
+        Assert.That(
+            (hangfire.EnqueuedCount(ImageJobs.QueueName), hangfire.ProcessingCount(), hangfire.FailedCount()),
+            Is.EqualTo((8, 0, 0)),
+            "in Hangfire's queue, for all to see");
         foreach (var id in ids)
             Assert.That((string?)(await app.GetMessageAsync(id))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued));
 
@@ -83,9 +92,13 @@ internal sealed class BadBackendJourneyTests
         await HealthyAsync(app, 1, TimeSpan.FromSeconds(16));
         var back = TimeProvider.System.GetTimestamp();
         await app.WaitForAsync(ids[0], MessageStatus.Complete);
-        TestContext.Out.WriteLine($"{fault}: the first image {TimeProvider.System.GetElapsedTime(back).TotalMilliseconds:0} ms after a backend was healthy");
+        TestContext.Out.WriteLine(
+            $"{fault}: the first image {TimeProvider.System.GetElapsedTime(back).TotalMilliseconds:0} ms after a backend was healthy");
         await CompleteAsync(app, ids);
-        var generated = two.Stats.Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt).OrderBy(request => request.StartedNumber).Select(request => request.Prompt).ToList();
+        var generated = two.Stats.Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt)
+            .OrderBy(request => request.StartedNumber)
+            .Select(request => request.Prompt)
+            .ToList();
         // Two were sent when the servers broke; they may be a place or two late.
         for (var i = 0; i < ids.Count; i++)
             Assert.That(generated.IndexOf($"image {i}"), Is.InRange(i - 2, i + 2), string.Join(", ", generated));
@@ -101,7 +114,9 @@ internal sealed class BadBackendJourneyTests
         for (var kill = 0; kill < 3; kill++)
         {
             var begun = one.Stats.Started.Count;
-            await Until.TrueAsync(() => one.Stats.Started.Count > begun || begun + two.Stats.Started.Count >= ids.Count, "the first server generates again, or there is nothing left to generate");
+            await Until.TrueAsync(
+                () => one.Stats.Started.Count > begun || begun + two.Stats.Started.Count >= ids.Count,
+                "the first server generates again, or there is nothing left to generate");
             await one.RestartAsync();
         }
 
@@ -147,7 +162,8 @@ internal sealed class BadBackendJourneyTests
     public async Task TimedOutTask_IsDrained_BeforeTheNextRequestIsSent(string kind, bool canInterrupt)
     {
         await using var forge = await SimulatorServer.StartAsync(profile: SimulatorProfile.Named(kind), millisecondsPerImage: 2500);
-        await using var app = await StartAsync(new Dictionary<string, string?> { ["Forge:Timeout"] = "00:00:01", ["Forge:PollInterval"] = "00:00:00.1" }, forge);
+        await using var app = await StartAsync(
+            new Dictionary<string, string?> { ["Forge:Timeout"] = "00:00:01", ["Forge:PollInterval"] = "00:00:00.1" }, forge);
         var slow = (await SubmitAsync(app, 1))[0];
         var message = await app.WaitForAsync(slow, MessageStatus.Error);
         Assert.That((string?)message["extra_metadata"]!["error_code"], Is.EqualTo(ErrorCodes.TimedOut));
@@ -159,7 +175,12 @@ internal sealed class BadBackendJourneyTests
         Assert.That(forge.Stats.MostInFlight, Is.EqualTo(1), "one request at a time, whatever was given up");
         Assert.That(forge.Stats.InterruptCalls, canInterrupt ? Is.EqualTo(1) : Is.Zero);
         foreach (var id in next)
-            Assert.That((double)(await app.GetMessageAsync(id))["extra_metadata"]!["result"]!["duration_seconds"]!, Is.LessThan(1.0), "generating alone counts");
+        {
+            Assert.That(
+                (double)(await app.GetMessageAsync(id))["extra_metadata"]!["result"]!["duration_seconds"]!,
+                Is.LessThan(1.0),
+                "generating alone counts");
+        }
     }
 
     [Test]
@@ -216,12 +237,15 @@ internal sealed class BadBackendJourneyTests
         foreach (var id in ids)
         {
             var message = await app.WaitForAsync(id, MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled);
-            Assert.That((string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
+            Assert.That(
+                (string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
         }
     }
 
     private static Task HealthyAsync(TestApp app, int count, TimeSpan? patience = null) => Until.TrueAsync(
-        () => app.Services.GetRequiredService<BackendPool>().Status.Count(backend => backend.Healthy == true) == count, $"{count} servers are healthy", patience);
+        () =>
+            app.Services.GetRequiredService<BackendPool>().Status.Count(
+                backend => backend.Healthy == true) == count, $"{count} servers are healthy", patience);
 
     /// <summary>Requests that it was sent, without canaries.</summary>
     private static int Attempts(SimulatorServer server) => server.Stats.Received.Count(request => request.Prompt != Canary.Prompt);

@@ -87,7 +87,8 @@ internal sealed class ChatPageConversationTests
 
         await item.HoverAsync();
         await item.GetByTestId("erase").ClickAsync();
-        await Until.TrueAsync(async () => (int)(await _app.Http.GetAsync("api/conversations/can-2/messages")).StatusCode == 404, "it is erased");
+        await Until.TrueAsync(
+            async () => (int)(await _app.Http.GetAsync("api/conversations/can-2/messages")).StatusCode == 404, "it is erased");
         await page.ReloadAsync();
         await Expect(Titles(page)).ToHaveTextAsync(["kalacak"]);
     }
@@ -95,8 +96,10 @@ internal sealed class ChatPageConversationTests
     [Test]
     public async Task FinishedCard_IsRepeated_AndGivesItsPromptAndSettings()
     {
-        await using var context = await _browser.OpenAsync(_app, new() { ViewportSize = new() { Width = 1280, Height = 800 }, Permissions = ["clipboard-read", "clipboard-write"] });
-        var done = await _app.SubmitAsync("bir kedi, yağlı boya", "deniz-1", "deniz", new { width = 832, height = 1216, seed = 7, steps = 5 });
+        await using var context = await _browser.OpenAsync(
+            _app, new() { ViewportSize = new() { Width = 1280, Height = 800 }, Permissions = ["clipboard-read", "clipboard-write"] });
+        var done = await _app.SubmitAsync(
+            "bir kedi, yağlı boya", "deniz-1", "deniz", new { width = 832, height = 1216, seed = 7, steps = 5 });
         await _app.WaitForAsync((long)done["id"]!, "complete");
         var page = await EnterAsync(context, "deniz");
         await Titles(page).First.ClickAsync();
@@ -110,7 +113,9 @@ internal sealed class ChatPageConversationTests
         await card.GetByTestId("more").Locator("summary").ClickAsync();
         await ChatBrowser.ShootAsync(page, "chat-menu");
         await card.GetByTestId("copy-prompt").ClickAsync();
-        await Until.TrueAsync(async () => await page.EvaluateAsync<string>("navigator.clipboard.readText()") == "bir kedi, yağlı boya", "the prompt is copied");
+        await Until.TrueAsync(
+            async () => await page.EvaluateAsync<string>("navigator.clipboard.readText()") == "bir kedi, yağlı boya",
+            "the prompt is copied");
         await page.GetByTestId("prompt").FillAsync("bir köpek");
         await card.GetByTestId("more").Locator("summary").ClickAsync();
         await card.GetByTestId("use-settings").ClickAsync();
@@ -131,7 +136,11 @@ internal sealed class ChatPageConversationTests
     public async Task BotText_ShowsMarkdown_AndNoMarkup()
     {
         await SayAsync("markdown", "ece", "soru");
-        await SayAsync("markdown", "ece", "**kalın** ve `kod`\n- bir\n- [iki](https://example.org/a)\n<img src=x onerror=alert(1)> javascript:alert(1)", "bot");
+        await SayAsync(
+            "markdown",
+            "ece",
+            "**kalın** ve `kod`\n- bir\n- [iki](https://example.org/a)\n<img src=x onerror=alert(1)> javascript:alert(1)",
+            "bot");
         await using var context = await _browser.OpenAsync(_app);
         var page = await EnterAsync(context, "ece");
         await Titles(page).First.ClickAsync();
@@ -155,9 +164,14 @@ internal sealed class ChatPageConversationTests
         await page.RouteAsync("**/images", async route =>
         {
             if (route.Request.Method != "POST" || Interlocked.Increment(ref refusals) > 1)
+            {
                 await route.ContinueAsync();
+            }
             else
-                await route.FulfillAsync(new() { Status = 429, Headers = new Dictionary<string, string> { ["Retry-After"] = "2" }, ContentType = "application/problem+json", Body = """{"code":"rate_limited"}""" });
+            {
+                await route.FulfillAsync(
+                    new() { Status = 429, Headers = new Dictionary<string, string> { ["Retry-After"] = "2" }, ContentType = "application/problem+json", Body = """{"code":"rate_limited"}""" });
+            }
         });
 
         await page.GetByTestId("prompt").FillAsync("bir gül");
@@ -184,7 +198,8 @@ internal sealed class ChatPageConversationTests
     private async Task SayAsync(string conversation, string username, string content, string role = "user")
     {
         var body = System.Text.Json.JsonSerializer.Serialize(new { username, role, content });
-        using var response = await _app.Http.PostAsync($"api/conversations/{conversation}/messages", new StringContent(body, Encoding.UTF8, "application/json"));
+        using var response = await _app.Http.PostAsync(
+            $"api/conversations/{conversation}/messages", new StringContent(body, Encoding.UTF8, "application/json"));
         Assert.That((int)response.StatusCode, Is.EqualTo(201), await response.Content.ReadAsStringAsync());
     }
 }

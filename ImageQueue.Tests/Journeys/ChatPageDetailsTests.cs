@@ -13,7 +13,9 @@ using static Microsoft.Playwright.Assertions;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>The demo chat page where it is used otherwise than its makers do: odd data, small screens, keyboards, many tabs, no scripts.</summary>
+/// <summary>
+/// The demo chat page where it is used otherwise than its makers do: odd data, small screens, keyboards, many tabs, no scripts.
+/// </summary>
 [TestFixture]
 [Category(Categories.Process)]
 internal sealed class ChatPageDetailsTests
@@ -59,7 +61,8 @@ internal sealed class ChatPageDetailsTests
             """{"status":"complete","progress":100,"image_url":"//evil.example/b.png","preview_url":"https://evil.example/c.png","settings":7}""",
         })
         {
-            await Store.AddAsync(new NewMessage("odd", "ayşe", "user", $"words beside {metadata[11..19]}", MetadataPatch.Parse(metadata)), default);
+            await Store.AddAsync(
+                new NewMessage("odd", "ayşe", "user", $"words beside {metadata[11..19]}", MetadataPatch.Parse(metadata)), default);
             var image = await _source.BeginAsync("odd", "an odd image");
             await Store.UpdateMessageAsync(image.Id, null, MetadataPatch.Parse(metadata), default);
         }
@@ -114,7 +117,8 @@ internal sealed class ChatPageDetailsTests
             var answer = await route.FetchAsync();
             isRead.TrySetResult();
             await mayCome.Task;
-            await route.FulfillAsync(new() { Response = answer, Body = (await answer.TextAsync()).Replace("to be kept", "of the older reading", StringComparison.Ordinal) });
+            await route.FulfillAsync(
+                new() { Response = answer, Body = (await answer.TextAsync()).Replace("to be kept", "of the older reading", StringComparison.Ordinal) });
         });
         await page.EvaluateAsync("() => { dispatchEvent(new Event('online')); }");
         await isRead.Task.WaitAsync(TimeSpan.FromSeconds(30));
@@ -131,7 +135,8 @@ internal sealed class ChatPageDetailsTests
     public async Task LongConversation_OpensAtItsEnd_OnAPhone_AndGoesBackPageByPage()
     {
         var ids = await TalkAsync("long", 120);
-        await using var context = await OpenAsync(new() { ViewportSize = new() { Width = 390, Height = 700 }, HasTouch = true, IsMobile = true });
+        await using var context = await OpenAsync(
+            new() { ViewportSize = new() { Width = 390, Height = 700 }, HasTouch = true, IsMobile = true });
         var page = await GoAsync(context, "long");
 
         await Expect(page.GetByTestId($"message-{ids[^1]}")).ToBeInViewportAsync();
@@ -145,7 +150,8 @@ internal sealed class ChatPageDetailsTests
 
         await Expect(page.GetByTestId("earlier")).ToBeHiddenAsync();
         Assert.That(
-            await page.Locator("#messages > li").EvaluateAllAsync<string[]>("items => items.map(item => item.dataset.testid)"), Is.EqualTo(ids.Select(id => $"message-{id}")));
+            await page.Locator("#messages > li").EvaluateAllAsync<string[]>(
+                "items => items.map(item => item.dataset.testid)"), Is.EqualTo(ids.Select(id => $"message-{id}")));
     }
 
     [Test]
@@ -202,7 +208,12 @@ internal sealed class ChatPageDetailsTests
         var second = (await Store.ListAsync($"reuse-{width}", (long)first["id"]!, 1, default)).Single();
         var settings = JsonNode.Parse(second.ExtraMetadata)!["settings"]!;
         Assert.That(
-            ((string?)second.Prompt, (int)settings["width"]!, (int)settings["height"]!, (int)settings["seed"]!, (int)settings["steps"]!), Is.EqualTo(("bir gemi", width, height, 4242, 7)));
+            (
+                (string?)second.Prompt,
+                (int)settings["width"]!,
+                (int)settings["height"]!,
+                (int)settings["seed"]!,
+                (int)settings["steps"]!), Is.EqualTo(("bir gemi", width, height, 4242, 7)));
         await Store.CancelAsync(second.Id, "c", default);
     }
 
@@ -269,7 +280,8 @@ internal sealed class ChatPageDetailsTests
     public async Task Landscape_LeavesRoomToRead_OnAPhone()
     {
         await TalkAsync("side", 5);
-        await using var context = await OpenAsync(new() { ViewportSize = new() { Width = 740, Height = 340 }, HasTouch = true, IsMobile = true });
+        await using var context = await OpenAsync(
+            new() { ViewportSize = new() { Width = 740, Height = 340 }, HasTouch = true, IsMobile = true });
         var page = await GoAsync(context, "side");
 
         Assert.That((await page.Locator("#thread").BoundingBoxAsync())!.Height, Is.GreaterThan(340 * 0.45));
@@ -330,7 +342,8 @@ internal sealed class ChatPageDetailsTests
     public async Task Error_IsSaidInTheReadersLanguage_ByItsCode()
     {
         var message = await _source.BeginAsync("errors");
-        await Store.FailAsync(message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.OutOfMemory, "CUDA out of memory at 0x7f"), default);
+        await Store.FailAsync(
+            message.Id, message.Attempt, "c", new RequestFailure(ErrorCodes.OutOfMemory, "CUDA out of memory at 0x7f"), default);
         await using var context = await OpenAsync();
         var page = await GoAsync(context, "errors");
 
@@ -357,13 +370,18 @@ internal sealed class ChatPageDetailsTests
         for (var i = 0; i < 7; i++)
             await _source.ProgressAsync(messages[i], 10 + i);
         for (var i = 0; i < 7; i++)
-            await Expect(pages[i].GetByTestId($"message-{messages[i].Id}")).ToHaveAttributeAsync("data-progress", $"{10 + i}", new() { Timeout = 4_000 });
+        {
+            await Expect(pages[i].GetByTestId($"message-{messages[i].Id}")).ToHaveAttributeAsync(
+                "data-progress", $"{10 + i}", new() { Timeout = 4_000 });
+        }
+
         Assert.That(_app.Services.GetRequiredService<MessageFeed>().WatcherCount, Is.EqualTo(1));
 
         foreach (var page in pages.Skip(1))
             await page.CloseAsync();
         await _source.ProgressAsync(messages[0], 50);
-        await Expect(pages[0].GetByTestId($"message-{messages[0].Id}")).ToHaveAttributeAsync("data-progress", "50", new() { Timeout = 4_000 });
+        await Expect(
+            pages[0].GetByTestId($"message-{messages[0].Id}")).ToHaveAttributeAsync("data-progress", "50", new() { Timeout = 4_000 });
     }
 
     private async Task<IBrowserContext> OpenAsync(BrowserNewContextOptions? options = null, string name = "ayşe")
@@ -396,7 +414,12 @@ internal sealed class ChatPageDetailsTests
         for (var i = 0; i < count; i++)
         {
             ids.Add((await Store.AddAsync(
-                new NewMessage(conversation, "ayşe", i % 2 == 0 ? MessageRole.User : MessageRole.Bot, $"söz {i.ToString(CultureInfo.InvariantCulture)}", null), default)).Id);
+                new NewMessage(
+                    conversation,
+                    "ayşe",
+                    i % 2 == 0 ? MessageRole.User : MessageRole.Bot,
+                    $"söz {i.ToString(CultureInfo.InvariantCulture)}",
+                    null), default)).Id);
         }
 
         return ids;

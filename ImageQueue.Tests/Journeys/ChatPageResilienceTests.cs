@@ -34,7 +34,8 @@ internal sealed partial class ChatPageResilienceTests
     public void NoErrors()
     {
         // Chromium writes a line of its own for each request that found no server; a page cannot keep it from that.
-        var errors = _browser.Errors.Where(error => !_hadOutage || !error.StartsWith("Failed to load resource: net::", StringComparison.Ordinal)).ToArray();
+        var errors = _browser.Errors.Where(error => !_hadOutage
+            || !error.StartsWith("Failed to load resource: net::", StringComparison.Ordinal)).ToArray();
         _browser.Errors.Clear();
         _hadOutage = false;
         Assert.That(errors, Is.Empty);
@@ -43,7 +44,8 @@ internal sealed partial class ChatPageResilienceTests
     [Test]
     public async Task Refresh_ShowsProgressAndPreviewAgain_WhileProcessing()
     {
-        await using var app = await TestApp.StartAsync(Slow("24")); // Its preview comes in the middle, and a busy machine needs a while for a page.
+        // Its preview comes in the middle, and a busy machine needs a while for a page.
+        await using var app = await TestApp.StartAsync(Slow("24"));
         await using var context = await _browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
@@ -189,7 +191,8 @@ internal sealed partial class ChatPageResilienceTests
         await Expect(page).ToHaveTitleAsync(new Regex("^✓"));
     }
 
-    private static Dictionary<string, string?> Slow(string seconds) => new() { ["Forge:Simulator:SecondsPerImage"] = seconds, ["Forge:PollInterval"] = "00:00:00.2" };
+    private static Dictionary<string, string?> Slow(string seconds) =>
+        new() { ["Forge:Simulator:SecondsPerImage"] = seconds, ["Forge:PollInterval"] = "00:00:00.2" };
 
     private static ILocator Card(IPage page, int index = 0) => page.Locator("[data-testid^='message-'][data-status]").Nth(index);
 

@@ -38,7 +38,8 @@ internal sealed partial class ChatPageTests
     [Test]
     public async Task Page_ShowsPositionProgressAndImage_AndSurvivesRefreshes()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "6", ["Forge:PollInterval"] = "00:00:00.2" });
+        await using var app = await TestApp.StartAsync(
+            new() { ["Forge:Simulator:SecondsPerImage"] = "6", ["Forge:PollInterval"] = "00:00:00.2" });
         await using var context = await _browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page, "ayşe");
@@ -75,7 +76,8 @@ internal sealed partial class ChatPageTests
     [Test]
     public async Task SecondPage_SeesItsPositionFallToItsTurn()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "60", ["Forge:PollInterval"] = "00:00:00.2" });
+        await using var app = await TestApp.StartAsync(
+            new() { ["Forge:Simulator:SecondsPerImage"] = "60", ["Forge:PollInterval"] = "00:00:00.2" });
         await using var one = await _browser.OpenAsync(app);
         await using var two = await _browser.OpenAsync(app);
         var (firstPage, secondPage) = (await one.NewPageAsync(), await two.NewPageAsync());
@@ -136,7 +138,8 @@ internal sealed partial class ChatPageTests
     public async Task Page_FitsTheScreen(int width, int height, ColorScheme scheme)
     {
         await using var app = await TestApp.StartAsync();
-        await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = width, Height = height }, ColorScheme = scheme });
+        await using var context = await _browser.OpenAsync(
+            app, new() { ViewportSize = new() { Width = width, Height = height }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
         await EnterAsync(page, "ayşe");
         await SendAsync(page, "çokuzunbirkelime" + new string('x', 300));

@@ -190,10 +190,14 @@ internal sealed class CrashJourneyTests
         {
             var id = (long)message["id"]!;
             if ((string?)message["extra_metadata"]!["status"] != MessageStatus.Complete)
+            {
                 Assert.That(
                     _complete.ContainsKey(id), Is.False, $"message {id} was complete and is not any more: {message.ToJsonString()}");
+            }
             else if (!_complete.TryAdd(id, message["extra_metadata"]!.ToJsonString()))
+            {
                 Assert.That(message["extra_metadata"]!.ToJsonString(), Is.EqualTo(_complete[id]), $"message {id} was completed twice");
+            }
         }
 
         public void AssertKept(List<JsonObject> messages)
@@ -204,8 +208,10 @@ internal sealed class CrashJourneyTests
             foreach (var (id, patch) in _patches)
             {
                 foreach (var (key, value) in patch)
+                {
                     Assert.That(
                         byId[id]["extra_metadata"]![key]?.ToJsonString(), Is.EqualTo(value!.ToJsonString()), $"{key} of message {id}");
+                }
             }
         }
     }

@@ -30,14 +30,18 @@ internal sealed class EraseJourneyTests
         var told = await events.ReadAsync();
         Assert.Multiple(() =>
         {
-            Assert.That(((string?)told["status"], (long)told["message_id"]!, (string?)told["job_id"]), Is.EqualTo((MessageStatus.Deleted, id, (string?)done["extra_metadata"]!["job_id"])));
+            Assert.That(
+                ((string?)told["status"], (long)told["message_id"]!, (string?)told["job_id"]),
+                Is.EqualTo((MessageStatus.Deleted, id, (string?)done["extra_metadata"]!["job_id"])));
             Assert.That(new[] { told["prompt"], told["image_url"], told["thumbnail_url"], told["error"] }, Is.All.Null);
             Assert.That((string?)told["username"], Is.Empty);
         });
         foreach (var (method, path) in new[]
         {
-            (HttpMethod.Get, $"api/messages/{id}"), (HttpMethod.Delete, $"api/messages/{id}"), (HttpMethod.Post, $"api/messages/{id}/cancel"), (HttpMethod.Post, $"api/messages/{id}/retry"),
-            (HttpMethod.Get, (string)done["extra_metadata"]!["image_url"]!), (HttpMethod.Get, (string)done["extra_metadata"]!["thumbnail_url"]!),
+            (HttpMethod.Get, $"api/messages/{id}"), (HttpMethod.Delete, $"api/messages/{id}"), (
+                HttpMethod.Post, $"api/messages/{id}/cancel"), (HttpMethod.Post, $"api/messages/{id}/retry"),
+            (HttpMethod.Get, (string)done["extra_metadata"]!["image_url"]!), (
+                HttpMethod.Get, (string)done["extra_metadata"]!["thumbnail_url"]!),
         })
         {
             using var response = await app.Http.SendAsync(new HttpRequestMessage(method, path));
@@ -108,7 +112,9 @@ internal sealed class EraseJourneyTests
     }
 
     private static string Content(TemporaryFolder folder) => string.Concat(
-        Directory.GetFiles(folder.Path, "*", SearchOption.AllDirectories).Where(path => !path.EndsWith(".lock", StringComparison.Ordinal)).Select(path => Encoding.UTF8.GetString(ReadShared(path))));
+        Directory.GetFiles(folder.Path, "*", SearchOption.AllDirectories)
+            .Where(path => !path.EndsWith(".lock", StringComparison.Ordinal))
+            .Select(path => Encoding.UTF8.GetString(ReadShared(path))));
 
     private static byte[] ReadShared(string path)
     {

@@ -35,7 +35,10 @@ internal sealed class EtaJourneyTests
             Assert.That(image, Is.All.InRange(0.3, 20), "seconds per image");
             var position = (int)last["queue"]!["position"]!; // Less where the submits took long.
             Assert.That(position, Is.InRange(1, 5));
-            Assert.That(eta, Is.InRange((image.Min() * position) - 0.5, (image.Max() * (position + 2)) + 0.5), "those ahead, one of them begun, and its own");
+            Assert.That(
+                eta,
+                Is.InRange((image.Min() * position) - 0.5, (image.Max() * (position + 2)) + 0.5),
+                "those ahead, one of them begun, and its own");
 
             var generating = (await events.ReadUntilAsync(e => (string?)e["status"] == MessageStatus.Processing))[^1];
             Assert.That((double?)generating["eta_seconds"], Is.InRange(0, image.Max() + 0.1));
@@ -46,5 +49,6 @@ internal sealed class EtaJourneyTests
         Assert.That((double?)(await QueueAsync(again))["seconds_per_image"], Is.GreaterThan(0));
     }
 
-    private static async Task<JsonObject> QueueAsync(TestApp app) => await TestApp.ReadAsync(await app.Http.GetAsync(new Uri("api/queue", UriKind.Relative)));
+    private static async Task<JsonObject> QueueAsync(TestApp app) =>
+        await TestApp.ReadAsync(await app.Http.GetAsync(new Uri("api/queue", UriKind.Relative)));
 }

@@ -24,7 +24,8 @@ internal sealed class FairShareJourneyTests
         var ids = new Dictionary<string, JsonObject>(StringComparer.Ordinal);
         for (var i = 1; i <= 20; i++)
             ids[$"A{i}"] = await SubmitAsync(app, "A", i);
-        await Until.TrueAsync(() => one.Stats.Received.Count > 0 && two.Stats.Received.Count > 0 && three.Stats.Received.Count > 0, "A uses all backends");
+        await Until.TrueAsync(
+            () => one.Stats.Received.Count > 0 && two.Stats.Received.Count > 0 && three.Stats.Received.Count > 0, "A uses all backends");
 
         var before = Begun().Count;
         foreach (var (user, number) in new[] { ("B", 1), ("B", 2), ("C", 1), ("C", 2) })
@@ -45,13 +46,18 @@ internal sealed class FairShareJourneyTests
         Assert.That(jobs.IndexOf("C1"), Is.LessThanOrEqualTo(6));
         // Requests claimed in order reach three backends within moments of each other.
         var ofA = begun.Where(name => name[0] == 'A').ToList();
-        Assert.That(Enumerable.Range(1, 20).Select(i => Math.Abs(ofA.IndexOf($"A{i}") - (i - 1))), Is.All.LessThanOrEqualTo(2), "a user's own requests are in order");
+        Assert.That(
+            Enumerable.Range(1, 20).Select(i => Math.Abs(ofA.IndexOf($"A{i}") - (i - 1))),
+            Is.All.LessThanOrEqualTo(2),
+            "a user's own requests are in order");
         Assert.That(jobs.IndexOf("C2"), Is.LessThan(14), "the twenty do not delay the second ones either");
 
         List<string> Begun() =>
         [
             .. new[] { one, two, three }.SelectMany(server => server.Stats.Received)
-                .Where(request => request.StartedNumber is not null && (request.Prompt[0] is 'A' or 'B' or 'C') && request.Prompt.Length <= 3)
+                .Where(request => request.StartedNumber is not null
+                    && (request.Prompt[0] is 'A' or 'B' or 'C')
+                    && request.Prompt.Length <= 3)
                 .OrderBy(request => request.StartedNumber).Select(request => request.Prompt),
         ];
     }

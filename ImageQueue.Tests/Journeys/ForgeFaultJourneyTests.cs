@@ -97,7 +97,8 @@ internal sealed class ForgeFaultJourneyTests
         for (var i = 0; i < 3; i++)
             ids.Add((long)(await _app.SubmitAsync($"{i}", more: new { width = 64, height = 64, steps = 4 }))["id"]!);
         await Until.TrueAsync(
-            async () => (bool?)(await TestApp.ReadAsync(await _app.Http.GetAsync("api/queue")))["backends"]![0]!["healthy"] == false, "Forge is unhealthy");
+            async () =>
+                (bool?)(await TestApp.ReadAsync(await _app.Http.GetAsync("api/queue")))["backends"]![0]!["healthy"] == false, "Forge is unhealthy");
         Assert.That((int)(await _app.GetMessageAsync(ids[2]))["queue"]!["position"]!, Is.EqualTo(3));
 
         _forge.Simulator.Faults.Clear();
@@ -105,7 +106,9 @@ internal sealed class ForgeFaultJourneyTests
         foreach (var id in ids)
             await _app.WaitForAsync(id, MessageStatus.Complete);
         Assert.That(
-            _forge.Simulator.Stats.Snapshot().Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt).Select(request => request.Prompt), Is.EqualTo(new[] { "0", "1", "2" }));
+            _forge.Simulator.Stats.Snapshot()
+                .Received.Where(request => request.Outcome == "200" && request.Prompt != Canary.Prompt)
+                .Select(request => request.Prompt), Is.EqualTo(new[] { "0", "1", "2" }));
     }
 
     [Test]

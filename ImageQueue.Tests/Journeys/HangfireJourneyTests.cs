@@ -25,7 +25,8 @@ internal sealed class HangfireJourneyTests
     public async Task StartAsync()
     {
         _forge = await SimulatorServer.StartAsync();
-        _app = await TestApp.StartAsync(new() { ["Forge:Backends:0:Url"] = _forge.Address.AbsoluteUri, ["Forge:Simulator:Enabled"] = "false" });
+        _app = await TestApp.StartAsync(
+            new() { ["Forge:Backends:0:Url"] = _forge.Address.AbsoluteUri, ["Forge:Simulator:Enabled"] = "false" });
         _dashboard = _app.Services.GetRequiredService<IBackgroundJobClient>();
     }
 
@@ -104,7 +105,8 @@ internal sealed class HangfireJourneyTests
         foreach (var id in new[] { waiting, generating })
         {
             var started = Stopwatch.GetTimestamp();
-            Assert.That(_dashboard.ChangeState(await JobAsync(id), new DeletedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
+            Assert.That(
+                _dashboard.ChangeState(await JobAsync(id), new DeletedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
             await _app.WaitForAsync(id, MessageStatus.Cancelled);
             TestContext.Out.WriteLine($"Cancelled {Stopwatch.GetElapsedTime(started).TotalMilliseconds:0} ms after the operator's delete.");
             await _app.JobStateAsync(id, DeletedState.StateName);
@@ -124,7 +126,10 @@ internal sealed class HangfireJourneyTests
             await _app.JobStateAsync(id, FailedState.StateName);
 
         foreach (var id in ids)
-            Assert.That(_dashboard.ChangeState(await JobAsync(id), new EnqueuedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
+        {
+            Assert.That(
+                _dashboard.ChangeState(await JobAsync(id), new EnqueuedState { Reason = "Triggered via Dashboard UI" }, null), Is.True);
+        }
 
         foreach (var id in ids)
         {

@@ -25,7 +25,8 @@ internal sealed class ImageJourneyTests(string culture)
     [SetUp]
     public async Task StartAsync()
     {
-        CultureInfo.DefaultThreadCurrentCulture = CultureInfo.DefaultThreadCurrentUICulture = CultureInfo.CurrentCulture = new CultureInfo(culture);
+        CultureInfo.DefaultThreadCurrentCulture =
+            CultureInfo.DefaultThreadCurrentUICulture = CultureInfo.CurrentCulture = new CultureInfo(culture);
         _app = await TestApp.StartAsync();
     }
 
@@ -64,7 +65,10 @@ internal sealed class ImageJourneyTests(string culture)
         {
             using var range = new HttpRequestMessage(HttpMethod.Get, path) { Headers = { Range = new RangeHeaderValue(4, 9) } };
             using var part = await _app.Http.SendAsync(range);
-            Assert.That((part.StatusCode, (await part.Content.ReadAsByteArrayAsync()).Length), Is.EqualTo((HttpStatusCode.PartialContent, 6)), path);
+            Assert.That(
+                (part.StatusCode, (await part.Content.ReadAsByteArrayAsync()).Length),
+                Is.EqualTo((HttpStatusCode.PartialContent, 6)),
+                path);
             using var head = await _app.Http.SendAsync(new HttpRequestMessage(HttpMethod.Head, path));
             Assert.That(head.Content.Headers.ContentLength, Is.EqualTo((await _app.Http.GetByteArrayAsync(path)).Length), path);
         }
@@ -76,7 +80,8 @@ internal sealed class ImageJourneyTests(string culture)
         // While Forge is at another one it waits; an idle worker may be quicker than the answer.
         var before = (long)(await _app.SubmitAsync("[fault:stalled]", "before"))["id"]!;
         await _app.WaitForAsync(before, MessageStatus.Processing);
-        var accepted = await _app.SubmitAsync("bir kedi, yağlı boya İIıi", more: new { width = 512, height = 320, steps = 4, cfg_scale = 1.5, seed = 4294967295L });
+        var accepted = await _app.SubmitAsync(
+            "bir kedi, yağlı boya İIıi", more: new { width = 512, height = 320, steps = 4, cfg_scale = 1.5, seed = 4294967295L });
 
         var jobId = (string)accepted["extra_metadata"]!["job_id"]!;
         Assert.Multiple(() =>
@@ -174,7 +179,10 @@ internal sealed class ImageJourneyTests(string culture)
         long[] ids;
         await using (var first = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" }, folder))
         {
-            ids = [(long)(await first.SubmitAsync("one"))["id"]!, (long)(await first.SubmitAsync("two"))["id"]!, (long)(await first.SubmitAsync("three"))["id"]!];
+            ids = [
+                (long)(await first.SubmitAsync("one"))["id"]!,
+                (long)(await first.SubmitAsync("two"))["id"]!,
+                (long)(await first.SubmitAsync("three"))["id"]!];
             await first.WaitForAsync(ids[0], MessageStatus.Processing);
             Assert.That((int)(await first.GetMessageAsync(ids[2]))["queue"]!["position"]!, Is.EqualTo(2));
         }

@@ -26,7 +26,8 @@ internal sealed class LivePreviewJourneyTests
         var first = (await events.ReadUntilAsync(progress => progress["preview_url"] is not null))[^1];
         var url = (string)first["preview_url"]!;
         Assert.That(url, Is.EqualTo($"/images/flux_{(string)first["job_id"]!}.preview.jpg"));
-        Assert.That((string?)(await app.GetMessageAsync(id))["extra_metadata"]!["preview_url"], Is.EqualTo(url), "a refresh shows it as well");
+        Assert.That(
+            (string?)(await app.GetMessageAsync(id))["extra_metadata"]!["preview_url"], Is.EqualTo(url), "a refresh shows it as well");
 
         using (var response = await app.Http.GetAsync(url))
         {
@@ -73,7 +74,8 @@ internal sealed class LivePreviewJourneyTests
     [Test]
     public async Task Preview_NeverComes_WhenSwitchedOff()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "1", ["Forge:LivePreview"] = "false" });
+        await using var app = await TestApp.StartAsync(
+            new() { ["Forge:Simulator:SecondsPerImage"] = "1", ["Forge:LivePreview"] = "false" });
         await app.SubmitAsync("bir kedi");
         using var events = await SseReader.OpenAsync(app.Http, "api/conversations/demo/events", "0");
 
@@ -89,7 +91,8 @@ internal sealed class LivePreviewJourneyTests
         var id = (long)(await app.SubmitAsync("bir kedi"))["id"]!;
 
         using var patched = await app.Http.PatchAsync(
-            $"api/messages/{id}", new StringContent("""{"extra_metadata":{"preview_url":"x"}}""", Encoding.UTF8, "application/merge-patch+json"));
+            $"api/messages/{id}", new StringContent(
+                """{"extra_metadata":{"preview_url":"x"}}""", Encoding.UTF8, "application/merge-patch+json"));
 
         Assert.That(patched.StatusCode, Is.EqualTo(HttpStatusCode.UnprocessableEntity));
     }

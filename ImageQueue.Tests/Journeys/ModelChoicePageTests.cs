@@ -51,10 +51,12 @@ internal sealed class ModelChoicePageTests
         var card = page.Locator("[data-testid^='message-'][data-status='complete']");
         await Expect(card).ToBeVisibleAsync();
 
-        var id = long.Parse((await card.GetAttributeAsync("data-testid"))!["message-".Length..], System.Globalization.CultureInfo.InvariantCulture);
+        var id = long.Parse(
+            (await card.GetAttributeAsync("data-testid"))!["message-".Length..], System.Globalization.CultureInfo.InvariantCulture);
         var settings = (JsonObject)(await app.GetMessageAsync(id))["extra_metadata"]!["settings"]!;
         Assert.That(((string?)settings["model"], (int)settings["width"]!, (int)settings["height"]!), Is.EqualTo(("schnell", 512, 512)));
-        Assert.That(await page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"), Is.True, "nothing sticks out on a phone");
+        Assert.That(
+            await page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"), Is.True, "nothing sticks out on a phone");
         Assert.That(_browser.Errors, Is.Empty);
     }
 
@@ -78,7 +80,8 @@ internal sealed class ModelChoicePageTests
         var folder = Environment.GetEnvironmentVariable("PICTURES");
         Assert.That(folder, Is.Not.Null.And.Not.Empty, "Set PICTURES to a directory.");
         await using var app = await TestApp.StartAsync(Two);
-        await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = width, Height = 844 }, ColorScheme = scheme });
+        await using var context = await _browser.OpenAsync(
+            app, new() { ViewportSize = new() { Width = width, Height = 844 }, ColorScheme = scheme });
         var page = await EnterAsync(context);
         await page.GetByTestId("model").SelectOptionAsync("schnell");
         await page.GetByTestId("prompt").FillAsync("bir kedi, yağlı boya");

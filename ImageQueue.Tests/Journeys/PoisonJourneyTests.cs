@@ -1,7 +1,6 @@
 using System.Net;
 using System.Text;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
@@ -23,7 +22,8 @@ internal sealed class PoisonJourneyTests
     /// <summary>A proxy gives up on a slow request, which goes on behind it.</summary>
     [TestCase(1)]
     [TestCase(2)]
-    public Task GatewayTimeout_EndsTheSlowRequestAlone(int backends) => RunAsync(backends, $"slow [fault:{SimulatorFaults.Slow}]", ErrorCodes.TimedOut, server =>
+    public Task GatewayTimeout_EndsTheSlowRequestAlone(int backends) =>
+        RunAsync(backends, $"slow [fault:{SimulatorFaults.Slow}]", ErrorCodes.TimedOut, server =>
         async (context, prompt, answer) =>
         {
             if (prompt?.StartsWith("slow", StringComparison.Ordinal) != true || context.Request.Headers.ContainsKey("x-behind"))
@@ -33,7 +33,8 @@ internal sealed class PoisonJourneyTests
             }
 
             using var reader = new StreamReader(context.Request.Body);
-            using var behind = new HttpRequestMessage(HttpMethod.Post, "sdapi/v1/txt2img") { Content = new StringContent(await reader.ReadToEndAsync(), Encoding.UTF8, "application/json") };
+            using var behind =
+                new HttpRequestMessage(HttpMethod.Post, "sdapi/v1/txt2img") { Content = new StringContent(await reader.ReadToEndAsync(), Encoding.UTF8, "application/json") };
             behind.Headers.Add("x-behind", "1");
             _ = server.Client.SendAsync(behind);
             await Task.Delay(300);
@@ -43,9 +44,11 @@ internal sealed class PoisonJourneyTests
     /// <summary>A firewall before the backend blocks a prompt.</summary>
     [TestCase(1)]
     [TestCase(2)]
-    public Task FirewallsPage_EndsTheBlockedRequestAlone(int backends) => RunAsync(backends, "a poster that says <script>alert(1)</script>", ErrorCodes.BackendFailed, _ =>
+    public Task FirewallsPage_EndsTheBlockedRequestAlone(int backends) =>
+        RunAsync(backends, "a poster that says <script>alert(1)</script>", ErrorCodes.BackendFailed, _ =>
         (context, prompt, answer) => prompt?.Contains("<script", StringComparison.Ordinal) == true
-            ? PageAsync(context, 403, "cloudflare", "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head></html>")
+            ? PageAsync(
+                context, 403, "cloudflare", "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head></html>")
             : answer());
 
     /// <summary>A prompt brings about a device-side assert, after which the server works on.</summary>
@@ -81,10 +84,19 @@ internal sealed class PoisonJourneyTests
         server.Proxy = (context, prompt, answer) => prompt is not null && isBroken ? ErrorAsync(context, NoModel) : answer();
         await using var app = await StartAsync([server]);
         var ids = await SubmitAsync(app, 18);
-        await Until.TrueAsync(() => app.Services.GetRequiredService<BackendPool>().Status.Single().State == BackendState.Unhealthy, "its canary fails");
-        await Until.TrueAsync(() => server.Stats.Received.Count == 0 && app.Services.GetRequiredService<BackendPool>().Status.Single().NextCanary > TimeProvider.System.GetUtcNow(), "canaries come after pauses");
+        await Until.TrueAsync(
+            () => app.Services.GetRequiredService<BackendPool>().Status.Single().State == BackendState.Unhealthy, "its canary fails");
+        await Until.TrueAsync(
+            () =>
+                server.Stats.Received.Count == 0
+                    && app.Services.GetRequiredService<BackendPool>().Status.Single().NextCanary > TimeProvider.System.GetUtcNow(),
+            "canaries come after pauses");
         foreach (var id in ids)
-            Assert.That((string?)(await app.GetMessageAsync(id))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued).Or.EqualTo(MessageStatus.Processing));
+        {
+            Assert.That(
+                (string?)(await app.GetMessageAsync(id))["extra_metadata"]!["status"],
+                Is.EqualTo(MessageStatus.Queued).Or.EqualTo(MessageStatus.Processing));
+        }
 
         isBroken = false;
 
@@ -101,20 +113,25 @@ internal sealed class PoisonJourneyTests
 
         await CompleteAsync(app, await SubmitAsync(app, 12));
 
-        Assert.That(app.Services.GetRequiredService<BackendPool>().Status[0].Attempts.Failed, Is.LessThanOrEqualTo(2), "then canaries alone test it");
+        Assert.That(
+            app.Services.GetRequiredService<BackendPool>().Status[0].Attempts.Failed,
+            Is.LessThanOrEqualTo(2),
+            "then canaries alone test it");
     }
 
     [Test]
     public async Task BackendsPage_NamesTheProxyAndItsSetting_AfterAGatewayTimeout()
     {
         await using var server = await SimulatorServer.StartAsync(millisecondsPerImage: 50);
-        server.Proxy = (context, prompt, answer) => prompt == "image 0" ? PageAsync(context, 504, "nginx", "<html><center>nginx</center></html>") : answer();
+        server.Proxy = (context, prompt, answer) =>
+            prompt == "image 0" ? PageAsync(context, 504, "nginx", "<html><center>nginx</center></html>") : answer();
         await using var app = await StartAsync([server]);
 
         await app.WaitForAsync((await SubmitAsync(app, 1))[0], MessageStatus.Error);
 
         var page = WebUtility.HtmlDecode(await app.Http.GetStringAsync("hangfire/backends"));
-        Assert.That(page, Does.Contain("Last disruption").And.Contain("nginx gave up").And.Contain("504").And.Contain("proxy_read_timeout"));
+        Assert.That(
+            page, Does.Contain("Last disruption").And.Contain("nginx gave up").And.Contain("504").And.Contain("proxy_read_timeout"));
     }
 
     private static async Task RunAsync(
@@ -154,7 +171,8 @@ internal sealed class PoisonJourneyTests
                 await server.DisposeAsync();
         }
 
-        Func<HttpContext, string?, Func<Task>, Task> Counted(Func<HttpContext, string?, Func<Task>, Task> inner) => (context, prompt, answer) =>
+        Func<HttpContext, string?, Func<Task>, Task> Counted(Func<HttpContext, string?, Func<Task>, Task> inner) =>
+            (context, prompt, answer) =>
         {
             if (prompt == poison && !context.Request.Headers.ContainsKey("x-behind"))
                 (sent, lastSent) = (Interlocked.Increment(ref sent), TimeProvider.System.GetTimestamp());
@@ -183,7 +201,8 @@ internal sealed class PoisonJourneyTests
         foreach (var id in ids)
         {
             var message = await app.WaitForAsync(id, MessageStatus.Complete, MessageStatus.Error);
-            Assert.That((string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
+            Assert.That(
+                (string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
         }
     }
 

@@ -63,7 +63,11 @@ internal sealed class ProcessJourneyTests
     public async Task Files_AreReadableByTheirOwnerAlone_UnlessAUmaskIsSet(string mask, bool groupReads)
     {
         if (OperatingSystem.IsWindows())
+        {
             Assert.Ignore("Windows has no umask; run this on Linux or macOS.");
+            return;
+        }
+
         var start = AppProcess.StartInfo(_folder.Path, forge: null);
         var command = $"umask {mask}; exec {start.FileName} exec '{start.ArgumentList[1]}'";
         start.FileName = "/bin/sh";
@@ -79,7 +83,9 @@ internal sealed class ProcessJourneyTests
         {
             var mode = File.GetUnixFileMode(file);
             Assert.That(mode & (UnixFileMode.OtherRead | UnixFileMode.OtherWrite), Is.EqualTo(UnixFileMode.None), file);
-            Assert.That((mode & UnixFileMode.GroupRead) != 0, Is.EqualTo(groupReads), file);
+            // The database's files are their owner's whatever the umask is.
+            if (!file.Contains("imagequeue.db", StringComparison.Ordinal))
+                Assert.That((mode & UnixFileMode.GroupRead) != 0, Is.EqualTo(groupReads), file);
         }
     }
 

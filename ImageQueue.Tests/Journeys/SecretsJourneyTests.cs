@@ -10,7 +10,9 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>A whole journey with every log line there is; then keys, tokens and passwords are looked for wherever they might have gone.</summary>
+/// <summary>
+/// A whole journey with every log line there is; then keys, tokens and passwords are looked for wherever they might have gone.
+/// </summary>
 [Category(Categories.App)]
 internal sealed class SecretsJourneyTests
 {
@@ -41,34 +43,55 @@ internal sealed class SecretsJourneyTests
         {
             token = await app.TokenAsync();
             var query = $"access_token={Uri.EscapeDataString(token)}";
-            var image = (string)(await app.WaitForAsync((long)(await app.SubmitAsync(Prompt))["id"]!, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
+            var image = (string)(
+                await app.WaitForAsync(
+                    (long)(await app.SubmitAsync(Prompt))["id"]!, MessageStatus.Complete))["extra_metadata"]!["image_url"]!;
             var failed = (long)(await app.SubmitAsync($"{Prompt} [fault:oom]"))["id"]!;
             await app.WaitForAsync(failed, MessageStatus.Error);
             Assert.That((int)(await app.As(token).PostAsync($"api/messages/{failed}/retry", null)).StatusCode, Is.EqualTo(200));
             Assert.That((int)(await app.As(null).GetAsync($"{image}?{query}")).StatusCode, Is.EqualTo(200));
             using (await SseReader.OpenAsync(app.As(null), $"api/conversations/{AuthApp.Conversation}/events?{query}"))
-                Assert.That((int)(await app.As(null).PostAsync($"hubs/images/negotiate?negotiateVersion=1&{query}", null)).StatusCode, Is.EqualTo(200));
+            {
+                Assert.That(
+                    (int)(await app.As(null).PostAsync($"hubs/images/negotiate?negotiateVersion=1&{query}", null)).StatusCode,
+                    Is.EqualTo(200));
+            }
 
             // Where they do not belong, and what is refused.
             foreach (var path in new[] { $"api/queue?{query}", $"nothing/here?{query}", $"images/flux_0.png?ACCESS_TOKEN={token}", $"api/messages/x?access%5Ftoken={token}" })
-                pages.Append(await app.As(null).GetAsync(path).ContinueWith(get => get.Result.Content.ReadAsStringAsync(), TaskScheduler.Default).Unwrap());
+            {
+                pages.Append(
+                    await app.As(null).GetAsync(path).ContinueWith(
+                        get => get.Result.Content.ReadAsStringAsync(), TaskScheduler.Default).Unwrap());
+            }
+
             pages.Append(await (await app.As(AuthApp.ClientKey + "x").GetAsync("api/queue")).Content.ReadAsStringAsync());
             pages.Append(await (await AuthApp.SignInAsync(app.Browser(), AuthApp.OperatorKey + "x")).Content.ReadAsStringAsync());
 
             var browser = app.Browser();
             using (var signedIn = await AuthApp.SignInAsync(browser, AuthApp.OperatorKey))
-                cookie = signedIn.Headers.GetValues("Set-Cookie").Single(one => one.StartsWith("imagequeue=", StringComparison.Ordinal)).Split('=', ';')[1];
-            var jobs = (await app.App.Services.GetRequiredService<IMessageStore>().ListAsync(AuthApp.Conversation, 0, 10, default)).Select(message => message.HangfireJobId);
+            {
+                cookie = signedIn.Headers.GetValues("Set-Cookie")
+                    .Single(one => one.StartsWith("imagequeue=", StringComparison.Ordinal))
+                    .Split('=', ';')[1];
+            }
+
+            var jobs = (await app.App.Services.GetRequiredService<IMessageStore>().ListAsync(AuthApp.Conversation, 0, 10, default))
+                .Select(message => message.HangfireJobId);
             foreach (var page in new[] { "", "/jobs/enqueued", "/jobs/processing", "/jobs/succeeded", "/jobs/failed", "/recurring", "/servers", "/retries" }.Concat(jobs.Select(job => $"/jobs/details/{job}")))
                 pages.Append(await browser.GetStringAsync($"hangfire{page}"));
-            pages.Append(await browser.GetStringAsync("")).Append(await browser.GetStringAsync("openapi/v1.json")).Append(await browser.GetStringAsync("api/queue"));
+            pages.Append(await browser.GetStringAsync(""))
+                .Append(await browser.GetStringAsync("openapi/v1.json"))
+                .Append(await browser.GetStringAsync("api/queue"));
         }
 
         var places = new Dictionary<string, string>
         {
             ["the logs"] = log.ToString(),
             ["pages and problems"] = pages.ToString(),
-            ["the data"] = string.Concat(Directory.GetFiles(folder.Path, "*", SearchOption.AllDirectories).Select(file => Encoding.UTF8.GetString(File.ReadAllBytes(file)))),
+            ["the data"] = string.Concat(
+                Directory.GetFiles(folder.Path, "*", SearchOption.AllDirectories).Select(
+                    file => Encoding.UTF8.GetString(File.ReadAllBytes(file)))),
         };
         foreach (var (place, text) in places)
         {
@@ -85,7 +108,9 @@ internal sealed class SecretsJourneyTests
     }
 
     private static string Around(string text, string secret) =>
-        text.IndexOf(secret, StringComparison.Ordinal) is >= 0 and var at ? text[Math.Max(0, at - 300)..Math.Min(text.Length, at + secret.Length + 50)] : "";
+        text.IndexOf(secret, StringComparison.Ordinal) is >= 0 and var at
+            ? text[Math.Max(0, at - 300)..Math.Min(text.Length, at + secret.Length + 50)]
+            : "";
 
     /// <summary>Every line, with its scopes and exceptions.</summary>
     private sealed class EverythingLogged : ILoggerProvider, ISupportExternalScope
@@ -113,7 +138,8 @@ internal sealed class SecretsJourneyTests
 
             public bool IsEnabled(LogLevel logLevel) => true;
 
-            public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+            public void Log<TState>(
+                LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
             {
                 var text = new StringBuilder($"{logLevel} {category}: {formatter(state, exception)} {exception}");
                 all._scopes.ForEachScope((scope, line) => line.Append(" => ").Append(scope), text);

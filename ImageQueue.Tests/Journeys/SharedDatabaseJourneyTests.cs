@@ -64,12 +64,15 @@ public sealed class SharedDatabaseJourneyTests
             await first.WaitForAsync(id, "complete");
         await using var connection = new SqlConnection(_database.ConnectionString);
         Assert.That(
-            await connection.QueryAsync<long>("SELECT id FROM dbo.messages WHERE attempt > 2"), Is.Empty, "only what the leaving app had in hand is begun again");
+            await connection.QueryAsync<long>(
+                "SELECT id FROM dbo.messages WHERE attempt > 2"), Is.Empty, "only what the leaving app had in hand is begun again");
         Assert.That(
             await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE attempt > 1"), Is.LessThanOrEqualTo(1));
     }
 
-    /// <summary>One of two apps is killed while it generates: the other finishes everything, and nothing is generated twice to the end.</summary>
+    /// <summary>
+    /// One of two apps is killed while it generates: the other finishes everything, and nothing is generated twice to the end.
+    /// </summary>
     [Test]
     public async Task TwoApps_LoseNothing_WhenOneIsKilled()
     {
@@ -87,15 +90,24 @@ public sealed class SharedDatabaseJourneyTests
         for (var i = 0; i < 10; i++)
             Assert.That(await (i % 2 == 0 ? first : second).TrySubmitAsync($"image {i}"), Is.Not.Null);
         await using var connection = new SqlConnection(_database.ConnectionString);
-        await Until.TrueAsync(async () => await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE status = N'processing'") == 2, "both generate", TimeSpan.FromSeconds(60));
+        await Until.TrueAsync(
+            async () => await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE status = N'processing'") == 2,
+            "both generate",
+            TimeSpan.FromSeconds(60));
 
         await second.KillAsync();
 
         // The sweep comes each minute and takes a silent worker's row back.
-        await Until.TrueAsync(async () => await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE status = N'complete'") == 10, "all are complete", TimeSpan.FromMinutes(5));
+        await Until.TrueAsync(
+            async () => await connection.ExecuteScalarAsync<int>("SELECT COUNT(*) FROM dbo.messages WHERE status = N'complete'") == 10,
+            "all are complete",
+            TimeSpan.FromMinutes(5));
         var asked = forgeOfFirst.Simulator.Stats.Snapshot().Received.Concat(forgeOfSecond.Simulator.Stats.Snapshot().Received).ToList();
         Assert.That(asked.Select(request => request.Task), Is.Unique);
-        Assert.That(asked.GroupBy(request => request.Prompt).Count(group => group.Count() > 1), Is.LessThanOrEqualTo(1), "only what the killed app had in hand is begun again");
+        Assert.That(
+            asked.GroupBy(request => request.Prompt).Count(group => group.Count() > 1),
+            Is.LessThanOrEqualTo(1),
+            "only what the killed app had in hand is begun again");
     }
 
     /// <summary>The database goes away while images are generated: requests get 503, nothing is lost, work goes on.</summary>
@@ -104,7 +116,8 @@ public sealed class SharedDatabaseJourneyTests
     {
         var (host, port) = Endpoint(new SqlConnectionStringBuilder(_database.ConnectionString).DataSource);
         await using var cable = new TcpProxy(host, port);
-        var throughCable = new SqlConnectionStringBuilder(_database.ConnectionString) { DataSource = $"127.0.0.1,{cable.Port}", TrustServerCertificate = true, ConnectTimeout = 2 };
+        var throughCable =
+            new SqlConnectionStringBuilder(_database.ConnectionString) { DataSource = $"127.0.0.1,{cable.Port}", TrustServerCertificate = true, ConnectTimeout = 2 };
         await using var app = await StartAsync(throughCable.ConnectionString, secondsPerImage: "2");
         var ids = new List<long>();
         for (var i = 0; i < 4; i++)
@@ -163,7 +176,13 @@ public sealed class SharedDatabaseJourneyTests
     {
         var parts = dataSource.Replace("tcp:", "", StringComparison.OrdinalIgnoreCase).Split(',');
         if (parts[0].Contains('\\', StringComparison.Ordinal) || parts[0].StartsWith('('))
-            Assert.Ignore($"Give {SqlServerStoreDatabase.Variable} a server by host and port, such as \"Server=localhost,1433\": a named instance cannot be cut off.");
-        return (parts[0] is "." ? "localhost" : parts[0], parts.Length > 1 ? int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) : 1433);
+        {
+            Assert.Ignore(
+                $"Give {SqlServerStoreDatabase.Variable} a server by host and port, such as \"Server=localhost,1433\": a named instance cannot be cut off.");
+        }
+
+        return (
+            parts[0] is "." ? "localhost" : parts[0],
+            parts.Length > 1 ? int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) : 1433);
     }
 }

@@ -59,7 +59,10 @@ internal sealed class SignInJourneyTests
         await page.GotoAsync("/hangfire");
         Assert.That(new Uri(page.Url).AbsolutePath, Is.EqualTo("/login"));
         await forgotten.WaitForURLAsync("**/login?return=%2F%3Fc%3Dsohbet", new() { WaitUntil = WaitUntilState.Commit });
-        Assert.That(_browser.Errors.Where(error => !error.Contains("401", StringComparison.Ordinal)), Is.Empty, "no page of ours or of Hangfire's breaks its own content security policy");
+        Assert.That(
+            _browser.Errors.Where(error => !error.Contains("401", StringComparison.Ordinal)),
+            Is.Empty,
+            "no page of ours or of Hangfire's breaks its own content security policy");
     }
 
     [Test]
@@ -83,7 +86,9 @@ internal sealed class SignInJourneyTests
         _browser.Errors.Clear(); // The browser calls 401 and 429 errors.
     }
 
-    /// <summary>A page of another website, opened by a signed-in operator: first on this machine in Development, then with a cookie.</summary>
+    /// <summary>
+    /// A page of another website, opened by a signed-in operator: first on this machine in Development, then with a cookie.
+    /// </summary>
     [TestCase(false)]
     [TestCase(true)]
     public async Task ForeignPage_CannotCancelWatchOrRead(bool withCookie)
@@ -92,7 +97,9 @@ internal sealed class SignInJourneyTests
         await using var auth = withCookie ? await AuthApp.StartAsync() : null;
         await using var local = withCookie ? null : await TestApp.StartAsync();
         var app = auth?.App ?? local!; // One of the two.
-        var message = withCookie ? await auth!.SubmitAsync("[fault:stalled]") : await app.SubmitAsync("[fault:stalled]", AuthApp.Conversation);
+        var message = withCookie
+            ? await auth!.SubmitAsync("[fault:stalled]")
+            : await app.SubmitAsync("[fault:stalled]", AuthApp.Conversation);
         await using var context = await _browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         if (withCookie)
@@ -136,7 +143,10 @@ internal sealed class SignInJourneyTests
             """,
             new object[] { root, (long)message["id"]!, AuthApp.Conversation });
 
-        Assert.That(results, Is.EqualTo(new[] { "read: refused", "cancel: opaque", "form: sent", "events: refused", "hub: refused" }), "what is sent blindly is not answered, see below");
+        Assert.That(
+            results,
+            Is.EqualTo(new[] { "read: refused", "cancel: opaque", "form: sent", "events: refused", "hub: refused" }),
+            "what is sent blindly is not answered, see below");
         var stored = await app.Services.GetRequiredService<IMessageStore>().FindAsync((long)message["id"]!, default);
         Assert.That(stored?.Status, Is.Not.EqualTo(MessageStatus.Cancelled));
         Assert.That(app.Log.Of(LogLevel.Error), Is.Empty);

@@ -87,7 +87,10 @@ internal sealed class StorageTroubleJourneyTests
                 "api/conversations/demo/images", new { username = "ayşe", prompt = "bir gül" });
             Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             Assert.That((string?)(await TestApp.ReadAsync(refused))["detail"], Does.Contain("locked by another program"));
-            Assert.That((string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Queued), "reading goes on");
+            Assert.That(
+                (string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"],
+                Is.EqualTo(MessageStatus.Queued),
+                "reading goes on");
             await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().Generated == 1, "the image is generated");
         }
 

@@ -65,7 +65,12 @@ internal sealed class ImagesHubTests
         {
             there = await events.ReadAsync();
             if (here.TryGetValue((long)there["revision"]!, out var same))
-                Assert.That(JsonNode.DeepEquals(WithoutEstimate(same), WithoutEstimate(there)), Is.True, $"{same.ToJsonString()}\n{there.ToJsonString()}");
+            {
+                Assert.That(
+                    JsonNode.DeepEquals(WithoutEstimate(same), WithoutEstimate(there)),
+                    Is.True,
+                    $"{same.ToJsonString()}\n{there.ToJsonString()}");
+            }
         }
         while ((long)there["revision"]! < message.Revision);
 
@@ -170,13 +175,19 @@ internal sealed class ImagesHubTests
         await using var client = await ConnectAsync();
         await client.Hub.InvokeAsync("Watch", conversation);
 
-        var added = await TestApp.ReadAsync(await _app.Http.PostAsJsonAsync($"api/conversations/{path}/messages", new { username = "ayşe", role = "user", content = "merhaba" }));
+        var added = await TestApp.ReadAsync(
+            await _app.Http.PostAsJsonAsync(
+                $"api/conversations/{path}/messages", new { username = "ayşe", role = "user", content = "merhaba" }));
 
         var pushed = await client.ReadWordsAsync();
         Assert.That(JsonNode.DeepEquals(pushed, added), Is.True, pushed.ToJsonString());
         Assert.That((string?)added["conversation_id"], Is.EqualTo(conversation));
-        Assert.That((await TestApp.ReadAsync(await _app.Http.GetAsync($"api/conversations/{path}/messages")))["messages"]!.AsArray(), Has.Count.EqualTo(1));
-        Assert.That(await _app.Services.GetRequiredService<IMessageStore>().FindConversationAsync(conversation, CancellationToken.None), Is.Not.Null);
+        Assert.That(
+            (await TestApp.ReadAsync(await _app.Http.GetAsync($"api/conversations/{path}/messages")))["messages"]!.AsArray(),
+            Has.Count.EqualTo(1));
+        Assert.That(
+            await _app.Services.GetRequiredService<IMessageStore>().FindConversationAsync(conversation, CancellationToken.None),
+            Is.Not.Null);
     }
 
     [Test]
@@ -190,7 +201,9 @@ internal sealed class ImagesHubTests
         }
 
         await _source.BeginAsync("one-more");
-        Assert.That(() => client.Hub.InvokeAsync("Watch", "one-more"), Throws.InstanceOf<HubException>().With.Message.Contains("100 conversations at most"));
+        Assert.That(
+            () => client.Hub.InvokeAsync("Watch", "one-more"),
+            Throws.InstanceOf<HubException>().With.Message.Contains("100 conversations at most"));
         await client.Hub.InvokeAsync("Unwatch", "many-0");
         await client.Hub.InvokeAsync("Watch", "one-more");
     }
@@ -226,7 +239,9 @@ internal sealed class ImagesHubTests
         var given = await ReadUntilAsync(slow, messages[^1].Revision);
         Assert.That(given, Has.Count.LessThan(1505), "it was behind");
         Assert.That(
-            messages.Select(message => (string)given.Last(progress => (long)progress["message_id"]! == message.Id)["status"]!), Is.All.EqualTo("complete"));
+            messages.Select(
+                message =>
+                    (string)given.Last(progress => (long)progress["message_id"]! == message.Id)["status"]!), Is.All.EqualTo("complete"));
         Assert.That(given.Select(progress => (long)progress["revision"]!), Is.Ordered.Ascending);
     }
 
@@ -240,7 +255,8 @@ internal sealed class ImagesHubTests
         await Until.TrueAsync(() => Feed.WatcherCount == 1);
         return socket;
 
-        Task SendAsync(string text) => socket.SendAsync(Encoding.UTF8.GetBytes(text + Separator), WebSocketMessageType.Text, true, CancellationToken.None);
+        Task SendAsync(string text) =>
+            socket.SendAsync(Encoding.UTF8.GetBytes(text + Separator), WebSocketMessageType.Text, true, CancellationToken.None);
     }
 
     private static async Task<List<JsonObject>> ReadUntilAsync(ClientWebSocket socket, long revision)

@@ -17,7 +17,8 @@ internal sealed class PushSource(TestApp app, IMessageStore? store = null)
     /// <summary>A request that is being generated.</summary>
     public async Task<Message> BeginAsync(string conversation = "demo", string prompt = "a cat")
     {
-        var request = new NewImageMessage(conversation, "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, null);
+        var request = new NewImageMessage(
+            conversation, "ayşe", Guid.NewGuid().ToString("N"), prompt, new JsonObject { ["width"] = 64 }, 1, null);
         var message = (await _store.SubmitAsync(request, UserLimits.None, CancellationToken.None)).Message;
         // To the app's sweep these are jobs of a worker that is alive.
         _running.Register(message.Id, new CancellationTokenSource());

@@ -165,7 +165,8 @@ internal sealed class CapacityGatedFetchTests
         Assert.That(fetched.TryGiveBack("no backend is healthy"), Is.True);
         fetched.Dispose();
 
-        Assert.That((await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(rows.Select(row => row.HangfireJobId)));
+        Assert.That(
+            (await _bench.Get<IQueueOrder>().GetAsync(CancellationToken.None)).InOrder, Is.EqualTo(rows.Select(row => row.HangfireJobId)));
         Assert.That(_bench.StateOf(rows[0]), Is.EqualTo(EnqueuedState.StateName));
         _healthy["one"] = true;
         Assert.That((await FetchAsync()).Job.JobId, Is.EqualTo(rows[0].HangfireJobId), "it is first again");
@@ -255,7 +256,8 @@ internal sealed class CapacityGatedFetchTests
         Assert.CatchAsync<OperationCanceledException>(() => fetching);
     }
 
-    private Task<CapacityGatedFetch.FetchedRequest> FetchAsync() => Task.Run(() => _bench.Get<CapacityGatedFetch>().Fetch(_connection, Queues, _stopping.Token));
+    private Task<CapacityGatedFetch.FetchedRequest> FetchAsync() =>
+        Task.Run(() => _bench.Get<CapacityGatedFetch>().Fetch(_connection, Queues, _stopping.Token));
 
     private Task UpAsync(int count)
     {
@@ -267,6 +269,7 @@ internal sealed class CapacityGatedFetchTests
     private Task ProbedAsync()
     {
         _bench.Get<BackendPool>().StartMonitoring();
-        return Until.TrueAsync(() => _bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false), "all backends are known to be unhealthy");
+        return Until.TrueAsync(
+            () => _bench.Get<BackendPool>().Status.All(backend => backend.Healthy == false), "all backends are known to be unhealthy");
     }
 }

@@ -28,9 +28,15 @@ internal sealed class EtaDayTests
         TestContext.Out.WriteLine($"seed {seed}");
         var errors = Simulate(slots, new Random(seed));
         var median = Median([.. errors.Select(error => error.Relative)]);
-        TestContext.Out.WriteLine(FormattableString.Invariant($"{slots} slots, {errors.Count} requests, median absolute error {median:P1}"));
+        TestContext.Out.WriteLine(
+            FormattableString.Invariant($"{slots} slots, {errors.Count} requests, median absolute error {median:P1}"));
         foreach (var group in errors.GroupBy(error => error.Position switch { 1 => "1", <= 5 => "2..5", <= 20 => "6..20", _ => "beyond" }).OrderBy(group => group.Key, StringComparer.Ordinal))
-            TestContext.Out.WriteLine(FormattableString.Invariant($"  position {group.Key}: {group.Count()} requests, {Median([.. group.Select(error => error.Relative)]):P1}"));
+        {
+            TestContext.Out.WriteLine(
+                FormattableString.Invariant(
+                    $"  position {group.Key}: {group.Count()} requests, {Median([.. group.Select(error => error.Relative)]):P1}"));
+        }
+
         Assert.That(median, Is.LessThanOrEqualTo(0.2));
     }
 
@@ -64,7 +70,8 @@ internal sealed class EtaDayTests
 
             now = nextArrival;
             var request = NewRequest(now, random);
-            var basis = new EtaBasis([.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, Midnight.AddSeconds(now));
+            var basis = new EtaBasis(
+                [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, Midnight.AddSeconds(now));
             var position = waiting.Count + 1;
             if (generated.Count > 0)
                 told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));

@@ -24,7 +24,10 @@ internal sealed class EtaTests
 
     [Test]
     public void Of_IsTheImagesOwnTime_WhenABackendIsFree() =>
-        Assert.That(Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now), Is.EqualTo(5), "the median of similar images");
+        Assert.That(
+            Basis([Took(512, 4), Took(512, 5), Took(512, 9)], [], 1).Of(Queued(512), 1, Now),
+            Is.EqualTo(5),
+            "the median of similar images");
 
     [Test]
     public void Of_GrowsWithTheImage_WhenNoneOfItsSizeWasGenerated() =>
@@ -53,7 +56,10 @@ internal sealed class EtaTests
         var basis = Basis([Took(512, 10)], [new RunningGeneration(7, Work(512), 0.4, Now)], 1);
         Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now), Is.EqualTo(6));
         Assert.That(basis.Of(Message("processing", 512, progress: 40) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(4));
-        Assert.That(basis.Of(Message("processing", 512, progress: 70) with { Id = 7 }, 0, Now.AddSeconds(2)), Is.EqualTo(3), "newer than what was read");
+        Assert.That(
+            basis.Of(Message("processing", 512, progress: 70) with { Id = 7 }, 0, Now.AddSeconds(2)),
+            Is.EqualTo(3),
+            "newer than what was read");
         Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(16));
         Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(2)), Is.EqualTo(14), "counts down between two reads");
         Assert.That(basis.Of(Queued(512), 1, Now.AddSeconds(60)), Is.EqualTo(10), "never less than nothing");
@@ -65,14 +71,16 @@ internal sealed class EtaTests
     [TestCase(3, 2, ExpectedResult = 20)]
     [TestCase(100_000, 1, ExpectedResult = 1_000_000)]
     [TestCase(100_000, 7, ExpectedResult = 142_860)]
-    public double? Of_SharesEarlierRequests_AmongBackends(int position, int slots) => Basis([Took(512, 10)], [], slots).Of(Queued(512), position, Now);
+    public double? Of_SharesEarlierRequests_AmongBackends(int position, int slots) =>
+        Basis([Took(512, 10)], [], slots).Of(Queued(512), position, Now);
 
     [Test]
     public void Of_UsesTheBackendThatIsFreeFirst()
     {
         RunningGeneration[] running = [new(7, Work(512), 0.9, Now), new(8, Work(512), 0.2, Now)];
         var basis = Basis([Took(512, 10)], running, 2);
-        Assert.That(new[] { 1, 2, 3, 4 }.Select(position => basis.Of(Queued(512), position, Now)), Is.EqualTo(new double?[] { 11, 18, 21, 28 }));
+        Assert.That(
+            new[] { 1, 2, 3, 4 }.Select(position => basis.Of(Queued(512), position, Now)), Is.EqualTo(new double?[] { 11, 18, 21, 28 }));
     }
 
     /// <summary>A thousand GPUs at once, against the formula spelled out.</summary>
@@ -81,7 +89,9 @@ internal sealed class EtaTests
     {
         const int slots = 1000;
         var random = new Random(5);
-        var running = Enumerable.Range(1, 900).Select(i => new RunningGeneration(i, Work(512), Math.Round(random.NextDouble(), 2), Now)).ToList();
+        var running = Enumerable.Range(1, 900)
+            .Select(i => new RunningGeneration(i, Work(512), Math.Round(random.NextDouble(), 2), Now))
+            .ToList();
         var basis = Basis([Took(512, 10)], running, slots);
         var free = new PriorityQueue<double, double>();
         foreach (var seconds in running.Select(image => (1 - image.Progress) * 10).Concat(Enumerable.Repeat(0.0, 100)))
@@ -108,12 +118,18 @@ internal sealed class EtaTests
     public void Of_FollowsTheImagesOwnPace_WhenItHasOne()
     {
         var slow = new RunningGeneration(7, Work(1024), -1, Now).At(0, Now).At(0.1, Now.AddSeconds(60)).At(0.5, Now.AddSeconds(65.2));
-        var basis = new EtaBasis([Took(64, 30)], [slow], 1, Now.AddSeconds(65.2)) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
+        var basis =
+            new EtaBasis([Took(64, 30)], [slow], 1, Now.AddSeconds(65.2)) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
         var message = Message("processing", 1024, progress: 50) with { Id = 7 };
 
         Assert.That(basis.Of(message, 0, Now.AddSeconds(65.2)), Is.EqualTo(6.5), "13 s a whole image, whatever its model's loading took");
         Assert.That(basis.Of(message, 0, Now.AddSeconds(67.2)), Is.EqualTo(4.5));
-        Assert.That(basis.Of(message with { ExtraMetadata = message.ExtraMetadata.Replace("50", "90", StringComparison.Ordinal) }, 0, Now.AddSeconds(70.4)), Is.EqualTo(1.3));
+        Assert.That(
+            basis.Of(
+                message with { ExtraMetadata = message.ExtraMetadata.Replace("50", "90", StringComparison.Ordinal) },
+                0,
+                Now.AddSeconds(70.4)),
+            Is.EqualTo(1.3));
     }
 
     [Test]

@@ -101,7 +101,10 @@ internal sealed class FakeQueueRows : IQueueRows
             Reads++;
             if (Failure is not null)
                 throw Failure;
-            var rows = _rows.Where(row => row.Key > after && row.Key <= upTo && !row.Value.IsTaken && _states[row.Value.Job] == EnqueuedState.StateName).Take(count)
+            var rows = _rows.Where(row => row.Key > after
+                && row.Key <= upTo
+                && !row.Value.IsTaken
+                && _states[row.Value.Job] == EnqueuedState.StateName).Take(count)
                 .Select(row => new QueueRow(row.Key, JobKey.Parse(row.Value.Job), _users[row.Value.Job])).ToList();
             RowsRead += rows.Count;
             return rows.Count < count ? new QueuePage(rows, upTo, IsLast: true) : new QueuePage(rows, rows[^1].Place, IsLast: false);

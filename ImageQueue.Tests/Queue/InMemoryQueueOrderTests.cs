@@ -80,7 +80,9 @@ internal sealed class InMemoryQueueOrderTests
         Assert.That(job.Job.Args[0], Is.EqualTo(3));
         Assert.That(job.Job.Queue, Is.EqualTo(expected.Job.Queue));
         Assert.That(job.ExpireAt, Is.EqualTo(expected.ExpireAt));
-        Assert.That(job.History.Select(state => (state.StateName, string.Join(',', state.Data.Keys))), Is.EqualTo(expected.History.Select(state => (state.StateName, string.Join(',', state.Data.Keys)))));
+        Assert.That(
+            job.History.Select(state => (state.StateName, string.Join(',', state.Data.Keys))),
+            Is.EqualTo(expected.History.Select(state => (state.StateName, string.Join(',', state.Data.Keys)))));
         Assert.That(monitoring.EnqueuedCount(ImageJobs.QueueName), Is.EqualTo(3));
         Assert.That(Enumerable.Range(0, 3).Select(_ => host.Fetch().JobId), Is.EqualTo(new[] { one, many[0], many[1] }));
     }

@@ -152,7 +152,14 @@ internal sealed class PositionWriterTests
         var snapshot = new QueueSnapshot([], default);
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => snapshot);
-        using var writer = new PositionWriter(order.Object, store, store, DatabaseReadiness.Completed(), Options.Create(new QueueOptions()), _time, NullLogger<PositionWriter>.Instance);
+        using var writer = new PositionWriter(
+            order.Object,
+            store,
+            store,
+            DatabaseReadiness.Completed(),
+            Options.Create(new QueueOptions()),
+            _time,
+            NullLogger<PositionWriter>.Instance);
         await SubmitAsync(3);
         snapshot = new QueueSnapshot([.. _order], default);
         for (var pass = 0; pass < 3; pass++)
@@ -183,7 +190,14 @@ internal sealed class PositionWriterTests
     {
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => new QueueSnapshot([.. _order], default));
-        return new PositionWriter(order.Object, _store, _store, DatabaseReadiness.Completed(), Options.Create(new QueueOptions()), _time, NullLogger<PositionWriter>.Instance);
+        return new PositionWriter(
+            order.Object,
+            _store,
+            _store,
+            DatabaseReadiness.Completed(),
+            Options.Create(new QueueOptions()),
+            _time,
+            NullLogger<PositionWriter>.Instance);
     }
 
     private async Task SubmitAsync(int count, int? position = null)
@@ -191,7 +205,8 @@ internal sealed class PositionWriterTests
         for (var i = 0; i < count; i++)
         {
             var job = Job(_ids.Count + 1);
-            var message = new NewImageMessage("c", "ayşe", job, "gül", new JsonObject(), position ?? _order.Count + 1, IdempotencyKey: null);
+            var message = new NewImageMessage(
+                "c", "ayşe", job, "gül", new JsonObject(), position ?? _order.Count + 1, IdempotencyKey: null);
             _ids.Add((await _store.SubmitAsync(message, UserLimits.None, CancellationToken.None)).Message.Id);
             await _store.AttachJobAsync(_ids[^1], job, null, CancellationToken.None);
             _order.Add(job);
@@ -224,7 +239,12 @@ internal sealed class PositionWriterTests
     {
         var stored = await StoredAsync(_order.Count);
         for (var position = 1; position <= stored.Count; position++)
-            Assert.That(stored[position - 1], position <= PositionWriter.ExactUpTo ? Is.EqualTo(position) : Is.EqualTo(position).Within(10).Percent, $"{after}: {position} of {stored.Count}");
+        {
+            Assert.That(
+                stored[position - 1],
+                position <= PositionWriter.ExactUpTo ? Is.EqualTo(position) : Is.EqualTo(position).Within(10).Percent,
+                $"{after}: {position} of {stored.Count}");
+        }
     }
 
     private static string Job(int number) => number.ToString(CultureInfo.InvariantCulture);

@@ -16,7 +16,8 @@ internal sealed class QueueHost : IDisposable
     private readonly IStorageConnection _connection;
     private readonly string[] _queues;
 
-    public QueueHost(JobStorage storage, FakeTimeProvider time, IQueueRows? rows = null, int pageSize = 5000, QueueOrder order = QueueOrder.Fifo)
+    public QueueHost(
+        JobStorage storage, FakeTimeProvider time, IQueueRows? rows = null, int pageSize = 5000, QueueOrder order = QueueOrder.Fifo)
     {
         _queues = ImageJobs.QueuesOf(order, areVolatile: rows is null);
         Storage = storage;

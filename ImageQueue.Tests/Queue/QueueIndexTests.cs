@@ -74,7 +74,10 @@ internal sealed class QueueIndexTests
 
             line.Replace(after, upTo, rows);
 
-            Assert.That(line.Now.InOrder(), Is.EqualTo(expected.OrderBy(entry => entry.Key).Select(entry => JobKey.Format(entry.Value))), $"round {round}");
+            Assert.That(
+                line.Now.InOrder(),
+                Is.EqualTo(expected.OrderBy(entry => entry.Key).Select(entry => JobKey.Format(entry.Value))),
+                $"round {round}");
         }
     }
 

@@ -1,7 +1,6 @@
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
-using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
 
@@ -76,7 +75,8 @@ public abstract class QueueOrderContract
             var expected = model.Waiting;
             var snapshot = await queue.Order.GetAsync(CancellationToken.None);
             Assert.That(snapshot.InOrder, Is.EqualTo(expected), $"step {step}: {what}");
-            Assert.That(expected.Select(job => snapshot.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, expected.Count)), $"step {step}: {what}");
+            Assert.That(
+                expected.Select(job => snapshot.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, expected.Count)), $"step {step}: {what}");
             Assert.That(snapshot.Count, Is.EqualTo(expected.Count));
             foreach (var job in ended.Take(20))
                 Assert.That(snapshot.PositionOf(job), Is.Null);
@@ -135,7 +135,8 @@ public abstract class QueueOrderContract
                     return $"give back {back.JobId}";
                 case < 97 when waiting.Count > 0:
                     var moved = waiting[random.Next(waiting.Count)];
-                    Assert.That(await queue.Order.TryMoveToFrontAsync(moved, CancellationToken.None), Is.True, $"step {step}: move {moved}");
+                    Assert.That(
+                        await queue.Order.TryMoveToFrontAsync(moved, CancellationToken.None), Is.True, $"step {step}: move {moved}");
                     model.MoveToFront(moved);
                     await queue.MovedAsync();
                     await queue.SettleAsync();

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Queue;
-
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>
@@ -110,7 +108,8 @@ internal sealed class QueueOrderModel(bool isFair, bool keepsEntries)
     }
 
     /// <summary>The first entry of each waiting job, in order.</summary>
-    private IEnumerable<Entry> First() => _entries.Where(entry => _waits.Contains(entry.Job)).Order().DistinctBy(entry => entry.Job).ToList();
+    private List<Entry> First() =>
+        [.. _entries.Where(entry => _waits.Contains(entry.Job)).Order().DistinctBy(entry => entry.Job)];
 
     internal readonly record struct Entry(int Round, int Number, string Job) : IComparable<Entry>
     {

@@ -58,7 +58,8 @@ internal sealed class SqlServerQueueOrderTests
         Assert.That(meanwhile.IsCompletedSuccessfully, Is.True);
         Assert.That((await meanwhile).InOrder, Is.EqualTo(new[] { mine }));
         var next = order.Enqueue(() => _rows.Add());
-        Assert.That((await order.GetAsync(CancellationToken.None)).PositionOf(next), Is.EqualTo(2), "this process's changes are known at once");
+        Assert.That(
+            (await order.GetAsync(CancellationToken.None)).PositionOf(next), Is.EqualTo(2), "this process's changes are known at once");
 
         gate.SetResult();
         await order.ReadNowAsync();
@@ -237,5 +238,6 @@ internal sealed class SqlServerQueueOrderTests
         Assert.That(_rows.Moved, Is.EqualTo(new[] { 19 }));
     }
 
-    private SqlServerQueueOrder Order(int pageSize = 5000) => new(_rows, _time, NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
+    private SqlServerQueueOrder Order(int pageSize = 5000) =>
+        new(_rows, _time, NullLogger<SqlServerQueueOrder>.Instance) { PageSize = pageSize };
 }

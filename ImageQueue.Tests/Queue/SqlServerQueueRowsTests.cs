@@ -47,7 +47,8 @@ public sealed class SqlServerQueueRowsTests
     public async Task Read_IsTheOrderOfEnqueueing_PageByPage()
     {
         var jobs = Enumerable.Range(1, 5).Select(i => _host.EnqueueSilently(i)).ToList();
-        _host.Client.Create(Job.FromExpression<IImageJob>(job => job.RunAsync(9, null!, CancellationToken.None)), new EnqueuedState("other"));
+        _host.Client.Create(
+            Job.FromExpression<IImageJob>(job => job.RunAsync(9, null!, CancellationToken.None)), new EnqueuedState("other"));
 
         var first = await _rows.ReadAsync(0, long.MaxValue, 3, default);
         var last = await _rows.ReadAsync(first.UpTo, long.MaxValue, 3, default);
@@ -138,7 +139,8 @@ internal sealed class SqlServerQueueOrderContractTests : QueueOrderContract
         {
             WithUsers = order == QueueOrder.FairShare,
         };
-        return new Queue(new QueueHost(storage, QueueHost.Clock(), rows, order: order), new QueueHost(storage, QueueHost.Clock(), rows, order: order));
+        return new Queue(
+            new QueueHost(storage, QueueHost.Clock(), rows, order: order), new QueueHost(storage, QueueHost.Clock(), rows, order: order));
     }
 
     private sealed class Queue(QueueHost host, QueueHost other) : IQueue

@@ -68,10 +68,14 @@ internal sealed class SweepTests
     {
         var row = await _bench.QueueAsync();
         if (what == "gone")
+        {
             row = Bench.Applied(
                 await _bench.Store.AttachJobAsync(row.Id, Guid.NewGuid().ToString(), row.HangfireJobId, CancellationToken.None));
+        }
         else
+        {
             _bench.SetState(row.HangfireJobId!, new SucceededState(null, 0, 0));
+        }
 
         Assert.That(await SweepAsync(), Is.EqualTo(1));
 

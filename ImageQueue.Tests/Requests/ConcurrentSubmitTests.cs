@@ -37,7 +37,8 @@ internal sealed class ConcurrentSubmitTests
     [TearDown]
     public async Task CancelAllAsync()
     {
-        var waiting = await _app.Services.GetRequiredService<IMessageStore>().ListByStatusAsync(MessageStatus.Queued, null, 1000, CancellationToken.None);
+        var waiting = await _app.Services.GetRequiredService<IMessageStore>().ListByStatusAsync(
+            MessageStatus.Queued, null, 1000, CancellationToken.None);
         var cancel = _app.Services.GetRequiredService<CancelImageRequest>();
         await Task.WhenAll(waiting.Select(message => cancel.CancelAsync(message.Id, CancellationToken.None)));
     }
@@ -106,7 +107,10 @@ internal sealed class ConcurrentSubmitTests
     {
         var first = await TestApp.ReadAsync(await PostAsync("c", "ayşe", "gül", "key-1"));
         for (var i = 1; i < 150; i += 50)
-            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, 150 - i)).Select(n => _app.SubmitAsync($"image {n}", $"{Id}-{n}", $"user{n}")));
+        {
+            await Task.WhenAll(
+                Enumerable.Range(i, Math.Min(50, 150 - i)).Select(n => _app.SubmitAsync($"image {n}", $"{Id}-{n}", $"user{n}")));
+        }
 
         var refused = await PostAsync("x", "deniz", "lale");
         Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.TooManyRequests));
@@ -129,7 +133,14 @@ internal sealed class ConcurrentSubmitTests
         {
             var key = round.ToString(CultureInfo.InvariantCulture);
             var submitted = await Task.WhenAll(Enumerable.Range(0, 20).Select(i => Task.Run(() => (i % 2 == 0 ? one : two).SubmitAsync(
-                new NewImageMessage("c", "ayşe", $"{round:d8}{i:d24}", "gül", new JsonObject { ["width"] = 512 }, 1, key), new UserLimits(1000), CancellationToken.None))));
+                new NewImageMessage(
+                    "c",
+                    "ayşe",
+                    $"{round:d8}{i:d24}",
+                    "gül",
+                    new JsonObject { ["width"] = 512 },
+                    1,
+                    key), new UserLimits(1000), CancellationToken.None))));
 
             Assert.That(submitted.Select(s => s.Message.Id).Distinct().Count(), Is.EqualTo(1));
             Assert.That(submitted.Count(s => !s.IsReplay), Is.EqualTo(1));

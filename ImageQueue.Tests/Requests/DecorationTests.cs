@@ -11,12 +11,18 @@ namespace ImageQueue.Tests.Requests;
 [Category(Categories.Store)]
 internal sealed class DecorationTests
 {
-    private static readonly HashSet<string> Looks = typeof(IQueueStore).GetMethods().Concat(typeof(ILeaseStore).GetMethods()).Select(method => method.Name).ToHashSet(StringComparer.Ordinal);
+    private static readonly HashSet<string> Looks = typeof(IQueueStore)
+        .GetMethods()
+        .Concat(typeof(ILeaseStore).GetMethods())
+        .Select(method => method.Name)
+        .ToHashSet(StringComparer.Ordinal);
 
     private Bench _bench = null!; // Set before each test.
 
     [SetUp]
-    public async Task SetUp() => _bench = await Bench.CreateAsync(wrap: store => FaultyStore.Around(store, (method, _) => Looks.Contains(method) ? FaultyStore.Away() : null).Store);
+    public async Task SetUp() =>
+        _bench = await Bench.CreateAsync(
+            wrap: store => FaultyStore.Around(store, (method, _) => Looks.Contains(method) ? FaultyStore.Away() : null).Store);
 
     [TearDown]
     public async Task TearDown() => await _bench.DisposeAsync();

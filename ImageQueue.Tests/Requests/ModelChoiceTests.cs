@@ -35,7 +35,8 @@ internal sealed class ModelChoiceTests
     [Test]
     public void All_HasTheDefaultFirst_ThenByName()
     {
-        Assert.That(Models(Two).All.Select(model => (model.Name, model.Title)), Is.EqualTo(new[] { ("flux", "flux"), ("sdxl", "SDXL, hızlı") }));
+        Assert.That(
+            Models(Two).All.Select(model => (model.Name, model.Title)), Is.EqualTo(new[] { ("flux", "flux"), ("sdxl", "SDXL, hızlı") }));
         Assert.That(Models(Two, ("Forge:DefaultModel", "SDXL")).All.Select(model => model.Name), Is.EqualTo(new[] { "sdxl", "flux" }));
         Assert.That(Models(Two).Find("sdxl")!.Backends, Is.EqualTo(new[] { "gpu1" }));
     }
@@ -69,11 +70,13 @@ internal sealed class ModelChoiceTests
             Checkpoint = "sdxl-turbo",
         };
         var stored = await bench.Store.SubmitAsync(
-            new NewImageMessage("demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings.ToJson(), 1, null), UserLimits.None, default);
+            new NewImageMessage(
+                "demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings.ToJson(), 1, null), UserLimits.None, default);
 
         Assert.That(GenerationSettings.Of(stored.Message), Is.EqualTo(settings));
         Assert.That(
-            typeof(GenerationSettings).GetProperties().Where(property => property.GetValue(settings) is null).Select(property => property.Name),
+            typeof(GenerationSettings).GetProperties().Where(property => property.GetValue(settings) is null)
+                .Select(property => property.Name),
             Is.Empty,
             "a new parameter belongs into this test");
     }
@@ -83,7 +86,9 @@ internal sealed class ModelChoiceTests
     {
         var settings = Models(Two).Complete(Plain).ToJson();
 
-        Assert.That(((string?)settings["model"], (string?)settings["checkpoint"], (int)settings["width"]!), Is.EqualTo(("flux", "flux1-dev", 1024)));
+        Assert.That(
+            ((string?)settings["model"], (string?)settings["checkpoint"], (int)settings["width"]!),
+            Is.EqualTo(("flux", "flux1-dev", 1024)));
     }
 
     [Test]
@@ -105,7 +110,14 @@ internal sealed class ModelChoiceTests
         var models = Models(Two);
         var settings = models.Complete(Plain with { Model = model, Checkpoint = checkpoint }).ToJson();
         var stored = await bench.Store.SubmitAsync(
-            new NewImageMessage("demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings, 1, null), UserLimits.None, CancellationToken.None);
+            new NewImageMessage(
+                "demo",
+                "ayşe",
+                "00000000000000000000000000000001",
+                "bir kedi",
+                settings,
+                1,
+                null), UserLimits.None, CancellationToken.None);
 
         var request = models.RequestOf(stored.Message);
 
@@ -119,7 +131,14 @@ internal sealed class ModelChoiceTests
         await using var bench = await Bench.CreateAsync();
         var settings = Models(Two).Complete(Plain with { Model = "sdxl" }).ToJson();
         var stored = await bench.Store.SubmitAsync(
-            new NewImageMessage("demo", "ayşe", "00000000000000000000000000000001", "bir kedi", settings, 1, null), UserLimits.None, CancellationToken.None);
+            new NewImageMessage(
+                "demo",
+                "ayşe",
+                "00000000000000000000000000000001",
+                "bir kedi",
+                settings,
+                1,
+                null), UserLimits.None, CancellationToken.None);
 
         var request = Models([]).RequestOf(stored.Message);
 
@@ -130,7 +149,8 @@ internal sealed class ModelChoiceTests
     public void Check_RefusesAModelThatIsNotOffered_WithTheList() =>
         Assert.That(
             () => Choices(Two).Check(Plain with { Model = "sd15" }),
-            Throws.TypeOf<UnknownModelException>().With.Message.EqualTo("There is no model 'sd15'. Send one of these, or leave model out: flux, sdxl."));
+            Throws.TypeOf<UnknownModelException>().With.Message.EqualTo(
+                "There is no model 'sd15'. Send one of these, or leave model out: flux, sdxl."));
 
     [TestCase(null, true, ExpectedResult = true)]
     [TestCase(null, false, ExpectedResult = false)]
@@ -156,7 +176,8 @@ internal sealed class ModelChoiceTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(errors["sampler"], Is.EqualTo(new[] { "sampler 'Oyler' is not known to any image server here. These are: Euler, Heun." }));
+            Assert.That(
+                errors["sampler"], Is.EqualTo(new[] { "sampler 'Oyler' is not known to any image server here. These are: Euler, Heun." }));
             Assert.That(errors["scheduler"], Has.Length.EqualTo(1));
             Assert.That(choices.Check(Plain with { Sampler = "euler", Scheduler = "simple" }), Is.Empty);
             Assert.That(Choices(Two).Check(Plain with { Sampler = "Oyler" }), Is.Empty, "nothing is known yet");
@@ -198,9 +219,11 @@ internal sealed class ModelChoiceTests
     public void Settings_MayBeEmptyInAFile(string json, string? sentence)
     {
         using var file = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(json));
-        var options = new ConfigurationBuilder().AddJsonStream(file).Build().GetSection(ForgeOptions.Section).Get<ForgeOptions>() ?? new ForgeOptions();
+        var options = new ConfigurationBuilder().AddJsonStream(file).Build().GetSection(ForgeOptions.Section)
+            .Get<ForgeOptions>() ?? new ForgeOptions();
 
-        Assert.That(new ForgeModelsValidator().Validate(null, options).Failures ?? [], Is.EqualTo(sentence is null ? [] : new[] { sentence }));
+        Assert.That(
+            new ForgeModelsValidator().Validate(null, options).Failures ?? [], Is.EqualTo(sentence is null ? [] : new[] { sentence }));
         Assert.That(new ForgeModels(options).All, Has.Count.EqualTo(sentence is null ? 0 : 1));
     }
 
@@ -212,9 +235,11 @@ internal sealed class ModelChoiceTests
         return configuration.Build().GetSection(ForgeOptions.Section).Get<ForgeOptions>() ?? new ForgeOptions();
     }
 
-    private static ForgeModels Models(Dictionary<string, string?> settings, (string Key, string? Value) more = default) => new(Options(settings, more));
+    private static ForgeModels Models(Dictionary<string, string?> settings, (string Key, string? Value) more = default) =>
+        new(Options(settings, more));
 
-    private static RequestChoices Choices(Dictionary<string, string?> settings, IForgeCatalogue? catalogue = null, (string Key, string? Value) more = default) =>
+    private static RequestChoices Choices(
+        Dictionary<string, string?> settings, IForgeCatalogue? catalogue = null, (string Key, string? Value) more = default) =>
         new(Models(settings, more), catalogue ?? Mock.Of<IForgeCatalogue>());
 
     private static IEnumerable<string> Failures(Dictionary<string, string?> settings, (string Key, string? Value) more = default) =>

@@ -128,7 +128,10 @@ public abstract class RequestModel
         if (at.Order is SqlServerQueueOrder shared)
             await shared.ReadNowAsync();
         var snapshot = await at.Order.GetAsync(CancellationToken.None);
-        var taken = _instances.SelectMany(instance => instance.Workers).Where(worker => worker.Claimed is null).Select(worker => worker.Job.JobId).ToHashSet();
+        var taken = _instances.SelectMany(instance => instance.Workers)
+            .Where(worker => worker.Claimed is null)
+            .Select(worker => worker.Job.JobId)
+            .ToHashSet();
         if (snapshot.InOrder.FirstOrDefault(job => !taken.Contains(job)) is not { } first)
             return Nothing;
         while (true)
@@ -157,7 +160,8 @@ public abstract class RequestModel
         if (!claim.Applied)
         {
             // As JobStateReconciler has it: the row is over, or another worker's, or its job has a second entry.
-            var isOver = claim.Message is not null && claim.Message.Status is MessageStatus.Cancelled or MessageStatus.Complete or MessageStatus.Error;
+            var isOver = claim.Message is not null
+                && claim.Message.Status is MessageStatus.Cancelled or MessageStatus.Complete or MessageStatus.Error;
             var command = at.Bench.Get<DashboardCommands>().FindRetry(worker.Job.JobId);
             if (isOver && command is not null && claim.Message!.Status is MessageStatus.Cancelled or MessageStatus.Error)
             {
@@ -177,7 +181,10 @@ public abstract class RequestModel
             return $"claim of {worker.MessageId} is refused: {claim.Message?.Status}";
         }
 
-        var others = _instances.SelectMany(instance => instance.Workers).Where(other => other != worker && other.MessageId == worker.MessageId && other.Claimed is not null && !other.IsSilent).ToList();
+        var others = _instances.SelectMany(instance => instance.Workers).Where(other => other != worker
+            && other.MessageId == worker.MessageId
+            && other.Claimed is not null
+            && !other.IsSilent).ToList();
         Assert.That(others, Is.Empty, $"{worker.MessageId} is being generated already");
         worker.Claimed = claim.Message;
         worker.Registration = at.Bench.Get<RunningJobs>().Register(worker.MessageId, worker.Stop);
@@ -204,12 +211,16 @@ public abstract class RequestModel
     {
         var (id, attempt) = (worker.MessageId, worker.Claimed!.Attempt);
         var ended = complete
-            ? await at.Bench.Store.CompleteAsync(id, attempt, "x", "/u", null, new ImageResult(1, 1, 1, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)
+            ? await at.Bench.Store.CompleteAsync(
+                id, attempt, "x", "/u", null, new ImageResult(1, 1, 1, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)
             : await at.Bench.Store.FailAsync(id, attempt, "x", new RequestFailure(ErrorCodes.BackendFailed, "x"), CancellationToken.None);
         if (ended.Applied)
         {
             _requests[id].Ended = complete ? MessageStatus.Complete : MessageStatus.Error;
-            at.Bench.Client.ChangeState(worker.Job.JobId, complete ? new SucceededState(null, 0, 0) : new FailedState(new ImageRequestFailedException("x")), ProcessingState.StateName);
+            at.Bench.Client.ChangeState(
+                worker.Job.JobId,
+                complete ? new SucceededState(null, 0, 0) : new FailedState(new ImageRequestFailedException("x")),
+                ProcessingState.StateName);
         }
 
         Drop(at, worker);
@@ -221,7 +232,8 @@ public abstract class RequestModel
     {
         if (worker.IsSilent)
             return "a silent worker does not stop";
-        if (worker.Claimed is { } claimed && !(await at.Bench.Store.RequeueAsync(worker.MessageId, claimed.Attempt, AttemptCharge.None, CancellationToken.None)).Applied)
+        if (worker.Claimed is { } claimed
+            && !(await at.Bench.Store.RequeueAsync(worker.MessageId, claimed.Attempt, AttemptCharge.None, CancellationToken.None)).Applied)
         {
             Drop(at, worker);
             return $"stop of {worker.MessageId}, which was not its any more";
@@ -274,8 +286,12 @@ public abstract class RequestModel
 
     private async Task<string> OperateAsync(Instance at, long id)
     {
-        if (await at.Bench.Store.FindAsync(id, CancellationToken.None) is not { HangfireJobId: { } job } || at.Bench.Jobs.Find(job) is not { } state)
+        if (await at.Bench.Store.FindAsync(id, CancellationToken.None) is not { HangfireJobId: { } job }
+            || at.Bench.Jobs.Find(job) is not { } state)
+        {
             return "an operator finds no job";
+        }
+
         if (state.Name is "Failed" or "Deleted" or "Processing")
         {
             at.Bench.Client.ChangeState(job, new EnqueuedState(ImageJobs.QueueName) { Reason = "Triggered via Dashboard UI" }, state.Name);
@@ -291,7 +307,9 @@ public abstract class RequestModel
         return $"an operator deletes {id}";
     }
 
-    /// <summary>Nothing new comes, and everything that waits is generated: then every request has come to its end, and to a good one.</summary>
+    /// <summary>
+    /// Nothing new comes, and everything that waits is generated: then every request has come to its end, and to a good one.
+    /// </summary>
     private async Task FinishAsync()
     {
         for (var round = 0; round < 4000; round++)
@@ -329,7 +347,12 @@ public abstract class RequestModel
             if (message.Status == MessageStatus.Cancelled)
                 Assert.That(request.IsCancelled, Is.True, $"{id} was cancelled without a command");
             if (message.Status == MessageStatus.Error)
-                Assert.That(request.Ended == MessageStatus.Error || message.ErrorCode == ErrorCodes.Abandoned || request.MayBeRetried, Is.True, $"{id} ended in error without a failure: {message.ErrorCode}");
+            {
+                Assert.That(
+                    request.Ended == MessageStatus.Error || message.ErrorCode == ErrorCodes.Abandoned || request.MayBeRetried,
+                    Is.True,
+                    $"{id} ended in error without a failure: {message.ErrorCode}");
+            }
         }
 
         TestContext.Out.WriteLine(string.Join(", ", ends.Select(end => $"{end.Value} {end.Key}")));

@@ -64,7 +64,8 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
 
-        var (_, answer) = await server.SendAsync(HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"kedi","width":64,"height":64,"steps":2,"n_iter":2,"batch_size":2}""");
+        var (_, answer) = await server.SendAsync(
+            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"kedi","width":64,"height":64,"steps":2,"n_iter":2,"batch_size":2}""");
 
         using var grid = Decode(answer.GetProperty("images")[0]);
         Assert.Multiple(() =>
@@ -92,7 +93,8 @@ public sealed class ForgeSimulatorTests
     public async Task Model_StaysLoaded_UnlessItsOptionIsRestored(bool restore, string then, int loads)
     {
         await using var server = await StartAsync();
-        var body = $$"""{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"override_settings_restore_afterwards":{{(restore ? "true" : "false")}}}""";
+        var body =
+            $$"""{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"override_settings_restore_afterwards":{{(restore ? "true" : "false")}}}""";
         var before = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
         using (await server.GenerateAsync())
         {
@@ -249,7 +251,10 @@ public sealed class ForgeSimulatorTests
             Assert.That(seen.GetProperty("live_preview").ValueKind, Is.EqualTo(JsonValueKind.Null));
             Assert.That(seen.GetProperty("id_live_preview").GetInt32(), Is.EqualTo(first.GetProperty("id_live_preview").GetInt32()));
             Assert.That(unasked.GetProperty("live_preview").ValueKind, Is.EqualTo(JsonValueKind.Null));
-            Assert.That(notYet.GetProperty("live_preview").ValueKind, Is.EqualTo(JsonValueKind.Null), "each ten steps, as Forge does unless told otherwise");
+            Assert.That(
+                notYet.GetProperty("live_preview").ValueKind,
+                Is.EqualTo(JsonValueKind.Null),
+                "each ten steps, as Forge does unless told otherwise");
             Assert.That(later.GetProperty("live_preview").GetString(), Does.StartWith("data:image/jpeg;base64,/9j/"));
             Assert.That(later.GetProperty("id_live_preview").GetInt32(), Is.GreaterThan(first.GetProperty("id_live_preview").GetInt32()));
         });
@@ -303,7 +308,8 @@ public sealed class ForgeSimulatorTests
         for (var i = 1; i < 6; i++)
         {
             asked.Add(GenerateAsync($"{i}", "kedi"));
-            await Until.TrueAsync(async () => (await server.GetAsync("internal/pending-tasks")).GetProperty("size").GetInt32() == i, "all wait");
+            await Until.TrueAsync(
+                async () => (await server.GetAsync("internal/pending-tasks")).GetProperty("size").GetInt32() == i, "all wait");
         }
 
         var pending = await server.GetAsync("internal/pending-tasks");
@@ -314,7 +320,9 @@ public sealed class ForgeSimulatorTests
         var stats = server.Simulator.Stats.Snapshot();
         Assert.Multiple(() =>
         {
-            Assert.That(pending.GetProperty("tasks").EnumerateArray().Select(task => task.GetString()), Is.EqualTo((string[])["1", "2", "3", "4", "5"]));
+            Assert.That(
+                pending.GetProperty("tasks").EnumerateArray().Select(task => task.GetString()),
+                Is.EqualTo((string[])["1", "2", "3", "4", "5"]));
             Assert.That(third.GetProperty("queued").GetBoolean(), Is.True);
             Assert.That(third.GetProperty("textinfo").GetString(), Is.EqualTo("In queue: 3/5"));
             Assert.That(stats.Received.Select(request => request.Task), Is.EqualTo((string[])["0", "1", "2", "3", "4", "5"]));
@@ -332,7 +340,8 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
         var running = server.GenerateAsync("[fault:stalled] kedi", "running", seed: 3);
-        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled half-way");
+        await Until.TrueAsync(
+            async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled half-way");
         var waiting = server.GenerateAsync("kedi", "waiting", seed: 3);
         await Until.TrueAsync(async () => (await server.TaskProgressAsync("waiting")).GetProperty("queued").GetBoolean(), "queued");
 
@@ -384,7 +393,8 @@ public sealed class ForgeSimulatorTests
         using (var leaving = new CancellationTokenSource())
         {
             var asked = server.Client.PostAsync(
-                "sdapi/v1/txt2img", new StringContent("""{"prompt":"kedi","width":256,"height":64,"steps":4,"force_task_id":"left"}"""), leaving.Token);
+                "sdapi/v1/txt2img", new StringContent(
+                    """{"prompt":"kedi","width":256,"height":64,"steps":4,"force_task_id":"left"}"""), leaving.Token);
             await Until.TrueAsync(() => server.Simulator.Stats.Snapshot().InFlight == 1, "in flight");
             await leaving.CancelAsync();
             Assert.That(async () => await asked, Throws.InstanceOf<OperationCanceledException>());

@@ -40,11 +40,13 @@ public sealed class SceneRendererTests
             {
                 File.WriteAllBytes(Path.Combine(directory, $"{seed}.png"), png);
                 File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), SceneRenderer.Draw("half done", seed, 512, 512, seed / 24d));
-                File.WriteAllBytes(Path.Combine(directory, $"preview{seed}.jpg"), SceneRenderer.Preview("half done", seed, 1024, 1024, seed / 24d));
+                File.WriteAllBytes(
+                    Path.Combine(directory, $"preview{seed}.jpg"), SceneRenderer.Preview("half done", seed, 1024, 1024, seed / 24d));
             }
         }
 
         times.Sort();
-        TestContext.Out.WriteLine(FormattableString.Invariant($"generate and encode 1024x1024: median {times[times.Count / 2]:F1} ms, worst {times[^1]:F1} ms"));
+        TestContext.Out.WriteLine(
+            FormattableString.Invariant($"generate and encode 1024x1024: median {times[times.Count / 2]:F1} ms, worst {times[^1]:F1} ms"));
     }
 }

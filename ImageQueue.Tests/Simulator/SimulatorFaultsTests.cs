@@ -48,7 +48,13 @@ public sealed class SimulatorFaultsTests
         await using var server = await StartAsync();
         var whole = await (await server.GenerateAsync("same", seed: 1)).Content.ReadAsStringAsync();
         foreach (var fault in SimulatorFaults.Known.Except(
-            [SimulatorFaults.Slow, SimulatorFaults.Stalled, SimulatorFaults.Hang, SimulatorFaults.SlowLoad, SimulatorFaults.NoWebUi, SimulatorFaults.NoTasks]))
+            [
+                SimulatorFaults.Slow,
+                SimulatorFaults.Stalled,
+                SimulatorFaults.Hang,
+                SimulatorFaults.SlowLoad,
+                SimulatorFaults.NoWebUi,
+                SimulatorFaults.NoTasks]))
         {
             server.Simulator.Faults.Set(fault, 1);
             string answer;
@@ -74,7 +80,8 @@ public sealed class SimulatorFaultsTests
 
         Assert.That(async () => await server.GenerateAsync($"[fault:{fault}]"), Throws.InstanceOf<HttpRequestException>());
 
-        Assert.That(server.Simulator.Stats.Snapshot().Received[0].Outcome, Is.EqualTo(fault == SimulatorFaults.Reset ? "reset" : "cut short"));
+        Assert.That(
+            server.Simulator.Stats.Snapshot().Received[0].Outcome, Is.EqualTo(fault == SimulatorFaults.Reset ? "reset" : "cut short"));
         using var next = await server.GenerateAsync();
         Assert.That(next.StatusCode, Is.EqualTo(HttpStatusCode.OK));
     }
@@ -296,7 +303,8 @@ public sealed class SimulatorFaultsTests
     {
         await using var server = await StartAsync();
         var asked = server.GenerateAsync("[fault:hang]", "h");
-        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
+        await Until.TrueAsync(
+            async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "it hangs");
 
         if (interrupted)
             await server.InterruptAsync();
@@ -359,7 +367,8 @@ public sealed class SimulatorFaultsTests
         using var generated = await server.GenerateAsync();
         using var asked = await server.GenerateAsync($"[fault:{fault}]");
 
-        Assert.That((other.StatusCode, tasks.StatusCode, generated.StatusCode), Is.EqualTo((expected, HttpStatusCode.NotFound, HttpStatusCode.OK)));
+        Assert.That(
+            (other.StatusCode, tasks.StatusCode, generated.StatusCode), Is.EqualTo((expected, HttpStatusCode.NotFound, HttpStatusCode.OK)));
         Assert.That(asked.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest), "one request cannot be without them");
     }
 
@@ -379,7 +388,8 @@ public sealed class SimulatorFaultsTests
             Assert.That(request.GetProperty("task").GetString(), Is.EqualTo("a"));
             Assert.That(request.GetProperty("prompt").GetString(), Is.EqualTo("ışık"));
             Assert.That(request.GetProperty("outcome").GetString(), Is.EqualTo("200"));
-            Assert.That(request.GetProperty("answered_at_ms").GetDouble(), Is.GreaterThanOrEqualTo(request.GetProperty("at_ms").GetDouble()));
+            Assert.That(
+                request.GetProperty("answered_at_ms").GetDouble(), Is.GreaterThanOrEqualTo(request.GetProperty("at_ms").GetDouble()));
             Assert.That(request.GetProperty("at").GetDateTimeOffset(), Is.GreaterThan(DateTimeOffset.UnixEpoch));
             Assert.That(stats.GetProperty("generated").GetInt32(), Is.EqualTo(1));
             Assert.That(stats.GetProperty("in_flight").GetInt32(), Is.Zero);

@@ -29,7 +29,9 @@ public sealed class SimulatorProfileTests
             (await StatusAsync("internal/ping"), await StatusAsync("internal/pending-tasks"), await StatusAsync("sdapi/v1/progress"), await StatusAsync("sdapi/v1/schedulers"), await StatusAsync("openapi.json"),
                 await StatusAsync("sdapi/v1/samplers"), await StatusAsync("sdapi/v1/options"), await StatusAsync("sdapi/v1/sd-models")),
             Is.EqualTo((ping, pendingTasks, progress, schedulers, openApi, 200, 200, 200)));
-        Assert.That(server.Stats.UnknownPaths, Has.Count.EqualTo(new[] { ping, pendingTasks, progress, schedulers, openApi }.Count(status => status == 404)));
+        Assert.That(
+            server.Stats.UnknownPaths,
+            Has.Count.EqualTo(new[] { ping, pendingTasks, progress, schedulers, openApi }.Count(status => status == 404)));
 
         async Task<int> StatusAsync(string path)
         {
@@ -69,7 +71,8 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
 
-        var (status, answer) = await server.SendAsync(HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"a","width":64,"height":64,"steps":2,"sampler_name":"Oyler"}""");
+        var (status, answer) = await server.SendAsync(
+            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"a","width":64,"height":64,"steps":2,"sampler_name":"Oyler"}""");
 
         Assert.That((int)status, Is.EqualTo(expected));
         if (expected == 200 && kind != "koboldcpp")
@@ -96,7 +99,8 @@ public sealed class SimulatorProfileTests
     {
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
         var asked = server.GenerateAsync($"[fault:{SimulatorFaults.Stalled}]", "a");
-        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled");
+        await Until.TrueAsync(
+            async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() > 0.5, "stalled");
 
         var own = await server.TaskProgressAsync("a");
         await server.InterruptAsync();
@@ -104,7 +108,9 @@ public sealed class SimulatorProfileTests
 
         Assert.Multiple(() =>
         {
-            Assert.That((own.GetProperty("active").GetBoolean(), own.GetProperty("queued").GetBoolean(), own.GetProperty("completed").GetBoolean()), Is.EqualTo((false, false, false)));
+            Assert.That(
+                (own.GetProperty("active").GetBoolean(), own.GetProperty("queued").GetBoolean(), own.GetProperty("completed").GetBoolean()),
+                Is.EqualTo((false, false, false)));
             Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK));
             Assert.That(server.Stats.Interrupts, Is.EqualTo(new[] { "a" }));
         });
@@ -116,8 +122,11 @@ public sealed class SimulatorProfileTests
         await using var forge = await StartAsync();
         await using var sdnext = await StartAsync(profile: SimulatorProfile.SdNext);
 
-        Assert.That(await forge.Client.GetStringAsync("openapi.json"), Does.Contain("force_task_id").And.Contain("/internal/pending-tasks"));
-        Assert.That(await sdnext.Client.GetStringAsync("openapi.json"), Does.Not.Contain("force_task_id").And.Not.Contain("/internal/pending-tasks"));
+        Assert.That(
+            await forge.Client.GetStringAsync("openapi.json"), Does.Contain("force_task_id").And.Contain("/internal/pending-tasks"));
+        Assert.That(
+            await sdnext.Client.GetStringAsync("openapi.json"),
+            Does.Not.Contain("force_task_id").And.Not.Contain("/internal/pending-tasks"));
     }
 
     [Test]
@@ -148,7 +157,8 @@ public sealed class SimulatorProfileTests
     public async Task SdCpp_GoesOn_WhateverIsAskedOfIt()
     {
         await using var server = await StartAsync(profile: SimulatorProfile.SdCpp);
-        var generating = server.GenerateAsync($"[fault:{SimulatorFaults.Hang}]", overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" });
+        var generating = server.GenerateAsync(
+            $"[fault:{SimulatorFaults.Hang}]", overrides: new { sd_model_checkpoint = "flux1-schnell-fp8" });
         await Until.TrueAsync(() => server.Stats.Started.Count == 1, "it generates");
 
         using var interrupt = await server.Client.PostAsync("sdapi/v1/interrupt", null);
@@ -157,7 +167,10 @@ public sealed class SimulatorProfileTests
 
         Assert.That(interrupt.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
         Assert.That(server.Stats.Generated, Is.EqualTo(1));
-        Assert.That(Info(generated).GetProperty("sd_model_name").GetString(), Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"), "the one it was started with");
+        Assert.That(
+            Info(generated).GetProperty("sd_model_name").GetString(),
+            Is.EqualTo("flux1-dev-bnb-nf4-v2.safetensors"),
+            "the one it was started with");
     }
 
     [Test]

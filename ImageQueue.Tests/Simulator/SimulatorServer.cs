@@ -51,7 +51,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
     public Uri Address => Client.BaseAddress!; // Set by the first start.
 
     /// <summary>The process that runs.</summary>
-    public ForgeSimulator Simulator => (_app ?? throw new InvalidOperationException("The server has been killed.")).Services.GetRequiredService<ForgeSimulator>();
+    public ForgeSimulator Simulator =>
+        (_app ?? throw new InvalidOperationException("The server has been killed.")).Services.GetRequiredService<ForgeSimulator>();
 
     /// <summary>
     /// Its requests, over all its processes: which tasks arrived, which got the lock and in which order
@@ -86,7 +87,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
     public static async Task<SimulatorServer> StartAsync(
         double secondsPerImage = 0, TimeProvider? time = null, SimulatorProfile? profile = null, int? millisecondsPerImage = null)
     {
-        var server = new SimulatorServer(profile ?? SimulatorProfile.Forge, secondsPerImage, millisecondsPerImage, time ?? TimeProvider.System);
+        var server = new SimulatorServer(
+            profile ?? SimulatorProfile.Forge, secondsPerImage, millisecondsPerImage, time ?? TimeProvider.System);
         await server.StartProcessAsync("http://127.0.0.1:0");
         return server;
     }
@@ -98,7 +100,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
         for (var i = 0; i < servers.Length; i++)
         {
             settings[FormattableString.Invariant($"Forge:Backends:{i}:Url")] = servers[i].Address.AbsoluteUri;
-            settings[FormattableString.Invariant($"Forge:Backends:{i}:Name")] = FormattableString.Invariant($"{servers[i]._profile.Name}-{i}");
+            settings[FormattableString.Invariant($"Forge:Backends:{i}:Name")] =
+                FormattableString.Invariant($"{servers[i]._profile.Name}-{i}");
         }
 
         return settings;
@@ -112,19 +115,24 @@ internal sealed class SimulatorServer : IAsyncDisposable
     /// <summary>Ends all faults; a hung task continues.</summary>
     public void Mend() => Simulator.Faults.Clear();
 
-    /// <summary>Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was generated is lost.</summary>
+    /// <summary>
+    /// Dies as by <c>kill -9</c>: the port is closed and connections are reset at once, and whatever was generated is lost.
+    /// </summary>
     public async Task KillAsync()
     {
         if (_app is not { } app)
             return;
         _app = null;
-        var closed = app.Services.GetRequiredService<IServer>().StopAsync(new CancellationToken(canceled: true)); // Cancelled: no connection is waited for.
+        // Cancelled: no connection is waited for.
+        var closed = app.Services.GetRequiredService<IServer>().StopAsync(new CancellationToken(canceled: true));
         app.Lifetime.StopApplication(); // Ends the generating, or its requests would be waited for.
         await closed;
         await app.DisposeAsync();
     }
 
-    /// <summary>A new process at the same address: killed first where it still runs. Faults, tasks and the loaded model are forgotten.</summary>
+    /// <summary>
+    /// A new process at the same address: killed first where it still runs. Faults, tasks and the loaded model are forgotten.
+    /// </summary>
     public async Task RestartAsync()
     {
         await KillAsync();
@@ -185,11 +193,13 @@ internal sealed class SimulatorServer : IAsyncDisposable
         await proxy(context, prompt, () => next(context));
     }
 
-    private void Pace() => Simulator.TimePerImage = _millisecondsPerImage is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null;
+    private void Pace() =>
+        Simulator.TimePerImage = _millisecondsPerImage is { } milliseconds ? TimeSpan.FromMilliseconds(milliseconds) : null;
 
     /// <summary>Asks for a small image.</summary>
     public Task<HttpResponseMessage> GenerateAsync(
-        string prompt = "bir kedi", string? task = null, int width = 64, int height = 64, int steps = 4, long seed = 1, object? overrides = null) =>
+        string prompt =
+            "bir kedi", string? task = null, int width = 64, int height = 64, int steps = 4, long seed = 1, object? overrides = null) =>
         Client.PostAsJsonAsync(
             "sdapi/v1/txt2img",
             new { prompt, width, height, steps, seed, sampler_name = "Euler", scheduler = "Simple", force_task_id = task, override_settings = overrides ?? new { } });
@@ -205,7 +215,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
 
     public async Task<JsonElement> TaskProgressAsync(string? task, bool preview = false, int seen = -1)
     {
-        using var response = await Client.PostAsJsonAsync("internal/progress", new { id_task = task, id_live_preview = seen, live_preview = preview });
+        using var response = await Client.PostAsJsonAsync(
+            "internal/progress", new { id_task = task, id_live_preview = seen, live_preview = preview });
         response.EnsureSuccessStatusCode();
         return await response.Content.ReadFromJsonAsync<JsonElement>();
     }

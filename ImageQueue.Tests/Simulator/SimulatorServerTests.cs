@@ -38,7 +38,8 @@ public sealed class SimulatorServerTests
     {
         await using var server = await StartAsync(millisecondsPerImage: milliseconds);
         var asked = server.GenerateAsync(prompt, "a");
-        await Until.TrueAsync(async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it generates");
+        await Until.TrueAsync(
+            async () => (await server.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= progress, "it generates");
 
         var started = Stopwatch.GetTimestamp();
         await server.KillAsync();
@@ -66,7 +67,10 @@ public sealed class SimulatorServerTests
         {
             Assert.That(server.Address, Is.EqualTo(address));
             Assert.That(generated.StatusCode, Is.EqualTo(HttpStatusCode.OK));
-            Assert.That((await server.TaskProgressAsync("before")).GetProperty("active").GetBoolean(), Is.False, "it would be the current one still");
+            Assert.That(
+                (await server.TaskProgressAsync("before")).GetProperty("active").GetBoolean(),
+                Is.False,
+                "it would be the current one still");
             Assert.That(server.Stats.Started, Is.EqualTo(new[] { "before", "after" }));
         });
     }

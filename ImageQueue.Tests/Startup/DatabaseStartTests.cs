@@ -93,7 +93,10 @@ public sealed class DatabaseStartTests : IDisposable
     public async Task Starting_StopsTheApp_WhenTheServerComesBackWithoutTables()
     {
         var isUp = false;
-        using var start = Start(Database(mayComeBack: true, () => throw (isUp ? new SchemaException("lacks table dbo.messages") : Unavailable("cannot be reached"))));
+        using var start = Start(
+            Database(
+                mayComeBack: true,
+                () => throw (isUp ? new SchemaException("lacks table dbo.messages") : Unavailable("cannot be reached"))));
 
         await start.StartingAsync(default);
         isUp = true;
@@ -112,7 +115,10 @@ public sealed class DatabaseStartTests : IDisposable
         Assert.That(await StartFailure.ExplainAsync(() => throw new SchemaException("x")), Is.EqualTo(1));
         Assert.That(await StartFailure.ExplainAsync(() => throw new StorageSettingsException("x")), Is.EqualTo(1));
         Assert.That(await StartFailure.ExplainAsync(() => Task.FromResult(0)), Is.Zero);
-        Assert.That(() => StartFailure.ExplainAsync(() => throw new InvalidTimeZoneException()), Throws.TypeOf<InvalidTimeZoneException>(), "a mistake of ours keeps its stack");
+        Assert.That(
+            () => StartFailure.ExplainAsync(() => throw new InvalidTimeZoneException()),
+            Throws.TypeOf<InvalidTimeZoneException>(),
+            "a mistake of ours keeps its stack");
     }
 
     private DatabaseStart Start(Mock<IMessageDatabase> database) =>

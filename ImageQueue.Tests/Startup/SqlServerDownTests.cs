@@ -19,19 +19,23 @@ namespace ImageQueue.Tests.Startup;
 public sealed class SqlServerDownTests
 {
     /// <summary>No process listens on port 1.</summary>
-    private const string Nowhere = "Server=127.0.0.1,1;Database=ImageQueue;User ID=imagequeue;Password=Gizli1!;Encrypt=False;Connect Timeout=1";
+    private const string Nowhere =
+        "Server=127.0.0.1,1;Database=ImageQueue;User ID=imagequeue;Password=Gizli1!;Encrypt=False;Connect Timeout=1";
 
     /// <summary>The app serves, says that it is not ready, refuses what it cannot do with 503, and can be stopped.</summary>
     [Test]
     public async Task App_StaysUpAndSaysThatItIsNotReady_WhenTheServerIsDown()
     {
-        await using (var app = await TestApp.StartAsync(new() { ["Storage:Provider"] = "SqlServer", ["ConnectionStrings:ImageQueue"] = Nowhere }))
+        await using (
+            var app = await TestApp.StartAsync(new() { ["Storage:Provider"] = "SqlServer", ["ConnectionStrings:ImageQueue"] = Nowhere }))
         {
             Assert.That((await app.Http.GetAsync("health/live")).StatusCode, Is.EqualTo(HttpStatusCode.OK));
             var ready = await app.Http.GetAsync("health/ready");
             Assert.That(ready.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
             var parts = (await TestApp.ReadAsync(ready))["parts"]!;
-            Assert.That(((string?)parts["database"]!["status"], (string?)parts["schema"]!["status"], (string?)parts["job_servers"]!["status"]), Is.EqualTo(("unhealthy", "unhealthy", "degraded")));
+            Assert.That(
+                ((string?)parts["database"]!["status"], (string?)parts["schema"]!["status"], (string?)parts["job_servers"]!["status"]),
+                Is.EqualTo(("unhealthy", "unhealthy", "degraded")));
             Assert.That((string?)parts["database"]!["reason"], Does.Contain("be reached").And.Not.Contain("Gizli1!"));
             foreach (var response in new[]
             {
@@ -46,7 +50,9 @@ public sealed class SqlServerDownTests
             }
 
             // What the requests above were refused for has lines of its own.
-            var warnings = app.Log.Of(LogLevel.Warning).Where(line => line.Contains(nameof(DatabaseStart), StringComparison.Ordinal)).ToList();
+            var warnings = app.Log.Of(LogLevel.Warning)
+                .Where(line => line.Contains(nameof(DatabaseStart), StringComparison.Ordinal))
+                .ToList();
             // Each reason is logged once; a caller that waits for another one's connection attempt has a reason of its own.
             Assert.That(warnings, Has.Count.InRange(1, 2), string.Join('\n', warnings));
             Assert.That(warnings, Is.All.Contain("be reached").And.All.Contain("ImageQueue on 127.0.0.1,1"));
@@ -70,7 +76,8 @@ public sealed class SqlServerDownTests
         var store = new SqlServerMessageStore(
             new SqlServerDatabase(Nowhere, applySchema: false, NullLogger.Instance).Connections, TimeProvider.System, new AsyncSignal());
 
-        Assert.That(() => store.FindAsync(1, default), Throws.TypeOf<StoreUnavailableException>().With.InnerException.TypeOf<SqlException>());
+        Assert.That(
+            () => store.FindAsync(1, default), Throws.TypeOf<StoreUnavailableException>().With.InnerException.TypeOf<SqlException>());
         Assert.That(() => store.FindAsync(1, new CancellationToken(true)), Throws.InstanceOf<OperationCanceledException>());
     }
 }

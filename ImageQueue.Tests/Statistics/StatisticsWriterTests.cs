@@ -86,10 +86,13 @@ internal sealed class StatisticsWriterTests
         var rows = await RowsAsync();
         Assert.That(rows.Where(row => row.Kind != StatisticsKinds.Queue), Is.EqualTo(Model()));
         foreach (var (hour, most) in longest)
+        {
             Assert.That(
                 rows.Single(row => row.Kind == StatisticsKinds.Queue && row.Hour == hour).Count,
                 Is.GreaterThanOrEqualTo(most),
                 $"{hour:O}");
+        }
+
         Assert.That(
             (await _store.ReadStatisticsStateAsync(CancellationToken.None)).OldestSample,
             Is.GreaterThan(_time.GetUtcNow() - StatisticsWriter.KeepSamplesFor - TimeSpan.FromHours(1)));

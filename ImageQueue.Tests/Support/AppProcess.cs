@@ -23,7 +23,9 @@ internal sealed partial class AppProcess : IAsyncDisposable
     private AppProcess(Process process) => _process = process;
 
     /// <summary>The dotnet that runs the tests.</summary>
-    public static string DotNet { get; } = Environment.ProcessPath is { } path && Path.GetFileNameWithoutExtension(path) == "dotnet" ? path : "dotnet";
+    public static string DotNet { get; } = Environment.ProcessPath is { } path && Path.GetFileNameWithoutExtension(path) == "dotnet"
+        ? path
+        : "dotnet";
 
     public HttpClient Http { get; } = new() { Timeout = TimeSpan.FromSeconds(30) };
 
@@ -43,13 +45,15 @@ internal sealed partial class AppProcess : IAsyncDisposable
     /// <param name="folder">Where its data is.</param>
     /// <param name="forge">A Forge to generate with; null for the app's own simulator.</param>
     /// <param name="settings">Settings that differ from those of a test.</param>
-    public static Task<AppProcess> StartAsync(string folder, Uri? forge, Dictionary<string, string>? settings = null) => ListeningAsync(Launch(folder, forge, settings));
+    public static Task<AppProcess> StartAsync(string folder, Uri? forge, Dictionary<string, string>? settings = null) =>
+        ListeningAsync(Launch(folder, forge, settings));
 
     /// <summary>Starts the app in a way of the caller's own, and waits until it listens.</summary>
     public static Task<AppProcess> StartAsync(ProcessStartInfo start) => ListeningAsync(Launch(start));
 
     /// <summary>Starts an app that is not expected to come up.</summary>
-    public static AppProcess Launch(string folder, Uri? forge, Dictionary<string, string>? settings = null) => Launch(StartInfo(folder, forge, settings));
+    public static AppProcess Launch(string folder, Uri? forge, Dictionary<string, string>? settings = null) =>
+        Launch(StartInfo(folder, forge, settings));
 
     /// <summary>How the app is started.</summary>
     public static ProcessStartInfo StartInfo(string folder, Uri? forge, Dictionary<string, string>? settings = null)
@@ -180,7 +184,8 @@ internal sealed partial class AppProcess : IAsyncDisposable
         var all = new List<JsonObject>();
         for (long? after = 0; after is not null;)
         {
-            var page = await GetAsync(string.Create(CultureInfo.InvariantCulture, $"api/conversations/{conversation}/messages?after={after}&limit=200"));
+            var page = await GetAsync(
+                string.Create(CultureInfo.InvariantCulture, $"api/conversations/{conversation}/messages?after={after}&limit=200"));
             all.AddRange(page["messages"]!.AsArray().Select(message => message!.AsObject()));
             after = (long?)page["next"];
         }

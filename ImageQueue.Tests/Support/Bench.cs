@@ -33,7 +33,8 @@ internal sealed class Bench : IAsyncDisposable
     private readonly ServiceProvider _services;
     private int _submitted;
 
-    private Bench(TimeProvider time, Dictionary<string, string?> settings, Func<IMessageStore, IMessageStore>? wrap, TemporaryFolder? folder)
+    private Bench(
+        TimeProvider time, Dictionary<string, string?> settings, Func<IMessageStore, IMessageStore>? wrap, TemporaryFolder? folder)
     {
         (_folder, _ownsFolder) = (folder ?? new TemporaryFolder(), folder is null);
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
@@ -77,7 +78,9 @@ internal sealed class Bench : IAsyncDisposable
     public string ImagesFolder => Path.Combine(_folder.Path, "images");
 
     public static async Task<Bench> CreateAsync(
-        TimeProvider? time = null, Dictionary<string, string?>? settings = null, Func<IMessageStore, IMessageStore>? wrap = null, TemporaryFolder? folder = null)
+        TimeProvider? time =
+            null, Dictionary<string, string?>? settings =
+                null, Func<IMessageStore, IMessageStore>? wrap = null, TemporaryFolder? folder = null)
     {
         var bench = new Bench(time ?? TimeProvider.System, settings ?? [], wrap, folder);
         await bench.Get<IMessageDatabase>().PrepareAsync(CancellationToken.None);
@@ -92,7 +95,8 @@ internal sealed class Bench : IAsyncDisposable
     /// <summary>A queued row without a Hangfire job.</summary>
     public async Task<Message> AddRowAsync() => (await Store.SubmitAsync(
         new NewImageMessage(
-            "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
+            "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString(
+                "x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
         UserLimits.None,
         CancellationToken.None)).Message;
 
@@ -113,7 +117,8 @@ internal sealed class Bench : IAsyncDisposable
     }
 
     /// <summary>As an operator does it in the dashboard.</summary>
-    public void SetState(string job, IState state) => Assert.That(Client.ChangeState(job, state, null), Is.True, $"{job} has not become {state.Name}");
+    public void SetState(string job, IState state) =>
+        Assert.That(Client.ChangeState(job, state, null), Is.True, $"{job} has not become {state.Name}");
 
     public string? StateOf(Message message) => message.HangfireJobId is { } job ? Jobs.Find(job)?.Name : null;
 
@@ -135,7 +140,12 @@ internal sealed class Bench : IAsyncDisposable
             SetState(message.HangfireJobId!, new Processing());
         await ProbedAsync();
         using var fetched = Get<CapacityGatedFetch>().Reserve(new Taken(message.HangfireJobId!));
-        var run = new GenerateImageJob.Run(message.Id, message.HangfireJobId!, fetched, new WorkerToken(this, message.HangfireJobId!, cancellationToken), cancellationToken);
+        var run = new GenerateImageJob.Run(
+            message.Id,
+            message.HangfireJobId!,
+            fetched,
+            new WorkerToken(this, message.HangfireJobId!, cancellationToken),
+            cancellationToken);
         await job.RunAsync(run).WaitAsync(TimeSpan.FromSeconds(60), CancellationToken.None);
     }
 
@@ -145,7 +155,9 @@ internal sealed class Bench : IAsyncDisposable
         var pool = Get<BackendPool>();
         pool.StartMonitoring();
         return Until.TrueAsync(
-            () => pool.Status.All(backend => backend.Healthy is not null) && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0),
+            () =>
+                pool.Status.All(backend => backend.Healthy is not null)
+                    && (pool.Status.All(backend => backend.Healthy == false || backend.Busy) || pool.Available > 0),
             "the servers are known");
     }
 
@@ -175,12 +187,15 @@ internal sealed class Bench : IAsyncDisposable
         var forge = new Mock<IForgeClient>();
         forge.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
         forge.Setup(client => client.GenerateAsync(
-                It.IsAny<ForgeBackend>(), It.Is<string>(task => IsCanary(task)), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+                It.IsAny<ForgeBackend>(), It.Is<string>(
+                    task => IsCanary(task)), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(() => CanaryImage);
         forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
-        forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(ForgeCapabilities.Unknown);
-        forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
+        forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(ForgeCapabilities.Unknown);
+        forge.Setup(client => client.InterruptAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync(false);
         return forge;
     }
 

@@ -53,7 +53,9 @@ internal sealed class ChatBrowser : IAsyncDisposable
         return context;
     }
 
-    /// <summary>Writes a screenshot into the folder <c>IMAGEQUEUE_TEST_SCREENSHOTS</c>, for a look by eye; nothing where it is not set.</summary>
+    /// <summary>
+    /// Writes a screenshot into the folder <c>IMAGEQUEUE_TEST_SCREENSHOTS</c>, for a look by eye; nothing where it is not set.
+    /// </summary>
     public static async Task ShootAsync(IPage page, string name)
     {
         if (Environment.GetEnvironmentVariable("IMAGEQUEUE_TEST_SCREENSHOTS") is { Length: > 0 } folder)

@@ -15,7 +15,8 @@ internal sealed class HangfireLog : ILogProvider
     /// <summary>Makes what Hangfire's start sets up say its words here.</summary>
     public static void PutInto(IServiceCollection services)
     {
-        var own = services.Last(service => service.ServiceType == typeof(IGlobalConfiguration)).ImplementationFactory!; // Registered with one.
+        // Registered with one.
+        var own = services.Last(service => service.ServiceType == typeof(IGlobalConfiguration)).ImplementationFactory!;
         services.AddSingleton(provider =>
         {
             var configuration = (IGlobalConfiguration)own(provider);
@@ -25,7 +26,8 @@ internal sealed class HangfireLog : ILogProvider
     }
 
     /// <summary>Hangfire's threads, started from here on, belong to this app.</summary>
-    public static void Follow(IServiceProvider services) => OfApp.Value = new AspNetCoreLogProvider(services.GetRequiredService<ILoggerFactory>());
+    public static void Follow(IServiceProvider services) =>
+        OfApp.Value = new AspNetCoreLogProvider(services.GetRequiredService<ILoggerFactory>());
 
     public ILog GetLogger(string name) => OfApp.Value?.GetLogger(name) ?? new Silent();
 

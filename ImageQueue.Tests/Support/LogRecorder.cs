@@ -27,10 +27,14 @@ internal sealed class LogRecorder : ILoggerProvider
 
         public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
             if (IsEnabled(logLevel))
-                recorder._lines.Enqueue((logLevel, category, exception is null ? formatter(state, null) : $"{formatter(state, exception)} {exception}"));
+            {
+                recorder._lines.Enqueue(
+                    (logLevel, category, exception is null ? formatter(state, null) : $"{formatter(state, exception)} {exception}"));
+            }
         }
     }
 }

@@ -11,7 +11,10 @@ internal sealed class PublishedProgram : IDisposable
     private const UnixFileMode ReadAndEnter = UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.GroupRead
         | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
 
-    /// <summary>No permission binds root: as root, the program is run as nobody. setpriv becomes what it starts, so that a signal reaches the program.</summary>
+    /// <summary>
+    /// No permission binds root: as root, the program is run as nobody. setpriv becomes what it starts, so that a signal reaches the
+    /// program.
+    /// </summary>
     private static readonly string[] AsNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 
     private readonly TemporaryFolder _folder = new();
@@ -32,7 +35,8 @@ internal sealed class PublishedProgram : IDisposable
         var configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name; // .../bin/Debug/net10.0/
         await using var publish = AppProcess.Launch(new ProcessStartInfo(AppProcess.DotNet)
         {
-            ArgumentList = { "publish", "ImageQueue.Web", "--no-build", "--configuration", configuration, "--output", program.Folder, "-nodeReuse:false" },
+            ArgumentList =
+                { "publish", "ImageQueue.Web", "--no-build", "--configuration", configuration, "--output", program.Folder, "-nodeReuse:false" },
             WorkingDirectory = Repository.Root,
         });
         Assert.That(await publish.ExitAsync(), Is.Zero, publish.Output);

@@ -23,6 +23,7 @@ internal static class Repository
                 return folder.FullName;
         }
 
-        throw new InvalidOperationException($"ImageQueue.sln is in no folder above {AppContext.BaseDirectory}; run the tests from a checkout.");
+        throw new InvalidOperationException(
+            $"ImageQueue.sln is in no folder above {AppContext.BaseDirectory}; run the tests from a checkout.");
     }
 }

@@ -11,13 +11,19 @@ internal static class SqlServerError
     /// <summary>What a server that raises it makes of a call.</summary>
     public static SqlException Of(int number, string message = "As the server says it.", byte severity = 16)
     {
-        var error = Make<SqlError>(("infoNumber", number), ("errorClass", severity), ("server", "db1"), ("errorMessage", message), ("procedure", ""));
+        var error = Make<SqlError>(
+            ("infoNumber", number), ("errorClass", severity), ("server", "db1"), ("errorMessage", message), ("procedure", ""));
         var errors = Make<SqlErrorCollection>();
         typeof(SqlErrorCollection).GetMethod("Add", Hidden)!.Invoke(errors, [error]); // SqlClient has it.
         var create = typeof(SqlException).GetMethods(Hidden).First(method =>
-            method.Name == "CreateException" && method.GetParameters() is [{ } first, ..] && first.ParameterType == typeof(SqlErrorCollection)
-            && method.GetParameters().All(parameter => parameter.ParameterType != typeof(SqlBatchCommand) && parameter.ParameterType.Name != "SqlInternalConnectionTds"));
-        return (SqlException)create.Invoke(null, [.. create.GetParameters().Select(parameter => parameter.ParameterType == typeof(SqlErrorCollection) ? errors : Default(parameter.ParameterType))])!;
+            method.Name == "CreateException"
+                && method.GetParameters() is [{ } first, ..]
+                && first.ParameterType == typeof(SqlErrorCollection)
+            && method.GetParameters().All(parameter => parameter.ParameterType != typeof(SqlBatchCommand)
+                && parameter.ParameterType.Name != "SqlInternalConnectionTds"));
+        return (SqlException)create.Invoke(
+            null,
+            [.. create.GetParameters().Select(parameter => parameter.ParameterType == typeof(SqlErrorCollection) ? errors : Default(parameter.ParameterType))])!;
     }
 
     private static T Make<T>(params (string Name, object Value)[] values)

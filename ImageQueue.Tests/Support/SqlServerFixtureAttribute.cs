@@ -5,7 +5,9 @@ using NUnit.Framework.Internal.Builders;
 
 namespace ImageQueue.Tests.Support;
 
-/// <summary>A fixture that needs a SQL Server. Where none is given it has no tests: <see cref="SqlServerTests"/> says so once for all.</summary>
+/// <summary>
+/// A fixture that needs a SQL Server. Where none is given it has no tests: <see cref="SqlServerTests"/> says so once for all.
+/// </summary>
 [AttributeUsage(AttributeTargets.Class)]
 internal sealed class SqlServerFixtureAttribute : NUnitAttribute, IFixtureBuilder2
 {

@@ -50,7 +50,8 @@ internal sealed class TestApp : IAsyncDisposable
     /// <param name="environment">Development lets this machine in without a key.</param>
     /// <param name="configure">What else is to be different.</param>
     public static async Task<TestApp> StartAsync(
-        Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null, string environment = "Development", Action<WebApplicationBuilder>? configure = null)
+        Dictionary<string, string?>? settings =
+            null, TemporaryFolder? folder = null, string environment = "Development", Action<WebApplicationBuilder>? configure = null)
     {
         var ownsFolder = folder is null;
         folder ??= new TemporaryFolder();

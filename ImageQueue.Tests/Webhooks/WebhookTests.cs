@@ -116,8 +116,10 @@ internal sealed class WebhookTests
         var suspensions = app.Services.GetRequiredService<WebhookSuspensions>();
         await Until.TrueAsync(async () => (await suspensions.ListAsync(CancellationToken.None)).Count == 1);
         var name = (await suspensions.ListAsync(CancellationToken.None)).Keys.Single();
-        var ready = await app.Http.GetStringAsync("health/ready");
-        Assert.That(ready, Does.Contain($"Webhook receiver {name} answered 410 Gone and is suspended"));
+        await Until.TrueAsync(
+            async () => (await app.Http.GetStringAsync("health/ready"))
+                .Contains($"Webhook receiver {name} answered 410 Gone and is suspended", StringComparison.Ordinal),
+            "readiness names the receiver");
 
         var missed = (long)(await app.SubmitAsync("bir köpek"))["id"]!;
         await app.WaitForAsync(missed, MessageStatus.Complete);
@@ -180,9 +182,12 @@ internal sealed class WebhookTests
     {
         var (sender, receiver) = Sender(new UriBuilder(_receiver.Url) { Host = host }.Uri, allowPrivate: false);
         using (sender)
+        {
             Assert.That(
                 async () => await sender.SendAsync(receiver, "id", "{}"u8.ToArray(), default),
                 Throws.TypeOf<WebhookException>().With.Message.Contains("private address"));
+        }
+
         Assert.That(_receiver.Deliveries, Is.Empty);
     }
 
@@ -196,9 +201,12 @@ internal sealed class WebhookTests
         };
         var (sender, receiver) = Sender(_receiver.Url, allowPrivate: true);
         using (sender)
+        {
             Assert.That(
                 async () => await sender.SendAsync(receiver, "id", "{}"u8.ToArray(), default),
                 Throws.TypeOf<WebhookException>().With.Message.StartsWith("307"));
+        }
+
         Assert.That(_receiver.Deliveries, Has.Count.EqualTo(1));
     }
 

@@ -56,7 +56,11 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         [ConversationId] string conversationId, [FromBody] ConversationPatchBody body, CancellationToken cancellationToken)
     {
         if (body.Title?.Trim() is not { Length: > 0 and <= ConversationPatchBody.LongestTitle } title || title.Any(char.IsControl))
-            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { ["title"] = [ConversationPatchBody.TitleRule] });
+        {
+            return ApiProblem.Unprocessable(
+                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["title"] = [ConversationPatchBody.TitleRule] });
+        }
+
         return await store.RenameConversationAsync(conversationId, title, cancellationToken)
             ? Ok(new ConversationTitleResponse(conversationId, title))
             : NotFoundProblem(conversationId);

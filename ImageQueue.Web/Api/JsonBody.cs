@@ -65,7 +65,10 @@ internal sealed class JsonBody(SystemTextJsonInputFormatter inner) : IInputForma
                 var isName = reader.TokenType == JsonTokenType.PropertyName;
                 if ((!isName && reader.TokenType != JsonTokenType.String)
                     || (!reader.ValueIsEscaped && !(isName && reader.CurrentDepth == 1)))
+                {
                     continue;
+                }
+
                 var text = reader.GetString(); // Throws at half a surrogate pair.
                 if (isName && reader.CurrentDepth == 1)
                     field = text;

@@ -23,8 +23,10 @@ public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplic
             // From the revision that was read, so that no later change is missed.
             using var subscription = await feed.WatchAsync(message.ConversationId, message.Revision, ends.Token);
             while (!HasEnded(message) && patience - time.GetElapsedTime(started) is var left && left > TimeSpan.Zero)
+            {
                 message = (await subscription.NextAsync(left, ends.Token))
                     .LastOrDefault(change => change.Message.Id == message.Id)?.Message ?? message;
+            }
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {

@@ -85,10 +85,13 @@ public sealed class MessagesController(
         }
 
         if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
+        {
             return ApiProblem.Result(
                 StatusCodes.Status404NotFound,
                 ProblemCodes.NotFound,
                 $"Conversation {conversationId} not found. It comes to exist with its first message.");
+        }
+
         var found = before is { } end
             ? await store.ListBackwardsAsync(conversationId, end, limit + 1, cancellationToken)
             : await store.ListAsync(conversationId, after ?? 0, limit + 1, cancellationToken);
@@ -206,8 +209,11 @@ public sealed class MessagesController(
     {
         var message = transition.Message ?? throw new MessageNotFoundException(id);
         if (!transition.Applied)
+        {
             return ApiProblem.Result(
                 StatusCodes.Status409Conflict, code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
+        }
+
         return Ok(await ShowAsync(message, cancellationToken));
     }
 }

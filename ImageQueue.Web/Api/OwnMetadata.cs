@@ -10,8 +10,11 @@ internal static class OwnMetadata
     {
         var errors = new Dictionary<string, string[]>(StringComparer.Ordinal);
         if (patch?.Root.EnumerateObject().Select(member => member.Name).FirstOrDefault(MetadataFields.All.Contains) is { } reserved)
+        {
             errors["extra_metadata"] = [
                 $"{reserved} of an image message is written by ImageQueue alone. Use another key, or the cancel and retry calls."];
+        }
+
         return errors;
     }
 }

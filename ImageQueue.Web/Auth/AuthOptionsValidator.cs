@@ -34,14 +34,22 @@ internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IVali
         if (!Roles.OfKeys.Contains(key.Role))
             yield return $"{setting}:Role must be {string.Join(", ", Roles.OfKeys.SkipLast(1))} or {Roles.OfKeys[^1]}, not \"{key.Role}\".";
         if (string.IsNullOrEmpty(key.Key) == string.IsNullOrEmpty(key.KeyHash))
+        {
             yield return $"{setting} needs either KeyHash or Key. \"dotnet run --project ImageQueue.Web -- key new --role client\" makes both.";
+        }
         else if (!string.IsNullOrEmpty(key.KeyHash) && !ApiKeys.TryParseHash(key.KeyHash, out _))
+        {
             yield return $"{setting}:KeyHash must be the key's SHA-256 in 64 hex digits.";
+        }
         else if (key.Key is { Length: > 0 and < ShortestKey })
+        {
             yield return string.Create(CultureInfo.InvariantCulture, $"{setting}:Key must have at least {ShortestKey} characters.");
+        }
         else if (key.Key?.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) == true
             || key.Key?.Any(c => c is <= ' ' or > '~') == true)
+        {
             yield return $"{setting}:Key must be plain ASCII without blanks, and not begin with {WatcherTokens.Prefix}.";
+        }
     }
 
     private static IEnumerable<string> Doubles(IEnumerable<ApiKeyOptions> keys) => keys

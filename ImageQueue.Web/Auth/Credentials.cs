@@ -54,7 +54,10 @@ internal static class Credentials
     {
         if (context.Request.Headers.Authorization is [{ } authorization]
             && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
+        {
             return authorization[Bearer.Length..].Trim();
+        }
+
         if (ReadBasic(context.Request) is var (_, password))
             return password;
         return context.Request.Headers[KeyHeader] is [{ } key, ..] ? key : null;
@@ -67,7 +70,10 @@ internal static class Credentials
     {
         if (request.Headers.Authorization is not [{ } authorization]
             || !authorization.StartsWith(Basic, StringComparison.OrdinalIgnoreCase))
+        {
             return null;
+        }
+
         var bytes = new byte[authorization.Length];
         return Convert.TryFromBase64String(authorization[Basic.Length..].Trim(), bytes, out var length)
             && Encoding.UTF8.GetString(bytes, 0, length).Split(':', 2) is [var user, var password]

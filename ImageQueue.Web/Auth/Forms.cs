@@ -41,18 +41,28 @@ internal static class Forms
             var request = context.Request;
             var isPost = HttpMethods.IsPost(request.Method);
             if (!isPost && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method))
+            {
                 await RefuseAsync(context, StatusCodes.Status405MethodNotAllowed, $"{request.Path} does not take {request.Method}.");
+            }
             else if (isPost && !request.HasFormContentType && request.ContentLength is not (null or 0))
+            {
                 await RefuseAsync(
                     context,
                     StatusCodes.Status415UnsupportedMediaType,
                     "This takes forms only: Content-Type: application/x-www-form-urlencoded.");
+            }
             else if (!Paging.All(name => IsSmall(request.Query[name])))
+            {
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, "from and count must be numbers that a list can have.");
+            }
             else if (await IsReadableAsync(context))
+            {
                 await next(context);
+            }
             else
+            {
                 await RefuseAsync(context, StatusCodes.Status400BadRequest, "The form cannot be read.");
+            }
         }));
 
     private static async Task<bool> IsReadableAsync(HttpContext context)

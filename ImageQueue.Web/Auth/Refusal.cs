@@ -18,14 +18,20 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
             return next(context);
         if (policy.Requirements.OfType<FromThisMachine>().Any()
             || (context.User.Is(Roles.Watcher) && policy.Requirements.OfType<InReach>().Any()))
+        {
             return WriteAsync(
                 context, StatusCodes.Status404NotFound, "not_found", $"There is nothing at {context.Request.Path}, or it is not yours.");
+        }
+
         if (authorizeResult.Forbidden)
+        {
             return WriteAsync(
                 context,
                 StatusCodes.Status403Forbidden,
                 "forbidden",
                 $"{CallerOf(context)} may not do this. SECURITY.md says who may do what.");
+        }
+
         if (IsPage(context.Request))
         {
             var page = context.Request.PathBase + context.Request.Path + context.Request.QueryString;

@@ -18,7 +18,9 @@ internal static class WaitPreference
                 : ("", "");
             if (name.Equals("wait", StringComparison.OrdinalIgnoreCase)
                 && int.TryParse(value.Trim('"'), NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
+            {
                 return seconds < Longest.TotalSeconds ? TimeSpan.FromSeconds(seconds) : Longest;
+            }
         }
 
         return TimeSpan.Zero;

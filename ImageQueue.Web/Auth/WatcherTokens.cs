@@ -30,7 +30,8 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
 
     /// <summary>A token for one image alone.</summary>
     public string IssueForImage(string conversationId, string username, string jobId, TimeSpan lifetime) =>
-        Prefix + _protector.Protect(JsonSerializer.Serialize(new WatcherToken(conversationId, username, jobId)), time.GetUtcNow() + lifetime);
+        Prefix + _protector.Protect(
+            JsonSerializer.Serialize(new WatcherToken(conversationId, username, jobId)), time.GetUtcNow() + lifetime);
 
     /// <summary>The token's content; null when it is invalid or expired.</summary>
     public (WatcherToken Token, DateTimeOffset ExpiresAt)? Read(string shown)

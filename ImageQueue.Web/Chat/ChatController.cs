@@ -32,7 +32,9 @@ public sealed class ChatController(ForgeModels models, ChatAssets assets) : Cont
         Response.Headers.CacheControl = "no-cache";
         Response.Headers.Vary = "Accept-Language, Cookie";
 
-        var language = Request.Cookies[LanguageCookie] is PageLanguage.Turkish or PageLanguage.English ? Request.Cookies[LanguageCookie] : null;
+        var language = Request.Cookies[LanguageCookie] is PageLanguage.Turkish or PageLanguage.English
+            ? Request.Cookies[LanguageCookie]
+            : null;
         return View(new ChatPage(language ?? PageLanguage.For(request.AcceptLanguage), models.All, Url.Content($"~{assets.Path}/")));
     }
 }

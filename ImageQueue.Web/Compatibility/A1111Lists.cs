@@ -1,5 +1,4 @@
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Forge;
 
 namespace ImageQueue.Web.Compatibility;
 
@@ -10,6 +9,12 @@ internal sealed class A1111Lists(IForgeCatalogue catalogue)
     [
         "/sdapi/v1/txt2img", "/sdapi/v1/options", "/sdapi/v1/sd-models", "/sdapi/v1/samplers", "/sdapi/v1/schedulers", "/sdapi/v1/progress",
         "/sdapi/v1/interrupt", "/sdapi/v1/skip", "/sdapi/v1/memory", "/internal/ping", "/internal/progress", "/internal/pending-tasks",
+    ];
+
+    private static readonly string[] RequestFields =
+    [
+        "prompt", "negative_prompt", "seed", "sampler_name", "scheduler", "steps", "cfg_scale", "distilled_cfg_scale", "width",
+        "height", "batch_size", "n_iter", "override_settings", "force_task_id", "send_images",
     ];
 
     /// <summary>Samplers of the healthy backends.</summary>
@@ -61,11 +66,7 @@ internal sealed class A1111Lists(IForgeCatalogue catalogue)
                 StableDiffusionProcessingTxt2Img = new
                 {
                     type = "object",
-                    properties = new[]
-                    {
-                        "prompt", "negative_prompt", "seed", "sampler_name", "scheduler", "steps", "cfg_scale", "distilled_cfg_scale", "width",
-                        "height", "batch_size", "n_iter", "override_settings", "force_task_id", "send_images",
-                    }.ToDictionary(name => name, _ => new Dictionary<string, object>()),
+                    properties = RequestFields.ToDictionary(name => name, _ => new Dictionary<string, object>()),
                 },
             },
         },

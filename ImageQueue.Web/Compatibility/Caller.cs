@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using ImageQueue.Core.Messages;
-using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Compatibility;

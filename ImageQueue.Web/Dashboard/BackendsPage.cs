@@ -91,7 +91,9 @@ internal static class BackendsPage
 
     private static Markup Errors(ImageDashboardRequest request, BackendStatus backend, DashboardSummary.DayOfEnds ends)
     {
-        var groups = ends.Errors.Where(end => end.Backend == backend.Name).GroupBy(end => end.ErrorCode ?? "?").OrderByDescending(group => group.Count());
+        var groups = ends.Errors.Where(end => end.Backend == backend.Name)
+            .GroupBy(end => end.ErrorCode ?? "?")
+            .OrderByDescending(group => group.Count());
         return Markup.Join(groups.Select(group => Markup.Of(
             $"<a href=\"{request.Root}/images{DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> ")))
             is var links && links.ToString().Length > 0 ? links : Markup.Of($"none");
@@ -101,7 +103,11 @@ internal static class BackendsPage
     {
         var pause = backend.Paused
             ? request.Button("Resume", "/commands/backends/resume", backend.Name, style: "success")
-            : request.Button("Pause", "/commands/backends/pause", backend.Name, $"Pause {backend.Name}? It finishes its current image and gets no new request.");
+            : request.Button(
+                "Pause",
+                "/commands/backends/pause",
+                backend.Name,
+                $"Pause {backend.Name}? It finishes its current image and gets no new request.");
         var drain = backend is { Paused: true, Busy: false } ? Markup.None : request.Button(
             "Drain",
             "/commands/backends/drain",

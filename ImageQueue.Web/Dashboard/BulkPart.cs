@@ -36,7 +36,9 @@ internal static class BulkPart
     public static Markup Progress(ImageDashboardRequest request)
     {
         var commands = request.Get<BulkCommands>().List();
-        return commands.Count == 0 ? Markup.None : Markup.Of($"<ul class=\"iq-bulk\" aria-label=\"Bulk commands\">{Markup.Join(commands.Select(Row))}</ul>");
+        return commands.Count == 0
+            ? Markup.None
+            : Markup.Of($"<ul class=\"iq-bulk\" aria-label=\"Bulk commands\">{Markup.Join(commands.Select(Row))}</ul>");
 
         Markup Row(BulkCommand command) => Markup.Of(
             $"""
@@ -52,7 +54,8 @@ internal static class BulkPart
     public static Task<ImageCommands.Tally> StartAsync(ImageDashboardRequest request, BulkVerb verb, string query)
     {
         var values = QueryHelpers.ParseQuery(query);
-        var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value) && value.ToString() is { Length: > 0 } text ? text : null);
+        var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value)
+            && value.ToString() is { Length: > 0 } text ? text : null);
         // Without a filter a slip would empty the queue.
         if (!ImagesPage.IsFiltered(search) || !IsAllowed(verb, tab))
             return Task.FromResult(ImageCommands.Tally.Of(false));

@@ -9,7 +9,8 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
 {
     private const int MostUsers = 8;
 
-    private readonly ShortCache<Figures> _figures = new(TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(10), time, async cancellationToken => new Figures(
+    private readonly ShortCache<Figures> _figures =
+        new(TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(10), time, async cancellationToken => new Figures(
         await positions.CountAsync(cancellationToken),
         (await store.ListWaitingAsync(null, 1, cancellationToken)).Select(row => (DateTimeOffset?)row.QueuedAt).FirstOrDefault(),
         await store.ListByStatusAsync(MessageStatus.Processing, null, 200, cancellationToken),
@@ -18,8 +19,12 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         time.GetUtcNow()));
 
     /// <summary>Thousands of rows: read rarely, and served old meanwhile.</summary>
-    private readonly ShortCache<DayOfEnds> _ends = new(TimeSpan.FromSeconds(15), TimeSpan.FromMinutes(5), time, async cancellationToken => new DayOfEnds(
-        await ListEndsAsync(store, MessageStatus.Complete, cancellationToken), await ListEndsAsync(store, MessageStatus.Error, cancellationToken), time.GetUtcNow()));
+    private readonly ShortCache<DayOfEnds> _ends =
+        new(TimeSpan.FromSeconds(15), TimeSpan.FromMinutes(5), time, async cancellationToken => new DayOfEnds(
+        await ListEndsAsync(
+            store,
+            MessageStatus.Complete,
+            cancellationToken), await ListEndsAsync(store, MessageStatus.Error, cancellationToken), time.GetUtcNow()));
 
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
@@ -29,7 +34,8 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
 
     /// <summary>The last day's requests of one status, newest first, at most 20,000.</summary>
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
-    public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, CancellationToken cancellationToken) => ListEndsAsync(store, status, cancellationToken);
+    public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, CancellationToken cancellationToken) =>
+        ListEndsAsync(store, status, cancellationToken);
 
     /// <summary>Call after a command, so that the operator sees its effect at once.</summary>
     public void Invalidate()
@@ -51,13 +57,17 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
     {
         public double? Median(string backend) => MedianOf(Of(backend).Select(end => end.Seconds).OfType<double>());
 
-        /// <summary>How many times slower a backend is than the pool's median, per megapixel-step; null while there is too little to compare.</summary>
+        /// <summary>
+        /// How many times slower a backend is than the pool's median, per megapixel-step; null while there is too little to compare.
+        /// </summary>
         public double? Slowness(string backend)
         {
             var paces = Complete.Where(end => end.Backend is not null).GroupBy(end => end.Backend!)
                 .Select(group => (Backend: group.Key, Pace: MedianOf(group.Where(end => end is { Seconds: not null, Work: > 0 }).Select(end => end.Seconds!.Value / end.Work!.Value))))
                 .Where(one => one.Pace is not null).ToList();
-            return paces.Count < 2 || paces.Find(one => one.Backend == backend).Pace is not { } own ? null : own / MedianOf(paces.Select(one => one.Pace!.Value));
+            return paces.Count < 2 || paces.Find(one => one.Backend == backend).Pace is not { } own
+                ? null
+                : own / MedianOf(paces.Select(one => one.Pace!.Value));
         }
 
         private IEnumerable<RequestEnd> Of(string backend) => Complete.Where(end => end.Backend == backend);

@@ -39,7 +39,8 @@ internal sealed class ImageCommands(Func<ImageDashboardRequest, string, Task<Ima
         /// <summary>Whether a bulk command runs on in the background.</summary>
         public bool Started { get; init; }
 
-        public static Tally operator +(Tally one, Tally other) => new(one.Done + other.Done, one.Refused + other.Refused) { Started = one.Started || other.Started };
+        public static Tally operator +(Tally one, Tally other) =>
+            new(one.Done + other.Done, one.Refused + other.Refused) { Started = one.Started || other.Started };
 
         public static Tally Of(bool done) => done ? new(1, 0) : new(0, 1);
     }

@@ -9,6 +9,7 @@ using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Core.Webhooks;
+using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -18,7 +19,8 @@ namespace ImageQueue.Web.Dashboard;
 /// </summary>
 internal static class ImageDashboard
 {
-    private static readonly Lazy<bool> Added = new(Add);
+    private static readonly Lock Gate = new();
+    private static bool _isAdded;
 
     public static void AddImageDashboard(this IServiceCollection services)
     {
@@ -27,7 +29,18 @@ internal static class ImageDashboard
         services.AddHostedService<SweepKeeper>();
     }
 
-    public static bool AddPages() => Added.Value;
+    /// <summary>Adds the pages to Hangfire's dashboard, whose routes and tiles are static: once in a process.</summary>
+    /// <param name="pathBase">The path that the app is served under, or nothing.</param>
+    public static void AddPages(string pathBase)
+    {
+        lock (Gate)
+        {
+            if (_isAdded)
+                return;
+            _isAdded = true;
+            Add(pathBase);
+        }
+    }
 
     public static JobStorage StorageOf(IServiceProvider services)
     {
@@ -66,7 +79,7 @@ internal static class ImageDashboard
         }
     }
 
-    private static bool Add()
+    private static void Add(string pathBase)
     {
         AddPage("/images", "Images", (_, request) => ImagesPage.ShowAsync(request));
         AddPage("/images/(?<id>[0-9]{1,18})", "Image", (match, request) =>
@@ -128,8 +141,7 @@ internal static class ImageDashboard
         hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.overview.css");
         hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.js");
         hangfire.UseJobDetailsRenderer(-10, RenderJob);
-        Tiles.Add();
-        return true;
+        Tiles.Add(pathBase + Forms.Dashboard);
     }
 
     private static void AddPage(string path, string title, Func<string, ImageDashboardRequest, Task<Markup>> show)

@@ -63,17 +63,22 @@ internal static class ImagesPage
     public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> asked)
     {
         var tab = Tabs.FirstOrDefault(tab => tab.Key == asked("show"), Tabs[1]);
-        return (tab.Key, new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? asked("code") : null, asked("backend"), asked("user"), asked("q")?.Trim()));
+        return (
+            tab.Key,
+            new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? asked("code") : null, asked("backend"), asked("user"), asked("q")?.Trim()));
     }
 
-    public static bool IsFiltered(RequestSearch search) => (search.ErrorCode ?? search.Backend ?? search.Username ?? search.Text) is not null;
+    public static bool IsFiltered(RequestSearch search) =>
+        (search.ErrorCode ?? search.Backend ?? search.Username ?? search.Text) is not null;
 
     private static bool HasCodes(string tab) => tab is "ended" or "error";
 
     public static async Task<Markup> Head(ImageDashboardRequest request)
     {
         var waiting = await request.Get<QueuePositions>().CountAsync(request.Aborted);
-        var order = request.Get<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare ? "fair share: the users in turn" : "first come, first served";
+        var order = request.Get<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare
+            ? "fair share: the users in turn"
+            : "first come, first served";
         // The status bar shows a paused queue, and resumes it.
         var pause = request.Get<Pauses>().OfQueue is not null ? Markup.None : request.Button(
             "Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.");
@@ -136,9 +141,11 @@ internal static class ImagesPage
         Markup Older(string text, long from) => Page(
             request, text, ("before", Text(from)), ("trail", before == long.MaxValue ? "" : $"{request.Asked("trail")}{Text(before)}."));
 
-        Markup Newer() => before == long.MaxValue ? Markup.None : (request.Asked("trail") ?? "").Split('.', StringSplitOptions.RemoveEmptyEntries) switch
+        Markup Newer() =>
+            before == long.MaxValue ? Markup.None : (request.Asked("trail") ?? "").Split('.', StringSplitOptions.RemoveEmptyEntries) switch
         {
-            [.. var earlier, var last] => Page(request, "Newer", ("before", last), ("trail", string.Concat(earlier.Select(one => $"{one}.")))),
+            [.. var earlier, var last] =>
+                Page(request, "Newer", ("before", last), ("trail", string.Concat(earlier.Select(one => $"{one}.")))),
             [] => Page(request, "Newer", ("before", ""), ("trail", "")),
         };
     }

@@ -47,7 +47,8 @@ internal static class JobNames
         catch (StoreUnavailableException e)
         {
             // The page is still useful without the names.
-            context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(JobNames)).LogDebug(e, "Job names could not be read.");
+            context.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(JobNames)).LogDebug(
+                e, "Job names could not be read.");
             return [];
         }
     }

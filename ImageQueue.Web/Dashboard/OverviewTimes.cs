@@ -12,18 +12,27 @@ internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
     /// <summary>Errors of all requests that ended complete or in error; null without any.</summary>
     public double? ErrorShare => Images + Errors == 0 ? null : (double)Errors / (Images + Errors);
 
-    /// <summary>Rows of any bucket length from samples; <see cref="StatisticsRow.Hour"/> is the bucket's start. Samples know no queue length.</summary>
+    /// <summary>
+    /// Rows of any bucket length from samples; <see cref="StatisticsRow.Hour"/> is the bucket's start. Samples know no queue length.
+    /// </summary>
     public static IReadOnlyList<StatisticsRow> ToRows(IReadOnlyList<StatisticsSample> samples, TimeSpan length) =>
     [
-        .. samples.GroupBy(sample => (At: new DateTimeOffset(sample.At.UtcTicks - (sample.At.UtcTicks % length.Ticks), TimeSpan.Zero), sample.Kind, Code: sample.Code ?? ""))
+        .. samples.GroupBy(
+            sample =>
+                (
+                    At: new DateTimeOffset(sample.At.UtcTicks - (sample.At.UtcTicks % length.Ticks), TimeSpan.Zero),
+                    sample.Kind,
+                    Code: sample.Code ?? ""))
             .Select(group =>
             {
                 var seconds = group.Select(sample => sample.Seconds).OfType<double>().Order().ToList();
-                return new StatisticsRow(group.Key.At, group.Key.Kind, group.Key.Code, group.Count(), Percentile(seconds, 0.5), Percentile(seconds, 0.95));
+                return new StatisticsRow(
+                    group.Key.At, group.Key.Kind, group.Key.Code, group.Count(), Percentile(seconds, 0.5), Percentile(seconds, 0.95));
             }),
     ];
 
-    private static double? Percentile(List<double> sorted, double share) => sorted.Count == 0 ? null : sorted[(int)Math.Ceiling(sorted.Count * share) - 1];
+    private static double? Percentile(List<double> sorted, double share) =>
+        sorted.Count == 0 ? null : sorted[(int)Math.Ceiling(sorted.Count * share) - 1];
 
     /// <summary>Buckets are aligned to the UTC day. A bucket of several hours has the longest of their waits.</summary>
     public static OverviewTimes Of(IReadOnlyList<StatisticsRow> rows, DateTimeOffset now, int buckets, TimeSpan length)

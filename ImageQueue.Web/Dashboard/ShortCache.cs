@@ -2,7 +2,8 @@ namespace ImageQueue.Web.Dashboard;
 
 /// <summary>Caches a value; concurrent callers share one read, and an old value is served while the next is read.</summary>
 /// <param name="freshFor">From the end of a read, so that a slow read is not repeated by each waiting caller.</param>
-/// <param name="usableFor">How long an old value is served while the next is read; no longer than <paramref name="freshFor"/>: never.</param>
+/// <param name="usableFor">How long an old value is served while the next is read; no longer than <paramref name="freshFor"/>:
+/// never.</param>
 internal sealed class ShortCache<T>(TimeSpan freshFor, TimeSpan usableFor, TimeProvider time, Func<CancellationToken, Task<T>> read)
     where T : class
 {

@@ -6,7 +6,8 @@ namespace ImageQueue.Web.Dashboard;
 /// <summary>The statistics of the last week and the counts of the last hour, cached for two seconds.</summary>
 internal sealed class StatisticsReader(IStatisticsStore store, TimeProvider time)
 {
-    private readonly ShortCache<Figures> _figures = new(TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(2), time, async cancellationToken => new Figures(
+    private readonly ShortCache<Figures> _figures =
+        new(TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(2), time, async cancellationToken => new Figures(
         await store.ListStatisticsAsync(TimeSpan.FromDays(8), cancellationToken),
         await store.CountSamplesAsync(TimeSpan.FromHours(1), cancellationToken),
         await ListYoungSamplesAsync(store, time, cancellationToken),
@@ -19,11 +20,14 @@ internal sealed class StatisticsReader(IStatisticsStore store, TimeProvider time
     public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
 
     /// <summary>All samples while the history is young, else null.</summary>
-    private static async Task<IReadOnlyList<StatisticsSample>?> ListYoungSamplesAsync(IStatisticsStore store, TimeProvider time, CancellationToken cancellationToken)
+    private static async Task<IReadOnlyList<StatisticsSample>?> ListYoungSamplesAsync(
+        IStatisticsStore store, TimeProvider time, CancellationToken cancellationToken)
     {
         var now = time.GetUtcNow();
         var state = await store.ReadStatisticsStateAsync(cancellationToken);
-        return state.OldestSample is { } oldest && now - oldest < Young ? await store.ListSamplesAsync(oldest, now.AddMinutes(1), cancellationToken) : null;
+        return state.OldestSample is { } oldest && now - oldest < Young
+            ? await store.ListSamplesAsync(oldest, now.AddMinutes(1), cancellationToken)
+            : null;
     }
 
     internal sealed record Figures(

@@ -28,13 +28,15 @@ internal static class StatusBar
     private static Markup Controls(SystemCondition condition, Commands commands) => condition.Code switch
     {
         ConditionCodes.QueuePaused => commands.Post("Resume the queue", "/commands/queue/resume", "queue", "/images"),
-        ConditionCodes.NotWritable or ConditionCodes.DatabaseUnavailable => commands.Post("Check again", "/commands/conditions/check", "", "/servers"),
+        ConditionCodes.NotWritable or ConditionCodes.DatabaseUnavailable =>
+            commands.Post("Check again", "/commands/conditions/check", "", "/servers"),
         ConditionCodes.NoBackend => commands.Post("Probe all", "/commands/backends/probe", "*", "/backends"),
         ConditionCodes.BackendUnhealthy => commands.Post("Probe now", "/commands/backends/probe", condition.Subject, "/backends"),
         ConditionCodes.BackendPaused => commands.Post("Resume", "/commands/backends/resume", condition.Subject, "/backends"),
         ConditionCodes.ModelMissing => commands.Link("Backends", "/backends"),
         ConditionCodes.SweepMissing => commands.Post("Schedule now", "/commands/sweep/schedule", "", "/recurring"),
-        ConditionCodes.WebhookSuspended => commands.Post("Resume", "/commands/webhooks/resume", condition.Subject, "/jobs/enqueued/webhooks"),
+        ConditionCodes.WebhookSuspended =>
+            commands.Post("Resume", "/commands/webhooks/resume", condition.Subject, "/jobs/enqueued/webhooks"),
         ConditionCodes.WebhookFailing => commands.Link("Deliveries", "/jobs/scheduled"),
         _ => commands.Link("Servers", "/servers"),
     };

@@ -5,7 +5,8 @@ using ImageQueue.Core.Recovery;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>Restores the sweep's recurring job when an operator has removed or disabled it.</summary>
-internal sealed class SweepKeeper(JobStorage storage, RecurringJobs recurring, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger)
+internal sealed class SweepKeeper(
+    JobStorage storage, RecurringJobs recurring, DatabaseReadiness readiness, TimeProvider time, ILogger<SweepKeeper> logger)
     : PeriodicService(readiness, time, logger)
 {
     private bool _wasScheduled;

@@ -9,23 +9,30 @@ namespace ImageQueue.Web.Dashboard;
 /// <summary>The tiles of the home page; each links to the page that explains it.</summary>
 internal static class Tiles
 {
-    public static void Add()
+    /// <param name="root">The dashboard's path: Hangfire writes a tile's address as it is.</param>
+    public static void Add(string root)
     {
-        Add<DashboardSummary.Figures>("waiting", "Waiting", "/images?show=waiting", Summary, figures => new Metric(figures.Waiting));
+        Add<DashboardSummary.Figures>("waiting", "Waiting", root + "/images?show=waiting", Summary, figures => new Metric(figures.Waiting));
         Add<DashboardSummary.Figures>(
-            "oldest", "Oldest wait", "/images?show=waiting", Summary, figures => new Metric(DashboardFormat.Ago(figures.At, figures.OldestQueuedAt)));
-        Add<DashboardSummary.Figures>("generating", "Generating", "/images?show=running", Summary, figures => new Metric(figures.Generating.Count));
-        Add<StatisticsReader.Figures>("hour", "Images per hour", "/images?show=complete", Statistics, statistics => new Metric(statistics.PerHour));
-        Add<StatisticsReader.Figures>("errors", "Errors, last hour", "/failures", Statistics, statistics =>
+            "oldest", "Oldest wait", root + "/images?show=waiting", Summary, figures =>
+                new Metric(DashboardFormat.Ago(figures.At, figures.OldestQueuedAt)));
+        Add<DashboardSummary.Figures>(
+            "generating", "Generating", root + "/images?show=running", Summary, figures => new Metric(figures.Generating.Count));
+        Add<StatisticsReader.Figures>(
+            "hour", "Images per hour", root + "/images?show=complete", Statistics, statistics => new Metric(statistics.PerHour));
+        Add<StatisticsReader.Figures>("errors", "Errors, last hour", root + "/failures", Statistics, statistics =>
             new Metric(statistics.ErrorsPerHour) { Style = statistics.ErrorsLastHour > 0 ? MetricStyle.Warning : MetricStyle.Default });
-        Add<StatisticsReader.Figures>("errors-day", "Errors, last day", "/failures", Statistics, statistics => new Metric(statistics.ErrorsPerDay));
-        Add<DashboardSummary.Figures>("backends", "Healthy backends", "/backends", Summary, figures =>
+        Add<StatisticsReader.Figures>(
+            "errors-day", "Errors, last day", root + "/failures", Statistics, statistics => new Metric(statistics.ErrorsPerDay));
+        Add<DashboardSummary.Figures>("backends", "Healthy backends", root + "/backends", Summary, figures =>
             new Metric(string.Create(CultureInfo.InvariantCulture, $"{figures.Healthy} / {figures.Backends.Count}"))
             {
-                Style = figures.Healthy == 0 ? MetricStyle.Danger : figures.Healthy < figures.Backends.Count ? MetricStyle.Warning : MetricStyle.Success,
+                Style = figures.Healthy == 0
+                    ? MetricStyle.Danger
+                    : figures.Healthy < figures.Backends.Count ? MetricStyle.Warning : MetricStyle.Success,
                 Highlighted = figures.Healthy == 0,
             });
-        Add<IReadOnlyList<SystemCondition>>("webhooks", "Webhooks failing", "/jobs/scheduled", Conditions, conditions =>
+        Add<IReadOnlyList<SystemCondition>>("webhooks", "Webhooks failing", root + "/jobs/scheduled", Conditions, conditions =>
             conditions.Count(one => one.Code is ConditionCodes.WebhookFailing or ConditionCodes.WebhookSuspended) is var failing and > 0
                 ? new Metric(failing) { Style = MetricStyle.Danger, Highlighted = true }
                 : new Metric(0));

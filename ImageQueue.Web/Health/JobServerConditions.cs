@@ -25,10 +25,13 @@ internal sealed class JobServerConditions(
         SystemCondition? OneOf(JobServer server)
         {
             if (!server.IsRunning)
+            {
                 return new(
                     ConditionCodes.JobServerMissing,
                     $"{server.Name} is not running: it waits for the database, or stops.",
                     Stops: true) { Subject = server.Name };
+            }
+
             var heartbeat = known.Where(
                 one => one.Name.StartsWith($"{server.Name}:", StringComparison.OrdinalIgnoreCase)).Max(one => one.Heartbeat);
             return heartbeat is { } at && time.GetUtcNow().UtcDateTime - at < LongestSilence

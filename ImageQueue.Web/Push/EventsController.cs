@@ -72,8 +72,11 @@ public sealed class EventsController(
             ? $"One stream can be narrowed to {MaxConversations} conversations at most, not {conversationIds.Length}. Leave {ConversationIdAttribute.ParameterName} out to get all."
             : conversationIds.Select(ConversationIdAttribute.Problem).FirstOrDefault(sentence => sentence is not null);
         if (problem is not null)
+        {
             return ApiProblem.Unprocessable(
                 new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
+        }
+
         var wanted = conversationIds.Select(Names.Normalize).ToHashSet(StringComparer.Ordinal);
         return await AnswerAsync(
             wanted.Count == 1 ? wanted.First() : null, change =>

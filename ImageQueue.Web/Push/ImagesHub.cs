@@ -40,8 +40,11 @@ public sealed class ImagesHub(
         conversationId = Names.Normalize(conversationId);
         var watches = Watches();
         if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId))
+        {
             throw new HubException(
                 $"One connection watches {MaxWatches} conversations at most. Unwatch one first, or open another connection.");
+        }
+
         if (ConversationIdAttribute.Problem(conversationId) is { } problem)
             throw new HubException(problem);
         if (!await reach.CoversAsync(Context, conversationId, time))

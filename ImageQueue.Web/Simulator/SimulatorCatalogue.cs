@@ -127,7 +127,10 @@ internal static class SimulatorCatalogue
             && sampler is not null
             && SchedulerNames.FirstOrDefault(
                 names => sampler.EndsWith($" {names.Label}", StringComparison.Ordinal)) is { Label: { } behind })
+        {
             (sampler, scheduler) = (sampler[..^(behind.Length + 1)], behind);
+        }
+
         return (
             SamplerNames.FirstOrDefault(name => name == sampler),
             SchedulerNames.FirstOrDefault(names => names.Label == scheduler || names.Name == scheduler).Label ?? "Automatic");

@@ -33,8 +33,11 @@ internal static class DataPaths
         }
 
         if (parsed.Password.Length > 0)
+        {
             throw new StorageSettingsException(
                 $"{key} holds a Password, but the SQLite in ImageQueue cannot encrypt. Remove it, and encrypt the disk.");
+        }
+
         if (parsed.Mode == SqliteOpenMode.Memory
             || parsed.DataSource.Contains(":memory:", StringComparison.OrdinalIgnoreCase)
             || parsed.DataSource.Contains("mode=memory", StringComparison.OrdinalIgnoreCase))

@@ -17,7 +17,7 @@ internal static class FilePermissions
             return;
         var set = SetMask(OwnerOnly);
         if (!Defaults.Contains(set))
-            SetMask(set);
+            _ = SetMask(set);
     }
 
 #pragma warning disable SYSLIB1054 // LibraryImport would make the whole project unsafe for one call of two numbers.

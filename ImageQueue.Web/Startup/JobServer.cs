@@ -49,7 +49,8 @@ internal sealed class JobServer(
 internal static class JobServerServices
 {
     /// <summary>Hangfire's AddHangfireServer, but it waits for the database.</summary>
-    public static void AddJobServer<TStorage>(this IServiceCollection services, Action<IServiceProvider, BackgroundJobServerOptions> configure)
+    public static void AddJobServer<TStorage>(
+        this IServiceCollection services, Action<IServiceProvider, BackgroundJobServerOptions> configure)
         where TStorage : JobStorage =>
         services.AddSingleton<IHostedService>(provider =>
         {

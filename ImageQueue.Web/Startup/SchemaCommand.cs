@@ -60,8 +60,11 @@ internal static class SchemaCommand
         foreach (var part in state.Missing)
             await output.WriteLineAsync($"Missing: {part.Name}; run {part.Script}.");
         if (!state.HasSnapshots)
+        {
             await output.WriteLineAsync(
                 "Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; see 2026-11-01_00_database_options.sql.");
+        }
+
         if (state.CompatibilityProblem is { } problem)
         {
             await output.WriteLineAsync($"{database.Location} {problem}.");

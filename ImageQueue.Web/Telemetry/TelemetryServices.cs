@@ -38,13 +38,19 @@ internal static class TelemetryServices
                     .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion)
             .AddEnvironmentVariableDetector()); // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override it.
         if (plan.Traces)
+        {
             telemetry.WithTracing(
                 traces => Trace(traces).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "TRACES")));
+        }
+
         if (plan.Metrics || plan.Prometheus)
             services.AddHealthGauge();
         if (plan.Metrics)
+        {
             telemetry.WithMetrics(
                 metrics => Measure(metrics).AddOtlpExporter(options => TelemetryPlan.Configure(options, configuration, "METRICS")));
+        }
+
         if (plan.Prometheus)
         {
             telemetry.WithMetrics(metrics => (plan.Metrics ? metrics : Measure(metrics)).AddPrometheusExporter(options =>

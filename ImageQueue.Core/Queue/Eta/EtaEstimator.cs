@@ -88,7 +88,9 @@ public sealed class EtaEstimator(
         if (pauses.IsQueueStopped)
             return [];
         var held = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
-        var usable = held.Where(lease => lease.Note != ForgeAddress.UnhealthyNote).Select(lease => lease.Name).ToHashSet(StringComparer.Ordinal);
+        var usable = held.Where(lease => lease.Note != ForgeAddress.UnhealthyNote)
+            .Select(lease => lease.Name)
+            .ToHashSet(StringComparer.Ordinal);
         usable.ExceptWith(
             pool.Backends.Where(backend => pauses.Of(backend.Name) is not null).Select(backend => ForgeAddress.LeaseName(backend.Url)));
         return usable;

@@ -217,7 +217,8 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddName("@ConversationId", conversationId).Add("@Before", before).Add("@Limit", limit),
             cancellationToken));
 
-    public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) => connections.RunAsync(
+    public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) =>
+        connections.RunAsync(
         async connection => await connection.ExecuteAsync(Command(
             "UPDATE dbo.conversations SET title = @Title WHERE id = @ConversationId AND username <> N'';",
             new StatementParameters().AddName("@ConversationId", conversationId).AddText("@Title", title, 400),

@@ -33,7 +33,11 @@ internal sealed class ApiDescription
     public JsonObject Resolve(JsonNode node)
     {
         while ((string?)node["$ref"] is { } reference)
-            node = reference[2..].Split('/').Aggregate((JsonNode)Document, (at, step) => at[step] ?? throw new InvalidOperationException($"{reference} leads nowhere."));
+        {
+            node = reference[2..].Split('/').Aggregate(
+                (JsonNode)Document, (at, step) => at[step] ?? throw new InvalidOperationException($"{reference} leads nowhere."));
+        }
+
         return node.AsObject();
     }
 
@@ -50,7 +54,11 @@ internal sealed class ApiDescription
             System.Text.Json.JsonSerializer.SerializeToElement(answer), new EvaluationOptions { OutputFormat = OutputFormat.List, RequireFormatValidation = true });
         return result.IsValid
             ? null
-            : string.Join('\n', (result.Details ?? []).Where(detail => detail.Errors is not null).SelectMany(detail => detail.Errors!.Select(error => $"{detail.InstanceLocation}: {error.Value}")));
+            : string.Join(
+                '\n',
+                (result.Details ?? [])
+                    .Where(detail => detail.Errors is not null)
+                    .SelectMany(detail => detail.Errors!.Select(error => $"{detail.InstanceLocation}: {error.Value}")));
     }
 
     private static JsonNode Strict(JsonNode schema)

@@ -40,7 +40,9 @@ internal sealed class ApiDescriptionTests
     [OneTimeSetUp]
     public async Task StartAsync()
     {
-        _app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600", ["Queue:MaxPendingPerUser"] = "2" }, configure: builder => FaultyStore.PutAround(builder.Services));
+        _app = await TestApp.StartAsync(
+            new() { ["Forge:Simulator:SecondsPerImage"] = "600", ["Queue:MaxPendingPerUser"] = "2" },
+            configure: builder => FaultyStore.PutAround(builder.Services));
         _source = new PushSource(_app);
         _description = await ApiDescription.ReadAsync(_app.Http);
     }
@@ -60,11 +62,14 @@ internal sealed class ApiDescriptionTests
         {
             foreach (var (id, _, _, operation) in _description.Operations)
             {
-                var described = operation["responses"]!.AsObject().Where(response => !IsProvokedElsewhere(response.Value!)).Select(response => $"{id} {response.Key}");
+                var described = operation["responses"]!.AsObject()
+                    .Where(response => !IsProvokedElsewhere(response.Value!))
+                    .Select(response => $"{id} {response.Key}");
                 Assert.That(described.Except(provocations.Keys), Is.Empty, "each described status is provoked; add how to the table");
             }
 
-            var all = _description.Operations.SelectMany(one => one.Operation["responses"]!.AsObject().Select(response => $"{one.Id} {response.Key}"));
+            var all = _description.Operations.SelectMany(
+                one => one.Operation["responses"]!.AsObject().Select(response => $"{one.Id} {response.Key}"));
             Assert.That(provocations.Keys.Except(all), Is.Empty, "what is provoked is described");
         });
 
@@ -131,7 +136,12 @@ internal sealed class ApiDescriptionTests
                 Assert.That((string?)operation["summary"], Is.Not.Empty, id);
                 Assert.That(operation["tags"]!.AsArray(), Has.Count.EqualTo(1), id);
                 var parameters = (operation["parameters"] as JsonArray ?? []).Select(parameter => parameter!).ToList();
-                Assert.That(parameters.Where(parameter => (string?)parameter["in"] == "path").Select(parameter => $"{{{parameter["name"]}}}").All(path.Contains), Is.True, id);
+                Assert.That(
+                    parameters.Where(parameter => (string?)parameter["in"] == "path")
+                        .Select(parameter => $"{{{parameter["name"]}}}")
+                        .All(path.Contains),
+                    Is.True,
+                    id);
                 foreach (var (status, response) in operation["responses"]!.AsObject())
                     Assert.That((string?)_description.Resolve(response!)["description"], Is.Not.Empty, $"{id} {status}");
             }
@@ -172,18 +182,22 @@ internal sealed class ApiDescriptionTests
     public void Codes_AreTheProductsOwn()
     {
         var schemas = _description.Document["components"]!["schemas"]!;
-        IEnumerable<string> Values(JsonNode schema) => schema["enum"]!.AsArray().Where(value => value is not null).Select(value => (string)value!);
+        IEnumerable<string> Values(JsonNode schema) =>
+            schema["enum"]!.AsArray().Where(value => value is not null).Select(value => (string)value!);
 
         Assert.Multiple(() =>
         {
             Assert.That(Values(schemas["Problem"]!["properties"]!["code"]!), Is.EquivalentTo(ProblemCodes.Titles.Keys));
             Assert.That(Values(schemas["ImageErrorCode"]!), Is.EquivalentTo(Constants(typeof(ErrorCodes))));
-            Assert.That(Values(schemas["ImageProgressEvent"]!["properties"]!["error_code"]!), Is.EquivalentTo(Constants(typeof(ErrorCodes))));
+            Assert.That(
+                Values(schemas["ImageProgressEvent"]!["properties"]!["error_code"]!), Is.EquivalentTo(Constants(typeof(ErrorCodes))));
             Assert.That(Values(schemas["ImageStatus"]!), Is.EquivalentTo(Constants(typeof(MessageStatus))));
-            Assert.That(MetadataFields.All, Is.SubsetOf(schemas["ImageMetadata"]!["properties"]!.AsObject().Select(property => property.Key)));
+            Assert.That(
+                MetadataFields.All, Is.SubsetOf(schemas["ImageMetadata"]!["properties"]!.AsObject().Select(property => property.Key)));
         });
 
-        static IEnumerable<string> Constants(Type type) => type.GetFields().Where(field => field.IsLiteral).Select(field => (string)field.GetRawConstantValue()!);
+        static IEnumerable<string> Constants(Type type) =>
+            type.GetFields().Where(field => field.IsLiteral).Select(field => (string)field.GetRawConstantValue()!);
     }
 
     /// <summary>Streams are described as what they are: text, whose every event is described.</summary>
@@ -195,7 +209,8 @@ internal sealed class ApiDescriptionTests
         var image = await _source.BeginAsync("streams");
         await Store.FailAsync(image.Id, image.Attempt, "c", new RequestFailure(ErrorCodes.Stalled, "x"), default);
         var done = await _source.CompleteAsync(await _source.BeginAsync("streams"));
-        await Store.AddAsync(new NewMessage("streams", "ayşe", "user", "merhaba", MetadataPatch.Parse("""{"status":{"mine":true}}""")), default);
+        await Store.AddAsync(
+            new NewMessage("streams", "ayşe", "user", "merhaba", MetadataPatch.Parse("""{"status":{"mine":true}}""")), default);
 
         var names = new HashSet<string>();
         while (names.Count < 2)
@@ -203,7 +218,10 @@ internal sealed class ApiDescriptionTests
             var data = await events.ReadAsync();
             names.Add(events.LastEventName);
             var all = new JsonObject { ["id"] = events.LastEventId, ["event"] = events.LastEventName, ["data"] = data };
-            Assert.That(_description.Difference(new JsonObject { ["$ref"] = "#/components/schemas/ServerSentEvent" }, all), Is.Null, all.ToJsonString());
+            Assert.That(
+                _description.Difference(new JsonObject { ["$ref"] = "#/components/schemas/ServerSentEvent" }, all),
+                Is.Null,
+                all.ToJsonString());
         }
 
         Assert.That(names, Is.EquivalentTo(new[] { "image_progress", "message" }));
@@ -215,7 +233,8 @@ internal sealed class ApiDescriptionTests
     [TestCase("Production", "true", 200)]
     public async Task Docs_AreThere_InDevelopmentOrWhenTheSettingSaysSo(string environment, string? setting, int status)
     {
-        await using var app = await AuthApp.StartAsync(new() { ["Api:Docs"] = setting, ["Forge:Backends:0:Url"] = "http://127.0.0.1:9" }, environment: environment);
+        await using var app = await AuthApp.StartAsync(
+            new() { ["Api:Docs"] = setting, ["Forge:Backends:0:Url"] = "http://127.0.0.1:9" }, environment: environment);
 
         var response = await app.As(AuthApp.OperatorKey).GetAsync("docs/"); // A redirect from docs would lose the key.
 
@@ -236,9 +255,18 @@ internal sealed class ApiDescriptionTests
         var tooLarge = $$"""{"content":"{{new string('x', 70_000)}}"}""";
         var table = new Dictionary<string, Func<Task<HttpRequestMessage>>>();
 
-        Later("submitImage 202", async () => Post("described/images", Json("""{"username":"ayşe","prompt":"a cat","width":512,"seed":7,"cfg_scale":1.5,"negative_prompt":"a dog"}"""), "wait=1"));
+        Later(
+            "submitImage 202",
+            async () =>
+                Post(
+                    "described/images",
+                    Json("""{"username":"ayşe","prompt":"a cat","width":512,"seed":7,"cfg_scale":1.5,"negative_prompt":"a dog"}"""),
+                    "wait=1"));
         Add("submitImage 400", () => Post("described/images", Json("""{"username":7}""")));
-        Later("submitImage 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/images", Json("""{"username":"mehmet","prompt":"a cat"}""")));
+        Later(
+            "submitImage 403",
+            async () =>
+                Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/images", Json("""{"username":"mehmet","prompt":"a cat"}""")));
         Later("submitImage 410", async () => Post($"{await ErasedAsync()}/images", Json(Image)));
         Add("submitImage 413", () => Post("described/images", Json(tooLarge)));
         Add("submitImage 415", () => Post("described/images", Json("a cat", "text/plain")));
@@ -258,7 +286,12 @@ internal sealed class ApiDescriptionTests
             return WithKey(Post("described/messages", Json(Words)));
         });
         Add("addMessage 400", () => Post("described/messages", Json("[]")));
-        Later("addMessage 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/messages", Json(Words.Replace("ayşe", "mehmet", StringComparison.Ordinal))));
+        Later(
+            "addMessage 403",
+            async () =>
+                Post(
+                    $"{(await _source.BeginAsync("ayşe's")).ConversationId}/messages",
+                    Json(Words.Replace("ayşe", "mehmet", StringComparison.Ordinal))));
         Later("addMessage 410", async () => Post($"{await ErasedAsync()}/messages", Json(Words)));
         Add("addMessage 413", () => Post("described/messages", Json(tooLarge)));
         Add("addMessage 415", () => Post("described/messages", Json("a", "text/plain")));
@@ -314,7 +347,8 @@ internal sealed class ApiDescriptionTests
         Add("deleteMessage 404", () => Delete("api/messages/4242424"));
         Add("deleteMessage 500", () => Delete($"api/messages/{FaultyStore.BrokenId}"));
         Add("deleteMessage 503", () => Delete($"api/messages/{FaultyStore.AwayId}"));
-        Later("renameConversation 200", async () => Rename((await _source.BeginAsync("renamed")).ConversationId, """{"title":"Kediler"}"""));
+        Later(
+            "renameConversation 200", async () => Rename((await _source.BeginAsync("renamed")).ConversationId, """{"title":"Kediler"}"""));
         Add("renameConversation 400", () => Rename("a", "[]"));
         Add("renameConversation 404", () => Rename("nobody", """{"title":"Kediler"}"""));
         Add("renameConversation 413", () => Rename("a", tooLarge));
@@ -366,7 +400,9 @@ internal sealed class ApiDescriptionTests
         const string Owner = """{"username":"ayşe"}""";
         Add("createToken 201", () => Post("tokens/tokens", Json(Owner)));
         Add("createToken 400", () => Post("tokens/tokens", Json("[]")));
-        Later("createToken 403", async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/tokens", Json("""{"username":"mehmet"}""")));
+        Later(
+            "createToken 403",
+            async () => Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/tokens", Json("""{"username":"mehmet"}""")));
         Add("createToken 413", () => Post("tokens/tokens", Json(tooLarge)));
         Add("createToken 415", () => Post("tokens/tokens", Json("a", "text/plain")));
         Add("createToken 422", () => Post("tokens/tokens", Json("""{"username":""}""")));
@@ -449,7 +485,8 @@ internal sealed class ApiDescriptionTests
     private static HttpRequestMessage Post(string path, HttpContent content, string? prefer = null) =>
         Preferring(new HttpRequestMessage(HttpMethod.Post, $"api/conversations/{path}") { Content = content }, prefer);
 
-    private static HttpRequestMessage Get(string path, string? prefer = null) => Preferring(new HttpRequestMessage(HttpMethod.Get, path), prefer);
+    private static HttpRequestMessage Get(string path, string? prefer = null) =>
+        Preferring(new HttpRequestMessage(HttpMethod.Get, path), prefer);
 
     private static HttpRequestMessage Preferring(HttpRequestMessage request, string? prefer)
     {
@@ -474,12 +511,14 @@ internal sealed class ApiDescriptionTests
 
     private static HttpRequestMessage Delete(string path) => new(HttpMethod.Delete, path);
 
-    private static HttpRequestMessage Act(long id, string call) => new(HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"api/messages/{id}/{call}"));
+    private static HttpRequestMessage Act(long id, string call) =>
+        new(HttpMethod.Post, string.Create(CultureInfo.InvariantCulture, $"api/messages/{id}/{call}"));
 
     /// <summary>The request is one of that operation's.</summary>
     private static void AssertIs(HttpRequestMessage request, string method, string path)
     {
-        var pattern = "^/" + System.Text.RegularExpressions.Regex.Replace(path[1..], @"\{\w+\}", "[^/]+").Replace(".", "\\.", StringComparison.Ordinal) + "$";
+        var pattern = "^/" + System.Text.RegularExpressions.Regex.Replace(path[1..], @"\{\w+\}", "[^/]+").Replace(
+            ".", "\\.", StringComparison.Ordinal) + "$";
         Assert.That(request.Method.Method, Is.EqualTo(method).IgnoreCase, path);
         Assert.That("/" + request.RequestUri!.OriginalString.Split('?')[0], Does.Match(pattern));
     }
@@ -501,10 +540,16 @@ internal sealed class ApiDescriptionTests
                 continue;
             var schema = _description.Resolve(description!)["schema"]!;
             var value = values!.Single();
-            Assert.That(_description.Difference(schema, (string?)schema["type"] == "integer" ? JsonNode.Parse(value) : JsonValue.Create(value)), Is.Null, $"{name}: {header}: {value}");
+            Assert.That(
+                _description.Difference(schema, (string?)schema["type"] == "integer" ? JsonNode.Parse(value) : JsonValue.Create(value)),
+                Is.Null,
+                $"{name}: {header}: {value}");
         }
 
-        Assert.That(DescribedHeaders.Where(header => response.Headers.Contains(header)).Except(headers.Select(header => header.Key)), Is.Empty, $"{name}: headers that are not described");
+        Assert.That(
+            DescribedHeaders.Where(header => response.Headers.Contains(header)).Except(headers.Select(header => header.Key)),
+            Is.Empty,
+            $"{name}: headers that are not described");
 
         if (described["content"] is not JsonObject content)
         {

@@ -77,7 +77,8 @@ internal sealed class BareApp : IAsyncDisposable
     /// <summary>One UPDATE, then a push to the watchers.</summary>
     public async Task WriteAsync(long id, string conversation, string text)
     {
-        await _storage.WithConnectionAsync(connection => connection.ExecuteAsync("UPDATE bare SET metadata = @text WHERE id = @id", new { id, text }));
+        await _storage.WithConnectionAsync(
+            connection => connection.ExecuteAsync("UPDATE bare SET metadata = @text WHERE id = @id", new { id, text }));
         foreach (var watcher in _watchers.GetValueOrDefault(conversation, []))
             watcher.Writer.TryWrite(text);
     }

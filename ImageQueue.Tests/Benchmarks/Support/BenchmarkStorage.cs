@@ -21,7 +21,10 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
     /// <summary>SQLite always; SQL Server where one is given.</summary>
     public static IEnumerable<string> Names => SqlServerStoreDatabase.IsGiven ? [Sqlite, SqlServer] : [Sqlite];
 
-    /// <summary>SQLite, for what differs by no storage. A fixture with a source, as all benchmarks are: of the others the adapter leaves out the explicit ones when it is asked for a category.</summary>
+    /// <summary>
+    /// SQLite, for what differs by no storage. A fixture with a source, as all benchmarks are: of the others the adapter leaves out the
+    /// explicit ones when it is asked for a category.
+    /// </summary>
     public static IEnumerable<string> Embedded => [Sqlite];
 
     public TemporaryFolder Folder { get; } = new();
@@ -30,7 +33,8 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
     public abstract Dictionary<string, string?> Settings { get; }
 
     /// <summary>The same, as a process takes them.</summary>
-    public Dictionary<string, string> Environment => Settings.ToDictionary(setting => setting.Key.Replace(":", "__", StringComparison.Ordinal), setting => setting.Value!);
+    public Dictionary<string, string> Environment =>
+        Settings.ToDictionary(setting => setting.Key.Replace(":", "__", StringComparison.Ordinal), setting => setting.Value!);
 
     /// <summary>Whether Hangfire's jobs end with the process.</summary>
     public abstract bool IsEmbedded { get; }
@@ -57,7 +61,10 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
     /// <summary>A table for what a bare application inserts.</summary>
     public abstract Task CreateBareTableAsync();
 
-    /// <summary>Adds queued requests without Hangfire jobs, a hundred a second, as copies of the one that is there. By SQL: so many submits would take their time.</summary>
+    /// <summary>
+    /// Adds queued requests without Hangfire jobs, a hundred a second, as copies of the one that is there. By SQL: so many submits would
+    /// take their time.
+    /// </summary>
     public abstract Task FillAsync(int count);
 
     public async Task<T> WithConnectionAsync<T>(Func<DbConnection, Task<T>> work)

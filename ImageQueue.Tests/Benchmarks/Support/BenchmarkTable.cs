@@ -31,7 +31,8 @@ internal static class BenchmarkTable
     }
 
     /// <summary>A line of one value.</summary>
-    public static void Add(string what, string unit, double value, Baseline? against = null, Bar? bar = null) => Add(what, unit, [value], against, bar);
+    public static void Add(string what, string unit, double value, Baseline? against = null, Bar? bar = null) =>
+        Add(what, unit, [value], against, bar);
 
     /// <summary>The whole as Markdown, with the machine it ran on; null when nothing was measured.</summary>
     public static string? Print()
@@ -76,7 +77,8 @@ internal static class BenchmarkTable
 
     private sealed record Line(string What, string Unit, IReadOnlyList<double> Rounds, Baseline? Against, Bar? Bar)
     {
-        public string[] Cells => [What, Show(Rounds), Against is null ? "" : Show(Against.Rounds), Against?.Name ?? "", ShowRatio(), Bar?.Text ?? "", Verdict()];
+        public string[] Cells =>
+            [What, Show(Rounds), Against is null ? "" : Show(Against.Rounds), Against?.Name ?? "", ShowRatio(), Bar?.Text ?? "", Verdict()];
 
         private double Figure => Median(Rounds);
 
@@ -121,9 +123,11 @@ internal sealed record Baseline(string Name, IReadOnlyList<double> Rounds);
 /// <param name="IsMet">By the figure and its ratio to the baseline.</param>
 internal sealed record Bar(string Text, Func<double, double?, bool> IsMet)
 {
-    public static Bar AtMost(double value, string unit) => new(FormattableString.Invariant($"at most {value} {unit}"), (figure, _) => figure <= value);
+    public static Bar AtMost(double value, string unit) =>
+        new(FormattableString.Invariant($"at most {value} {unit}"), (figure, _) => figure <= value);
 
-    public static Bar RatioAtLeast(double value) => new(FormattableString.Invariant($"ratio at least {value}"), (_, ratio) => ratio >= value);
+    public static Bar RatioAtLeast(double value) =>
+        new(FormattableString.Invariant($"ratio at least {value}"), (_, ratio) => ratio >= value);
 
     public static Bar RatioAtMost(double value) => new(FormattableString.Invariant($"ratio at most {value}"), (_, ratio) => ratio <= value);
 }

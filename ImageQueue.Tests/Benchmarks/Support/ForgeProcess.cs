@@ -22,7 +22,10 @@ internal sealed class ForgeProcess : IAsyncDisposable
     {
         var folder = new TemporaryFolder();
         return new ForgeProcess(
-            await AppProcess.StartAsync(folder.Path, forge: null, new() { ["Forge__Simulator__SecondsPerImage"] = secondsPerImage.ToString(CultureInfo.InvariantCulture) }), folder);
+            await AppProcess.StartAsync(
+                folder.Path,
+                forge: null,
+                new() { ["Forge__Simulator__SecondsPerImage"] = secondsPerImage.ToString(CultureInfo.InvariantCulture) }), folder);
     }
 
     /// <summary>Forgets what it was asked so far.</summary>
@@ -32,7 +35,9 @@ internal sealed class ForgeProcess : IAsyncDisposable
         answer.EnsureSuccessStatusCode();
     }
 
-    /// <summary>When each request came in and was answered, in milliseconds of its own clock; those that are in flight are left out.</summary>
+    /// <summary>
+    /// When each request came in and was answered, in milliseconds of its own clock; those that are in flight are left out.
+    /// </summary>
     public async Task<List<(double At, double Answered)>> ReceivedAsync()
     {
         var stats = await Http.GetFromJsonAsync<JsonObject>(new Uri(Address, "stats"));

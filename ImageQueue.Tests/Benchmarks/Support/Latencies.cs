@@ -7,7 +7,8 @@ internal sealed class Latencies
 
     public long Count => _counts.Sum();
 
-    public void Add(TimeSpan latency) => Interlocked.Increment(ref _counts[Math.Min(_counts.Length - 1, (int)(latency.TotalMilliseconds * 10))]);
+    public void Add(TimeSpan latency) =>
+        Interlocked.Increment(ref _counts[Math.Min(_counts.Length - 1, (int)(latency.TotalMilliseconds * 10))]);
 
     public void Clear() => Array.Clear(_counts);
 

@@ -26,7 +26,8 @@ internal sealed class Watcher : IDisposable
     {
         var watcher = new Watcher(latencies);
         await watcher._client.ConnectAsync(server.Host, server.Port);
-        await watcher._client.GetStream().WriteAsync(Encoding.ASCII.GetBytes($"GET /api/conversations/{conversation}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        await watcher._client.GetStream().WriteAsync(
+            Encoding.ASCII.GetBytes($"GET /api/conversations/{conversation}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         var read = await watcher._client.GetStream().ReadAsync(watcher._buffer);
         Assert.That(Encoding.ASCII.GetString(watcher._buffer, 0, read), Does.StartWith("HTTP/1.1 200"));
         _ = watcher.ReadAsync();

@@ -144,7 +144,9 @@ internal sealed class ApiDocument(
             if (schema[name] is JsonValue value
                 && value.GetValueKind() == JsonValueKind.Number
                 && value.GetValue<double>() > 9007199254740991)
+            {
                 schema.Remove(name);
+            }
         }
     }
 
