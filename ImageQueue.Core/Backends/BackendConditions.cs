@@ -46,14 +46,15 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : ICond
         },
         { Healthy: false } =>
             new(ConditionCodes.BackendUnhealthy, $"Backend {backend.Name} is unhealthy: {backend.LastError?.TrimEnd('.')}.")
-        {
-            Subject = backend.Name,
-            Since = backend.Since,
-        },
+            {
+                Subject = backend.Name,
+                Since = backend.Since,
+            },
         { Healthy: null } =>
             new(
                 ConditionCodes.BackendUnhealthy,
-                $"Backend {backend.Name} has not been probed yet.") { Subject = backend.Name, Since = backend.Since },
+                $"Backend {backend.Name} has not been probed yet.")
+            { Subject = backend.Name, Since = backend.Since },
         _ => null,
     };
 }

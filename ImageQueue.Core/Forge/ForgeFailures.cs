@@ -40,7 +40,8 @@ internal static class ForgeFailures
         return wasSent && isGeneration
             ? new ForgeException(ForgeFailure.Disrupted, $"{backend.Name} broke off: {reason}", exception) { MayStillBeRunning = true }
             : new ForgeException(
-                ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {reason}", exception) { MayStillBeRunning = wasSent };
+                ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {reason}", exception)
+            { MayStillBeRunning = wasSent };
     }
 
     /// <summary>A status other than 200.</summary>
@@ -55,7 +56,7 @@ internal static class ForgeFailures
         var reason = (status, isPage) switch
         {
             (408 or 504 or 524, _) => DescribeGatewayTimeout(response, body.Span, elapsed),
-            (>= 400 and < 500 and not 404 and not 429, true) =>
+            ( >= 400 and < 500 and not 404 and not 429, true) =>
                 $"{ForgeProxy.Of(response, body.Span).Name} refuses the request: {text}{HintOf(status)}",
             (401, _) => "it refuses the user and password (Forge:Backends:n:Username and Password)",
             (404, _) when failure == ForgeFailure.Unavailable => "its API is off (start Forge with --api) or not up yet",
@@ -70,22 +71,22 @@ internal static class ForgeFailures
 
     private static ForgeFailure FailureOf(int status, bool isPage, string? text, ReadOnlySpan<byte> body, TimeSpan? elapsed) =>
         status switch
-    {
-        // Redirects are not followed: a POST would become a GET. The address in the settings is wrong.
-        >= 300 and < 400 or 425 or 429 => ForgeFailure.Unavailable,
-        503 => elapsed > LongestRefusal ? ForgeFailure.Disrupted : ForgeFailure.Unavailable,
-        408 or 504 or 524 => ForgeFailure.GatewayTimeout,
-        403 or 413 or 502 or (>= 520 and <= 530) => ForgeFailure.Disrupted,
+        {
+            // Redirects are not followed: a POST would become a GET. The address in the settings is wrong.
+            >= 300 and < 400 or 425 or 429 => ForgeFailure.Unavailable,
+            503 => elapsed > LongestRefusal ? ForgeFailure.Disrupted : ForgeFailure.Unavailable,
+            408 or 504 or 524 => ForgeFailure.GatewayTimeout,
+            403 or 413 or 502 or (>= 520 and <= 530) => ForgeFailure.Disrupted,
 
-        // FastAPI says just "Not Found" for a path that is not there (yet); forge-classic answers 404 with a reason of its
-        // own for a sampler that it does not know.
-        404 => !isPage && NamesASetting(text) ? ForgeFailure.Rejected : ForgeFailure.Unavailable,
-        _ when isPage => ForgeFailure.Disrupted,
-        401 or 405 or 407 => ForgeFailure.Unavailable,
-        >= 400 and < 500 => ForgeFailure.Rejected,
-        >= 500 => OfServerError(body),
-        _ => ForgeFailure.BadImage,
-    };
+            // FastAPI says just "Not Found" for a path that is not there (yet); forge-classic answers 404 with a reason of its
+            // own for a sampler that it does not know.
+            404 => !isPage && NamesASetting(text) ? ForgeFailure.Rejected : ForgeFailure.Unavailable,
+            _ when isPage => ForgeFailure.Disrupted,
+            401 or 405 or 407 => ForgeFailure.Unavailable,
+            >= 400 and < 500 => ForgeFailure.Rejected,
+            >= 500 => OfServerError(body),
+            _ => ForgeFailure.BadImage,
+        };
 
     /// <summary>A 500 by its words. Memory comes first: "CUDA error: out of memory" says that this image is too large.</summary>
     private static ForgeFailure OfServerError(ReadOnlySpan<byte> body) =>

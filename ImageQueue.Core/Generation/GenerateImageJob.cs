@@ -128,7 +128,7 @@ internal sealed class GenerateImageJob(
             : reservation.ReportFailed(message.JobId ?? "", reason, isLast: signal == BackendSignal.FailedForGood);
         reservation.Dispose(); // The canary needs the backend.
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stopped, attempt.Run.Cancelled);
-        
+
         // A request that this verdict may end is sent nowhere else before it.
         var canGoOn = !policy.IsLastDisruption(message.Disruptions + disruptions.CountOpen(message.Id) + 1);
         var isRequestAtFault = await reservation.WaitForVerdictAsync(verdict, canGoOn, either.Token);

@@ -26,7 +26,7 @@ public sealed class SweepConditions(JobStorage storage, DatabaseReadiness readin
         ArgumentNullException.ThrowIfNull(storage);
         using var connection = storage.GetReadOnlyConnection();
         return connection.GetRecurringJobs([RecurringJobs.SweepId]) is [
-            { Removed: false, Cron: RecurringJobs.SweepCron, Error: null } sweep]
+        { Removed: false, Cron: RecurringJobs.SweepCron, Error: null } sweep]
             ? sweep
             : null;
     }

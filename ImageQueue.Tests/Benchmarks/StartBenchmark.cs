@@ -67,7 +67,8 @@ internal sealed class StartBenchmark(string storageName)
         using var process = Process.Start(
             new ProcessStartInfo(
                 "dotnet",
-                ["exec", typeof(WebServices).Assembly.Location, "key", "new", "--role", "client"]) { RedirectStandardOutput = true })!;
+                ["exec", typeof(WebServices).Assembly.Location, "key", "new", "--role", "client"])
+            { RedirectStandardOutput = true })!;
         await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
         Assert.That(process.ExitCode, Is.Zero);

@@ -113,7 +113,7 @@ internal sealed class OverviewTests
         Assert.That(Markup.Of($"{1.25:0.0} {"<"} {null} {Markup.Of($"<b>{'&'}</b>")}").ToString(), Is.EqualTo("1.3 &lt;  <b>&amp;</b>"));
     }
 
-        [Test]
+    [Test]
     public async Task Overview_CountsImagesAndErrors()
     {
         await using var app = await AuthApp.StartAsync();

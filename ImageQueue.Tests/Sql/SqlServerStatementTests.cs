@@ -340,7 +340,8 @@ public sealed partial class SqlServerStatementTests
         await QuietlyAsync(() => rows.ReadAsync(QueuePage.Start, long.MaxValue, 10, default));
         await QuietlyAsync(() => rows.MoveAsync([new QueueMove(JobKey.Of(7), QueuePlace.Of(2, 3), 1)], default));
         var withUsers = new SqlServerQueueRows(
-            Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance) { WithUsers = true };
+            Recorded(sent), TimeSpan.FromMinutes(5), QueueHost.InMemory(), NullLogger.Instance)
+        { WithUsers = true };
         await QuietlyAsync(() => withUsers.ReadAsync(QueuePage.Start, long.MaxValue, 10, default));
         await QuietlyAsync(() => rows.TryMoveToFrontAsync("7", QueuePlace.Of(1, 3), default));
         await QuietlyAsync(() => Task.Run(() => rows.TryGiveBack("7")));

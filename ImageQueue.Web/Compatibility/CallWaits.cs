@@ -60,7 +60,7 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
     {
         cancellationToken.ThrowIfCancellationRequested();
         if (lifetime.ApplicationStopping.IsCancellationRequested)
-            {
+        {
             throw new ProblemException(ApiProblem.Of(
                 StatusCodes.Status503ServiceUnavailable,
                 ProblemCodes.Stopping,

@@ -143,11 +143,11 @@ internal static class ImagesPage
 
         Markup Newer() =>
             before == long.MaxValue ? Markup.None : (request.Asked("trail") ?? "").Split('.', StringSplitOptions.RemoveEmptyEntries) switch
-        {
-            [.. var earlier, var last] =>
-                Page(request, "Newer", ("before", last), ("trail", string.Concat(earlier.Select(one => $"{one}.")))),
-            [] => Page(request, "Newer", ("before", ""), ("trail", "")),
-        };
+            {
+                [.. var earlier, var last] =>
+                    Page(request, "Newer", ("before", last), ("trail", string.Concat(earlier.Select(one => $"{one}.")))),
+                [] => Page(request, "Newer", ("before", ""), ("trail", "")),
+            };
     }
 
     private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);

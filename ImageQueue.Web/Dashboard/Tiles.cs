@@ -60,5 +60,6 @@ internal static class Tiles
             {
                 return new Metric("–") { Title = "The database does not answer." };
             }
-        }) { Url = page });
+        })
+        { Url = page });
 }

@@ -29,7 +29,8 @@ internal sealed class JobServerConditions(
                 return new(
                     ConditionCodes.JobServerMissing,
                     $"{server.Name} is not running: it waits for the database, or stops.",
-                    Stops: true) { Subject = server.Name };
+                    Stops: true)
+                { Subject = server.Name };
             }
 
             var heartbeat = known.Where(

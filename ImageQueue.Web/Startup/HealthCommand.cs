@@ -55,9 +55,9 @@ internal static class HealthCommand
     /// <summary>A name that the app answers to; "localhost" may be none. Null when every name is.</summary>
     private static string? ServedName(string? allowedHosts) =>
         allowedHosts?.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) switch
-    {
-        null or [] => null,
-        var names when names.Contains("*") => null,
-        [var first, ..] => first.Replace("*.", "health.", StringComparison.Ordinal),
-    };
+        {
+            null or [] => null,
+            var names when names.Contains("*") => null,
+            [var first, ..] => first.Replace("*.", "health.", StringComparison.Ordinal),
+        };
 }

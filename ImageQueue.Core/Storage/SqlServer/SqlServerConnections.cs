@@ -88,11 +88,11 @@ internal sealed class SqlServerConnections
 
     private static SqlRetryLogicBaseProvider Retries(int tries, IEnumerable<int> numbers) =>
         SqlConfigurableRetryFactory.CreateExponentialRetryProvider(new SqlRetryLogicOption
-    {
-        NumberOfTries = tries,
-        DeltaTime = TimeSpan.FromMilliseconds(20),
-        MinTimeInterval = TimeSpan.FromMilliseconds(10),
-        MaxTimeInterval = TimeSpan.FromSeconds(1),
-        TransientErrors = numbers,
-    });
+        {
+            NumberOfTries = tries,
+            DeltaTime = TimeSpan.FromMilliseconds(20),
+            MinTimeInterval = TimeSpan.FromMilliseconds(10),
+            MaxTimeInterval = TimeSpan.FromSeconds(1),
+            TransientErrors = numbers,
+        });
 }

@@ -13,7 +13,8 @@ internal sealed partial class SqliteMessageStore
                 id,
                 Now(),
                 MessagePatches.Complete(imageUrl, thumbnailUrl, result).Json,
-                content) { Attempt = attempt, Sample = SampleNote.Complete(result) },
+                content)
+            { Attempt = attempt, Sample = SampleNote.Complete(result) },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
