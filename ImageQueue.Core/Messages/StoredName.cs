@@ -1,7 +1,7 @@
 namespace ImageQueue.Core.Messages;
 
 /// <summary>Usernames and conversation ids in Unicode's NFC, so that é typed on one keyboard is é of another.</summary>
-internal static class StoredName
+public static class StoredName
 {
     /// <summary>The name in NFC. Text that is no valid Unicode stays as it is, to match nothing.</summary>
     public static string Normalize(string name)

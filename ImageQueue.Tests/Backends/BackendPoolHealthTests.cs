@@ -38,7 +38,7 @@ public sealed class BackendPoolHealthTests : PoolBench
         first.ReportAnswered();
         var second = pool.TryTake(Any)!;
         second.ReportAnswered();
-        Assert.That(pool.Available, Is.Zero, "nobody knows yet how the first one was");
+        Assert.That(pool.Available, Is.Zero, "the first answer is not judged yet");
 
         first.ReportCompleted();
         second.ReportAnswered();

@@ -95,7 +95,7 @@ public sealed class BackendPoolLeaseTests : PoolBench
             Leases.IsAway = true;
 
         await Pass(TimeSpan.FromSeconds(9));
-        Assert.That(pool.Available, Is.EqualTo(1), "nobody else can have it");
+        Assert.That(pool.Available, Is.EqualTo(1), "no other process can have it");
         var lease = pool.TryTake(Any)!;
         await Pass(TimeSpan.FromSeconds(10));
         Assert.That(StatusOf(pool, "a").Busy, Is.True, "what is generated goes on");

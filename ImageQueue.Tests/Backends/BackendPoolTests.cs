@@ -203,13 +203,13 @@ public sealed class BackendPoolTests : PoolBench
     public async Task TryTake_AvoidsTheOneThatFailedTheRequest_WhileAnotherIsHealthy()
     {
         var pool = await ReadyPoolAsync("a", "b");
-        var wish = new BackendRequirements(Except: ["A"]);
-        using var b = pool.TryTake(wish)!;
+        var requirements = new BackendRequirements(Except: ["A"]);
+        using var b = pool.TryTake(requirements)!;
 
-        Assert.That((b.Backend.Name, pool.TryTake(wish)), Is.EqualTo(("b", (BackendReservation?)null)), "b is busy, but healthy");
+        Assert.That((b.Backend.Name, pool.TryTake(requirements)), Is.EqualTo(("b", (BackendReservation?)null)), "b is busy, but healthy");
         b.ReportUnavailable("reset");
 
-        using var last = pool.TryTake(wish)!;
+        using var last = pool.TryTake(requirements)!;
         Assert.That(last.Backend.Name, Is.EqualTo("a"));
     }
 

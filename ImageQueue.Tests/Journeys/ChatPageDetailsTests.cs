@@ -81,7 +81,7 @@ internal sealed class ChatPageDetailsTests
         Assert.That(elsewhere, Is.Empty);
     }
 
-    /// <summary>Whoever looks at it while it is erased.</summary>
+    /// <summary>Another page that shows it while it is erased.</summary>
     [Test]
     public async Task ErasedMessages_LeaveThePage_AtOnce()
     {

@@ -179,7 +179,7 @@ internal sealed partial class ChatPageResilienceTests
             """);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
-        Assert.That(await page.EvaluateAsync<int>("window.asked"), Is.Zero, "nobody is asked unasked");
+        Assert.That(await page.EvaluateAsync<int>("window.asked"), Is.Zero, "no permission is requested unasked");
         await page.Locator("#notify").ClickAsync();
         await Expect(page.Locator("#notify")).ToHaveAttributeAsync("aria-pressed", "true");
         await SendAsync(page, "bir kedi");

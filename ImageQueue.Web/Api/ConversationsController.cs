@@ -29,7 +29,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         CancellationToken cancellationToken = default)
     {
         var rules = new RequestRules();
-        var owner = Names.Normalize(username?.Trim());
+        var owner = StoredName.Normalize(username?.Trim() ?? "");
         rules.Name("username", owner);
         if (rules.Errors.Count > 0)
             return ApiProblem.Unprocessable(rules.Errors);

@@ -73,7 +73,7 @@ public sealed record ImageRequestBody : GenerationSettings
     internal ImageRequest ToRequest(string conversationId, string? idempotencyKey) => new(this)
     {
         ConversationId = conversationId,
-        Username = Names.Normalize(Username),
+        Username = StoredName.Normalize(Username ?? ""),
         Prompt = Prompt ?? "",
         IdempotencyKey = idempotencyKey,
         ExtraMetadata = ExtraMetadata is { ValueKind: JsonValueKind.Undefined or JsonValueKind.Null } ? null : ExtraMetadata,

@@ -36,7 +36,7 @@ public sealed class MessagesController(
     public async Task<IActionResult> AddAsync(
         [ConversationId] string conversationId, [FromBody] NewMessageBody body, [IdempotencyKey] string? idempotencyKey, CancellationToken cancellationToken)
     {
-        var username = Names.Normalize(body.Username?.Trim());
+        var username = StoredName.Normalize(body.Username?.Trim() ?? "");
         var rules = new RequestRules();
         rules.Name("username", username);
         if (body.Role is not (MessageRole.User or MessageRole.Bot))
@@ -81,7 +81,10 @@ public sealed class MessagesController(
         {
             const string Sentence = "Send after or before, not both.";
             return ApiProblem.Result(
-                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, Sentence, new Dictionary<string, string[]>(StringComparer.Ordinal) { ["before"] = [Sentence] });
+                StatusCodes.Status400BadRequest,
+                ProblemCodes.InvalidRequest,
+                Sentence,
+                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["before"] = [Sentence] });
         }
 
         if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
@@ -99,7 +102,9 @@ public sealed class MessagesController(
         var page = found.Take(limit).OrderBy(message => message.Id).Select(message => MessageResponse.From(message, live, Request.PathBase))
             .ToList();
         var hasMore = found.Count > limit;
-        return Ok(new MessagePage(page, hasMore && before is null ? page[^1].Id : null, hasMore && before is not null ? page[0].Id : null, conversation.Username));
+        long? next = hasMore && before is null ? page[^1].Id : null;
+        long? previous = hasMore && before is not null ? page[0].Id : null;
+        return Ok(new MessagePage(page, next, previous, conversation.Username));
     }
 
     /// <summary>One message.</summary>

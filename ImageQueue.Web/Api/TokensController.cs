@@ -30,7 +30,7 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
     public async Task<IActionResult> CreateAsync(
         [ConversationId] string conversationId, [FromBody] WatcherTokenBody body, CancellationToken cancellationToken)
     {
-        var username = Names.Normalize(body.Username?.Trim());
+        var username = StoredName.Normalize(body.Username?.Trim() ?? "");
         var rules = new RequestRules();
         rules.Name("username", username);
         if (rules.Errors.Count > 0)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing.Patterns;
 
@@ -35,7 +36,7 @@ internal static class ConversationPath
         var id = segments.Length == pattern.PathSegments.Count || segments.Length == mounted + pattern.PathSegments.Count
             ? Decode(segments[segments.Length - pattern.PathSegments.Count + place])
             : routed.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
-        return id is null ? null : Names.Normalize(id);
+        return id is null ? null : StoredName.Normalize(id);
     }
 
     /// <summary>The path of a request line, also of the absolute form that proxies may send.</summary>

@@ -77,7 +77,7 @@ public sealed class EventsController(
                 new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
         }
 
-        var wanted = conversationIds.Select(Names.Normalize).ToHashSet(StringComparer.Ordinal);
+        var wanted = conversationIds.Select(StoredName.Normalize).ToHashSet(StringComparer.Ordinal);
         return await AnswerAsync(
             wanted.Count == 1 ? wanted.First() : null, change =>
                 wanted.Contains(change.Message.ConversationId), lastEventId, lastEventIdInQuery, cancellationToken);

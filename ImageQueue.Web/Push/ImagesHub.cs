@@ -37,7 +37,7 @@ public sealed class ImagesHub(
     [HubMethodName("Watch")]
     public async Task WatchAsync(string conversationId, long? sinceRevision)
     {
-        conversationId = Names.Normalize(conversationId);
+        conversationId = StoredName.Normalize(conversationId ?? "");
         var watches = Watches();
         if (watches.Count >= MaxWatches && !watches.ContainsKey(conversationId))
         {
@@ -62,7 +62,7 @@ public sealed class ImagesHub(
     [HubMethodName("Unwatch")]
     public Task UnwatchAsync(string conversationId)
     {
-        Stop(Names.Normalize(conversationId));
+        Stop(StoredName.Normalize(conversationId ?? ""));
         return Task.CompletedTask;
     }
 

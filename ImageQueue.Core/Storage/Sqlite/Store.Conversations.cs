@@ -157,7 +157,8 @@ internal sealed partial class SqliteMessageStore
 
     public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(
-            "UPDATE conversations SET title = @title WHERE id = @conversationId AND username <> ''", new { conversationId = StoredName.Normalize(conversationId), title }) == 1,
+            "UPDATE conversations SET title = @title WHERE id = @conversationId AND username <> ''",
+            new { conversationId = StoredName.Normalize(conversationId), title }) == 1,
         cancellationToken);
 
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
