@@ -189,9 +189,9 @@ public sealed partial class BackendPool : IDisposable
             ObjectDisposedException.ThrowIf(_isDisposed, this);
             if (_backends.Count > 0 && !_backends.Exists(backend => backend.Suits(requirements)))
             {
+                var names = string.Join(" or ", requirements.Backends ?? []);
                 throw new ForgeException(
-                    ForgeFailure.Unavailable,
-                    $"none of the backends is called {string.Join(" or ", requirements.Backends ?? [])}; see Forge:Models and Forge:Backends");
+                    ForgeFailure.Unavailable, $"none of the backends is called {names}; see Forge:Models and Forge:Backends");
             }
 
             waiter = new Waiter(turn, ++_numbers, requirements);

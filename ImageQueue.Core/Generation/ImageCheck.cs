@@ -197,7 +197,9 @@ internal static class ImageCheck
         private bool IsTransparent { get; init; } = true;
 
         public string? Reason =>
-            IsBlack ? "the image is all black: the model's numbers became NaN (--no-half-vae, or another VAE, helps), or a content filter replaced it"
+            IsBlack
+                ? "the image is all black: the model's numbers became NaN (--no-half-vae, or another VAE, helps), "
+                    + "or a content filter replaced it"
             : IsTransparent ? "the image is all transparent"
             : null;
 

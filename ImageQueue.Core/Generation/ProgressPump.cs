@@ -37,9 +37,15 @@ internal sealed class ProgressPump(
             if (progress.State == ForgeTaskState.Queued || progress.IsLoading)
                 clock.Restart();
             if (!progress.IsLoading)
+            {
                 loadingSince = time.GetTimestamp();
+            }
             else if (time.GetElapsedTime(loadingSince) >= limits.LoadTimeout)
-                return Failed(ForgeFailure.Stalled, $"{backend.Name} has been loading a model for {limits.LoadTimeout}", limits.LoadTimeout);
+            {
+                return Failed(
+                    ForgeFailure.Stalled, $"{backend.Name} has been loading a model for {limits.LoadTimeout}", limits.LoadTimeout);
+            }
+
             if (clock.Elapsed >= limits.Timeout)
                 return Failed(ForgeFailure.Timeout, $"{backend.Name} gave no answer within {limits.Timeout} of generating", limits.Timeout);
 

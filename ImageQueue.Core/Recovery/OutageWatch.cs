@@ -38,7 +38,8 @@ internal sealed class OutageWatch(
         if (options.Value.WaitForBackend is not { } patience)
             return 0;
         // A pause is no outage: a paused backend could generate the waiting requests.
-        if ((await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken)).Any(lease => lease.Note != ForgeAddress.UnhealthyNote)
+        var leases = await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken);
+        if (leases.Any(lease => lease.Note != ForgeAddress.UnhealthyNote)
             || (await store.ListPausesAsync(cancellationToken)).Any(pause => Pauses.IsOfQueueOrBackend(pause.Name)))
         {
             _noneSince = null;

@@ -40,12 +40,13 @@ public sealed class BulkCommandJob(
     {
         var total = await store.CountMatchingAsync(search, cancellationToken);
         var (done, refused, after, savedAt) = (0, 0, 0L, time.GetTimestamp());
+        var options = new ParallelOptions { MaxDegreeOfParallelism = Parallelism, CancellationToken = cancellationToken };
         commands.Save(job, new(0, 0, total));
         try
         {
             while (await store.ListMatchingAsync(search, after, PageSize, cancellationToken) is { Count: > 0 } ids)
             {
-                await Parallel.ForEachAsync(ids, new ParallelOptions { MaxDegreeOfParallelism = Parallelism, CancellationToken = cancellationToken }, async (id, stop) =>
+                await Parallel.ForEachAsync(ids, options, async (id, stop) =>
                 {
                     if (await ApplyAsync(verb, id, stop))
                         Interlocked.Increment(ref done);

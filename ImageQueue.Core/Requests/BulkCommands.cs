@@ -56,19 +56,29 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
                 commands.Add(new BulkCommand(id, known, by, state, isRunning, progress.Done, progress.Refused, progress.Total));
         }
 
-        return [.. commands.OrderByDescending(command => command.IsRunning).ThenByDescending(command => command.Id, StringComparer.Ordinal)];
+        return
+        [
+            .. commands.OrderByDescending(command => command.IsRunning)
+                .ThenByDescending(command => command.Id, StringComparer.Ordinal),
+        ];
     }
 
     internal void Save(string id, BulkProgress progress)
     {
         using var connection = storage.GetConnection();
-        connection.SetJobParameter(id, ProgressParameter, string.Create(
-            CultureInfo.InvariantCulture, $"{progress.Done}/{progress.Refused}/{progress.Total}/{time.GetUtcNow().ToUnixTimeMilliseconds()}"));
+        var at = time.GetUtcNow().ToUnixTimeMilliseconds();
+        connection.SetJobParameter(
+            id,
+            ProgressParameter,
+            string.Create(CultureInfo.InvariantCulture, $"{progress.Done}/{progress.Refused}/{progress.Total}/{at}"));
     }
 
     private static BulkProgress Read(string? stored) =>
         stored?.Split('/') is [var done, var refused, var total, var at]
-            ? new(Number(done), Number(refused), Number(total)) { At = DateTimeOffset.FromUnixTimeMilliseconds(long.Parse(at, CultureInfo.InvariantCulture)) }
+            ? new(Number(done), Number(refused), Number(total))
+            {
+                At = DateTimeOffset.FromUnixTimeMilliseconds(long.Parse(at, CultureInfo.InvariantCulture)),
+            }
             : default;
 
     private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);

@@ -53,7 +53,8 @@ internal sealed class WebhookJobFilter(
         if (context.NewState is FailedState failed)
         {
             logger.LogWarning(
-                "Webhook receiver {Receiver} did not accept {Type} of message {MessageId} in {Attempts} attempts: {Reason} It can be requeued.",
+                "Webhook receiver {Receiver} did not accept {Type} of message {MessageId} in {Attempts} attempts: {Reason} "
+                    + "It can be requeued.",
                 receiver,
                 type,
                 messageId,

@@ -82,7 +82,9 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
             : NotFoundProblem(conversationId);
 
     private static IActionResult NotFoundProblem(string conversationId) => ApiProblem.Result(
-        StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"Conversation {conversationId} not found. It comes to exist with its first message.");
+        StatusCodes.Status404NotFound,
+        ProblemCodes.NotFound,
+        $"Conversation {conversationId} not found. It comes to exist with its first message.");
 }
 
 /// <summary>A change to a conversation.</summary>

@@ -16,7 +16,8 @@ internal sealed class HeadWhereverGetIs : IActionModelConvention
                 selector.ActionConstraints.Add(new HttpMethodActionConstraint([.. constraint.HttpMethods, HttpMethods.Head]));
             }
 
-            foreach (var metadata in selector.EndpointMetadata.OfType<HttpMethodMetadata>().Where(metadata => NeedsHead(metadata.HttpMethods)).ToList())
+            var withoutHead = selector.EndpointMetadata.OfType<HttpMethodMetadata>().Where(metadata => NeedsHead(metadata.HttpMethods));
+            foreach (var metadata in withoutHead.ToList())
             {
                 selector.EndpointMetadata.Remove(metadata);
                 selector.EndpointMetadata.Add(

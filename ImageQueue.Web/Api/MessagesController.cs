@@ -15,7 +15,12 @@ namespace ImageQueue.Web.Api;
 [ApiController]
 [Tags("Messages")]
 public sealed class MessagesController(
-    IMessageStore store, QueuePositions positions, MessageWait wait, CancelImageRequest cancel, RetryImageRequest retry, EraseMessages erase) : ControllerBase
+    IMessageStore store,
+    QueuePositions positions,
+    MessageWait wait,
+    CancelImageRequest cancel,
+    RetryImageRequest retry,
+    EraseMessages erase) : ControllerBase
 {
     /// <summary>Adds a plain message.</summary>
     /// <param name="conversationId">Chosen by the chat app; comes to exist with its first message.</param>
@@ -34,7 +39,10 @@ public sealed class MessagesController(
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
     [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
     public async Task<IActionResult> AddAsync(
-        [ConversationId] string conversationId, [FromBody] NewMessageBody body, [IdempotencyKey] string? idempotencyKey, CancellationToken cancellationToken)
+        [ConversationId] string conversationId,
+        [FromBody] NewMessageBody body,
+        [IdempotencyKey] string? idempotencyKey,
+        CancellationToken cancellationToken)
     {
         var username = StoredName.Normalize(body.Username?.Trim() ?? "");
         var rules = new RequestRules();

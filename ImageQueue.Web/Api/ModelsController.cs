@@ -32,7 +32,15 @@ public sealed record ModelList(IReadOnlyList<ModelResponse> Models);
 /// <param name="Sampler">As Forge calls it.</param>
 /// <param name="Scheduler">As Forge calls it.</param>
 public sealed record ModelResponse(
-    string Name, string Title, int Width, int Height, int Steps, decimal CfgScale, decimal DistilledCfgScale, string Sampler, string Scheduler)
+    string Name,
+    string Title,
+    int Width,
+    int Height,
+    int Steps,
+    decimal CfgScale,
+    decimal DistilledCfgScale,
+    string Sampler,
+    string Scheduler)
 {
     internal static ModelResponse From(ForgeModel model) => new(
         model.Name,

@@ -10,13 +10,16 @@ internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IVali
     /// <summary>A shorter one could be guessed.</summary>
     public const int ShortestKey = 16;
 
+    private const string NewKey = "\"dotnet run --project ImageQueue.Web -- key new --role client\"";
+
     public ValidateOptionsResult Validate(string? name, AuthOptions options)
     {
         List<string> failures = [.. options.ApiKeys.SelectMany(Check), .. Doubles(options.ApiKeys)];
         if (options.ApiKeys.Count == 0 && !environment.IsDevelopment())
         {
             failures.Add(
-                "Auth:ApiKeys holds no key, so every request would be refused. \"dotnet run --project ImageQueue.Web -- key new --role client\" makes one and prints the settings for it; only Development does without.");
+                $"Auth:ApiKeys holds no key, so every request would be refused. {NewKey} makes one and prints the settings for it; "
+                    + "only Development does without.");
         }
 
         foreach (var proxy in options.Proxies.Where(proxy => !IPAddress.TryParse(proxy, out _) && !IPNetwork.TryParse(proxy, out _)))
@@ -35,7 +38,7 @@ internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IVali
             yield return $"{setting}:Role must be {string.Join(", ", Roles.OfKeys.SkipLast(1))} or {Roles.OfKeys[^1]}, not \"{key.Role}\".";
         if (string.IsNullOrEmpty(key.Key) == string.IsNullOrEmpty(key.KeyHash))
         {
-            yield return $"{setting} needs either KeyHash or Key. \"dotnet run --project ImageQueue.Web -- key new --role client\" makes both.";
+            yield return $"{setting} needs either KeyHash or Key. {NewKey} makes both.";
         }
         else if (!string.IsNullOrEmpty(key.KeyHash) && !ApiKeys.TryParseHash(key.KeyHash, out _))
         {

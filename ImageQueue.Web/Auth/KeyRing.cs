@@ -63,7 +63,8 @@ internal static class KeyRing
         {
             throw new OptionsValidationException(
                 AuthOptions.Section, typeof(AuthOptions), [
-                    $"Auth:Certificate:Path names {options.Path}, which cannot be opened: {e.Message} Write the path of a .pfx file, and its password into Auth:Certificate:Password."]);
+                    $"Auth:Certificate:Path names {options.Path}, which cannot be opened: {e.Message} Write the path of a .pfx file, "
+                        + "and its password into Auth:Certificate:Password."]);
         }
     }
 

@@ -80,7 +80,10 @@ internal static class RateLimits
         rejected.HttpContext.Response.Headers.RetryAfter = Math.Max(
             1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         return Refusal.WriteAsync(
-            rejected.HttpContext, StatusCodes.Status429TooManyRequests, "rate_limited", "Too much at once from this key or address. Try again after the time that Retry-After says.");
+            rejected.HttpContext,
+            StatusCodes.Status429TooManyRequests,
+            "rate_limited",
+            "Too much at once from this key or address. Try again after the time that Retry-After says.");
     }
 
     private static IPAddress FirstHalf(IPAddress address)

@@ -45,7 +45,8 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
             StatusCodes.Status401Unauthorized,
             "unauthorized",
             RequestOrigin.IsForeign(context.Request)
-                ? "A page of another website cannot use this. Send a token as Authorization: Bearer, and add the website to Auth:AllowedOrigins."
+                ? "A page of another website cannot use this. Send a token as Authorization: Bearer, "
+                    + "and add the website to Auth:AllowedOrigins."
                 : "Send a key or a watcher's token as Authorization: Bearer ..., or sign in at /login.");
     }
 

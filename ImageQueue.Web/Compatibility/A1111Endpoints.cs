@@ -45,7 +45,9 @@ internal static class A1111Endpoints
         api.MapGet("/scripts", () => new { txt2img = Array.Empty<string>(), img2img = Array.Empty<string>() }).WithSummary("List scripts");
         api.MapGet("/embeddings", () => new { loaded = new Dictionary<string, object>(), skipped = new Dictionary<string, object>() })
             .WithSummary("List embeddings");
-        foreach (var empty in (string[])["upscalers", "latent-upscale-modes", "sd-vae", "loras", "hypernetworks", "prompt-styles", "face-restorers"])
+        string[] lists =
+            ["upscalers", "latent-upscale-modes", "sd-vae", "loras", "hypernetworks", "prompt-styles", "face-restorers"];
+        foreach (var empty in lists)
             api.MapGet($"/{empty}", () => Array.Empty<object>()).WithSummary($"List {empty}");
         api.MapGet("/progress", ProgressAsync).WithSummary("Read the progress of the caller's image");
         api.MapPost("/interrupt", InterruptAsync).WithSummary("Cancel the caller's image");

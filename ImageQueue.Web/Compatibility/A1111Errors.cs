@@ -31,7 +31,11 @@ internal sealed class A1111Errors : IProblemShape
         }
 
         return problem.Extensions.TryGetValue("errors", out var fields) && fields is IReadOnlyDictionary<string, string[]> sentences
-            ? new { detail = sentences.SelectMany(field => field.Value.Select(msg => new { loc = (string[])["body", field.Key], msg, type = "value_error" })) }
+            ? new
+            {
+                detail = sentences.SelectMany(field =>
+                    field.Value.Select(msg => new { loc = (string[])["body", field.Key], msg, type = "value_error" })),
+            }
             : new { detail = problem.Detail };
     }
 }

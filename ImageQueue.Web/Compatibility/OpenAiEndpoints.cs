@@ -142,7 +142,9 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
                     await http.Response.Body.FlushAsync(stop);
                 }
 
-                foreach (var message in changes.Where(message => message.PreviewUrl is not null && previews[message.Id] < (body.PartialImages ?? 0)))
+                var partial = changes.Where(message =>
+                    message.PreviewUrl is not null && previews[message.Id] < (body.PartialImages ?? 0));
+                foreach (var message in partial)
                     await WritePreviewAsync(message);
                 await WriteEndedAsync(changes);
             }

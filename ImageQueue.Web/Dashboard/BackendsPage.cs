@@ -1,4 +1,5 @@
 using ImageQueue.Core.Backends;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -15,7 +16,7 @@ internal static class BackendsPage
         return Markup.Of(
             $"""
             {await ImagesPage.Head(request)}
-            <div class="iq-cards">{Markup.Join(request.Get<BackendPool>().Status.Select(backend => Card(request, backend, figures, ends)))}</div>
+            <div class="iq-cards">{Markup.Join(request.Get<BackendPool>().Status, backend => Card(request, backend, figures, ends))}</div>
             """);
     }
 
@@ -26,6 +27,8 @@ internal static class BackendsPage
         var slow = ends.Slowness(backend.Name) is { } slowness and > Slow
             ? Markup.Of($" <span class=\"label iq-status iq-slow\">Slow: {slowness:0.0} times the median</span>")
             : Markup.None;
+        var attempts = backend.Attempts;
+        var lastHour = ends.Complete.Count(end => end.Backend == backend.Name && ends.At - end.At < TimeSpan.FromHours(1));
         return Markup.Of(
             $"""
             <section class="iq-card iq-{state}" id="backend-{backend.Name}" aria-label="{backend.Name}">
@@ -35,9 +38,10 @@ internal static class BackendsPage
             {State(request, backend, figures.At)}
             <dt>Model loaded</dt><dd>{backend.LoadedModel ?? "not known"}</dd>
             <dt>Generating</dt><dd>{Generating(request, backend, figures)}</dd>
-            <dt>Last hour</dt><dd>{ends.Complete.Count(end => end.Backend == backend.Name && ends.At - end.At < TimeSpan.FromHours(1))} images</dd>
+            <dt>Last hour</dt><dd>{lastHour} images</dd>
             <dt>Median</dt><dd>{DashboardFormat.Duration(ends.Median(backend.Name))}</dd>
-            <dt>Attempts</dt><dd>{backend.Attempts.Completed:n0} completed, {backend.Attempts.Failed:n0} failed, {backend.Attempts.Disrupted:n0} disrupted since the start</dd>
+            <dt>Attempts</dt><dd>{attempts.Completed:n0} completed, {attempts.Failed:n0} failed, {attempts.Disrupted:n0} disrupted
+            since the start</dd>
             {LastDisruption(backend, figures.At)}<dt>Errors, 24 h</dt><dd>{Errors(request, backend, ends)}</dd>
             </dl>
             <p>{Buttons(request, backend)}</p>
@@ -47,7 +51,8 @@ internal static class BackendsPage
 
     /// <summary>It stays here when the backend is healthy again: a proxy's time-out names the setting to raise.</summary>
     private static Markup LastDisruption(BackendStatus backend, DateTimeOffset now) => backend.LastDisruption is { } last
-        ? Markup.Of($"<dt>Last disruption</dt><dd class=\"iq-words\">{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})</dd>\n")
+        ? Markup.Of(
+            $"<dt>Last disruption</dt><dd class=\"iq-words\">{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})</dd>\n")
         : Markup.None;
 
     private static (string State, string Label) LabelOf(BackendStatus backend) => backend switch
@@ -79,24 +84,31 @@ internal static class BackendsPage
             $"""
             <dt>{backend.State} since</dt><dd>{DashboardFormat.Time(backend.Since)} ({DashboardFormat.Ago(now, backend.Since)})</dd>
             {(reason is null ? Markup.None : Markup.Of($"<dt>Reason</dt><dd class=\"iq-words\">{reason}</dd>"))}
-            {(backend.NextCanary is { } next ? Markup.Of($"<dt>Next canary</dt><dd>in {DashboardFormat.Duration((next - now).TotalSeconds)}</dd>") : Markup.None)}
+            {(backend.NextCanary is { } next
+                ? Markup.Of($"<dt>Next canary</dt><dd>in {DashboardFormat.Duration((next - now).TotalSeconds)}</dd>")
+                : Markup.None)}
             {(pause is { } paused ? Markup.Of($"<dt>Paused by</dt><dd>{paused.By}, {DashboardFormat.Time(paused.At)}</dd>") : Markup.None)}
             """);
     }
 
     private static Markup Generating(ImageDashboardRequest request, BackendStatus backend, DashboardSummary.Figures figures) =>
         figures.Generating.FirstOrDefault(message => message.Backend == backend.Name) is { } generating
-            ? Markup.Of($"<a href=\"{request.Root}/images/{generating.Id}\">Image {generating.Id}</a>, {generating.Progress} %")
+            ? Markup.Of($"{request.Link($"/images/{generating.Id}", $"Image {generating.Id}")}, {generating.Progress} %")
             : Markup.Of($"–");
 
     private static Markup Errors(ImageDashboardRequest request, BackendStatus backend, DashboardSummary.DayOfEnds ends)
     {
         var groups = ends.Errors.Where(end => end.Backend == backend.Name)
             .GroupBy(end => end.ErrorCode ?? "?")
-            .OrderByDescending(group => group.Count());
-        return Markup.Join(groups.Select(group => Markup.Of(
-            $"<a href=\"{request.Root}/images{DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key))}\"><code>{group.Key}</code> {group.Count()}</a> ")))
-            is var links && links.ToString().Length > 0 ? links : Markup.Of($"none");
+            .OrderByDescending(group => group.Count())
+            .ToList();
+        return groups.Count == 0 ? Markup.Of($"none") : Markup.Join(groups, Link);
+
+        Markup Link(IGrouping<string, RequestEnd> group)
+        {
+            var query = DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key));
+            return Markup.Of($"{request.Link($"/images{query}", Markup.Of($"<code>{group.Key}</code> {group.Count()}"))} ");
+        }
     }
 
     private static Markup Buttons(ImageDashboardRequest request, BackendStatus backend)

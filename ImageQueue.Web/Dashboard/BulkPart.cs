@@ -23,12 +23,15 @@ internal static class BulkPart
         });
 
         Markup Erase() => Button(
-            "Delete all matching", "erase", "Delete all {0} matching images for good? Their text, images and metadata are erased, in the chat as well.", "danger");
+            "Delete all matching",
+            "erase",
+            "Delete all {0} matching images for good? Their text, images and metadata are erased, in the chat as well.",
+            "danger");
 
         Markup Button(string text, string verb, string confirm, string style) => Markup.Of(
             $"""
-            <button type="button" class="btn btn-sm btn-{style}" data-iq-post="{request.Root}/commands/matching/{verb}" data-iq-value="{query}"
-            data-iq-count="{request.Root}/live/count{query}" data-iq-confirm="{confirm}">{text}</button>
+            <button type="button" class="btn btn-sm btn-{style}" data-iq-post="{request.Root}/commands/matching/{verb}"
+            data-iq-value="{query}" data-iq-count="{request.Root}/live/count{query}" data-iq-confirm="{confirm}">{text}</button>
             """);
     }
 
@@ -38,16 +41,22 @@ internal static class BulkPart
         var commands = request.Get<BulkCommands>().List();
         return commands.Count == 0
             ? Markup.None
-            : Markup.Of($"<ul class=\"iq-bulk\" aria-label=\"Bulk commands\">{Markup.Join(commands.Select(Row))}</ul>");
+            : Markup.Of($"<ul class=\"iq-bulk\" aria-label=\"Bulk commands\">{Markup.Join(commands, Row)}</ul>");
 
         Markup Row(BulkCommand command) => Markup.Of(
             $"""
             <li><span>{command.Verb} all matching, by {command.By}</span>
-            <progress max="{Math.Max(1, command.Total)}" value="{command.Done + command.Refused}" aria-label="Progress of {command.Verb}"></progress>
-            <span>{command.Done:n0} of {command.Total:n0} done{(command.Refused > 0 ? Markup.Of($", {command.Refused:n0} refused") : Markup.None)}{(
-                command.IsRunning ? Markup.None : Markup.Of($" ({(command.State == "Deleted" ? "stopped" : command.State.ToLowerInvariant())})"))}</span>
+            <progress max="{Math.Max(1, command.Total)}" value="{command.Done + command.Refused}"
+            aria-label="Progress of {command.Verb}"></progress>
+            <span>{command.Done:n0} of {command.Total:n0} done{Refused(command)}{End(command)}</span>
             {(command.IsRunning ? request.Button("Stop", "/commands/matching/stop", command.Id) : Markup.None)}</li>
             """);
+
+        Markup Refused(BulkCommand command) => command.Refused > 0 ? Markup.Of($", {command.Refused:n0} refused") : Markup.None;
+
+        string End(BulkCommand command) => command.IsRunning
+            ? ""
+            : command.State == "Deleted" ? " (stopped)" : $" ({command.State.ToLowerInvariant()})";
     }
 
     /// <summary>Starts a command over the search in a query string.</summary>

@@ -45,12 +45,16 @@ internal sealed record Chart(
         {
             var value = series.Values[i]!.Value; // It is more than 0.
             var (top, bottom) = (Y(below + value, most), Y(below, most));
-            parts.Add(Markup.Of($"<rect class=\"{series.Style}\" x=\"{Left + (i * Step) + (Step * 0.1):0.#}\" y=\"{top:0.#}\" width=\"{Step * 0.8:0.#}\" height=\"{bottom - top:0.#}\"></rect>"));
+            parts.Add(Markup.Of(
+                $"""
+                <rect class="{series.Style}" x="{Left + (i * Step) + (Step * 0.1):0.#}" y="{top:0.#}"
+                width="{Step * 0.8:0.#}" height="{bottom - top:0.#}"></rect>
+                """));
             below += value;
         }
 
-        return Markup.Of(
-            $"<g><title>{DashboardFormat.Utc(Times[i])}: {string.Join(", ", Series.Where(series => series.Values[i] > 0).Select(series => $"{series.Name} {Say(series.Values[i]!.Value)}"))}</title>{Markup.Join(parts)}</g>");
+        var values = Series.Where(series => series.Values[i] > 0).Select(series => $"{series.Name} {Say(series.Values[i]!.Value)}");
+        return Markup.Of($"<g><title>{DashboardFormat.Utc(Times[i])}: {string.Join(", ", values)}</title>{Markup.Join(parts)}</g>");
     }
 
     /// <summary>A run of known values is a line; a single value is a dot.</summary>
@@ -61,13 +65,21 @@ internal sealed record Chart(
         {
             var known = Enumerable.Range(i, Times.Count - i).TakeWhile(at => series.Values[at] is not null).ToList();
             if (known.Count == 1)
-                drawn.Add(Markup.Of($"<circle class=\"{series.Style}\" cx=\"{X(i):0.#}\" cy=\"{Y(series.Values[i]!.Value, most):0.#}\" r=\"3\"></circle>"));
+            {
+                drawn.Add(Markup.Of(
+                    $"<circle class=\"{series.Style}\" cx=\"{X(i):0.#}\" cy=\"{Y(series.Values[i]!.Value, most):0.#}\" r=\"3\"></circle>"));
+            }
             else if (known.Count > 1)
-                drawn.Add(Markup.Of($"<polyline class=\"{series.Style}\" points=\"{string.Join(' ', known.Select(at => string.Create(CultureInfo.InvariantCulture, $"{X(at):0.#},{Y(series.Values[at]!.Value, most):0.#}")))}\"></polyline>"));
+            {
+                drawn.Add(Markup.Of($"<polyline class=\"{series.Style}\" points=\"{string.Join(' ', known.Select(Point))}\"></polyline>"));
+            }
+
             i += known.Count;
         }
 
         return Markup.Join(drawn);
+
+        string Point(int at) => string.Create(CultureInfo.InvariantCulture, $"{X(at):0.#},{Y(series.Values[at]!.Value, most):0.#}");
     }
 
     private Markup Figure(double most, Markup drawn) => Markup.Of(
@@ -75,14 +87,23 @@ internal sealed record Chart(
         <figure class="iq-chart">
         <figcaption><strong>{Title}</strong> {Sum}</figcaption>
         <svg viewBox="0 0 600 156" role="img" aria-label="{Title}, {When}: {Sum}">
-        <g class="iq-grid" aria-hidden="true"><line x1="{Left}" x2="{Right}" y1="{Bottom}" y2="{Bottom}"></line><line x1="{Left}" x2="{Right}" y1="{(Top + Bottom) / 2}" y2="{(Top + Bottom) / 2}"></line><line x1="{Left}" x2="{Right}" y1="{Top}" y2="{Top}"></line>
-        <text x="{Left - 6}" y="{Top + 6}" text-anchor="end">{Say(most)}</text><text x="{Left - 6}" y="{Bottom + 6}" text-anchor="end">0</text>
+        <g class="iq-grid" aria-hidden="true">
+        {Markup.Join([Bottom, (Top + Bottom) / 2, Top], GridLine)}
+        <text x="{Left - 6}" y="{Top + 6}" text-anchor="end">{Say(most)}</text>
+        <text x="{Left - 6}" y="{Bottom + 6}" text-anchor="end">0</text>
         <text x="{Left}" y="150">{Ago} ago</text><text x="{Right}" y="150" text-anchor="end">now</text></g>
         {drawn}
         </svg>
-        {(Series.Count > 1 ? Markup.Of($"<ul class=\"iq-legend\">{Markup.Join(Series.Select(series => Markup.Of($"<li><svg viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\"{series.Style}\" width=\"10\" height=\"10\"></rect></svg> {series.Name}</li>")))}</ul>") : Markup.None)}
+        {(Series.Count > 1 ? Markup.Of($"<ul class=\"iq-legend\">{Markup.Join(Series, Legend)}</ul>") : Markup.None)}
         <details><summary>{Title}, {When}, in numbers</summary>{Table()}</details>
         </figure>
+        """);
+
+    private static Markup GridLine(double y) => Markup.Of($"<line x1=\"{Left}\" x2=\"{Right}\" y1=\"{y}\" y2=\"{y}\"></line>");
+
+    private static Markup Legend(Line series) => Markup.Of(
+        $"""
+        <li><svg viewBox="0 0 10 10" aria-hidden="true"><rect class="{series.Style}" width="10" height="10"></rect></svg> {series.Name}</li>
         """);
 
     private Markup Table()
@@ -94,11 +115,15 @@ internal sealed record Chart(
             : Markup.Of(
                 $"""
                 <table class="table table-condensed" aria-label="{Title}, {When}">
-                <thead><tr><th scope="col">From</th>{Markup.Join(Series.Select(series => Markup.Of($"<th scope=\"col\">{series.Name}</th>")))}</tr></thead>
-                <tbody>{Markup.Join(rows.Select(i => Markup.Of(
-                    $"<tr><th scope=\"row\">{DashboardFormat.Time(Times[i])}</th>{Markup.Join(Series.Select(series => Markup.Of($"<td class=\"iq-number\">{(series.Values[i] is { } value ? Say(value) : "–")}</td>")))}</tr>")))}</tbody>
+                <thead><tr>{Markup.Columns(Series.Select(series => series.Name).Prepend("From"))}</tr></thead>
+                <tbody>{Markup.Join(rows, Row)}</tbody>
                 </table>
                 """);
+
+        Markup Row(int i) => Markup.Of(
+            $"<tr><th scope=\"row\">{DashboardFormat.Time(Times[i])}</th>{Markup.Join(Series, series => Cell(series.Values[i]))}</tr>");
+
+        Markup Cell(double? value) => Markup.Of($"<td class=\"iq-number\">{(value is { } known ? Say(known) : "–")}</td>");
     }
 
     private double X(int i) => Left + ((i + 0.5) * Step);

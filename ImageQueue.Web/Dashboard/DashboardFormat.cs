@@ -10,10 +10,11 @@ internal static class DashboardFormat
     private const int LongestPrompt = 60;
 
     /// <summary>Such as "Image 2027 · ayşe · bir kedi, yağlı boya…". Text, not markup.</summary>
-    public static string NameOf(MessageChange request) =>
-        string.Create(
-            CultureInfo.InvariantCulture,
-            $"Image {request.Message.Id} · {OneLine(request.Username, LongestPrompt)} · {OneLine(request.Message.Prompt ?? "", LongestPrompt)}");
+    public static string NameOf(MessageChange request)
+    {
+        var (user, prompt) = (OneLine(request.Username, LongestPrompt), OneLine(request.Message.Prompt ?? "", LongestPrompt));
+        return string.Create(CultureInfo.InvariantCulture, $"Image {request.Message.Id} · {user} · {prompt}");
+    }
 
     /// <summary>The start of a text on one line. Keeps text elements whole and drops bidirectional control characters.</summary>
     public static string OneLine(string text, int longest)

@@ -46,7 +46,8 @@ internal static partial class DashboardFrame
         var conditions = await StatusBar.ShowAsync(context, root!, isReadOnly); // Dashboard is a constant.
         var bar = Markup.Of(
             $"""
-            <section class="iq iq-conditions" aria-label="System status" data-iq-conditions="{root}/live/status" data-iq-login="{context.Request.PathBase}/login">
+            <section class="iq iq-conditions" aria-label="System status"
+            data-iq-conditions="{root}/live/status" data-iq-login="{context.Request.PathBase}/login">
             <p class="iq-old" role="alert" data-iq-stale hidden></p>
             <div aria-live="polite" data-iq-list>{conditions}</div>
             <p class="iq-result" role="status" data-iq-result></p>

@@ -48,7 +48,12 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         store.ListEndsAsync(status, TimeSpan.FromDays(1), 20_000, cancellationToken);
 
     internal sealed record Figures(
-        int Waiting, DateTimeOffset? OldestQueuedAt, IReadOnlyList<Message> Generating, IReadOnlyList<BackendStatus> Backends, IReadOnlyList<WaitingUser> WaitingUsers, DateTimeOffset At)
+        int Waiting,
+        DateTimeOffset? OldestQueuedAt,
+        IReadOnlyList<Message> Generating,
+        IReadOnlyList<BackendStatus> Backends,
+        IReadOnlyList<WaitingUser> WaitingUsers,
+        DateTimeOffset At)
     {
         public int Healthy => Backends.Count(backend => backend.Healthy == true && !backend.Paused);
     }
@@ -63,7 +68,10 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         public double? Slowness(string backend)
         {
             var paces = Complete.Where(end => end.Backend is not null).GroupBy(end => end.Backend!)
-                .Select(group => (Backend: group.Key, Pace: MedianOf(group.Where(end => end is { Seconds: not null, Work: > 0 }).Select(end => end.Seconds!.Value / end.Work!.Value))))
+                .Select(group => (
+                    Backend: group.Key,
+                    Pace: MedianOf(
+                        from end in @group where end is { Seconds: not null, Work: > 0 } select end.Seconds!.Value / end.Work!.Value)))
                 .Where(one => one.Pace is not null).ToList();
             return paces.Count < 2 || paces.Find(one => one.Backend == backend).Pace is not { } own
                 ? null

@@ -28,8 +28,10 @@ internal static class FailuresPage
             $"""
             <p class="text-muted">Errors of the last 24 hours. A request that was retried since is not counted.</p>
             <div class="table-responsive"><table class="table iq-table" aria-label="Failures">
-            <thead><tr><th scope="col">Error</th><th scope="col">Backend</th><th scope="col">Count</th><th scope="col">Hour by hour</th><th scope="col">Newest</th>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\">Action</th>"))}</tr></thead>
-            <tbody>{Markup.Join(groups.Select(group => Row(request, ends.At, group.Key, [.. group], Newest(request, ends.At, newest[group.Key], known, histories))))}</tbody>
+            <thead><tr>{Markup.Columns("Error", "Backend", "Count", "Hour by hour", "Newest")}
+            {(request.IsReadOnly ? Markup.None : Markup.Columns("Action"))}</tr></thead>
+            <tbody>{Markup.Join(groups, group =>
+                Row(request, ends.At, group.Key, [.. group], Newest(request, ends.At, newest[group.Key], known, histories)))}</tbody>
             </table></div>
             """);
     }
@@ -40,7 +42,8 @@ internal static class FailuresPage
             return ImageCommands.Tally.Of(false);
         var ends = await request.Get<DashboardSummary>().ListEndsAsync(MessageStatus.Error, request.Aborted);
         var all = default(ImageCommands.Tally);
-        foreach (var end in ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == backend).OrderBy(end => end.QueuedAt).Take(MostRetries))
+        var matching = ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == backend);
+        foreach (var end in matching.OrderBy(end => end.QueuedAt).Take(MostRetries))
             all += ImageCommands.Tally.Of(await ImageDashboard.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
         return all;
     }
@@ -57,7 +60,7 @@ internal static class FailuresPage
             ?? known.GetValueOrDefault(ends[0].Id)?.Message.Error;
         return Markup.Of(
             $"""
-            {Markup.Join(ends.Select(end => Markup.Of($"<a href=\"{request.Root}/images/{end.Id}\">{end.Id}</a> ")))}
+            {Markup.Join(ends, end => Markup.Of($"{request.Link($"/images/{end.Id}", end.Id)} "))}
             <br>{DashboardFormat.Ago(now, ends[0].At)} ago: <span class="iq-words">{DashboardFormat.OneLine(reason ?? "", 200)}</span>
             """);
     }
@@ -67,17 +70,28 @@ internal static class FailuresPage
     {
         var hours = Enumerable.Range(0, 24).Select(hour => ends.Count(end => (int)(now - end.At).TotalHours == 23 - hour)).ToList();
         var most = Math.Max(1, hours.Max());
+        var query = DashboardFormat.Query(("show", "error"), ("code", key.Code), ("backend", key.Backend));
         return Markup.Of(
             $"""
             <tr>
-            <td><a href="{request.Root}/images{DashboardFormat.Query(("show", "error"), ("code", key.Code), ("backend", key.Backend))}"><code>{key.Code}</code></a></td>
+            <td>{request.Link($"/images{query}", Markup.Of($"<code>{key.Code}</code>"))}</td>
             <td>{(key.Backend.Length == 0 ? "none" : key.Backend)}</td>
             <td class="iq-number">{ends.Count}</td>
-            <td><svg class="iq-bars" viewBox="0 0 96 24" width="96" height="24" role="img" aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Select((count, hour) => Markup.Of(
-                $"<rect x=\"{hour * 4}\" y=\"{24 - (count * 24 / most)}\" width=\"3\" height=\"{count * 24 / most}\"></rect>")))}</svg></td>
+            <td><svg class="iq-bars" viewBox="0 0 96 24" width="96" height="24" role="img"
+            aria-label="{ends.Count} in 24 hours, {hours[^1]} in the last">{Markup.Join(hours.Index(), Bar)}</svg></td>
             <td class="iq-newest">{newest}</td>
-            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{request.Button("Retry all", "/commands/failures/retry", $"{key.Code}|{key.Backend}", $"Retry {Math.Min(ends.Count, MostRetries)} images?", "primary")}</td>"))}
+            {(request.IsReadOnly ? Markup.None : Markup.Of($"<td>{Retry()}</td>"))}
             </tr>
             """);
+
+        Markup Bar((int Hour, int Count) one) => Markup.Of(
+            $"<rect x=\"{one.Hour * 4}\" y=\"{24 - (one.Count * 24 / most)}\" width=\"3\" height=\"{one.Count * 24 / most}\"></rect>");
+
+        Markup Retry() => request.Button(
+            "Retry all",
+            "/commands/failures/retry",
+            $"{key.Code}|{key.Backend}",
+            $"Retry {Math.Min(ends.Count, MostRetries)} images?",
+            "primary");
     }
 }

@@ -57,5 +57,13 @@ internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
     /// <summary>A button that posts a command; nothing for a read-only operator.</summary>
     public Markup Button(string text, string command, string value, string? confirm = null, string style = "default") => IsReadOnly
         ? Markup.None
-        : Markup.Of($"<button type=\"button\" class=\"btn btn-xs btn-{style}\" data-iq-post=\"{Root}{command}\" data-iq-value=\"{value}\" data-iq-confirm=\"{confirm}\">{text}</button> ");
+        : Markup.Of(
+            $"""
+            <button type="button" class="btn btn-xs btn-{style}" data-iq-post="{Root}{command}"
+            data-iq-value="{value}" data-iq-confirm="{confirm}">{text}</button>
+
+            """);
+
+    /// <summary>A link to another page of the dashboard.</summary>
+    public Markup Link(string path, object text) => Markup.Of($"<a href=\"{Root}{path}\">{text}</a>");
 }

@@ -12,7 +12,7 @@ internal static class ImagePage
 {
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request, long id)
     {
-        if ((await request.Get<IFeedStore>().ReadChangesAsync([id], request.Aborted)).SingleOrDefault() is not { Message.IsImage: true } one)
+        if (await FindAsync(request, id) is not { Message.IsImage: true } one)
             return Markup.Of($"<div class=\"alert alert-warning\">There is no image {id}. It may have been erased.</div>");
         return Markup.Of($"{await PartAsync(request, one)}{Metadata(one.Message)}");
     }
@@ -20,10 +20,13 @@ internal static class ImagePage
     /// <summary>The same part for Hangfire's page of the job.</summary>
     public static async Task<Markup> OfJobAsync(ImageDashboardRequest request, long messageId)
     {
-        if ((await request.Get<IFeedStore>().ReadChangesAsync([messageId], request.Aborted)).SingleOrDefault() is not { Message.IsImage: true } one)
+        if (await FindAsync(request, messageId) is not { Message.IsImage: true } one)
             return Markup.Of($"<div class=\"iq-image\">Image {messageId} has been erased.</div>");
         return await PartAsync(request, one);
     }
+
+    private static async Task<MessageChange?> FindAsync(ImageDashboardRequest request, long id) =>
+        (await request.Get<IFeedStore>().ReadChangesAsync([id], request.Aborted)).SingleOrDefault();
 
     private static async Task<Markup> PartAsync(ImageDashboardRequest request, MessageChange one)
     {
@@ -35,18 +38,18 @@ internal static class ImagePage
             <div class="iq-image">
             <div class="iq-figure">{Image(message)}</div>
             <div class="iq-facts">
-            <p>{ImagesPage.StatusOf(message)} {ImagesPage.OutcomeOf(message)}</p>
+            <p>{ImagesTable.StatusOf(message)} {ImagesTable.OutcomeOf(message)}</p>
             <p class="iq-words">{message.Prompt}</p>
             <dl class="dl-horizontal">
-            {Fact("User", Markup.Of($"<a href=\"{request.Root}/images{Query("user", one.Username)}\">{one.Username}</a>"))}
-            {Fact("Conversation", Markup.Of($"<a href=\"{request.Root}/images{Query("q", message.ConversationId)}\">{message.ConversationId}</a>"))}
-            {Fact("Image", Markup.Of($"<a href=\"{request.Root}/images/{message.Id}\">{message.Id}</a> <code>{message.JobId}</code>"))}
-            {(message.HangfireJobId is { } job ? Fact("Hangfire job", Markup.Of($"<a href=\"{request.Root}/jobs/details/{job}\">{job}</a>")) : Markup.None)}
-            {(position > 0 ? Fact("Position", Markup.Of($"{position}, ETA {DashboardFormat.Duration(live.EtaOf(message))}")) : Markup.None)}
-            {(message.Status == MessageStatus.Processing ? Fact("Progress", Markup.Of($"<progress max=\"100\" value=\"{message.Progress}\" aria-label=\"Progress\"></progress> {message.Progress} %")) : Markup.None)}
-            {(ImagesPage.SizeOf(message) is { Length: > 0 } size ? Fact("Size", Markup.Of($"{size}")) : Markup.None)}
-            {Fact("Attempts", Markup.Of($"{message.Attempt}{(message.Failures > 0 ? $", {message.Failures} charged to the request" : "")}"))}
-            {(message.Backend is { } backend ? Fact("Backend", Markup.Of($"{backend}")) : Markup.None)}
+            {Fact("User", request.Link($"/images{Query("user", one.Username)}", one.Username))}
+            {Fact("Conversation", request.Link($"/images{Query("q", message.ConversationId)}", message.ConversationId))}
+            {Fact("Image", Markup.Of($"{request.Link($"/images/{message.Id}", message.Id)} <code>{message.JobId}</code>"))}
+            {Fact("Hangfire job", message.HangfireJobId is { } job ? request.Link($"/jobs/details/{job}", job) : null)}
+            {Fact("Position", position > 0 ? $"{position}, ETA {DashboardFormat.Duration(live.EtaOf(message))}" : null)}
+            {Fact("Progress", message.Status == MessageStatus.Processing ? Progress(message.Progress) : null)}
+            {Fact("Size", ImagesTable.SizeOf(message) is { Length: > 0 } size ? size : null)}
+            {Fact("Attempts", $"{message.Attempt}{(message.Failures > 0 ? $", {message.Failures} charged to the request" : "")}")}
+            {Fact("Backend", message.Backend)}
             </dl>
             <p>{Buttons(request, message)}</p>
             </div>
@@ -66,8 +69,13 @@ internal static class ImagePage
             MessageStatus.Error or MessageStatus.Cancelled => request.Button("Retry", "/commands/images/retry", id, style: "primary"),
             _ => Markup.None,
         };
-        return Markup.Join([own, request.Button(
-            "Delete", "/commands/images/erase", id, "Delete this image for good? Its text, image and metadata are erased, in the chat as well. This cannot be undone.", "danger")]);
+        var delete = request.Button(
+            "Delete",
+            "/commands/images/erase",
+            id,
+            "Delete this image for good? Its text, image and metadata are erased, in the chat as well. This cannot be undone.",
+            "danger");
+        return Markup.Join([own, delete]);
     }
 
     private static Markup Image(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
@@ -87,8 +95,13 @@ internal static class ImagePage
         return Markup.Of(
             $"""
             <h2 class="h3 iq-timeline-title">Timeline</h2>
-            <ol class="iq-timeline">{Markup.Join(steps.Select((step, i) => Markup.Of(
-                $"<li>{DashboardFormat.Time(step.At)} <strong>{step.What}</strong> <span class=\"iq-words\">{step.Why}</span> <span class=\"text-muted\">{Lasted(steps, i, now)}</span></li>")))}</ol>
+            <ol class="iq-timeline">{Markup.Join(steps.Index(), step => Row(step.Index, step.Item))}</ol>
+            """);
+
+        Markup Row(int i, Step step) => Markup.Of(
+            $"""
+            <li>{DashboardFormat.Time(step.At)} <strong>{step.What}</strong> <span class="iq-words">{step.Why}</span>
+            <span class="text-muted">{Lasted(steps, i, now)}</span></li>
             """);
     }
 
@@ -148,17 +161,22 @@ internal static class ImagePage
 
     private static Markup Tree(JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.Object =>
-            Markup.Of($"<ul>{Markup.Join(value.EnumerateObject().Select(member => member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
-            ? Markup.Of($"<li><details open><summary>{member.Name}</summary>{Tree(member.Value)}</details></li>")
-            : Markup.Of($"<li><b>{member.Name}</b>: {Tree(member.Value)}</li>")))}</ul>"),
-        JsonValueKind.Array =>
-            Markup.Of($"<ul>{Markup.Join(value.EnumerateArray().Select(item => Markup.Of($"<li>{Tree(item)}</li>")))}</ul>"),
+        JsonValueKind.Object => Markup.Of($"<ul>{Markup.Join(value.EnumerateObject(), Member)}</ul>"),
+        JsonValueKind.Array => Markup.Of($"<ul>{Markup.Join(value.EnumerateArray(), item => Markup.Of($"<li>{Tree(item)}</li>"))}</ul>"),
         JsonValueKind.String => Markup.Of($"<span class=\"iq-words\">{value.GetString()}</span>"),
         _ => Markup.Of($"<code>{value.GetRawText()}</code>"),
     };
 
-    private static Markup Fact(string name, Markup value) => Markup.Of($"<dt>{name}</dt><dd>{value}</dd>");
+    private static Markup Member(JsonProperty member) => member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
+        ? Markup.Of($"<li><details open><summary>{member.Name}</summary>{Tree(member.Value)}</details></li>")
+        : Markup.Of($"<li><b>{member.Name}</b>: {Tree(member.Value)}</li>");
+
+    /// <param name="value">Text or markup; nothing is shown without it.</param>
+    private static Markup Fact(string name, object? value) =>
+        value is null ? Markup.None : Markup.Of($"<dt>{name}</dt><dd>{value}</dd>\n");
+
+    private static Markup Progress(int progress) =>
+        Markup.Of($"<progress max=\"100\" value=\"{progress}\" aria-label=\"Progress\"></progress> {progress} %");
 
     private static QueryString Query(string key, string value) => DashboardFormat.Query(("show", "ended"), (key, value));
 }

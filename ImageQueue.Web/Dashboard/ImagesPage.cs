@@ -42,17 +42,11 @@ internal static class ImagesPage
             ("waiting" or "running", _) => await UnfinishedAsync(request, live, tab.Key, search),
             _ => await FoundAsync(request, live, tab.Key, search),
         };
-        var backends = request.Get<BackendPool>().Backends.Select(backend => backend.Name);
         return Markup.Of(
             $"""
             {await Head(request)}
-            <ul class="nav nav-tabs iq-tabs">{Markup.Join(Tabs.Select(one => Markup.Of(
-                $"<li class=\"{(one.Key == tab.Key ? "active" : "")}\"><a href=\"{request.Root}/images?show={one.Key}\"{(one.Key == tab.Key ? Markup.Of($" aria-current=\"page\"") : Markup.None)}>{one.Title}</a></li>")))}</ul>
-            <form method="get" action="{request.Root}/images" class="form-inline iq-filter" role="search" aria-label="Images">
-            <input type="hidden" name="show" value="{tab.Key}">
-            {Field("q", "Prompt, id or conversation", search.Text)}{Field("user", "User starts with", search.Username)}{Choice("backend", "Any backend", search.Backend, backends)}{(HasCodes(tab.Key) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
-            <button type="submit" class="btn btn-sm btn-default">Find</button>{(isFiltered ? Markup.Of($" <a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images?show={tab.Key}\">Show all</a>") : Markup.None)}
-            </form>
+            <ul class="nav nav-tabs iq-tabs">{Markup.Join(Tabs, one => Tab(request, one.Key, one.Title, one.Key == tab.Key))}</ul>
+            {Filter(request, tab.Key, search, isFiltered)}
             {BulkPart.Progress(request)}
             {(isFiltered ? Markup.Of($"<div class=\"iq-actions\">{BulkPart.Buttons(request, tab.Key, search)}</div>") : Markup.None)}
             {table}
@@ -85,17 +79,45 @@ internal static class ImagesPage
         return Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting, {order}</span> {pause}</div>");
     }
 
-    private static Markup Field(string name, string label, string? value) =>
-        Markup.Of($"<label><span class=\"sr-only\">{label}</span><input class=\"form-control input-sm\" name=\"{name}\" placeholder=\"{label}\" value=\"{value}\" maxlength=\"200\"></label> ");
+    private static Markup Tab(ImageDashboardRequest request, string key, string title, bool isShown) => isShown
+        ? Markup.Of($"<li class=\"active\"><a href=\"{request.Root}/images?show={key}\" aria-current=\"page\">{title}</a></li>")
+        : Markup.Of($"<li>{request.Link($"/images?show={key}", title)}</li>");
+
+    private static Markup Filter(ImageDashboardRequest request, string tab, RequestSearch search, bool isFiltered)
+    {
+        var backends = request.Get<BackendPool>().Backends.Select(backend => backend.Name);
+        return Markup.Of(
+            $"""
+            <form method="get" action="{request.Root}/images" class="form-inline iq-filter" role="search" aria-label="Images">
+            <input type="hidden" name="show" value="{tab}">
+            {Field("q", "Prompt, id or conversation", search.Text)}
+            {Field("user", "User starts with", search.Username)}
+            {Choice("backend", "Any backend", search.Backend, backends)}
+            {(HasCodes(tab) ? Choice("code", "Any error", search.ErrorCode, ErrorCodes.All) : Markup.None)}
+            <button type="submit" class="btn btn-sm btn-default">Find</button>
+            {(isFiltered ? Page(request, "Show all", $"?show={tab}") : Markup.None)}
+            </form>
+            """);
+    }
+
+    private static Markup Field(string name, string label, string? value) => Markup.Of(
+        $"""
+        <label><span class="sr-only">{label}</span><input class="form-control input-sm"
+        name="{name}" placeholder="{label}" value="{value}" maxlength="200"></label>
+        """);
 
     private static Markup Choice(string name, string any, string? value, IEnumerable<string> known)
     {
         var all = value is null || known.Contains(value, StringComparer.OrdinalIgnoreCase) ? known : known.Append(value);
         return Markup.Of(
             $"""
-            <label><span class="sr-only">{any}</span><select class="form-control input-sm" name="{name}"><option value="">{any}</option>{Markup.Join(all.Select(one => Markup.Of(
-                $"<option value=\"{one}\"{(string.Equals(one, value, StringComparison.OrdinalIgnoreCase) ? Markup.Of($" selected") : Markup.None)}>{one}</option>")))}</select></label>
+            <label><span class="sr-only">{any}</span><select class="form-control input-sm" name="{name}">
+            <option value="">{any}</option>{Markup.Join(all, Option)}</select></label>
             """);
+
+        Markup Option(string one) => string.Equals(one, value, StringComparison.OrdinalIgnoreCase)
+            ? Markup.Of($"<option value=\"{one}\" selected>{one}</option>")
+            : Markup.Of($"<option value=\"{one}\">{one}</option>");
     }
 
     /// <summary>A page of waiting requests by exact position.</summary>
@@ -107,7 +129,8 @@ internal static class ImagesPage
         var waiting = await request.Get<IQueueStore>().FindWaitingAsync(jobs, request.Aborted);
         var requests = (await request.Get<IFeedStore>().ReadChangesAsync([.. waiting.Select(row => row.Id)], request.Aborted))
             .OrderBy(one => live.Of(one.Message)).ToList();
-        return Markup.Of($"{await TableAsync(request, live, "waiting", requests)}{Pages(request, from, jobs.Count, snapshot.Count)}");
+        var table = await ImagesTable.ShowAsync(request, live, "waiting", requests);
+        return Markup.Of($"{table}{Pages(request, from, jobs.Count, snapshot.Count)}");
     }
 
     /// <summary>Matching unfinished requests by position.</summary>
@@ -120,7 +143,8 @@ internal static class ImagesPage
         var more = ordered.Count == MostUnfinished
             ? Markup.Of($"<p class=\"text-muted\">Only the first {MostUnfinished} matches are shown; narrow the search.</p>")
             : Markup.None;
-        return Markup.Of($"{await TableAsync(request, live, tab, shown)}{more}{Pages(request, from, shown.Count, ordered.Count)}");
+        var table = await ImagesTable.ShowAsync(request, live, tab, shown);
+        return Markup.Of($"{table}{more}{Pages(request, from, shown.Count, ordered.Count)}");
     }
 
     private static async Task<Markup> FoundAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
@@ -135,7 +159,10 @@ internal static class ImagesPage
             : found.GoOnBefore is { } further ? Older($"Search before image {further}", further)
             : Markup.None;
         return Markup.Of(
-            $"{await TableAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}<p class=\"iq-pages\">{Newer()}{older}</p>");
+            $"""
+            {await ImagesTable.ShowAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}
+            <p class="iq-pages">{Newer()}{older}</p>
+            """);
 
         // "trail" holds the pages before this one: a search has no way back otherwise.
         Markup Older(string text, long from) => Page(
@@ -169,109 +196,31 @@ internal static class ImagesPage
                 && (search.ErrorCode is null || search.ErrorCode == message.ErrorCode)
                 && (search.Backend is null || string.Equals(search.Backend, message.Backend, StringComparison.OrdinalIgnoreCase)))
             .Select(message => message!.Id).ToHashSet();
-        return [.. (await store.ReadChangesAsync(ids, request.Aborted)).Where(one => search.Username is null || one.Username.StartsWith(search.Username, StringComparison.OrdinalIgnoreCase)).OrderByDescending(one => one.Message.Id)];
+        return
+        [
+            .. (await store.ReadChangesAsync(ids, request.Aborted))
+                .Where(one => search.Username is null || one.Username.StartsWith(search.Username, StringComparison.OrdinalIgnoreCase))
+                .OrderByDescending(one => one.Message.Id),
+        ];
     }
 
     private static Markup Pages(ImageDashboardRequest request, int from, int count, int all) => Markup.Of(
         $"""
-        <p class="iq-pages">{(all == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
-        {(from > 0 ? Page(request, "Previous", ("from", Text(from - PageSize))) : Markup.None)}{(from + PageSize < all ? Page(request, "Next", ("from", Text(from + PageSize))) : Markup.None)}</p>
+        <p class="iq-pages">{(all == 0 ? Markup.None : Markup.Of($"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
+        {(from > 0 ? Page(request, "Previous", ("from", Text(from - PageSize))) : Markup.None)}
+        {(from + PageSize < all ? Page(request, "Next", ("from", Text(from + PageSize))) : Markup.None)}</p>
         """);
 
     private static Markup Page(ImageDashboardRequest request, string text, params (string Key, string Value)[] changes)
     {
         var query = request.Http.Request.Query.Where(part => changes.All(change => change.Key != part.Key))
             .Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
-            .Concat(changes.Where(change => change.Value.Length > 0).Select(change => KeyValuePair.Create<string, string?>(change.Key, change.Value)));
-        return Markup.Of($"<a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images{QueryString.Create(query)}\">{text}</a> ");
+            .Concat(
+                changes.Where(change => change.Value.Length > 0)
+                    .Select(change => KeyValuePair.Create<string, string?>(change.Key, change.Value)));
+        return Page(request, text, QueryString.Create(query).ToString());
     }
 
-    private static async Task<Markup> TableAsync(
-        ImageDashboardRequest request, LivePositions live, string tab, List<MessageChange> requests)
-    {
-        if (requests.Count == 0)
-            return Markup.Of($"<div class=\"alert alert-info\">No images found.</div>");
-        var now = request.Get<TimeProvider>().GetUtcNow();
-        var histories = tab == "running"
-            ? await request.Get<IOperatorStore>().ReadEventsAsync([.. requests.Select(one => one.Message.Id)], request.Aborted)
-            : new Dictionary<long, IReadOnlyList<RequestEvent>>();
-        var (columns, cells) = ColumnsOf(tab);
-        return Markup.Of(
-            $"""
-            {Actions(request, tab)}
-            <div class="table-responsive" tabindex="0" role="region" aria-label="Images"><table class="table table-hover iq-table" aria-label="Images">
-            <thead><tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<th scope=\"col\"><input type=\"checkbox\" data-iq-all aria-label=\"Select all of this page\"></th>"))}{Markup.Join(columns.Select(name => Markup.Of($"<th scope=\"col\">{name}</th>")))}</tr></thead>
-            <tbody>{Markup.Join(requests.Select(one => Markup.Of(
-                $"<tr>{(request.IsReadOnly ? Markup.None : Markup.Of($"<td><input type=\"checkbox\" id=\"pick-{one.Message.Id}\" data-iq-pick value=\"{one.Message.Id}\" aria-label=\"Select image {one.Message.Id}\"></td>"))}{cells(request, live, now, one, StartedAt(histories, one.Message))}</tr>")))}</tbody>
-            </table></div>
-            """);
-    }
-
-    private static DateTimeOffset? StartedAt(IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories, Message message) =>
-        histories.GetValueOrDefault(message.Id)?.LastOrDefault(step => step.What == RequestEventKinds.Claimed)?.At;
-
-    private static Markup Actions(ImageDashboardRequest request, string tab)
-    {
-        if (request.IsReadOnly)
-            return Markup.None;
-        var cancel = Bulk("Cancel", "cancel", "Cancel the {0} selected images?");
-        var retry = Bulk("Retry", "retry", null);
-        var delete = Bulk(
-            "Delete",
-            "erase",
-            "Delete the {0} selected images for good? Their text, images and metadata are erased, in the chat as well. This cannot be undone.",
-            "danger");
-        return Markup.Of(
-            $"<div class=\"iq-actions\">{(tab switch { "waiting" => Markup.Join([Bulk("Move to front", "front", null), cancel]), "running" => cancel, "complete" => Markup.None, _ => retry })}{delete}</div>");
-
-        // The script replaces {0} by the number of selected images.
-        Markup Bulk(string text, string verb, string? confirm, string style = "default") => Markup.Of(
-            $"<button type=\"button\" class=\"btn btn-sm btn-{style}\" data-iq-post=\"{request.Root}/commands/images/{verb}\" data-iq-picked data-iq-confirm=\"{confirm}\" disabled>{text}</button> ");
-    }
-
-    private delegate Markup Cells(
-        ImageDashboardRequest request, LivePositions live, DateTimeOffset now, MessageChange one, DateTimeOffset? startedAt);
-
-    private static (string[] Names, Cells Cells) ColumnsOf(string tab) => tab switch
-    {
-        "running" =>
-            (["Image", "Id", "User", "Prompt", "Size", "Progress", "Backend", "Running for", "ETA"], (request, live, now, one, startedAt) => Markup.Of(
-            $"""
-            <td>{Thumbnail(one.Message.PreviewUrl)}</td>{Common(request, one)}
-            <td class="iq-progress"><progress max="100" value="{one.Message.Progress}" aria-label="Progress of image {one.Message.Id}"></progress> {one.Message.Progress} %</td>
-            <td>{one.Message.Backend}</td><td>{DashboardFormat.Ago(now, startedAt)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>
-            """)),
-        "waiting" => (["#", "Id", "User", "Prompt", "Size", "Waiting for", "ETA"], (request, live, now, one, _) => Markup.Of(
-            $"<td class=\"iq-number\">{live.Of(one.Message)}</td>{Common(request, one)}<td>{DashboardFormat.Ago(now, one.Message.QueuedAt)}</td><td>{DashboardFormat.Duration(live.EtaOf(one.Message))}</td>")),
-        _ => (["Image", "Id", "User", "Prompt", "Size", "Backend", "Outcome", "Finished"], (request, _, now, one, _) => Markup.Of(
-            $"<td>{Thumbnail(one.Message.ThumbnailUrl)}</td>{Common(request, one)}<td>{one.Message.Backend}</td><td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{DashboardFormat.Ago(now, one.Message.UpdatedAt)} ago</td>")),
-    };
-
-    private static Markup Common(ImageDashboardRequest request, MessageChange one) => Markup.Of(
-        $"<td><a href=\"{request.Root}/images/{one.Message.Id}\">{one.Message.Id}</a></td><td class=\"iq-user\">{DashboardFormat.OneLine(one.Username, 30)}</td><td class=\"iq-prompt\">{DashboardFormat.OneLine(one.Message.Prompt ?? "", 120)}</td><td>{SizeOf(one.Message)}</td>");
-
-    private static Markup Thumbnail(string? url) => url is not null
-        ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"iq-thumb\" loading=\"lazy\">")
-        : Markup.Of($"<span class=\"iq-thumb\"></span>");
-
-    public static string SizeOf(Message message) =>
-        message.Metadata.TryGetProperty(MetadataFields.Settings, out var settings)
-            && settings.ValueKind == System.Text.Json.JsonValueKind.Object
-            && settings.TryGetProperty("width", out var width) && settings.TryGetProperty("height", out var height)
-                ? $"{width}×{height}"
-                : "";
-
-    public static Markup StatusOf(Message message) =>
-        Markup.Of($"<span class=\"label iq-status iq-{message.Status}\">{message.Status}</span>");
-
-    /// <summary>The duration of a complete image, or the error of a failed one.</summary>
-    public static Markup OutcomeOf(Message message) => message.Status switch
-    {
-        MessageStatus.Complete when message.Metadata.TryGetProperty(MetadataFields.Result, out var result)
-            && result.ValueKind == System.Text.Json.JsonValueKind.Object
-            && result.TryGetProperty("duration_seconds", out var seconds) && seconds.TryGetDouble(out var took) =>
-                Markup.Of($"{DashboardFormat.Duration(took)}"),
-        MessageStatus.Error => Markup.Of($"<code>{message.ErrorCode}</code> {DashboardFormat.OneLine(message.Error ?? "", 120)}"),
-        _ => Markup.None,
-    };
+    private static Markup Page(ImageDashboardRequest request, string text, string query) =>
+        Markup.Of($"<a class=\"btn btn-sm btn-default\" href=\"{request.Root}/images{query}\">{text}</a> ");
 }

@@ -17,6 +17,11 @@ internal sealed class Markup
 
     public static Markup Join(IEnumerable<Markup> parts) => new(string.Concat(parts.Select(part => part._html)));
 
+    public static Markup Join<T>(IEnumerable<T> items, Func<T, Markup> of) => Join(items.Select(of));
+
+    /// <summary>The header cells of a table.</summary>
+    public static Markup Columns(params IEnumerable<string> names) => Join(names, name => Of($"<th scope=\"col\">{name}</th>"));
+
     public override string ToString() => _html;
 
     private sealed class Encoder : IFormatProvider, ICustomFormatter

@@ -16,26 +16,35 @@ internal static class Overview
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var statistics = await request.Get<StatisticsReader>().GetAsync(request.Aborted);
+        var week = OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, TimeSpan.FromHours(6));
         return Markup.Of(
             $"""
             {await WaitingUsersAsync(request)}
             {Day(statistics)}
             <h2 class="h3">Images, last week <small class="text-muted">by six hours</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, TimeSpan.FromHours(6)), "last week")}</div>
+            <div class="iq-charts">{Charts(week, "last week")}</div>
             """);
     }
 
-    private static Markup Day(StatisticsReader.Figures statistics) => statistics.Young is { } samples
-        ? Markup.Of(
+    private static Markup Day(StatisticsReader.Figures statistics)
+    {
+        if (statistics.Young is not { } samples)
+        {
+            return Markup.Of(
+                $"""
+                <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
+                <div class="iq-charts">{Charts(statistics.Day, "last day")}</div>
+                """);
+        }
+
+        var length = TimeSpan.FromMinutes(5);
+        return Markup.Of(
             $"""
             <h2 class="h3">Images, last 3 hours <small class="text-muted">by 5 minutes</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(OverviewTimes.ToRows(samples, TimeSpan.FromMinutes(5)), statistics.At, buckets: 36, TimeSpan.FromMinutes(5)), "last 3 hours")}</div>
-            """)
-        : Markup.Of(
-            $"""
-            <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
-            <div class="iq-charts">{Charts(OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 24, TimeSpan.FromHours(1)), "last day")}</div>
+            <div class="iq-charts">{Charts(
+                OverviewTimes.Of(OverviewTimes.ToRows(samples, length), statistics.At, buckets: 36, length), "last 3 hours")}</div>
             """);
+    }
 
     /// <summary>Who fills the queue: a flood is one user's.</summary>
     private static async Task<Markup> WaitingUsersAsync(ImageDashboardRequest request)
@@ -46,16 +55,24 @@ internal static class Overview
         return Markup.Of(
             $"""
             <h2 class="h3">Waiting by user</h2>
-            <div class="table-responsive" tabindex="0" role="region" aria-label="Waiting by user"><table class="table table-condensed iq-table" aria-label="Waiting by user">
-            <thead><tr><th scope="col">User</th><th scope="col">Waiting</th><th scope="col">Share</th><th scope="col">Oldest</th></tr></thead>
-            <tbody>{Markup.Join(figures.WaitingUsers.Select(user => Markup.Of(
-                $"""
-                <tr><th scope="row" class="iq-user"><a href="{request.Root}/images{DashboardFormat.Query(("show", "waiting"), ("user", user.Username))}">{DashboardFormat.OneLine(user.Username, 40)}</a></th>
-                <td class="iq-number">{user.Count:n0}</td><td class="iq-number">{Share((double)user.Count / Math.Max(figures.Waiting, user.Count))}</td>
-                <td>{DashboardFormat.Ago(figures.At, user.OldestQueuedAt)}</td></tr>
-                """)))}</tbody>
+            <div class="table-responsive" tabindex="0" role="region" aria-label="Waiting by user">
+            <table class="table table-condensed iq-table" aria-label="Waiting by user">
+            <thead><tr>{Markup.Columns("User", "Waiting", "Share", "Oldest")}</tr></thead>
+            <tbody>{Markup.Join(figures.WaitingUsers, Row)}</tbody>
             </table></div>
             """);
+
+        Markup Row(WaitingUser user)
+        {
+            var requests = $"/images{DashboardFormat.Query(("show", "waiting"), ("user", user.Username))}";
+            return Markup.Of(
+                $"""
+                <tr><th scope="row" class="iq-user">{request.Link(requests, DashboardFormat.OneLine(user.Username, 40))}</th>
+                <td class="iq-number">{user.Count:n0}</td>
+                <td class="iq-number">{Share((double)user.Count / Math.Max(figures.Waiting, user.Count))}</td>
+                <td>{DashboardFormat.Ago(figures.At, user.OldestQueuedAt)}</td></tr>
+                """);
+        }
     }
 
     private static Markup Charts(OverviewTimes times, string when)
@@ -79,7 +96,9 @@ internal static class Overview
             new Chart(
                 "Errors by code",
                 when,
-                times.Errors == 0 ? "none" : $"{Number(times.Errors)} of {Count(times.Images + times.Errors, "request")}, {Share(times.ErrorShare ?? 0)}",
+                times.Errors == 0
+                    ? "none"
+                    : $"{Number(times.Errors)} of {Count(times.Images + times.Errors, "request")}, {Share(times.ErrorShare ?? 0)}",
                 starts,
                 [.. codes.Select(code => new Chart.Line(code, Style(code), Values(time => time.Errors.GetValueOrDefault(code))))],
                 Number).Bars(),

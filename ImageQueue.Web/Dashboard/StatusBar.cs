@@ -13,14 +13,16 @@ internal static class StatusBar
         if (conditions.Count == 0)
             return Markup.Of($"<p class=\"iq-calm\">All systems normal</p>");
         var commands = new Commands(root, isReadOnly);
-        return Markup.Of($"<ul>{Markup.Join(conditions.Select(one => Row(one, commands)))}</ul>");
+        return Markup.Of($"<ul>{Markup.Join(conditions, one => Row(one, commands))}</ul>");
     }
 
     private static Markup Row(SystemCondition condition, Commands commands) => Markup.Of(
         $"""
-        <li class="iq-condition {(condition.Stops ? "iq-stops" : condition.IsFault ? "iq-slows" : "iq-notice")}" data-iq-code="{condition.Code}">
-        <span class="iq-words"><strong>{condition.Text}</strong> <span class="iq-since">{(condition.By is { Length: > 0 } by ? $"By {by}, since " : "Since ")}{(
-            condition.Since is { } since ? DashboardFormat.Time(since) : Markup.None)}</span></span>
+        <li class="iq-condition {(condition.Stops ? "iq-stops" : condition.IsFault ? "iq-slows" : "iq-notice")}"
+        data-iq-code="{condition.Code}">
+        <span class="iq-words"><strong>{condition.Text}</strong>
+        <span class="iq-since">{(condition.By is { Length: > 0 } by ? $"By {by}, since" : "Since")}
+        {(condition.Since is { } since ? DashboardFormat.Time(since) : Markup.None)}</span></span>
         <span class="iq-controls">{Controls(condition, commands)}</span>
         </li>
         """);
@@ -61,6 +63,9 @@ internal static class StatusBar
         /// <summary>A button; for a read-only operator the page that shows the condition.</summary>
         public Markup Post(string text, string command, string? value, string page) => IsReadOnly
             ? Link("Show", page)
-            : Markup.Of($"<button type=\"button\" class=\"btn btn-xs btn-primary\" data-iq-post=\"{Root}{command}\" data-iq-value=\"{value}\">{text}</button>");
+            : Markup.Of(
+                $"""
+                <button type="button" class="btn btn-xs btn-primary" data-iq-post="{Root}{command}" data-iq-value="{value}">{text}</button>
+                """);
     }
 }

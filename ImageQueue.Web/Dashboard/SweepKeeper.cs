@@ -22,7 +22,8 @@ internal sealed class SweepKeeper(
         {
             recurring.Schedule();
             Logger.LogWarning(
-                "Recurring job {Sweep} was removed or changed; scheduled again. Without it stuck requests are not repaired.", RecurringJobs.SweepId);
+                "Recurring job {Sweep} was removed or changed; scheduled again. Without it stuck requests are not repaired.",
+                RecurringJobs.SweepId);
         }
 
         _wasScheduled |= isScheduled;

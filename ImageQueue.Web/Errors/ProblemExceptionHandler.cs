@@ -24,7 +24,12 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         if (problem.Status == StatusCodes.Status503ServiceUnavailable)
         {
             logger.LogWarning(
-                exception, "{Method} {Path} was refused: {Detail} ({TraceId})", context.Request.Method, context.Request.Path, problem.Detail, ApiProblem.TraceIdOf(context));
+                exception,
+                "{Method} {Path} was refused: {Detail} ({TraceId})",
+                context.Request.Method,
+                context.Request.Path,
+                problem.Detail,
+                ApiProblem.TraceIdOf(context));
         }
         else if (problem.Status >= 500)
         {
@@ -42,7 +47,8 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         try
         {
             // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
-            if (!await problems.TryWriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception }))
+            var written = new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception };
+            if (!await problems.TryWriteAsync(written))
                 await Results.Problem(problem).ExecuteAsync(context);
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
@@ -73,15 +79,21 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         StoreUnavailableException e => ApiProblem.Of(
             StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, $"{e.Message} Nothing was changed; try again later."),
         BackgroundJobClientException or SqlException => ApiProblem.Of(
-            StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, "The job queue's database cannot be reached. Try again later."),
+            StatusCodes.Status503ServiceUnavailable,
+            ProblemCodes.StoreUnavailable,
+            "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
             ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
         DecoderFallbackException => ApiProblem.Of(
-            StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
+            StatusCodes.Status400BadRequest,
+            ProblemCodes.InvalidRequest,
+            "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
         BadHttpRequestException e => ApiProblem.Of(
             e.StatusCode, ProblemCodes.OfStatus(e.StatusCode), "The request broke off or is malformed; send it again, whole."),
         _ => ApiProblem.Of(
-            StatusCodes.Status500InternalServerError, ProblemCodes.Unexpected, "Something unexpected went wrong here; it has been logged. Try again later."),
+            StatusCodes.Status500InternalServerError,
+            ProblemCodes.Unexpected,
+            "Something unexpected went wrong here; it has been logged. Try again later."),
     };
 
     private static ProblemDetails Invalid(string field, string sentence) => ApiProblem.Of(

@@ -17,7 +17,12 @@ namespace ImageQueue.Web.Push;
 [Tags("Push")]
 [ProducesResponseType<ServerSentEvents>(StatusCodes.Status200OK, ServerSentEvents.ContentType)]
 public sealed class EventsController(
-    MessageFeed feed, PushWriter writer, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time, IHostApplicationLifetime lifetime) : ControllerBase
+    MessageFeed feed,
+    PushWriter writer,
+    QueueMetrics metrics,
+    IOptions<PushOptions> options,
+    TimeProvider time,
+    IHostApplicationLifetime lifetime) : ControllerBase
 {
     private static readonly byte[] Heartbeat = Utf8(": still here\n\n");
 
@@ -69,7 +74,8 @@ public sealed class EventsController(
         if (conversationIds is not { Length: > 0 })
             return await AnswerAsync(null, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
         var problem = conversationIds.Length > MaxConversations
-            ? $"One stream can be narrowed to {MaxConversations} conversations at most, not {conversationIds.Length}. Leave {ConversationIdAttribute.ParameterName} out to get all."
+            ? $"One stream can be narrowed to {MaxConversations} conversations at most, not {conversationIds.Length}. "
+                + $"Leave {ConversationIdAttribute.ParameterName} out to get all."
             : conversationIds.Select(ConversationIdAttribute.Problem).FirstOrDefault(sentence => sentence is not null);
         if (problem is not null)
         {
@@ -84,9 +90,14 @@ public sealed class EventsController(
     }
 
     private async Task<IActionResult> AnswerAsync(
-        string? conversationId, Func<MessageChange, bool> isWanted, string? lastEventId, string? lastEventIdInQuery, CancellationToken cancellationToken)
+        string? conversationId,
+        Func<MessageChange, bool> isWanted,
+        string? lastEventId,
+        string? lastEventIdInQuery,
+        CancellationToken cancellationToken)
     {
-        if (!TryParse(FirstOf(lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]), out var since))
+        var seen = FirstOf(lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]);
+        if (!TryParse(seen, out var since))
         {
             const string Sentence = "Last-Event-ID must be a revision: the id of an event you have seen.";
             return ApiProblem.Result(

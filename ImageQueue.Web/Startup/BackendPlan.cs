@@ -17,7 +17,9 @@ internal sealed class BackendPlan
             throw new OptionsValidationException(
                 ForgeOptions.Section,
                 typeof(ForgeOptions),
-                ["Forge:Backends names no backend. Set Forge__Backends__0__Url to a Forge such as http://gpu1:7860, or Forge__Simulator__Enabled to true."]);
+                [
+                    "Forge:Backends names no backend. Set Forge__Backends__0__Url to a Forge such as http://gpu1:7860, "
+                        + "or Forge__Simulator__Enabled to true."]);
         }
     }
 

@@ -29,7 +29,8 @@ internal static class DataPaths
         {
             // Not the exception's text, nor the setting's: it may hold a password.
             throw new StorageSettingsException(
-                $"{key} is no connection string of SQLite, such as \"{StorageOptions.DefaultConnectionString}\". If it names a SQL Server, set Storage:Provider to SqlServer.");
+                $"{key} is no connection string of SQLite, such as \"{StorageOptions.DefaultConnectionString}\". "
+                    + "If it names a SQL Server, set Storage:Provider to SqlServer.");
         }
 
         if (parsed.Password.Length > 0)

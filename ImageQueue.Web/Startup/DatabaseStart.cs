@@ -9,7 +9,11 @@ namespace ImageQueue.Web.Startup;
 /// and starts its jobs when the database is back.
 /// </summary>
 internal sealed class DatabaseStart(
-    IMessageDatabase database, DatabaseReadiness readiness, IHostApplicationLifetime lifetime, TimeProvider time, ILogger<DatabaseStart> logger)
+    IMessageDatabase database,
+    DatabaseReadiness readiness,
+    IHostApplicationLifetime lifetime,
+    TimeProvider time,
+    ILogger<DatabaseStart> logger)
     : IHostedLifecycleService, IDisposable
 {
     private static readonly TimeSpan ShortestWait = TimeSpan.FromSeconds(1);

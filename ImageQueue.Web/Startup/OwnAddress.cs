@@ -6,7 +6,8 @@ internal static class OwnAddress
     /// <summary>The address to call, plain HTTP first; null when there is none.</summary>
     public static Uri? Of(IReadOnlyCollection<string> addresses)
     {
-        if ((addresses.FirstOrDefault(a => a.StartsWith("http://", StringComparison.OrdinalIgnoreCase)) ?? addresses.FirstOrDefault()) is not { } address)
+        var plainFirst = addresses.OrderByDescending(a => a.StartsWith("http://", StringComparison.OrdinalIgnoreCase));
+        if (plainFirst.FirstOrDefault() is not { } address)
             return null;
         var url = BindingAddress.Parse(address);
         var host = url.Host is "*" or "+" or "0.0.0.0" or "[::]" ? "localhost" : url.Host;

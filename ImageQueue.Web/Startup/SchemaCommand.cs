@@ -62,7 +62,8 @@ internal static class SchemaCommand
         if (!state.HasSnapshots)
         {
             await output.WriteLineAsync(
-                "Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; see 2026-11-01_00_database_options.sql.");
+                "Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; "
+                    + "see 2026-11-01_00_database_options.sql.");
         }
 
         if (state.CompatibilityProblem is { } problem)

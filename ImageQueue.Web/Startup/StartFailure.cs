@@ -48,7 +48,11 @@ internal static class StartFailure
             if (e.Message.StartsWith("Failed to convert configuration value", StringComparison.Ordinal))
                 return e.Message;
             if (e.Message.Contains("properties were not found on the instance of", StringComparison.Ordinal))
-                return $"These settings are not known; are they mistyped? {e.Message[(e.Message.LastIndexOf(':') + 1)..].Trim()} (of {e.Message.Split("instance of ")[1].Split(':')[0]}).";
+            {
+                var names = e.Message[(e.Message.LastIndexOf(':') + 1)..].Trim();
+                var type = e.Message.Split("instance of ")[1].Split(':')[0];
+                return $"These settings are not known; are they mistyped? {names} (of {type}).";
+            }
         }
 
         return null;

@@ -40,8 +40,8 @@ internal sealed partial class SqliteMessageStore
         }));
 
     public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(
-            ReadFolded(connection => Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
+        Task.FromResult<IReadOnlyList<MessageChange>>(ReadFolded(connection =>
+            Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
 
     public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<long>>(ReadFolded(connection => connection.Query<long>(
