@@ -163,7 +163,7 @@ internal sealed class GenerateImageJob(
                 attempt.Reservation.Backend.Name,
                 resolution.Reason,
                 resolution.Charge);
-            isRequeued = (await writes.RequeueAsync(attempt, resolution.Charge, resolution.Reason)).Applied;
+            isRequeued = (await writes.RequeueAsync(attempt, resolution)).Applied;
         }
 
         switch (resolution.Next)

@@ -44,8 +44,13 @@ internal sealed class RequestWrites(
     }
 
     /// <summary>Gives the row back to the queue.</summary>
-    public Task<Transition> RequeueAsync(Attempt attempt, AttemptCharge charge, string? why) => FinishAsync(
-        attempt, () => store.RequeueAsync(attempt.Message.Id, attempt.Message.Attempt, charge, CancellationToken.None, why));
+    public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(attempt, () => store.RequeueAsync(
+        attempt.Message.Id,
+        attempt.Message.Attempt,
+        resolution.Charge,
+        CancellationToken.None,
+        resolution.Reason,
+        isAtTail: resolution.Row == RowChange.RequeueAtTail));
 
     /// <summary>
     /// Gives a requeued row a job at the queue's tail. A crash before the attach leaves a queued row without a job that runs, which the

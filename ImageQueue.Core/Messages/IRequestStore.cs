@@ -84,13 +84,15 @@ public interface IRequestStore
     Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Guard: processing, attempt is the stale one. The request keeps its queued_at; the next pass over positions corrects its position.
+    /// Guard: processing, attempt is the stale one. The next pass over positions corrects its position.
     /// </summary>
     /// <param name="id">The message.</param>
     /// <param name="staleAttempt">The attempt that is over.</param>
     /// <param name="charge">What the attempt is counted as.</param>
     /// <param name="why">What ended the attempt, for operators.</param>
-    Task<Transition> RequeueAsync(long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null);
+    /// <param name="isAtTail">Whether it waits behind all others, after a restart too; else it keeps its queued_at.</param>
+    Task<Transition> RequeueAsync(
+        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null, bool isAtTail = false);
 
     /// <summary>The newest message of a Hangfire job: its ids begin at 1 again when its schema is installed anew.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);

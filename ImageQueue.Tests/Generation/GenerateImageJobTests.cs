@@ -370,6 +370,24 @@ internal sealed class GenerateImageJobTests
     }
 
     [Test]
+    public async Task RequestThatDisruptedTwice_WaitsBehindAllOthers_AfterARestartToo()
+    {
+        using var folder = new TemporaryFolder();
+        await OpenAsync(folder: folder);
+        Bench.Generate((_, _) => Task.FromException<ForgeImage>(new ForgeException(ForgeFailure.Disrupted, "CUDA error")));
+        var poison = await Bench.ClaimAsync();
+        await Bench.Store.RequeueAsync(poison.Id, poison.Attempt, AttemptCharge.Disruption, CancellationToken.None);
+        var other = await Bench.QueueAsync();
+        Assert.ThrowsAsync<JobAbortedException>(() => Bench.RunAsync(poison));
+        Assert.That((await Bench.FindAsync(poison)).Disruptions, Is.EqualTo(2));
+
+        await OpenAsync(folder: folder);
+        await Bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);
+
+        Assert.That(Bench.Enqueued(), Is.EqualTo(new[] { other.Id, poison.Id }));
+    }
+
+    [Test]
     public async Task Stall_EndsInError_AndForgeIsInterrupted()
     {
         await OpenAsync(new() { ["Forge:StallTimeout"] = "00:00:01" });
@@ -382,10 +400,10 @@ internal sealed class GenerateImageJobTests
         await InterruptedAsync(row);
     }
 
-    private async Task OpenAsync(Dictionary<string, string?>? settings = null)
+    private async Task OpenAsync(Dictionary<string, string?>? settings = null, TemporaryFolder? folder = null)
     {
         await TearDown();
-        _open = await Bench.CreateAsync(settings: settings, wrap: store => (_outage = FaultyStore.Around(store)).Store);
+        _open = await Bench.CreateAsync(settings: settings, wrap: store => (_outage = FaultyStore.Around(store)).Store, folder: folder);
     }
 
     /// <summary>A queued row whose generating ends only when it is left; Forge calls it active until it is interrupted.</summary>

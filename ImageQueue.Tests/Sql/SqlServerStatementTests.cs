@@ -62,6 +62,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, AttemptCharge.None, default)),
         (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, AttemptCharge.Failure, default)),
         (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, AttemptCharge.Disruption, default)),
+        (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, AttemptCharge.Disruption, default, isAtTail: true)),
         (nameof(IMessageStore.AcquireLeasesAsync), store => store.AcquireLeasesAsync("h", ["a", "b"], TimeSpan.FromSeconds(15), default)),
         (nameof(IMessageStore.NoteLeaseAsync), store => store.NoteLeaseAsync("h", "a", "t", default)),
         (nameof(IMessageStore.ReleaseLeasesAsync), store => store.ReleaseLeasesAsync("h", ["a"], default)),

@@ -424,6 +424,23 @@ public abstract partial class MessageStoreContract
             row => row with { HeartbeatAt = null });
     }
 
+    /// <summary>Its queued_at is its place where a restart rebuilds the queue from the rows.</summary>
+    [Test]
+    public async Task Requeue_GoesBehindAllOthers_WhenItIsAtTheTail()
+    {
+        var before = await InStateAsync(MessageStatus.Processing);
+        var other = await SubmitAsync();
+
+        await CheckAsync(
+            before,
+            () => Store.RequeueAsync(before.Id, 1, AttemptCharge.Disruption, CancellationToken.None, isAtTail: true),
+            """{"status":"queued","progress":0,"queue_position":1}""",
+            row => row with { HeartbeatAt = null, QueuedAt = Time.GetUtcNow() });
+
+        var waiting = await Store.ListWaitingAsync(null, 10, CancellationToken.None);
+        Assert.That(waiting.Select(row => row.Id), Is.EqualTo(new[] { other.Id, before.Id }));
+    }
+
     /// <summary>A worker that was given up for dead can write nothing more.</summary>
     [TestCase(0)]
     [TestCase(1)]

@@ -55,10 +55,10 @@ internal sealed partial class SqlServerMessageStore
         """;
 
     public Task<Transition> RequeueAsync(
-        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
+        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null, bool isAtTail = false) =>
         TransitionAsync(
             "requeue", id,
-            $"heartbeat_at = NULL, {Charged(charge)}{Note(RequestEventKinds.Requeued)}",
+            $"heartbeat_at = NULL, {(isAtTail ? "queued_at = SYSUTCDATETIME(), " : "")}{Charged(charge)}{Note(RequestEventKinds.Requeued)}",
             MessagePatches.Requeue,
             content: null,
             IsMine,

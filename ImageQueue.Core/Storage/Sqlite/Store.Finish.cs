@@ -86,11 +86,12 @@ internal sealed partial class SqliteMessageStore
     }
 
     public Task<Transition> RequeueAsync(
-        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null) =>
+        long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null, bool isAtTail = false) =>
         TransitionAsync(
             "requeue",
             $"""
-            UPDATE messages SET heartbeat_at = NULL, failures = failures + @Failures, disruptions = disruptions + @Disruptions,
+            UPDATE messages SET heartbeat_at = NULL, queued_at = {(isAtTail ? "@Now" : "queued_at")},
+                failures = failures + @Failures, disruptions = disruptions + @Disruptions,
                 {Note(RequestEventKinds.Requeued)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
             RETURNING {Columns}
