@@ -108,6 +108,23 @@ public sealed class DatabaseStartTests : IDisposable
         Assert.That(_readiness.Ready.IsCompleted, Is.False);
     }
 
+    /// <summary>.NET ends a process whose service throws at a stop with exit code 134.</summary>
+    [Test]
+    public async Task Stop_ThrowsNothing_WhenTheHostWaitsNoLonger()
+    {
+        var never = new TaskCompletionSource();
+        var database = Database(mayComeBack: true, () => throw Unavailable("cannot be reached"));
+        using var start = Start(database);
+        await start.StartingAsync(default);
+        database.Setup(d => d.PrepareAsync(It.IsAny<CancellationToken>())).Returns(never.Task);
+        await PassAsync(TimeSpan.FromSeconds(2));
+
+        await start.StoppingAsync(default);
+        await start.StopAsync(new CancellationToken(canceled: true));
+
+        Assert.That(_readiness.Ready.IsCompleted, Is.False);
+    }
+
     /// <summary>A start that cannot succeed ends with a sentence and exit code 1.</summary>
     [Test]
     public async Task Explain_GivesExitCodeOne_WhenTheStartCannotSucceed()

@@ -49,7 +49,13 @@ internal sealed class DatabaseStart(
 
     /// <exception cref="SchemaException">The database came back, and its tables do not fit: the app ends as if it had been seen at the
     /// start.</exception>
-    public Task StopAsync(CancellationToken cancellationToken) => _waiting.WaitAsync(cancellationToken);
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        // Nothing is thrown for the host's patience, which would end the process with exit code 134.
+        await _waiting.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (_waiting.IsFaulted)
+            await _waiting;
+    }
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
