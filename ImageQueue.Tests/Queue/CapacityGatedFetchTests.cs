@@ -234,12 +234,13 @@ internal sealed class CapacityGatedFetchTests
     public async Task Fetch_LeavesNoTaskBehind_AfterManyJobs()
     {
         await UpAsync(2);
-        for (var i = 0; i < 100; i++)
+        await _bench.QueueAsync();
+        for (var i = 0; i < 1000; i++)
         {
-            await _bench.QueueAsync();
             using var fetched = await FetchAsync();
             using var lease = await fetched.AcquireAsync(new BackendRequirements(), CancellationToken.None);
             _bench.Get<IQueueOrder>().Remove(fetched.Job.JobId);
+            Assert.That(fetched.TryGiveBack("once more"), Is.True);
         }
 
         await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().Watchers == 0, "nothing watches a slot");

@@ -1,5 +1,8 @@
 using System.Globalization;
+using Hangfire;
+using Hangfire.States;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
@@ -51,6 +54,32 @@ internal sealed class CleanupTests
         await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
         Assert.That(
             (await store.ChangesSinceAsync(0, null, 10, default)).Select(change => change.Message.Id), Does.Contain(old), "not that old");
+    }
+
+    /// <summary>A first retention on 100,000 images takes long, and the sweep is due each minute.</summary>
+    [Test]
+    public async Task Sweep_Runs_WhileACleanupTakesLong()
+    {
+        using var goOn = new ManualResetEventSlim();
+        var began = new TaskCompletionSource();
+        await using var app = await TestApp.StartAsync(
+            new() { ["Messages:KeepTombstonesFor"] = "1.00:00:00" },
+            configure: builder => FaultyStore.PutAround(builder.Services, method =>
+            {
+                if (method == nameof(IMessageStore.ForgetErasedAsync) && began.TrySetResult())
+                    goOn.Wait();
+                return null;
+            }));
+        var (recurring, jobs) = (app.Services.GetRequiredService<IRecurringJobManagerV2>(), app.Services.GetRequiredService<ImageJobs>());
+        await app.Services.GetRequiredService<QueueRebuildState>().Done;
+        var cleanup = recurring.TriggerJob(Cleanup.Id);
+        await began.Task;
+
+        var sweep = recurring.TriggerJob(RecurringJobs.SweepId);
+
+        await Until.TrueAsync(() => jobs.Find(sweep)?.Name == SucceededState.StateName, "the sweep has run");
+        Assert.That(jobs.Find(cleanup)?.Name, Is.EqualTo(ProcessingState.StateName));
+        goOn.Set();
     }
 
     [TestCase(null, null, false)]

@@ -13,6 +13,7 @@ using ImageQueue.Tests.Support;
 using ImageQueue.Web.Dashboard;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
@@ -131,6 +132,29 @@ internal sealed partial class FinishedJobsTests
         Assert.That(monitor.SucceededJobs(0, 1)[0].Value.TotalDuration, Is.EqualTo(60_000), "from the row's times");
 
         Assert.That(await restore.RestoreAsync(CancellationToken.None), Is.Zero, "what has its job gets no other");
+    }
+
+    /// <summary>It is decoration: seen before was a process that ended a second after each start.</summary>
+    [Test]
+    public async Task RowWithATimeThatDoesNotParse_EndsNothing()
+    {
+        using var folder = new TemporaryFolder();
+        await using (var bench = await Bench.CreateAsync(folder: folder))
+        {
+            await FillAsync(bench, 6);
+            using var connection = new SqliteConnection($"Data Source={bench.Get<IMessageDatabase>().Location}");
+            await connection.ExecuteAsync("UPDATE messages SET updated_at = 'yesterday' WHERE id = 3");
+        }
+
+        await using var forge = await SimulatorServer.StartAsync();
+        await using var app = await StartAsync(folder, forge);
+
+        await Until.TrueAsync(
+            () => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("Restoring finished jobs", StringComparison.Ordinal)), "it is said");
+        var id = await SubmitAsync(app, "bir gül");
+        await app.WaitForAsync(id, MessageStatus.Complete);
+        Assert.That(
+            app.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping.IsCancellationRequested, Is.False);
     }
 
     /// <summary>A client retries a request while its old job is restored.</summary>

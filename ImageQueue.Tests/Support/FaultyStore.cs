@@ -56,14 +56,14 @@ internal class FaultyStore : DispatchProxy
     }
 
     /// <summary>Puts one around the app's own store, and <see cref="Faults"/> among the services.</summary>
-    public static void PutAround(IServiceCollection services)
+    public static void PutAround(IServiceCollection services, Func<string, Exception?>? fault = null)
     {
         services.AddSingleton<Faults>();
         var own = services.Last(service => service.ServiceType == typeof(IMessageStore)).ImplementationFactory!; // Registered with one.
         services.AddSingleton(provider =>
             Around(
                 (IMessageStore)own(provider),
-                (method, args) => NamedFault(args) ?? provider.GetRequiredService<Faults>().Of(method)).Store);
+                (method, args) => NamedFault(args) ?? fault?.Invoke(method) ?? provider.GetRequiredService<Faults>().Of(method)).Store);
     }
 
     /// <summary>Refuses the next calls of a method before anything happens.</summary>
