@@ -17,6 +17,9 @@ internal sealed class TestProcess
     [OneTimeSetUp]
     public void WatchNoSettings() => Environment.SetEnvironmentVariable("DOTNET_hostBuilder__reloadConfigOnChange", "false");
 
+    [OneTimeTearDown]
+    public Task CloseBrowserAsync() => Support.ChatBrowser.CloseAsync();
+
     /// <summary>A page on a busy machine may take its time.</summary>
     [OneTimeSetUp]
     public void WaitPatiently() => Assertions.SetDefaultExpectTimeout(30_000);

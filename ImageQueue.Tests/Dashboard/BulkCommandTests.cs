@@ -25,7 +25,7 @@ internal sealed class BulkCommandTests
     [Test]
     public async Task CancelAllMatching_CancelsOneUsersFlood()
     {
-        await using var browser = await ChatBrowser.StartAsync();
+        var browser = await ChatBrowser.StartAsync();
         using var folder = new TemporaryFolder();
         await DashboardRows.FillAsync(folder, Waiting, 0, Flood);
         await using var app = await TestApp.StartAsync(folder: folder);

@@ -33,7 +33,7 @@ internal sealed class DashboardScreenshots
     [Test]
     public async Task Pages_AreTheReadmesScreenshots()
     {
-        await using var browser = await ChatBrowser.StartAsync();
+        var browser = await ChatBrowser.StartAsync();
         await using var one = await SimulatorServer.StartAsync(millisecondsPerImage: 4000);
         await using var two = await SimulatorServer.StartAsync(millisecondsPerImage: 5000);
         await using var three = await SimulatorServer.StartAsync(millisecondsPerImage: 4500);
@@ -94,7 +94,7 @@ internal sealed class DashboardScreenshots
     [Test]
     public async Task ChatPage_IsTheReadmesScreenshot()
     {
-        await using var browser = await ChatBrowser.StartAsync();
+        var browser = await ChatBrowser.StartAsync();
         await using var backend = await SimulatorServer.StartAsync(millisecondsPerImage: 500);
         await using var app = await TestApp.StartAsync(new()
         {

@@ -12,16 +12,14 @@ namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>The home page's charts in a browser.</summary>
 [Category(Categories.Process)]
-internal sealed class OverviewBrowserTests
+internal sealed class OverviewBrowserTests : BrowserFixture
 {
-    private ChatBrowser _browser = null!; // All set before any test runs.
-    private TestApp _app = null!;
+    private TestApp _app = null!; // Set before any test runs.
     private int _images = 4000;
 
     [OneTimeSetUp]
     public async Task StartAsync()
     {
-        _browser = await ChatBrowser.StartAsync();
         _app = await TestApp.StartAsync();
         var random = new Random(7);
         var now = StatisticsWriter.HourOf(TimeProvider.System.GetUtcNow());
@@ -45,15 +43,13 @@ internal sealed class OverviewBrowserTests
     {
         if (_app is not null)
             await _app.DisposeAsync();
-        if (_browser is not null)
-            await _browser.DisposeAsync();
     }
 
     [TestCase(1280, ColorScheme.Light)]
     [TestCase(390, ColorScheme.Dark)]
     public async Task Home_ShowsTheCharts_AndKeepsOpenDetailsWhenRefreshed(int width, ColorScheme scheme)
     {
-        await using var context = await _browser.OpenAsync(
+        await using var context = await Browser.OpenAsync(
             _app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
         await page.GotoAsync("hangfire");
@@ -84,6 +80,5 @@ internal sealed class OverviewBrowserTests
         await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Images, last day" })).ToContainTextAsync(
             _images.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
         Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
-        Assert.That(_browser.Errors, Is.Empty);
     }
 }

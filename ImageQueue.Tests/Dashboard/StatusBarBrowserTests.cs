@@ -18,21 +18,9 @@ namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>The status bar shows each trouble with since when and a control, on image pages and Hangfire's own.</summary>
 [Category(Categories.Process)]
-internal sealed class StatusBarBrowserTests
+internal sealed class StatusBarBrowserTests : BrowserFixture
 {
     private static readonly string[] Pages = ["", "images", "backends", "failures", "recurring"];
-
-    private ChatBrowser _browser = null!; // Set before any test runs.
-
-    [OneTimeSetUp]
-    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
-
-    [OneTimeTearDown]
-    public async Task StopAsync()
-    {
-        if (_browser is not null)
-            await _browser.DisposeAsync();
-    }
 
     [TestCase(1280, ColorScheme.Light)]
     [TestCase(1280, ColorScheme.Dark)]
@@ -109,7 +97,7 @@ internal sealed class StatusBarBrowserTests
     public async Task StatusBar_IsCalm_WhenTheQueueIsResumed()
     {
         await using var app = await TestApp.StartAsync();
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await Until.TrueAsync(
             async () => (await app.Services.GetRequiredService<SystemConditions>().GetAsync(CancellationToken.None)).Count == 0,
@@ -125,7 +113,6 @@ internal sealed class StatusBarBrowserTests
 
         await Expect(page.Locator("[data-iq-list]")).ToHaveTextAsync("All systems normal");
         await Expect(page.Locator("[data-iq-result]")).ToHaveTextAsync("Resume the queue: 1 done.");
-        Assert.That(_browser.Errors, Is.Empty);
     }
 
     /// <summary>A lease that moves is free for a moment; a missing leader is a condition after half a minute.</summary>
@@ -148,7 +135,7 @@ internal sealed class StatusBarBrowserTests
     private async Task ExpectAsync(
         TestApp app, int width, ColorScheme scheme, Action prepare, Dictionary<string, (string Text, string Control)> expected)
     {
-        await using var context = await _browser.OpenAsync(
+        await using var context = await Browser.OpenAsync(
             app, new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
         var conditions = app.Services.GetRequiredService<SystemConditions>();
@@ -176,7 +163,6 @@ internal sealed class StatusBarBrowserTests
         }
 
         Assert.That(app.Log.Of(LogLevel.Critical), Is.Empty);
-        Assert.That(_browser.Errors, Is.Empty);
     }
 
     private static StringContent Json(string json) => new(json, System.Text.Encoding.UTF8, "application/json");

@@ -11,15 +11,13 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The chat page's list of conversations, which the server keeps, and the commands of a finished card.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed class ChatPageConversationTests
+internal sealed class ChatPageConversationTests : BrowserFixture
 {
-    private ChatBrowser _browser = null!; // All set before any test runs.
-    private TestApp _app = null!;
+    private TestApp _app = null!; // Set before any test runs.
 
     [OneTimeSetUp]
     public async Task StartAsync()
     {
-        _browser = await ChatBrowser.StartAsync();
         _app = await TestApp.StartAsync();
     }
 
@@ -28,16 +26,6 @@ internal sealed class ChatPageConversationTests
     {
         if (_app is not null)
             await _app.DisposeAsync();
-        if (_browser is not null)
-            await _browser.DisposeAsync();
-    }
-
-    [TearDown]
-    public void NoErrors()
-    {
-        var errors = _browser.Errors.ToArray();
-        _browser.Errors.Clear();
-        Assert.That(errors, Is.Empty);
     }
 
     /// <summary>Made by another client, and seen in two browsers of the same name.</summary>
@@ -46,8 +34,8 @@ internal sealed class ChatPageConversationTests
     {
         await SayAsync("elif-1", "elif", "İlk SOHBET");
         await SayAsync("elif-2", "elif", "yağmur");
-        await using var one = await _browser.OpenAsync(_app);
-        await using var two = await _browser.OpenAsync(_app);
+        await using var one = await Browser.OpenAsync(_app);
+        await using var two = await Browser.OpenAsync(_app);
         var (first, second) = (await EnterAsync(one, "elif"), await EnterAsync(two, "elif"));
         await Expect(Titles(first)).ToHaveTextAsync(["yağmur", "İlk SOHBET"]);
         await Expect(Titles(second)).ToHaveTextAsync(["yağmur", "İlk SOHBET"]);
@@ -74,7 +62,7 @@ internal sealed class ChatPageConversationTests
     {
         await SayAsync("can-1", "can", "kalacak");
         await SayAsync("can-2", "can", "gidecek");
-        await using var context = await _browser.OpenAsync(_app);
+        await using var context = await Browser.OpenAsync(_app);
         var page = await EnterAsync(context, "can");
         var item = page.Locator(".conversation[data-id='can-2']");
         await item.HoverAsync();
@@ -96,7 +84,7 @@ internal sealed class ChatPageConversationTests
     [Test]
     public async Task FinishedCard_IsRepeated_AndGivesItsPromptAndSettings()
     {
-        await using var context = await _browser.OpenAsync(
+        await using var context = await Browser.OpenAsync(
             _app, new() { ViewportSize = new() { Width = 1280, Height = 800 }, Permissions = ["clipboard-read", "clipboard-write"] });
         var done = await _app.SubmitAsync(
             "bir kedi, yağlı boya", "deniz-1", "deniz", new { width = 832, height = 1216, seed = 7, steps = 5 });
@@ -141,7 +129,7 @@ internal sealed class ChatPageConversationTests
             "ece",
             "**kalın** ve `kod`\n- bir\n- [iki](https://example.org/a)\n<img src=x onerror=alert(1)> javascript:alert(1)",
             "bot");
-        await using var context = await _browser.OpenAsync(_app);
+        await using var context = await Browser.OpenAsync(_app);
         var page = await EnterAsync(context, "ece");
         await Titles(page).First.ClickAsync();
 
@@ -158,7 +146,7 @@ internal sealed class ChatPageConversationTests
     [Test]
     public async Task Prompt_IsSentByItself_WhenTheTimeOf429IsOver()
     {
-        await using var context = await _browser.OpenAsync(_app);
+        await using var context = await Browser.OpenAsync(_app);
         var page = await EnterAsync(context, "naz");
         var refusals = 0;
         await page.RouteAsync("**/images", async route =>
@@ -180,7 +168,7 @@ internal sealed class ChatPageConversationTests
 
         await Expect(page.Locator("#messages > li")).ToHaveCountAsync(1);
         await Expect(page.GetByTestId("send-problem")).ToBeHiddenAsync();
-        _browser.Errors.Clear(); // Chromium reports the refused request.
+        Browser.Errors.Clear(); // Chromium reports the refused request.
     }
 
     private static ILocator Titles(IPage page) => page.Locator("#conversation-list .conversation-title");

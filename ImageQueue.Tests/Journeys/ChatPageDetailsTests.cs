@@ -18,9 +18,8 @@ namespace ImageQueue.Tests.Journeys;
 /// </summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed class ChatPageDetailsTests
+internal sealed class ChatPageDetailsTests : BrowserFixture
 {
-    private ChatBrowser _browser = null!; // Set before any test runs.
     private TestApp _app = null!; // Set before any test runs.
     private PushSource _source = null!; // Set before any test runs.
 
@@ -29,7 +28,6 @@ internal sealed class ChatPageDetailsTests
     [OneTimeSetUp]
     public async Task StartAsync()
     {
-        _browser = await ChatBrowser.StartAsync();
         _app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" });
         _source = new PushSource(_app);
     }
@@ -39,16 +37,6 @@ internal sealed class ChatPageDetailsTests
     {
         if (_app is not null)
             await _app.DisposeAsync();
-        if (_browser is not null)
-            await _browser.DisposeAsync();
-    }
-
-    [TearDown]
-    public void NoErrors()
-    {
-        var errors = _browser.Errors.ToArray();
-        _browser.Errors.Clear();
-        Assert.That(errors, Is.Empty);
     }
 
     /// <summary>Whatever a message says: the page shows the others, and links nowhere else.</summary>
@@ -309,7 +297,7 @@ internal sealed class ChatPageDetailsTests
     [Test]
     public async Task WithoutJavaScript_ThePageSaysSo_AndShowsNoDeadControls()
     {
-        await using var context = await _browser.OpenAsync(_app, new() { JavaScriptEnabled = false });
+        await using var context = await Browser.OpenAsync(_app, new() { JavaScriptEnabled = false });
         var page = await context.NewPageAsync();
         await page.GotoAsync("/");
 
@@ -386,7 +374,7 @@ internal sealed class ChatPageDetailsTests
 
     private async Task<IBrowserContext> OpenAsync(BrowserNewContextOptions? options = null, string name = "ayşe")
     {
-        var context = await _browser.OpenAsync(_app, options);
+        var context = await Browser.OpenAsync(_app, options);
         await context.AddInitScriptAsync(
             $"if (location.origin !== 'null' && !localStorage.getItem('imagequeue.chat')) localStorage.setItem('imagequeue.chat', JSON.stringify({{ name: '{name}', conversations: [] }}));");
         return context;

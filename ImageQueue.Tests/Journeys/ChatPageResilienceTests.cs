@@ -11,42 +11,27 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The demo chat page while refreshes, restarts and lost networks get in its way: it ends in the right state by itself.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed partial class ChatPageResilienceTests
+internal sealed partial class ChatPageResilienceTests : BrowserFixture
 {
     private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };
 
     private static readonly LocatorAssertionsToBeVisibleOptions PatientlyVisible = new() { Timeout = 60_000 };
 
-    private ChatBrowser _browser = null!; // Set before any test runs.
     private bool _hadOutage;
 
-    [OneTimeSetUp]
-    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
+    [SetUp]
+    public void NoOutage() => _hadOutage = false;
 
-    [OneTimeTearDown]
-    public async Task StopAsync()
-    {
-        if (_browser is not null)
-            await _browser.DisposeAsync();
-    }
-
-    [TearDown]
-    public void NoErrors()
-    {
-        // Chromium writes a line of its own for each request that found no server; a page cannot keep it from that.
-        var errors = _browser.Errors.Where(error => !_hadOutage
-            || !error.StartsWith("Failed to load resource: net::", StringComparison.Ordinal)).ToArray();
-        _browser.Errors.Clear();
-        _hadOutage = false;
-        Assert.That(errors, Is.Empty);
-    }
+    // Chromium writes a line of its own for each request that found no server; a page cannot keep it from that.
+    private protected override bool IsExpected(string error) =>
+        _hadOutage && error.StartsWith("Failed to load resource: net::", StringComparison.Ordinal);
 
     [Test]
     public async Task Refresh_ShowsProgressAndPreviewAgain_WhileProcessing()
     {
         // Its preview comes in the middle, and a busy machine needs a while for a page.
         await using var app = await TestApp.StartAsync(Slow("24"));
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");
@@ -72,7 +57,7 @@ internal sealed partial class ChatPageResilienceTests
         using var folder = new TemporaryFolder();
         var urls = $"http://127.0.0.1:{Ports.FindFree()}";
         var first = await TestApp.StartAsync(new(Slow("24")) { ["Urls"] = urls }, folder);
-        await using var context = await _browser.OpenAsync(first);
+        await using var context = await Browser.OpenAsync(first);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");
@@ -93,7 +78,7 @@ internal sealed partial class ChatPageResilienceTests
     {
         _hadOutage = true;
         await using var app = await TestApp.StartAsync(Slow("8"));
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");
@@ -114,7 +99,7 @@ internal sealed partial class ChatPageResilienceTests
         _hadOutage = true;
         await using var app = await TestApp.StartAsync(Slow("8"));
         await using var line = new TcpProxy(app.Address.Host, app.Address.Port);
-        await using var context = await _browser.OpenAsync(app, new() { BaseURL = $"http://127.0.0.1:{line.Port}" });
+        await using var context = await Browser.OpenAsync(app, new() { BaseURL = $"http://127.0.0.1:{line.Port}" });
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");
@@ -133,7 +118,7 @@ internal sealed partial class ChatPageResilienceTests
     public async Task TwoTabs_ShowTheSame_WhicheverActs()
     {
         await using var app = await TestApp.StartAsync(Slow("12"));
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var one = await context.NewPageAsync();
         await EnterAsync(one);
         await SendAsync(one, "bir kedi");
@@ -162,7 +147,7 @@ internal sealed partial class ChatPageResilienceTests
     public async Task Notification_TellsOfTheImage_WhenAskedForAndNobodyLooks()
     {
         await using var app = await TestApp.StartAsync(Slow("2"));
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         // What a headless browser has none of: notifications, and a tab in the background.
         await context.AddInitScriptAsync(
             """

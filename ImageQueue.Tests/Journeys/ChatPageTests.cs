@@ -11,36 +11,16 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The demo chat page, as its users meet it.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed partial class ChatPageTests
+internal sealed partial class ChatPageTests : BrowserFixture
 {
     private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };
-
-    private ChatBrowser _browser = null!; // Set before any test runs.
-
-    [OneTimeSetUp]
-    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
-
-    [OneTimeTearDown]
-    public async Task StopAsync()
-    {
-        if (_browser is not null)
-            await _browser.DisposeAsync();
-    }
-
-    [TearDown]
-    public void NoErrors()
-    {
-        var errors = _browser.Errors.ToArray();
-        _browser.Errors.Clear();
-        Assert.That(errors, Is.Empty);
-    }
 
     [Test]
     public async Task Page_ShowsPositionProgressAndImage_AndSurvivesRefreshes()
     {
         await using var app = await TestApp.StartAsync(
             new() { ["Forge:Simulator:SecondsPerImage"] = "6", ["Forge:PollInterval"] = "00:00:00.2" });
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page, "ayşe");
 
@@ -78,8 +58,8 @@ internal sealed partial class ChatPageTests
     {
         await using var app = await TestApp.StartAsync(
             new() { ["Forge:Simulator:SecondsPerImage"] = "60", ["Forge:PollInterval"] = "00:00:00.2" });
-        await using var one = await _browser.OpenAsync(app);
-        await using var two = await _browser.OpenAsync(app);
+        await using var one = await Browser.OpenAsync(app);
+        await using var two = await Browser.OpenAsync(app);
         var (firstPage, secondPage) = (await one.NewPageAsync(), await two.NewPageAsync());
         await EnterAsync(firstPage, "ayşe");
         await EnterAsync(secondPage, "mehmet");
@@ -103,7 +83,7 @@ internal sealed partial class ChatPageTests
     public async Task Page_OffersCancelAndRetry_AndSaysWhatWentWrong()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "20", ["Messages:Culture"] = "en" });
-        await using var context = await _browser.OpenAsync(app, new() { Locale = "en-GB" });
+        await using var context = await Browser.OpenAsync(app, new() { Locale = "en-GB" });
         var page = await context.NewPageAsync();
         await EnterAsync(page, "Ada");
 
@@ -125,7 +105,7 @@ internal sealed partial class ChatPageTests
     public async Task Page_SpeaksTheBrowsersLanguage(string locale, string language)
     {
         await using var app = await TestApp.StartAsync();
-        await using var context = await _browser.OpenAsync(app, new() { Locale = locale });
+        await using var context = await Browser.OpenAsync(app, new() { Locale = locale });
         var page = await context.NewPageAsync();
         await page.GotoAsync("/");
 
@@ -138,7 +118,7 @@ internal sealed partial class ChatPageTests
     public async Task Page_FitsTheScreen(int width, int height, ColorScheme scheme)
     {
         await using var app = await TestApp.StartAsync();
-        await using var context = await _browser.OpenAsync(
+        await using var context = await Browser.OpenAsync(
             app, new() { ViewportSize = new() { Width = width, Height = height }, ColorScheme = scheme });
         var page = await context.NewPageAsync();
         await EnterAsync(page, "ayşe");
@@ -152,7 +132,7 @@ internal sealed partial class ChatPageTests
     public async Task Dashboard_ShowsTheImageJobs()
     {
         await using var app = await TestApp.StartAsync();
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var id = (long)(await app.SubmitAsync("a cat"))["id"]!;
         await app.WaitForAsync(id, "complete");
         var page = await context.NewPageAsync();

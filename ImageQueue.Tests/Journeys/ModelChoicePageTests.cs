@@ -10,7 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The demo chat page offers the models, where there is a choice.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed class ModelChoicePageTests
+internal sealed class ModelChoicePageTests : BrowserFixture
 {
     private static readonly Dictionary<string, string?> Two = new()
     {
@@ -22,23 +22,11 @@ internal sealed class ModelChoicePageTests
         ["Forge:Models:schnell:Height"] = "512",
     };
 
-    private ChatBrowser _browser = null!; // Set before any test runs.
-
-    [OneTimeSetUp]
-    public async Task StartAsync() => _browser = await ChatBrowser.StartAsync();
-
-    [OneTimeTearDown]
-    public async Task StopAsync()
-    {
-        if (_browser is not null)
-            await _browser.DisposeAsync();
-    }
-
     [Test]
     public async Task Page_GeneratesWithTheModelThatIsPicked_InItsSize_AndRemembersIt()
     {
         await using var app = await TestApp.StartAsync(Two);
-        await using var context = await _browser.OpenAsync(app, new() { ViewportSize = new() { Width = 390, Height = 844 } });
+        await using var context = await Browser.OpenAsync(app, new() { ViewportSize = new() { Width = 390, Height = 844 } });
         var page = await EnterAsync(context);
         var models = page.GetByTestId("model");
         await Expect(models).ToHaveValueAsync("dev");
@@ -57,14 +45,13 @@ internal sealed class ModelChoicePageTests
         Assert.That(((string?)settings["model"], (int)settings["width"]!, (int)settings["height"]!), Is.EqualTo(("schnell", 512, 512)));
         Assert.That(
             await page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"), Is.True, "nothing sticks out on a phone");
-        Assert.That(_browser.Errors, Is.Empty);
     }
 
     [Test]
     public async Task Page_OffersNothing_WhenThereIsNoChoice()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Models:dev:Checkpoint"] = "flux1-dev-bnb-nf4-v2" });
-        await using var context = await _browser.OpenAsync(app);
+        await using var context = await Browser.OpenAsync(app);
         var page = await EnterAsync(context);
 
         await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
@@ -80,7 +67,7 @@ internal sealed class ModelChoicePageTests
         var folder = Environment.GetEnvironmentVariable("PICTURES");
         Assert.That(folder, Is.Not.Null.And.Not.Empty, "Set PICTURES to a directory.");
         await using var app = await TestApp.StartAsync(Two);
-        await using var context = await _browser.OpenAsync(
+        await using var context = await Browser.OpenAsync(
             app, new() { ViewportSize = new() { Width = width, Height = 844 }, ColorScheme = scheme });
         var page = await EnterAsync(context);
         await page.GetByTestId("model").SelectOptionAsync("schnell");

@@ -4,35 +4,38 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Support;
 
-/// <summary>The machine's Chromium, driven by Playwright. Tests are skipped without one.</summary>
-internal sealed class ChatBrowser : IAsyncDisposable
+/// <summary>
+/// The machine's Chromium, driven by Playwright. Tests are skipped without one. All fixtures share one, since a start costs seconds of
+/// processor time; windows share nothing.
+/// </summary>
+internal sealed class ChatBrowser
 {
     private static readonly string[] Names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-    private readonly IPlaywright _playwright;
+    private static readonly Lazy<Task<(IPlaywright Playwright, IBrowser Browser)>> Shared = new(LaunchAsync);
+
     private readonly IBrowser _browser;
 
-    private ChatBrowser(IPlaywright playwright, IBrowser browser)
-    {
-        _playwright = playwright;
-        _browser = browser;
-    }
+    private ChatBrowser(IBrowser browser) => _browser = browser;
 
     /// <summary>Uncaught exceptions and console errors of all pages.</summary>
     public ConcurrentQueue<string> Errors { get; } = new();
 
     public static async Task<ChatBrowser> StartAsync()
     {
-        var path = Environment.GetEnvironmentVariable("IMAGEQUEUE_TEST_CHROMIUM") ?? Find();
-        if (path is null)
+        if (Find() is null)
             Assert.Ignore("No Chromium here. Install it (Debian: apt-get install chromium), or name one in IMAGEQUEUE_TEST_CHROMIUM.");
-        var playwright = await Playwright.CreateAsync();
-        var browser = await playwright.Chromium.LaunchAsync(new()
-        {
-            ExecutablePath = path,
-            Args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"],
-        });
-        return new ChatBrowser(playwright, browser);
+        return new ChatBrowser((await Shared.Value).Browser);
+    }
+
+    /// <summary>When all tests are over.</summary>
+    public static async Task CloseAsync()
+    {
+        if (!Shared.IsValueCreated)
+            return;
+        var (playwright, browser) = await Shared.Value;
+        await browser.DisposeAsync();
+        playwright.Dispose();
     }
 
     /// <summary>Opens a window with empty storage.</summary>
@@ -62,14 +65,19 @@ internal sealed class ChatBrowser : IAsyncDisposable
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"{name}.png") });
     }
 
-    public async ValueTask DisposeAsync()
+    private static async Task<(IPlaywright Playwright, IBrowser Browser)> LaunchAsync()
     {
-        await _browser.DisposeAsync();
-        _playwright.Dispose();
+        var playwright = await Playwright.CreateAsync();
+        return (playwright, await playwright.Chromium.LaunchAsync(new()
+        {
+            ExecutablePath = Find(),
+            Args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"],
+        }));
     }
 
-    private static string? Find() => (Environment.GetEnvironmentVariable("PATH") ?? "")
-        .Split(Path.PathSeparator)
-        .SelectMany(folder => Names.Select(name => Path.Combine(folder, name)))
-        .FirstOrDefault(File.Exists);
+    private static string? Find() => Environment.GetEnvironmentVariable("IMAGEQUEUE_TEST_CHROMIUM")
+        ?? (Environment.GetEnvironmentVariable("PATH") ?? "")
+            .Split(Path.PathSeparator)
+            .SelectMany(folder => Names.Select(name => Path.Combine(folder, name)))
+            .FirstOrDefault(File.Exists);
 }
