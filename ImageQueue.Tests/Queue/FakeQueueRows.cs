@@ -12,7 +12,8 @@ namespace ImageQueue.Tests.Queue;
 internal sealed class FakeQueueRows : IQueueRows
 {
     private readonly Lock _lock = new();
-    private readonly SortedDictionary<long, (string Job, bool IsTaken)> _rows = [];
+    private readonly SortedSet<long> _places = [];
+    private readonly Dictionary<long, (string Job, bool IsTaken)> _rows = [];
     private readonly Dictionary<string, string> _states = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string?> _users = new(StringComparer.Ordinal);
     private long _lastNumber;
@@ -33,6 +34,9 @@ internal sealed class FakeQueueRows : IQueueRows
 
     public IReadOnlyDictionary<string, string> States => _states;
 
+    /// <summary>All rows, those of deleted jobs too.</summary>
+    public int Count => _rows.Count;
+
     /// <summary>Adds a job and its row.</summary>
     /// <param name="row">The row's number, where it is not the next: written earlier, committed now.</param>
     /// <param name="queue">Hangfire's queue.</param>
@@ -44,7 +48,7 @@ internal sealed class FakeQueueRows : IQueueRows
             var job = (++_lastJob).ToString(CultureInfo.InvariantCulture);
             _states[job] = EnqueuedState.StateName;
             _users[job] = user;
-            _rows.Add(QueuePlace.Of(QueuePlace.RoundOf(queue), row ?? ++_lastNumber), (job, false));
+            Insert(QueuePlace.Of(QueuePlace.RoundOf(queue), row ?? ++_lastNumber), job);
             _lastNumber = Math.Max(_lastNumber, row ?? 0);
             return job;
         }
@@ -65,7 +69,7 @@ internal sealed class FakeQueueRows : IQueueRows
         lock (_lock)
         {
             _states[job] = EnqueuedState.StateName;
-            _rows.Add(QueuePlace.Of(1, ++_lastNumber), (job, false));
+            Insert(QueuePlace.Of(1, ++_lastNumber), job);
         }
     }
 
@@ -74,19 +78,18 @@ internal sealed class FakeQueueRows : IQueueRows
     {
         lock (_lock)
         {
-            foreach (var (place, (job, isTaken)) in _rows.ToList())
+            while (_places.FirstOrDefault(place => !_rows[place].IsTaken) is not 0 and var first)
             {
-                if (isTaken)
-                    continue;
+                var job = _rows[first].Job;
                 // One that is processing already is a second entry, whose claim is refused.
                 if (_states[job] != EnqueuedState.StateName)
                 {
-                    _rows.Remove(place);
+                    Delete(first);
                     continue;
                 }
 
-                _rows[place] = (job, true);
-                return new Fetched(this, place, job);
+                _rows[first] = (job, true);
+                return new Fetched(this, first, job);
             }
         }
 
@@ -101,11 +104,11 @@ internal sealed class FakeQueueRows : IQueueRows
             Reads++;
             if (Failure is not null)
                 throw Failure;
-            var rows = _rows.Where(row => row.Key > after
-                && row.Key <= upTo
-                && !row.Value.IsTaken
-                && _states[row.Value.Job] == EnqueuedState.StateName).Take(count)
-                .Select(row => new QueueRow(row.Key, JobKey.Parse(row.Value.Job), _users[row.Value.Job])).ToList();
+            var rows = (after < upTo ? _places.GetViewBetween(after + 1, upTo) : [])
+                .Select(place => (Place: place, Row: _rows[place]))
+                .Where(at => !at.Row.IsTaken && _states[at.Row.Job] == EnqueuedState.StateName)
+                .Take(count)
+                .Select(at => new QueueRow(at.Place, JobKey.Parse(at.Row.Job), _users[at.Row.Job])).ToList();
             RowsRead += rows.Count;
             return rows.Count < count ? new QueuePage(rows, upTo, IsLast: true) : new QueuePage(rows, rows[^1].Place, IsLast: false);
         }
@@ -117,12 +120,11 @@ internal sealed class FakeQueueRows : IQueueRows
         {
             if (!_rows.TryGetValue(place, out var entry) || entry.IsTaken || entry.Job != hangfireJobId)
                 return Task.FromResult(false);
-            _rows.Remove(place);
-            var before = _rows.Where(row => row.Key < 0 && !row.Value.IsTaken).ToList();
-            foreach (var row in before)
-                _rows.Remove(row.Key);
-            foreach (var row in before.Select(row => row.Value).Prepend(entry))
-                _rows.Add(QueuePlace.Of(0, ++_lastNumber), row);
+            Delete(place);
+            var before = _places.TakeWhile(other => other < 0).Where(other => !_rows[other].IsTaken).ToList();
+            foreach (var front in before.Select(other => _rows[other].Job).Prepend(entry.Job).ToList())
+                Insert(QueuePlace.Of(0, ++_lastNumber), front);
+            before.ForEach(Delete);
             return Task.FromResult(true);
         }
     }
@@ -138,9 +140,9 @@ internal sealed class FakeQueueRows : IQueueRows
             {
                 if (!_rows.TryGetValue(move.Place, out var entry) || entry.IsTaken || JobKey.Parse(entry.Job) != move.Job)
                     continue;
-                _rows.Remove(move.Place);
+                Delete(move.Place);
                 var place = QueuePlace.Of(move.Round, ++_lastNumber);
-                _rows.Add(place, entry);
+                Insert(place, entry.Job);
                 moved.Add((move.Job, place));
             }
 
@@ -163,6 +165,18 @@ internal sealed class FakeQueueRows : IQueueRows
         return false;
     }
 
+    private void Insert(long place, string job)
+    {
+        _places.Add(place);
+        _rows.Add(place, (job, false));
+    }
+
+    private void Delete(long place)
+    {
+        _places.Remove(place);
+        _rows.Remove(place);
+    }
+
     private sealed class Fetched(FakeQueueRows rows, long place, string job) : IFetchedJob
     {
         public string JobId => job;
@@ -170,7 +184,7 @@ internal sealed class FakeQueueRows : IQueueRows
         public void RemoveFromQueue()
         {
             lock (rows._lock)
-                rows._rows.Remove(place);
+                rows.Delete(place);
         }
 
         public void Requeue()

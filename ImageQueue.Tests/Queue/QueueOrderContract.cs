@@ -74,9 +74,15 @@ public abstract class QueueOrderContract
             await queue.MovedAsync();
             var expected = model.Waiting;
             var snapshot = await queue.Order.GetAsync(CancellationToken.None);
-            Assert.That(snapshot.InOrder, Is.EqualTo(expected), $"step {step}: {what}");
-            Assert.That(
-                expected.Select(job => snapshot.PositionOf(job)), Is.EqualTo(Enumerable.Range(1, expected.Count)), $"step {step}: {what}");
+            // NUnit's own comparison takes a hundred times as long, and says more.
+            if (!snapshot.InOrder.SequenceEqual(expected))
+                Assert.That(snapshot.InOrder, Is.EqualTo(expected), $"step {step}: {what}");
+            for (var i = 0; i < expected.Count; i++)
+            {
+                if (snapshot.PositionOf(expected[i]) is var position && position != i + 1)
+                    Assert.Fail($"step {step}: {what}: {expected[i]} is at {position} and not at {i + 1}");
+            }
+
             Assert.That(snapshot.Count, Is.EqualTo(expected.Count));
             foreach (var job in ended.Take(20))
                 Assert.That(snapshot.PositionOf(job), Is.Null);
@@ -292,10 +298,10 @@ internal sealed class SharedQueueOrderContractTests(int pageSize) : QueueOrderCo
         private SqlServerQueueOrder NewOrder() =>
             new(_rows, QueueHost.Clock(), NullLogger<SqlServerQueueOrder>.Instance, kind) { PageSize = pageSize };
 
-        private static async Task SettleAsync(SqlServerQueueOrder order)
+        private async Task SettleAsync(SqlServerQueueOrder order)
         {
             // As often as it takes for the page between head and tails to come round.
-            for (var i = 0; i < 60 + ((await order.GetAsync(CancellationToken.None)).Count / 3); i++)
+            for (var i = 0; i < 4 + (_rows.Count / pageSize); i++)
                 await order.ReadNowAsync();
         }
     }

@@ -1,7 +1,7 @@
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>
-/// What an order has to be, naively: lists that are sorted and searched anew at each step. A job waits at the first of its entries.
+/// What an order has to be, naively: one sorted list that is searched anew at each step. A job waits at the first of its entries.
 /// Under fair share a user's k-th waiting request is in round k, and joins a round at its end.
 /// </summary>
 /// <param name="isFair">Whether the users' requests come in turn.</param>
@@ -10,7 +10,7 @@ internal sealed class QueueOrderModel(bool isFair, bool keepsEntries)
 {
     private const int LastRound = 20;
 
-    private readonly List<Entry> _entries = [];
+    private readonly SortedSet<Entry> _entries = [];
     private readonly Dictionary<string, string> _users = new(StringComparer.Ordinal);
     private readonly HashSet<string> _waits = new(StringComparer.Ordinal);
     private int _last;
@@ -27,7 +27,7 @@ internal sealed class QueueOrderModel(bool isFair, bool keepsEntries)
     {
         _waits.Remove(job);
         if (!keepsEntries)
-            _entries.RemoveAll(entry => entry.Job == job);
+            _entries.RemoveWhere(entry => entry.Job == job);
         MoveUp(_users[job]);
     }
 
@@ -47,10 +47,8 @@ internal sealed class QueueOrderModel(bool isFair, bool keepsEntries)
     public Entry Claim(string job)
     {
         // Those before it are of jobs that do not wait: dequeued, they are gone.
-        _entries.Sort();
-        var index = _entries.FindIndex(entry => entry.Job == job);
-        var claimed = _entries[index];
-        _entries.RemoveRange(0, index + 1);
+        var claimed = _entries.First(entry => entry.Job == job);
+        _entries.RemoveWhere(entry => entry.CompareTo(claimed) <= 0);
         _waits.Remove(job);
         MoveUp(_users[job]);
         return claimed;
@@ -65,8 +63,8 @@ internal sealed class QueueOrderModel(bool isFair, bool keepsEntries)
     public void MoveToFront(string job)
     {
         _entries.Remove(First().First(entry => entry.Job == job));
-        var before = _entries.Where(entry => entry.Round == 0).Order().ToList();
-        _entries.RemoveAll(before.Contains);
+        var before = _entries.TakeWhile(entry => entry.Round == 0).ToList();
+        _entries.ExceptWith(before);
         foreach (var front in before.Select(entry => entry.Job).Prepend(job))
             _entries.Add(new Entry(0, ++_last, front));
         MoveUp(_users[job]);
@@ -109,7 +107,7 @@ internal sealed class QueueOrderModel(bool isFair, bool keepsEntries)
 
     /// <summary>The first entry of each waiting job, in order.</summary>
     private List<Entry> First() =>
-        [.. _entries.Where(entry => _waits.Contains(entry.Job)).Order().DistinctBy(entry => entry.Job)];
+        [.. _entries.Where(entry => _waits.Contains(entry.Job)).DistinctBy(entry => entry.Job)];
 
     internal readonly record struct Entry(int Round, int Number, string Job) : IComparable<Entry>
     {
