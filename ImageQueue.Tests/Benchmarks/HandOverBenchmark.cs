@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net.Http.Json;
 using Hangfire;
 using Hangfire.States;
@@ -25,16 +27,31 @@ internal sealed class HandOverBenchmark(string storageName)
     /// <summary>Images whose hand-over is not counted: the first ones are compiled on the way.</summary>
     private const int WarmUp = 10;
 
-    [TestCase(1024, 20, 60)]
-    [TestCase(512, 80, 40)]
-    public async Task Forge_GetsTheNextRequest_SoonAfterItsAnswer(int size, int steps, int images)
+    [TestCase(1024, 20, 60, 1)]
+    [TestCase(512, 80, 40, 1)]
+    [TestCase(512, 80, 240, 8)]
+    public async Task Forge_GetsTheNextRequest_SoonAfterItsAnswer(int size, int steps, int images, int backends)
     {
-        await using var forge = await ForgeProcess.StartAsync(SecondsPerImage);
-        var bare = await BareAsync(forge, size, steps, images);
-        await forge.ClearAsync();
-        var ours = await OursAsync(forge, size, steps, images);
+        var forges = new List<ForgeProcess>();
+        try
+        {
+            for (var i = 0; i < backends; i++)
+                forges.Add(await ForgeProcess.StartAsync(SecondsPerImage));
+            var bare = await BareAsync(forges, size, steps, images);
+            foreach (var forge in forges)
+                await forge.ClearAsync();
+            Add(await OursAsync(forges, size, steps, images), bare, size, backends);
+        }
+        finally
+        {
+            foreach (var forge in forges)
+                await forge.DisposeAsync();
+        }
+    }
 
-        var what = $"hand-over at {size}x{size}, {storageName}";
+    private void Add(List<double> ours, List<double> bare, int size, int backends)
+    {
+        var what = $"hand-over at {size}x{size}{(backends > 1 ? $" to {backends} backends" : "")}, {storageName}";
         const string baseline = "bare Hangfire job";
         var isLarge = size == 1024;
         BenchmarkTable.Add(
@@ -57,18 +74,18 @@ internal sealed class HandOverBenchmark(string storageName)
             isLarge ? Bar.AtMost(1, "%") : null);
     }
 
-    private async Task<List<double>> OursAsync(ForgeProcess forge, int size, int steps, int images)
+    private async Task<List<double>> OursAsync(IReadOnlyList<ForgeProcess> forges, int size, int steps, int images)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
-        await using var app = await TestApp.StartAsync(
-            new Dictionary<string, string?>(storage.Settings)
-            {
-                ["Forge:Backends:0:Url"] = forge.Address.AbsoluteUri,
-                ["Forge:Simulator:Enabled"] = "false",
-                ["Forge:PollInterval"] = "00:00:00.5",
-                ["Queue:MaxPendingPerUser"] = "1000",
-            },
-            storage.Folder);
+        var settings = new Dictionary<string, string?>(storage.Settings)
+        {
+            ["Forge:Simulator:Enabled"] = "false",
+            ["Forge:PollInterval"] = "00:00:00.5",
+            ["Queue:MaxPendingPerUser"] = "1000",
+        };
+        for (var i = 0; i < forges.Count; i++)
+            settings[string.Create(CultureInfo.InvariantCulture, $"Forge:Backends:{i}:Url")] = forges[i].Address.AbsoluteUri;
+        await using var app = await TestApp.StartAsync(settings, storage.Folder);
         for (var i = 0; i < images + WarmUp; i++)
             await app.SubmitAsync($"image {i}", more: new { width = size, height = size, steps });
         var store = app.Services.GetRequiredService<IMessageStore>();
@@ -76,20 +93,20 @@ internal sealed class HandOverBenchmark(string storageName)
             async () =>
                 await store.CountAsync(
                     MessageStatus.Complete, CancellationToken.None) == images + WarmUp, "all are generated", TimeSpan.FromMinutes(2));
-        return await IdleAsync(forge);
+        return await IdleAsync(forges);
     }
 
-    /// <summary>The least that any queue on Hangfire could do: one worker, one job, one call.</summary>
-    private async Task<List<double>> BareAsync(ForgeProcess forge, int size, int steps, int images)
+    /// <summary>The least that any queue on Hangfire could do: a worker for each backend, one job, one call.</summary>
+    private async Task<List<double>> BareAsync(IReadOnlyList<ForgeProcess> forges, int size, int steps, int images)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var jobs = storage.Hangfire();
         var client = new BackgroundJobClient(jobs);
-        BareJob.Forge = forge;
+        BareJob.Free = new ConcurrentQueue<ForgeProcess>(forges);
         for (var i = 0; i < images + WarmUp; i++)
             client.Create(() => BareJob.RunAsync(size, steps), new EnqueuedState());
         // With an activator of its own: Hangfire's current one may be that of an app which is gone.
-        using (new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = 1, Activator = new JobActivator() }, jobs))
+        using (new BackgroundJobServer(new BackgroundJobServerOptions { WorkerCount = forges.Count, Activator = new JobActivator() }, jobs))
         {
             await Until.TrueAsync(
                 () =>
@@ -99,13 +116,19 @@ internal sealed class HandOverBenchmark(string storageName)
 
         Assert.That(jobs.GetMonitoringApi().FailedCount(), Is.Zero);
 
-        return await IdleAsync(forge);
+        return await IdleAsync(forges);
     }
 
-    private static async Task<List<double>> IdleAsync(ForgeProcess forge)
+    private static async Task<List<double>> IdleAsync(IReadOnlyList<ForgeProcess> forges)
     {
-        var received = await forge.ReceivedAsync();
-        return [.. received.Zip(received.Skip(1), (one, next) => next.At - one.Answered).Skip(WarmUp)];
+        var idle = new List<double>();
+        foreach (var forge in forges)
+        {
+            var received = await forge.ReceivedAsync();
+            idle.AddRange(received.Zip(received.Skip(1), (one, next) => next.At - one.Answered).Skip(WarmUp / forges.Count));
+        }
+
+        return idle;
     }
 
     private static double Share(List<double> idle) => idle.Average() / ((SecondsPerImage * 1000) + idle.Average()) * 100;
@@ -113,15 +136,19 @@ internal sealed class HandOverBenchmark(string storageName)
     /// <summary>What Hangfire runs.</summary>
     internal static class BareJob
     {
-        internal static ForgeProcess Forge { get; set; } = null!; // Set by the benchmark.
+        /// <summary>Those that generate nothing; there are as many workers as backends.</summary>
+        internal static ConcurrentQueue<ForgeProcess> Free { get; set; } = [];
 
         [AutomaticRetry(Attempts = 0)]
         public static async Task RunAsync(int size, int steps)
         {
-            using var response = await Forge.Http.PostAsJsonAsync(
-                new Uri(Forge.Address, "sdapi/v1/txt2img"), new { prompt = "bir kedi", width = size, height = size, steps, seed = 1 });
+            if (!Free.TryDequeue(out var forge))
+                throw new InvalidOperationException("There are more workers than backends.");
+            using var response = await forge.Http.PostAsJsonAsync(
+                new Uri(forge.Address, "sdapi/v1/txt2img"), new { prompt = "bir kedi", width = size, height = size, steps, seed = 1 });
             response.EnsureSuccessStatusCode();
             await response.Content.ReadAsByteArrayAsync();
+            Free.Enqueue(forge);
         }
     }
 }
