@@ -87,9 +87,8 @@ internal sealed class GenerateImageJob(
             throw GiveBack(run, "no backend is healthy and in use");
         using (reservation)
         {
-            await run.Fetched.EarlierClaims.WaitAsync(run.Cancelled);
             var claim = await writes.ClaimAsync(run, reservation);
-            run.Fetched.StepAside();
+            run.Fetched.LeaveGate();
             if (claim is not { Applied: true, Message: { } message })
                 return await reconciler.ReconcileAsync(run);
             return await AttemptAsync(new Attempt(run, message, reservation) { Request = models.RequestOf(message) });
@@ -198,7 +197,6 @@ internal sealed class GenerateImageJob(
     /// <summary>Ends a request that no backend can serve.</summary>
     private async Task<bool> FailWithoutBackendAsync(Run run, RequestFailure failure, ForgeException cause)
     {
-        run.Fetched.StepAside();
         logger.LogError(cause, "Message {MessageId}: {Code} ({Reason})", run.MessageId, failure.Code, cause.Reason);
         return await writes.FailQueuedAsync(run, failure with { Reason = cause.Reason })
             ? throw new ImageRequestFailedException(failure.Sentence)

@@ -1,7 +1,6 @@
 using Hangfire.Storage;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
@@ -9,13 +8,11 @@ namespace ImageQueue.Core.Queue;
 /// <summary>Capacity before dequeue: a worker dequeues a job only while a healthy backend is free.</summary>
 /// <remarks>
 /// <para>The Hangfire server for images runs on a <see cref="CapacityGatedStorage"/>, whose connections fetch through this. One worker
-/// at a time asks Hangfire for a job, and only while there is a free slot: a free backend that no dequeued job has reserved. When the
-/// slot goes, because its backend went down or another request took it, the fetch is cancelled. So waiting requests stay in
-/// Hangfire's queue, in order, visible to all; a process without a healthy backend, or paused (<see cref="Pauses"/>), dequeues
-/// nothing.</para>
-/// <para>A dequeued job is a <see cref="FetchedRequest"/>, which holds a reservation until it has a backend
-/// (<see cref="FetchedRequest.AcquireAsync"/>). It claims its row when all that were dequeued before it have claimed theirs or have
-/// stepped aside. What it does not use goes back when Hangfire has finished with the job.</para>
+/// at a time asks Hangfire for a job, and only while a backend is free. When none is any more, because it went down or another request
+/// took it, the fetch is cancelled. So waiting requests stay in Hangfire's queue, in order, visible to all; a process without a healthy
+/// backend, or paused (<see cref="Pauses"/>), dequeues nothing.</para>
+/// <para>A dequeued job is a <see cref="FetchedRequest"/>. Its worker keeps the gate until it has claimed the row or waits among the
+/// pool's waiters: so the next is dequeued only when this one's backend is taken, and rows are claimed in the order of the queue.</para>
 /// </remarks>
 public sealed class CapacityGatedFetch(
     BackendPool pool, IImageStorage images, IQueueOrder order, ImageJobs jobs, Pauses pauses, ILogger<CapacityGatedFetch> logger)
@@ -27,19 +24,15 @@ public sealed class CapacityGatedFetch(
     private readonly BackendPool _pool = pool;
     private readonly ImageJobs _jobs = jobs;
     private readonly SemaphoreSlim _gate = new(1, 1);
-    private readonly Lock _lock = new();
-    private readonly AsyncSignal _reservationReleased = new();
-    private Task _earlierClaims = Task.CompletedTask;
     private long _turns;
-    private int _reservations;
     private int _watchers;
     private bool _isFolderReported;
     private bool _isAsking;
 
-    /// <summary>Free backends without a reservation; none while the queue is paused.</summary>
-    private int FreeSlots => pauses.IsQueueStopped ? 0 : _pool.Available - Volatile.Read(ref _reservations);
+    /// <summary>Whether a backend is free, and the queue not paused.</summary>
+    private bool HasSlot => !pauses.IsQueueStopped && _pool.Available > 0;
 
-    private Task NextChange => Task.WhenAny(_pool.NextChange, _reservationReleased.Next, pauses.NextChange);
+    private Task NextChange => Task.WhenAny(_pool.NextChange, pauses.NextChange);
 
     /// <summary>Whether a worker is asking Hangfire for a job.</summary>
     internal bool IsAsking
@@ -51,37 +44,47 @@ public sealed class CapacityGatedFetch(
     /// <summary>Tasks that watch a slot; for tests.</summary>
     internal int Watchers => Volatile.Read(ref _watchers);
 
-    /// <summary>Waits for a free slot, then for a job.</summary>
+    /// <summary>Waits for the gate and a free backend, then for a job, which keeps the gate.</summary>
     /// <exception cref="OperationCanceledException">The worker stops.</exception>
-    internal FetchedRequest Fetch(IStorageConnection connection, string[] queues, CancellationToken stopping)
+    internal FetchedRequest Fetch(IStorageConnection connection, string[] queues, CancellationToken stopping) =>
+        Fetch(() => FetchWhenFree(connection, queues, stopping), stopping);
+
+    /// <summary>Waits for the gate, then dequeues.</summary>
+    internal FetchedRequest Fetch(Func<IFetchedJob> dequeue, CancellationToken stopping)
     {
         _gate.Wait(stopping);
         try
         {
-            while (true)
-            {
-                stopping.ThrowIfCancellationRequested();
-                WaitForFolder(stopping);
-                using var slot = WaitForSlot(stopping);
-                try
-                {
-                    IsAsking = true;
-                    return Reserve(order.Fetch(connection, queues, slot.Token));
-                }
-                catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
-                {
-                    // The slot is gone. Hangfire would take a fetch that ends so for a worker's error.
-                }
-                finally
-                {
-                    IsAsking = false;
-                    slot.Cancel(); // Ends its watcher, which disposing alone would leave waiting for good.
-                }
-            }
+            return new FetchedRequest(this, dequeue(), ++_turns);
         }
-        finally
+        catch
         {
             _gate.Release();
+            throw;
+        }
+    }
+
+    private IFetchedJob FetchWhenFree(IStorageConnection connection, string[] queues, CancellationToken stopping)
+    {
+        while (true)
+        {
+            stopping.ThrowIfCancellationRequested();
+            WaitForFolder(stopping);
+            using var slot = WaitForSlot(stopping);
+            try
+            {
+                IsAsking = true;
+                return order.Fetch(connection, queues, slot.Token);
+            }
+            catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
+            {
+                // The slot is gone. Hangfire would take a fetch that ends so for a worker's error.
+            }
+            finally
+            {
+                IsAsking = false;
+                slot.Cancel(); // Ends its watcher, which disposing alone would leave waiting for good.
+            }
         }
     }
 
@@ -111,7 +114,7 @@ public sealed class CapacityGatedFetch(
         while (true)
         {
             var change = NextChange;
-            if (FreeSlots > 0)
+            if (HasSlot)
                 break;
             change.Wait(stopping);
         }
@@ -129,7 +132,7 @@ public sealed class CapacityGatedFetch(
             while (!token.IsCancellationRequested)
             {
                 var change = NextChange;
-                if (FreeSlots <= 0)
+                if (!HasSlot)
                 {
                     await slot.CancelAsync();
                     return;
@@ -148,44 +151,13 @@ public sealed class CapacityGatedFetch(
         }
     }
 
-    /// <summary>Reserves a slot for a dequeued job, and its turn to claim.</summary>
-    internal FetchedRequest Reserve(IFetchedJob job)
+    /// <summary>A dequeued job. Hangfire's connection disposes of it when the worker has finished.</summary>
+    internal sealed class FetchedRequest(CapacityGatedFetch fetch, IFetchedJob job, long turn) : IDisposable
     {
-        Interlocked.Increment(ref _reservations);
-        lock (_lock)
-        {
-            var request = new FetchedRequest(this, job, ++_turns, _earlierClaims);
-            _earlierClaims = request.ClaimedOrGone;
-            return request;
-        }
-    }
-
-    /// <summary>A dequeued job with its reservation. Hangfire's connection disposes of it when the worker has finished.</summary>
-    internal sealed class FetchedRequest : IDisposable
-    {
-        private readonly CapacityGatedFetch _fetch;
-        private readonly TaskCompletionSource _steppedAside = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private int _hasReservation = 1;
-
-        public FetchedRequest(CapacityGatedFetch fetch, IFetchedJob job, long turn, Task earlierClaims)
-        {
-            _fetch = fetch;
-            Job = job;
-            Turn = turn;
-            EarlierClaims = earlierClaims;
-            ClaimedOrGone = Task.WhenAll(earlierClaims, _steppedAside.Task);
-        }
+        private int _hasGate = 1;
 
         /// <summary>As Hangfire returned it.</summary>
-        public IFetchedJob Job { get; }
-
-        /// <summary>Rises in the order of the fetches.</summary>
-        public long Turn { get; }
-
-        /// <summary>Completes when all jobs dequeued before have claimed their rows or stepped aside.</summary>
-        public Task EarlierClaims { get; }
-
-        internal Task ClaimedOrGone { get; }
+        public IFetchedJob Job { get; } = job;
 
         /// <summary>Takes the backend that suits the request best.</summary>
         /// <returns>
@@ -193,47 +165,35 @@ public sealed class CapacityGatedFetch(
         /// jobs that were dequeued later.
         /// </returns>
         /// <exception cref="ForgeException">No configured backend can ever meet the requirements.</exception>
-        public async Task<BackendReservation?> AcquireAsync(BackendRequirements requirements, CancellationToken cancellationToken)
+        public async Task<BackendReservation?> AcquireAsync(BackendRequirements requirements, CancellationToken cancellationToken) =>
+            fetch._pool.TryTake(requirements) is { } reservation ? reservation
+                : fetch._pool.IsAnyUsable ? await WaitAsync(requirements, cancellationToken)
+                : null;
+
+        /// <summary>Lets the next job be dequeued. Later calls do nothing.</summary>
+        public void LeaveGate()
         {
-            try
-            {
-                if (_fetch._pool.TryTake(requirements) is { } lease)
-                    return lease;
-
-                // A job with a backend must not wait for one without.
-                StepAside();
-                return _fetch._pool.IsAnyUsable ? await WaitAsync(requirements, cancellationToken) : null;
-            }
-            finally
-            {
-                ReleaseReservation();
-            }
+            if (Interlocked.Exchange(ref _hasGate, 0) == 1)
+                fetch._gate.Release();
         }
-
-        /// <summary>Lets the jobs dequeued later claim their rows.</summary>
-        public void StepAside() => _steppedAside.TrySetResult();
 
         /// <summary>
         /// Returns the job to its place; the worker should then drop it (<see cref="Hangfire.Server.JobAbortedException"/>).
         /// </summary>
-        public bool TryGiveBack(string why) => _fetch._jobs.TryGiveBack(Job.JobId, Job, why);
+        public bool TryGiveBack(string why) => fetch._jobs.TryGiveBack(Job.JobId, Job, why);
 
-        public void Dispose()
-        {
-            StepAside();
-            ReleaseReservation();
-        }
+        public void Dispose() => LeaveGate();
 
         /// <summary>Waits among the pool's waiters until it is served, or until no backend is healthy and in use.</summary>
         private async Task<BackendReservation?> WaitAsync(BackendRequirements requirements, CancellationToken cancellationToken)
         {
             using var outage = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            ReleaseReservation(); // From here on the pool counts it among its waiters.
-            var acquiring = _fetch._pool.AcquireAsync(Turn, requirements, outage.Token);
+            var acquiring = fetch._pool.AcquireAsync(turn, requirements, outage.Token);
+            LeaveGate(); // A job with a backend must not wait for one without.
             while (!acquiring.IsCompleted)
             {
-                var change = _fetch._pool.NextChange;
-                if (!_fetch._pool.IsAnyUsable)
+                var change = fetch._pool.NextChange;
+                if (!fetch._pool.IsAnyUsable)
                     await outage.CancelAsync();
                 await Task.WhenAny(acquiring, change);
             }
@@ -246,14 +206,6 @@ public sealed class CapacityGatedFetch(
             {
                 return null;
             }
-        }
-
-        private void ReleaseReservation()
-        {
-            if (Interlocked.Exchange(ref _hasReservation, 0) == 0)
-                return;
-            Interlocked.Decrement(ref _fetch._reservations);
-            _fetch._reservationReleased.Raise();
         }
     }
 }

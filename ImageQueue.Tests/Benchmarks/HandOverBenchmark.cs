@@ -74,7 +74,7 @@ internal sealed class HandOverBenchmark(string storageName)
             isLarge ? Bar.AtMost(1, "%") : null);
     }
 
-    private async Task<List<double>> OursAsync(IReadOnlyList<ForgeProcess> forges, int size, int steps, int images)
+    private async Task<List<double>> OursAsync(List<ForgeProcess> forges, int size, int steps, int images)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var settings = new Dictionary<string, string?>(storage.Settings)
@@ -97,7 +97,7 @@ internal sealed class HandOverBenchmark(string storageName)
     }
 
     /// <summary>The least that any queue on Hangfire could do: a worker for each backend, one job, one call.</summary>
-    private async Task<List<double>> BareAsync(IReadOnlyList<ForgeProcess> forges, int size, int steps, int images)
+    private async Task<List<double>> BareAsync(List<ForgeProcess> forges, int size, int steps, int images)
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
         var jobs = storage.Hangfire();
@@ -119,7 +119,7 @@ internal sealed class HandOverBenchmark(string storageName)
         return await IdleAsync(forges);
     }
 
-    private static async Task<List<double>> IdleAsync(IReadOnlyList<ForgeProcess> forges)
+    private static async Task<List<double>> IdleAsync(List<ForgeProcess> forges)
     {
         var idle = new List<double>();
         foreach (var forge in forges)

@@ -117,15 +117,15 @@ internal sealed class CapacityGatedFetchTests
     {
         var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync(), await _bench.QueueAsync() };
         await UpAsync(2);
-        var (first, second) = (await FetchAsync(), await FetchAsync());
+        var (first, second) = (await FetchWithBackendAsync(), await FetchWithBackendAsync());
         var third = FetchAsync();
 
-        using var lease = await first.AcquireAsync(new BackendRequirements(), CancellationToken.None);
         Assert.That(third.IsCompleted, Is.False);
         Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { rows[2].Id }));
 
-        second.Dispose(); // Its worker gave up: its reservation is free.
+        second.Dispose();
         Assert.That((await third).Job.JobId, Is.EqualTo(rows[2].HangfireJobId));
+        first.Dispose();
     }
 
     [Test]
@@ -173,21 +173,37 @@ internal sealed class CapacityGatedFetchTests
     }
 
     [Test]
-    public async Task Claims_AreInTheOrderOfTheFetch_UntilAnEarlierJobStepsAside()
+    public async Task Fetch_DequeuesTheNextJob_WhenTheOneBeforeHasClaimedItsRow()
     {
-        await _bench.QueueAsync();
-        await _bench.QueueAsync();
+        var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
         await UpAsync(2);
-        var (first, second) = (await FetchAsync(), await FetchAsync());
+        var first = await FetchAsync();
+        var fetching = FetchAsync();
+        using var lease = await first.AcquireAsync(new BackendRequirements(), CancellationToken.None);
 
-        Assert.That((first.EarlierClaims.IsCompleted, second.EarlierClaims.IsCompleted), Is.EqualTo((true, false)));
+        Assert.That(fetching.IsCompleted, Is.False);
+        Assert.That(_bench.Enqueued(), Is.EqualTo(new[] { rows[1].Id }), "it keeps its place");
 
-        first.StepAside();
-        await second.EarlierClaims.WaitAsync(TimeSpan.FromSeconds(30));
+        first.LeaveGate();
+        Assert.That((await fetching).Job.JobId, Is.EqualTo(rows[1].HangfireJobId));
     }
 
     [Test]
-    public async Task Claims_DoNotWait_ForAJobThatWaitsForItsOwnBackend()
+    public async Task Fetch_DequeuesTheNextJob_WhenTheWorkerDropsTheOneBefore()
+    {
+        var rows = new[] { await _bench.QueueAsync(), await _bench.QueueAsync() };
+        await UpAsync(2);
+        var first = await FetchAsync();
+
+        first.Dispose();
+        first.Dispose();
+
+        using var second = await FetchAsync();
+        Assert.That(second.Job.JobId, Is.EqualTo(rows[1].HangfireJobId));
+    }
+
+    [Test]
+    public async Task Fetch_DoesNotWait_ForAJobThatWaitsForItsOwnBackend()
     {
         await _bench.QueueAsync();
         await _bench.QueueAsync();
@@ -196,10 +212,8 @@ internal sealed class CapacityGatedFetchTests
         var first = await FetchAsync();
         var waiting = first.AcquireAsync(new BackendRequirements(Backends: ["one"]), CancellationToken.None);
 
-        var second = await FetchAsync();
-        await second.EarlierClaims.WaitAsync(TimeSpan.FromSeconds(30));
-        using var lease = await second.AcquireAsync(new BackendRequirements(), CancellationToken.None);
-        Assert.That((lease!.Backend.Name, waiting.IsCompleted), Is.EqualTo(("two", false)));
+        using var second = await FetchWithBackendAsync();
+        Assert.That((second.Backend.Name, waiting.IsCompleted), Is.EqualTo(("two", false)));
 
         busy!.Dispose();
         using var own = await waiting.WaitAsync(TimeSpan.FromSeconds(30));
@@ -212,9 +226,10 @@ internal sealed class CapacityGatedFetchTests
         await _bench.QueueAsync();
         await _bench.QueueAsync();
         await UpAsync(2);
-        var (first, second) = (await FetchAsync(), await FetchAsync());
+        var first = await FetchAsync();
         var lost = await first.AcquireAsync(new BackendRequirements(), CancellationToken.None);
-        using var other = await second.AcquireAsync(new BackendRequirements(), CancellationToken.None);
+        first.LeaveGate();
+        using var other = await FetchWithBackendAsync();
         _healthy[lost!.Backend.Name] = false;
         lost.ReportUnavailable("the cable");
         lost.Dispose();
@@ -222,7 +237,7 @@ internal sealed class CapacityGatedFetchTests
         await _bench.QueueAsync();
         var third = FetchAsync();
 
-        other!.Dispose();
+        other.Dispose();
 
         using var lease = await again.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.That(lease!.Backend.Name, Is.EqualTo(other.Backend.Name));
@@ -255,6 +270,13 @@ internal sealed class CapacityGatedFetchTests
         await _stopping.CancelAsync();
 
         Assert.CatchAsync<OperationCanceledException>(() => fetching);
+    }
+
+    /// <summary>Dequeues a job that takes a backend and claims its row.</summary>
+    private async Task<BackendReservation> FetchWithBackendAsync()
+    {
+        using var fetched = await FetchAsync();
+        return (await fetched.AcquireAsync(new BackendRequirements(), CancellationToken.None))!; // One is free.
     }
 
     private Task<CapacityGatedFetch.FetchedRequest> FetchAsync() =>

@@ -139,7 +139,7 @@ internal sealed class Bench : IAsyncDisposable
         if (StateOf(message) == EnqueuedState.StateName)
             SetState(message.HangfireJobId!, new Processing());
         await ProbedAsync();
-        using var fetched = Get<CapacityGatedFetch>().Reserve(new Taken(message.HangfireJobId!));
+        using var fetched = Get<CapacityGatedFetch>().Fetch(() => new Taken(message.HangfireJobId!), cancellationToken);
         var run = new GenerateImageJob.Run(
             message.Id,
             message.HangfireJobId!,
