@@ -4,7 +4,7 @@ namespace ImageQueue.Core.Queue;
 
 /// <summary>
 /// Waiting jobs by ascending place. Places may have gaps. The jobs are kept in blocks, and views share the blocks that did not
-/// change, so a change costs next to nothing however long the queue is.
+/// change, so a change costs next to nothing however long the queue is: a block is copied once after each view that has it.
 /// </summary>
 /// <remarks>One writer at a time; views may be read by any thread.</remarks>
 internal sealed class QueueIndex
@@ -17,12 +17,27 @@ internal sealed class QueueIndex
     private readonly List<Block> _blocks = [];
     private View? _view;
 
+    // Rises with each view: the blocks of earlier ones are shared.
+    private int _epoch;
+
     public int Count => _places.Count;
 
     /// <summary>0 when empty.</summary>
     public long LastPlace => _blocks.Count == 0 ? 0 : _blocks[^1].Last;
 
-    public View Now => _view ??= new View(_places, _blocks);
+    public View Now
+    {
+        get
+        {
+            if (_view is null)
+            {
+                _view = new View(_places, _blocks);
+                _epoch++;
+            }
+
+            return _view;
+        }
+    }
 
     /// <summary>In order; not to be changed meanwhile.</summary>
     public IEnumerable<(long Place, Guid Job)> Entries =>
@@ -45,15 +60,9 @@ internal sealed class QueueIndex
 
         _view = null;
         if (_blocks.Count == 0 || place > _blocks[^1].Last)
-        {
-            Append(job, place);
-        }
+            Append(_blocks.Count, job, place);
         else
-        {
-            var index = IndexOf(place);
-            _blocks.RemoveAt(index.Block);
-            _blocks.InsertRange(index.Block, index.Of.With(index.Entry, job, place));
-        }
+            Insert(job, place);
 
         // After the block: a reader that finds the place may look there.
         _places[job] = place;
@@ -69,7 +78,7 @@ internal sealed class QueueIndex
         if (of.Count == 1)
             _blocks.RemoveAt(block);
         else
-            _blocks[block] = of.Without(entry);
+            Own(block).RemoveAt(entry);
         return place;
     }
 
@@ -129,14 +138,41 @@ internal sealed class QueueIndex
         return found;
     }
 
-    private void Append(Guid job, long place)
+    private void Insert(Guid job, long place)
     {
-        if (_blocks.Count == 0 || _blocks[^1].Count == BlockSize)
-            _blocks.Add(new Block(SmallestBlock));
-        var last = _blocks[^1];
+        var (block, of, entry) = IndexOf(place);
+        if (entry > 0 && of.Count == BlockSize)
+        {
+            _blocks[block] = of.Copy(_epoch, entry, of.Count, BlockSize);
+            _blocks.Insert(block, of.Copy(_epoch, 0, entry, BlockSize));
+            entry = 0;
+            block++;
+        }
+
+        if (entry == 0)
+            Append(block, job, place);
+        else
+            Own(block).Insert(entry, job, place);
+    }
+
+    /// <summary>Adds to the end of the block before this one; to a new one, when that is full.</summary>
+    private void Append(int block, Guid job, long place)
+    {
+        if (block == 0 || _blocks[block - 1].Count == BlockSize)
+            _blocks.Insert(block++, new Block(_epoch, SmallestBlock));
+        var last = _blocks[block - 1];
         if (last.Count == last.Places.Length)
-            _blocks[^1] = last = last.Grown();
+            _blocks[block - 1] = last = last.Copy(_epoch, 0, last.Count, last.Count * 2);
         last.Append(job, place);
+    }
+
+    /// <summary>The block, to be changed: no view has it, and it has room unless it is full.</summary>
+    private Block Own(int block)
+    {
+        var own = _blocks[block];
+        return own.Epoch == _epoch && own.Count < own.Places.Length
+            ? own
+            : _blocks[block] = own.Copy(_epoch, 0, own.Count, Math.Max(SmallestBlock, own.Count * 2));
     }
 
     /// <summary>The block that holds the place, or would; and where in it.</summary>
@@ -156,12 +192,17 @@ internal sealed class QueueIndex
         return (low, _blocks[low], found < 0 ? ~found : found);
     }
 
-    /// <summary>Neighbouring jobs. Only ever appended to, so views may share it: each knows how many of its jobs it has.</summary>
-    private sealed class Block(int capacity)
+    /// <summary>
+    /// Neighbouring jobs. To a block of an earlier epoch jobs are only appended, so views may share it: each knows how many of its jobs it
+    /// has.
+    /// </summary>
+    private sealed class Block(int epoch, int capacity)
     {
-        public long[] Places { get; private init; } = new long[capacity];
+        public int Epoch => epoch;
 
-        public Guid[] Jobs { get; private init; } = new Guid[capacity];
+        public long[] Places { get; } = new long[capacity];
+
+        public Guid[] Jobs { get; } = new Guid[capacity];
 
         public int Count { get; private set; }
 
@@ -173,36 +214,33 @@ internal sealed class QueueIndex
             Count++;
         }
 
-        public Block Grown() => Copy(Math.Min(BlockSize, Places.Length * 2), 0, Count);
-
-        public Block Without(int entry)
+        /// <summary>There is room, and the epoch is the index's.</summary>
+        public void Insert(int entry, Guid job, long place)
         {
-            var copy = Copy(Places.Length, 0, entry);
-            for (var i = entry + 1; i < Count; i++)
-                copy.Append(Jobs[i], Places[i]);
-            return copy;
+            Move(entry, entry + 1);
+            (Places[entry], Jobs[entry]) = (place, job);
+            Count++;
         }
 
-        public IEnumerable<Block> With(int entry, Guid job, long place)
+        /// <summary>The epoch is the index's.</summary>
+        public void RemoveAt(int entry)
         {
-            var copy = Copy(Math.Min(BlockSize, Math.Max(SmallestBlock, Count + 1)), 0, entry);
-            copy.Append(job, place);
-            if (Count < BlockSize)
-            {
-                for (var i = entry; i < Count; i++)
-                    copy.Append(Jobs[i], Places[i]);
-                return [copy];
-            }
-
-            return entry == Count ? [copy] : [copy, Copy(BlockSize, entry, Count)];
+            Move(entry + 1, entry);
+            Count--;
         }
 
-        private Block Copy(int capacity, int from, int to)
+        public Block Copy(int newEpoch, int from, int to, int newCapacity)
         {
-            var copy = new Block(capacity) { Count = to - from };
+            var copy = new Block(newEpoch, Math.Min(BlockSize, newCapacity)) { Count = to - from };
             Array.Copy(Places, from, copy.Places, 0, to - from);
             Array.Copy(Jobs, from, copy.Jobs, 0, to - from);
             return copy;
+        }
+
+        private void Move(int from, int to)
+        {
+            Array.Copy(Places, from, Places, to, Count - from);
+            Array.Copy(Jobs, from, Jobs, to, Count - from);
         }
     }
 
