@@ -167,6 +167,7 @@ public sealed class EventsController(
     private async Task StreamAsync(FeedSubscription subscription, Func<MessageChange, bool> isWanted, CancellationToken cancellationToken)
     {
         StartResponse();
+        SlowReader.LimitSendBuffer(HttpContext);
 
         // An id without data is no event, but the client keeps it: cut off before its first event, it still reconnects at the
         // right revision.

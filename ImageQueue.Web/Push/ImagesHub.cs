@@ -73,6 +73,12 @@ public sealed class ImagesHub(
         return Task.CompletedTask;
     }
 
+    public override Task OnConnectedAsync()
+    {
+        SlowReader.LimitSendBuffer(Context.GetHttpContext());
+        return Task.CompletedTask;
+    }
+
     public override Task OnDisconnectedAsync(Exception? exception)
     {
         foreach (var conversationId in Watches().Keys.ToList())
