@@ -1,5 +1,6 @@
 using System.Globalization;
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
@@ -108,6 +109,14 @@ internal sealed class EndpointTableTests(bool behindProxy)
         GET    /simulator/api/extra/version                                 /simulator/faults                   local
         GET    /simulator/openapi.json                                      /simulator/openapi.json             local
         POST   /simulator/sdapi/v1/txt2img                                  /simulator/sdapi/v1/txt2img         local
+        POST   /simulator/sdapi/v1/img2img                                  /simulator/sdapi/v1/img2img         local
+        POST   /simulator/sdapi/v1/extra-single-image                       /simulator/sdapi/v1/extra-single-image local
+        GET    /simulator/sdapi/v1/upscalers                                /simulator/sdapi/v1/upscalers       local
+        GET    /simulator/sdapi/v1/latent-upscale-modes                     /simulator/sdapi/v1/latent-upscale-modes local
+        GET    /simulator/sdapi/v1/loras                                    /simulator/sdapi/v1/loras           local
+        GET    /simulator/sdapi/v1/embeddings                               /simulator/sdapi/v1/embeddings      local
+        GET    /simulator/sdapi/v1/sd-vae                                   /simulator/faults                   local
+        GET    /simulator/sdapi/v1/sd-modules                               /simulator/sdapi/v1/sd-modules      local
         GET    /simulator/sdapi/v1/progress                                 /simulator/sdapi/v1/progress        local
         POST   /simulator/sdapi/v1/interrupt                                /simulator/sdapi/v1/interrupt       local
         GET    /simulator/sdapi/v1/options                                  /simulator/sdapi/v1/options         local
@@ -132,6 +141,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         ["X-Forwarded-Proto"] = "https",
         ["X-Forwarded-Host"] = "images.example",
     };
+
+    private static readonly string Photo = Convert.ToBase64String(SceneRenderer.Draw("a photo", 1, 64, 64));
 
     private static readonly int[] Refusals = [401, 403, 404, 302];
 
@@ -276,6 +287,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         "images" => """{"username":"ayşe","prompt":"bir gül","width":64,"height":64,"steps":4}""",
         "messages" => """{"username":"ayşe","role":"user","content":"selam"}""",
         "tokens" => """{"username":"ayşe"}""",
+        "extra-single-image" => $$"""{"image":"{{Photo}}"}""",
+        "img2img" => $$"""{"prompt":"bir gül","init_images":["{{Photo}}"],"width":64,"height":64,"steps":1}""",
         "txt2img" => """{"prompt":"bir gül","width":64,"height":64,"steps":1}""",
         "faults" => """{"fault":"slow","times":1}""",
         _ when path.StartsWith("/api/messages", StringComparison.Ordinal) => """{"extra_metadata":{"client":1}}""",

@@ -40,6 +40,14 @@ public sealed class SceneRendererTests
             {
                 File.WriteAllBytes(Path.Combine(directory, $"{seed}.png"), png);
                 File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), SceneRenderer.Draw("half done", seed, 512, 512, seed / 24d));
+                var source = SimulatedSource.Read(
+                    SimulatorRequest.Read(SimulatorJson.Bytes(new { init_images = (string[])[Convert.ToBase64String(png)] }), SimulatorCall.ImageToImage)
+                        .Request!, // It is one.
+                    SimulatorProfile.Forge).Source!;
+                File.WriteAllBytes(
+                    Path.Combine(directory, $"varied{seed}.png"),
+                    SceneRenderer.Draw(
+                        "varied", 7, 1024, 1024, start: new SceneStart(source, seed / 24d, Blur: 4, KeepsContent: true)));
                 File.WriteAllBytes(
                     Path.Combine(directory, $"preview{seed}.jpg"), SceneRenderer.Preview("half done", seed, 1024, 1024, seed / 24d));
             }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Http.Json;
 using System.Text.Json;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
@@ -38,6 +39,29 @@ public sealed class SimulatorProfileTests
             using var response = await server.Client.GetAsync(path);
             return (int)response.StatusCode;
         }
+    }
+
+    [TestCase("forge", 200, 404)]
+    [TestCase("a1111", 404, 200)]
+    [TestCase("sdcpp", 404, 404)]
+    [TestCase("koboldcpp", 404, 404)]
+    public async Task Extras_AreThoseOfTheKind(string kind, int modules, int vae)
+    {
+        await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
+        var extras = modules == 200 || vae == 200 ? 200 : 404;
+
+        foreach (var (path, expected) in new[]
+        {
+            ("upscalers", extras), ("latent-upscale-modes", extras), ("loras", extras), ("embeddings", extras), ("sd-modules", modules),
+            ("sd-vae", vae),
+        })
+        {
+            using var response = await server.Client.GetAsync($"sdapi/v1/{path}");
+            Assert.That((int)response.StatusCode, Is.EqualTo(expected), path);
+        }
+
+        using var upscaled = await server.Client.PostAsJsonAsync("sdapi/v1/extra-single-image", new { image = "" });
+        Assert.That((int)upscaled.StatusCode, Is.EqualTo(extras == 200 ? 500 : 404), "500: no image in it");
     }
 
     [TestCase("forge", 500, "message")]

@@ -181,7 +181,7 @@ internal sealed class SimulatorServer : IAsyncDisposable
         }
 
         string? prompt = null;
-        if (context.Request.Path.Value?.EndsWith("/txt2img", StringComparison.Ordinal) == true)
+        if (context.Request.Path.Value is { } path && (path.EndsWith("/txt2img", StringComparison.Ordinal) || path.EndsWith("/img2img", StringComparison.Ordinal)))
         {
             var body = new MemoryStream();
             await context.Request.Body.CopyToAsync(body);

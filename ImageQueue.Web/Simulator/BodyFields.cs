@@ -65,6 +65,16 @@ internal sealed class BodyFields
             true,
             value => value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null);
 
+    public IReadOnlyList<string>? Texts(string name) =>
+        Read<IReadOnlyList<string>>(
+            name,
+            "list_type",
+            "list",
+            false,
+            value => value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String)
+                ? [.. value.EnumerateArray().Select(item => item.GetString()!)] // Strings, as was just checked.
+                : null);
+
     public JsonElement? Object(string name) =>
         Read<JsonElement?>(name, "dict_type", "dictionary", false, value => value.ValueKind == JsonValueKind.Object ? value : null);
 

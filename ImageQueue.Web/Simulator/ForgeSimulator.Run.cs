@@ -20,6 +20,8 @@ public sealed partial class ForgeSimulator
         {
             if (generation.UnknownOption is { } option)
                 return generation.Profile.Failure("KeyError", $"'{option}'");
+            if (generation.UnknownUpscaler is { } upscaler)
+                return generation.Profile.Failure("AssertionError", $"could not find upscaler named {upscaler}");
             if (fault == SimulatorFaults.Cuda)
                 return generation.Profile.Failure("RuntimeError", CudaError);
 
@@ -27,7 +29,7 @@ public sealed partial class ForgeSimulator
             if (fault == SimulatorFaults.SlowLoad)
                 await WaitAsync(Longer(time * 20, SlowLoadAtLeast));
             await WaitAsync(time * LoadShare);
-            if (generation.Width < 8 || generation.Height < 8 || generation.Steps < 1 || generation.ImageCount < 1)
+            if (generation.Width < 8 || generation.Height < 8 || generation.Request.Steps < 1 || generation.ImageCount < 1)
             {
                 return generation.Profile.Failure(
                     "RuntimeError", "Simulated: width, height, steps, batch_size and n_iter must be positive.");

@@ -21,7 +21,7 @@ public sealed partial class ForgeSimulator : IDisposable
     private const double PostShare = 0.03;
 
     private const double DefaultWork = 1024d * 1024 * 20;
-    private const long MostPixels = 4096L * 4096;
+    internal const long MostPixels = 4096L * 4096;
     private const int FinishedKept = 16;
     private const int MaxImages = 16;
     private static TimeSpan SlowAtLeast { get; } = TimeSpan.FromSeconds(2);
@@ -86,17 +86,20 @@ public sealed partial class ForgeSimulator : IDisposable
         }
     }
 
-    /// <summary><c>POST /sdapi/v1/txt2img</c>, from body to answer. Runs to its end when the client disconnects, as Forge does.</summary>
+    /// <summary>
+    /// <c>POST /sdapi/v1/txt2img</c>, <c>img2img</c> and <c>extra-single-image</c>, from body to answer. Runs to its end when the client
+    /// disconnects, as Forge does.
+    /// </summary>
     /// <exception cref="OperationCanceledException">The application stops.</exception>
-    internal async Task<SimulatedAnswer> TextToImageAsync(ReadOnlyMemory<byte> body)
+    internal async Task<SimulatedAnswer> GenerateAsync(ReadOnlyMemory<byte> body, SimulatorCall call)
     {
-        var (request, errors) = TextToImageRequest.Read(body);
+        var (request, errors) = SimulatorRequest.Read(body, call);
         if (request is null)
         {
             return SimulatedAnswer.Invalid(errors);
         }
 
-        var task = string.IsNullOrEmpty(request.ForceTaskId) ? NewTaskId() : request.ForceTaskId;
+        var task = string.IsNullOrEmpty(request.ForceTaskId) ? NewTaskId(call) : request.ForceTaskId;
         var note = Stats.NoteArrival(task, request.Prompt, _time.GetUtcNow());
         SimulatedAnswer? answer = null;
         try
@@ -124,7 +127,7 @@ public sealed partial class ForgeSimulator : IDisposable
         return Profile.NotServed;
     }
 
-    private async Task<SimulatedAnswer> AnswerAsync(TextToImageRequest request, ReceivedRequest note)
+    private async Task<SimulatedAnswer> AnswerAsync(SimulatorRequest request, ReceivedRequest note)
     {
         var profile = Profile;
         var cleared = Faults.Cleared;
@@ -150,7 +153,7 @@ public sealed partial class ForgeSimulator : IDisposable
             return SimulatedAnswer.Busy;
         return fault switch
         {
-            SimulatorFaults.Invalid => SimulatedAnswer.Invalid(TextToImageRequest.Read("""{"steps":"many"}"""u8.ToArray()).Errors),
+            SimulatorFaults.Invalid => SimulatedAnswer.Invalid(SimulatorRequest.Read("""{"steps":"many"}"""u8.ToArray()).Errors),
             SimulatorFaults.Rejected => SimulatedAnswer.Invalid("always on script simulated not found"),
             SimulatorFaults.Unauthorized => SimulatedAnswer.Unauthorized,
             SimulatorFaults.Unavailable => SimulatedAnswer.Unavailable,
@@ -166,7 +169,7 @@ public sealed partial class ForgeSimulator : IDisposable
 
     /// <summary>A proxy's time-out: the server generates to the end, and nothing of it reaches the client.</summary>
     private async Task<SimulatedAnswer> GiveUpAsync(
-        TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, Task cleared)
+        SimulatorRequest request, ReceivedRequest note, SimulatorProfile profile, Task cleared)
     {
         var generating = GenerateInTurnAsync(request, note, profile, fault: null, cleared);
         await Task.WhenAny(generating, Task.Delay(GatewayPatience, _time, _stopping));
@@ -175,20 +178,25 @@ public sealed partial class ForgeSimulator : IDisposable
 
     /// <summary>Waits for the lock, generates, releases the lock, and only then encodes.</summary>
     private async Task<SimulatedAnswer> GenerateInTurnAsync(
-        TextToImageRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
+        SimulatorRequest request, ReceivedRequest note, SimulatorProfile profile, string? fault, Task cleared)
     {
-        var task = profile.HasTaskIds ? note.Task : null;
+        var (source, refusal) = SimulatedSource.Read(request, profile);
+        if (refusal is not null)
+            return refusal;
+        var task = profile.HasTaskIds && request.Call != SimulatorCall.Upscale ? note.Task : null;
         var generation = await InTurnAsync(
             task,
-            () => RunAsync(SimulatedTask.Plan(request, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
+            () => RunAsync(
+                SimulatedTask.Plan(request, source, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
         return generation.Failure ?? await EncodeAsync(generation, fault);
     }
 
     /// <summary>
     /// Loads the requested model, else the option's. An unknown checkpoint is ignored silently. With
-    /// <c>override_settings_restore_afterwards</c> the option stays, and the next request without an override loads that again.
+    /// <c>override_settings_restore_afterwards</c> the option stays, and the next request without an override loads that again. An
+    /// upscaler leaves it as it is.
     /// </summary>
-    private SimulatedModel Load(TextToImageRequest request, SimulatorProfile profile)
+    private SimulatedModel Load(SimulatorRequest request, SimulatorProfile profile)
     {
         var requested = profile.HasOneModel
             ? null
@@ -196,6 +204,8 @@ public sealed partial class ForgeSimulator : IDisposable
         lock (_gate)
         {
             var model = requested ?? _option;
+            if (request.Call == SimulatorCall.Upscale)
+                return model;
             if (!request.OverrideSettingsRestoreAfterwards)
                 _option = model;
             if (_loaded != model)
@@ -248,7 +258,7 @@ public sealed partial class ForgeSimulator : IDisposable
         {
             _state = new SimulatorState
             {
-                Job = "scripts_txt2img",
+                Job = generation.JobName,
                 JobCount = -1,
                 JobTimestamp = generation.Timestamp,
                 SamplingSteps = _state.SamplingSteps,
@@ -273,7 +283,8 @@ public sealed partial class ForgeSimulator : IDisposable
             // calls finish_task only after process_images returned).
             if (failure is null)
             {
-                _hashed.Add(generation.Model);
+                if (generation.Request.Call != SimulatorCall.Upscale)
+                    _hashed.Add(generation.Model);
                 if (task is not null)
                     _finished.Enqueue(task);
                 if (_finished.Count > FinishedKept)
@@ -333,6 +344,7 @@ public sealed partial class ForgeSimulator : IDisposable
     }
 
     /// <summary>Forge's own ids, for requests without one (progress.py, create_task_id).</summary>
-    private static string NewTaskId() =>
-        $"task(txt2img-{new string(Random.Shared.GetItems("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789".AsSpan(), 7))})";
+    private static string NewTaskId(SimulatorCall call) =>
+        $"task({(call == SimulatorCall.ImageToImage ? "img2img" : "txt2img")}-"
+        + $"{new string(Random.Shared.GetItems("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789".AsSpan(), 7))})";
 }

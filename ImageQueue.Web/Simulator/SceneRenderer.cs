@@ -4,12 +4,14 @@ using SkiaSharp;
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>
-/// Turns prompt and seed into an encoded image: a landscape (<see cref="Scene"/>), the prompt written on it, and the word SIMULATED.
+/// Turns prompt and seed into an encoded image: a landscape (<see cref="Scene"/>), the prompt written on it, and the word SIMULATED;
+/// with an image to start from, a variation of that (<see cref="SceneVariation"/>).
 /// </summary>
 internal static class SceneRenderer
 {
     private const string Stamp = "SIMULATED";
     private const int MostLines = 4;
+    private const byte Shade = 130;
 
     // A machine may have no fonts (and the native library without dependencies cannot look for them): bring one.
     private static SKTypeface Typeface { get; } = LoadTypeface();
@@ -21,23 +23,43 @@ internal static class SceneRenderer
     /// <param name="height">Pixels.</param>
     /// <param name="finished">1 for a finished image; less gives a coarse one, as an interrupted run does.</param>
     /// <param name="format">PNG, JPEG or WebP.</param>
+    /// <param name="start">What to vary; null: a new scene.</param>
     public static byte[] Draw(
-        string prompt, long seed, int width, int height, double finished = 1, SKEncodedImageFormat format = SKEncodedImageFormat.Png)
+        string prompt,
+        long seed,
+        int width,
+        int height,
+        double finished = 1,
+        SKEncodedImageFormat format = SKEncodedImageFormat.Png,
+        SceneStart? start = null)
     {
         using var surface = NewSurface(width, height);
         DrawScene(surface.Canvas, prompt, seed, width, height, finished);
-        WriteOn(surface.Canvas, prompt, width, height);
+        if (start is null)
+            WriteOn(surface.Canvas, prompt, width, height);
+        else
+            Vary(surface, start, prompt, seed, width, height, start.Strength > 0);
         return Encode(surface, format);
     }
 
     /// <summary>A live preview: an eighth of the size, sharper as sampling proceeds.</summary>
-    public static byte[] Preview(string prompt, long seed, int width, int height, double finished)
+    public static byte[] Preview(string prompt, long seed, int width, int height, double finished, SceneStart? start = null)
     {
         var scale = Math.Min(1, Math.Max(1 / 8d, 64d / Math.Max(width, height)));
         var (w, h) = ((int)Math.Max(1, width * scale), (int)Math.Max(1, height * scale));
         using var surface = NewSurface(w, h);
         DrawScene(surface.Canvas, prompt, seed, w, h, Math.Min(finished, 0.99));
+        if (start is not null)
+            Vary(surface, start with { Blur = start.Blur * (float)scale }, prompt, seed, w, h, isWritten: false);
         return Encode(surface, SKEncodedImageFormat.Jpeg);
+    }
+
+    /// <summary>The image resampled to another size, as an upscaler does.</summary>
+    public static byte[] Resample(SimulatedSource image, int width, int height, bool isNearest, SKEncodedImageFormat format)
+    {
+        var sampling = isNearest ? new SKSamplingOptions(SKFilterMode.Nearest) : new SKSamplingOptions(SKCubicResampler.Mitchell);
+        using var surface = image.DrawImage(width, height, sampling);
+        return Encode(surface, format);
     }
 
     /// <summary>All black: a model's numbers that became NaN.</summary>
@@ -83,14 +105,27 @@ internal static class SceneRenderer
         canvas.DrawImage(image, new SKRect(0, 0, width, height), new SKSamplingOptions(SKFilterMode.Linear));
     }
 
-    private static void WriteOn(SKCanvas canvas, string prompt, int width, int height)
+    private static void Vary(SKSurface surface, SceneStart start, string prompt, long seed, int width, int height, bool isWritten)
+    {
+        using var image = start.Source.DrawImage(width, height, new SKSamplingOptions(SKCubicResampler.Mitchell));
+        // Only what the masked part held is a composition to keep; with another fill it starts from noise.
+        if (start.KeepsContent)
+            SceneVariation.Draw(surface, image, start.Strength, new Dice(prompt, seed));
+        if (isWritten)
+            WriteOn(surface.Canvas, prompt, width, height, start.Strength < 1 ? (byte)250 : Shade);
+        if (start.Source.Weights(width, height, start.Blur) is { } weights)
+            SceneVariation.Keep(surface, image, weights);
+    }
+
+    /// <param name="alpha">How dark the ground of the words is: over older words it must cover those.</param>
+    private static void WriteOn(SKCanvas canvas, string prompt, int width, int height, byte alpha = Shade)
     {
         using var brush = new SKPaint { IsAntialias = true, Color = SKColors.White };
         using var font = new SKFont(Typeface, Math.Max(8, Math.Min(width, height) / 28f)) { Subpixel = true };
         var margin = Math.Max(2f, Math.Min(width, height) * 0.035f);
         var lines = Wrap(Writable(prompt, font), font, width - (2 * margin));
         var (lineHeight, top) = (font.Size * 1.32f, height - margin - (lines.Count * font.Size * 1.32f));
-        using (var shade = new SKPaint { Color = SKColors.Black.WithAlpha(130) })
+        using (var shade = new SKPaint { Color = SKColors.Black.WithAlpha(alpha) })
         {
             canvas.DrawRect(0, top - margin, width, height, shade);
             canvas.DrawRect(0, 0, width, font.Size + margin, shade);
@@ -156,3 +191,10 @@ internal static class SceneRenderer
         return SKTypeface.FromData(data);
     }
 }
+
+/// <summary>What a variation starts from.</summary>
+/// <param name="Source">The image, and its mask.</param>
+/// <param name="Strength">0..1: how far to leave it.</param>
+/// <param name="Blur">Pixels by which the mask is softened.</param>
+/// <param name="KeepsContent">Whether the masked part starts from what it held.</param>
+internal sealed record SceneStart(SimulatedSource Source, double Strength, float Blur, bool KeepsContent);

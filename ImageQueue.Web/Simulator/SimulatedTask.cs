@@ -9,7 +9,7 @@ internal sealed record SimulatedTask
 {
     private KeptPreview? _preview;
 
-    public required TextToImageRequest Request { get; init; }
+    public required SimulatorRequest Request { get; init; }
     public required long Seed { get; init; }
     public required int Width { get; init; }
     public required int Height { get; init; }
@@ -21,8 +21,25 @@ internal sealed record SimulatedTask
     public required SimulatorProfile Profile { get; init; }
     public string? UnknownOption { get; init; }
     public string? UnknownSampler { get; init; }
+    public string? UnknownUpscaler { get; init; }
 
-    public int Steps => Request.Steps;
+    /// <summary>The image to vary or upscale; null: a new one is made.</summary>
+    public SimulatedSource? Source { get; init; }
+
+    /// <summary>
+    /// Image to image samples the share of the steps that its strength says (<c>modules/sd_samplers_common.py</c>, setup_img2img_steps).
+    /// </summary>
+    public int Steps => Request.DenoisingStrength is { } strength
+        ? Math.Max(1, (int)(Math.Clamp(strength, 0, 0.999) * Request.Steps))
+        : Request.Steps;
+
+    /// <summary>The job's name in the shared state.</summary>
+    public string JobName => Request.Call switch
+    {
+        SimulatorCall.ImageToImage => "scripts_img2img",
+        SimulatorCall.Upscale => "extras",
+        _ => "scripts_txt2img",
+    };
     public int Jobs => Request.NIter;
     public int BatchSize => Request.BatchSize;
     public long ImageCount => (long)Request.NIter * Request.BatchSize;
@@ -39,8 +56,14 @@ internal sealed record SimulatedTask
     /// <summary>The answer when it failed.</summary>
     public SimulatedAnswer? Failure { get; init; }
 
-    public static SimulatedTask Plan(TextToImageRequest request, SimulatorProfile profile, SimulatedModel model, DateTimeOffset now)
+    public static SimulatedTask Plan(
+        SimulatorRequest request, SimulatedSource? source, SimulatorProfile profile, SimulatedModel model, DateTimeOffset now)
     {
+        // An upscaler gives any size; latents are an eighth of the size, and the rest is lost.
+        var factor = request.Upscaler == SimulatorCatalogue.NoUpscaler ? 1 : request.UpscalingResize;
+        var (width, height) = request.Call == SimulatorCall.Upscale && source is not null
+            ? ((int)Math.Clamp(source.Width * factor, 0, int.MaxValue), (int)Math.Clamp(source.Height * factor, 0, int.MaxValue))
+            : (request.Width / 8 * 8, request.Height / 8 * 8);
         // An unknown option is an error, where options are looked at.
         var known = profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
         var unknown = profile.TakesAnyOption
@@ -51,9 +74,9 @@ internal sealed record SimulatedTask
         {
             Request = request,
             Seed = request.Seed < 0 ? Random.Shared.NextInt64(1L << 32) : request.Seed,
-            // Latents are an eighth of the size: the rest is lost.
-            Width = request.Width / 8 * 8,
-            Height = request.Height / 8 * 8,
+            Source = source,
+            Width = width,
+            Height = height,
             Profile = profile,
             Model = model,
             Sampler = sampler ?? SimulatorCatalogue.DefaultSampler,
@@ -67,6 +90,7 @@ internal sealed record SimulatedTask
                 _ => SKEncodedImageFormat.Png,
             },
             UnknownOption = unknown,
+            UnknownUpscaler = SimulatorCatalogue.UpscalerNames.Contains(request.Upscaler) ? null : request.Upscaler,
         };
     }
 
@@ -78,10 +102,13 @@ internal sealed record SimulatedTask
             return [];
         }
 
+        if (Request.Call == SimulatorCall.Upscale && Source is { } source && !isBlack)
+            return [SceneRenderer.Resample(source, Width, Height, Request.Upscaler == SimulatorCatalogue.NearestUpscaler, format)];
+
         var images = Done.SelectMany((finished, job) => Enumerable.Range(job * BatchSize, BatchSize)
             .Select(n => isBlack
                 ? SceneRenderer.Black(Width, Height, format)
-                : SceneRenderer.Draw(Request.Prompt, Seed + n, Width, Height, finished, format))).ToList();
+                : SceneRenderer.Draw(Request.Prompt, Seed + n, Width, Height, finished, format, Start))).ToList();
         return images.Count > 1 ? [SceneRenderer.Grid(images, Width, Height), .. images] : images;
     }
 
@@ -93,37 +120,44 @@ internal sealed record SimulatedTask
             return kept.Jpeg;
         }
 
-        var jpeg = SceneRenderer.Preview(Request.Prompt, Seed, Width, Height, step / (double)Steps);
+        var jpeg = SceneRenderer.Preview(Request.Prompt, Seed, Width, Height, step / (double)Steps, Start);
         _preview = new KeptPreview(step, jpeg);
         return jpeg;
     }
 
     /// <summary>Forge's 200.</summary>
-    public SimulatedAnswer Answer(IReadOnlyList<byte[]> images) => SimulatedAnswer.Json(new
-    {
-        images,
-        parameters = new
+    public SimulatedAnswer Answer(IReadOnlyList<byte[]> images) => Request.Call == SimulatorCall.Upscale
+        ? SimulatedAnswer.Json(new
         {
-            prompt = Request.Prompt,
-            negative_prompt = Request.NegativePrompt,
-            seed = Request.Seed,
-            batch_size = Request.BatchSize,
-            n_iter = Request.NIter,
-            steps = Request.Steps,
-            cfg_scale = Request.CfgScale,
-            distilled_cfg_scale = Request.DistilledCfgScale,
-            width = Request.Width,
-            height = Request.Height,
-            override_settings = Request.OverrideSettings,
-            override_settings_restore_afterwards = Request.OverrideSettingsRestoreAfterwards,
-            sampler_name = Request.SamplerName,
-            scheduler = Request.Scheduler,
-            send_images = Request.SendImages,
-            save_images = Request.SaveImages,
-            force_task_id = Request.ForceTaskId,
-        },
-        info = Profile.HasInfo ? SimulatorJson.Text(Info()) : "",
-    });
+            html_info = string.Create(
+                CultureInfo.InvariantCulture,
+                $"<p>Postprocess upscale by: {Request.UpscalingResize}, Postprocess upscaler: {Request.Upscaler}</p>"),
+            image = images.Count > 0 ? images[0] : null,
+        })
+        : SimulatedAnswer.Json(
+            new { images, parameters = Parameters(), info = Profile.HasInfo ? SimulatorJson.Text(Info()) : "" });
+
+    private object Parameters() => new
+    {
+        prompt = Request.Prompt,
+        negative_prompt = Request.NegativePrompt,
+        seed = Request.Seed,
+        batch_size = Request.BatchSize,
+        n_iter = Request.NIter,
+        steps = Request.Steps,
+        cfg_scale = Request.CfgScale,
+        distilled_cfg_scale = Request.DistilledCfgScale,
+        width = Request.Width,
+        height = Request.Height,
+        override_settings = Request.OverrideSettings,
+        override_settings_restore_afterwards = Request.OverrideSettingsRestoreAfterwards,
+        sampler_name = Request.SamplerName,
+        scheduler = Request.Scheduler,
+        send_images = Request.SendImages,
+        save_images = Request.SaveImages,
+        force_task_id = Request.ForceTaskId,
+        denoising_strength = Request.DenoisingStrength,
+    };
 
     private object Info()
     {
@@ -143,7 +177,7 @@ internal sealed record SimulatedTask
             height = Height,
             sampler_name = Sampler,
             cfg_scale = Request.CfgScale,
-            steps = Steps,
+            steps = Request.Steps,
             batch_size = BatchSize,
             restore_faces = false,
             face_restoration_model = (string?)null,
@@ -153,12 +187,12 @@ internal sealed record SimulatedTask
             sd_vae_hash = (string?)null,
             seed_resize_from_w = -1,
             seed_resize_from_h = -1,
-            denoising_strength = (double?)null,
+            denoising_strength = Request.DenoisingStrength,
             extra_generation_params = new { },
             index_of_first_image = Done.Count * BatchSize > 1 ? 1 : 0,
             infotexts = Enumerable.Range(0, count).Select(n => string.Create(
                 CultureInfo.InvariantCulture,
-                $"{Request.Prompt}\nSteps: {Steps}, Sampler: {Sampler}, Schedule type: {Scheduler}, CFG scale: {Request.CfgScale}, "
+                $"{Request.Prompt}\nSteps: {Request.Steps}, Sampler: {Sampler}, Schedule type: {Scheduler}, CFG scale: {Request.CfgScale}, "
                 + $"Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, Size: {Width}x{Height}, "
                 + $"Model hash: {Model.Hash}, Model: {Model.BareName}, Version: simulated")),
             styles = Array.Empty<string>(),
@@ -168,6 +202,14 @@ internal sealed record SimulatedTask
             version = "simulated",
         };
     }
+
+    private SceneStart? Start => Source is null
+        ? null
+        : new(
+            Source,
+            Request.DenoisingStrength ?? 0,
+            Math.Clamp(Request.MaskBlur, 0, 64),
+            KeepsContent: Source.Mask is null || Request.InpaintingFill == 1);
 
     private sealed record KeptPreview(int Step, byte[] Jpeg);
 }

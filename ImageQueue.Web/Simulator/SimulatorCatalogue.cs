@@ -54,6 +54,51 @@ internal static class SimulatorCatalogue
             names => new { names.Name, names.Label, Aliases = (string[]?)null, DefaultRho = -1.0, NeedInnerModel = false }),
     ];
 
+    /// <summary>The upscaler that leaves an image as it is.</summary>
+    public const string NoUpscaler = "None";
+
+    /// <summary>The one that repeats pixels; all others resample with a cubic filter.</summary>
+    public const string NearestUpscaler = "Nearest";
+
+    public static IReadOnlyList<string> UpscalerNames { get; } =
+        [NoUpscaler, "Lanczos", NearestUpscaler, "ESRGAN_4x", "R-ESRGAN 4x+", "R-ESRGAN 4x+ Anime6B", "SwinIR_4x"];
+
+    public static IReadOnlyList<object> Upscalers { get; } =
+    [
+        .. UpscalerNames.Select((name, i) => new
+        {
+            name,
+            model_name = i < 3 ? null : name,
+            model_path = i < 3 ? null : $"/models/ESRGAN/{name}.pth",
+            model_url = (string?)null,
+            scale = i == 0 ? 1.0 : 4.0,
+        }),
+    ];
+
+    public static IReadOnlyList<object> LatentUpscaleModes { get; } =
+    [
+        .. ((string[])
+        [
+            "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
+            "Latent (nearest-exact)",
+        ]).Select(name => new { name }),
+    ];
+
+    public static IReadOnlyList<object> Loras { get; } =
+    [
+        .. ((string[])["add-detail", "film-grain", "pixel-art"]).Select(
+            name => new { name, alias = name, path = $"/models/Lora/{name}.safetensors", metadata = new { } }),
+    ];
+
+    /// <summary>VAEs, and in Forge text encoders with them (<c>sd-modules</c>).</summary>
+    public static IReadOnlyList<object> Modules(SimulatorProfile profile) =>
+    [
+        .. (profile.HasModules
+                ? ["ae.safetensors", "clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors"]
+                : (string[])["vae-ft-mse-840000.safetensors"])
+            .Select(name => new { model_name = name, filename = $"/models/VAE/{name}" }),
+    ];
+
     /// <summary>Steps between two live previews: the default of A1111 and Forge.</summary>
     public const int StepsPerPreview = 10;
 
@@ -62,6 +107,8 @@ internal static class SimulatorCatalogue
         "prompt", "negative_prompt", "seed", "steps", "cfg_scale", "width", "height", "batch_size", "n_iter", "sampler_name",
         "override_settings", "override_settings_restore_afterwards", "send_images", "save_images",
     ];
+
+    private static string[] ImageFields { get; } = ["init_images", "denoising_strength", "mask", "mask_blur", "inpainting_fill"];
 
     /// <summary>A few of Forge's options; any other is a 500, as there.</summary>
     public static IReadOnlyDictionary<string, object?> Options { get; } = new Dictionary<string, object?>
@@ -96,17 +143,20 @@ internal static class SimulatorCatalogue
         {
             schemas = new Dictionary<string, object>
             {
-                ["StableDiffusionTxt2ImgProcessingAPI"] = new
-                {
-                    type = "object",
-                    properties = RequestFields
-                        .Concat(profile.HasTaskIds ? ["force_task_id"] : [])
-                        .Concat(profile.HasSchedulers ? ["scheduler"] : [])
-                        .Concat(profile.HasModules ? ["distilled_cfg_scale"] : [])
-                        .ToDictionary(name => name, name => new { title = name }),
-                },
+                ["StableDiffusionTxt2ImgProcessingAPI"] = Schema(profile, RequestFields),
+                ["StableDiffusionImg2ImgProcessingAPI"] = Schema(profile, [.. RequestFields, .. ImageFields]),
             },
         },
+    };
+
+    private static object Schema(SimulatorProfile profile, IEnumerable<string> names) => new
+    {
+        type = "object",
+        properties = names
+            .Concat(profile.HasTaskIds ? ["force_task_id"] : [])
+            .Concat(profile.HasSchedulers ? ["scheduler"] : [])
+            .Concat(profile.HasModules ? ["distilled_cfg_scale"] : [])
+            .ToDictionary(name => name, name => new { title = name }),
     };
 
     /// <summary>The model of this name, title or file; null when there is none.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace ImageQueue.Web.Simulator;
@@ -10,6 +11,9 @@ public static class SimulatorEndpoints
     public const string Path = "/simulator";
 
     private const int MostBytes = 1024 * 1024;
+
+    /// <summary>Of a request with an image and a mask of the largest size in it; Kestrel's own limit is lower.</summary>
+    private const int MostBytesWithImages = 64 * 1024 * 1024;
 
     /// <summary>
     /// Registers <see cref="ForgeSimulator"/>: as Forge, unless a <see cref="SimulatorProfile"/> has been registered before.
@@ -33,6 +37,9 @@ public static class SimulatorEndpoints
 
         // Applies all faults itself, so that its requests are counted in the statistics in any case.
         group.MapPost("/sdapi/v1/txt2img", TextToImageAsync);
+        var large = new RequestSizeLimitAttribute(MostBytesWithImages + MostBytes);
+        group.MapPost("/sdapi/v1/img2img", ImageToImageAsync).WithMetadata(large);
+        group.MapPost("/sdapi/v1/extra-single-image", UpscaleAsync).WithMetadata(large);
 
         var api = group.MapGroup("/sdapi/v1");
         api.MapGet("/progress", (string? skip_current_image) => Json(simulator.GlobalProgress(IsTrue(skip_current_image))))
@@ -47,6 +54,18 @@ public static class SimulatorEndpoints
         api.MapGet("/schedulers", () => Json(SimulatorCatalogue.Schedulers)).Only(simulator, profile => profile.HasSchedulers);
         api.MapGet("/sd-models", () => Json(simulator.Models())).Only(simulator);
         api.MapGet("/memory", () => Json(Memory())).Only(simulator, profile => profile.HasOpenApi);
+        foreach (var (name, list) in (IEnumerable<(string, Func<object>)>)
+        [
+            ("upscalers", () => SimulatorCatalogue.Upscalers),
+            ("latent-upscale-modes", () => SimulatorCatalogue.LatentUpscaleModes),
+            ("loras", () => SimulatorCatalogue.Loras),
+            ("embeddings", () => new { loaded = new { }, skipped = new { } }),
+            ("sd-vae", () => SimulatorCatalogue.Modules(simulator.Profile)),
+            ("sd-modules", () => SimulatorCatalogue.Modules(simulator.Profile)),
+        ])
+        {
+            api.MapGet($"/{name}", () => Json(list())).Only(simulator, profile => Extras(profile).Contains(name));
+        }
 
         var inner = group.MapGroup("/internal");
         inner.MapGet("/ping", () => Json(new { })).Only(simulator, profile => profile.HasInternal);
@@ -102,8 +121,18 @@ public static class SimulatorEndpoints
             : Task.FromResult(simulator.Profile.NotServed));
     }
 
-    private static async Task<IResult> TextToImageAsync(ForgeSimulator simulator, HttpContext context) =>
-        await ReadAsync(context) is { } body ? await OrResetAsync(() => simulator.TextToImageAsync(body)) : TooLarge();
+    private static Task<IResult> TextToImageAsync(ForgeSimulator simulator, HttpContext context) =>
+        GenerateAsync(simulator, context, SimulatorCall.TextToImage, MostBytes);
+
+    private static Task<IResult> ImageToImageAsync(ForgeSimulator simulator, HttpContext context) =>
+        GenerateAsync(simulator, context, SimulatorCall.ImageToImage, MostBytesWithImages);
+
+    private static Task<IResult> UpscaleAsync(ForgeSimulator simulator, HttpContext context) => simulator.Profile.HasExtras
+        ? GenerateAsync(simulator, context, SimulatorCall.Upscale, MostBytesWithImages)
+        : NotServedAsync(simulator, context);
+
+    private static async Task<IResult> GenerateAsync(ForgeSimulator simulator, HttpContext context, SimulatorCall call, int most) =>
+        await ReadAsync(context, most) is { } body ? await OrResetAsync(() => simulator.GenerateAsync(body, call)) : TooLarge(most);
 
     private static async Task<IResult> OrResetAsync(Func<Task<SimulatedAnswer>> answer)
     {
@@ -152,13 +181,18 @@ public static class SimulatorEndpoints
 
     private static IEnumerable<string> Paths(SimulatorProfile profile) =>
     [
-        "/sdapi/v1/txt2img", "/sdapi/v1/progress", "/sdapi/v1/interrupt", "/sdapi/v1/options", "/sdapi/v1/samplers", "/sdapi/v1/sd-models",
-        "/sdapi/v1/memory",
+        "/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/progress", "/sdapi/v1/interrupt", "/sdapi/v1/options", "/sdapi/v1/samplers",
+        "/sdapi/v1/sd-models", "/sdapi/v1/memory",
+        .. Extras(profile).Select(name => $"/sdapi/v1/{name}"),
         .. profile.HasSchedulers ? ["/sdapi/v1/schedulers"] : Array.Empty<string>(),
         .. profile.HasInternal ? ["/internal/progress", "/internal/ping"] : Array.Empty<string>(),
         .. profile is { HasInternal: true, HasTaskIds: true } ? ["/internal/pending-tasks"] : Array.Empty<string>(),
         .. profile == SimulatorProfile.SdNext ? ["/sdapi/v1/motd"] : Array.Empty<string>(),
     ];
+
+    private static IEnumerable<string> Extras(SimulatorProfile profile) => profile.HasExtras
+        ? ["extra-single-image", "upscalers", "latent-upscale-modes", "loras", "embeddings", profile.HasModules ? "sd-modules" : "sd-vae"]
+        : [];
 
     private static object Memory()
     {
@@ -170,14 +204,14 @@ public static class SimulatorEndpoints
     private static bool IsTrue(string? text) => text?.ToLowerInvariant() is "true" or "1";
 
     /// <summary>The body; null when it is larger than any request for an image.</summary>
-    private static async Task<ReadOnlyMemory<byte>?> ReadAsync(HttpContext context)
+    private static async Task<ReadOnlyMemory<byte>?> ReadAsync(HttpContext context, int most = MostBytes)
     {
         using var body = new MemoryStream();
         var buffer = new byte[16 * 1024];
         int read;
         while ((read = await context.Request.Body.ReadAsync(buffer, context.RequestAborted)) > 0)
         {
-            if (body.Length + read > MostBytes)
+            if (body.Length + read > most)
             {
                 return null;
             }
@@ -185,15 +219,15 @@ public static class SimulatorEndpoints
             body.Write(buffer, 0, read);
         }
 
-        return body.ToArray();
+        return body.GetBuffer().AsMemory(0, (int)body.Length);
     }
 
     private static Sending Json<T>(T value) => new(SimulatedAnswer.Json(value));
 
     private static Sending BadRequest(string detail) => new(SimulatedAnswer.Json(new { detail }, StatusCodes.Status400BadRequest));
 
-    private static Sending TooLarge() =>
-        new(SimulatedAnswer.Json(new { detail = "The simulator takes bodies of at most 1 MiB." }, StatusCodes.Status413PayloadTooLarge));
+    private static Sending TooLarge(int most = MostBytes) => new(SimulatedAnswer.Json(
+        new { detail = $"The simulator takes bodies of at most {most / 1024 / 1024} MiB here." }, StatusCodes.Status413PayloadTooLarge));
 
     private sealed record FaultRequest(string? Fault, int? Times);
 

@@ -92,6 +92,7 @@ public sealed record SimulatorProfile(string Name)
         HasGlobalProgress = false,
         HasInterrupt = false,
         HasOpenApi = false,
+        HasExtras = false,
         HasModules = false,
         HasOneModel = true,
         TakesAnyOption = true,
@@ -107,6 +108,7 @@ public sealed record SimulatorProfile(string Name)
         HasInterrupt = false,
         HasSchedulers = false,
         HasOpenApi = false,
+        HasExtras = false,
         HasModules = false,
         HasInfo = false,
         HasOneModel = true,
@@ -138,6 +140,9 @@ public sealed record SimulatorProfile(string Name)
 
     /// <summary>Whether <c>/openapi.json</c> is served, as FastAPI does.</summary>
     public bool HasOpenApi { get; init; } = true;
+
+    /// <summary>Whether it upscales, and lists upscalers, LoRAs, embeddings and VAEs.</summary>
+    public bool HasExtras { get; init; } = true;
 
     /// <summary>Whether the answer's <c>info</c> is JSON in a string; else it is "".</summary>
     public bool HasInfo { get; init; } = true;
@@ -181,6 +186,14 @@ public sealed record SimulatorProfile(string Name)
         ErrorForm.Errors => SimulatedAnswer.ServerErrorOfA1111(error, text),
         ErrorForm.Brief => SimulatedAnswer.Json(new { error, message = text }, StatusCodes.Status500InternalServerError),
         _ => SimulatedAnswer.Json(new { images = (string[])[""], parameters = new { }, info = "" }),
+    };
+
+    /// <summary>An HTTPException's answer.</summary>
+    internal SimulatedAnswer Refusal(int status, string detail) => Errors switch
+    {
+        ErrorForm.Errors => SimulatedAnswer.Json(new { error = "HTTPException", detail, body = "", errors = "" }, status),
+        ErrorForm.Brief => SimulatedAnswer.Json(new { error = detail }, StatusCodes.Status400BadRequest),
+        _ => SimulatedAnswer.Json(new { detail }, status),
     };
 
     /// <summary>The answer to a path that it does not serve.</summary>

@@ -138,7 +138,7 @@ public sealed class SimulatorStats
 }
 
 /// <summary>The simulator's counters.</summary>
-/// <param name="Total">txt2img requests that were well-formed.</param>
+/// <param name="Total">Requests to generate or upscale that were well-formed.</param>
 /// <param name="Generated">Requests generated to the end.</param>
 /// <param name="Interrupted">Requests that an interrupt cut short.</param>
 /// <param name="InterruptCalls">Calls of interrupt, whether or not anything ran.</param>
@@ -166,7 +166,7 @@ public sealed record StatsSnapshot(
             .OrderBy(request => request.StartedNumber).Select(request => request.Task)];
 }
 
-/// <summary>One txt2img request that arrived.</summary>
+/// <summary>One request to generate or upscale that arrived.</summary>
 /// <param name="task">Its <c>force_task_id</c>, or the one given to it.</param>
 /// <param name="prompt">Its prompt, the first 500 characters.</param>
 /// <param name="at">When, by the clock.</param>
