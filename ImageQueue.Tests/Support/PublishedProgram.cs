@@ -17,7 +17,7 @@ internal sealed class PublishedProgram : IDisposable
     /// </summary>
     private static readonly string[] AsNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TemporaryFolder _folder = new(isLarge: true);
 
     private PublishedProgram()
     {
