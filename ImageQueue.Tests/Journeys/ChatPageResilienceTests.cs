@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.Time.Testing;
 using Microsoft.Playwright;
 using NUnit.Framework;
 
@@ -17,10 +19,20 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
 
     private static readonly LocatorAssertionsToBeVisibleOptions PatientlyVisible = new() { Timeout = 60_000 };
 
+    private FakeTimeProvider _clock = null!; // Both set before each test.
+    private SimulatorServer _backend = null!;
     private bool _hadOutage;
 
     [SetUp]
-    public void NoOutage() => _hadOutage = false;
+    public async Task SetUp()
+    {
+        _hadOutage = false;
+        _clock = new FakeTimeProvider();
+        _backend = await SimulatorServer.StartAsync(secondsPerImage: 20, _clock);
+    }
+
+    [TearDown]
+    public async Task TearDown() => await _backend.DisposeAsync();
 
     // Chromium writes a line of its own for each request that found no server; a page cannot keep it from that.
     private protected override bool IsExpected(string error) =>
@@ -29,13 +41,13 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     [Test]
     public async Task Refresh_ShowsProgressAndPreviewAgain_WhileProcessing()
     {
-        // Its preview comes in the middle, and a busy machine needs a while for a page.
-        await using var app = await TestApp.StartAsync(Slow("24"));
+        await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");
         var card = Card(page);
+        await GenerateHalfAsync();
         await Expect(card).ToHaveClassAsync(HasPreview(), new() { Timeout = 60_000 });
         await Expect(page).ToHaveTitleAsync(Percent());
         var before = await ProgressAsync(card);
@@ -45,6 +57,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         await Expect(card).ToHaveClassAsync(HasPreview());
         Assert.That(await ProgressAsync(card), Is.GreaterThanOrEqualTo(before));
         Assert.That(await card.Locator("img.preview").EvaluateAsync<int>("image => image.naturalWidth"), Is.InRange(64, 512));
+        await using var running = Run();
         await AssertCompleteAsync(card);
         await Expect(card).Not.ToHaveClassAsync(HasPreview());
         await Expect(page).ToHaveTitleAsync(new Regex("bir kedi"));
@@ -56,17 +69,19 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         _hadOutage = true;
         using var folder = new TemporaryFolder();
         var urls = $"http://127.0.0.1:{Ports.FindFree()}";
-        var first = await TestApp.StartAsync(new(Slow("24")) { ["Urls"] = urls }, folder);
+        var first = await TestApp.StartAsync(Settings(urls), folder);
         await using var context = await Browser.OpenAsync(first);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
         await SendAsync(page, "bir kedi");
         await SendAsync(page, "bir köpek");
+        await GenerateHalfAsync();
         await Expect(Card(page)).ToHaveClassAsync(HasPreview(), new() { Timeout = 60_000 });
 
         await first.DisposeAsync();
         await Expect(page.GetByTestId("offline")).ToBeVisibleAsync(PatientlyVisible);
-        await using var second = await TestApp.StartAsync(new(Slow("2")) { ["Urls"] = urls }, folder);
+        await using var running = Run();
+        await using var second = await TestApp.StartAsync(Settings(urls), folder);
 
         await AssertCompleteAsync(Card(page, 0));
         await AssertCompleteAsync(Card(page, 1));
@@ -77,7 +92,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     public async Task Offline_IsSaid_AndLivedThrough()
     {
         _hadOutage = true;
-        await using var app = await TestApp.StartAsync(Slow("8"));
+        await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
         var page = await context.NewPageAsync();
         await EnterAsync(page);
@@ -86,6 +101,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
 
         await context.SetOfflineAsync(true);
         await Expect(page.GetByTestId("offline")).ToBeVisibleAsync(PatientlyVisible);
+        await using var running = Run();
         await app.WaitForAsync(await IdAsync(Card(page)), "complete");
         await context.SetOfflineAsync(false);
 
@@ -97,7 +113,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     public async Task CutLine_IsSaid_AndLivedThrough()
     {
         _hadOutage = true;
-        await using var app = await TestApp.StartAsync(Slow("8"));
+        await using var app = await TestApp.StartAsync(Settings());
         await using var line = new TcpProxy(app.Address.Host, app.Address.Port);
         await using var context = await Browser.OpenAsync(app, new() { BaseURL = $"http://127.0.0.1:{line.Port}" });
         var page = await context.NewPageAsync();
@@ -107,6 +123,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
 
         line.Cut();
         await Expect(page.GetByTestId("offline")).ToBeVisibleAsync(PatientlyVisible);
+        await using var running = Run();
         await app.WaitForAsync(await IdAsync(Card(page)), "complete");
         line.Mend();
 
@@ -117,7 +134,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     [Test]
     public async Task TwoTabs_ShowTheSame_WhicheverActs()
     {
-        await using var app = await TestApp.StartAsync(Slow("12"));
+        await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
         var one = await context.NewPageAsync();
         await EnterAsync(one);
@@ -125,6 +142,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         await Expect(Card(one)).ToHaveAttributeAsync("data-status", "processing", Patient);
         var two = await context.NewPageAsync();
         await two.GotoAsync(one.Url);
+        await GenerateHalfAsync();
         await Expect(Card(two)).ToHaveClassAsync(HasPreview(), new() { Timeout = 60_000 });
 
         await Card(two).GetByTestId("cancel").ClickAsync();
@@ -132,10 +150,11 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         await Expect(Card(one)).Not.ToHaveClassAsync(HasPreview());
 
         await Card(one).GetByTestId("retry").ClickAsync();
-        await Expect(Card(two)).ToHaveAttributeAsync("data-status", "processing", Patient);
+        await GenerateUntilAsync(async () => await Card(two).GetAttributeAsync("data-status") == "processing");
         await SendAsync(two, "bir köpek");
         await Expect(Card(one, 1)).ToHaveAttributeAsync("data-position", "1");
 
+        await using var running = Run();
         foreach (var page in new[] { one, two })
         {
             await AssertCompleteAsync(Card(page, 0));
@@ -146,7 +165,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     [Test]
     public async Task Notification_TellsOfTheImage_WhenAskedForAndNobodyLooks()
     {
-        await using var app = await TestApp.StartAsync(Slow("2"));
+        await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
         // What a headless browser has none of: notifications, and a tab in the background.
         await context.AddInitScriptAsync(
@@ -170,14 +189,30 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         await SendAsync(page, "bir kedi");
 
         await page.EvaluateAsync("() => { window.inBackground = true; document.dispatchEvent(new Event('visibilitychange')); }");
+        await using var running = Run();
         await Expect(Card(page)).ToHaveAttributeAsync("data-status", "complete", Patient);
 
         Assert.That(await page.EvaluateAsync<string[]>("window.told"), Has.Exactly(1).Items.And.All.EndsWith(": bir kedi"));
         await Expect(page).ToHaveTitleAsync(new Regex("^✓"));
     }
 
-    private static Dictionary<string, string?> Slow(string seconds) =>
-        new() { ["Forge:Simulator:SecondsPerImage"] = seconds, ["Forge:PollInterval"] = "00:00:00.2" };
+    private Dictionary<string, string?> Settings(string url = "http://127.0.0.1:0") =>
+        new(SimulatorServer.Settings(_backend)) { ["Urls"] = url, ["Forge:PollInterval"] = "00:00:00.2" };
+
+    /// <summary>Lets time pass for the backend until its image has a preview, however slow the page is.</summary>
+    private Task GenerateHalfAsync() => GenerateUntilAsync(
+        async () => (await _backend.GetAsync("sdapi/v1/progress")).GetProperty("progress").GetDouble() >= 0.5);
+
+    private Task GenerateUntilAsync(Func<Task<bool>> condition) => Until.TrueAsync(async () =>
+    {
+        if (await condition())
+            return true;
+        _clock.Advance(TimeSpan.FromSeconds(0.5));
+        return false;
+    });
+
+    /// <summary>The backend works from here on, in a fiftieth of the time.</summary>
+    private Timer Run() => new(_ => _clock.Advance(TimeSpan.FromSeconds(1)), null, TimeSpan.Zero, TimeSpan.FromMilliseconds(20));
 
     private static ILocator Card(IPage page, int index = 0) => page.Locator("[data-testid^='message-'][data-status]").Nth(index);
 
