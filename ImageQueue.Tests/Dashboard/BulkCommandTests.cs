@@ -3,7 +3,6 @@ using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Auth;
-using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Playwright;
@@ -68,38 +67,8 @@ internal sealed class BulkCommandTests
 }
 
 /// <summary>The same over HTTP, on both storages.</summary>
-internal abstract class BulkCommandContract
+internal abstract class BulkCommandContract(bool isOnSqlServer) : DashboardContract(backends: 1, isOnSqlServer)
 {
-    private SimulatorServer _backend = null!; // All set before any test runs.
-    private AuthApp _app = null!;
-    private HttpClient _operator = null!;
-
-    private protected abstract Task<Dictionary<string, string?>> StorageAsync();
-
-    [OneTimeSetUp]
-    public async Task StartAsync()
-    {
-        _backend = await SimulatorServer.StartAsync();
-        _app = await AuthApp.StartAsync(new(await StorageAsync())
-        {
-            ["Forge:Backends:0:Url"] = _backend.Address.AbsoluteUri,
-            ["Forge:Simulator:Enabled"] = "false",
-            ["Queue:MaxPendingPerUser"] = "1000",
-            ["Limits:RequestsPerAddress"] = "10000",
-            ["Limits:RequestsPerKey"] = "10000",
-        });
-        _operator = await _app.SignInAsync(AuthApp.OperatorKey);
-    }
-
-    [OneTimeTearDown]
-    public async Task StopAsync()
-    {
-        if (_app is not null)
-            await _app.DisposeAsync();
-        if (_backend is not null)
-            await _backend.DisposeAsync();
-    }
-
     [Test]
     public async Task BulkCommands_ChangeAllMatches_AndNoOther()
     {
@@ -108,7 +77,7 @@ internal abstract class BulkCommandContract
         for (var i = 0; i < 12; i++)
         {
             (i % 3 == 0 ? others : flood).Add(
-                (long)(await _app.SubmitAsync($"YAĞMUR {i}", i % 3 == 0 ? "others" : "flood", i % 3 == 0 ? "mehmet" : "Işık"))["id"]!);
+                (long)(await App.SubmitAsync($"YAĞMUR {i}", i % 3 == 0 ? "others" : "flood", i % 3 == 0 ? "mehmet" : "Işık"))["id"]!);
         }
 
         Assert.That(await CountAsync("?show=waiting&user=ışı"), Is.EqualTo(flood.Count), "the user filter is a prefix in any case");
@@ -121,21 +90,21 @@ internal abstract class BulkCommandContract
         Assert.That((bool)(await PostAsync("matching/cancel", "?show=waiting&user=I%C5%9F%C4%B1k"))["started"]!, Is.True);
 
         foreach (var id in flood)
-            await _app.WaitForAsync(id, MessageStatus.Cancelled);
+            await App.WaitForAsync(id, MessageStatus.Cancelled);
         for (var i = 0; i < others.Count; i++)
         {
             Assert.That(
-                (int)(await TestApp.ReadAsync(await _app.Client().GetAsync($"api/messages/{others[i]}")))["queue"]!["position"]!,
+                (int)(await TestApp.ReadAsync(await App.Client().GetAsync($"api/messages/{others[i]}")))["queue"]!["position"]!,
                 Is.EqualTo(i + 1));
         }
 
         await Until.TrueAsync(
-            async () => (await _operator.GetStringAsync("hangfire/live/images")).Contains("8 of 8 done", StringComparison.Ordinal),
+            async () => (await Operator.GetStringAsync("hangfire/live/images")).Contains("8 of 8 done", StringComparison.Ordinal),
             "the progress is shown");
 
         Assert.That((bool)(await PostAsync("matching/erase", "?show=cancelled&user=I%C5%9F%C4%B1k"))["started"]!, Is.True);
         await Until.TrueAsync(async () => await CountAsync("?show=cancelled&user=I%C5%9F%C4%B1k") == 0, "all are erased");
-        var reader = await _app.SignInAsync(AuthApp.ReaderKey);
+        var reader = await App.SignInAsync(AuthApp.ReaderKey);
         Assert.That(await reader.GetStringAsync("hangfire/images?show=waiting&user=mehmet"), Does.Not.Contain("commands/matching"));
     }
 
@@ -144,16 +113,16 @@ internal abstract class BulkCommandContract
     public async Task HangfiresBulkDelete_IsTaken_WithFiveThousandJobs()
     {
         using var response = await AuthApp.PostDashboardAsync(
-            _operator, "hangfire/jobs/enqueued/delete", [.. Enumerable.Range(0, 5000).Select(i => $"none-{i}")]);
+            Operator, "hangfire/jobs/enqueued/delete", [.. Enumerable.Range(0, 5000).Select(i => $"none-{i}")]);
         Assert.That((int)response.StatusCode, Is.EqualTo(204));
     }
 
     private async Task<int> CountAsync(string query) =>
-        (int)JsonNode.Parse(await _operator.GetStringAsync($"hangfire/live/count{query}"))!["count"]!;
+        (int)JsonNode.Parse(await Operator.GetStringAsync($"hangfire/live/count{query}"))!["count"]!;
 
     private async Task<JsonObject> PostAsync(string command, string value)
     {
-        using var response = await AuthApp.PostDashboardAsync(_operator, $"hangfire/commands/{command}", value);
+        using var response = await AuthApp.PostDashboardAsync(Operator, $"hangfire/commands/{command}", value);
         Assert.That((int)response.StatusCode, Is.EqualTo(200), await response.Content.ReadAsStringAsync());
         return await TestApp.ReadAsync(response);
     }
@@ -161,27 +130,8 @@ internal abstract class BulkCommandContract
 
 [TestFixture]
 [Category(Categories.App)]
-internal sealed class SqliteBulkCommandTests : BulkCommandContract
-{
-    private protected override Task<Dictionary<string, string?>> StorageAsync() => Task.FromResult(new Dictionary<string, string?>());
-}
+internal sealed class SqliteBulkCommandTests() : BulkCommandContract(isOnSqlServer: false);
 
 [SqlServerFixture]
 [Category(Categories.App)]
-internal sealed class SqlServerBulkCommandTests : BulkCommandContract
-{
-    private SqlServerStoreDatabase? _database;
-
-    [OneTimeTearDown]
-    public async Task DropAsync()
-    {
-        if (_database is not null)
-            await _database.DisposeAsync();
-    }
-
-    private protected override async Task<Dictionary<string, string?>> StorageAsync()
-    {
-        _database = await SqlServerStoreDatabase.CreateAsync();
-        return new() { ["Storage:Provider"] = "SqlServer", ["Storage:ApplySchema"] = "true", ["ConnectionStrings:ImageQueue"] = _database.ConnectionString };
-    }
-}
+internal sealed class SqlServerBulkCommandTests() : BulkCommandContract(isOnSqlServer: true);

@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
-using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Dashboard;
@@ -12,52 +11,15 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Dashboard;
 
 /// <summary>Every image command over HTTP, and its effect on rows, queue, files and backends.</summary>
-internal abstract class DashboardCommandContract
+internal abstract class DashboardCommandContract(bool isOnSqlServer) : DashboardContract(backends: 2, isOnSqlServer)
 {
-    private readonly SimulatorServer[] _forges = new SimulatorServer[2];
-    private AuthApp _app = null!; // All set before any test runs.
-    private HttpClient _operator = null!;
-
-    private protected abstract Task<Dictionary<string, string?>> StorageAsync();
-
-    [OneTimeSetUp]
-    public async Task StartAsync()
-    {
-        for (var i = 0; i < _forges.Length; i++)
-            _forges[i] = await SimulatorServer.StartAsync();
-        var settings = new Dictionary<string, string?>(await StorageAsync())
-        {
-            ["Forge:Backends:0:Url"] = _forges[0].Address.AbsoluteUri,
-            ["Forge:Backends:0:Name"] = "gpu1",
-            ["Forge:Backends:1:Url"] = _forges[1].Address.AbsoluteUri,
-            ["Forge:Backends:1:Name"] = "gpu2",
-            ["Forge:Simulator:Enabled"] = "false",
-            ["Limits:RequestsPerAddress"] = "10000",
-            ["Limits:RequestsPerKey"] = "10000",
-        };
-        _app = await AuthApp.StartAsync(settings);
-        _operator = await _app.SignInAsync(AuthApp.OperatorKey);
-    }
-
-    [OneTimeTearDown]
-    public async Task StopAsync()
-    {
-        if (_app is not null)
-            await _app.DisposeAsync();
-        foreach (var forge in _forges)
-        {
-            if (forge is not null)
-                await forge.DisposeAsync();
-        }
-    }
-
     [Test]
     public async Task ImageCommands_ChangeRowsQueueAndFiles()
     {
         Assert.That(await CommandAsync("queue/pause", "queue"), Is.EqualTo((1, 0)));
         var ids = new List<long>();
         for (var i = 0; i < 5; i++)
-            ids.Add((long)(await _app.SubmitAsync($"bir gül {i}"))["id"]!);
+            ids.Add((long)(await App.SubmitAsync($"bir gül {i}"))["id"]!);
         var text = await PlainMessageAsync();
 
         Assert.That(await CommandAsync("images/front", ids[3]), Is.EqualTo((1, 0)));
@@ -74,14 +36,14 @@ internal abstract class DashboardCommandContract
 
         Assert.That(await CommandAsync("queue/resume", "queue"), Is.EqualTo((1, 0)));
         foreach (var id in new[] { ids[0], ids[3], ids[4] })
-            await _app.WaitForAsync(id, MessageStatus.Complete);
+            await App.WaitForAsync(id, MessageStatus.Complete);
         var image = (string)(await MessageAsync(ids[3]))["extra_metadata"]!["image_url"]!;
         Assert.That(await GetAsync(image), Is.EqualTo(200));
         Assert.That(await CommandAsync("images/erase", ids[3]), Is.EqualTo((1, 0)));
         Assert.That(await GetAsync(image), Is.EqualTo(404));
 
         Assert.That(
-            _app.App.Log.Of(LogLevel.Information).Where(line => line.Contains(AuditLog.Category, StringComparison.Ordinal)),
+            App.App.Log.Of(LogLevel.Information).Where(line => line.Contains(AuditLog.Category, StringComparison.Ordinal)),
             Has.Some.Contains($"the operator from ").And.Contains(
                 $"/commands/images/erase [{ids[1]}%20{ids[2]}%20{text}%20999999] gave 200"));
     }
@@ -89,28 +51,28 @@ internal abstract class DashboardCommandContract
     [Test]
     public async Task Drain_MovesTheRunningRequestToAnotherBackend()
     {
-        foreach (var forge in _forges)
+        foreach (var forge in Backends)
             forge.MillisecondsPerImage = 60_000;
         var id = await GeneratingAsync();
         var first = (await Store.FindAsync(id, CancellationToken.None))!.Backend!;
-        foreach (var forge in _forges)
+        foreach (var forge in Backends)
             forge.MillisecondsPerImage = 50;
 
         Assert.That(await CommandAsync("backends/drain", first), Is.EqualTo((1, 0)));
 
-        await _app.WaitForAsync(id, MessageStatus.Complete);
+        await App.WaitForAsync(id, MessageStatus.Complete);
         var message = (await Store.FindAsync(id, CancellationToken.None))!;
         Assert.That(
             (message.Backend, message.Attempt, message.Failures),
             Is.EqualTo((first == "gpu1" ? "gpu2" : "gpu1", 2, 0)),
             "not charged to the request");
-        var page = System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync($"hangfire/images/{id}"));
+        var page = System.Net.WebUtility.HtmlDecode(await Operator.GetStringAsync($"hangfire/images/{id}"));
         Assert.That(
             page,
             Does.Contain($"Attempt 1 on {first}")
                 .And.Contain($"the operator has drained {first}")
                 .And.Contain($"Attempt 2 on {message.Backend}"));
-        Assert.That(await _operator.GetStringAsync("hangfire/backends"), Does.Contain("Paused"));
+        Assert.That(await Operator.GetStringAsync("hangfire/backends"), Does.Contain("Paused"));
 
         Assert.That(await CommandAsync("backends/resume", first), Is.EqualTo((1, 0)));
         Assert.That((await QueueAsync())["backends"]!.AsArray().Any(forge => (bool)forge!["paused"]!), Is.False);
@@ -120,12 +82,12 @@ internal abstract class DashboardCommandContract
     private async Task<long> GeneratingAsync()
     {
         var begun = Begun();
-        var id = (long)(await _app.SubmitAsync("bir gül"))["id"]!;
-        await _app.WaitForAsync(id, MessageStatus.Processing);
+        var id = (long)(await App.SubmitAsync("bir gül"))["id"]!;
+        await App.WaitForAsync(id, MessageStatus.Processing);
         await Until.TrueAsync(() => Task.FromResult(Begun() > begun), "a backend generates it");
         return id;
 
-        int Begun() => _forges.Sum(forge => forge.Stats.Started.Count);
+        int Begun() => Backends.Sum(forge => forge.Stats.Started.Count);
     }
 
     /// <summary>Without another backend the request waits at position 1.</summary>
@@ -133,11 +95,11 @@ internal abstract class DashboardCommandContract
     public async Task Drain_RequeuesInPlace_WhenNoOtherBackendIsFree()
     {
         Assert.That(await CommandAsync("backends/pause", "gpu2"), Is.EqualTo((1, 0)));
-        foreach (var forge in _forges)
+        foreach (var forge in Backends)
             forge.MillisecondsPerImage = 60_000;
         var generated = await GeneratingAsync();
-        var behind = (long)(await _app.SubmitAsync("bir gül daha"))["id"]!;
-        foreach (var forge in _forges)
+        var behind = (long)(await App.SubmitAsync("bir gül daha"))["id"]!;
+        foreach (var forge in Backends)
             forge.MillisecondsPerImage = 50;
 
         Assert.That(await CommandAsync("backends/drain", "gpu1"), Is.EqualTo((1, 0)));
@@ -146,8 +108,8 @@ internal abstract class DashboardCommandContract
             async () => (int?)(await MessageAsync(behind))["queue"]?["position"] == 2, "it is queued again, before the other");
         Assert.That((int?)(await MessageAsync(generated))["queue"]!["position"], Is.EqualTo(1));
         Assert.That(await CommandAsync("backends/resume", "gpu1", "gpu2"), Is.EqualTo((2, 0)));
-        await _app.WaitForAsync(generated, MessageStatus.Complete);
-        await _app.WaitForAsync(behind, MessageStatus.Complete);
+        await App.WaitForAsync(generated, MessageStatus.Complete);
+        await App.WaitForAsync(behind, MessageStatus.Complete);
     }
 
     [Test]
@@ -170,22 +132,22 @@ internal abstract class DashboardCommandContract
         Assert.That(await CommandAsync("backends/pause", "gpu2"), Is.EqualTo((1, 0)));
         var ids = new List<long>();
         for (var i = 0; i < 4; i++)
-            ids.Add((long)(await _app.SubmitAsync($"bir gül {i} [fault:{(i < 3 ? "oom*1" : "422*1")}]"))["id"]!);
+            ids.Add((long)(await App.SubmitAsync($"bir gül {i} [fault:{(i < 3 ? "oom*1" : "422*1")}]"))["id"]!);
         foreach (var id in ids)
-            await _app.WaitForAsync(id, MessageStatus.Error);
+            await App.WaitForAsync(id, MessageStatus.Error);
         var other = (await Store.FindAsync(ids[3], CancellationToken.None))!;
         Assert.That(other.ErrorCode, Is.Not.EqualTo(ErrorCodes.OutOfMemory));
 
-        _app.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
+        App.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
         Assert.That(
-            System.Net.WebUtility.HtmlDecode(await _operator.GetStringAsync("hangfire/failures")),
+            System.Net.WebUtility.HtmlDecode(await Operator.GetStringAsync("hangfire/failures")),
             Does.Contain("out_of_memory|gpu1").And.Contain("CUDA out of memory"),
             "the backend's own words, for operators");
         Assert.That(await CommandAsync("failures/retry", "out_of_memory|gpu1"), Is.EqualTo((3, 0)));
         Assert.That(await CommandAsync("failures/retry", "nonsense"), Is.EqualTo((0, 1)));
 
         foreach (var id in ids.Take(3))
-            await _app.WaitForAsync(id, MessageStatus.Complete);
+            await App.WaitForAsync(id, MessageStatus.Complete);
         Assert.That((await Store.FindAsync(ids[3], CancellationToken.None))!.Status, Is.EqualTo(MessageStatus.Error));
         Assert.That(await CommandAsync("backends/resume", "gpu2"), Is.EqualTo((1, 0)));
     }
@@ -194,14 +156,14 @@ internal abstract class DashboardCommandContract
     [Test]
     public async Task Reader_SeesEveryPage_AndChangesNothing()
     {
-        var id = (long)(await _app.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
-        await _app.WaitForAsync(id, MessageStatus.Error);
+        var id = (long)(await App.SubmitAsync("bir gül [fault:oom*1]"))["id"]!;
+        await App.WaitForAsync(id, MessageStatus.Error);
         var before = (await Store.FindAsync(id, CancellationToken.None))!;
-        _app.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
-        var reader = await _app.SignInAsync(AuthApp.ReaderKey);
+        App.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
+        var reader = await App.SignInAsync(AuthApp.ReaderKey);
         foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "backends", "failures", $"jobs/details/{before.HangfireJobId}" })
         {
-            Assert.That(await _operator.GetStringAsync($"hangfire/{path}"), Does.Contain("data-iq-post"), path);
+            Assert.That(await Operator.GetStringAsync($"hangfire/{path}"), Does.Contain("data-iq-post"), path);
             Assert.That(
                 await reader.GetStringAsync($"hangfire/{path}"), Does.Not.Contain("data-iq-post").And.Not.Contain("data-iq-pick"), path);
         }
@@ -219,20 +181,20 @@ internal abstract class DashboardCommandContract
         Assert.That(await CommandAsync("images/erase", id), Is.EqualTo((1, 0)), "not counted by another test");
     }
 
-    private IMessageStore Store => _app.App.Services.GetRequiredService<IMessageStore>();
+    private IMessageStore Store => App.App.Services.GetRequiredService<IMessageStore>();
 
     private async Task<long> PlainMessageAsync()
     {
-        using var added = await _app.Client().PostAsync(
+        using var added = await App.Client().PostAsync(
             $"api/conversations/{AuthApp.Conversation}/messages",
             AuthApp.Json($$"""{"username":"{{AuthApp.Owner}}","role":"user","content":"Merhaba"}"""));
         Assert.That((int)added.StatusCode, Is.EqualTo(201), await added.Content.ReadAsStringAsync());
         return (long)(await TestApp.ReadAsync(added))["id"]!;
     }
 
-    private async Task<JsonObject> QueueAsync() => await TestApp.ReadAsync(await _app.As(AuthApp.OperatorKey).GetAsync("api/queue"));
+    private async Task<JsonObject> QueueAsync() => await TestApp.ReadAsync(await App.As(AuthApp.OperatorKey).GetAsync("api/queue"));
 
-    private async Task<JsonObject> MessageAsync(long id) => await TestApp.ReadAsync(await _app.Client().GetAsync($"api/messages/{id}"));
+    private async Task<JsonObject> MessageAsync(long id) => await TestApp.ReadAsync(await App.Client().GetAsync($"api/messages/{id}"));
 
     private async Task<int[]> StatusOfAsync(params long[] ids)
     {
@@ -244,14 +206,14 @@ internal abstract class DashboardCommandContract
 
     private async Task<int> GetAsync(string path)
     {
-        using var response = await _app.Client().GetAsync(path);
+        using var response = await App.Client().GetAsync(path);
         return (int)response.StatusCode;
     }
 
     private async Task<(int Done, int Refused)> CommandAsync(string path, params object[] values)
     {
         using var response = await AuthApp.PostDashboardAsync(
-            _operator, $"hangfire/commands/{path}", [
+            Operator, $"hangfire/commands/{path}", [
                 .. values.Select(value => Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)!)]);
         Assert.That((int)response.StatusCode, Is.EqualTo(200), await response.Content.ReadAsStringAsync());
         var answer = await TestApp.ReadAsync(response);
@@ -261,27 +223,8 @@ internal abstract class DashboardCommandContract
 
 [TestFixture]
 [Category(Categories.App)]
-internal sealed class SqliteDashboardCommandTests : DashboardCommandContract
-{
-    private protected override Task<Dictionary<string, string?>> StorageAsync() => Task.FromResult(new Dictionary<string, string?>());
-}
+internal sealed class SqliteDashboardCommandTests() : DashboardCommandContract(isOnSqlServer: false);
 
 [SqlServerFixture]
 [Category(Categories.App)]
-internal sealed class SqlServerDashboardCommandTests : DashboardCommandContract
-{
-    private SqlServerStoreDatabase? _database;
-
-    [OneTimeTearDown]
-    public async Task DropAsync()
-    {
-        if (_database is not null)
-            await _database.DisposeAsync();
-    }
-
-    private protected override async Task<Dictionary<string, string?>> StorageAsync()
-    {
-        _database = await SqlServerStoreDatabase.CreateAsync();
-        return new() { ["Storage:Provider"] = "SqlServer", ["Storage:ApplySchema"] = "true", ["ConnectionStrings:ImageQueue"] = _database.ConnectionString };
-    }
-}
+internal sealed class SqlServerDashboardCommandTests() : DashboardCommandContract(isOnSqlServer: true);

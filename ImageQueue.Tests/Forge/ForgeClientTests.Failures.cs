@@ -87,6 +87,22 @@ public sealed partial class ForgeClientTests
                 : (ForgeFailure.Failed, "gpu1 answered 500 Internal Server Error")));
     }
 
+    /// <summary>Seen before: 1.9 MB of gzip took 1 GB of memory.</summary>
+    [Test]
+    public async Task IsHealthyAsync_StopsReading_WhenTheAnswerIsFarTooLong()
+    {
+        _answer = async context =>
+        {
+            context.Response.Headers.ContentEncoding = "gzip";
+            await using var stream = new GZipStream(context.Response.Body, CompressionLevel.Fastest);
+            for (var i = 0; i < 64; i++)
+                await stream.WriteAsync(new byte[1024 * 1024]);
+        };
+
+        Assert.That(await _client.IsHealthyAsync(_backend, default), Is.False);
+        Assert.That(_client.WhyUnhealthy(_backend), Is.EqualTo("the answer of gpu1 is longer than 16 MB"));
+    }
+
     // The body forms, server by server.
     [TestCase(500, """{"error":"RuntimeError","detail":"","body":"","message":"boom"}""", ForgeFailure.Failed, "boom", TestName = "Forge")]
     [TestCase(500, """{"error":"RuntimeError","detail":"","body":"","errors":"boom"}""", ForgeFailure.Failed, "boom", TestName = "reForge, A1111, classic")]

@@ -1,5 +1,6 @@
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Tests.Storage;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
@@ -10,13 +11,12 @@ namespace ImageQueue.Tests.Messages;
 /// What <see cref="MessageFeed"/> promises, whichever database keeps the rows. The feed's clock stands still, so that nothing comes
 /// by the poll unless a test says so.
 /// </summary>
-public abstract class MessageFeedContract
+public abstract class MessageFeedContract(bool isOnSqlServer) : StoreContract(isOnSqlServer)
 {
     private const string Conversation = "sohbet-1";
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
-    private IStoreDatabase _database = null!;
     private OpenStore _mine = null!;
     private OpenStore _others = null!;
     private FaultyStore _observed = null!;
@@ -24,29 +24,14 @@ public abstract class MessageFeedContract
     private LogRecorder _log = null!;
     private MessageFeed _feed = null!;
 
-    /// <summary>An empty database of this fixture's own.</summary>
-    private protected abstract Task<IStoreDatabase> CreateDatabaseAsync();
-
-    /// <summary>Makes the database.</summary>
-    [OneTimeSetUp]
-    public async Task CreateAsync() => _database = await CreateDatabaseAsync();
-
-    /// <summary>Drops the database.</summary>
-    [OneTimeTearDown]
-    public async Task DropAsync()
-    {
-        if (_database is not null)
-            await _database.DisposeAsync();
-    }
-
     /// <summary>Two processes on one database; the feed is the first one's.</summary>
     [SetUp]
     public async Task StartAsync()
     {
-        await _database.EmptyAsync();
+        await Database.EmptyAsync();
         var signal = new AsyncSignal();
-        _mine = _database.Open(TimeProvider.System, signal);
-        _others = _database.Open(TimeProvider.System, new AsyncSignal());
+        _mine = Database.Open(TimeProvider.System, signal);
+        _others = Database.Open(TimeProvider.System, new AsyncSignal());
         _time = new WaitedClock();
         _log = new LogRecorder();
         _observed = FaultyStore.Around(_mine.Store);
@@ -173,6 +158,32 @@ public abstract class MessageFeedContract
         Assert.That(given, Is.EqualTo(InOrder(newest)));
         var last = await WriteAsync(newest[3]);
         Assert.That(await TakeAsync(slow), Is.EqualTo(new[] { (last.Id, last.Revision) }));
+    }
+
+    /// <summary>A crowd that comes back leaves room for everything else.</summary>
+    [Test]
+    public async Task Watch_ReadsForFewAtATime_WhenManyAreBehind()
+    {
+        var message = await AddAsync();
+        var (reading, goOn) = (0, new TaskCompletionSource());
+        _observed.BeforeReading = conversation =>
+        {
+            if (conversation is null)
+                return Task.CompletedTask;
+            Interlocked.Increment(ref reading);
+            return goOn.Task;
+        };
+        var watchers = new List<FeedSubscription>();
+        for (var i = 0; i < 20; i++)
+            watchers.Add(await _feed.WatchAsync(Conversation, 0, CancellationToken.None));
+
+        var given = watchers.ConvertAll(TakeAsync); // Each reads at once, or waits.
+
+        Assert.That(reading, Is.EqualTo(MessageFeed.MaxCatchUps));
+        goOn.SetResult();
+        foreach (var changes in await Task.WhenAll(given))
+            Assert.That(changes, Is.EqualTo(new[] { (message.Id, message.Revision) }));
+        watchers.ForEach(watcher => watcher.Dispose());
     }
 
     /// <summary>An idle process does not query its database.</summary>
@@ -435,20 +446,9 @@ public abstract class MessageFeedContract
 /// <summary>The feed's contract on SQLite.</summary>
 [TestFixture]
 [Category(Categories.Store)]
-public sealed class SqliteMessageFeedTests : MessageFeedContract
-{
-    private protected override async Task<IStoreDatabase> CreateDatabaseAsync()
-    {
-        var database = new SqliteStoreDatabase();
-        await database.PrepareAsync();
-        return database;
-    }
-}
+public sealed class SqliteMessageFeedTests() : MessageFeedContract(isOnSqlServer: false);
 
 /// <summary>The feed's contract on SQL Server, where one is given.</summary>
 [SqlServerFixture]
 [Category(Categories.Store)]
-public sealed class SqlServerMessageFeedTests : MessageFeedContract
-{
-    private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();
-}
+public sealed class SqlServerMessageFeedTests() : MessageFeedContract(isOnSqlServer: true);

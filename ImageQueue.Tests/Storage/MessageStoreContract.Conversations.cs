@@ -182,7 +182,7 @@ public abstract partial class MessageStoreContract
     public async Task Update_IsTaken_WhenALargeDocumentShrinks()
     {
         var message = await AddAsync();
-        await _database.SetMetadataAsync(message.Id, $$"""{"a":"{{new string('x', 150_000)}}","b":"{{new string('x', 150_000)}}"}""");
+        await Database.SetMetadataAsync(message.Id, $$"""{"a":"{{new string('x', 150_000)}}","b":"{{new string('x', 150_000)}}"}""");
 
         Assert.That(() => PatchAsync(message.Id, "c", "y"), Throws.TypeOf<DocumentTooLargeException>());
         await PatchAsync(message.Id, "a", "shorter");
@@ -197,7 +197,7 @@ public abstract partial class MessageStoreContract
     {
         var message = await InStateAsync(MessageStatus.Processing);
         var full = message.ExtraMetadata.TrimEnd()[..^1] + $$""","a":"{{new string('x', MetadataPatch.MaxDocumentLength)}}"}""";
-        await _database.SetMetadataAsync(message.Id, full);
+        await Database.SetMetadataAsync(message.Id, full);
 
         Assert.That((await CompleteAsync(message)).Applied, Is.True);
     }

@@ -144,7 +144,7 @@ public abstract partial class MessageStoreContract
         await Store.CloseConversationAsync(Conversation, CancellationToken.None);
         await Store.EraseAsync(old.Id, CancellationToken.None);
         await Store.EraseAsync(young.Id, CancellationToken.None);
-        await _database.AgeAsync(old.Id, TimeSpan.FromDays(40));
+        await Database.AgeAsync(old.Id, TimeSpan.FromDays(40));
 
         Assert.That(await Store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, CancellationToken.None), Is.EqualTo(1));
         Assert.That(
@@ -153,7 +153,7 @@ public abstract partial class MessageStoreContract
         Assert.ThrowsAsync<ConversationDeletedException>(() => AddAsync());
 
         var newest = await AddAsync(conversation: "another");
-        await _database.AgeAsync(young.Id, TimeSpan.FromDays(40));
+        await Database.AgeAsync(young.Id, TimeSpan.FromDays(40));
         Assert.That(await Store.ForgetErasedAsync(TimeSpan.FromDays(30), 10, CancellationToken.None), Is.EqualTo(1));
         Assert.That((await AddAsync()).Revision, Is.GreaterThan(newest.Revision), "counted from the start");
     }

@@ -30,7 +30,7 @@ public abstract partial class MessageStoreContract
     public async Task OddRow_IsReadAsFarAsItCanBe(string? document, string readable)
     {
         var (before, odd, after) = (await SubmitAsync(), await SubmitAsync(), await SubmitAsync());
-        await _database.SetMetadataAsync(odd.Id, document);
+        await Database.SetMetadataAsync(odd.Id, document);
 
         var list = await ListAsync();
 
@@ -51,7 +51,7 @@ public abstract partial class MessageStoreContract
     public async Task OddRow_TakesAMerge(string? document, string merged)
     {
         var message = await AddAsync();
-        await _database.SetMetadataAsync(message.Id, document);
+        await Database.SetMetadataAsync(message.Id, document);
 
         AssertMetadata(
             merged, await Store.UpdateMessageAsync(message.Id, null, MetadataPatch.Parse("""{"x":1}"""), CancellationToken.None));

@@ -61,7 +61,7 @@ public abstract partial class MessageStoreContract
             (RequestEventKinds.Complete, 3, null, null),
         }));
         Assert.That(steps.Select(step => step.At), Is.Ordered);
-        if (!_database.HasOwnClock)
+        if (!Database.HasOwnClock)
             Assert.That(steps[1].At - steps[0].At, Is.EqualTo(TimeSpan.FromSeconds(2)));
         Assert.That((await ReadAsync(message.Id))!.ExtraMetadata, Does.Not.Contain("CUDA"), "a server's own words are for operators");
 

@@ -46,7 +46,7 @@ public abstract partial class MessageStoreContract
         for (var i = 0; i < 8; i++)
             over.Add(Applied(await Store.CancelAsync((await SubmitAsync()).Id, "x", CancellationToken.None)));
         var requests = Enumerable.Range(0, 8).Select(i => ImageRequest(conversation: $"c{i % 3}")).ToList();
-        await using var other = _database.Open(Time, Signal);
+        await using var other = Database.Open(Time, Signal);
 
         var taken = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(async () =>
         {
@@ -178,7 +178,7 @@ public abstract partial class MessageStoreContract
         var queued = await SubmitAsync();
         var complete = await InStateAsync(MessageStatus.Complete);
         foreach (var (row, minutes) in new[] { (rows[0], 30), (rows[1], 50), (rows[2], 40), (rows[3], 40), (rows[4], 10), (queued, 40), (complete, 40) })
-            await _database.AgeAsync(row.Id, TimeSpan.FromMinutes(minutes));
+            await Database.AgeAsync(row.Id, TimeSpan.FromMinutes(minutes));
         Applied(await Store.SaveProgressAsync(rows[3].Id, 1, 1, CancellationToken.None)); // That one has just spoken.
 
         var pages = new List<long>();
@@ -203,7 +203,7 @@ public abstract partial class MessageStoreContract
         var cancelled = Applied(await Store.CancelAsync((await SubmitAsync()).Id, "x", CancellationToken.None));
         var hasOne = await InStateAsync(MessageStatus.Queued);
         foreach (var (row, minutes) in new[] { (rows[0], 30), (rows[1], 50), (rows[2], 40), (rows[4], 5), (cancelled, 40), (hasOne, 40) })
-            await _database.AgeAsync(row.Id, TimeSpan.FromMinutes(minutes));
+            await Database.AgeAsync(row.Id, TimeSpan.FromMinutes(minutes));
 
         var pages = new List<WaitingRequest>();
         UnfinishedCursor? after = null;

@@ -29,6 +29,36 @@ public abstract partial class MessageStoreContract
         Assert.That(await Store.FindByHangfireJobAsync("HF-1", CancellationToken.None), Is.Null);
     }
 
+    /// <summary>Hangfire's ids begin at 1 again when its schema is installed anew.</summary>
+    [Test]
+    public async Task HangfireJob_IsTheNewestMessages_WhenSeveralHaveIt()
+    {
+        var (old, young) = (await InStateAsync(MessageStatus.Queued), await InStateAsync(MessageStatus.Queued));
+
+        AssertSame(await Store.FindByHangfireJobAsync(HangfireJob, CancellationToken.None), young);
+        var cancelled = Applied(await Store.CancelByHangfireJobAsync(HangfireJob, "c", CancellationToken.None));
+        Assert.That(cancelled.Id, Is.EqualTo(young.Id));
+        AssertSame(await ReadAsync(old.Id), old);
+    }
+
+    /// <summary>A page of long messages ends early: one is held for each stream that replays.</summary>
+    [Test]
+    public async Task ChangesSince_EndsThePage_WhenItIsLongInCharacters()
+    {
+        var added = new List<long>();
+        for (var i = 0; i < 10; i++)
+            added.Add((await AddAsync(content: new string('x', IFeedStore.PageCharacters / 4))).Id);
+
+        var read = new List<long>();
+        for (var since = 0L; await Store.ChangesSinceAsync(since, null, 500, CancellationToken.None) is { Count: > 0 } page; since = page[^1].Message.Revision)
+        {
+            Assert.That(page, Has.Count.LessThanOrEqualTo(4));
+            read.AddRange(page.Select(change => change.Message.Id));
+        }
+
+        Assert.That(read, Is.EqualTo(added));
+    }
+
     /// <summary>From an image's name to whose it is. A chat app's own key of that name makes no image.</summary>
     [Test]
     public async Task FindByJobId_FindsTheImageRequest_OfExactlyThatImage()

@@ -14,7 +14,7 @@ public abstract partial class MessageStoreContract
     {
         var complete = await InStateAsync(MessageStatus.Queued);
         Time.Advance(TimeSpan.FromSeconds(30));
-        await _database.AgeAsync(complete.Id, _database.HasOwnClock ? TimeSpan.FromSeconds(30) : TimeSpan.Zero);
+        await Database.AgeAsync(complete.Id, Database.HasOwnClock ? TimeSpan.FromSeconds(30) : TimeSpan.Zero);
         var began = Applied(await Store.ClaimAsync(complete.Id, HangfireJob, null, null, CancellationToken.None));
         Applied(await CompleteAsync(began));
         var failed = await FailedAsync("hf-2");
@@ -35,7 +35,7 @@ public abstract partial class MessageStoreContract
         Assert.That(samples.Single(sample => sample.Kind == StatisticsKinds.Complete).Seconds, Is.EqualTo(12.345));
         Assert.That(
             samples.Where(sample => sample.Kind == StatisticsKinds.Claimed).Max(sample => sample.Seconds),
-            Is.EqualTo(30).Within(_database.HasOwnClock ? 5 : 0));
+            Is.EqualTo(30).Within(Database.HasOwnClock ? 5 : 0));
         Assert.That(
             samples.Where(sample => sample.Kind is StatisticsKinds.Error or StatisticsKinds.Cancelled).Select(sample => sample.Seconds),
             Is.All.Null);

@@ -214,7 +214,7 @@ public abstract partial class MessageStoreContract
     public async Task Submit_AddsOneMessage_WhenTheSameKeyComesAtOnce()
     {
         var requests = Enumerable.Range(0, 16).Select(_ => ImageRequest(key: "k")).ToList();
-        await using var other = _database.Open(Time, Signal);
+        await using var other = Database.Open(Time, Signal);
 
         var submitted = await Task.WhenAll(requests.Select((request, i) => Task.Run(() =>
             (i % 2 == 0 ? Store : other.Store).SubmitAsync(request, new UserLimits(20), CancellationToken.None))));
@@ -296,7 +296,7 @@ public abstract partial class MessageStoreContract
     public async Task Submit_KeepsTheLimit_WhenManyComeAtOnce()
     {
         var requests = Enumerable.Range(0, 16).Select(i => ImageRequest(conversation: $"c{i % 4}", prompt: $"p{i}")).ToList();
-        await using var other = _database.Open(Time, Signal);
+        await using var other = Database.Open(Time, Signal);
 
         var taken = await Task.WhenAll(requests.Select((request, i) => Task.Run(async () =>
         {

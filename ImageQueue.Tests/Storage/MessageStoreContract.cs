@@ -12,7 +12,7 @@ namespace ImageQueue.Tests.Storage;
 /// What <see cref="IMessageStore"/> promises, whichever database keeps the rows. One partial per facet: submit, transitions,
 /// merge, read.
 /// </summary>
-public abstract partial class MessageStoreContract
+public abstract partial class MessageStoreContract(bool isOnSqlServer) : StoreContract(isOnSqlServer)
 {
     private protected const string PlainMessage = "plain";
 
@@ -22,7 +22,6 @@ public abstract partial class MessageStoreContract
 
     private protected const string HangfireJob = "hf-1";
 
-    private IStoreDatabase _database = null!;
     private OpenStore _open = null!;
     private int _submitted;
 
@@ -32,30 +31,15 @@ public abstract partial class MessageStoreContract
 
     private protected AsyncSignal Signal { get; private set; } = null!;
 
-    /// <summary>An empty database of this fixture's own.</summary>
-    private protected abstract Task<IStoreDatabase> CreateDatabaseAsync();
-
-    /// <summary>Makes the database.</summary>
-    [OneTimeSetUp]
-    public async Task CreateAsync() => _database = await CreateDatabaseAsync();
-
-    /// <summary>Drops the database.</summary>
-    [OneTimeTearDown]
-    public async Task DropAsync()
-    {
-        if (_database is not null)
-            await _database.DisposeAsync();
-    }
-
     /// <summary>Each test finds no row, at the same time of day.</summary>
     [SetUp]
     public async Task EmptyAsync()
     {
-        await _database.EmptyAsync();
+        await Database.EmptyAsync();
         Time = new FakeTimeProvider(new DateTimeOffset(2026, 11, 1, 12, 0, 0, 250, TimeSpan.Zero));
         Signal = new AsyncSignal();
         _submitted = 0;
-        _open = _database.Open(Time, Signal);
+        _open = Database.Open(Time, Signal);
     }
 
     /// <summary>Ends the test's store.</summary>
@@ -65,7 +49,7 @@ public abstract partial class MessageStoreContract
     /// <summary>The row as another process reads it.</summary>
     private protected async Task<Message?> ReadAsync(long id)
     {
-        await using var other = _database.Open(Time, new AsyncSignal());
+        await using var other = Database.Open(Time, new AsyncSignal());
         return await other.Store.FindAsync(id, CancellationToken.None);
     }
 
@@ -120,7 +104,7 @@ public abstract partial class MessageStoreContract
     /// <summary>The row of a worker that has not been heard of for a minute.</summary>
     private protected async Task<Message> SilentAsync(Message message)
     {
-        await _database.AgeAsync(message.Id, TimeSpan.FromMinutes(1));
+        await Database.AgeAsync(message.Id, TimeSpan.FromMinutes(1));
         return (await ReadAsync(message.Id))!; // It was there.
     }
 
@@ -156,7 +140,7 @@ public abstract partial class MessageStoreContract
     });
 
     /// <summary>By a clock that no test can set, they are only there or not.</summary>
-    private string Clocked(DateTimeOffset? time) => time is not null && _database.HasOwnClock ? "by the server's clock" : Text(time);
+    private string Clocked(DateTimeOffset? time) => time is not null && Database.HasOwnClock ? "by the server's clock" : Text(time);
 
     private static string Text(DateTimeOffset? time) => time?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "NULL";
 }

@@ -6,7 +6,4 @@ namespace ImageQueue.Tests.Storage;
 /// <summary>The store's contract on SQL Server, where one is given.</summary>
 [SqlServerFixture]
 [Category(Categories.Store)]
-public sealed class SqlServerMessageStoreTests : MessageStoreContract
-{
-    private protected override async Task<IStoreDatabase> CreateDatabaseAsync() => await SqlServerStoreDatabase.CreateAsync();
-}
+public sealed class SqlServerMessageStoreTests() : MessageStoreContract(isOnSqlServer: true);
