@@ -1,6 +1,5 @@
 using ImageQueue.Core.Forge;
 
-
 namespace ImageQueue.Core.Backends;
 
 /// <summary>What the healthy backends have between them, so that a request that none of them can serve is refused at submit.</summary>
@@ -11,6 +10,9 @@ public interface IForgeCatalogue
 
     /// <summary>Names of schedulers to offer; null while not known.</summary>
     IReadOnlyCollection<string>? Schedulers { get; }
+
+    /// <summary>What else they have to choose from.</summary>
+    ForgeLists Lists { get; }
 
     /// <summary>Whether a backend takes it, by name, alias or with a scheduler behind it; true while not known.</summary>
     bool HasSampler(string name);
@@ -28,6 +30,8 @@ internal sealed class ForgeCatalogue(BackendPool pool, ForgeModels models) : IFo
     public IReadOnlyCollection<string>? Samplers => Union(capabilities => capabilities.Samplers);
 
     public IReadOnlyCollection<string>? Schedulers => Union(capabilities => capabilities.Schedulers);
+
+    public ForgeLists Lists => ForgeLists.Union([.. Healthy().Select(capabilities => capabilities.Lists)]);
 
     public IReadOnlyList<ForgeModel> MissingModels
     {

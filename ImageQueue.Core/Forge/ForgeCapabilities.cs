@@ -32,6 +32,9 @@ public sealed record ForgeCapabilities
     /// <summary>Its schedulers. Empty when it does not say, or has none.</summary>
     public ForgeNameList Schedulers { get; init; } = ForgeNameList.None;
 
+    /// <summary>What else there is to choose from.</summary>
+    public ForgeLists Lists { get; init; } = ForgeLists.None;
+
     /// <summary>The checkpoint that was loaded when it came up; null when it does not say.</summary>
     public string? LoadedModel { get; init; }
 

@@ -17,7 +17,9 @@ internal sealed partial class ForgeClient
         var models = FindAsync(backend, "sdapi/v1/sd-models", cancellationToken);
         var samplers = FindAsync(backend, "sdapi/v1/samplers", cancellationToken);
         var schedulers = FindAsync(backend, "sdapi/v1/schedulers", cancellationToken);
+        var lists = Task.WhenAll(ForgeKinds.ListPaths.Select(path => FindAsync(backend, $"sdapi/v1/{path}", cancellationToken)));
         Found[] all = await Task.WhenAll(document, tasks, progress, options, models, samplers, schedulers);
+        var listed = await lists;
         try
         {
             if (all.All(one => one.Trouble is not null))
@@ -39,6 +41,7 @@ internal sealed partial class ForgeClient
                         HasTasks = (await tasks).IsThere,
                         HasProgress = (await progress).IsThere,
                         HasSchedulers = (await schedulers).IsThere,
+                        Lists = ForgeKinds.ListPaths.Zip(listed).ToDictionary(list => list.First, list => list.Second.Body),
                     });
                 MemoryOf(backend).Capabilities = capabilities;
                 logger.LogDebug(
@@ -56,7 +59,7 @@ internal sealed partial class ForgeClient
         }
         finally
         {
-            foreach (var one in all)
+            foreach (var one in all.Concat(listed))
                 one.Body?.Dispose();
         }
     }

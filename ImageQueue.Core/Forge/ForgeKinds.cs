@@ -10,6 +10,9 @@ internal static class ForgeKinds
     /// <summary>What stable-diffusion.cpp and KoboldCpp give for every model's hash.</summary>
     private const string HashOfSdCpp = "8888888888";
 
+    /// <summary>Lists that not every server has, and that are only offered.</summary>
+    public static readonly string[] ListPaths = ["loras", "upscalers", "latent-upscale-modes", "sd-modules", "sd-vae", "embeddings"];
+
     /// <summary>What a backend answered; null where it did not.</summary>
     internal readonly record struct Answers(
         JsonDocument? OpenApi,
@@ -24,6 +27,9 @@ internal static class ForgeKinds
         public bool? HasProgress { get; init; }
 
         public bool? HasSchedulers { get; init; }
+
+        /// <summary>The answers at <see cref="ListPaths"/>, by path.</summary>
+        public required IReadOnlyDictionary<string, JsonDocument?> Lists { get; init; }
     }
 
     public static ForgeCapabilities Describe(Answers answers)
@@ -47,6 +53,7 @@ internal static class ForgeKinds
             Checkpoints = ReadCheckpoints(answers.Models?.RootElement),
             Samplers = ReadNames(answers.Samplers?.RootElement, "name"),
             Schedulers = ReadNames(answers.Schedulers?.RootElement, "label"),
+            Lists = ReadLists(answers),
             LoadedModel = options is { ValueKind: JsonValueKind.Object } set ? TextOf(set, "sd_model_checkpoint") : null,
             LargestSeed = kind == ForgeKind.KoboldCpp ? int.MaxValue : uint.MaxValue,
         };
@@ -99,6 +106,25 @@ internal static class ForgeKinds
 
         return new ForgeNameList(entries);
     }
+
+    private static ForgeLists ReadLists(Answers answers) => new()
+    {
+        Loras = ReadList(answers.Lists.GetValueOrDefault("loras"), "name"),
+        Upscalers = ReadList(answers.Lists.GetValueOrDefault("upscalers"), "name"),
+        LatentUpscaleModes = ReadList(answers.Lists.GetValueOrDefault("latent-upscale-modes"), "name"),
+        Vaes =
+        [
+            .. ReadList(answers.Lists.GetValueOrDefault("sd-modules"), "model_name")
+                .Union(ReadList(answers.Lists.GetValueOrDefault("sd-vae"), "model_name")),
+        ],
+        Embeddings = answers.Lists.GetValueOrDefault("embeddings")?.RootElement is { ValueKind: JsonValueKind.Object } root
+            && root.TryGetProperty("loaded", out var loaded) && loaded.ValueKind == JsonValueKind.Object
+            ? [.. loaded.EnumerateObject().Select(one => one.Name)]
+            : [],
+    };
+
+    private static string[] ReadList(JsonDocument? list, string property) =>
+        [.. Items(list?.RootElement).Select(item => TextOf(item, property)).OfType<string>()];
 
     private static IEnumerable<string> ReadAliases(JsonElement item) =>
         item.TryGetProperty("aliases", out var aliases)

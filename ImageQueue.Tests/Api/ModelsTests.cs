@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using ImageQueue.Tests.Forge;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
 
@@ -34,12 +35,40 @@ internal sealed class ModelsTests
     {
         var answer = await TestApp.ReadAsync(await _app.Http.GetAsync("api/models"));
 
-        Assert.That(JsonNode.DeepEquals(answer, JsonNode.Parse(
+        Assert.That(JsonNode.DeepEquals(answer["models"], JsonNode.Parse(
             """
-            {"models":[
+            [
               {"name":"dev","title":"FLUX.1 dev","width":1024,"height":1024,"steps":20,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"},
-              {"name":"schnell","title":"schnell","width":512,"height":512,"steps":4,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"}]}
+              {"name":"schnell","title":"schnell","width":512,"height":512,"steps":4,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"}]
             """)), answer.ToJsonString());
+    }
+
+    [Test]
+    public async Task Get_OffersWhatTheBackendsList()
+    {
+        await using var forge = await StubServer.StartAsync();
+        forge["/sdapi/v1/samplers"] = (200, """[{"name":"Euler"},{"name":"Heun"}]""");
+        forge["/sdapi/v1/schedulers"] = (200, """[{"name":"simple","label":"Simple"}]""");
+        forge["/sdapi/v1/loras"] = (200, """[{"name":"film-grain","alias":"grain","path":"/l","metadata":{}}]""");
+        forge["/sdapi/v1/upscalers"] = (200, """[{"name":"None"},{"name":"R-ESRGAN 4x+","scale":4}]""");
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Backends:0:Url"] = forge.Backend.Url.AbsoluteUri });
+
+        var answer = new JsonObject();
+        await Until.TrueAsync(
+            async () =>
+            {
+                answer = await TestApp.ReadAsync(await app.Http.GetAsync("api/models"));
+                return answer["upscalers"]!.AsArray().Count > 0;
+            },
+            "the backend's lists are learnt");
+        answer.Remove("models");
+
+        Assert.That(
+            answer.ToJsonString(),
+            Is.EqualTo(JsonNode.Parse(
+                """
+                {"samplers":["Euler","Heun"],"schedulers":["Simple"],"loras":["film-grain"],"upscalers":["None","R-ESRGAN 4x+"]}
+                """)!.ToJsonString()));
     }
 
     [Test]

@@ -139,6 +139,32 @@ internal sealed class A1111Tests
     }
 
     [Test]
+    public async Task Lists_AreTheBackends()
+    {
+        await using var forge = await StubServer.StartAsync();
+        forge["/sdapi/v1/samplers"] = (200, """[{"name":"Euler"}]""");
+        forge["/sdapi/v1/loras"] = (200, """[{"name":"grain"}]""");
+        forge["/sdapi/v1/upscalers"] = (200, """[{"name":"Lanczos"}]""");
+        forge["/sdapi/v1/latent-upscale-modes"] = (200, """[{"name":"Latent"}]""");
+        forge["/sdapi/v1/sd-modules"] = (200, """[{"model_name":"ae.safetensors"}]""");
+        forge["/sdapi/v1/embeddings"] = (200, """{"loaded":{"easynegative":{}},"skipped":{}}""");
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Backends:0:Url"] = forge.Backend.Url.AbsoluteUri });
+        await Until.TrueAsync(async () => (await FirstAsync("loras"))?["name"] is not null, "the lists are learnt");
+
+        Assert.Multiple(async () =>
+        {
+            Assert.That((string?)(await FirstAsync("loras"))!["alias"], Is.EqualTo("grain"));
+            Assert.That((string?)(await FirstAsync("upscalers"))!["name"], Is.EqualTo("Lanczos"));
+            Assert.That((string?)(await FirstAsync("latent-upscale-modes"))!["name"], Is.EqualTo("Latent"));
+            Assert.That((string?)(await FirstAsync("sd-vae"))!["model_name"], Is.EqualTo("ae.safetensors"));
+            Assert.That((await GetAsync(app, "sdapi/v1/embeddings"))["loaded"]!["easynegative"], Is.Not.Null);
+        });
+
+        async Task<JsonNode?> FirstAsync(string list) =>
+            JsonNode.Parse(await app.Http.GetStringAsync($"sdapi/v1/{list}"))!.AsArray().FirstOrDefault();
+    }
+
+    [Test]
     public async Task ForgeClient_LearnsGeneratesFollowsAndInterrupts()
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "2" });

@@ -207,6 +207,29 @@ public sealed class ForgeClientNoticesTests
         Assert.That(_server.Requests.Count(request => request.Path == "/sdapi/v1/options"), Is.EqualTo(1));
     }
 
+    [Test]
+    public async Task LearnAsync_ReadsWhatThereIsToChooseFrom_AndNothingFromWhatIsNotUnderstood()
+    {
+        _server["/sdapi/v1/options"] = (200, "{}");
+        _server["/sdapi/v1/loras"] = (200, """[{"name":"grain","metadata":{"name":"other"}},{"alias":"without a name"},7]""");
+        _server["/sdapi/v1/upscalers"] = (500, "{}");
+        _server["/sdapi/v1/latent-upscale-modes"] = (200, """[{"name":"Latent"}]""");
+        _server["/sdapi/v1/sd-modules"] = (200, """[{"model_name":"ae.safetensors"},{"model_name":"clip_l.safetensors"}]""");
+        _server["/sdapi/v1/sd-vae"] = (200, """[{"model_name":"ae.safetensors","filename":"/v/ae.safetensors"}]""");
+        _server["/sdapi/v1/embeddings"] = (200, """{"loaded":{"easynegative":{"step":1}},"skipped":{"old":{}}}""");
+
+        var lists = (await _client.LearnAsync(_server.Backend, default)).Lists;
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(lists.Loras, Is.EqualTo(new[] { "grain" }));
+            Assert.That(lists.Upscalers, Is.Empty);
+            Assert.That(lists.LatentUpscaleModes, Is.EqualTo(new[] { "Latent" }));
+            Assert.That(lists.Vaes, Is.EqualTo(new[] { "ae.safetensors", "clip_l.safetensors" }));
+            Assert.That(lists.Embeddings, Is.EqualTo(new[] { "easynegative" }));
+        });
+    }
+
     [TestCase("[]", "it has no model: is its model folder mounted?")]
     [TestCase("""[{"title":"m"}]""", null)]
     [TestCase("<html></html>", null)]

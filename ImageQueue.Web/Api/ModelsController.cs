@@ -1,3 +1,4 @@
+using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Authorization;
@@ -8,18 +9,37 @@ namespace ImageQueue.Web.Api;
 /// <summary>The models that images can be generated with.</summary>
 [ApiController]
 [Tags("Models")]
-public sealed class ModelsController(ForgeModels models) : ControllerBase
+public sealed class ModelsController(ForgeModels models, IForgeCatalogue catalogue) : ControllerBase
 {
     /// <summary>The models that a request may ask for. The first is generated with when a request names none.</summary>
     [HttpGet("/api/models", Name = "listModels")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<ModelList>(StatusCodes.Status200OK, "application/json")]
-    public ModelList Get() => new([.. models.All.Select(ModelResponse.From)]);
+    public ModelList Get() => new([.. models.All.Select(ModelResponse.From)])
+    {
+        Samplers = [.. catalogue.Samplers ?? []],
+        Schedulers = [.. catalogue.Schedulers ?? []],
+        Loras = catalogue.Lists.Loras,
+        Upscalers = catalogue.Lists.Upscalers,
+    };
 }
 
 /// <summary>The models that a request may ask for.</summary>
 /// <param name="Models">The default first; empty where there is nothing to choose.</param>
-public sealed record ModelList(IReadOnlyList<ModelResponse> Models);
+public sealed record ModelList(IReadOnlyList<ModelResponse> Models)
+{
+    /// <summary>Samplers of the healthy backends; empty while not known.</summary>
+    public IReadOnlyList<string> Samplers { get; init; } = [];
+
+    /// <summary>Schedulers of the healthy backends; empty while not known.</summary>
+    public IReadOnlyList<string> Schedulers { get; init; } = [];
+
+    /// <summary>LoRAs of the healthy backends, for `&lt;lora:name:1&gt;` in a prompt.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Upscalers of the healthy backends.</summary>
+    public IReadOnlyList<string> Upscalers { get; init; } = [];
+}
 
 /// <summary>A model and its defaults for what a request leaves out.</summary>
 /// <param name="Name">What to send as model.</param>

@@ -43,11 +43,12 @@ internal static class A1111Endpoints
         api.MapGet("/memory", A1111Lists.Memory).WithSummary("Read the memory");
         api.MapGet("/cmd-flags", () => new Dictionary<string, object>()).WithSummary("Read the command line");
         api.MapGet("/scripts", () => new { txt2img = Array.Empty<string>(), img2img = Array.Empty<string>() }).WithSummary("List scripts");
-        api.MapGet("/embeddings", () => new { loaded = new Dictionary<string, object>(), skipped = new Dictionary<string, object>() })
-            .WithSummary("List embeddings");
-        string[] lists =
-            ["upscalers", "latent-upscale-modes", "sd-vae", "loras", "hypernetworks", "prompt-styles", "face-restorers"];
-        foreach (var empty in lists)
+        api.MapGet("/upscalers", (A1111Lists lists) => lists.Upscalers).WithSummary("List upscalers");
+        api.MapGet("/latent-upscale-modes", (A1111Lists lists) => lists.LatentUpscaleModes).WithSummary("List latent upscale modes");
+        api.MapGet("/sd-vae", (A1111Lists lists) => lists.Vaes).WithSummary("List VAEs");
+        api.MapGet("/loras", (A1111Lists lists) => lists.Loras).WithSummary("List LoRAs");
+        api.MapGet("/embeddings", (A1111Lists lists) => lists.Embeddings).WithSummary("List embeddings");
+        foreach (var empty in (string[])["hypernetworks", "prompt-styles", "face-restorers"])
             api.MapGet($"/{empty}", () => Array.Empty<object>()).WithSummary($"List {empty}");
         api.MapGet("/progress", ProgressAsync).WithSummary("Read the progress of the caller's image");
         api.MapPost("/interrupt", InterruptAsync).WithSummary("Cancel the caller's image");
