@@ -11,7 +11,7 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The chat page's list of conversations, which the server keeps, and the commands of a finished card.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed class ChatPageConversationTests : BrowserFixture
+internal sealed class ChatPageConversationTests : ChatPageFixture
 {
     private TestApp _app = null!; // Set before any test runs.
 
@@ -172,16 +172,6 @@ internal sealed class ChatPageConversationTests : BrowserFixture
     }
 
     private static ILocator Titles(IPage page) => page.Locator("#conversation-list .conversation-title");
-
-    private static async Task<IPage> EnterAsync(IBrowserContext context, string name)
-    {
-        var page = await context.NewPageAsync();
-        await page.GotoAsync("/");
-        await page.GetByTestId("name-input").FillAsync(name);
-        await page.GetByTestId("name-submit").ClickAsync();
-        await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
-        return page;
-    }
 
     private async Task SayAsync(string conversation, string username, string content, string role = "user")
     {

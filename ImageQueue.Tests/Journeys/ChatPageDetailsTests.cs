@@ -18,7 +18,7 @@ namespace ImageQueue.Tests.Journeys;
 /// </summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed class ChatPageDetailsTests : BrowserFixture
+internal sealed class ChatPageDetailsTests : ChatPageFixture
 {
     private TestApp _app = null!; // Set before any test runs.
     private PushSource _source = null!; // Set before any test runs.
@@ -387,13 +387,6 @@ internal sealed class ChatPageDetailsTests : BrowserFixture
         await Expect(page.Locator("#chat")).ToBeVisibleAsync();
         await Expect(page.Locator("#loading")).ToBeHiddenAsync();
         return page;
-    }
-
-    private static async Task SendAsync(IPage page, string prompt)
-    {
-        await page.GetByTestId("prompt").FillAsync(prompt);
-        await page.GetByTestId("send").ClickAsync();
-        await Expect(page.GetByTestId("prompt")).ToHaveValueAsync("");
     }
 
     private async Task<List<long>> TalkAsync(string conversation, int count)

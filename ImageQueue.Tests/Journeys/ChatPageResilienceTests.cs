@@ -13,7 +13,7 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The demo chat page while refreshes, restarts and lost networks get in its way: it ends in the right state by itself.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed partial class ChatPageResilienceTests : BrowserFixture
+internal sealed partial class ChatPageResilienceTests : ChatPageFixture
 {
     private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };
 
@@ -43,8 +43,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     {
         await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
-        var page = await context.NewPageAsync();
-        await EnterAsync(page);
+        var page = await EnterAsync(context);
         await SendAsync(page, "bir kedi");
         var card = Card(page);
         await GenerateHalfAsync();
@@ -71,8 +70,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         var urls = $"http://127.0.0.1:{Ports.FindFree()}";
         var first = await TestApp.StartAsync(Settings(urls), folder);
         await using var context = await Browser.OpenAsync(first);
-        var page = await context.NewPageAsync();
-        await EnterAsync(page);
+        var page = await EnterAsync(context);
         await SendAsync(page, "bir kedi");
         await SendAsync(page, "bir köpek");
         await GenerateHalfAsync();
@@ -94,8 +92,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         _hadOutage = true;
         await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
-        var page = await context.NewPageAsync();
-        await EnterAsync(page);
+        var page = await EnterAsync(context);
         await SendAsync(page, "bir kedi");
         await Expect(Card(page)).ToHaveAttributeAsync("data-status", "processing", Patient);
 
@@ -116,8 +113,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
         await using var app = await TestApp.StartAsync(Settings());
         await using var line = new TcpProxy(app.Address.Host, app.Address.Port);
         await using var context = await Browser.OpenAsync(app, new() { BaseURL = $"http://127.0.0.1:{line.Port}" });
-        var page = await context.NewPageAsync();
-        await EnterAsync(page);
+        var page = await EnterAsync(context);
         await SendAsync(page, "bir kedi");
         await Expect(Card(page)).ToHaveAttributeAsync("data-status", "processing", Patient);
 
@@ -136,8 +132,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     {
         await using var app = await TestApp.StartAsync(Settings());
         await using var context = await Browser.OpenAsync(app);
-        var one = await context.NewPageAsync();
-        await EnterAsync(one);
+        var one = await EnterAsync(context);
         await SendAsync(one, "bir kedi");
         await Expect(Card(one)).ToHaveAttributeAsync("data-status", "processing", Patient);
         var two = await context.NewPageAsync();
@@ -181,8 +176,7 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
             };
             Object.defineProperty(document, 'hidden', { get: () => window.inBackground === true });
             """);
-        var page = await context.NewPageAsync();
-        await EnterAsync(page);
+        var page = await EnterAsync(context);
         Assert.That(await page.EvaluateAsync<int>("window.asked"), Is.Zero, "no permission is requested unasked");
         await page.Locator("#notify").ClickAsync();
         await Expect(page.Locator("#notify")).ToHaveAttributeAsync("aria-pressed", "true");
@@ -214,28 +208,8 @@ internal sealed partial class ChatPageResilienceTests : BrowserFixture
     /// <summary>The backend works from here on, in a fiftieth of the time.</summary>
     private Timer Run() => new(_ => _clock.Advance(TimeSpan.FromSeconds(1)), null, TimeSpan.Zero, TimeSpan.FromMilliseconds(20));
 
-    private static ILocator Card(IPage page, int index = 0) => page.Locator("[data-testid^='message-'][data-status]").Nth(index);
-
     private static async Task<long> IdAsync(ILocator card) =>
         long.Parse((await card.GetAttributeAsync("data-testid"))!["message-".Length..], CultureInfo.InvariantCulture);
-
-    private static async Task<int> ProgressAsync(ILocator card) =>
-        int.Parse(await card.GetAttributeAsync("data-progress") ?? "", CultureInfo.InvariantCulture);
-
-    private static async Task EnterAsync(IPage page)
-    {
-        await page.GotoAsync("/");
-        await page.GetByTestId("name-input").FillAsync("ayşe");
-        await page.GetByTestId("name-submit").ClickAsync();
-        await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
-    }
-
-    private static async Task SendAsync(IPage page, string prompt)
-    {
-        await page.GetByTestId("prompt").FillAsync(prompt);
-        await page.GetByTestId("send").ClickAsync();
-        await Expect(page.GetByTestId("prompt")).ToHaveValueAsync("");
-    }
 
     private static async Task AssertCompleteAsync(ILocator card)
     {

@@ -11,7 +11,7 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The demo chat page, as its users meet it.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed partial class ChatPageTests : BrowserFixture
+internal sealed partial class ChatPageTests : ChatPageFixture
 {
     private static readonly LocatorAssertionsToHaveAttributeOptions Patient = new() { Timeout = 60_000 };
 
@@ -21,14 +21,13 @@ internal sealed partial class ChatPageTests : BrowserFixture
         await using var app = await TestApp.StartAsync(
             new() { ["Forge:Simulator:SecondsPerImage"] = "6", ["Forge:PollInterval"] = "00:00:00.2" });
         await using var context = await Browser.OpenAsync(app);
-        var page = await context.NewPageAsync();
-        await EnterAsync(page, "ayşe");
+        var page = await EnterAsync(context);
 
         await SendAsync(page, "bir kedi, yağlı boya");
-        var first = page.Locator("[data-testid^='message-'][data-status]").Nth(0);
+        var first = Card(page);
         await Expect(first).ToBeVisibleAsync();
         await SendAsync(page, "ıssız bir sahil");
-        var second = page.Locator("[data-testid^='message-'][data-status]").Nth(1);
+        var second = Card(page, 1);
         await Expect(second).ToHaveAttributeAsync("data-position", "1");
         await Expect(first).ToHaveAttributeAsync("data-status", "processing");
 
@@ -60,9 +59,7 @@ internal sealed partial class ChatPageTests : BrowserFixture
             new() { ["Forge:Simulator:SecondsPerImage"] = "60", ["Forge:PollInterval"] = "00:00:00.2" });
         await using var one = await Browser.OpenAsync(app);
         await using var two = await Browser.OpenAsync(app);
-        var (firstPage, secondPage) = (await one.NewPageAsync(), await two.NewPageAsync());
-        await EnterAsync(firstPage, "ayşe");
-        await EnterAsync(secondPage, "mehmet");
+        var (firstPage, secondPage) = (await EnterAsync(one), await EnterAsync(two, "mehmet"));
 
         await SendAsync(firstPage, "birinci");
         await Expect(firstPage.Locator("[data-status='processing']")).ToHaveCountAsync(1);
@@ -70,12 +67,11 @@ internal sealed partial class ChatPageTests : BrowserFixture
         await Expect(firstPage.Locator("[data-position='1']")).ToHaveCountAsync(1);
         await SendAsync(secondPage, "üçüncü");
 
-        var mine = secondPage.Locator("[data-testid^='message-'][data-status]");
+        var mine = Card(secondPage);
         await Expect(mine).ToHaveAttributeAsync("data-position", "2", Patient);
-        var others = firstPage.Locator("[data-testid^='message-'][data-status]");
-        await others.Nth(0).GetByTestId("cancel").ClickAsync();
+        await Card(firstPage).GetByTestId("cancel").ClickAsync();
         await Expect(mine).ToHaveAttributeAsync("data-position", "1", Patient);
-        await others.Nth(1).GetByTestId("cancel").ClickAsync();
+        await Card(firstPage, 1).GetByTestId("cancel").ClickAsync();
         await Expect(mine).ToHaveAttributeAsync("data-status", "processing", Patient);
     }
 
@@ -84,11 +80,10 @@ internal sealed partial class ChatPageTests : BrowserFixture
     {
         await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "20", ["Messages:Culture"] = "en" });
         await using var context = await Browser.OpenAsync(app, new() { Locale = "en-GB" });
-        var page = await context.NewPageAsync();
-        await EnterAsync(page, "Ada");
+        var page = await EnterAsync(context, "Ada");
 
         await SendAsync(page, "a ship in a storm [fault:oom*1]");
-        var card = page.Locator("[data-testid^='message-'][data-status]").Nth(0);
+        var card = Card(page);
         await Expect(card).ToHaveAttributeAsync("data-status", "error", Patient);
         await Expect(card).ToContainTextAsync("ran out of memory");
 
@@ -120,8 +115,7 @@ internal sealed partial class ChatPageTests : BrowserFixture
         await using var app = await TestApp.StartAsync();
         await using var context = await Browser.OpenAsync(
             app, new() { ViewportSize = new() { Width = width, Height = height }, ColorScheme = scheme });
-        var page = await context.NewPageAsync();
-        await EnterAsync(page, "ayşe");
+        var page = await EnterAsync(context);
         await SendAsync(page, "çokuzunbirkelime" + new string('x', 300));
         await Expect(page.Locator("[data-status='complete']")).ToHaveCountAsync(1, new() { Timeout = 60_000 });
 
@@ -144,24 +138,6 @@ internal sealed partial class ChatPageTests : BrowserFixture
 
     [GeneratedRegex("^(queued|processing)$")]
     private static partial Regex OnTheWay();
-
-    private static async Task EnterAsync(IPage page, string name)
-    {
-        await page.GotoAsync("/");
-        await page.GetByTestId("name-input").FillAsync(name);
-        await page.GetByTestId("name-submit").ClickAsync();
-        await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
-    }
-
-    private static async Task SendAsync(IPage page, string prompt)
-    {
-        await page.GetByTestId("prompt").FillAsync(prompt);
-        await page.GetByTestId("send").ClickAsync();
-        await Expect(page.GetByTestId("prompt")).ToHaveValueAsync("");
-    }
-
-    private static async Task<int> ProgressAsync(ILocator card) =>
-        int.Parse(await card.GetAttributeAsync("data-progress") ?? "", CultureInfo.InvariantCulture);
 
     private static async Task AssertImageAsync(ILocator card)
     {

@@ -10,7 +10,7 @@ namespace ImageQueue.Tests.Journeys;
 /// <summary>The demo chat page offers the models, where there is a choice.</summary>
 [TestFixture]
 [Category(Categories.Process)]
-internal sealed class ModelChoicePageTests : BrowserFixture
+internal sealed class ModelChoicePageTests : ChatPageFixture
 {
     private static readonly Dictionary<string, string?> Two = new()
     {
@@ -76,14 +76,5 @@ internal sealed class ModelChoicePageTests : BrowserFixture
         await Expect(page.Locator("[data-testid^='message-'][data-status='complete']")).ToBeVisibleAsync();
         await page.WaitForFunctionAsync("[...document.images].every(image => image.complete)");
         await page.ScreenshotAsync(new() { Path = Path.Combine(folder!, FormattableString.Invariant($"models-{scheme}-{width}.png")) });
-    }
-
-    private static async Task<IPage> EnterAsync(IBrowserContext context)
-    {
-        var page = await context.NewPageAsync();
-        await page.GotoAsync("/");
-        await page.GetByTestId("name-input").FillAsync("ayşe");
-        await page.GetByTestId("name-submit").ClickAsync();
-        return page;
     }
 }

@@ -73,6 +73,7 @@ internal sealed partial class AppProcess : IAsyncDisposable
             ["Forge__PollInterval"] = "00:00:00.0500000",
             ["Queue__MaxPendingPerUser"] = "100000",
             ["DOTNET_gcServer"] = "0",
+            ["DOTNET_TieredPGO"] = "0", // As of the tests themselves.
         };
         if (forge is not null)
             all["Forge__Backends__0__Url"] = forge.AbsoluteUri;
