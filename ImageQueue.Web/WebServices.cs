@@ -21,6 +21,7 @@ using ImageQueue.Web.Simulator;
 using ImageQueue.Web.Startup;
 using ImageQueue.Web.Telemetry;
 using ImageQueue.Web.Webhooks;
+using Microsoft.AspNetCore.HostFiltering;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.Formatters;
 using Microsoft.Extensions.Options;
@@ -43,6 +44,12 @@ public static class WebServices
         services.AddForgeSimulator();
         services.AddImageDashboard();
         services.AddSingleton<BackendPlan>();
+        services.AddOptions<HostFilteringOptions>().PostConfigure<BackendPlan>((options, plan) =>
+        {
+            // The simulator is called by this process's own address, whatever names are served.
+            if (plan.UsesSimulator && OwnAddress.In(builder.Configuration) is { } own && !options.AllowedHosts.Contains("*"))
+                options.AllowedHosts = [.. options.AllowedHosts, own.Host];
+        });
         services.AddSingleton<DatabaseStart>();
         services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
         services.AddHostedService<StartupReport>();

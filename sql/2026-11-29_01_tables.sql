@@ -46,6 +46,7 @@ IF OBJECT_ID(N'dbo.messages', N'U') IS NULL
         backend         nvarchar(200) NULL, -- the backend that generates it, or the last one that did
         heartbeat_at    datetime2(3) NULL,
         queued_at       datetime2(3) NULL, -- set on image requests only
+        finished_at     datetime2(3) NULL, -- set while an image request is complete, in error or cancelled
         deleted_at      datetime2(3) NULL, -- set on tombstones only; a plain message may carry a "status" of the chat app's own
         work            float NULL, -- megapixel-steps of an image request
         events          nvarchar(3000) NULL, -- a line for each transition, newest last; the oldest are cut
@@ -97,6 +98,8 @@ IF OBJECT_ID(N'dbo.imagequeue_statistics_samples', N'U') IS NULL
         kind    nvarchar(20) COLLATE Latin1_General_100_BIN2 NOT NULL,
         code    nvarchar(100) COLLATE Latin1_General_100_BIN2 NULL,
         seconds float NULL,
+        backend nvarchar(200) NULL,
+        work    float NULL,
 
         CONSTRAINT PK_imagequeue_statistics_samples PRIMARY KEY CLUSTERED (at, number)
     );

@@ -60,6 +60,11 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messa
     CREATE INDEX IX_messages_revision ON dbo.messages (revision) INCLUDE (conversation_id);
 GO
 
+-- Finished requests by their end, page by page, and the errors of a day.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_finished')
+    CREATE INDEX IX_messages_finished ON dbo.messages (finished_at, id) INCLUDE (status) WHERE finished_at IS NOT NULL;
+GO
+
 -- Tombstones, oldest first, for Messages:KeepTombstonesFor.
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_deleted')
     CREATE INDEX IX_messages_deleted ON dbo.messages (deleted_at) WHERE deleted_at IS NOT NULL;

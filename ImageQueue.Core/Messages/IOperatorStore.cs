@@ -11,14 +11,13 @@ public interface IOperatorStore
     /// <returns>False when it was not paused.</returns>
     Task<bool> ResumeAsync(string name, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// Matching image requests, newest first, within a range of ids below <paramref name="before"/>.
-    /// </summary>
-    /// <param name="before">Only messages with a smaller id.</param>
-    /// <param name="span">How many ids the range has, since messages may be kept for ever.</param>
-    /// <param name="limit">Most of them.</param>
-    /// <param name="cancellationToken">Gives up waiting.</param>
-    Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken);
+    /// <summary>Matching finished requests next to a place in their order, the newest end first.</summary>
+    /// <param name="place">Null for the newest.</param>
+    /// <param name="isNewer">Whether to search towards the newest end.</param>
+    /// <param name="span">How many finished requests to look through, since they may be kept for ever.</param>
+    /// <param name="limit">Most matches.</param>
+    Task<FoundRequests> SearchFinishedAsync(
+        RequestSearch search, FinishedCursor? place, bool isNewer, int span, int limit, CancellationToken cancellationToken);
 
     /// <summary>
     /// Matching image requests in the one status that the search names, oldest place in the queue first. For unfinished requests, which
@@ -41,10 +40,8 @@ public interface IOperatorStore
     Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// The ends of image requests in one status that were queued in the last time span, by the database's clock, newest first.
-    /// </summary>
-    Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken);
+    /// <summary>Requests that ended in error in the last time span, by the database's clock, the newest end first.</summary>
+    Task<IReadOnlyList<RequestError>> ListErrorsAsync(TimeSpan since, int limit, CancellationToken cancellationToken);
 }
 
 /// <summary>An operator's search; null matches any.</summary>
@@ -62,21 +59,23 @@ public sealed record RequestSearch(
 /// <param name="OldestQueuedAt">When the oldest of them got its place.</param>
 public readonly record struct WaitingUser(string Username, int Count, DateTimeOffset OldestQueuedAt);
 
-/// <summary>A search's matches in a range of ids.</summary>
-/// <param name="Requests">Newest first.</param>
-/// <param name="GoOnBefore">The end of the range; null when nothing is older. At the limit, continue before the last request.</param>
-public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, long? GoOnBefore);
+/// <summary>A search's matches among the finished requests that it looked through.</summary>
+/// <param name="Requests">The newest end first.</param>
+/// <param name="GoOn">The last one looked through; null when there is none beyond. At the limit, go on from the last match.</param>
+public sealed record FoundRequests(IReadOnlyList<MessageChange> Requests, FinishedCursor? GoOn);
 
-/// <summary>A finished request.</summary>
+/// <summary>A place in the order of the finished requests.</summary>
+/// <param name="At">When a request finished.</param>
+/// <param name="Id">Its message.</param>
+public readonly record struct FinishedCursor(DateTimeOffset At, long Id);
+
+/// <summary>A request that ended in error.</summary>
 /// <param name="Id">The message.</param>
-/// <param name="ErrorCode">One of <see cref="ErrorCodes"/>; null when it is no error.</param>
-/// <param name="Backend">The backend of the last attempt.</param>
+/// <param name="Code">One of <see cref="ErrorCodes"/>.</param>
+/// <param name="Backend">The backend of the last attempt; null when there was none.</param>
 /// <param name="QueuedAt">When it got its place in the queue.</param>
-/// <param name="At">When its row was written last: its end, unless the chat app has written since.</param>
-/// <param name="Seconds">The generation time, when complete.</param>
-/// <param name="Work">Megapixel-steps.</param>
-public readonly record struct RequestEnd(
-    long Id, string? ErrorCode, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At, double? Seconds, double? Work = null);
+/// <param name="At">When it ended.</param>
+public readonly record struct RequestError(long Id, string? Code, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At);
 
 /// <summary>An operator's pause.</summary>
 /// <param name="Name">The queue or a backend: see <c>Pauses</c>.</param>

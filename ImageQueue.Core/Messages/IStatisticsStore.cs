@@ -15,6 +15,9 @@ public interface IStatisticsStore
     /// <summary>How many samples of each kind the last time span has, by the database's clock.</summary>
     Task<IReadOnlyList<SampleCount>> CountSamplesAsync(TimeSpan since, CancellationToken cancellationToken);
 
+    /// <summary>What each backend did in the last time span, by the database's clock, from the samples.</summary>
+    Task<IReadOnlyList<BackendResults>> ListBackendResultsAsync(TimeSpan since, CancellationToken cancellationToken);
+
     /// <summary>
     /// Stores rows. Of two for the same hour, kind and code the higher count stays: aggregating an hour again gives the same row, and a
     /// row aggregated too early or too late overwrites nothing.
@@ -48,6 +51,17 @@ public readonly record struct StatisticsSample(DateTimeOffset At, string Kind, s
 
 /// <summary>How many samples of one kind there are.</summary>
 public readonly record struct SampleCount(string Kind, string? Code, int Count);
+
+/// <summary>A backend's results of a time span.</summary>
+/// <param name="Backend">Its name.</param>
+/// <param name="LastHour">Images of the last hour.</param>
+/// <param name="Median">Median seconds of an image; of two in the middle the lower. Null without an image.</param>
+/// <param name="Pace">The same per megapixel-step.</param>
+public sealed record BackendResults(string Backend, int LastHour, double? Median, double? Pace)
+{
+    /// <summary>Requests that ended in error on it, by code.</summary>
+    public IReadOnlyDictionary<string, int> Errors { get; init; } = new Dictionary<string, int>(StringComparer.Ordinal);
+}
 
 /// <summary>One number of one hour, with the percentiles that belong to it.</summary>
 /// <param name="Hour">Its start, UTC.</param>

@@ -54,6 +54,9 @@ public sealed record Message
     /// <summary>UTC; when the request got its place in the queue. Null for a plain message: this is what tells the two apart.</summary>
     public DateTimeOffset? QueuedAt { get; init; }
 
+    /// <summary>UTC; when the request became complete, ended in error or was cancelled. Null otherwise.</summary>
+    public DateTimeOffset? FinishedAt { get; init; }
+
     /// <summary>UTC; set on tombstones only, which only the feed shows.</summary>
     public DateTimeOffset? DeletedAt { get; init; }
 

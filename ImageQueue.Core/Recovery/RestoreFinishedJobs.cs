@@ -44,12 +44,12 @@ internal sealed class RestoreFinishedJobs(
             finished.AddRange(await store.ListNewestAsync(status, Newest, cancellationToken));
         // The newest last: Hangfire lists the latest state change first. Requests that finished in this process have their jobs.
         var lost = finished.Where(message => message.HangfireJobId is not { } job
-            || jobs.Find(job) is null).OrderBy(message => message.UpdatedAt);
+            || jobs.Find(job) is null).OrderBy(EndOf);
         var restored = 0;
         foreach (var batch in lost.Chunk(Batch))
         {
             var ids = finishedJobs.Restore(
-                batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, message.UpdatedAt, StateOf(message))));
+                batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, EndOf(message), StateOf(message))));
             var rows = batch.Zip(ids, (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId)).ToList();
             var refused = (await store.ReplaceEndedJobsAsync(rows, cancellationToken)).ToHashSet();
             // Retried or erased meanwhile.
@@ -79,13 +79,15 @@ internal sealed class RestoreFinishedJobs(
             Logger.LogInformation("Restored {Count} finished jobs to Hangfire's lists in {Time}.", restored, Time.GetElapsedTime(started));
     }
 
+    private static DateTimeOffset EndOf(Message message) => message.FinishedAt!.Value; // It has finished.
+
     private static EndState StateOf(Message message) => message.Status switch
     {
         MessageStatus.Complete => Succeeded(message),
         MessageStatus.Error => new EndState(
-            FailedState.StateName, IsFinal: false, message.UpdatedAt, "FailedAt", new FailedState(
+            FailedState.StateName, IsFinal: false, EndOf(message), "FailedAt", new FailedState(
                 new ImageRequestFailedException(message.Error ?? "")).SerializeData()),
-        _ => new EndState(DeletedState.StateName, IsFinal: true, message.UpdatedAt, "DeletedAt", []),
+        _ => new EndState(DeletedState.StateName, IsFinal: true, EndOf(message), "DeletedAt", []),
     };
 
     private static EndState Succeeded(Message message)
@@ -95,13 +97,13 @@ internal sealed class RestoreFinishedJobs(
                 && seconds.ValueKind == JsonValueKind.Number
                 && seconds.TryGetDouble(out var duration)
             ? Math.Max(0, duration) : 0;
-        var waiting = Math.Max(0, (message.UpdatedAt - (message.QueuedAt ?? message.CreatedAt)).TotalSeconds - generating);
+        var waiting = Math.Max(0, (EndOf(message) - (message.QueuedAt ?? message.CreatedAt)).TotalSeconds - generating);
         var data = new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["PerformanceDuration"] = Milliseconds(generating),
             ["Latency"] = Milliseconds(waiting),
         };
-        return new EndState(SucceededState.StateName, IsFinal: true, message.UpdatedAt, "SucceededAt", data);
+        return new EndState(SucceededState.StateName, IsFinal: true, EndOf(message), "SucceededAt", data);
     }
 
     private static string Milliseconds(double seconds) =>

@@ -24,9 +24,16 @@ internal sealed class DashboardBrowserTests(int waiting) : BrowserFixture
 
     private static readonly string[] Pages =
     [
-        "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&backend=gpu1", "images?show=ended&q=kedi", "images/20", "images/10",
+        "", "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&backend=gpu1", "images?show=ended&q=kedi", "images/20", "images/10",
         "backends", "failures",
     ];
+
+    /// <summary>Cells that a phone shows only after a scroll to the side.</summary>
+    private const string CellsOutOfSight =
+        """
+        [...document.querySelectorAll('.iq tbody :is(td, th)')].filter(cell => cell.getBoundingClientRect().right > innerWidth)
+          .map(cell => cell.outerHTML)
+        """;
 
     private readonly TemporaryFolder _folder = new();
     private TestApp _app = null!; // Set before any test runs.
@@ -63,6 +70,8 @@ internal sealed class DashboardBrowserTests(int waiting) : BrowserFixture
             await page.GotoAsync($"hangfire/{path}");
             await Expect(page.Locator("[data-iq-part]")).ToBeVisibleAsync();
             Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width), path);
+            if (width == 390)
+                Assert.That(await page.EvaluateAsync<string[]>(CellsOutOfSight), Is.Empty, path);
             // With more requests waiting, only the tables differ.
             if (waiting == 3 || path == "images")
                 violations.AddRange(await ViolationsAsync(page, ".iq", path, scheme));

@@ -127,7 +127,7 @@ internal sealed partial class FinishedJobsTests
         var listed = monitor.FailedJobs(0, RestoreFinishedJobs.Newest);
         Assert.That(listed.Select(job => job.Value.Job.Args[0]), Is.EqualTo(newest.Select(message => message.Id)), "the newest first");
         Assert.That(
-            listed.Select(job => job.Value.FailedAt), Is.EqualTo(newest.Select(message => (DateTime?)message.UpdatedAt.UtcDateTime)));
+            listed.Select(job => job.Value.FailedAt), Is.EqualTo(newest.Select(message => message.FinishedAt?.UtcDateTime)));
         Assert.That(monitor.GetStatistics().Succeeded, Is.EqualTo(RestoreFinishedJobs.Newest));
         Assert.That(monitor.SucceededJobs(0, 1)[0].Value.TotalDuration, Is.EqualTo(60_000), "from the row's times");
 
@@ -181,10 +181,11 @@ internal sealed partial class FinishedJobsTests
             """
             INSERT INTO conversations (id, username, created_at) VALUES ('c', 'ayşe', '2026-11-01T00:00:00.000Z');
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @count)
-            INSERT INTO messages (conversation_id, username, role, content, created_at, queued_at, updated_at, hangfire_job_id, attempt, revision, extra_metadata)
+            INSERT INTO messages (conversation_id, username, role, content, created_at, queued_at, updated_at, finished_at, hangfire_job_id, attempt, revision,
+                extra_metadata)
             SELECT 'c', 'ayşe', 'bot', 'x',
                 strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || i || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || i || ' seconds'),
-                strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || (i + 60) || ' seconds'), 'lost-' || i, 1, i,
+                '2026-11-02T00:00:00.000Z', strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || (i + 60) || ' seconds'), 'lost-' || i, 1, i,
                 json_object('status', CASE i % 3 WHEN 0 THEN 'complete' WHEN 1 THEN 'error' ELSE 'cancelled' END, 'job_id', printf('%032x', i), 'prompt', 'bir kedi',
                     'error', 'Olmadı.', 'result', json_object('duration_seconds', 12.5))
             FROM n

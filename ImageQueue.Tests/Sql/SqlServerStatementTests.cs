@@ -98,10 +98,13 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.ListChangesAsync), store => store.ListChangesAsync(0, 10, default)),
         (nameof(IMessageStore.ChangeMarkAsync), store => store.ChangeMarkAsync(default)),
         (nameof(IMessageStore.ListAheadAsync), store => store.ListAheadAsync(1, 10, default)),
-        (nameof(IMessageStore.SearchAsync), store => store.SearchAsync(new RequestSearch(["error"]), 10, 100, 5, default)),
         (
-            nameof(IMessageStore.SearchAsync),
-            store => store.SearchAsync(new RequestSearch(["error"], "x", "gpu1", "u", "7"), 10, 100, 5, default)),
+            nameof(IMessageStore.SearchFinishedAsync),
+            store => store.SearchFinishedAsync(new RequestSearch(["error"]), null, isNewer: false, 100, 5, default)),
+        (
+            nameof(IMessageStore.SearchFinishedAsync),
+            store => store.SearchFinishedAsync(
+                new RequestSearch(["error"], "x", "gpu1", "u", "7"), new FinishedCursor(default, 7), isNewer: true, 100, 5, default)),
         (
             nameof(IMessageStore.SearchUnfinishedAsync),
             store => store.SearchUnfinishedAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), 5, default)),
@@ -113,9 +116,10 @@ public sealed partial class SqlServerStatementTests
             store => store.CountMatchingAsync(new RequestSearch(["queued"], "x", "gpu1", "u", "7"), default)),
         (nameof(IMessageStore.ListWaitingUsersAsync), store => store.ListWaitingUsersAsync(5, default)),
         (nameof(IMessageStore.ReadEventsAsync), store => store.ReadEventsAsync([1, 2], default)),
-        (nameof(IMessageStore.ListEndsAsync), store => store.ListEndsAsync("error", TimeSpan.FromDays(1), 5, default)),
+        (nameof(IMessageStore.ListErrorsAsync), store => store.ListErrorsAsync(TimeSpan.FromDays(1), 5, default)),
         (nameof(IMessageStore.ReadStatisticsStateAsync), store => store.ReadStatisticsStateAsync(default)),
         (nameof(IMessageStore.ListSamplesAsync), store => store.ListSamplesAsync(default, default, default)),
+        (nameof(IMessageStore.ListBackendResultsAsync), store => store.ListBackendResultsAsync(TimeSpan.FromDays(1), default)),
         (nameof(IMessageStore.CountSamplesAsync), store => store.CountSamplesAsync(TimeSpan.FromHours(1), default)),
         (
             nameof(IMessageStore.SaveStatisticsAsync),
@@ -222,7 +226,7 @@ public sealed partial class SqlServerStatementTests
         {
             var times = new TimeFinder();
             TSqlSyntax.Parse(text).Accept(times);
-            Assert.That(times.Compared.Except(["@QueuedAt"]), Is.Empty, text); // A place in the queue, read from a row.
+            Assert.That(times.Compared.Except(["@QueuedAt", "@FinishedAt", "@LastAt"]), Is.Empty, text); // A place, read from a row.
             Assert.That(times.WrittenByMachines.Except(["created_at", "updated_at"]), Is.Empty, text);
         }
 
@@ -234,7 +238,8 @@ public sealed partial class SqlServerStatementTests
     /// <summary>Where a parameter meets a column that holds a time.</summary>
     private sealed class TimeFinder : TSqlFragmentVisitor
     {
-        private static readonly string[] Times = ["created_at", "updated_at", "queued_at", "heartbeat_at", "expires_at", "deleted_at"];
+        private static readonly string[] Times = 
+            ["created_at", "updated_at", "queued_at", "finished_at", "heartbeat_at", "expires_at", "deleted_at"];
 
         public List<string> Compared { get; } = [];
 

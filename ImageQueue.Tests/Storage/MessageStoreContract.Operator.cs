@@ -93,12 +93,11 @@ public abstract partial class MessageStoreContract
         Assert.That(steps.Select(step => step.Attempt), Is.Ordered.And.All.GreaterThan(10));
     }
 
-    /// <summary>By each of its conditions, page by page, and never through all that is kept.</summary>
     [Test]
-    public async Task Search_FindsByEachCondition_InAStretch()
+    public async Task SearchFinished_FindsByEachCondition()
     {
         var failed = await InStateAsync(MessageStatus.Error);
-        var plain = await AddAsync("""{"status":"error","prompt":"kırmızı"}""");
+        await AddAsync("""{"status":"error","prompt":"kırmızı"}""");
         var other = Applied(
             await Store.CancelAsync(
                 (await SubmitAsync(ImageRequest("100%_blue!", conversation: "c2", username: "mehmet"))).Id, "c", CancellationToken.None));
@@ -115,14 +114,89 @@ public abstract partial class MessageStoreContract
         Assert.That(await FoundAsync(new(all, Text: "100_blue")), Is.Empty, "a pattern's signs are letters here");
         Assert.That(await FoundAsync(new(all, Text: HangfireJob)), Is.EqualTo(new[] { failed.Id }));
 
-        var stretch = await Store.SearchAsync(new(all), long.MaxValue, plain.Id - failed.Id + 1, 10, CancellationToken.None);
-        Assert.That((stretch.Requests.Single().Message.Id, stretch.GoOnBefore), Is.EqualTo((other.Id, (long?)plain.Id)));
-        stretch = await Store.SearchAsync(new(all), plain.Id, plain.Id, 10, CancellationToken.None);
-        Assert.That((stretch.Requests.Single().Message.Id, stretch.GoOnBefore), Is.EqualTo((failed.Id, (long?)null)));
-
-        async Task<long[]> FoundAsync(RequestSearch search) =>
-            [.. (await Store.SearchAsync(search, long.MaxValue, 1000, 10, CancellationToken.None)).Requests.Select(one => one.Message.Id)];
+        async Task<long[]> FoundAsync(RequestSearch search) => [.. Ids(await FinishedAsync(search))];
     }
+
+    /// <summary>By their end, whatever the order of the submits, and after the chat app has written to one.</summary>
+    [Test]
+    public async Task SearchFinished_SortsByTheEnd_InBothDirections()
+    {
+        var submitted = new List<long>();
+        for (var i = 0; i < 6; i++)
+            submitted.Add((await SubmitAsync()).Id);
+        long[] order = [submitted[2], submitted[5], submitted[0], submitted[4], submitted[1], submitted[3]];
+        foreach (var id in order)
+        {
+            Time.Advance(TimeSpan.FromSeconds(1));
+            Applied(await Store.CancelAsync(id, "c", CancellationToken.None));
+        }
+
+        Time.Advance(TimeSpan.FromSeconds(1));
+        await Store.UpdateMessageAsync(order[0], null, MetadataPatch.Parse("""{"seen":true}"""), CancellationToken.None);
+        Applied(await Store.RetryAsync(order[5], 1, UserLimits.None, CancellationToken.None));
+        order = [.. order[..5].Reverse()];
+        var search = new RequestSearch([MessageStatus.Cancelled]);
+
+        var first = await FinishedAsync(search, limit: 2);
+        Assert.That((Ids(first), first.GoOn), Is.EqualTo((order[..2], (FinishedCursor?)null)));
+        var second = await FinishedAsync(search, Cursor(first.Requests[^1]), limit: 2);
+        Assert.That(Ids(second), Is.EqualTo(order[2..4]));
+        Assert.That(Ids(await FinishedAsync(search, Cursor(second.Requests[0]), isNewer: true, limit: 1)), Is.EqualTo(order[1..2]));
+        Assert.That(Ids(await FinishedAsync(search, Cursor(second.Requests[0]), isNewer: true, limit: 9)), Is.EqualTo(order[..2]));
+    }
+
+    /// <summary>A search that finds little ends after a number of requests, and says where to go on.</summary>
+    [Test]
+    public async Task SearchFinished_LooksThroughABoundedNumber_InBothDirections()
+    {
+        var failed = await InStateAsync(MessageStatus.Error);
+        for (var i = 0; i < 3; i++)
+        {
+            Time.Advance(TimeSpan.FromSeconds(1));
+            Applied(await Store.CancelAsync((await SubmitAsync()).Id, "c", CancellationToken.None));
+        }
+
+        var search = new RequestSearch([MessageStatus.Error]);
+        var found = await FinishedAsync(search, span: 2);
+        Assert.That(found.Requests, Is.Empty);
+        found = await FinishedAsync(search, found.GoOn, span: 2);
+        Assert.That((Ids(found), found.GoOn), Is.EqualTo((new[] { failed.Id }, (FinishedCursor?)Cursor(found.Requests[0]))));
+        found = await FinishedAsync(search, found.GoOn, span: 2);
+        Assert.That((found.Requests.Count, found.GoOn), Is.EqualTo((0, (FinishedCursor?)null)));
+
+        var place = Cursor((await FinishedAsync(search)).Requests[0]);
+        var newer = await FinishedAsync(new([MessageStatus.Cancelled]), place, isNewer: true, span: 2);
+        Assert.That((newer.Requests.Count, newer.GoOn), Is.EqualTo((2, (FinishedCursor?)Cursor(newer.Requests[0]))));
+    }
+
+    [Test]
+    public async Task ListErrors_HasTheErrorsOfTheTimeSpan_TheNewestEndFirst()
+    {
+        var old = await InStateAsync(MessageStatus.Error);
+        await Database.AgeAsync(old.Id, TimeSpan.FromHours(25));
+        var (first, second) = (await InStateAsync(MessageStatus.Processing), await FailedAsync("hf-2"));
+        Time.Advance(TimeSpan.FromSeconds(1));
+        first = Applied(await Store.FailAsync(
+            first.Id, first.Attempt, "x", new RequestFailure(ErrorCodes.Stalled, "x"), CancellationToken.None));
+        await InStateAsync(MessageStatus.Cancelled);
+
+        var errors = await Store.ListErrorsAsync(TimeSpan.FromDays(1), 10, CancellationToken.None);
+
+        Assert.That(errors, Is.EqualTo(new[]
+        {
+            new RequestError(first.Id, ErrorCodes.Stalled, first.Backend, first.QueuedAt!.Value, first.FinishedAt!.Value),
+            new RequestError(second.Id, ErrorCodes.BackendFailed, null, second.QueuedAt!.Value, second.FinishedAt!.Value),
+        }));
+        Assert.That(await Store.ListErrorsAsync(TimeSpan.FromDays(1), 1, CancellationToken.None), Has.Count.EqualTo(1));
+    }
+
+    private Task<FoundRequests> FinishedAsync(
+        RequestSearch search, FinishedCursor? place = null, bool isNewer = false, int span = 1000, int limit = 10) =>
+        Store.SearchFinishedAsync(search, place, isNewer, span, limit, CancellationToken.None);
+
+    private static long[] Ids(FoundRequests found) => [.. found.Requests.Select(one => one.Message.Id)];
+
+    private static FinishedCursor Cursor(MessageChange one) => new(one.Message.FinishedAt!.Value, one.Message.Id);
 
     [TestCase("Meh", 2)]
     [TestCase("MEHMET İ", 1)]
@@ -136,7 +210,7 @@ public abstract partial class MessageStoreContract
         }
 
         var search = new RequestSearch([MessageStatus.Cancelled], Username: user);
-        var found = await Store.SearchAsync(search, long.MaxValue, 1000, 10, CancellationToken.None);
+        var found = await FinishedAsync(search);
 
         Assert.That(found.Requests, Has.Count.EqualTo(count));
     }

@@ -49,6 +49,33 @@ public abstract partial class MessageStoreContract
                 }));
     }
 
+    /// <summary>Counts, medians and errors by backend; the lower of two middle values, and none of what is older.</summary>
+    [Test]
+    public async Task ListBackendResults_AreOfTheTimeSpan_ByBackend()
+    {
+        foreach (var (backend, seconds) in new[] { ("gpu1", 4), ("gpu1", 2), ("gpu1", 9), ("gpu1", 3), ("gpu2", 50) })
+            Applied(await CompleteAsync(await OnAsync(backend), TimeSpan.FromSeconds(seconds)));
+        var work = ImageRequest().Work;
+        var failing = await OnAsync("gpu3");
+        Applied(await Store.FailAsync(
+            failing.Id, failing.Attempt, "x", new RequestFailure(ErrorCodes.OutOfMemory, "x"), CancellationToken.None));
+        Applied(await Store.CancelAsync((await OnAsync("gpu4")).Id, "x", CancellationToken.None));
+        await OnAsync("gpu1");
+
+        var results = await Store.ListBackendResultsAsync(Hour, CancellationToken.None);
+
+        Assert.That(
+            results.Select(one => (one.Backend, one.LastHour, one.Median)),
+            Is.EqualTo(new (string, int, double?)[] { ("gpu1", 4, 3), ("gpu2", 1, 50), ("gpu3", 0, null) }));
+        Assert.That(results.Select(one => one.Pace), Is.EqualTo(new double?[] { 3 / work, 50 / work, null }).Within(1e-9));
+        Assert.That(results[0].Errors, Is.Empty);
+        Assert.That(results[2].Errors, Is.EqualTo(new Dictionary<string, int> { [ErrorCodes.OutOfMemory] = 1 }));
+        Assert.That(await Store.ListBackendResultsAsync(TimeSpan.FromSeconds(-60), CancellationToken.None), Is.Empty);
+
+        async Task<Message> OnAsync(string backend) => Applied(
+            await Store.ClaimAsync((await SubmitAsync()).Id, $"hf-{Guid.NewGuid()}", backend, null, CancellationToken.None));
+    }
+
     /// <summary>What is refused has not happened.</summary>
     [Test]
     public async Task Transitions_NoteNothing_WhenTheyAreRefused()

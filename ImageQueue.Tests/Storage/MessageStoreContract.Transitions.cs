@@ -293,7 +293,7 @@ public abstract partial class MessageStoreContract
             {"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_1.png","thumbnail_url":"/images/flux_1.thumb.webp",
              "result":{"seed":4294967295,"width":1024,"height":768,"model":"flux1-dev","duration_seconds":12.345}}
             """,
-            row => row with { Content = "[IMAGE] Resminiz hazır." });
+            row => row with { Content = "[IMAGE] Resminiz hazır.", FinishedAt = row.UpdatedAt });
     }
 
     /// <summary>Forge does not always say.</summary>
@@ -328,7 +328,7 @@ public abstract partial class MessageStoreContract
                     new RequestFailure(ErrorCodes.BackendFailed, "Forge \"x\""),
                     CancellationToken.None),
             """{"status":"error","progress":0,"queue_position":0,"error":"Forge \"x\"","error_code":"backend_failed"}""",
-            row => row with { Content = "❌ Görsel oluşturulamadı: Forge \"x\"" });
+            row => row with { Content = "❌ Görsel oluşturulamadı: Forge \"x\"", FinishedAt = row.UpdatedAt });
     }
 
     [Test]
@@ -341,7 +341,7 @@ public abstract partial class MessageStoreContract
             before,
             () => Store.CancelAsync(before.Id, "İptal edildi.", CancellationToken.None),
             """{"status":"cancelled","progress":0,"queue_position":0}""",
-            row => row with { Content = "İptal edildi." });
+            row => row with { Content = "İptal edildi.", FinishedAt = row.UpdatedAt });
     }
 
     /// <summary>A new place in the queue, and nothing left of the first try.</summary>
@@ -354,7 +354,14 @@ public abstract partial class MessageStoreContract
             before,
             () => Store.RetryAsync(before.Id, 9, UserLimits.None, CancellationToken.None),
             """{"status":"queued","progress":0,"queue_position":9,"error":null,"error_code":null}""",
-            row => row with { Content = "[IMAGE_PENDING]", HangfireJobId = null, HeartbeatAt = null, QueuedAt = row.UpdatedAt });
+            row => row with
+            {
+                Content = "[IMAGE_PENDING]",
+                HangfireJobId = null,
+                HeartbeatAt = null,
+                QueuedAt = row.UpdatedAt,
+                FinishedAt = null,
+            });
     }
 
     [Test]
@@ -368,7 +375,7 @@ public abstract partial class MessageStoreContract
                 Store.FailQueuedAsync(
                     before.Id, "❌ Görsel oluşturulamadı: x", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None),
             """{"status":"error","progress":0,"queue_position":0,"error":"x","error_code":"no_backend"}""",
-            row => row with { Content = "❌ Görsel oluşturulamadı: x" });
+            row => row with { Content = "❌ Görsel oluşturulamadı: x", FinishedAt = row.UpdatedAt });
     }
 
     /// <summary>The attempt only ever rises; a person's retry resets both counters.</summary>

@@ -108,13 +108,13 @@ public abstract partial class MessageStoreContract(bool isOnSqlServer) : StoreCo
         return (await ReadAsync(message.Id))!; // It was there.
     }
 
-    private protected Task<Transition> CompleteAsync(Message message) => Store.CompleteAsync(
+    private protected Task<Transition> CompleteAsync(Message message, TimeSpan? duration = null) => Store.CompleteAsync(
         message.Id,
         message.Attempt,
         "[IMAGE] Resminiz hazır.",
         "/images/flux_1.png",
         "/images/flux_1.thumb.webp",
-        new ImageResult(4294967295, 1024, 768, "flux1-dev", TimeSpan.FromMilliseconds(12_345)),
+        new ImageResult(4294967295, 1024, 768, "flux1-dev", duration ?? TimeSpan.FromMilliseconds(12_345)),
         CancellationToken.None);
 
     private protected static Message Applied(Transition transition)
@@ -136,7 +136,7 @@ public abstract partial class MessageStoreContract(bool isOnSqlServer) : StoreCo
         m.Id, m.ConversationId, m.Role, m.Content, m.HangfireJobId ?? "NULL", m.IdempotencyKey ?? "NULL", m.RequestHash
             ?? "NULL", m.Attempt, m.Failures, m.Backend
             ?? "NULL", m.Revision,
-        Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt), Clocked(m.DeletedAt),
+        Text(m.CreatedAt), Text(m.UpdatedAt), Clocked(m.HeartbeatAt), Clocked(m.QueuedAt), Clocked(m.FinishedAt), Clocked(m.DeletedAt),
     });
 
     /// <summary>By a clock that no test can set, they are only there or not.</summary>

@@ -62,6 +62,7 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         UPDATE dbo.messages SET
             heartbeat_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, heartbeat_at)),
             queued_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, queued_at)),
+            finished_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, finished_at)),
             deleted_at = DATEADD(millisecond, -@milliseconds, DATEADD(second, -@seconds, deleted_at))
         WHERE id = @id;
         """,

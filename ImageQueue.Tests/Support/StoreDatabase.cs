@@ -63,7 +63,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
         """
         UPDATE messages SET
             heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', heartbeat_at, @by), queued_at = strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, @by),
-            deleted_at = strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, @by)
+            finished_at = strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, @by), deleted_at = strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, @by)
         WHERE id = @id
         """,
         new { id, by = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"-{by.TotalSeconds} seconds") });

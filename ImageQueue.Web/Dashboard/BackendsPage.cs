@@ -12,23 +12,24 @@ internal static class BackendsPage
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var summary = request.Get<DashboardSummary>();
-        var (figures, ends) = (await summary.GetAsync(request.Aborted), await summary.GetEndsAsync(request.Aborted));
+        var (figures, results) = (await summary.GetAsync(request.Aborted), await summary.GetBackendsAsync(request.Aborted));
         return Markup.Of(
             $"""
             {await ImagesPage.Head(request)}
-            <div class="iq-cards">{Markup.Join(request.Get<BackendPool>().Status, backend => Card(request, backend, figures, ends))}</div>
+            <div class="iq-cards">{Markup.Join(request.Get<BackendPool>().Status, Card)}</div>
             """);
+
+        Markup Card(BackendStatus backend) => BackendsPage.Card(request, backend, figures, results);
     }
 
     private static Markup Card(
-        ImageDashboardRequest request, BackendStatus backend, DashboardSummary.Figures figures, DashboardSummary.DayOfEnds ends)
+        ImageDashboardRequest request, BackendStatus backend, DashboardSummary.Figures figures, DashboardSummary.BackendFigures all)
     {
         var (state, label) = LabelOf(backend);
-        var slow = ends.Slowness(backend.Name) is { } slowness and > Slow
+        var slow = all.Slowness(backend.Name) is { } slowness and > Slow
             ? Markup.Of($" <span class=\"label iq-status iq-slow\">Slow: {slowness:0.0} times the median</span>")
             : Markup.None;
-        var attempts = backend.Attempts;
-        var lastHour = ends.Complete.Count(end => end.Backend == backend.Name && ends.At - end.At < TimeSpan.FromHours(1));
+        var (attempts, results) = (backend.Attempts, all.Of(backend.Name));
         return Markup.Of(
             $"""
             <section class="iq-card iq-{state}" id="backend-{backend.Name}" aria-label="{backend.Name}">
@@ -38,11 +39,11 @@ internal static class BackendsPage
             {State(request, backend, figures.At)}
             <dt>Model loaded</dt><dd>{backend.LoadedModel ?? "not known"}</dd>
             <dt>Generating</dt><dd>{Generating(request, backend, figures)}</dd>
-            <dt>Last hour</dt><dd>{lastHour} images</dd>
-            <dt>Median</dt><dd>{DashboardFormat.Duration(ends.Median(backend.Name))}</dd>
+            <dt>Last hour</dt><dd>{results.LastHour:n0} images</dd>
+            <dt>Median</dt><dd>{DashboardFormat.Duration(results.Median)}</dd>
             <dt>Attempts</dt><dd>{attempts.Completed:n0} completed, {attempts.Failed:n0} failed, {attempts.Disrupted:n0} disrupted
             since the start</dd>
-            {LastDisruption(backend, figures.At)}<dt>Errors, 24 h</dt><dd>{Errors(request, backend, ends)}</dd>
+            {LastDisruption(backend, figures.At)}<dt>Errors, 24 h</dt><dd>{Errors(request, results)}</dd>
             </dl>
             <p>{Buttons(request, backend)}</p>
             </section>
@@ -96,18 +97,14 @@ internal static class BackendsPage
             ? Markup.Of($"{request.Link($"/images/{generating.Id}", $"Image {generating.Id}")}, {generating.Progress} %")
             : Markup.Of($"–");
 
-    private static Markup Errors(ImageDashboardRequest request, BackendStatus backend, DashboardSummary.DayOfEnds ends)
+    private static Markup Errors(ImageDashboardRequest request, BackendResults results)
     {
-        var groups = ends.Errors.Where(end => end.Backend == backend.Name)
-            .GroupBy(end => end.ErrorCode ?? "?")
-            .OrderByDescending(group => group.Count())
-            .ToList();
-        return groups.Count == 0 ? Markup.Of($"none") : Markup.Join(groups, Link);
+        return results.Errors.Count == 0 ? Markup.Of($"none") : Markup.Join(results.Errors.OrderByDescending(error => error.Value), Link);
 
-        Markup Link(IGrouping<string, RequestEnd> group)
+        Markup Link(KeyValuePair<string, int> error)
         {
-            var query = DashboardFormat.Query(("show", "error"), ("backend", backend.Name), ("code", group.Key));
-            return Markup.Of($"{request.Link($"/images{query}", Markup.Of($"<code>{group.Key}</code> {group.Count()}"))} ");
+            var query = DashboardFormat.Query(("show", "error"), ("backend", results.Backend), ("code", error.Key));
+            return Markup.Of($"{request.Link($"/images{query}", Markup.Of($"<code>{error.Key}</code> {error.Value:n0}"))} ");
         }
     }
 

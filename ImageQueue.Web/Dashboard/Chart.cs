@@ -114,7 +114,7 @@ internal sealed record Chart(
             ? Markup.Of($"<p class=\"text-muted\">Nothing.</p>")
             : Markup.Of(
                 $"""
-                <table class="table table-condensed" aria-label="{Title}, {When}">
+                <table class="table table-condensed iq-table" aria-label="{Title}, {When}">
                 <thead><tr>{Markup.Columns(Series.Select(series => series.Name).Prepend("From"))}</tr></thead>
                 <tbody>{Markup.Join(rows, Row)}</tbody>
                 </table>

@@ -4,10 +4,17 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>Queue figures and the last day's finished requests, cached for a few seconds.</summary>
+/// <summary>Queue figures and the last day's errors and results, cached for a few seconds.</summary>
 internal sealed class DashboardSummary(IMessageStore store, QueuePositions positions, BackendPool pool, TimeProvider time)
 {
     private const int MostUsers = 8;
+
+    private static readonly TimeSpan Day = TimeSpan.FromDays(1);
+
+    /// <summary>What a day has brought is read rarely, and served old meanwhile.</summary>
+    private static readonly TimeSpan EndsAreFresh = TimeSpan.FromSeconds(15);
+
+    private static readonly TimeSpan EndsAreUsable = TimeSpan.FromMinutes(5);
 
     private readonly ShortCache<Figures> _figures =
         new(TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(10), time, async cancellationToken => new Figures(
@@ -18,34 +25,36 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         await store.ListWaitingUsersAsync(MostUsers, cancellationToken),
         time.GetUtcNow()));
 
-    /// <summary>Thousands of rows: read rarely, and served old meanwhile.</summary>
-    private readonly ShortCache<DayOfEnds> _ends =
-        new(TimeSpan.FromSeconds(15), TimeSpan.FromMinutes(5), time, async cancellationToken => new DayOfEnds(
-        await ListEndsAsync(
-            store,
-            MessageStatus.Complete,
-            cancellationToken), await ListEndsAsync(store, MessageStatus.Error, cancellationToken), time.GetUtcNow()));
+    private readonly ShortCache<Errors> _errors = new(EndsAreFresh, EndsAreUsable, time, async cancellationToken =>
+        new Errors(await ListErrorsAsync(store, cancellationToken), time.GetUtcNow()));
+
+    private readonly ShortCache<BackendFigures> _backends = new(EndsAreFresh, EndsAreUsable, time, async cancellationToken =>
+        new BackendFigures((await store.ListBackendResultsAsync(Day, cancellationToken)).ToDictionary(one => one.Backend)));
 
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<Figures> GetAsync(CancellationToken cancellationToken) => _figures.GetAsync(cancellationToken);
 
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
-    public Task<DayOfEnds> GetEndsAsync(CancellationToken cancellationToken) => _ends.GetAsync(cancellationToken);
+    public Task<Errors> GetErrorsAsync(CancellationToken cancellationToken) => _errors.GetAsync(cancellationToken);
 
-    /// <summary>The last day's requests of one status, newest first, at most 20,000.</summary>
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
-    public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, CancellationToken cancellationToken) =>
-        ListEndsAsync(store, status, cancellationToken);
+    public Task<BackendFigures> GetBackendsAsync(CancellationToken cancellationToken) => _backends.GetAsync(cancellationToken);
+
+    /// <summary>The last day's errors, newest first, at most 20,000.</summary>
+    /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
+    public Task<IReadOnlyList<RequestError>> ListErrorsAsync(CancellationToken cancellationToken) =>
+        ListErrorsAsync(store, cancellationToken);
 
     /// <summary>Call after a command, so that the operator sees its effect at once.</summary>
     public void Invalidate()
     {
         _figures.Invalidate();
-        _ends.Invalidate();
+        _errors.Invalidate();
+        _backends.Invalidate();
     }
 
-    private static Task<IReadOnlyList<RequestEnd>> ListEndsAsync(IMessageStore store, string status, CancellationToken cancellationToken) =>
-        store.ListEndsAsync(status, TimeSpan.FromDays(1), 20_000, cancellationToken);
+    private static Task<IReadOnlyList<RequestError>> ListErrorsAsync(IMessageStore store, CancellationToken cancellationToken) =>
+        store.ListErrorsAsync(Day, 20_000, cancellationToken);
 
     internal sealed record Figures(
         int Waiting,
@@ -58,33 +67,21 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         public int Healthy => Backends.Count(backend => backend.Healthy == true && !backend.Paused);
     }
 
-    internal sealed record DayOfEnds(IReadOnlyList<RequestEnd> Complete, IReadOnlyList<RequestEnd> Errors, DateTimeOffset At)
+    internal sealed record Errors(IReadOnlyList<RequestError> All, DateTimeOffset At);
+
+    /// <summary>The backends' results of the last day; of a backend without any, none.</summary>
+    internal sealed record BackendFigures(IReadOnlyDictionary<string, BackendResults> Results)
     {
-        public double? Median(string backend) => MedianOf(Of(backend).Select(end => end.Seconds).OfType<double>());
+        public BackendResults Of(string backend) => Results.GetValueOrDefault(backend) ?? new BackendResults(backend, 0, null, null);
 
         /// <summary>
         /// How many times slower a backend is than the pool's median, per megapixel-step; null while there is too little to compare.
         /// </summary>
         public double? Slowness(string backend)
         {
-            var paces = Complete.Where(end => end.Backend is not null).GroupBy(end => end.Backend!)
-                .Select(group => (
-                    Backend: group.Key,
-                    Pace: MedianOf(
-                        from end in @group where end is { Seconds: not null, Work: > 0 } select end.Seconds!.Value / end.Work!.Value)))
-                .Where(one => one.Pace is not null).ToList();
-            return paces.Count < 2 || paces.Find(one => one.Backend == backend).Pace is not { } own
-                ? null
-                : own / MedianOf(paces.Select(one => one.Pace!.Value));
-        }
-
-        private IEnumerable<RequestEnd> Of(string backend) => Complete.Where(end => end.Backend == backend);
-
-        /// <summary>The lower of two: the faster backend is the measure of a pool of two.</summary>
-        private static double? MedianOf(IEnumerable<double> values)
-        {
-            var sorted = values.Order().ToList();
-            return sorted.Count == 0 ? null : sorted[(sorted.Count - 1) / 2];
+            var paces = Results.Values.Select(one => one.Pace).OfType<double>().Order().ToList();
+            // Of two in the middle the lower: the faster backend is the measure of a pool of two.
+            return paces.Count < 2 ? null : Of(backend).Pace / paces[(paces.Count - 1) / 2];
         }
     }
 }

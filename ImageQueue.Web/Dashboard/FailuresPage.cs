@@ -13,8 +13,8 @@ internal static class FailuresPage
 
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
-        var ends = await request.Get<DashboardSummary>().GetEndsAsync(request.Aborted);
-        var groups = ends.Errors.GroupBy(end => (Code: end.ErrorCode ?? "", Backend: end.Backend ?? ""))
+        var errors = await request.Get<DashboardSummary>().GetErrorsAsync(request.Aborted);
+        var groups = errors.All.GroupBy(end => (Code: end.Code ?? "", Backend: end.Backend ?? ""))
             .OrderByDescending(group => group.Count())
             .ToList();
         if (groups.Count == 0)
@@ -31,7 +31,7 @@ internal static class FailuresPage
             <thead><tr>{Markup.Columns("Error", "Backend", "Count", "Hour by hour", "Newest")}
             {(request.IsReadOnly ? Markup.None : Markup.Columns("Action"))}</tr></thead>
             <tbody>{Markup.Join(groups, group =>
-                Row(request, ends.At, group.Key, [.. group], Newest(request, ends.At, newest[group.Key], known, histories)))}</tbody>
+                Row(request, errors.At, group.Key, [.. group], Newest(request, errors.At, newest[group.Key], known, histories)))}</tbody>
             </table></div>
             """);
     }
@@ -40,9 +40,9 @@ internal static class FailuresPage
     {
         if (group.Split('|', 2) is not [var code, var backend])
             return ImageCommands.Tally.Of(false);
-        var ends = await request.Get<DashboardSummary>().ListEndsAsync(MessageStatus.Error, request.Aborted);
+        var ends = await request.Get<DashboardSummary>().ListErrorsAsync(request.Aborted);
         var all = default(ImageCommands.Tally);
-        var matching = ends.Where(end => (end.ErrorCode ?? "") == code && (end.Backend ?? "") == backend);
+        var matching = ends.Where(end => (end.Code ?? "") == code && (end.Backend ?? "") == backend);
         foreach (var end in matching.OrderBy(end => end.QueuedAt).Take(MostRetries))
             all += ImageCommands.Tally.Of(await ImageDashboard.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
         return all;
@@ -52,7 +52,7 @@ internal static class FailuresPage
     private static Markup Newest(
         ImageDashboardRequest request,
         DateTimeOffset now,
-        List<RequestEnd> ends,
+        List<RequestError> ends,
         Dictionary<long, MessageChange> known,
         IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories)
     {
@@ -66,7 +66,7 @@ internal static class FailuresPage
     }
 
     private static Markup Row(
-        ImageDashboardRequest request, DateTimeOffset now, (string Code, string Backend) key, List<RequestEnd> ends, Markup newest)
+        ImageDashboardRequest request, DateTimeOffset now, (string Code, string Backend) key, List<RequestError> ends, Markup newest)
     {
         var hours = Enumerable.Range(0, 24).Select(hour => ends.Count(end => (int)(now - end.At).TotalHours == 23 - hour)).ToList();
         var most = Math.Max(1, hours.Max());

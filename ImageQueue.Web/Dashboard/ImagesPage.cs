@@ -11,11 +11,11 @@ internal static class ImagesPage
 {
     private const int PageSize = 50;
 
-    /// <summary>Message ids that one search scans: kept messages grow without bound.</summary>
-    private const long Span = 50_000;
+    /// <summary>Finished requests that one search scans: kept messages grow without bound.</summary>
+    private const int Span = 50_000;
 
     /// <summary>The same for a search in prompts.</summary>
-    private const long SpanOfText = 25_000;
+    private const int SpanOfText = 25_000;
 
     /// <summary>Most unfinished requests that a search shows, ordered by position.</summary>
     private const int MostUnfinished = 500;
@@ -40,7 +40,7 @@ internal static class ImagesPage
         {
             ("waiting", false) => await WaitingAsync(request, live),
             ("waiting" or "running", _) => await UnfinishedAsync(request, live, tab.Key, search),
-            _ => await FoundAsync(request, live, tab.Key, search),
+            _ => await FinishedAsync(request, live, tab.Key, search),
         };
         return Markup.Of(
             $"""
@@ -147,35 +147,52 @@ internal static class ImagesPage
         return Markup.Of($"{table}{more}{Pages(request, from, shown.Count, ordered.Count)}");
     }
 
-    private static async Task<Markup> FoundAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
+    /// <summary>A page of finished requests, the newest end first, next to the place that the query names.</summary>
+    private static async Task<Markup> FinishedAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
-        var before = request.Number("before", long.MaxValue);
-        var named = search.Text is { } text && before == long.MaxValue ? await NamedAsync(request, search, text.Trim()) : [];
-        var found = await request.Get<IOperatorStore>().SearchAsync(
-            search, before, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
+        var isNewer = request.Asked("newer") is not null;
+        var place = Cursor(request.Asked("newer") ?? request.Asked("older"));
+        var found = await FindAsync();
+        if (isNewer && found is { GoOn: null, Requests.Count: <= PageSize })
+        {
+            // The newest of all fill the first page.
+            (place, isNewer) = (null, false);
+            found = await FindAsync();
+        }
+
+        var isFull = found.Requests.Count > PageSize;
+        var page = (isNewer ? found.Requests.TakeLast(PageSize) : found.Requests.Take(PageSize)).ToList();
+        FinishedCursor? ahead = isFull ? Of(isNewer ? page[0] : page[^1]) : found.GoOn;
+        FinishedCursor? back = place is null || page.Count == 0 ? place : Of(isNewer ? page[^1] : page[0]);
+        var named = place is null && search.Text is { } text ? await NamedAsync(request, search, text.Trim()) : [];
         var ids = named.Select(one => one.Message.Id).ToHashSet();
-        var page = found.Requests.Take(PageSize).ToList();
-        var older = found.Requests.Count > PageSize ? Older("Older", page[^1].Message.Id)
-            : found.GoOnBefore is { } further ? Older($"Search before image {further}", further)
-            : Markup.None;
+        var table = await ImagesTable.ShowAsync(
+            request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))]);
         return Markup.Of(
             $"""
-            {await ImagesTable.ShowAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))])}
-            <p class="iq-pages">{Newer()}{older}</p>
+            {table}
+            <p class="iq-pages">{Link("Newer", "newer", "older", isNewer ? ahead : back)}{Link(
+                isNewer || isFull ? "Older" : "Search older", "older", "newer", isNewer ? back : ahead)}</p>
             """);
 
-        // "trail" holds the pages before this one: a search has no way back otherwise.
-        Markup Older(string text, long from) => Page(
-            request, text, ("before", Text(from)), ("trail", before == long.MaxValue ? "" : $"{request.Asked("trail")}{Text(before)}."));
+        Task<FoundRequests> FindAsync() => request.Get<IOperatorStore>().SearchFinishedAsync(
+            search, place, isNewer, search.Text is null ? Span : SpanOfText, PageSize + 1, request.Aborted);
 
-        Markup Newer() =>
-            before == long.MaxValue ? Markup.None : (request.Asked("trail") ?? "").Split('.', StringSplitOptions.RemoveEmptyEntries) switch
-            {
-                [.. var earlier, var last] =>
-                    Page(request, "Newer", ("before", last), ("trail", string.Concat(earlier.Select(one => $"{one}.")))),
-                [] => Page(request, "Newer", ("before", ""), ("trail", "")),
-            };
+        static FinishedCursor Of(MessageChange one) => new(one.Message.FinishedAt.GetValueOrDefault(), one.Message.Id); // It has finished.
+
+        Markup Link(string text, string key, string other, FinishedCursor? cursor) => cursor is { } to
+            ? Page(request, text, (key, $"{Text(to.At.ToUnixTimeMilliseconds())}-{Text(to.Id)}"), (other, ""))
+            : Markup.None;
     }
+
+    /// <summary>A place in the finished requests from a query, such as "1764475200000-17".</summary>
+    private static FinishedCursor? Cursor(string? text) =>
+        text?.Split('-') is [var at, var id]
+        && long.TryParse(at, NumberStyles.None, CultureInfo.InvariantCulture, out var milliseconds)
+        && milliseconds <= DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()
+        && long.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out var message)
+            ? new FinishedCursor(DateTimeOffset.FromUnixTimeMilliseconds(milliseconds), message)
+            : null;
 
     private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
 
@@ -200,7 +217,7 @@ internal static class ImagesPage
         [
             .. (await store.ReadChangesAsync(ids, request.Aborted))
                 .Where(one => search.Username is null || one.Username.StartsWith(search.Username, StringComparison.OrdinalIgnoreCase))
-                .OrderByDescending(one => one.Message.Id),
+                .OrderByDescending(one => one.Message.FinishedAt),
         ];
     }
 

@@ -124,7 +124,7 @@ internal static class ImagesTable
     private static Markup Finished(ImageDashboardRequest request, DateTimeOffset now, MessageChange one) => Markup.Of(
         $"""
         <td>{Thumbnail(one.Message.ThumbnailUrl)}</td>{Common(request, one)}<td>{one.Message.Backend}</td>
-        <td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{DashboardFormat.Ago(now, one.Message.UpdatedAt)} ago</td>
+        <td>{StatusOf(one.Message)} {OutcomeOf(one.Message)}</td><td>{DashboardFormat.Ago(now, one.Message.FinishedAt)} ago</td>
         """);
 
     private static Markup Common(ImageDashboardRequest request, MessageChange one) => Markup.Of(

@@ -23,7 +23,7 @@ internal sealed partial class SqlServerMessageStore
         extra_metadata = CASE WHEN queued_at IS NULL THEN N'{"status":"deleted"}'
                 ELSE JSON_MODIFY(N'{"status":"deleted","progress":0,"queue_position":0}', N'$."job_id"', job_id) END,
             username = N'', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL, heartbeat_at = NULL,
-            work = NULL, events = NULL, failures = 0, disruptions = 0, deleted_at = SYSUTCDATETIME(),
+            finished_at = NULL, work = NULL, events = NULL, failures = 0, disruptions = 0, deleted_at = SYSUTCDATETIME(),
         """;
 
     /// <summary>A conversation's title is the beginning of its first message.</summary>

@@ -8,27 +8,27 @@ internal sealed partial class SqlServerMessageStore
         long id, int attempt, string content, string imageUrl, string? thumbnailUrl, ImageResult result,
         CancellationToken cancellationToken) =>
         TransitionAsync(
-            "complete", id, Note(RequestEventKinds.Complete), MessagePatches.Complete(
-                imageUrl, thumbnailUrl, result), content, IsMine, Why(null).Add("@Attempt", attempt), cancellationToken,
+            "complete", id, Finished(RequestEventKinds.Complete), MessagePatches.Complete(imageUrl, thumbnailUrl, result), content, IsMine,
+            Why(null).Add("@Attempt", attempt), cancellationToken,
             sample: SampleNote.Complete(result));
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "fail", id, Note(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine,
+            "fail", id, Finished(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsMine,
             Why(failure.ToEvent()).Add("@Attempt", attempt), cancellationToken,
             sample: SampleNote.Error(failure));
 
     public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         TransitionAsync(
-            "fail", id, Note(
-                RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsQueued, Why(failure.ToEvent()), cancellationToken,
+            "fail", id, Finished(RequestEventKinds.Error), MessagePatches.Fail(failure), content, IsQueued,
+            Why(failure.ToEvent()), cancellationToken,
             sample: SampleNote.Error(failure));
 
     public Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
             "cancel",
             id,
-            Note(RequestEventKinds.Cancelled),
+            Finished(RequestEventKinds.Cancelled),
             MessagePatches.Cancel,
             content,
             IsUnfinished,
@@ -39,13 +39,15 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         TransitionAsync(
             "cancel", NewestOfJob,
-            Note(RequestEventKinds.Cancelled),
+            Finished(RequestEventKinds.Cancelled),
             MessagePatches.Cancel,
             content,
             IsUnfinished,
             Why(null).AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
             cancellationToken,
             sample: SampleNote.Cancelled);
+
+    private static string Finished(string what) => $"finished_at = SYSUTCDATETIME(), {Note(what)}";
 
     // Hangfire's ids begin at 1 again when its schema is reinstalled, beside rows with the same ids.
     private const string NewestOfJob =

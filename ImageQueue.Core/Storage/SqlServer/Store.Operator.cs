@@ -36,31 +36,40 @@ internal sealed partial class SqlServerMessageStore
                 "@Name", name, LeaseSize), cancellationToken)) == 1,
         cancellationToken);
 
-    public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken)
+    public Task<FoundRequests> SearchFinishedAsync(
+        RequestSearch search, FinishedCursor? place, bool isNewer, int span, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().Add("@Before", before).Add("@Span", span).Add("@Limit", limit)
-            .AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
-
-        // The newest id bounds the first page, which has no place to go on from.
+        var start = place ?? new FinishedCursor(DateTimeOffset.MaxValue, long.MaxValue);
+        var parameters = new StatementParameters().Add("@FinishedAt", start.At.UtcDateTime).Add("@Id", start.Id)
+            .Add("@Span", span - 1).Add("@Limit", limit).AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
+        var (beyond, order, end) = isNewer ? (">", "ASC", "9999-12-31") : ("<", "DESC", "0001-01-01");
+        var isBeyond =
+            $"""
+            finished_at IS NOT NULL AND finished_at {beyond}= @FinishedAt AND (finished_at {beyond} @FinishedAt OR id {beyond} @Id)
+            """;
+        var upTo = isNewer ? "<" : ">";
         var statement =
             $"""
-            DECLARE @From bigint = (SELECT ISNULL(MAX(id), 0) FROM dbo.messages WHERE id < @Before) - @Span + 1;
-            SELECT @From;
+            DECLARE @LastAt datetime2(3), @LastId bigint;
+            SELECT @LastAt = finished_at, @LastId = id FROM dbo.messages WHERE {isBeyond}
+            ORDER BY finished_at {order}, id {order} OFFSET @Span ROWS FETCH NEXT 1 ROWS ONLY;
+            SELECT @LastAt, @LastId;
+            SET @LastAt = ISNULL(@LastAt, '{end}');
             SELECT TOP (@Limit) {Columns}, username AS Username
             FROM dbo.messages
-            WHERE id < @Before AND id >= @From AND queued_at IS NOT NULL
-                AND status IN (
-                    SELECT those.status COLLATE Latin1_General_100_BIN2
-                    FROM OPENJSON(@Statuses) WITH (status nvarchar(20) '$') AS those){Fits(search, parameters)}
-            ORDER BY id DESC;
+            WHERE {isBeyond} AND finished_at {upTo}= @LastAt AND (finished_at {upTo} @LastAt OR id {upTo}= @LastId)
+                AND {HasStatus}{Fits(search, parameters)}
+            ORDER BY finished_at {order}, id {order};
             """;
         return connections.RunAsync(
             async connection =>
             {
                 await using var results = await connection.QueryMultipleAsync(Command(statement, parameters, cancellationToken));
-                var from = await results.ReadSingleAsync<long>();
-                var rows = await results.ReadAsync<MessageRow>();
-                return new FoundRequests([.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))], from > 1 ? from : null);
+                var last = await results.ReadSingleAsync<(DateTime? At, long? Id)>();
+                var found = (await results.ReadAsync<MessageRow>()).Select(row => new MessageChange(row.Username, row.ToMessage()));
+                return new FoundRequests(
+                    [.. isNewer ? found.Reverse() : found],
+                    last is ({ } at, { } id) ? new FinishedCursor(Utc(at), id) : null);
             },
             cancellationToken);
     }
@@ -172,24 +181,20 @@ internal sealed partial class SqlServerMessageStore
         return rows.ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events));
     }
 
-    public async Task<IReadOnlyList<RequestEnd>> ListEndsAsync(
-        string status, TimeSpan since, int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<RequestError>> ListErrorsAsync(TimeSpan since, int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
             connection =>
-                connection.QueryAsync<(
-                    long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At, double? Seconds, double? Work)>(Command(
+                connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At)>(Command(
                 """
-                SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, updated_at,
-                    TRY_CAST(JSON_VALUE(extra_metadata, N'$."result"."duration_seconds"') AS float), CAST(work AS float)
+                SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, finished_at
                 FROM dbo.messages
-                WHERE queued_at IS NOT NULL AND status = @Status AND queued_at > DATEADD(second, -@Age, SYSUTCDATETIME())
-                ORDER BY queued_at DESC, id DESC;
+                WHERE finished_at IS NOT NULL AND finished_at > DATEADD(second, -@Age, SYSUTCDATETIME()) AND status = N'error'
+                ORDER BY finished_at DESC, id DESC;
                 """,
-                new StatementParameters().AddText("@Status", status, 20).Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
+                new StatementParameters().Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new RequestEnd(
-            row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At), row.Seconds, row.Work))];
+        return [.. rows.Select(row => new RequestError(row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At)))];
     }
 }

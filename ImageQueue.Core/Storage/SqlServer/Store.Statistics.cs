@@ -9,25 +9,21 @@ internal sealed partial class SqlServerMessageStore
     private const int CodeSize = 100;
 
     /// <summary>In the transaction of its transition: neither exists without the other.</summary>
-    private static string AddSample(SampleNote sample, StatementParameters parameters)
+    /// <param name="row">The condition that finds the message.</param>
+    private static string AddSample(SampleNote sample, string row, StatementParameters parameters)
     {
         parameters.AddText("@Code", sample.Code, CodeSize);
         parameters.Add("@Took", sample.Seconds);
-        return sample.Kind == StatisticsKinds.Claimed
-            ? InsertWait
-            : $"{InsertSample}\n    VALUES (SYSUTCDATETIME(), N'{sample.Kind}', @Code, @Took);\n";
+        var seconds = sample.Kind == StatisticsKinds.Claimed ? Waited : "@Took";
+        return
+            $"""
+            INSERT INTO dbo.imagequeue_statistics_samples (at, kind, code, seconds, backend, work)
+                SELECT SYSUTCDATETIME(), N'{sample.Kind}', @Code, {seconds}, backend, work FROM dbo.messages WHERE {row};
+
+            """;
     }
 
-    private const string InsertSample = "INSERT INTO dbo.imagequeue_statistics_samples (at, kind, code, seconds)";
-
-    private const string InsertWait =
-        $"""
-        {InsertSample}
-            SELECT SYSUTCDATETIME(), N'{StatisticsKinds.Claimed}', @Code, DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0
-            FROM dbo.messages
-            WHERE id = @Id;
-
-        """;
+    private const string Waited = "DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0";
 
     public async Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken)
     {
@@ -63,6 +59,47 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken);
         return [.. rows.Select(row => new StatisticsSample(Utc(row.At), row.Kind, row.Code, row.Seconds))];
     }
+
+    public Task<IReadOnlyList<BackendResults>> ListBackendResultsAsync(TimeSpan since, CancellationToken cancellationToken) =>
+        connections.RunAsync<IReadOnlyList<BackendResults>>(
+            async connection =>
+            {
+                await using var results = await connection.QueryMultipleAsync(Command(
+                    ResultsByBackend, new StatementParameters().Add("@Age", (int)since.TotalSeconds), cancellationToken));
+                var errors = (await results.ReadAsync<(string Backend, string Code, int Count)>()).ToLookup(row => row.Backend);
+                return
+                [
+                    .. (await results.ReadAsync<(string Backend, int LastHour, double? Median, double? Pace)>()).Select(row =>
+                        new BackendResults(row.Backend, row.LastHour, row.Median, row.Pace)
+                        {
+                            Errors = errors[row.Backend].ToDictionary(error => error.Code, error => error.Count, StringComparer.Ordinal),
+                        }),
+                ];
+            },
+            cancellationToken);
+
+    /// <summary>A backend with errors alone has a row too.</summary>
+    private const string ResultsByBackend =
+        $"""
+        DECLARE @After datetime2(3) = DATEADD(second, -@Age, SYSUTCDATETIME());
+        SELECT backend, ISNULL(code, N''), COUNT(*) FROM dbo.imagequeue_statistics_samples
+        WHERE at > @After AND kind = N'{StatisticsKinds.Error}' AND backend IS NOT NULL
+        GROUP BY backend, code;
+        SELECT backend,
+            SUM(CASE WHEN kind = N'{StatisticsKinds.Complete}' AND at > DATEADD(hour, -1, SYSUTCDATETIME()) THEN 1 ELSE 0 END),
+            MAX(CASE WHEN kind = N'{StatisticsKinds.Complete}' AND by_seconds = middle THEN seconds END),
+            MAX(CASE WHEN kind = N'{StatisticsKinds.Complete}' AND by_pace = middle THEN pace END)
+        FROM (
+            SELECT backend, kind, at, seconds, seconds / work AS pace,
+                ROW_NUMBER() OVER (PARTITION BY backend, kind ORDER BY seconds) AS by_seconds,
+                ROW_NUMBER() OVER (PARTITION BY backend, kind ORDER BY seconds / work) AS by_pace,
+                (COUNT(*) OVER (PARTITION BY backend, kind) + 1) / 2 AS middle
+            FROM dbo.imagequeue_statistics_samples
+            WHERE at > @After AND backend IS NOT NULL AND (kind = N'{StatisticsKinds.Error}'
+                OR (kind = N'{StatisticsKinds.Complete}' AND seconds IS NOT NULL AND work > 0))) AS results
+        GROUP BY backend
+        ORDER BY backend;
+        """;
 
     public async Task<IReadOnlyList<SampleCount>> CountSamplesAsync(TimeSpan since, CancellationToken cancellationToken)
     {

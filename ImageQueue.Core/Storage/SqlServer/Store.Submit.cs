@@ -79,7 +79,7 @@ internal sealed partial class SqlServerMessageStore
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
             "retry", id,
-            "queued_at = SYSUTCDATETIME(), heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, "
+            "queued_at = SYSUTCDATETIME(), finished_at = NULL, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, "
                 + Note(RequestEventKinds.Retried),
             MessagePatches.Retry(queuePosition),
             MessagePatches.PendingContent,

@@ -22,7 +22,7 @@ internal sealed partial class SqlServerMessageStore(
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
             request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
-            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
+            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     private const string Inserted =
@@ -32,8 +32,8 @@ internal sealed partial class SqlServerMessageStore(
             inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
             inserted.attempt AS Attempt,
             inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend,
-            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.deleted_at AS DeletedAt,
-            inserted.revision AS Revision
+            inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.finished_at AS FinishedAt,
+            inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
@@ -113,7 +113,7 @@ internal sealed partial class SqlServerMessageStore(
                 SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;
             """;
         if (sample is not null)
-            andThen = AddSample(sample, parameters) + andThen;
+            andThen = AddSample(sample, row, parameters) + andThen;
         if (andThen is not null)
             update = $"{update}\nELSE\nBEGIN\n{andThen}\nEND";
         if (andThen is not null || before is not null)
@@ -208,6 +208,8 @@ internal sealed partial class SqlServerMessageStore(
 
         public DateTime? QueuedAt { get; init; }
 
+        public DateTime? FinishedAt { get; init; }
+
         public DateTime? DeletedAt { get; init; }
 
         public byte[] Revision { get; init; } = [];
@@ -232,6 +234,7 @@ internal sealed partial class SqlServerMessageStore(
             Backend = Backend,
             HeartbeatAt = HeartbeatAt is { } heartbeat ? Utc(heartbeat) : null,
             QueuedAt = QueuedAt is { } queued ? Utc(queued) : null,
+            FinishedAt = FinishedAt is { } finished ? Utc(finished) : null,
             DeletedAt = DeletedAt is { } deleted ? Utc(deleted) : null,
             Revision = RowVersion.ToInt64(Revision),
         };

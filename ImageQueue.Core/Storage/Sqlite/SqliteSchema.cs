@@ -77,6 +77,7 @@ internal static class SqliteSchema
             backend         TEXT,
             heartbeat_at    TEXT,
             queued_at       TEXT,
+            finished_at     TEXT,
             deleted_at      TEXT,
             work            REAL,
             events          TEXT,
@@ -102,7 +103,9 @@ internal static class SqliteSchema
             at      TEXT NOT NULL,
             kind    TEXT NOT NULL,
             code    TEXT,
-            seconds REAL
+            seconds REAL,
+            backend TEXT,
+            work    REAL
         );
 
         CREATE TABLE statistics (
@@ -126,6 +129,7 @@ internal static class SqliteSchema
             WHERE status = 'queued' AND queued_at IS NOT NULL AND hangfire_job_id IS NULL;
         CREATE INDEX ix_messages_job_id ON messages (job_id) WHERE queued_at IS NOT NULL;
         CREATE UNIQUE INDEX ix_messages_revision ON messages (revision);
+        CREATE INDEX ix_messages_finished ON messages (finished_at, id, status) WHERE finished_at IS NOT NULL;
         CREATE INDEX ix_messages_deleted ON messages (deleted_at) WHERE deleted_at IS NOT NULL;
         CREATE INDEX ix_statistics_samples_at ON statistics_samples (at);
         """;

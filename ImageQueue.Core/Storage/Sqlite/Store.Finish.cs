@@ -32,7 +32,7 @@ internal sealed partial class SqliteMessageStore
         TransitionAsync(
             "fail",
             $"""
-            UPDATE messages SET {Note(RequestEventKinds.Error)}, {Merge}
+            UPDATE messages SET finished_at = @Now, {Note(RequestEventKinds.Error)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status = 'queued'
             RETURNING {Columns}
             """,
@@ -46,7 +46,7 @@ internal sealed partial class SqliteMessageStore
     /// <summary>The fence: a worker that lost its request has an older attempt and writes nothing.</summary>
     private static string FinishMine(string what) =>
         $"""
-        UPDATE messages SET {Note(what)}, {Merge}
+        UPDATE messages SET finished_at = @Now, {Note(what)}, {Merge}
         WHERE id = @Id AND queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt
         RETURNING {Columns}
         """;
@@ -59,7 +59,7 @@ internal sealed partial class SqliteMessageStore
         TransitionAsync(
             "cancel",
             $"""
-            UPDATE messages SET {Note(RequestEventKinds.Cancelled)}, {Merge}
+            UPDATE messages SET finished_at = @Now, {Note(RequestEventKinds.Cancelled)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,
@@ -73,7 +73,7 @@ internal sealed partial class SqliteMessageStore
         return await TransitionAsync(
             "cancel",
             $"""
-            UPDATE messages SET {Note(RequestEventKinds.Cancelled)}, {Merge}
+            UPDATE messages SET finished_at = @Now, {Note(RequestEventKinds.Cancelled)}, {Merge}
             WHERE id = @Id AND hangfire_job_id = @HangfireJobId AND queued_at IS NOT NULL AND status IN ('queued', 'processing')
             RETURNING {Columns}
             """,

@@ -22,40 +22,60 @@ internal sealed partial class SqliteMessageStore
     public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute("DELETE FROM pauses WHERE name = @name", new { name }) == 1, cancellationToken);
 
-    public Task<FoundRequests> SearchAsync(RequestSearch search, long before, long span, int limit, CancellationToken cancellationToken) =>
+    public Task<FoundRequests> SearchFinishedAsync(
+        RequestSearch search, FinishedCursor? place, bool isNewer, int span, int limit, CancellationToken cancellationToken) =>
         Task.FromResult(ReadFolded(connection =>
         {
-            // The newest id bounds the first page, which has no place to go on from.
-            var newest = connection.ExecuteScalar<long>("SELECT ifnull(max(id), 0) FROM messages WHERE id < @before", new { before });
-            var from = newest - span + 1;
+            var (beyond, order) = isNewer ? (">", "ASC") : ("<", "DESC");
+            var start = place ?? new FinishedCursor(DateTimeOffset.MaxValue, long.MaxValue);
+            var parameters = Parameters(search, after: 0, limit);
+            parameters.Add("at", Write(start.At));
+            parameters.Add("id", start.Id);
+            parameters.Add("span", span - 1);
+            var last = connection.QuerySingleOrDefault<(string At, long Id)?>(
+                $"""
+                SELECT finished_at, id FROM messages WHERE finished_at IS NOT NULL AND (finished_at, id) {beyond} (@at, @id)
+                ORDER BY finished_at {order}, id {order} LIMIT 1 OFFSET @span
+                """,
+                parameters);
+            parameters.Add("lastAt", last?.At);
+            parameters.Add("lastId", last?.Id);
             var found = Search(
                 connection,
                 search,
-                "id < @before AND id >= @from AND +queued_at IS NOT NULL AND +status IN @statuses",
-                "id DESC",
-                before,
-                from,
-                limit);
-            return new FoundRequests(found, from > 1 ? from : null);
+                $"""
+                finished_at IS NOT NULL AND (finished_at, id) {beyond} (@at, @id) AND status IN @statuses
+                {(last is null ? "" : $"AND (finished_at, id) {(isNewer ? "<=" : ">=")} (@lastAt, @lastId)")}
+                """,
+                $"finished_at {order}, id {order}",
+                parameters);
+            if (isNewer)
+                found.Reverse();
+            return new FoundRequests(found, last is { } end ? new FinishedCursor(Time(end.At), end.Id) : null);
         }));
 
     public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<MessageChange>>(ReadFolded(connection =>
-            Search(connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", 0, 0, limit)));
+            Search(
+                connection,
+                search,
+                "queued_at IS NOT NULL AND status IN @statuses",
+                "queued_at, id",
+                Parameters(search, after: 0, limit))));
 
     public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<long>>(ReadFolded(connection => connection.Query<long>(
             $"""
             SELECT id FROM messages
-            WHERE id > @from AND +queued_at IS NOT NULL AND +status IN @statuses {Matches(search)}
+            WHERE id > @after AND +queued_at IS NOT NULL AND +status IN @statuses {Matches(search)}
             ORDER BY id LIMIT @limit
             """,
-            Parameters(search, before: 0, from: after, limit)).ToList()));
+            Parameters(search, after, limit)).ToList()));
 
     public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken) =>
         Task.FromResult(ReadFolded(connection => connection.ExecuteScalar<int>(
             $"SELECT count(*) FROM messages WHERE queued_at IS NOT NULL AND status IN @statuses {Matches(search)}",
-            Parameters(search, before: 0, from: 0, limit: 0))));
+            Parameters(search, after: 0, limit: 0))));
 
     public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<WaitingUser>>(Read(connection => connection.Query<(string Username, int Count, string Oldest)>(
@@ -74,10 +94,10 @@ internal sealed partial class SqliteMessageStore
     });
 
     private static List<MessageChange> Search(
-        SqliteConnection connection, RequestSearch search, string where, string order, long before, long from, int limit) =>
+        SqliteConnection connection, RequestSearch search, string where, string order, DynamicParameters parameters) =>
         connection.Query<MessageRow>(
             $"SELECT {Columns}, username AS Username FROM messages WHERE {where} {Matches(search)} ORDER BY {order} LIMIT @limit",
-            Parameters(search, before, from, limit)).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
+            parameters).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
 
     /// <summary>The conditions beside the statuses. <c>fold</c> is <see cref="SearchText.Fold"/>: SQLite's LIKE knows ASCII only.</summary>
     private static string Matches(RequestSearch search) =>
@@ -94,10 +114,9 @@ internal sealed partial class SqliteMessageStore
             OR instr(fold(extra_metadata ->> '$.prompt'), @folded) > 0)
         """;
 
-    private static object Parameters(RequestSearch search, long before, long from, int limit) => new
+    private static DynamicParameters Parameters(RequestSearch search, long after, int limit) => new(new
     {
-        before,
-        from,
+        after,
         statuses = search.Statuses,
         code = search.ErrorCode,
         backend = search.Backend,
@@ -106,7 +125,7 @@ internal sealed partial class SqliteMessageStore
         folded = SearchText.Fold(search.Text?.Trim()),
         number = long.TryParse(search.Text?.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : -1,
         limit,
-    };
+    });
 
     public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
@@ -115,17 +134,16 @@ internal sealed partial class SqliteMessageStore
             "SELECT id, events FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
             new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
 
-    public Task<IReadOnlyList<RequestEnd>> ListEndsAsync(string status, TimeSpan since, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<RequestEnd>>(Read(connection => connection.Query<(
-            long Id, string? Code, string? Backend, string QueuedAt, string At, double? Seconds, double? Work)>(
+    public Task<IReadOnlyList<RequestError>> ListErrorsAsync(TimeSpan since, int limit, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<RequestError>>(Read(connection => connection.Query<(
+            long Id, string? Code, string? Backend, string QueuedAt, string At)>(
             """
-            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, updated_at,
-                CAST(extra_metadata ->> '$.result.duration_seconds' AS REAL), work
+            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, finished_at
             FROM messages
-            WHERE status = @status AND queued_at IS NOT NULL AND queued_at > @after
-            ORDER BY queued_at DESC, id DESC
+            WHERE finished_at IS NOT NULL AND finished_at > @after AND status = 'error'
+            ORDER BY finished_at DESC, id DESC
             LIMIT @limit
             """,
-            new { status, after = Write(_time.GetUtcNow() - since), limit }).Select(row =>
-                new RequestEnd(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At), row.Seconds, row.Work)).ToList()));
+            new { after = Write(_time.GetUtcNow() - since), limit }).Select(row =>
+                new RequestError(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At))).ToList()));
 }

@@ -5,13 +5,17 @@ namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    private const string InsertSample = "INSERT INTO statistics_samples (at, kind, code, seconds) VALUES (@Now, @Kind, @Code, @Seconds)";
+    private const string InsertSample =
+        """
+        INSERT INTO statistics_samples (at, kind, code, seconds, backend, work)
+        SELECT @Now, @Kind, @Code, @Seconds, backend, work FROM messages WHERE id = @Id
+        """;
 
     /// <summary>In the commit of its transition: neither exists without the other.</summary>
     private static void AddSample(SqliteSession session, string now, SampleNote sample, Message message) => session.Execute(
         InsertSample,
         [
-            ("@Now", now), ("@Kind", sample.Kind), ("@Code", sample.Code),
+            ("@Id", message.Id), ("@Now", now), ("@Kind", sample.Kind), ("@Code", sample.Code),
             ("@Seconds", sample.Kind == StatisticsKinds.Claimed ? (Time(now) - message.QueuedAt)?.TotalSeconds : sample.Seconds),
         ]);
 
@@ -34,6 +38,43 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult<IReadOnlyList<SampleCount>>(Read(connection => connection.Query<(string Kind, string? Code, long Count)>(
             "SELECT kind, code, count(*) FROM statistics_samples WHERE at > @after GROUP BY kind, code",
             new { after = Write(_time.GetUtcNow() - since) }).Select(row => new SampleCount(row.Kind, row.Code, (int)row.Count)).ToList()));
+
+    public Task<IReadOnlyList<BackendResults>> ListBackendResultsAsync(TimeSpan since, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<BackendResults>>(Read(connection =>
+        {
+            var now = _time.GetUtcNow();
+            var parameters = new { after = Write(now - since), hourAgo = Write(now.AddHours(-1)) };
+            var errors = connection.Query<(string Backend, string Code, long Count)>(ErrorsByBackend, parameters)
+                .ToLookup(row => row.Backend);
+            return connection.Query<(string Backend, long LastHour, double? Median, double? Pace)>(ImagesByBackend, parameters)
+                .Select(row => new BackendResults(row.Backend, (int)row.LastHour, row.Median, row.Pace)
+                {
+                    Errors = errors[row.Backend].ToDictionary(error => error.Code, error => (int)error.Count, StringComparer.Ordinal),
+                }).ToList();
+        }));
+
+    private const string ErrorsByBackend =
+        $"""
+        SELECT backend, ifnull(code, ''), count(*) FROM statistics_samples
+        WHERE at > @after AND kind = '{StatisticsKinds.Error}' AND backend IS NOT NULL
+        GROUP BY backend, code
+        """;
+
+    /// <summary>A backend with errors alone has a row too.</summary>
+    private const string ImagesByBackend =
+        $"""
+        WITH results AS (
+            SELECT backend, at, seconds, seconds / work AS pace,
+                row_number() OVER (PARTITION BY backend, kind ORDER BY seconds) AS by_seconds,
+                row_number() OVER (PARTITION BY backend, kind ORDER BY seconds / work) AS by_pace,
+                (count(*) OVER (PARTITION BY backend, kind) + 1) / 2 AS middle, kind = '{StatisticsKinds.Complete}' AS is_image
+            FROM statistics_samples
+            WHERE at > @after AND backend IS NOT NULL
+                AND (kind = '{StatisticsKinds.Error}' OR (kind = '{StatisticsKinds.Complete}' AND seconds IS NOT NULL AND work > 0)))
+        SELECT backend, sum(is_image AND at > @hourAgo),
+            max(CASE WHEN is_image AND by_seconds = middle THEN seconds END), max(CASE WHEN is_image AND by_pace = middle THEN pace END)
+        FROM results GROUP BY backend ORDER BY backend
+        """;
 
     public Task SaveStatisticsAsync(IReadOnlyList<StatisticsRow> rows, CancellationToken cancellationToken) => _writer.RunAsync(
         session => session.Connection.Execute(

@@ -42,7 +42,8 @@ internal sealed partial class SqliteMessageStore
         TransitionAsync(
             "retry",
             $"""
-            UPDATE messages SET queued_at = @Now, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0,
+            UPDATE messages SET queued_at = @Now, finished_at = NULL, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0,
+                disruptions = 0,
                 {Note(RequestEventKinds.Retried)}, {Merge}
             WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
             RETURNING {Columns}

@@ -94,7 +94,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
         created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
         request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
-        heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, deleted_at AS DeletedAt, revision AS Revision
+        heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     /// <summary>
@@ -261,6 +261,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? QueuedAt { get; init; }
 
+        public string? FinishedAt { get; init; }
+
         public string? DeletedAt { get; init; }
 
         public long Revision { get; init; }
@@ -285,6 +287,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             Backend = Backend,
             HeartbeatAt = HeartbeatAt is null ? null : Time(HeartbeatAt),
             QueuedAt = QueuedAt is null ? null : Time(QueuedAt),
+            FinishedAt = FinishedAt is null ? null : Time(FinishedAt),
             DeletedAt = DeletedAt is null ? null : Time(DeletedAt),
             Revision = Revision,
         };

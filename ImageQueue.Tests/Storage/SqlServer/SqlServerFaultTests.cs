@@ -18,7 +18,7 @@ internal sealed class SqlServerFaultTests
     private static readonly HashSet<string> OfOneRow =
     [
         nameof(IMessageStore.AddAsync), nameof(
-            IMessageStore.AddOnceAsync), nameof(IMessageStore.SubmitAsync), nameof(IMessageStore.SearchAsync),
+            IMessageStore.AddOnceAsync), nameof(IMessageStore.SubmitAsync), nameof(IMessageStore.SearchFinishedAsync),
         nameof(IMessageStore.ChangeMarkAsync), nameof(IMessageStore.ReadStatisticsStateAsync),
     ];
 
