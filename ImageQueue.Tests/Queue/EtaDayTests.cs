@@ -71,7 +71,7 @@ internal sealed class EtaDayTests
             now = nextArrival;
             var request = NewRequest(now, random);
             var basis = new EtaBasis(
-                [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], slots, Midnight.AddSeconds(now));
+                [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], new string?[slots], Midnight.AddSeconds(now));
             var position = waiting.Count + 1;
             if (generated.Count > 0)
                 told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));

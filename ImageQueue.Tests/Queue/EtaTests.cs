@@ -108,7 +108,7 @@ internal sealed class EtaTests
     [Test]
     public void Of_IsAtMostTheTimeout_WhenATinyImageWasSlow()
     {
-        var basis = new EtaBasis([Took(64, 30)], [], 1, Now) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
+        var basis = new EtaBasis([Took(64, 30)], [], [null], Now) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
 
         Assert.That(basis.Of(Queued(1024), 1, Now), Is.EqualTo(180), "not 7,680");
         Assert.That(basis.Of(Message("processing", 1024, progress: 50), 0, Now), Is.EqualTo(90));
@@ -119,7 +119,7 @@ internal sealed class EtaTests
     {
         var slow = new RunningGeneration(7, Work(1024), -1, Now).At(0, Now).At(0.1, Now.AddSeconds(60)).At(0.5, Now.AddSeconds(65.2));
         var basis =
-            new EtaBasis([Took(64, 30)], [slow], 1, Now.AddSeconds(65.2)) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
+            new EtaBasis([Took(64, 30)], [slow], [null], Now.AddSeconds(65.2)) { Defaults = Defaults, Limit = TimeSpan.FromSeconds(180) };
         var message = Message("processing", 1024, progress: 50) with { Id = 7 };
 
         Assert.That(basis.Of(message, 0, Now.AddSeconds(65.2)), Is.EqualTo(6.5), "13 s a whole image, whatever its model's loading took");
@@ -135,10 +135,49 @@ internal sealed class EtaTests
     [Test]
     public void Of_IsNull_WhenNoUsableBackendCanGenerateIt()
     {
-        var basis = new EtaBasis([Took(512, 4)], [], 1, Now) { Defaults = Defaults, IsPossible = _ => false };
+        var basis = new EtaBasis([Took(512, 4)], [], [null], Now) { Defaults = Defaults, IsPossible = (_, _) => false };
 
         Assert.That(basis.Of(Queued(512), 1, Now), Is.Null);
         Assert.That(basis.Of(Message("processing", 512, progress: 50), 0, Now), Is.EqualTo(2), "what is generated goes on");
+    }
+
+    /// <summary>A slow backend's image is told the slow backend's time, not the pool's.</summary>
+    [Test]
+    public void Of_FollowsTheBackend_WhenItGenerates()
+    {
+        var image = new RunningGeneration(7, Work(512), 0.07, Now, "slow");
+        var message = Message("processing", 512, progress: 7) with { Id = 7, Backend = "slow" };
+
+        Assert.That(FastAndSlow(image).Of(message, 0, Now), Is.EqualTo(37.2));
+        Assert.That(FastAndSlow().Of(message, 0, Now), Is.EqualTo(37.2), "not read yet");
+        Assert.That(FastAndSlow().Of(message with { Backend = "fast" }, 0, Now), Is.EqualTo(3.7));
+    }
+
+    [Test]
+    public void Of_FollowsTheBackendOfItsTurn_WhenItWaits()
+    {
+        Assert.That(
+            Enumerable.Range(1, 13).Select(position => FastAndSlow().Of(Queued(512), position, Now)),
+            Is.EqualTo(new double?[] { 4, 40, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 80 }));
+        Assert.That(FastAndSlow(new RunningGeneration(7, Work(512), 0.5, Now, "slow")).Of(Queued(512), 2, Now), Is.EqualTo(8));
+        var elsewhere = new RunningGeneration(7, Work(512), 0.5, Now, "paused");
+        Assert.That(FastAndSlow(elsewhere).Of(Queued(512), 1, Now), Is.EqualTo(4), "a paused backend's image keeps no other one busy");
+    }
+
+    [Test]
+    public void Of_IsOfTheBackendThatMayGenerateIt()
+    {
+        var basis = new EtaBasis(
+            [Took(512, 4, backend: "fast"), Took(512, 4, backend: "fast"), Took(512, 40, backend: "slow")],
+            [new RunningGeneration(7, Work(512), 0.5, Now, "slow")],
+            ["fast", "slow"],
+            Now)
+        {
+            Defaults = Defaults,
+            IsPossible = (_, backend) => backend == "slow",
+        };
+
+        Assert.That(basis.Of(Queued(512), 1, Now), Is.EqualTo(60), "when the slow one is free, and its own time");
     }
 
     [Test]
@@ -146,9 +185,16 @@ internal sealed class EtaTests
         Assert.That(Basis([Took(512, 4), Took(512, 5)], [], 1).SecondsPerImage, Is.EqualTo(4.5));
 
     private static EtaBasis Basis(IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, int slots) =>
-        new(generated, running, slots, Now) { Defaults = Defaults };
+        new(generated, running, new string?[slots], Now) { Defaults = Defaults };
 
-    private static CompletedGeneration Took(int side, double seconds, string? checkpoint = null) => new(Work(side, checkpoint), seconds);
+    private static EtaBasis FastAndSlow(params IReadOnlyList<RunningGeneration> running) =>
+        new([.. Enumerable.Repeat(Took(512, 4, backend: "fast"), 9), Took(512, 40, backend: "slow")], running, ["slow", "fast"], Now)
+        {
+            Defaults = Defaults,
+        };
+
+    private static CompletedGeneration Took(int side, double seconds, string? checkpoint = null, string? backend = null) =>
+        new(Work(side, checkpoint), seconds, backend);
 
     private static GenerationWork Work(int side, string? checkpoint = null) => new(20.0 * side * side, checkpoint);
 

@@ -59,11 +59,11 @@ public sealed class EtaEstimator(
             var running = await ReadRunningAsync();
             var usable = await FindUsableAsync();
             var basis = new EtaBasis(
-                [.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable.Count, time.GetUtcNow())
+                [.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable, time.GetUtcNow())
             {
                 Defaults = options.Value.Defaults,
                 Limit = options.Value.Timeout,
-                IsPossible = message => !pauses.IsQueueStopped && IsPossible(message, usable), // A pause counts at once.
+                IsPossible = (message, backend) => !pauses.IsQueueStopped && IsPossible(message, backend), // A pause counts at once.
             };
             Volatile.Write(ref _known, new Known(basis, at));
             return basis;
@@ -81,25 +81,27 @@ public sealed class EtaEstimator(
         }
     }
 
-    /// <summary>The backends that generate now or next, by the names of their leases; none while the queue is paused.</summary>
+    /// <summary>
+    /// The names of the backends that generate now or next; null for one of another machine's alone. None while the queue is paused.
+    /// </summary>
     /// <remarks>A backend's lease is held while it is healthy, or noted as unhealthy, so they are those of all machines.</remarks>
-    private async Task<HashSet<string>> FindUsableAsync()
+    private async Task<IReadOnlyList<string?>> FindUsableAsync()
     {
         if (pauses.IsQueueStopped)
             return [];
+        var names = pool.Backends.ToDictionary(backend => ForgeAddress.LeaseName(backend.Url), backend => backend.Name);
         var held = await leases.ListLeasesAsync(ForgeAddress.LeasePrefix, CancellationToken.None);
-        var usable = held.Where(lease => lease.Note != ForgeAddress.UnhealthyNote)
-            .Select(lease => lease.Name)
-            .ToHashSet(StringComparer.Ordinal);
-        usable.ExceptWith(
-            pool.Backends.Where(backend => pauses.Of(backend.Name) is not null).Select(backend => ForgeAddress.LeaseName(backend.Url)));
-        return usable;
+        return
+        [
+            .. held.Where(lease => lease.Note != ForgeAddress.UnhealthyNote)
+                .Select(lease => names.GetValueOrDefault(lease.Name))
+                .Where(name => name is null || pauses.Of(name) is null),
+        ];
     }
 
-    private bool IsPossible(Message message, HashSet<string> usable) =>
+    private bool IsPossible(Message message, string? backend) =>
         _models.Find(GenerationSettings.Of(message).Model)?.Backends is not { Count: > 0 } names
-        || pool.Backends.Any(backend => names.Contains(backend.Name, StringComparer.Ordinal)
-            && usable.Contains(ForgeAddress.LeaseName(backend.Url)));
+        || (backend is not null && names.Contains(backend, StringComparer.Ordinal));
 
     /// <summary>
     /// The processing images, newest progress first: with more of them than backends, those are the ones that are generated.
@@ -121,9 +123,10 @@ public sealed class EtaEstimator(
         foreach (var message in rows)
         {
             var progress = message.Progress / 100.0;
-            var known = _seen.TryGetValue(message.Id, out var image) && image.Progress <= progress
+            var known = _seen.TryGetValue(message.Id, out var image) && image.Progress <= progress && image.Backend == message.Backend
                 ? image
-                : new RunningGeneration(message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now);
+                : new RunningGeneration(
+                    message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now, message.Backend);
             seen[message.Id] = known.Progress == progress ? known : known.At(progress, now);
         }
 
@@ -138,7 +141,7 @@ public sealed class EtaEstimator(
         && duration.ValueKind == JsonValueKind.Number
         && duration.TryGetDouble(out var seconds)
         && seconds > 0
-            ? new CompletedGeneration(GenerationWork.Of(message, options.Value.Defaults), seconds)
+            ? new CompletedGeneration(GenerationWork.Of(message, options.Value.Defaults), seconds, message.Backend)
             : null;
 
     private sealed record Known(EtaBasis Basis, long At);

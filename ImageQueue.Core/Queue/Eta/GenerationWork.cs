@@ -14,15 +14,17 @@ internal readonly record struct GenerationWork(double Size, string? Checkpoint)
     }
 }
 
-/// <summary>A complete image, and how long it took.</summary>
-internal readonly record struct CompletedGeneration(GenerationWork Work, double Seconds);
+/// <summary>A complete image, how long it took, and on which backend.</summary>
+internal readonly record struct CompletedGeneration(GenerationWork Work, double Seconds, string? Backend = null);
 
 /// <summary>An image that is being generated.</summary>
 /// <param name="MessageId">Its message.</param>
 /// <param name="Work">Its work.</param>
 /// <param name="Progress">0..1.</param>
 /// <param name="SeenAt">When that progress was first seen here, by this machine's clock.</param>
-internal readonly record struct RunningGeneration(long MessageId, GenerationWork Work, double Progress, DateTimeOffset SeenAt)
+/// <param name="Backend">The backend that generates it.</param>
+internal readonly record struct RunningGeneration(
+    long MessageId, GenerationWork Work, double Progress, DateTimeOffset SeenAt, string? Backend = null)
 {
     /// <summary>
     /// The first progress above 0 that was seen here: before it the model may have been loading. Null until there is one.
