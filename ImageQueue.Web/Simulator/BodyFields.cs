@@ -93,7 +93,7 @@ internal sealed class BodyFields
         {
             if (read(value) is { } found)
                 return found;
-            Note(type, $"Input should be a valid {kind}", value, name);
+            Note(type, $"Input should be a valid {kind}", IsWritable(value) ? value : null, name);
         }
         catch (InvalidOperationException)
         {
@@ -102,6 +102,19 @@ internal sealed class BodyFields
         }
 
         return default;
+    }
+
+    /// <summary>False for half of a surrogate pair anywhere in it.</summary>
+    private static bool IsWritable(JsonElement value)
+    {
+        try
+        {
+            return JsonSerializer.SerializeToUtf8Bytes(value).Length > 0;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return false;
+        }
     }
 
     private void Note(string type, string message, JsonElement? input, params string[] field) =>
