@@ -12,6 +12,8 @@ namespace ImageQueue.Tests.Backends;
 
 /// <summary>Pools over fake servers and a fake lease store, on a clock that stands still until it is moved.</summary>
 [CancelAfter(20_000)]
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+[Parallelizable(ParallelScope.All)]
 public abstract class PoolBench
 {
     private readonly List<BackendPool> _pools = [];

@@ -7,10 +7,12 @@ using NUnit.Framework;
 namespace ImageQueue.Tests.Queue;
 
 /// <summary>What <see cref="IQueueOrder"/> promises on every job storage: each position as a naive model has it, after each step.</summary>
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+[Parallelizable(ParallelScope.All)]
 public abstract class QueueOrderContract
 {
     private const int FifoSteps = 1000;
-    private const int FairSteps = 3500;
+    private const int FairSteps = 2500;
 
     /// <summary>What can be done to a queue.</summary>
     private protected interface IQueue : IDisposable
