@@ -139,7 +139,7 @@ internal sealed class ReadingTests
         string[] paths =
         [
             $"api/messages/{message["id"]}", "api/conversations/heads/messages", "api/conversations?username=ayşe", "api/queue", "openapi/v1.json",
-            $"{done["extra_metadata"]!["image_url"]}"[1..], $"images/flux_{done["extra_metadata"]!["job_id"]}.preview.jpg", "", "chat.css", "health/live",
+            $"{done["extra_metadata"]!["image_url"]}"[1..], $"images/flux_{done["extra_metadata"]!["job_id"]}.preview.jpg", "", "chat/base.css", "health/live",
         ];
         foreach (var path in paths)
         {

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.RegularExpressions;
 using ImageQueue.Tests.Support;
+using ImageQueue.Web.Chat;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Chat;
@@ -23,8 +24,8 @@ internal sealed class ChatAssetsTests
     {
         var page = await App.Http.GetStringAsync("");
         var addresses = Regex.Matches(page, "(?:src|href)=\"/(assets/[^\"]+)\"").Select(match => match.Groups[1].Value).Distinct().ToList();
-        Assert.That(addresses, Has.Count.EqualTo(4).And.All.Match("^assets/[0-9a-f]{16}/"));
-        Assert.That(page, Does.Not.Contain("href=\"/chat.css").And.Not.Contain("src=\"/chat/"));
+        Assert.That(addresses, Has.Count.EqualTo(3 + ChatPage.Sheets.Count).And.All.Match("^assets/[0-9a-f]{16}/"));
+        Assert.That(page, Does.Not.Contain("href=\"/chat/").And.Not.Contain("src=\"/chat/"));
 
         var modules = (await App.Http.GetStringAsync(addresses.Single(address => address.EndsWith("app.js", StringComparison.Ordinal))))
             .Split('\n').Select(line => Regex.Match(line, "from '\\./(.*)'")).Where(match => match.Success)
@@ -42,9 +43,9 @@ internal sealed class ChatAssetsTests
 
     [Test]
     public async Task Files_AreAskedForAnew_UnderTheirOwnNames() =>
-        Assert.That((await App.Http.GetAsync("chat.css")).Headers.CacheControl?.NoCache, Is.True);
+        Assert.That((await App.Http.GetAsync("chat/base.css")).Headers.CacheControl?.NoCache, Is.True);
 
     [Test]
     public async Task Files_AreNotThere_UnderAnotherContentsAddress() =>
-        Assert.That((await App.Http.GetAsync("assets/0123456789abcdef/chat.css")).StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+        Assert.That((await App.Http.GetAsync("assets/0123456789abcdef/chat/base.css")).StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
 }

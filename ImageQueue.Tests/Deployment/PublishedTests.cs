@@ -65,7 +65,7 @@ internal sealed partial class PublishedTests
     }
 
     /// <summary>Settings, styles, scripts: all that lies beside the program.</summary>
-    [TestCase("chat.css", "text/css")]
+    [TestCase("chat/base.css", "text/css")]
     [TestCase("login.css", "text/css")]
     [TestCase("favicon.svg", "image/svg+xml")]
     [TestCase("login", "text/html")]

@@ -15,6 +15,13 @@ public sealed class ChatPage
     /// <summary>The longest prompt that the API takes, in characters.</summary>
     public const int LongestPrompt = 4000;
 
+    /// <summary>The most images of one request, as the API has it.</summary>
+    public const int MostImages = 4;
+
+    /// <summary>The style sheets in their order: what is narrow or calm overrides the others.</summary>
+    public static readonly IReadOnlyList<string> Sheets =
+        ["base", "sidebar", "thread", "card", "composer", "lightbox", "start-image", "group", "editor", "narrow", "calm"];
+
     /// <summary>About one megapixel each, as Flux models were trained on.</summary>
     public static readonly IReadOnlyList<ImageSize> Sizes =
     [

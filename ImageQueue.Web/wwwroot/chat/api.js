@@ -25,6 +25,7 @@ export class ConnectionError extends Error {
 }
 
 export const getQueue = () => request('GET', 'api/queue');
+export const getModels = () => request('GET', 'api/models');
 export const getMessage = id => request('GET', `api/messages/${encodeURIComponent(id)}`);
 export const cancelImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/cancel`);
 export const retryImage = id => request('POST', `api/messages/${encodeURIComponent(id)}/retry`);
@@ -44,20 +45,26 @@ export function getMessages(conversationId, place) {
   return request('GET', `api/conversations/${encodeURIComponent(conversationId)}/messages?${query}`);
 }
 
+/** Stores an image or a mask to start from: { upload_id, ... }. */
+export function uploadImage(conversationId, image) {
+  return request('POST', `api/conversations/${encodeURIComponent(conversationId)}/uploads`, image, {}, 120_000);
+}
+
 /** Submits an image request. The same key never creates a second one. */
 export function submitImage(conversationId, image, idempotencyKey) {
   return request('POST', `api/conversations/${encodeURIComponent(conversationId)}/images`, image, { 'Idempotency-Key': idempotencyKey });
 }
 
-async function request(method, path, body, headers = {}) {
+/** @param body sent as JSON, a Blob as it is. */
+async function request(method, path, body, headers = {}, patience = 20_000) {
   let response;
   try {
     response = await fetch(address(path), {
       method,
-      headers: { Accept: 'application/json', ...(body && { 'Content-Type': 'application/json' }), ...headers },
-      body: body && JSON.stringify(body),
+      headers: { Accept: 'application/json', ...(body && { 'Content-Type': body.type || 'application/json' }), ...headers },
+      body: body instanceof Blob ? body : body && JSON.stringify(body),
       cache: 'no-store',
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(patience),
     });
     if (response.ok) return response.status === 204 ? null : await response.json();
   } catch (cause) {

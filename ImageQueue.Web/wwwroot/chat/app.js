@@ -1,17 +1,21 @@
 // The chat page: opens conversations and connects feed, thread, sidebar and composer.
 
+import { refreshAbilities } from './abilities.js';
 import { announce } from './announcer.js';
 import { getMessage, getQueue } from './api.js';
 import { Composer } from './composer.js';
 import * as store from './conversations.js';
+import { openEditor } from './editor.js';
 import { Feed } from './feed.js';
 import * as memory from './memory.js';
 import { fromRow, isUnfinished, Messages } from './messages.js';
 import { offerNotifications, imageReady, showTitle } from './notices.js';
-import { number, optionalText, percent, setText, text } from './page.js';
+import { setText, text } from './page.js';
 import { refreshQueueSoon, watchQueue } from './queue.js';
 import { Sidebar } from './sidebar.js';
+import { describe, say, titleFrom } from './speech.js';
 import { Thread } from './thread.js';
+import { hideToast, showToast } from './toast.js';
 
 const element = id => document.getElementById(id);
 const offlineDelay = 800;
@@ -27,6 +31,9 @@ const thread = new Thread({
   onReuse: message => composer.fill(message.prompt, message.settings),
   onSettings: message => composer.useSettings(message.settings),
   onAgain: message => composer.again(message.prompt, message.settings),
+  onVary: message => composer.vary(message),
+  onEdit: message => openEditor(message, composer.conversationId, image => composer.request(image, image.prompt)),
+  onUpscale: ({ id, prompt }, upscale) => composer.request({ source: { message_id: Number(id), upscale } }, prompt),
   onRefresh: () => current.feed?.refresh(),
 });
 
@@ -34,7 +41,10 @@ start();
 
 function start() {
   offerNotifications();
-  watchQueue(pollOtherConversations);
+  watchQueue(async () => {
+    await refreshAbilities();
+    await pollOtherConversations();
+  });
   memory.onOtherTab(() => store.refresh());
   store.watchConversations(() => {
     sidebar.show(current.id);
@@ -207,23 +217,12 @@ function erase(id) {
 
 function undoErase() {
   store.undoErase();
-  element('toast').hidden = true;
+  hideToast();
   element('new-conversation').focus();
 }
 
 function rename(id, title) {
   store.rename(id, title).catch(error => showToast(error.message));
-}
-
-let toastTimer = 0;
-
-function showToast(sentence, canUndo = false) {
-  clearTimeout(toastTimer);
-  setText(element('toast-text'), sentence);
-  element('toast-undo').hidden = !canUndo;
-  element('toast').hidden = false;
-  if (canUndo) element('toast-undo').focus();
-  toastTimer = setTimeout(() => { element('toast').hidden = true; }, 5_000);
 }
 
 function showLoading(isLoading) {
@@ -244,11 +243,6 @@ function showHeading() {
   showTitle(title, current.messages.unfinished);
 }
 
-function titleFrom(words) {
-  const line = words.replace(/\s+/g, ' ').trim();
-  return line.length > 60 ? `${line.slice(0, 59).trimEnd()}…` : line;
-}
-
 /** Keeps which images of the open conversation are pending. */
 function remember() {
   if (current.id !== null) memory.keepConversation(current.id, { pending: current.messages.unfinished.map(message => message.id), news: false });
@@ -257,10 +251,10 @@ function remember() {
 
 // --- Messages ---
 
-/** The composer's request was accepted. */
-function sent(row, { conversationId, prompt, askedAt, isHere }) {
+/** A request was accepted: one message, or several of a group. */
+function sent(rows, { conversationId, prompt, askedAt, isHere }) {
   const known = memory.conversation(conversationId);
-  memory.keepConversation(conversationId, { pending: [...new Set([...(known?.pending ?? []), String(row.id)])] });
+  memory.keepConversation(conversationId, { pending: [...new Set([...(known?.pending ?? []), ...rows.map(row => String(row.id))])] });
   store.touch(conversationId, titleFrom(prompt));
 
   if (isHere) {
@@ -269,7 +263,7 @@ function sent(row, { conversationId, prompt, askedAt, isHere }) {
       history.replaceState(null, '', `?c=${encodeURIComponent(conversationId)}`);
       composer.adopt(conversationId);
     }
-    current.messages.load([row], askedAt);
+    current.messages.load(rows, askedAt);
     thread.scrollToNewest(true);
     refreshQueueSoon();
     if (current.feed === null) listen();
@@ -302,28 +296,6 @@ function changed(message, before) {
     if (message.status === 'complete') imageReady(message);
   }
   say(message, before);
-}
-
-function say(message, before) {
-  if (!before) {
-    if (isUnfinished(message)) announce(message.id, describe(message));
-    return;
-  }
-
-  const halfway = message.status === 'processing' && before.progress < 50 && message.progress >= 50;
-  const next = message.status === 'queued' && message.position === 1 && before.position !== 1;
-  if (before.status !== message.status || halfway || next) announce(message.id, describe(message));
-}
-
-function describe(message) {
-  const state = {
-    queued: () => message.position === 1 ? text('WaitingNext') : message.position > 1 ? text('WaitingAt', { position: number(message.position) }) : text('Waiting'),
-    processing: () => message.progress > 0 ? text('GeneratingAt', { percent: percent(message.progress) }) : text('Starting'),
-    complete: () => text('Ready'),
-    error: () => optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
-    cancelled: () => text('Cancelled'),
-  }[message.status];
-  return state ? `${state()}: ${titleFrom(message.prompt)}` : message.content;
 }
 
 /** Polls pending images of other conversations: the page has no event stream for those. */

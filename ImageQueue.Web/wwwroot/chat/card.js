@@ -22,7 +22,7 @@ const views = {
   complete: message => ({
     headline: '',
     detail: facts(message),
-    parts: ['open', 'again', 'reuse', 'download', 'enlarge', 'more', 'copy-image'],
+    parts: ['open', 'again', 'change', 'reuse', 'download', 'enlarge', 'more', 'copy-image'],
   }),
   error: message => ({
     headline: optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
@@ -38,7 +38,7 @@ const views = {
   }),
 };
 
-const optional = ['figure', 'bar', 'open', 'mark', 'cancel', 'again', 'reuse', 'download', 'enlarge', 'retry', 'more', 'copy-image'];
+const optional = ['figure', 'bar', 'open', 'mark', 'cancel', 'again', 'change', 'reuse', 'download', 'enlarge', 'retry', 'more', 'copy-image'];
 
 /** Copying images needs a secure context, and a browser that can. */
 const canCopyImages = isSecureContext && 'ClipboardItem' in globalThis && Boolean(navigator.clipboard?.write);
@@ -49,7 +49,7 @@ export class Card {
   #busy = false;
   #actions;
 
-  /** @param actions { onRow(call, id), onReuse(message), onSettings(message), onAgain(message), onOpen(message), onRefresh() } */
+  /** @param actions { onRow(call, id), onReuse(message), onSettings(message), onAgain(message), onVary(message), onEdit(message), onUpscale(message, factor), onOpen(message), onRefresh() } */
   constructor(message, actions) {
     this.#actions = actions;
     this.element = document.getElementById('image-message').content.firstElementChild.cloneNode(true);
@@ -61,20 +61,14 @@ export class Card {
     this.#parts.unfold.addEventListener('click', () => this.#fold(this.#parts.unfold.getAttribute('aria-expanded') === 'true'));
     reuse.addEventListener('click', () => actions.onReuse(this.#message));
     this.#parts.again.addEventListener('click', () => actions.onAgain(this.#message));
-    const menu = { 'copy-prompt': () => this.#copyPrompt(), 'copy-image': () => this.#copyImage(), settings: () => actions.onSettings(this.#message) };
-    for (const [part, action] of Object.entries(menu)) {
-      this.#parts[part].addEventListener('click', () => {
-        this.#parts.more.open = false;
-        action();
-      });
-    }
-    this.#parts.more.addEventListener('keydown', event => {
-      if (event.key !== 'Escape') return;
-      this.#parts.more.open = false;
-      this.#parts.more.firstElementChild.focus();
+    this.#wireMenu(this.#parts.more, {
+      'copy-prompt': () => this.#copyPrompt(), 'copy-image': () => this.#copyImage(), settings: () => actions.onSettings(this.#message),
     });
-    this.#parts.more.addEventListener('focusout', event => {
-      if (!this.#parts.more.contains(event.relatedTarget)) this.#parts.more.open = false;
+    this.#wireMenu(this.#parts.change, {
+      vary: () => actions.onVary(this.#message),
+      edit: () => actions.onEdit(this.#message),
+      'upscale-2': () => this.#upscale(2),
+      'upscale-4': () => this.#upscale(4),
     });
     open.addEventListener('click', () => actions.onOpen(this.#message));
     enlarge.addEventListener('click', () => actions.onOpen(this.#message));
@@ -121,6 +115,11 @@ export class Card {
     this.#showProgress(message);
     this.#showPreview(message);
     this.#showImage(message);
+  }
+
+  /** The prompt and when it was sent. */
+  get asked() {
+    return this.#parts.prompt.parentElement;
   }
 
   /** Counts the estimate down between two events. */
@@ -216,6 +215,32 @@ export class Card {
     if (this.#message.status === 'complete' && this.#parts.image.hasAttribute('src')) this.#parts['image-problem'].hidden = false;
   }
 
+  #wireMenu(menu, actions) {
+    for (const [part, action] of Object.entries(actions)) {
+      this.#parts[part].addEventListener('click', () => {
+        menu.open = false;
+        action();
+      });
+    }
+    menu.addEventListener('keydown', event => {
+      if (event.key !== 'Escape') return;
+      menu.open = false;
+      menu.firstElementChild.focus();
+    });
+    menu.addEventListener('focusout', event => {
+      if (!menu.contains(event.relatedTarget)) menu.open = false;
+    });
+  }
+
+  async #upscale(factor) {
+    try {
+      await this.#actions.onUpscale(this.#message, factor);
+      this.#showProblem('');
+    } catch (error) {
+      this.#showProblem(error.message);
+    }
+  }
+
   async #copyPrompt() {
     try {
       await navigator.clipboard.writeText(this.#message.prompt);
@@ -274,10 +299,18 @@ function remaining({ eta }) {
   return seconds > 2 ? text('Eta', { time: estimate(seconds) }) : text('EtaMoment');
 }
 
-function facts({ result, settings }) {
+/** How the image came from another one. */
+function origin(source) {
+  if (source?.upscale) return text('Upscaled', { factor: source.upscale });
+  if (source?.mask_upload_id) return text('Edited');
+  return source && text('Varied', { percent: percent(Number(source.strength ?? 0) * 100) });
+}
+
+function facts({ result, settings, source }) {
   const width = result?.width ?? settings.width;
   const height = result?.height ?? settings.height;
   return [
+    origin(source),
     width && height && text('SizeValue', { width, height }),
     result?.seed != null && text('SeedValue', { seed: result.seed }),
     result?.duration_seconds != null && duration(Number(result.duration_seconds)),

@@ -4,6 +4,7 @@ import { ApiError, submitImage } from './api.js';
 import { newConversationId, newKey } from './ids.js';
 import * as memory from './memory.js';
 import { duration, longestPrompt, number, setText, text } from './page.js';
+import { StartImage } from './start-image.js';
 
 const element = id => document.getElementById(id);
 
@@ -14,11 +15,15 @@ const repeated = [
 /** The settings that a request may name. */
 const pick = settings => Object.fromEntries(repeated.filter(key => settings[key] != null).map(key => [key, settings[key]]));
 
+/** Several images are answered together. */
+const rowsOf = answer => answer.messages ?? [answer];
+
 export class Composer {
   #form = element('composer');
   #prompt = element('prompt');
   #send = element('send');
   #model = element('model'); // Null with a single model.
+  #start = new StartImage({ onChange: () => this.#changed(), onProblem: sentence => this.#showProblem(sentence) });
   #problem = element('send-problem');
   #conversationId = null;
   #attempt = null;
@@ -29,7 +34,7 @@ export class Composer {
   #resendAt = 0;
   #resendTimer = 0;
 
-  /** @param onSent (row, { conversationId, prompt, askedAt, isHere }): isHere unless another conversation was opened meanwhile. */
+  /** @param onSent (rows, { conversationId, prompt, askedAt, isHere }): isHere unless another conversation was opened meanwhile. */
   constructor(onSent) {
     this.#onSent = onSent;
     this.#form.addEventListener('submit', event => {
@@ -71,8 +76,13 @@ export class Composer {
     const draft = memory.draft(conversationId);
     this.#prompt.value = draft.text ?? '';
     this.#attempt = draft.attempt ?? null;
+    this.#start.clear();
     this.#showProblem('');
     this.#changed();
+  }
+
+  get conversationId() {
+    return this.#conversationId;
   }
 
   /** The new conversation now has this id. */
@@ -107,16 +117,29 @@ export class Composer {
     this.fill(this.#prompt.value, settings);
   }
 
-  /** Requests the same image with another seed; the draft stays. */
+  /** Starts a variation of a finished image, which keeps the image's shape. */
+  vary(message) {
+    const { width, height, seed, ...settings } = message.settings;
+    this.fill(message.prompt, settings);
+    this.#start.useMessage(message).catch(() => this.#showProblem(text('ImageNotLoaded')));
+  }
+
+  /** Requests the same image with another seed. */
   async again(prompt, settings) {
     const { seed, ...same } = settings;
-    const [conversationId, visit, askedAt] = [this.#conversationId, this.#visit, performance.now()];
+    const visit = this.#visit;
     try {
-      const row = await submitImage(conversationId, { username: memory.name(), prompt, ...pick(same) }, newKey());
-      this.#onSent(row, { conversationId, prompt, askedAt, isHere: visit === this.#visit });
+      await this.request({ prompt, ...pick(same) }, prompt);
     } catch (error) {
       if (visit === this.#visit) this.#showProblem(error instanceof ApiError ? error.message : text('NotSent'));
     }
+  }
+
+  /** Requests an image in the open conversation; the draft stays. */
+  async request(image, prompt) {
+    const [conversationId, visit, askedAt] = [this.#conversationId, this.#visit, performance.now()];
+    const answer = await submitImage(conversationId, { username: memory.name(), ...image }, newKey());
+    this.#onSent(rowsOf(answer), { conversationId, prompt, askedAt, isHere: visit === this.#visit });
   }
 
   /** The text is kept until the server has accepted it. */
@@ -124,30 +147,34 @@ export class Composer {
     const prompt = this.#prompt.value.trim();
     if (this.#sending || !prompt || prompt.length > longestPrompt || !this.#checkAdvanced()) return;
 
-    const image = { username: memory.name(), ...this.#image(prompt) };
-    const body = JSON.stringify(image);
-    // While it is unknown whether the request arrived, resend it to the same conversation with the same key.
-    if (this.#attempt?.body !== body)
-      this.#attempt = { body, key: newKey(), conversationId: this.#conversationId ?? newConversationId(image.username) };
-    const attempt = this.#attempt;
+    const username = memory.name();
     const startedIn = this.#conversationId;
-    const visit = this.#visit;
-    this.#keepDraft();
+    const conversationId = startedIn ?? this.#attempt?.conversationId ?? newConversationId(username);
+    const [visit, asked, earlier] = [this.#visit, this.#image(prompt), this.#attempt];
+    let attempt = null;
 
     this.#setSending(true);
     this.#showProblem('');
     let problem = '';
     let resend = null;
     try {
+      const source = await this.#start.source(conversationId);
+      const image = { username, ...asked, ...(source && { source }) };
+      const body = JSON.stringify(image);
+      // While it is unknown whether the request arrived, resend it to the same conversation with the same key.
+      attempt = earlier?.body === body ? earlier : { body, key: newKey(), conversationId };
+      if (visit === this.#visit) this.#attempt = attempt;
+      memory.keepDraft(startedIn, { text: prompt, attempt });
       const askedAt = performance.now();
-      const row = await submitImage(attempt.conversationId, image, attempt.key);
+      const answer = await submitImage(conversationId, image, attempt.key);
       memory.keepDraft(startedIn, null);
-      this.#onSent(row, { conversationId: attempt.conversationId, prompt, askedAt, isHere: visit === this.#visit });
+      this.#onSent(rowsOf(answer), { conversationId, prompt, askedAt, isHere: visit === this.#visit });
     } catch (error) {
       problem = error instanceof ApiError ? error.message : text('NotSent');
       if (error.status === 429 && error.retryAfter > 0) resend = error.retryAfter;
       else if (!(error instanceof ApiError)) resend = 'online';
-      else if (!error.isUncertain) attempt.body = null;
+      else if (!error.isUncertain && attempt) attempt.body = null;
+      if (error.code === 'source_not_found') this.#start.forgetUpload();
     }
 
     this.#sending = false;
@@ -155,6 +182,7 @@ export class Composer {
       if (!problem) {
         this.#attempt = null;
         this.#prompt.value = '';
+        this.#start.clear();
         element('seed').value = '';
       }
       this.#showProblem(problem, resend);
@@ -172,8 +200,11 @@ export class Composer {
     return {
       prompt,
       ...(this.#model && { model: this.#model.value }),
-      width: this.#otherSize?.width ?? Number(size?.dataset.width ?? 1024),
-      height: this.#otherSize?.height ?? Number(size?.dataset.height ?? 1024),
+      ...(!this.#start.isThere && {
+        width: this.#otherSize?.width ?? Number(size?.dataset.width ?? 1024),
+        height: this.#otherSize?.height ?? Number(size?.dataset.height ?? 1024),
+      }),
+      ...(element('images').value !== '1' && { n: Number(element('images').value) }),
       ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
     };
   }

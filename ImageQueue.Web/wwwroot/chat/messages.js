@@ -145,6 +145,8 @@ export function fromRow(row, before) {
     errorCode: textFrom(meta.error_code),
     settings: objectFrom(meta.settings) ?? {},
     result: objectFrom(meta.result),
+    source: objectFrom(meta.source),
+    groupId: textFrom(meta.group_id),
     revision: Math.max(numberOr(row.revision, 0), before?.revision ?? 0),
     eventAt: before?.eventAt ?? 0,
     hasRow: true,

@@ -1,6 +1,7 @@
 // The open conversation's messages in order, scrolled to the newest.
 
 import { Card, fileName } from './card.js';
+import { Group } from './group.js';
 import { openLightbox } from './lightbox.js';
 import { renderMarkdown } from './markdown.js';
 import { address } from './page.js';
@@ -12,13 +13,14 @@ export class Thread {
   #scroller = document.getElementById('thread');
   #toNewest = document.getElementById('to-newest');
   #items = new Map();
+  #groups = new Map();
   #actions;
   #follows = true;
   #height = 0;
   #visibleHeight = 0;
   #messages = null;
 
-  /** @param actions { onRow(call, id), onReuse(message), onSettings(message), onAgain(message), onRefresh() } */
+  /** @param actions { onRow(call, id), onReuse(message), onSettings(message), onAgain(message), onVary(message), onEdit(message), onUpscale(message, factor), onRefresh() } */
   constructor(actions) {
     this.#actions = { ...actions, onOpen: message => this.#open(message) };
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
@@ -34,29 +36,43 @@ export class Thread {
   reset(messages) {
     this.#messages = messages;
     this.#items.clear();
+    this.#groups.clear();
     this.#list.replaceChildren();
     this.#follows = true;
     this.#toNewest.hidden = true;
   }
 
   show(message) {
-    const item = this.#items.get(message.id);
+    let item = this.#items.get(message.id);
     if (item) {
       item.show(message);
-      return;
+    } else {
+      item = message.kind === 'image' ? new Card(message, this.#actions) : new TextMessage(message);
+      this.#items.set(message.id, item);
     }
 
-    const added = message.kind === 'image' ? new Card(message, this.#actions) : new TextMessage(message);
-    this.#items.set(message.id, added);
-    const later = [...this.#list.children].find(child => Number(child.dataset.order) > message.order);
-    added.element.dataset.order = message.order;
-    this.#list.insertBefore(added.element, later ?? null);
+    // An event may come before the row that names the group.
+    const group = message.groupId ? this.#groupOf(message) : null;
+    insert(group?.grid ?? this.#list, item.element, message.order);
+    group?.show(item, message);
   }
 
   /** Removes an erased message. */
   remove(message) {
     this.#items.get(message.id)?.element.remove();
     this.#items.delete(message.id);
+    const group = this.#groups.get(message.groupId);
+    group?.remove(message.id);
+    if (!group?.isEmpty) return;
+    group.element.remove();
+    this.#groups.delete(message.groupId);
+  }
+
+  #groupOf({ groupId, order }) {
+    if (!this.#groups.has(groupId)) this.#groups.set(groupId, new Group(this.#actions));
+    const group = this.#groups.get(groupId);
+    insert(this.#list, group.element, Math.min(order, Number(group.element.dataset.order ?? order)));
+    return group;
   }
 
   /** Inserts earlier messages without moving the visible ones. */
@@ -103,6 +119,14 @@ export class Thread {
       done.map(one => ({ url: address(one.imageUrl), prompt: one.prompt, fileName: fileName(one.id) })),
       done.findIndex(one => one.id === message.id));
   }
+}
+
+/** Puts an element into a list that is in order. */
+function insert(list, element, order) {
+  if (element.parentElement === list && element.dataset.order === String(order)) return;
+  element.dataset.order = order;
+  const later = [...list.children].find(child => child !== element && Number(child.dataset.order) > order);
+  list.insertBefore(element, later ?? null);
 }
 
 /** A text message. */
