@@ -62,6 +62,7 @@ public static class CoreServices
         services.AddSingleton<IFeedStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IOperatorStore>(provider => provider.GetRequiredService<IMessageStore>());
         services.AddSingleton<IStatisticsStore>(provider => provider.GetRequiredService<IMessageStore>());
+        services.AddSingleton<IUploadStore>(provider => provider.GetRequiredService<IMessageStore>());
 
         services.AddSingleton<QueueRebuildState>();
         services.AddSingleton<IHostJobFilter, QueueOrderFilter>();
@@ -93,7 +94,10 @@ public static class CoreServices
 
         services.AddSingleton<EnqueueImageRequest>();
         services.AddSingleton<RequestChoices>();
+        services.AddSingleton<RequestSources>();
         services.AddSingleton<SubmitImageRequest>();
+        services.AddSingleton<UploadImage>();
+        services.AddSingleton<UsedUploads>();
         services.AddSingleton<CancelImageRequest>();
         services.AddSingleton<RetryImageRequest>();
         services.AddSingleton<PrioritizeImageRequest>();

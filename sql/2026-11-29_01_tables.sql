@@ -89,6 +89,22 @@ IF OBJECT_ID(N'dbo.imagequeue_pauses', N'U') IS NULL
     );
 GO
 
+-- Images that users have uploaded to start from; the file is named by the id. The owner is the conversation's, which may come to
+-- exist later.
+IF OBJECT_ID(N'dbo.imagequeue_uploads', N'U') IS NULL
+    CREATE TABLE dbo.imagequeue_uploads
+    (
+        id              nvarchar(32) COLLATE Latin1_General_100_BIN2 NOT NULL,
+        conversation_id nvarchar(100) COLLATE Latin1_General_100_BIN2 NOT NULL,
+        width           int NOT NULL,
+        height          int NOT NULL,
+        uses            int NOT NULL CONSTRAINT DF_imagequeue_uploads_uses DEFAULT (0), -- messages that name it
+        created_at      datetime2(3) NOT NULL CONSTRAINT DF_imagequeue_uploads_created_at DEFAULT (SYSUTCDATETIME()),
+
+        CONSTRAINT PK_imagequeue_uploads PRIMARY KEY CLUSTERED (id)
+    );
+GO
+
 -- One sample for each claim and each end of the last day, written in the transaction that claims or ends the request.
 IF OBJECT_ID(N'dbo.imagequeue_statistics_samples', N'U') IS NULL
     CREATE TABLE dbo.imagequeue_statistics_samples

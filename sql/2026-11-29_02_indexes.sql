@@ -69,3 +69,13 @@ GO
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.messages') AND name = N'IX_messages_deleted')
     CREATE INDEX IX_messages_deleted ON dbo.messages (deleted_at) WHERE deleted_at IS NOT NULL;
 GO
+
+-- Uploads that no request has used, oldest first, for Images:KeepUploadsFor.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.imagequeue_uploads') AND name = N'IX_imagequeue_uploads_unused')
+    CREATE INDEX IX_imagequeue_uploads_unused ON dbo.imagequeue_uploads (created_at) WHERE uses = 0;
+GO
+
+-- A conversation's uploads, to erase with it.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.imagequeue_uploads') AND name = N'IX_imagequeue_uploads_conversation')
+    CREATE INDEX IX_imagequeue_uploads_conversation ON dbo.imagequeue_uploads (conversation_id);
+GO

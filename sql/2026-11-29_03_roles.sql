@@ -21,6 +21,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON OBJECT::dbo.conversations TO imagequeue_
 GRANT SELECT, INSERT, UPDATE, DELETE ON OBJECT::dbo.messages TO imagequeue_app;
 GRANT SELECT, INSERT, UPDATE ON OBJECT::dbo.imagequeue_leases TO imagequeue_app;
 GRANT SELECT, INSERT, DELETE ON OBJECT::dbo.imagequeue_pauses TO imagequeue_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON OBJECT::dbo.imagequeue_uploads TO imagequeue_app;
 GRANT SELECT, INSERT, DELETE ON OBJECT::dbo.imagequeue_statistics_samples TO imagequeue_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON OBJECT::dbo.imagequeue_statistics TO imagequeue_app;
 GRANT SELECT, INSERT ON OBJECT::dbo.data_protection_keys TO imagequeue_app;
@@ -36,6 +37,7 @@ GRANT SELECT ON OBJECT::dbo.conversations TO imagequeue_reader;
 GRANT SELECT ON OBJECT::dbo.messages TO imagequeue_reader;
 GRANT SELECT ON OBJECT::dbo.imagequeue_leases TO imagequeue_reader;
 GRANT SELECT ON OBJECT::dbo.imagequeue_pauses TO imagequeue_reader;
+GRANT SELECT ON OBJECT::dbo.imagequeue_uploads TO imagequeue_reader;
 GRANT SELECT ON OBJECT::dbo.imagequeue_statistics_samples TO imagequeue_reader;
 GRANT SELECT ON OBJECT::dbo.imagequeue_statistics TO imagequeue_reader;
 GRANT SELECT ON SCHEMA::HangFire TO imagequeue_reader;

@@ -90,7 +90,8 @@ internal sealed class Backend(ForgeBackend server, DateTimeOffset now)
 
     public bool IsNamed(string name) => string.Equals(Name, name, StringComparison.OrdinalIgnoreCase);
 
-    public bool Suits(BackendRequirements requirements) => requirements.Backends is not { } names || names.Any(IsNamed);
+    public bool Suits(BackendRequirements requirements) =>
+        (requirements.Backends is not { } names || names.Any(IsNamed)) && Capabilities.Can(requirements.Task) != false;
 
     /// <summary>What speaks against it: it lacks the model, or it has failed this request. Least is best.</summary>
     public int Rank(BackendRequirements requirements) =>

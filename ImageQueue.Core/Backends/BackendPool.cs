@@ -187,13 +187,8 @@ public sealed partial class BackendPool : IDisposable
         lock (Gate)
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
-            if (_backends.Count > 0 && !_backends.Exists(backend => backend.Suits(requirements)))
-            {
-                var names = string.Join(" or ", requirements.Backends ?? []);
-                throw new ForgeException(
-                    ForgeFailure.Unavailable, $"none of the backends is called {names}; see Forge:Models and Forge:Backends");
-            }
-
+            if (FindWhyNone(requirements) is { } why)
+                throw why;
             waiter = new Waiter(turn, ++_numbers, requirements);
             _waiters.Add(waiter);
             OnChanged();
@@ -255,6 +250,14 @@ public sealed partial class BackendPool : IDisposable
         {
             foreach (var waiter in _waiters.ToArray())
             {
+                if (FindWhyNone(waiter.Requirements) is { } why)
+                {
+                    // What a backend cannot do is learned when it comes up.
+                    _waiters.Remove(waiter);
+                    waiter.TrySetException(why);
+                    continue;
+                }
+
                 if (Choose(waiter.Requirements) is not { } backend)
                     continue;
                 _waiters.Remove(waiter);
@@ -264,6 +267,18 @@ public sealed partial class BackendPool : IDisposable
         }
 
         _changed.Raise();
+    }
+
+    /// <summary>Why no backend can ever meet the requirements; null while one may.</summary>
+    private ForgeException? FindWhyNone(BackendRequirements requirements)
+    {
+        if (_backends.Count == 0 || _backends.Exists(backend => backend.Suits(requirements)))
+            return null;
+        return new ForgeException(
+            ForgeFailure.Unavailable,
+            requirements.Backends is { } names && !_backends.Exists(backend => names.Any(backend.IsNamed))
+                ? $"none of the backends is called {string.Join(" or ", names)}; see Forge:Models and Forge:Backends"
+                : $"none of the backends for it can do {requirements.Task}");
     }
 
     private BackendReservation Reserve(Backend backend, BackendRequirements requirements)

@@ -1,3 +1,5 @@
+using ImageQueue.Core.Forge;
+
 namespace ImageQueue.Core.Backends;
 
 /// <summary>Which backends can serve a request.</summary>
@@ -7,5 +9,8 @@ namespace ImageQueue.Core.Backends;
 public sealed record BackendRequirements(
     string? Checkpoint = null, IReadOnlyCollection<string>? Backends = null, IReadOnlyCollection<string>? Except = null)
 {
+    /// <summary>What it must be able to do.</summary>
+    public ForgeTask Task { get; init; }
+
     public static BackendRequirements Any { get; } = new();
 }

@@ -20,6 +20,10 @@ public interface IForgeCatalogue
     /// <summary>Whether a backend takes it; true while not known.</summary>
     bool HasScheduler(string name);
 
+    /// <summary>Whether a backend can, or may be able to: false only where each of them is known not to.</summary>
+    /// <param name="backends">The names of those that may be used; empty: any.</param>
+    bool Can(ForgeTask task, IReadOnlyCollection<string> backends);
+
     /// <summary>The configured models that every backend which could serve them is known not to have.</summary>
     IReadOnlyList<ForgeModel> MissingModels { get; }
 }
@@ -42,6 +46,9 @@ internal sealed class ForgeCatalogue(BackendPool pool, ForgeModels models) : IFo
         }
     }
 
+    public bool Can(ForgeTask task, IReadOnlyCollection<string> backends) => Suitable(pool.Status, backends) is var suitable
+        && (suitable.Count == 0 || suitable.Exists(backend => backend.Capabilities.Can(task) != false));
+
     public bool HasSampler(string name) =>
         Samplers is null || Healthy().Any(capabilities =>
             capabilities.Samplers.Find(name) is not null
@@ -53,13 +60,14 @@ internal sealed class ForgeCatalogue(BackendPool pool, ForgeModels models) : IFo
     /// <summary>A backend that has never answered may have it: it is missing only where every backend's list is known.</summary>
     private static bool IsMissing(ForgeModel model, IReadOnlyList<BackendStatus> backends)
     {
-        var suitable = backends
-            .Where(backend => model.Backends.Count == 0 || model.Backends.Contains(backend.Name, StringComparer.OrdinalIgnoreCase))
-            .ToList();
+        var suitable = Suitable(backends, model.Backends);
         return suitable.Count > 0
             && model.Defaults.Checkpoint is { } checkpoint
             && suitable.TrueForAll(backend => backend.Capabilities.HasModel(checkpoint) == false);
     }
+
+    private static List<BackendStatus> Suitable(IReadOnlyList<BackendStatus> backends, IReadOnlyCollection<string> names) =>
+        [.. backends.Where(backend => names.Count == 0 || names.Contains(backend.Name, StringComparer.OrdinalIgnoreCase))];
 
     private string[]? Union(Func<ForgeCapabilities, ForgeNameList> list)
     {

@@ -40,6 +40,19 @@ internal static partial class ForgeAnswers
         return new ForgeImage(bytes, info);
     }
 
+    /// <summary>The image in an extra-single-image answer.</summary>
+    /// <exception cref="ForgeException">As <see cref="ReadImage"/>.</exception>
+    public static ForgeImage ReadUpscaled(ReadOnlyMemory<byte> body)
+    {
+        using var document = ParseImageAnswer(body);
+        return document.RootElement is { ValueKind: JsonValueKind.Object } root
+            && root.TryGetProperty("image"u8, out var image)
+            && image.ValueKind == JsonValueKind.String
+            && DecodeImage(image) is { Length: > 0 } bytes
+            ? new ForgeImage(bytes, Info: null)
+            : throw new ForgeException(ForgeFailure.BadImage, ForgeErrorText.Of(document.RootElement) ?? "the answer holds no image");
+    }
+
     /// <summary>The answer of <c>/internal/progress</c>; null when it is not one (a page that answers for every path).</summary>
     public static ForgeProgress? ReadInternalProgress(ReadOnlyMemory<byte> body)
     {

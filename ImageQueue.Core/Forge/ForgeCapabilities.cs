@@ -32,6 +32,12 @@ public sealed record ForgeCapabilities
     /// <summary>Its schedulers. Empty when it does not say, or has none.</summary>
     public ForgeNameList Schedulers { get; init; } = ForgeNameList.None;
 
+    /// <summary>Whether it has <c>img2img</c>, with and without a mask; null when not known.</summary>
+    public bool? ImageToImage { get; init; }
+
+    /// <summary>Whether it has <c>extra-single-image</c>; null when not known.</summary>
+    public bool? Upscale { get; init; }
+
     /// <summary>What else there is to choose from.</summary>
     public ForgeLists Lists { get; init; } = ForgeLists.None;
 
@@ -40,6 +46,14 @@ public sealed record ForgeCapabilities
 
     /// <summary>The largest seed that it accepts unchanged.</summary>
     public long LargestSeed { get; init; } = uint.MaxValue;
+
+    /// <summary>Whether it can; null when not known.</summary>
+    public bool? Can(ForgeTask task) => task switch
+    {
+        ForgeTask.TextToImage => true,
+        ForgeTask.Upscale => Upscale,
+        _ => ImageToImage,
+    };
 
     /// <summary>Whether the checkpoint is there; null when the backend does not list its checkpoints.</summary>
     public bool? HasModel(string checkpoint) => Checkpoints.Count == 0 ? null : Checkpoints.Find(checkpoint) is not null;

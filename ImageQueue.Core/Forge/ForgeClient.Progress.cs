@@ -18,8 +18,9 @@ internal sealed partial class ForgeClient
                 return progress;
             }
 
-            return await GetGlobalProgressAsync(backend, token)
+            var global = await GetGlobalProgressAsync(backend, token)
                 ?? new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.None };
+            return MemoryOf(backend).Upscale == taskId ? global with { Fraction = null } : global; // An upscale has no steps.
         });
 
     /// <inheritdoc/>
@@ -62,7 +63,7 @@ internal sealed partial class ForgeClient
     private async Task<ForgeProgress?> GetTaskProgressAsync(
         ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken)
     {
-        if (await CapabilitiesOfAsync(backend, cancellationToken) is { TaskIds: false })
+        if (await CapabilitiesOfAsync(backend, cancellationToken) is { TaskIds: false } || MemoryOf(backend).Upscale == taskId)
             return null;
 
         // Forge encodes and sends a preview only when its number is not the caller's (progress.py, progressapi).

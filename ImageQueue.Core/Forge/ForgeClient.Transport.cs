@@ -128,12 +128,14 @@ internal sealed partial class ForgeClient
 
     private static HttpRequestMessage Get(ForgeBackend backend, string path) => Request(HttpMethod.Get, backend, path);
 
-    private static HttpRequestMessage Post(ForgeBackend backend, string path, byte[] json)
+    // An array and not JsonContent: that is sent in chunks, which small servers do not read.
+    private static HttpRequestMessage Post(ForgeBackend backend, string path, byte[] json) =>
+        Post(backend, path, new ByteArrayContent(json) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } });
+
+    private static HttpRequestMessage Post(ForgeBackend backend, string path, HttpContent content)
     {
         var message = Request(HttpMethod.Post, backend, path);
-
-        // An array and not JsonContent: that is sent in chunks, which small servers do not read.
-        message.Content = new ByteArrayContent(json) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        message.Content = content;
         return message;
     }
 

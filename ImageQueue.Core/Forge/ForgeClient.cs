@@ -26,16 +26,22 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken)
     {
         var capabilities = MemoryOf(backend).Capabilities ?? ForgeCapabilities.Unknown;
-        var sent = ForgeRequests.Fit(request, capabilities);
-        using var message = Post(backend, "sdapi/v1/txt2img", ForgeMessages.Txt2Img(taskId, sent, capabilities, backend.Shared));
+        var isUpscale = request.Task == ForgeTask.Upscale;
+        MemoryOf(backend).Upscale = isUpscale ? taskId : null;
+        var sent = isUpscale ? request : ForgeRequests.Fit(request, capabilities);
+        using var message = Generation(backend, taskId, sent, capabilities);
         var started = time.GetTimestamp();
         using var response = await SendAsync(backend, message, cancellationToken, isGeneration: true);
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed && capabilities.Can(request.Task) is null)
+            throw new ForgeException(ForgeFailure.Rejected, $"{backend.Name} has no {message.RequestUri?.Segments[^1]}");
         if (response.StatusCode != HttpStatusCode.OK)
             throw await ReadFailureAsync(backend, response, cancellationToken, time.GetElapsedTime(started));
 
         // Requested while the image is being received: the flag lasts until the next job starts, so that must not start before.
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var afterwards = TryGetStateAsync(backend, capabilities, ended.Token);
+        var afterwards = isUpscale // It cannot be interrupted, so the flag is another job's.
+            ? Task.FromResult<ForgeServerState?>(null)
+            : TryGetStateAsync(backend, capabilities, ended.Token);
         try
         {
             var reading = ReadImageBodyAsync(response, cancellationToken);
@@ -48,6 +54,8 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
             if (wasInterrupted)
                 throw new ForgeException(ForgeFailure.Interrupted, $"another client interrupted it at {backend.Name}");
 
+            if (isUpscale)
+                return ForgeAnswers.ReadUpscaled(body.Bytes) with { Upscaler = capabilities.Lists.Upscaler };
             var image = ForgeAnswers.ReadImage(body.Bytes);
             return image with { ReplacedScheduler = ForgeRequests.Compare(sent, image.Info, capabilities) };
         }
@@ -94,6 +102,22 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
 
     /// <inheritdoc/>
     public string? WhyUnhealthy(ForgeBackend backend) => MemoryOf(backend).WhyUnhealthy;
+
+    private static HttpRequestMessage Generation(
+        ForgeBackend backend, string taskId, GenerationRequest request, ForgeCapabilities capabilities) => request.Source switch
+        {
+            null => Post(backend, "sdapi/v1/txt2img", ForgeMessages.Generate(taskId, request, capabilities, backend.Shared)),
+            { Asked.Upscale: { } factor, ImagePath: var image } => Post(
+                backend,
+                "sdapi/v1/extra-single-image",
+                new ForgeSourceContent(ForgeMessages.Upscale(capabilities.Lists.Upscaler, factor), ("image", image, false))),
+            { ImagePath: var image, MaskPath: var mask } => Post(
+                backend,
+                "sdapi/v1/img2img",
+                new ForgeSourceContent(
+                    ForgeMessages.Generate(taskId, request, capabilities, backend.Shared),
+                    [("init_images", image, true), .. mask is null ? [] : new[] { ("mask", mask, false) }])),
+        };
 
     /// <summary>A backend that does not list its models may have some.</summary>
     private async Task<string?> FindNoModelAsync(ForgeBackend backend, CancellationToken cancellationToken)
@@ -143,6 +167,9 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         public string? WhyUnhealthy { get; set; }
 
         public SeenPreview? SeenPreview { get; set; }
+
+        /// <summary>The last task, when it is an upscale: the backend was not told its id.</summary>
+        public string? Upscale { get; set; }
 
         /// <summary>The last task that was seen interrupted while it was active.</summary>
         public string? InterruptedTask { get; set; }

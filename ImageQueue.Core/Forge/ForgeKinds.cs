@@ -38,6 +38,7 @@ internal static class ForgeKinds
         var isSdCpp = kind is ForgeKind.SdCpp or ForgeKind.KoboldCpp;
         var api = answers.OpenApi is { } document ? Raw(document) : default;
         var options = answers.Options?.RootElement;
+        var lists = ReadLists(answers);
         return new ForgeCapabilities
         {
             Kind = kind,
@@ -49,11 +50,17 @@ internal static class ForgeKinds
             GlobalProgress = answers.HasProgress,
             Interrupt = api.IsEmpty ? answers.HasProgress : Has(api, "/sdapi/v1/interrupt\""),
             Scheduler = answers.HasSchedulers != false,
+            ImageToImage = !api.IsEmpty ? Has(api, "/sdapi/v1/img2img\"") : kind == ForgeKind.Unknown ? null : true,
+
+            // Without a document: the programs made of stable-diffusion.cpp have it where they list upscalers.
+            Upscale = !api.IsEmpty ? Has(api, "/sdapi/v1/extra-single-image\"")
+                : isSdCpp ? lists.Upscalers.Count > 0
+                : kind == ForgeKind.Unknown ? null : true,
             Modules = options is null ? null : HasProperty(options, "forge_additional_modules"),
             Checkpoints = ReadCheckpoints(answers.Models?.RootElement),
             Samplers = ReadNames(answers.Samplers?.RootElement, "name"),
             Schedulers = ReadNames(answers.Schedulers?.RootElement, "label"),
-            Lists = ReadLists(answers),
+            Lists = lists,
             LoadedModel = options is { ValueKind: JsonValueKind.Object } set ? TextOf(set, "sd_model_checkpoint") : null,
             LargestSeed = kind == ForgeKind.KoboldCpp ? int.MaxValue : uint.MaxValue,
         };

@@ -4,6 +4,8 @@ namespace ImageQueue.Core.Forge;
 /// <remarks>Forge's <c>modules/api/api.py</c>, and its extension for LoRAs.</remarks>
 public sealed record ForgeLists
 {
+    private const string DefaultUpscaler = "R-ESRGAN 4x+";
+
     /// <summary>Nothing is listed.</summary>
     public static ForgeLists None { get; } = new();
 
@@ -19,6 +21,11 @@ public sealed record ForgeLists
 
     /// <summary>Textual inversions.</summary>
     public IReadOnlyList<string> Embeddings { get; init; } = [];
+
+    /// <summary>The one to use: Forge's best general one where it is listed, else the first that does anything.</summary>
+    internal string Upscaler => Upscalers.FirstOrDefault(name => name == DefaultUpscaler)
+        ?? Upscalers.FirstOrDefault(name => name != "None")
+        ?? DefaultUpscaler;
 
     /// <summary>All that one of them has.</summary>
     internal static ForgeLists Union(IReadOnlyCollection<ForgeLists> lists)

@@ -6,13 +6,18 @@ namespace ImageQueue.Core.Forge;
 /// <summary>Request bodies, by the names of Forge's <c>modules/api/models.py</c>.</summary>
 internal static class ForgeMessages
 {
-    /// <summary>The body of txt2img. What is null in the request is left out: Forge answers an explicit null with 422.</summary>
+    /// <summary>
+    /// The body of txt2img, and of img2img without its images. What is null in the request is left out: Forge answers an explicit null
+    /// with 422.
+    /// </summary>
     /// <param name="isShared">
     /// Whether the backend restores its own model afterwards. That unloads ours with each request, so only where people use it too.
     /// </param>
-    public static byte[] Txt2Img(string taskId, GenerationRequest request, ForgeCapabilities capabilities, bool isShared) =>
-        JsonSerializer.SerializeToUtf8Bytes(
-            new Txt2ImgBody
+    public static byte[] Generate(string taskId, GenerationRequest request, ForgeCapabilities capabilities, bool isShared)
+    {
+        var isInpaint = request.Task == ForgeTask.Inpaint;
+        return JsonSerializer.SerializeToUtf8Bytes(
+            new GenerationBody
             {
                 Prompt = request.Prompt,
                 NegativePrompt = request.NegativePrompt,
@@ -35,8 +40,18 @@ internal static class ForgeMessages
                     },
                 RestoreAfterwards = request.Checkpoint is null || isShared ? null : false,
                 TaskId = taskId,
+                DenoisingStrength = request.Source?.Asked.Strength,
+                ResizeMode = request.Source is null ? null : 0, // As it is, to the size that was asked for.
+                MaskBlur = isInpaint ? 4 : null,
+                InpaintingFill = isInpaint ? 1 : null, // The source's own pixels.
+                InpaintFullResolution = isInpaint ? false : null,
             },
-            ForgeJson.Default.Txt2ImgBody);
+            ForgeJson.Default.GenerationBody);
+    }
+
+    /// <summary>The body of extra-single-image without its image.</summary>
+    public static byte[] Upscale(string upscaler, int factor) => JsonSerializer.SerializeToUtf8Bytes(
+        new UpscaleBody { Upscaler = upscaler, Factor = factor }, ForgeJson.Default.UpscaleBody);
 
     /// <summary>The body of <c>/internal/progress</c>.</summary>
     /// <param name="seenPreview">The preview that the caller already has; -1 for none.</param>
@@ -46,8 +61,8 @@ internal static class ForgeMessages
             ForgeJson.Default.ProgressBody);
 }
 
-/// <summary>A txt2img request.</summary>
-internal sealed record Txt2ImgBody
+/// <summary>A txt2img or img2img request.</summary>
+internal sealed record GenerationBody
 {
     [JsonPropertyName("prompt")] public required string Prompt { get; init; }
     [JsonPropertyName("negative_prompt")] public string? NegativePrompt { get; init; }
@@ -64,6 +79,18 @@ internal sealed record Txt2ImgBody
     [JsonPropertyName("override_settings")] public OverrideSettingsBody? OverrideSettings { get; init; }
     [JsonPropertyName("override_settings_restore_afterwards")] public bool? RestoreAfterwards { get; init; }
     [JsonPropertyName("force_task_id")] public required string TaskId { get; init; }
+    [JsonPropertyName("denoising_strength")] public decimal? DenoisingStrength { get; init; }
+    [JsonPropertyName("resize_mode")] public int? ResizeMode { get; init; }
+    [JsonPropertyName("mask_blur")] public int? MaskBlur { get; init; }
+    [JsonPropertyName("inpainting_fill")] public int? InpaintingFill { get; init; }
+    [JsonPropertyName("inpaint_full_res")] public bool? InpaintFullResolution { get; init; }
+}
+
+/// <summary>An extra-single-image request.</summary>
+internal sealed record UpscaleBody
+{
+    [JsonPropertyName("upscaler_1")] public required string Upscaler { get; init; }
+    [JsonPropertyName("upscaling_resize")] public required int Factor { get; init; }
 }
 
 /// <summary>Options for one request only. An option that Forge does not know makes it answer 500, so no others are sent.</summary>
@@ -82,6 +109,7 @@ internal sealed record ProgressBody
 }
 
 [JsonSourceGenerationOptions(DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(Txt2ImgBody))]
+[JsonSerializable(typeof(GenerationBody))]
+[JsonSerializable(typeof(UpscaleBody))]
 [JsonSerializable(typeof(ProgressBody))]
 internal sealed partial class ForgeJson : JsonSerializerContext;

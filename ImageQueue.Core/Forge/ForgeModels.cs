@@ -30,11 +30,14 @@ public sealed class ForgeModels
     /// <summary>The model of this name, in any case; null when there is none.</summary>
     public ForgeModel? Find(string? name) => All.FirstOrDefault(model => model.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
+    /// <summary>The model of a request that names this one, or none and no checkpoint; null when there is none.</summary>
+    internal ForgeModel? Chosen(string? name) => name is not null ? Find(name) : All is [var first, ..] ? first : null;
+
     /// <summary>The settings to store for a new request: those it sent, then its model's, then <c>Forge:Defaults</c>.</summary>
     public GenerationSettings Complete(GenerationSettings sent)
     {
         ArgumentNullException.ThrowIfNull(sent);
-        var model = sent.Model is not null ? Find(sent.Model) : sent.Checkpoint is null && All.Count > 0 ? All[0] : null;
+        var model = sent.Model is null && sent.Checkpoint is not null ? null : Chosen(sent.Model);
         return sent.OrElse(model?.Defaults ?? _defaults) with { Model = model?.Name, Seed = sent.Seed ?? -1 };
     }
 

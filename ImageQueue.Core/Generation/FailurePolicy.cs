@@ -95,6 +95,7 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
             ForgeException { Failure: ForgeFailure.Rejected, Refusal: { } refusal } =>
                 End(ErrorCodes.Rejected, texts.Refused(refusal.Field, refusal.Value, refusal.Choices)),
             ForgeException { Failure: ForgeFailure.Rejected } => End(ErrorCodes.Rejected, texts.Rejected),
+            ForgeException { Failure: ForgeFailure.SourceGone } => End(ErrorCodes.Rejected, texts.SourceGone),
             ForgeException { Failure: ForgeFailure.OutOfMemory } => End(ErrorCodes.OutOfMemory, texts.OutOfMemory),
 
             // Ours.

@@ -9,7 +9,7 @@ namespace ImageQueue.Core.Generation;
 /// Proves that bytes are a whole image, by decoding every pixel, and converts other formats to PNG.
 /// </summary>
 /// <remarks>PNG has checksums, so any changed bit is found. JPEG and most of WebP have none: there, only what breaks decoding is.</remarks>
-internal static class ImageCheck
+internal static partial class ImageCheck
 {
     /// <summary>Pixels; the largest image that can be requested has 4 million, so more is a mistake or an attack.</summary>
     public const long MaxPixels = 64_000_000;
@@ -83,11 +83,7 @@ internal static class ImageCheck
 
     private static byte[]? EncodeSmall(SKBitmap bitmap, int longestSide, SKEncodedImageFormat format, int quality)
     {
-        var scale = Math.Min(1.0, (double)longestSide / Math.Max(bitmap.Width, bitmap.Height));
-        var size = new SKSizeI(Math.Max(1, (int)(bitmap.Width * scale)), Math.Max(1, (int)(bitmap.Height * scale)));
-        using var smaller = scale < 1
-            ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Nearest))
-            : null;
+        using var smaller = Shrink(bitmap, longestSide);
         using var encoded = (smaller ?? bitmap).Encode(format, quality);
         return encoded?.ToArray();
     }

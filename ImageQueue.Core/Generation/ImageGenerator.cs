@@ -49,11 +49,12 @@ internal sealed class ImageGenerator(
     private async Task<AttemptOutcome> GenerateAsync(Attempt attempt, CancellationToken stopped)
     {
         var reservation = attempt.Reservation;
+        var request = await writes.FindSourceAsync(attempt);
         var clock = new GenerationClock(time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
         var call = new CancellationTokenSource(); // The pool's, once the call is left to it.
         TimeSpan? duration = null;
-        var generating = forge.GenerateAsync(reservation.Backend, attempt.TaskId, attempt.Request, OnAnsweredAsync, call.Token);
+        var generating = forge.GenerateAsync(reservation.Backend, attempt.TaskId, request, OnAnsweredAsync, call.Token);
         reservation.ReportSent();
         var watching = pump.RunAsync(attempt, clock, end.Token);
         var leaving = watch.WaitAsync(attempt.Run, end.Token);

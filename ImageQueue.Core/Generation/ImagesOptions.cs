@@ -16,6 +16,10 @@ public sealed class ImagesOptions
     [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Images:KeepFor must be 00:01:00 or more.")]
     public TimeSpan? KeepFor { get; set; }
 
+    /// <summary>How long an upload is kept that no request has used. Default 1 day.</summary>
+    [Range(typeof(TimeSpan), "00:01:00", "36500.00:00:00", ErrorMessage = "Images:KeepUploadsFor must be 00:01:00 or more.")]
+    public TimeSpan KeepUploadsFor { get; set; } = TimeSpan.FromDays(1);
+
     /// <summary>
     /// Whether images keep the text that Forge writes into them (prompt, seed, model), which everyone with the file can read.
     /// Default Remove.

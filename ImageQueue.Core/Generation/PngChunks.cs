@@ -31,14 +31,14 @@ internal static class PngChunks
     /// The PNG without texts and EXIF; the same memory when it has none. libpng copies a text while it reads it, so that 4 MB of text
     /// take seconds to decode.
     /// </summary>
-    public static ReadOnlyMemory<byte> WithoutText(ReadOnlyMemory<byte> png)
+    public static ReadOnlyMemory<byte> WithoutText(ReadOnlyMemory<byte> png, bool keepExif = false)
     {
         var kept = new List<Range>();
         var start = 0;
         var at = Signature.Length;
         while (TryReadChunk(png.Span[at..], out var type, out var length))
         {
-            if (IsText(type))
+            if (IsText(type) && !(keepExif && type.SequenceEqual("eXIf"u8)))
             {
                 kept.Add(start..at);
                 start = at + length;

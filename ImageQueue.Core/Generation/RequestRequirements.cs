@@ -13,5 +13,8 @@ internal static class RequestRequirements
         new(
             models.RequestOf(message).Checkpoint,
             models.Find(GenerationSettings.Of(message).Model)?.Backends is { Count: > 0 } backends ? backends : null,
-            failedBackends);
+            failedBackends)
+        {
+            Task = ForgeTasks.Of(ImageSource.Of(message)),
+        };
 }

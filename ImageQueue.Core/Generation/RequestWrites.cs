@@ -13,6 +13,7 @@ namespace ImageQueue.Core.Generation;
 internal sealed class RequestWrites(
     IMessageStore store,
     ImageFiles images,
+    ImageLocator locator,
     ImageJobs jobs,
     IQueueOrder order,
     MessageTexts texts,
@@ -42,6 +43,19 @@ internal sealed class RequestWrites(
             order.Remove(run.HangfireJobId);
         return claim;
     }
+
+    /// <summary>What to send: the request, with the files that it starts from.</summary>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.SourceGone"/>: one of them is not there any more.</exception>
+    public Task<GenerationRequest> FindSourceAsync(Attempt attempt) => ImageSource.Of(attempt.Message) is not { } source
+        ? Task.FromResult(attempt.Request)
+        : FinishAsync(attempt, async () =>
+        {
+            var image = source.JobId is { } jobId ? await locator.FindAsync(jobId, attempt.Run.Cancelled) : UploadPath(source.UploadId);
+            var mask = UploadPath(source.MaskUploadId);
+            return image is null || (mask is null && source.MaskUploadId is not null)
+                ? throw new ForgeException(ForgeFailure.SourceGone, "the image that it starts from has been removed")
+                : attempt.Request with { Source = new GenerationSource(source, image, mask) };
+        });
 
     /// <summary>Gives the row back to the queue.</summary>
     public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(attempt, () => store.RequeueAsync(
@@ -103,12 +117,14 @@ internal sealed class RequestWrites(
         var (message, jobId) = (attempt.Message, attempt.Message.JobId!); // It named the task.
         using var prepared = await FinishAsync(
             attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes, image.Info?.Text)));
+        CheckSize(attempt, prepared);
         attempt.Reservation.ReportCompleted(image.Info?.Model);
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
         var backend = attempt.Reservation.Backend.Name;
         var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, backend)
         {
             Scheduler = image.ReplacedScheduler,
+            Upscaler = image.Upscaler,
         };
         var completed = await FinishAsync(
             attempt,
@@ -136,6 +152,20 @@ internal sealed class RequestWrites(
 
         return new AttemptOutcome(AttemptResult.Completed);
     }
+
+    /// <summary>Backends round an upscaled size down to a multiple of 8 (Forge's <c>modules/upscaler.py</c>), or not at all.</summary>
+    private static void CheckSize(Attempt attempt, PreparedImage image)
+    {
+        if (attempt.Request is { Width: { } width, Height: { } height }
+            && ForgeTasks.Of(ImageSource.Of(attempt.Message)) == ForgeTask.Upscale
+            && (Math.Abs(image.Width - width) >= 8 || Math.Abs(image.Height - height) >= 8))
+        {
+            throw new ForgeException(
+                ForgeFailure.BadImage, $"the upscaled image is {image.Width} x {image.Height} instead of {width} x {height}");
+        }
+    }
+
+    private string? UploadPath(string? id) => id is null ? null : images.FindUploadPath(id);
 
     /// <summary>Repeats what failed since the database or the disk was away.</summary>
     private async Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)

@@ -10,13 +10,20 @@ namespace ImageQueue.Core.Messages;
 public interface IRequestStore
 {
     /// <summary>
-    /// Adds an image request: status queued, progress 0, content <c>[IMAGE_PENDING]</c>. The same idempotency key with the same
-    /// request returns the message that it added before.
+    /// Adds image requests, all or none: status queued, progress 0, content <c>[IMAGE_PENDING]</c>. The same idempotency key with the same
+    /// request returns the messages that it added before.
     /// </summary>
+    /// <param name="messages">
+    /// 1 or more of one user's in one conversation, of one size and with one source. Each has a key of its own, or none has one; the
+    /// first one's decides whether they were added before.
+    /// </param>
+    /// <returns>In order. Of those added before, the ones that still have their key.</returns>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used in this conversation for another request.</exception>
-    /// <exception cref="TooManyPendingException">The user's waiting requests have reached <paramref name="limits"/>.</exception>
-    Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken);
+    /// <exception cref="SourceException">An upload that they name is gone.</exception>
+    /// <exception cref="TooManyPendingException">The user's waiting requests would exceed <paramref name="limits"/>.</exception>
+    Task<IReadOnlyList<Submitted>> SubmitAsync(
+        IReadOnlyList<NewImageMessage> messages, UserLimits limits, CancellationToken cancellationToken);
 
     /// <summary>
     /// Stores which Hangfire job runs the request. Guard: queued, and the stored job is still <paramref name="replaces"/>, since a worker
@@ -101,6 +108,14 @@ public interface IRequestStore
     Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
 }
 
+public static class RequestStoreExtensions
+{
+    /// <summary>Adds one image request.</summary>
+    public static async Task<Submitted> SubmitAsync(
+        this IRequestStore store, NewImageMessage message, UserLimits limits, CancellationToken cancellationToken) =>
+        (await store.SubmitAsync([message], limits, cancellationToken))[0];
+}
+
 /// <summary>What a requeued request is charged with.</summary>
 public enum AttemptCharge
 {
@@ -155,6 +170,12 @@ public sealed record NewImageMessage(
     /// <summary>What was sent with the key: <see cref="Requests.RequestFingerprint"/>.</summary>
     public string? RequestHash { get; init; }
 
+    /// <summary>The image that it starts from.</summary>
+    public ImageSource? Source { get; init; }
+
+    /// <summary>See <see cref="MetadataFields.GroupId"/>.</summary>
+    public string? GroupId { get; init; }
+
     /// <summary>The chat app's own keys.</summary>
     public MetadataPatch Own { get; init; } = MetadataPatch.Empty;
 
@@ -190,4 +211,7 @@ public sealed record ImageResult(long? Seed, int Width, int Height, string? Mode
 {
     /// <summary>The scheduler that the backend used in place of the requested one; null when it used that.</summary>
     public string? Scheduler { get; init; }
+
+    /// <summary>The upscaler that made the image larger; null when it was generated.</summary>
+    public string? Upscaler { get; init; }
 }

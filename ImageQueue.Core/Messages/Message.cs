@@ -91,6 +91,9 @@ public sealed record Message
     /// <summary>1 = next, 0 = not waiting; as stored.</summary>
     public int QueuePosition => Number(MetadataFields.QueuePosition);
 
+    /// <summary>See <see cref="MetadataFields.GroupId"/>; null for a single image.</summary>
+    public string? GroupId => IsImage ? Text(MetadataFields.GroupId) : null;
+
     public string? Prompt => Text(MetadataFields.Prompt);
 
     public string? ImageUrl => Text(MetadataFields.ImageUrl);
@@ -152,6 +155,12 @@ public static class MetadataFields
     /// <summary>Width, height, steps, seed and so on, as asked.</summary>
     public const string Settings = "settings";
 
+    /// <summary>The image that it starts from: <see cref="ImageSource"/>.</summary>
+    public const string Source = "source";
+
+    /// <summary>The same in all messages of one request for several images: 32 hex digits.</summary>
+    public const string GroupId = "group_id";
+
     /// <summary><c>/images/flux_{job_id}.png</c>, when complete.</summary>
     public const string ImageUrl = "image_url";
 
@@ -172,7 +181,8 @@ public static class MetadataFields
 
     public static IReadOnlySet<string> All { get; } = new HashSet<string>(StringComparer.Ordinal)
     {
-        Status, Progress, QueuePosition, JobId, Prompt, Settings, ImageUrl, ThumbnailUrl, PreviewUrl, Error, ErrorCode, Result,
+        Status, Progress, QueuePosition, JobId, Prompt, Settings, Source, GroupId, ImageUrl,
+        ThumbnailUrl, PreviewUrl, Error, ErrorCode, Result,
     };
 }
 

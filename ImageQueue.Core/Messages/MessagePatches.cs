@@ -23,6 +23,8 @@ internal static class MessagePatches
         (MetadataFields.JobId, message.JobId),
         (MetadataFields.Prompt, message.Prompt),
         (MetadataFields.Settings, message.Settings.DeepClone()),
+        .. message.Source is { } source ? [(MetadataFields.Source, source.ToJson())] : Array.Empty<(string, JsonNode?)>(),
+        .. message.GroupId is { } group ? [(MetadataFields.GroupId, group)] : Array.Empty<(string, JsonNode?)>(),
     ]);
 
     public static MetadataPatch Claim { get; } = At(MessageStatus.Processing, progress: 0, queuePosition: 0);
@@ -47,6 +49,7 @@ internal static class MessagePatches
             ["backend"] = result.Backend,
             ["duration_seconds"] = Math.Round((decimal)result.Duration.TotalSeconds, 3),
             ["scheduler"] = result.Scheduler,
+            ["upscaler"] = result.Upscaler,
         }));
 
     public static MetadataPatch Fail(RequestFailure failure) => MetadataPatch.Of(
@@ -72,6 +75,10 @@ internal static class MessagePatches
 
     /// <summary>The request keeps its place, which is at or near the head; the true position follows.</summary>
     public static MetadataPatch Requeue { get; } = At(MessageStatus.Queued, progress: 0, queuePosition: 1);
+
+    /// <summary>Names no upload any more.</summary>
+    public static MetadataPatch ReleaseUploads { get; } = MetadataPatch.Of(
+        (MetadataFields.Source, new JsonObject { ["upload_id"] = null, ["mask_upload_id"] = null }));
 
     private static MetadataPatch At(string status, int progress, int queuePosition) => MetadataPatch.Of(
         (MetadataFields.Status, status),

@@ -45,6 +45,9 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
         ? Get(nameof(Refused), field, value)
         : Get("RefusedOf", field, value, string.Join(", ", choices));
 
+    /// <summary>The image that it starts from has been erased, or is kept no longer.</summary>
+    public string SourceGone => Get(nameof(SourceGone));
+
     /// <summary>Another model than the one asked for generated it.</summary>
     public string WrongModel => Get(nameof(WrongModel));
 

@@ -1,6 +1,7 @@
 using Hangfire;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
 using ImageQueue.Core.Storage;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -8,13 +9,14 @@ using Microsoft.Extensions.Options;
 namespace ImageQueue.Core.Recovery;
 
 /// <summary>
-/// Removes images after <see cref="ImagesOptions.KeepFor"/> and tombstones after <see cref="MessagesOptions.KeepTombstonesFor"/>: an hourly
-/// job, where one of the two is set.
+/// An hourly job: removes unused uploads after <see cref="ImagesOptions.KeepUploadsFor"/> and, where that is set, images after
+/// <see cref="ImagesOptions.KeepFor"/> and tombstones after <see cref="MessagesOptions.KeepTombstonesFor"/>.
 /// </summary>
 public sealed class Cleanup(
     IMessageStore store,
     IMessageDatabase database,
     ImageFiles images,
+    UsedUploads uploads,
     MessageTexts texts,
     IOptions<ImagesOptions> imagesOptions,
     IOptions<MessagesOptions> messagesOptions,
@@ -25,30 +27,52 @@ public sealed class Cleanup(
 
     private const int PageSize = 500;
 
+    /// <summary>Since the last byte of an upload being received: far longer than a connection may be silent.</summary>
+    private static readonly TimeSpan AbandonedAfter = TimeSpan.FromHours(1);
+
     private static readonly MetadataPatch WithoutImage = MetadataPatch.Of(
         (MetadataFields.ImageUrl, null), (MetadataFields.ThumbnailUrl, null));
-
-    /// <summary>Whether a retention is set.</summary>
-    internal bool IsNeeded => imagesOptions.Value.KeepFor is not null || messagesOptions.Value.KeepTombstonesFor is not null;
 
     /// <summary>What Hangfire calls.</summary>
     [AutomaticRetry(Attempts = 0)]
     [KeepBriefly]
-    [JobDisplayName("Cleanup: remove expired images and tombstones")]
+    [JobDisplayName("Cleanup: remove expired images, uploads and tombstones")]
     public Task RunAsync(CancellationToken cancellationToken) =>
         // Away from Hangfire's thread; see GenerateImageJob.RunAsync.
         Task.Run(() => CleanUpAsync(cancellationToken), CancellationToken.None);
 
     public async Task CleanUpAsync(CancellationToken cancellationToken)
     {
-        var images = imagesOptions.Value.KeepFor is { } keepImages ? await RemoveImagesAsync(keepImages, cancellationToken) : 0;
+        var expired = imagesOptions.Value.KeepFor is { } keepImages ? await RemoveImagesAsync(keepImages, cancellationToken) : 0;
         var tombstones = messagesOptions.Value.KeepTombstonesFor is { } keepTombstones
             ? await ForgetAsync(keepTombstones, cancellationToken)
             : 0;
-        if (images + tombstones == 0)
+        var unused = await RemoveUploadsAsync(cancellationToken);
+        if (expired + tombstones + unused == 0)
             return;
         await database.SettleAsync(cancellationToken);
-        logger.LogInformation("Removed {Images} expired images and {Tombstones} expired tombstones.", images, tombstones);
+        logger.LogInformation(
+            "Removed {Images} expired images, {Uploads} expired uploads and {Tombstones} expired tombstones.", expired, unused, tombstones);
+    }
+
+    /// <summary>
+    /// The rows first: no request can name a removed file. Files without a row are what a crash between the two leaves, here or while one
+    /// is uploaded.
+    /// </summary>
+    private async Task<int> RemoveUploadsAsync(CancellationToken cancellationToken)
+    {
+        images.RemoveUnfinishedUploads(AbandonedAfter);
+        var (keepFor, removed) = (imagesOptions.Value.KeepUploadsFor, 0);
+        foreach (var ids in images.UploadsOlderThan(keepFor).Chunk(PageSize).DefaultIfEmpty([]))
+        {
+            foreach (var id in await store.ForgetUnusedUploadsAsync(ids, keepFor, cancellationToken))
+            {
+                images.RemoveUpload(id);
+                removed++;
+            }
+        }
+
+        return removed;
     }
 
     /// <summary>The row first: no client sees the address of a removed image. A crash in between leaves a file for the next pass.</summary>
@@ -58,6 +82,8 @@ public sealed class Cleanup(
         foreach (var jobId in images.JobsOfImagesOlderThan(keepFor))
         {
             var message = await store.FindByJobIdAsync(jobId, cancellationToken);
+            if (message is not null)
+                await uploads.ReleaseAsync(message, cancellationToken);
             if (message is { Status: MessageStatus.Complete, ImageUrl: not null })
                 await store.UpdateMessageAsync(message.Id, texts.Expired, WithoutImage, cancellationToken);
             images.RemoveAll(jobId, message?.Attempt ?? 0);

@@ -4,8 +4,8 @@ using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Recovery;
 
-/// <summary>The recurring jobs in Hangfire: the sweep, and the cleanup where a retention is set.</summary>
-public sealed class RecurringJobs(Cleanup cleanup, IRecurringJobManagerV2 manager)
+/// <summary>The recurring jobs in Hangfire: the sweep and the cleanup.</summary>
+public sealed class RecurringJobs(IRecurringJobManagerV2 manager)
 {
     /// <summary>The sweep's id.</summary>
     public const string SweepId = "sweep";
@@ -19,15 +19,8 @@ public sealed class RecurringJobs(Cleanup cleanup, IRecurringJobManagerV2 manage
         manager.AddOrUpdate(
             SweepId, Job.FromExpression<Sweep>(
                 job => job.RunAsync(CancellationToken.None), JobQueues.Maintenance), SweepCron, new RecurringJobOptions());
-        if (cleanup.IsNeeded)
-        {
-            manager.AddOrUpdate(
-                Cleanup.Id, Job.FromExpression<Cleanup>(
-                    job => job.RunAsync(CancellationToken.None), JobQueues.Cleanup), Cron.Hourly(), new RecurringJobOptions());
-        }
-        else
-        {
-            manager.RemoveIfExists(Cleanup.Id);
-        }
+        manager.AddOrUpdate(
+            Cleanup.Id, Job.FromExpression<Cleanup>(
+                job => job.RunAsync(CancellationToken.None), JobQueues.Cleanup), Cron.Hourly(), new RecurringJobOptions());
     }
 }

@@ -7,7 +7,12 @@ namespace ImageQueue.Core.Requests;
 
 /// <summary>Erases a message, or a whole conversation: words, metadata and files.</summary>
 public sealed class EraseMessages(
-    IMessageStore store, CancelImageRequest cancel, ImageFiles images, IMessageDatabase database, ILogger<EraseMessages> logger)
+    IMessageStore store,
+    CancelImageRequest cancel,
+    ImageFiles images,
+    UsedUploads uploads,
+    IMessageDatabase database,
+    ILogger<EraseMessages> logger)
 {
     private const int PageSize = 100;
 
@@ -62,6 +67,7 @@ public sealed class EraseMessages(
     private async Task<bool> EraseAllAsync(string conversationId, CancellationToken cancellationToken)
     {
         var isErased = false;
+        await uploads.RemoveUnusedAsync(conversationId, cancellationToken);
         while (await store.ListAsync(conversationId, 0, PageSize, cancellationToken) is { Count: > 0 } page)
         {
             isErased = true;
@@ -90,6 +96,7 @@ public sealed class EraseMessages(
         if ((await store.EraseAsync(message.Id, cancellationToken)).Message is not { } tombstone)
             return false;
         Remove(tombstone);
+        await uploads.RemoveFilesAsync(message, CancellationToken.None);
         logger.LogInformation("Message {MessageId} is erased.", message.Id);
         return true;
     }

@@ -9,6 +9,9 @@ public sealed record ImageRequest : GenerationSettings
     /// <summary>Longest <c>Idempotency-Key</c>, in characters.</summary>
     public const int MaxIdempotencyKeyLength = 200;
 
+    /// <summary>Most images of one request.</summary>
+    public const int MaxCount = 4;
+
     public ImageRequest()
     {
     }
@@ -27,6 +30,12 @@ public sealed record ImageRequest : GenerationSettings
 
     public required string Prompt { get; init; }
 
+    /// <summary>The image to start from; null: none.</summary>
+    public ImageSource? Source { get; init; }
+
+    /// <summary>1..4 images with successive seeds; null: one.</summary>
+    public int? Count { get; init; }
+
     /// <summary>The chat app's own keys: a JSON object. Null: none.</summary>
     public JsonElement? ExtraMetadata { get; init; }
 
@@ -42,12 +51,23 @@ public sealed record ImageRequest : GenerationSettings
             Prompt = Prompt.Trim(),
             Username = Username.Trim(),
             NegativePrompt = string.IsNullOrWhiteSpace(NegativePrompt) ? null : NegativePrompt.Trim(),
+            Count = Count == 1 ? null : Count,
         };
         var rules = new RequestRules();
         rules.Name("conversation_id", request.ConversationId);
         rules.Name("username", request.Username);
-        rules.Text("prompt", request.Prompt, RequestRules.MaxPromptLength);
+        var isUpscale = Source?.Upscale is not null;
+        if (!isUpscale || request.Prompt.Length > 0)
+            rules.Text("prompt", request.Prompt, RequestRules.MaxPromptLength);
         request.Check(rules, JsonNamingPolicy.SnakeCaseLower.ConvertName);
+        Source?.Check(rules);
+        rules.Range("n", Count, 1, MaxCount);
+        if (isUpscale && request.Count is not null)
+            rules.Add("n", "n must be 1 with source.upscale: all of them would be the same.");
+        if (isUpscale && (Width ?? Height) is not null)
+            rules.Add(Width is null ? "height" : "width", "width and height come from the source with source.upscale; remove them.");
+        if (Seed + (Count ?? 1) - 1 > uint.MaxValue)
+            rules.Add("seed", "seed must leave room for n images with successive seeds; send a smaller one.");
         rules.OptionalName("Idempotency-Key", request.IdempotencyKey, MaxIdempotencyKeyLength);
         return (request, rules.Errors);
     }

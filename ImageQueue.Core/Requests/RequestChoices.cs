@@ -14,7 +14,7 @@ public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue
     {
         if (request.Model is { } model && models.Find(model) is null)
             throw new UnknownModelException(model, [.. models.All.Select(one => one.Name)]);
-        if (request.Checkpoint is null)
+        if (request.Checkpoint is null && request.Source?.Upscale is null)
             RefuseMissingModel(request.Model);
 
         var rules = new RequestRules();
@@ -44,9 +44,13 @@ public sealed class RequestChoices(ForgeModels models, IForgeCatalogue catalogue
     /// <summary>A configured model that no backend has is replaced silently by the one that is loaded: refused before.</summary>
     private void RefuseMissingModel(string? name)
     {
-        var chosen = name is not null ? models.Find(name) : models.All is [var first, ..] ? first : null;
-        if (chosen is null || catalogue.MissingModels is not { Count: > 0 } missing || missing.All(model => model.Name != chosen.Name))
+        if (models.Chosen(name) is not { } chosen
+            || catalogue.MissingModels is not { Count: > 0 } missing
+            || missing.All(model => model.Name != chosen.Name))
+        {
             return;
+        }
+
         throw new UnknownModelException(
             chosen.Name, [.. models.All.Select(model => model.Name).Except(missing.Select(model => model.Name))], isMissing: true);
     }

@@ -67,7 +67,8 @@ internal sealed class ModelsTests
             answer.ToJsonString(),
             Is.EqualTo(JsonNode.Parse(
                 """
-                {"samplers":["Euler","Heun"],"schedulers":["Simple"],"loras":["film-grain"],"upscalers":["None","R-ESRGAN 4x+"]}
+                {"samplers":["Euler","Heun"],"schedulers":["Simple"],"loras":["film-grain"],"upscalers":["None","R-ESRGAN 4x+"],
+                 "can":["text_to_image","image_to_image","inpaint","upscale"]}
                 """)!.ToJsonString()));
     }
 

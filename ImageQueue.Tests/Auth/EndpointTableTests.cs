@@ -29,6 +29,9 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /api/conversations/{conversation_id}/images                  /api/conversations/{c}/images       401 ok  ok  403 403 403
         POST   /api/conversations/{conversation_id}/messages                /api/conversations/{c}/messages     401 ok  403 403 403 403
         GET    /api/conversations/{conversation_id}/messages                /api/conversations/{c}/messages     401 ok  ok  ok  ok  404
+        POST   /api/conversations/{conversation_id}/uploads                 /api/conversations/{c}/uploads      401 ok  ok  403 403 403
+        GET    /api/conversations/{conversation_id}/uploads/{upload_id:regex(^[0-9a-f]{{32}}$)} /api/conversations/{c}/uploads/{j} 401 404 404 404 404 404
+        HEAD   /api/conversations/{conversation_id}/uploads/{upload_id:regex(^[0-9a-f]{{32}}$)} /api/conversations/{c}/uploads/{j} 401 404 404 404 404 404
         GET    /api/conversations/{conversation_id}/events                  /api/conversations/{c}/events       401 ok  ok  ok  ok  404
         POST   /api/conversations/{conversation_id}/tokens                  /api/conversations/{c}/tokens       401 ok  403 403 403 403
         GET    /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  ok  ok  ok  404

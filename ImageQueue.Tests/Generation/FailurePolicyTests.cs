@@ -68,6 +68,7 @@ internal sealed class FailurePolicyTests
         new(ForgeFailure.Timeout, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Code = ErrorCodes.TimedOut },
         new(ForgeFailure.Stalled, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Code = ErrorCodes.Stalled },
         new(ForgeFailure.Rejected, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Code = ErrorCodes.Rejected },
+        new(ForgeFailure.SourceGone, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Code = ErrorCodes.Rejected },
         new(ForgeFailure.OutOfMemory, Fail, AttemptCharge.None, BackendSignal.None, FailJob) { Code = ErrorCodes.OutOfMemory },
     ];
 

@@ -52,6 +52,7 @@ public sealed partial class SqlServerStatementTests
         Assert.That(
             Indexes().Keys.Except(named).Where(name => Indexes()[name].Table is "dbo.messages"
                 or "dbo.conversations"
+                or "dbo.imagequeue_uploads"
                 or "dbo.imagequeue_leases"),
             Is.Empty);
     }

@@ -26,6 +26,7 @@ internal sealed partial class WrongSettingsTests
         ("ConnectionStrings:ImageQueue", "Data Source=a;Nonsense=1", []),
         ("Images:Directory", "a\0b", []),
         ("Images:KeepFor", "00:00:01", []),
+        ("Images:KeepUploadsFor", "00:00:01", []),
         ("Images:Metadata", "Some", []),
         ("Webhooks:0:Url", "chat", ["Webhooks:0:Secret=0123456789abcdef"]),
         ("Webhooks:0:Secret", "short", ["Webhooks:0:Url=https://chat.example"]),

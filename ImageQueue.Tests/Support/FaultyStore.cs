@@ -145,7 +145,8 @@ internal class FaultyStore : DispatchProxy
         var named = args.Where(arg => arg is not CancellationToken).Select(arg => arg switch
         {
             NewMessage message => message.ConversationId,
-            NewImageMessage message => message.ConversationId,
+            IReadOnlyList<NewImageMessage> messages => messages[0].ConversationId,
+            Upload upload => upload.ConversationId,
             _ => arg,
         }).ToList();
         return named.Contains(AwayName) || named.Contains(AwayId)
@@ -160,6 +161,7 @@ internal class FaultyStore : DispatchProxy
         public Func<Exception>? OfNameless { get; set; }
 
         internal Exception? Of(string method) =>
-            method is nameof(IMessageStore.CountAsync) or nameof(IMessageStore.LatestRevisionAsync) ? OfNameless?.Invoke() : null;
+            method is nameof(IMessageStore.CountAsync) or nameof(IMessageStore.LatestRevisionAsync) or nameof(IMessageStore.FindUploadAsync)
+                ? OfNameless?.Invoke() : null;
     }
 }

@@ -43,7 +43,7 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         ExecuteAsync(
             """
             DELETE FROM dbo.messages; DELETE FROM dbo.conversations; DELETE FROM dbo.imagequeue_leases;
-            DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;
+            DELETE FROM dbo.imagequeue_uploads; DELETE FROM dbo.imagequeue_statistics_samples; DELETE FROM dbo.imagequeue_statistics;
             """);
 
     public bool HasOwnClock => true;

@@ -46,7 +46,8 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
 
     public Task EmptyAsync() =>
         ExecuteAsync(
-            "DELETE FROM messages; DELETE FROM conversations; DELETE FROM leases; DELETE FROM statistics_samples; DELETE FROM statistics");
+            "DELETE FROM messages; DELETE FROM conversations; DELETE FROM uploads; DELETE FROM leases; DELETE FROM statistics_samples; "
+            + "DELETE FROM statistics");
 
     public bool HasOwnClock => false;
 

@@ -38,6 +38,12 @@ public sealed record ImageProgressEvent
     /// <summary>As requested, with the defaults of that time.</summary>
     public required JsonElement? Settings { get; init; }
 
+    /// <summary>The image that it starts from, as requested; null: none.</summary>
+    public required JsonElement? Source { get; init; }
+
+    /// <summary>The same for all images of one request; null for a single one.</summary>
+    public required string? GroupId { get; init; }
+
     /// <summary>When complete: what Forge reported.</summary>
     public required JsonElement? Result { get; init; }
 
@@ -78,6 +84,8 @@ public sealed record ImageProgressEvent
         QueuePosition = live?.Of(change.Message) ?? change.Message.QueuePosition,
         Prompt = change.Message.Prompt,
         Settings = Part(change.Message, MetadataFields.Settings),
+        Source = Part(change.Message, MetadataFields.Source),
+        GroupId = change.Message.GroupId,
         Result = Part(change.Message, MetadataFields.Result),
         Metadata = OwnOf(change.Message),
         EtaSeconds = live?.EtaOf(change.Message),

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;
@@ -21,6 +22,11 @@ public sealed class ModelsController(ForgeModels models, IForgeCatalogue catalog
         Schedulers = [.. catalogue.Schedulers ?? []],
         Loras = catalogue.Lists.Loras,
         Upscalers = catalogue.Lists.Upscalers,
+        Can =
+        [
+            .. Enum.GetValues<ForgeTask>().Where(task => catalogue.Can(task, []))
+                .Select(task => JsonNamingPolicy.SnakeCaseLower.ConvertName(task.ToString())),
+        ],
     };
 }
 
@@ -39,6 +45,9 @@ public sealed record ModelList(IReadOnlyList<ModelResponse> Models)
 
     /// <summary>Upscalers of the healthy backends.</summary>
     public IReadOnlyList<string> Upscalers { get; init; } = [];
+
+    /// <summary>What a backend can do, or may be able to: text_to_image, image_to_image, inpaint, upscale.</summary>
+    public IReadOnlyList<string> Can { get; init; } = [];
 }
 
 /// <summary>A model and its defaults for what a request leaves out.</summary>

@@ -42,6 +42,21 @@ internal static class ProblemCodes
     /// <summary>Too many requests in too short a time.</summary>
     public const string RateLimited = "rate_limited";
 
+    /// <summary>The image to start from does not exist, is another user's, or was erased.</summary>
+    public const string SourceNotFound = "source_not_found";
+
+    /// <summary>The image to start from is not complete.</summary>
+    public const string SourceNotReady = "source_not_ready";
+
+    /// <summary>No backend can start from an image in this way.</summary>
+    public const string UnsupportedSource = "unsupported_source";
+
+    /// <summary>What was uploaded does not decode, or has far too many pixels.</summary>
+    public const string InvalidImage = "invalid_image";
+
+    /// <summary>What was uploaded is too large.</summary>
+    public const string UploadTooLarge = "upload_too_large";
+
     /// <summary>The body is too large.</summary>
     public const string BodyTooLarge = "body_too_large";
 
@@ -72,6 +87,11 @@ internal static class ProblemCodes
         [TooManyPending] = "Too many images of this user are waiting.",
         [QueueFull] = "The queue is full.",
         [RateLimited] = "Too many requests.",
+        [SourceNotFound] = "There is no such image to start from.",
+        [SourceNotReady] = "The image to start from is not complete.",
+        [UnsupportedSource] = "No image server here can start from an image in this way.",
+        [InvalidImage] = "The image cannot be used.",
+        [UploadTooLarge] = "The image is too large.",
         [BodyTooLarge] = "The body is too large.",
         [UnsupportedMediaType] = "The body's type is not read here.",
         [Stopping] = "The server is stopping.",

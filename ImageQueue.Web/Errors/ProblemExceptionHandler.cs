@@ -72,6 +72,8 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
         UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),
         DocumentTooLargeException e => Invalid("extra_metadata", e.Message),
+        SourceException e => OfSource(e),
+        UploadRefusedException e => OfUpload(e),
         IdempotencyKeyReusedException e =>
             ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.IdempotencyKeyReused, e.Message),
         TooManyPendingException e => ApiProblem.Of(
@@ -96,11 +98,34 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
             "Something unexpected went wrong here; it has been logged. Try again later."),
     };
 
-    private static ProblemDetails Invalid(string field, string sentence) => ApiProblem.Of(
-        StatusCodes.Status422UnprocessableEntity,
-        ProblemCodes.InvalidRequest,
-        sentence,
-        new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] });
+    private static ProblemDetails Invalid(string field, string sentence) =>
+        At(field, StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, sentence);
+
+    private static ProblemDetails OfSource(SourceException e)
+    {
+        var (status, code) = e.Problem switch
+        {
+            SourceProblem.NotFound => (StatusCodes.Status404NotFound, ProblemCodes.SourceNotFound),
+            SourceProblem.NotReady => (StatusCodes.Status409Conflict, ProblemCodes.SourceNotReady),
+            SourceProblem.Unsupported => (StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnsupportedSource),
+            _ => (StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest),
+        };
+        return At(e.Field, status, code, e.Message);
+    }
+
+    private static ProblemDetails OfUpload(UploadRefusedException e)
+    {
+        var (status, code) = e.Why switch
+        {
+            UploadRefusal.TooLarge => (StatusCodes.Status413PayloadTooLarge, ProblemCodes.UploadTooLarge),
+            UploadRefusal.Type => (StatusCodes.Status415UnsupportedMediaType, ProblemCodes.UnsupportedMediaType),
+            _ => (StatusCodes.Status400BadRequest, ProblemCodes.InvalidImage),
+        };
+        return ApiProblem.Of(status, code, e.Message);
+    }
+
+    private static ProblemDetails At(string field, int status, string code, string sentence) => ApiProblem.Of(
+        status, code, sentence, new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] });
 
     private static TimeSpan? RetryAfter(Exception exception) => exception switch
     {

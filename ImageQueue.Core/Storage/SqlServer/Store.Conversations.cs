@@ -101,6 +101,19 @@ internal sealed partial class SqlServerMessageStore
         connections.RunAsync(
             connection => connection.QuerySingleAsync<MessageRow>(Command(batch, parameters, cancellationToken)), cancellationToken);
 
+    private Task<List<MessageRow>> InsertAllAsync(string batch, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            async connection =>
+            {
+                // A result for each INSERT, or one that says why there is none.
+                await using var results = await connection.QueryMultipleAsync(Command(batch, parameters, cancellationToken));
+                var rows = new List<MessageRow>();
+                while (!results.IsConsumed)
+                    rows.AddRange(await results.ReadAsync<MessageRow>());
+                return rows;
+            },
+            cancellationToken);
+
     /// <summary>
     /// The first message creates the conversation. Of two that create it at once the second gets a key error, is repeated, and finds it:
     /// no range of ids is locked against other new conversations. The owner is compared by the column's exact collation.
@@ -138,6 +151,7 @@ internal sealed partial class SqlServerMessageStore
         public const string Added = "added";
         public const string Replay = "replay";
         public const string Forbidden = "forbidden";
+        public const string Gone = "gone";
         public const string TooMany = "too many";
         public const string TooMuch = "too much";
     }

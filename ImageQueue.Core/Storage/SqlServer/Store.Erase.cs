@@ -15,7 +15,7 @@ internal sealed partial class SqlServerMessageStore
             "deleted_at IS NULL",
             new StatementParameters(),
             cancellationToken,
-            before: ForgetTitle);
+            before: $"{ForgetTitle}\n{Release("deleted_at IS NULL AND queued_at IS NOT NULL")}");
 
     /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
     private const string Erased =

@@ -7,45 +7,83 @@ internal sealed partial class SqlServerMessageStore
     /// <summary>How long a submit waits for the user's other submits.</summary>
     private static readonly TimeSpan UserLockTimeout = TimeSpan.FromSeconds(10);
 
-    public async Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<Submitted>> SubmitAsync(
+        IReadOnlyList<NewImageMessage> messages, UserLimits limits, CancellationToken cancellationToken)
     {
-        var submitted = await InsertAsync(
-            Submit,
-            Limits(
-                Row(
-                    message.ConversationId,
-                    message.Username,
-                    message.Prompt,
-                    MessageRole.Bot,
-                    MessagePatches.PendingContent,
-                    MessagePatches.Submit(message)),
-                limits)
-                .Add("@Work", message.Work)
-                .AddText("@IdempotencyKey", message.IdempotencyKey, 200)
-                .AddText("@RequestHash", message.RequestHash, RequestHashSize),
-            cancellationToken);
-        ThrowIfFull(submitted.Outcome, limits);
-        switch (submitted.Outcome)
+        var first = messages[0];
+        var parameters = Limits(
+            Row(first.ConversationId, first.Username, first.Prompt, MessageRole.Bot, MessagePatches.PendingContent, metadata: null),
+            limits,
+            messages.Count).Add("@Work", first.Work).AddText("@IdempotencyKey", first.IdempotencyKey, IdempotencyKeySize);
+        for (var i = 0; i < messages.Count; i++)
+        {
+            parameters.AddText($"@Metadata{i}", MessagePatches.Submit(messages[i]).ToDocument())
+                .AddText($"@IdempotencyKey{i}", messages[i].IdempotencyKey, IdempotencyKeySize)
+                .AddText($"@RequestHash{i}", messages[i].RequestHash, RequestHashSize);
+        }
+
+        var usesUploads = first.Source?.Uploads is { Count: > 0 };
+        if (usesUploads)
+        {
+            parameters.AddText("@UploadId", first.Source!.UploadId, UploadIdSize)
+                .AddText("@MaskUploadId", first.Source.MaskUploadId, UploadIdSize).Add("@Uploads", first.Source.Uploads.Count);
+        }
+
+        var rows = await InsertAllAsync(Submit(messages.Count, usesUploads), parameters, cancellationToken);
+        if (rows.Count == 0)
+            throw new InvalidOperationException("The batch of a submit has answered nothing.");
+        ThrowIfFull(rows[0].Outcome, limits, messages.Count);
+        switch (rows[0].Outcome)
         {
             case SubmitOutcome.Forbidden:
-                throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
+                throw await WhyForbiddenAsync(first.ConversationId, cancellationToken);
+            case SubmitOutcome.Gone:
+                throw SourceException.Gone(first.Source!, await FindUploadAsync(first.Source!.UploadId ?? "", cancellationToken) is null
+                    ? first.Source.UploadId ?? ""
+                    : first.Source.MaskUploadId ?? "");
             case SubmitOutcome.Replay:
-                var earlier = submitted.ToMessage();
-                return message.IsSameRequestAs(earlier)
-                    ? new Submitted(earlier, IsReplay: true)
-                    : throw new IdempotencyKeyReusedException();
+                return [Replay(first, rows[0].ToMessage()), .. await FindOthersAsync(messages, cancellationToken)];
             default:
-                metrics?.RecordSubmit();
+                foreach (var _ in rows)
+                    metrics?.RecordSubmit();
                 signal.Raise();
-                return new Submitted(submitted.ToMessage(), IsReplay: false);
+                return [.. rows.Select(row => new Submitted(row.ToMessage(), IsReplay: false))];
         }
     }
+
+    private static Submitted Replay(NewImageMessage message, Message earlier) => message.IsSameRequestAs(earlier)
+        ? new Submitted(earlier, IsReplay: true)
+        : throw new IdempotencyKeyReusedException();
+
+    private async Task<IReadOnlyList<Submitted>> FindOthersAsync(
+        IReadOnlyList<NewImageMessage> messages, CancellationToken cancellationToken)
+    {
+        var found = new List<Submitted>();
+        foreach (var message in messages.Skip(1))
+        {
+            if (await OneAsync(
+                $"""
+                SELECT {Columns} FROM dbo.messages
+                WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;
+                """,
+                new StatementParameters().AddName("@ConversationId", message.ConversationId)
+                    .AddText("@IdempotencyKey", message.IdempotencyKey, IdempotencyKeySize),
+                cancellationToken) is { } earlier)
+            {
+                found.Add(Replay(message, earlier));
+            }
+        }
+
+        return found;
+    }
+
+    private const int IdempotencyKeySize = 200;
 
     /// <summary>
     /// The user's lock, which ends with the transaction, makes the limits hold and a repeated key find the first request. A refused submit
     /// leaves nothing behind.
     /// </summary>
-    private const string Submit =
+    private static string Submit(int count, bool usesUploads) =>
         $"""
         {Begin}
         {LockUser}
@@ -59,22 +97,25 @@ internal sealed partial class SqlServerMessageStore
         END
         ELSE
         BEGIN
-            {InsertRequest}
+            {(usesUploads ? UseUploads : "")}
+            BEGIN
+            {string.Join('\n', Enumerable.Range(0, count).Select(InsertRequest))}
             COMMIT TRANSACTION;
+            END
         END
         """;
 
     // queued_at is by the server's clock: one clock for all machines, and the one that judges its age.
-    private const string InsertRequest =
+    private static string InsertRequest(int number) => FormattableString.Invariant(
         $"""
         INSERT INTO dbo.messages
                 (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work,
                 idempotency_key, request_hash)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
             VALUES
-                (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, SYSUTCDATETIME(), @Work,
-                @IdempotencyKey, @RequestHash);
-        """;
+                (@ConversationId, @Username, @Role, @Content, @Metadata{number}, @Now, @Now, SYSUTCDATETIME(), @Work,
+                @IdempotencyKey{number}, @RequestHash{number});
+        """);
 
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
         TransitionAsync(
@@ -84,7 +125,7 @@ internal sealed partial class SqlServerMessageStore
             MessagePatches.Retry(queuePosition),
             MessagePatches.PendingContent,
             IsRetryable,
-            Limits(Why(null), limits),
+            Limits(Why(null), limits, count: 1),
             cancellationToken,
             before: LockRetry,
             limits: limits);
@@ -106,7 +147,8 @@ internal sealed partial class SqlServerMessageStore
         ELSE
         """;
 
-    private static StatementParameters Limits(StatementParameters parameters, UserLimits limits) => parameters
+    private static StatementParameters Limits(StatementParameters parameters, UserLimits limits, int count) => parameters
+        .Add("@Count", count)
         .Add("@LockTimeout", (int)UserLockTimeout.TotalMilliseconds)
         .Add("@MaxPending", limits.MaxPending)
         .Add("@MaxWork", limits.MaxWork);
@@ -131,15 +173,16 @@ internal sealed partial class SqlServerMessageStore
         FROM (SELECT TOP (@MaxPending) work FROM dbo.messages WHERE username = @Username AND {IsQueued}) AS counted;
         """;
 
-    private const string IsFull = "(@Pending >= @MaxPending OR (@Pending > 0 AND @PendingWork + @Work > @MaxWork))";
+    private const string IsFull =
+        "(@Pending + @Count > @MaxPending OR (@Pending + @Count > 1 AND @PendingWork + @Count * @Work > @MaxWork))";
 
     private const string FullOutcome =
-        $"CASE WHEN @Pending >= @MaxPending THEN N'{SubmitOutcome.TooMany}' ELSE N'{SubmitOutcome.TooMuch}' END";
+        $"CASE WHEN @Pending + @Count > @MaxPending THEN N'{SubmitOutcome.TooMany}' ELSE N'{SubmitOutcome.TooMuch}' END";
 
-    private static void ThrowIfFull(string outcome, UserLimits limits)
+    private static void ThrowIfFull(string outcome, UserLimits limits, int count = 1)
     {
         if (outcome == SubmitOutcome.TooMany)
-            throw TooManyPendingException.OfUser(limits.MaxPending);
+            throw TooManyPendingException.OfUser(limits.MaxPending, count);
         if (outcome == SubmitOutcome.TooMuch)
             throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // The batch reports it only where there is such a limit.
     }

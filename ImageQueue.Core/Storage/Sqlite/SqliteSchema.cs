@@ -99,6 +99,15 @@ internal static class SqliteSchema
             paused_at TEXT NOT NULL
         ) WITHOUT ROWID;
 
+        CREATE TABLE uploads (
+            id              TEXT NOT NULL PRIMARY KEY,
+            conversation_id TEXT NOT NULL,
+            width           INTEGER NOT NULL,
+            height          INTEGER NOT NULL,
+            uses            INTEGER NOT NULL DEFAULT 0,
+            created_at      TEXT NOT NULL
+        ) WITHOUT ROWID;
+
         CREATE TABLE statistics_samples (
             at      TEXT NOT NULL,
             kind    TEXT NOT NULL,
@@ -131,6 +140,8 @@ internal static class SqliteSchema
         CREATE UNIQUE INDEX ix_messages_revision ON messages (revision);
         CREATE INDEX ix_messages_finished ON messages (finished_at, id, status) WHERE finished_at IS NOT NULL;
         CREATE INDEX ix_messages_deleted ON messages (deleted_at) WHERE deleted_at IS NOT NULL;
+        CREATE INDEX ix_uploads_unused ON uploads (created_at) WHERE uses = 0;
+        CREATE INDEX ix_uploads_conversation ON uploads (conversation_id);
         CREATE INDEX ix_statistics_samples_at ON statistics_samples (at);
         """;
 }

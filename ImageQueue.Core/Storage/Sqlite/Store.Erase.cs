@@ -12,7 +12,11 @@ internal sealed partial class SqliteMessageStore
             Erase,
             new Change(id, Now()),
             cancellationToken,
-            before: session => session.Execute(ForgetTitle, [("@id", id)]));
+            before: session =>
+            {
+                session.Execute(ForgetTitle, [("@id", id)]);
+                Release(session, id);
+            });
         return erased.Applied ? erased : new Transition(false, null);
     }
 

@@ -4,30 +4,43 @@ namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    public async Task<Submitted> SubmitAsync(NewImageMessage message, UserLimits limits, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<Submitted>> SubmitAsync(
+        IReadOnlyList<NewImageMessage> messages, UserLimits limits, CancellationToken cancellationToken)
     {
-        var now = Now();
-        var patch = MessagePatches.Submit(message);
-        var submitted = await _writer.RunAsync(
+        var (now, first) = (Now(), messages[0]);
+        var patches = messages.Select(MessagePatches.Submit).ToList();
+        var submitted = await _writer.RunAsync<IReadOnlyList<Submitted>>(
             session =>
             {
-                EnsureConversation(session, message.ConversationId, message.Username, message.Prompt, now);
-                if (FindReplay(session, message) is { } earlier)
-                    return new Submitted(earlier, IsReplay: true);
-                _shares.Add(session, message.Username, message.Work, limits);
-                var row = new NewRow(message.ConversationId, message.Username, MessageRole.Bot, MessagePatches.PendingContent, patch)
+                EnsureConversation(session, first.ConversationId, first.Username, first.Prompt, now);
+                if (FindReplay(session, first) is { } earlier)
                 {
-                    QueuedAt = now,
-                    Work = message.Work,
-                    IdempotencyKey = message.IdempotencyKey,
-                    RequestHash = message.RequestHash,
-                };
-                return new Submitted(Insert(session, row, now), IsReplay: false);
+                    return
+                    [
+                        new Submitted(earlier, IsReplay: true),
+                        .. messages.Skip(1).Select(message => FindReplay(session, message)).OfType<Message>()
+                            .Select(message => new Submitted(message, IsReplay: true)),
+                    ];
+                }
+
+                _shares.Add(session, first.Username, first.Work, limits, messages.Count);
+                UseUploads(session, first.Source, messages.Count);
+                return [.. messages.Zip(patches, (message, patch) => new Submitted(Insert(session, RowOf(message, patch), now), false))];
+
+                NewRow RowOf(NewImageMessage message, MetadataPatch patch) =>
+                    new(message.ConversationId, message.Username, MessageRole.Bot, MessagePatches.PendingContent, patch)
+                    {
+                        QueuedAt = now,
+                        Work = message.Work,
+                        IdempotencyKey = message.IdempotencyKey,
+                        RequestHash = message.RequestHash,
+                    };
             },
             cancellationToken);
-        if (submitted.IsReplay)
+        if (submitted[0].IsReplay)
             return submitted;
-        _metrics?.RecordSubmit();
+        foreach (var _ in submitted)
+            _metrics?.RecordSubmit();
         _signal.Raise();
         return submitted;
     }

@@ -18,9 +18,10 @@ internal sealed class UserShares
     private SqliteSession? _session;
     private long _dataVersion;
 
-    /// <summary>Counts a request that is about to be queued, or refuses it.</summary>
+    /// <summary>Counts requests that are about to be queued, or refuses all of them.</summary>
+    /// <param name="work">Of each.</param>
     /// <exception cref="TooManyPendingException">The user's waiting requests have reached <paramref name="limits"/>.</exception>
-    public void Add(SqliteSession session, string username, double work, UserLimits limits)
+    public void Add(SqliteSession session, string username, double work, UserLimits limits, int count = 1)
     {
         if (limits == UserLimits.None)
         {
@@ -32,13 +33,13 @@ internal sealed class UserShares
         if (!ReferenceEquals(session, _session) || version != _dataVersion || _bounds.Count > MaxUsers)
             _bounds.Clear();
         (_session, _dataVersion) = (session, version);
-        if (!_bounds.TryGetValue(username, out var share) || !share.Allows(work, limits))
+        if (!_bounds.TryGetValue(username, out var share) || !share.Allows(work, count, limits))
             share = Count(session, username, limits);
-        if (share.Pending >= limits.MaxPending)
-            throw TooManyPendingException.OfUser(limits.MaxPending);
-        if (!share.Allows(work, limits))
+        if (share.Pending + count > limits.MaxPending)
+            throw TooManyPendingException.OfUser(limits.MaxPending, count);
+        if (!share.Allows(work, count, limits))
             throw TooManyPendingException.OfWork(limits.MaxWork!.Value); // Only the work limit can refuse it here.
-        _bounds[username] = new Share(share.Pending + 1, share.Work + work);
+        _bounds[username] = new Share(share.Pending + count, share.Work + (count * work));
     }
 
     public void Forget() => _bounds.Clear();
@@ -56,7 +57,7 @@ internal sealed class UserShares
 
     private sealed record Share(long Pending, double Work)
     {
-        public bool Allows(double work, UserLimits limits) =>
-            Pending < limits.MaxPending && (Pending == 0 || limits.MaxWork is null || Work + work <= limits.MaxWork);
+        public bool Allows(double work, int count, UserLimits limits) => Pending + count <= limits.MaxPending
+            && (Pending + count == 1 || limits.MaxWork is null || Work + (count * work) <= limits.MaxWork);
     }
 }

@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Push;
 using ImageQueue.Tests.Support;
@@ -267,6 +268,12 @@ internal sealed class ApiDescriptionTests
             "submitImage 403",
             async () =>
                 Post($"{(await _source.BeginAsync("ayşe's")).ConversationId}/images", Json("""{"username":"mehmet","prompt":"a cat"}""")));
+        Add("submitImage 404", () => Post("described/images", Json(From("\"upload_id\":\"00000000000000000000000000000000\""))));
+        Later("submitImage 409", async () =>
+        {
+            var waiting = await _source.BeginAsync("described");
+            return Post("described/images", Json(From($"\"message_id\":{waiting.Id},\"upscale\":2")));
+        });
         Later("submitImage 410", async () => Post($"{await ErasedAsync()}/images", Json(Image)));
         Add("submitImage 413", () => Post("described/images", Json(tooLarge)));
         Add("submitImage 415", () => Post("described/images", Json("a cat", "text/plain")));
@@ -279,6 +286,26 @@ internal sealed class ApiDescriptionTests
         });
         Add("submitImage 500", () => Post($"{FaultyStore.BrokenName}/images", Json(Image)));
         Add("submitImage 503", () => Post($"{FaultyStore.AwayName}/images", Json(Image)));
+
+        Add("uploadImage 201", () => Post("described/uploads", Picture()));
+        Add("uploadImage 400", () => Post("described/uploads", Bytes(TestImages.Make()[..60])));
+        Later("uploadImage 410", async () => Post($"{await ErasedAsync()}/uploads", Picture()));
+        Add("uploadImage 413", () => Post("described/uploads", Picture(new byte[UploadImage.MaxBytes])));
+        Add("uploadImage 415", () => Post("described/uploads", Json("a cat", "text/plain")));
+        Add("uploadImage 422", () => Post("a%20/uploads", Picture()));
+        Add("uploadImage 500", () => Post($"{FaultyStore.BrokenName}/uploads", Picture()));
+        Add("uploadImage 503", () => Post($"{FaultyStore.AwayName}/uploads", Picture()));
+
+        var missing = $"api/conversations/described/uploads/{new string('0', 32)}";
+        Later("getUpload 200", async () =>
+        {
+            var uploaded = await TestApp.ReadAsync(await _app.Http.SendAsync(Post("described/uploads", Picture())));
+            return Get($"api/conversations/described/uploads/{uploaded["upload_id"]}");
+        });
+        Add("getUpload 404", () => Get(missing));
+        Add("getUpload 422", () => Get(missing.Replace("described", "a%20", StringComparison.Ordinal)));
+        Add("getUpload 500", () => With(FaultyStore.Broken, Get(missing)));
+        Add("getUpload 503", () => With(FaultyStore.Away, Get(missing)));
 
         Later("addMessage 201", async () =>
         {
@@ -457,6 +484,12 @@ internal sealed class ApiDescriptionTests
         });
         Add("getPreview 204", () => Get($"images/flux_{new string('0', 32)}.preview.jpg"));
         return table;
+
+        static string From(string source) => "{\"username\":\"ayşe\",\"prompt\":\"a cat\",\"source\":{" + source + "}}";
+
+        static ByteArrayContent Picture(byte[]? more = null) => Bytes([.. TestImages.Make(), .. more ?? []]);
+
+        static ByteArrayContent Bytes(byte[] bytes) => new(bytes) { Headers = { ContentType = new("image/png") } };
 
         void Later(string name, Func<Task<HttpRequestMessage>> provoke) => table[name] = provoke;
 

@@ -1,0 +1,74 @@
+namespace ImageQueue.Core.Generation;
+
+/// <summary>Uploads: <c>upload_{id}.png</c>, which only the app's own user may read.</summary>
+public sealed partial class ImageFiles
+{
+    private const string UploadPrefix = "upload_";
+
+    /// <summary>The path of an upload; null when there is none, or the id is invalid.</summary>
+    public string? FindUploadPath(string id) => IsJobId(id) && UploadPathOf(id) is var path && File.Exists(path) ? path : null;
+
+    /// <summary>A file for what is being received; disposing removes it. A crash leaves it to the clean-up.</summary>
+    internal FileStream CreateUploadTemporary() =>
+        CreatePrivate($"{Guid.NewGuid():N}.part", FileAccess.ReadWrite, FileOptions.DeleteOnClose);
+
+    /// <summary>Writes an upload under its final name, whole.</summary>
+    /// <exception cref="IOException">It could not be written, and no file is left.</exception>
+    internal void WriteUpload(string id, ReadOnlyMemory<byte> png)
+    {
+        CheckJobId(id);
+        string temporary;
+        using (var file = CreatePrivate(id, FileAccess.Write, FileOptions.None))
+        {
+            temporary = file.Name;
+            try
+            {
+                file.Write(png.Span);
+                file.Flush(flushToDisk: true);
+            }
+            catch
+            {
+                RemoveQuietly(temporary);
+                throw;
+            }
+        }
+
+        File.Move(temporary, UploadPathOf(id));
+    }
+
+    internal void RemoveUpload(string id)
+    {
+        CheckJobId(id);
+        Remove(UploadPathOf(id));
+    }
+
+    /// <summary>Ids of the uploads that were stored longer ago than that.</summary>
+    internal IEnumerable<string> UploadsOlderThan(TimeSpan age) =>
+        OldFiles("*.png", age).Select(path => Path.GetFileNameWithoutExtension(path)[UploadPrefix.Length..]).Where(IsJobId);
+
+    /// <summary>Removes what a crash left of uploads being received.</summary>
+    internal void RemoveUnfinishedUploads(TimeSpan age)
+    {
+        foreach (var path in OldFiles("*.tmp", age))
+            RemoveQuietly(path);
+    }
+
+    private IEnumerable<string> OldFiles(string ending, TimeSpan age)
+    {
+        var before = time.GetUtcNow().UtcDateTime - age;
+        return System.IO.Directory.Exists(_directory)
+            ? System.IO.Directory.EnumerateFiles(_directory, UploadPrefix + ending).Where(path => File.GetLastWriteTimeUtc(path) < before)
+            : [];
+    }
+
+    private FileStream CreatePrivate(string name, FileAccess access, FileOptions options)
+    {
+        System.IO.Directory.CreateDirectory(_directory);
+        var how = new FileStreamOptions { Mode = FileMode.CreateNew, Access = access, Options = options };
+        if (!OperatingSystem.IsWindows())
+            how.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        return new FileStream(Path.Combine(_directory, $"{UploadPrefix}{name}.tmp"), how);
+    }
+
+    private string UploadPathOf(string id) => Path.Combine(_directory, $"{UploadPrefix}{id}.png");
+}

@@ -1,0 +1,114 @@
+using System.Text.Json;
+using Dapper;
+using ImageQueue.Core.Messages;
+
+namespace ImageQueue.Core.Storage.SqlServer;
+
+internal sealed partial class SqlServerMessageStore
+{
+    public async Task AddUploadAsync(Upload upload, CancellationToken cancellationToken)
+    {
+        var added = await connections.RunAsync(
+            connection => connection.ExecuteAsync(Command(
+                """
+                INSERT INTO dbo.imagequeue_uploads (id, conversation_id, width, height)
+                SELECT @UploadId, @ConversationId, @Width, @Height
+                WHERE NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId AND username = N'');
+                """,
+                new StatementParameters().AddText("@UploadId", upload.Id, UploadIdSize).AddName("@ConversationId", upload.ConversationId)
+                    .Add("@Width", upload.Width).Add("@Height", upload.Height),
+                cancellationToken)),
+            cancellationToken);
+        if (added == 0)
+            throw new ConversationDeletedException(upload.ConversationId);
+    }
+
+    public async Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) => (await connections.RunAsync(
+        connection => connection.QuerySingleOrDefaultAsync<UploadRow>(Command(
+            """
+            SELECT id AS Id, conversation_id AS ConversationId, width AS Width, height AS Height
+            FROM dbo.imagequeue_uploads
+            WHERE id = @UploadId;
+            """,
+            new StatementParameters().AddText("@UploadId", id, UploadIdSize),
+            cancellationToken)),
+        cancellationToken))?.ToUpload();
+
+    public Task ReleaseUploadsAsync(long messageId, CancellationToken cancellationToken) => TransitionAsync(
+        operation: null,
+        messageId,
+        "",
+        MessagePatches.ReleaseUploads,
+        content: null,
+        $"{IsReleasable} AND COALESCE({UploadOf}, {MaskOf}) IS NOT NULL",
+        new StatementParameters(),
+        cancellationToken,
+        before: Release(IsReleasable));
+
+    public Task<IReadOnlyList<string>> ForgetUploadsOfAsync(string conversationId, CancellationToken cancellationToken) => IdsAsync(
+        "DELETE FROM dbo.imagequeue_uploads OUTPUT deleted.id WHERE conversation_id = @ConversationId AND uses = 0;",
+        new StatementParameters().AddName("@ConversationId", conversationId),
+        cancellationToken);
+
+    public Task<IReadOnlyList<string>> ForgetUnusedUploadsAsync(
+        IReadOnlyCollection<string> ids, TimeSpan olderThan, CancellationToken cancellationToken) => IdsAsync(
+        """
+        DELETE FROM dbo.imagequeue_uploads WHERE uses = 0 AND created_at < DATEADD(second, -@Seconds, SYSUTCDATETIME());
+        SELECT those.id
+        FROM OPENJSON(@Ids) WITH (id nvarchar(32) '$') AS those
+        WHERE NOT EXISTS (
+            SELECT 1 FROM dbo.imagequeue_uploads AS uploads WHERE uploads.id = those.id COLLATE Latin1_General_100_BIN2);
+        """,
+        new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids))
+            .Add("@Seconds", (int)Math.Min(int.MaxValue, olderThan.TotalSeconds)),
+        cancellationToken);
+
+    private const int UploadIdSize = 32;
+
+    private const string IsReleasable = "deleted_at IS NULL AND queued_at IS NOT NULL AND status = N'complete'";
+
+    private const string UploadOf = """JSON_VALUE(extra_metadata, N'$."source"."upload_id"')""";
+
+    private const string MaskOf = """JSON_VALUE(extra_metadata, N'$."source"."mask_upload_id"')""";
+
+    /// <summary>Counts new messages that name the uploads, in a submit's transaction; an ELSE must follow.</summary>
+    private const string UseUploads =
+        $"""
+        UPDATE dbo.imagequeue_uploads SET uses = uses + @Count WHERE id IN (@UploadId, @MaskUploadId);
+        IF @@ROWCOUNT < @Uploads
+        BEGIN
+            ROLLBACK TRANSACTION;
+            SELECT N'{SubmitOutcome.Gone}' AS Outcome;
+        END
+        ELSE
+        """;
+
+    /// <summary>Takes a message from its uploads' counts; the last one takes the rows with it. Its row stays locked.</summary>
+    private static string Release(string guard) =>
+        $"""
+        DECLARE @UploadId nvarchar(32), @MaskUploadId nvarchar(32);
+        SELECT @UploadId = {UploadOf}, @MaskUploadId = {MaskOf} FROM dbo.messages WITH (UPDLOCK) WHERE id = @Id AND {guard};
+        IF @UploadId IS NOT NULL OR @MaskUploadId IS NOT NULL
+        BEGIN
+            UPDATE dbo.imagequeue_uploads SET uses = uses - 1 WHERE id IN (@UploadId, @MaskUploadId);
+            DELETE FROM dbo.imagequeue_uploads WHERE id IN (@UploadId, @MaskUploadId) AND uses <= 0;
+        END
+        """;
+
+    private Task<IReadOnlyList<string>> IdsAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync<IReadOnlyList<string>>(
+            async connection => [.. await connection.QueryAsync<string>(Command(sql, parameters, cancellationToken))], cancellationToken);
+
+    private sealed class UploadRow
+    {
+        public string Id { get; init; } = "";
+
+        public string ConversationId { get; init; } = "";
+
+        public int Width { get; init; }
+
+        public int Height { get; init; }
+
+        public Upload ToUpload() => new(Id, ConversationId, Width, Height);
+    }
+}
