@@ -57,7 +57,8 @@ public sealed record RequestSearch(
 
 /// <param name="Count">Waiting requests.</param>
 /// <param name="OldestQueuedAt">When the oldest of them got its place.</param>
-public readonly record struct WaitingUser(string Username, int Count, DateTimeOffset OldestQueuedAt);
+/// <param name="OldestJob">The oldest one's Hangfire job; null while it has none.</param>
+public readonly record struct WaitingUser(string Username, int Count, DateTimeOffset OldestQueuedAt, string? OldestJob);
 
 /// <summary>A search's matches among the finished requests that it looked through.</summary>
 /// <param name="Requests">The newest end first.</param>

@@ -268,11 +268,13 @@ public abstract partial class MessageStoreContract
         await InStateAsync(MessageStatus.Complete);
         var first = await SubmitAsync(ImageRequest("bir gül"));
         Time.Advance(TimeSpan.FromSeconds(1));
-        await SubmitAsync(ImageRequest("bir kedi"));
+        var second = await SubmitAsync(ImageRequest("bir kedi"));
+        Applied(await Store.AttachJobAsync(second.Id, "hf-2", null, CancellationToken.None));
+        Applied(await Store.AttachJobAsync(first.Id, "hf-1", null, CancellationToken.None));
 
         var users = await Store.ListWaitingUsersAsync(5, CancellationToken.None);
 
-        Assert.That(users, Is.EqualTo(new[] { new WaitingUser("ayşe", 2, first.QueuedAt!.Value) }));
+        Assert.That(users, Is.EqualTo(new[] { new WaitingUser("ayşe", 2, first.QueuedAt!.Value, "hf-1") }));
     }
 
     private async Task<IReadOnlyList<RequestEvent>> EventsAsync(long id) =>

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -49,6 +50,10 @@ internal static class DashboardFormat
                 CultureInfo.InvariantCulture, $"{Math.Floor(seconds.Value / 3600)} h {Math.Floor(seconds.Value % 3600 / 60)} min"),
         _ => string.Create(CultureInfo.InvariantCulture, $"{seconds / 86_400:0} days"),
     };
+
+    public static string Order(QueueOrder order) => order == QueueOrder.FairShare
+        ? "fair share: the users in turn"
+        : "first come, first served";
 
     public static QueryString Query(params (string Key, string Value)[] parts) =>
         QueryString.Create(parts.Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value)));

@@ -5,9 +5,13 @@ using ImageQueue.Core.Queue;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>Queue figures and the last day's errors and results, cached for a few seconds.</summary>
-internal sealed class DashboardSummary(IMessageStore store, QueuePositions positions, BackendPool pool, TimeProvider time)
+internal sealed class DashboardSummary(
+    IMessageStore store, QueuePositions positions, IQueueOrder order, BackendPool pool, TimeProvider time)
 {
     private const int MostUsers = 8;
+
+    /// <summary>Positions from the front that are read. Behind them nothing was moved: there a user's oldest request is next.</summary>
+    private const int Head = 500;
 
     private static readonly TimeSpan Day = TimeSpan.FromDays(1);
 
@@ -22,7 +26,7 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         (await store.ListWaitingAsync(null, 1, cancellationToken)).Select(row => (DateTimeOffset?)row.QueuedAt).FirstOrDefault(),
         await store.ListByStatusAsync(MessageStatus.Processing, null, 200, cancellationToken),
         pool.Status,
-        await store.ListWaitingUsersAsync(MostUsers, cancellationToken),
+        await ListUsersAsync(store, order, cancellationToken),
         time.GetUtcNow()));
 
     private readonly ShortCache<Errors> _errors = new(EndsAreFresh, EndsAreUsable, time, async cancellationToken =>
@@ -53,6 +57,20 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         _backends.Invalidate();
     }
 
+    /// <summary>The users with the most waiting requests, and the position of each one's next.</summary>
+    private static async Task<IReadOnlyList<(WaitingUser User, int? Next)>> ListUsersAsync(
+        IMessageStore store, IQueueOrder order, CancellationToken cancellationToken)
+    {
+        var users = await store.ListWaitingUsersAsync(MostUsers, cancellationToken);
+        var snapshot = await order.GetAsync(cancellationToken);
+        var head = Enumerable.Range(1, Math.Min(Head, snapshot.Count)).ToDictionary(snapshot.At);
+        var next = (await store.FindWaitingAsync(head.Keys, cancellationToken)).GroupBy(row => row.Username).ToDictionary(
+            group => group.Key!, group => group.Min(row => head[row.HangfireJobId!]), StringComparer.Ordinal); // They were found by job.
+        return [.. users.Select(user => (user, next.TryGetValue(user.Username, out var position)
+            ? position
+            : user.OldestJob is { } job ? snapshot.PositionOf(job) : null))];
+    }
+
     private static Task<IReadOnlyList<RequestError>> ListErrorsAsync(IMessageStore store, CancellationToken cancellationToken) =>
         store.ListErrorsAsync(Day, 20_000, cancellationToken);
 
@@ -61,7 +79,7 @@ internal sealed class DashboardSummary(IMessageStore store, QueuePositions posit
         DateTimeOffset? OldestQueuedAt,
         IReadOnlyList<Message> Generating,
         IReadOnlyList<BackendStatus> Backends,
-        IReadOnlyList<WaitingUser> WaitingUsers,
+        IReadOnlyList<(WaitingUser User, int? Next)> WaitingUsers,
         DateTimeOffset At)
     {
         public int Healthy => Backends.Count(backend => backend.Healthy == true && !backend.Paused);

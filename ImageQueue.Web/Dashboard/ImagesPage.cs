@@ -70,13 +70,11 @@ internal static class ImagesPage
     public static async Task<Markup> Head(ImageDashboardRequest request)
     {
         var waiting = await request.Get<QueuePositions>().CountAsync(request.Aborted);
-        var order = request.Get<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare
-            ? "fair share: the users in turn"
-            : "first come, first served";
+        var order = request.Get<IOptions<QueueOptions>>().Value.Order;
         // The status bar shows a paused queue, and resumes it.
         var pause = request.Get<Pauses>().OfQueue is not null ? Markup.None : request.Button(
             "Pause the queue", "/commands/queue/pause", "queue", "Pause the queue? Running images finish, and no waiting request starts.");
-        return Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting, {order}</span> {pause}</div>");
+        return Markup.Of($"<div class=\"iq-bar\"><span>{waiting} waiting, {DashboardFormat.Order(order)}</span> {pause}</div>");
     }
 
     private static Markup Tab(ImageDashboardRequest request, string key, string title, bool isShown) => isShown

@@ -1,5 +1,7 @@
 using System.Globalization;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -52,23 +54,24 @@ internal static class Overview
         var figures = await request.Get<DashboardSummary>().GetAsync(request.Aborted);
         if (figures.WaitingUsers.Count == 0)
             return Markup.None;
+        var order = request.Get<IOptions<QueueOptions>>().Value.Order;
         return Markup.Of(
             $"""
-            <h2 class="h3">Waiting by user</h2>
+            <h2 class="h3">Waiting by user <small class="text-muted">{DashboardFormat.Order(order)}</small></h2>
             <div class="table-responsive" tabindex="0" role="region" aria-label="Waiting by user">
             <table class="table table-condensed iq-table" aria-label="Waiting by user">
-            <thead><tr>{Markup.Columns("User", "Waiting", "Share", "Oldest")}</tr></thead>
-            <tbody>{Markup.Join(figures.WaitingUsers, Row)}</tbody>
+            <thead><tr>{Markup.Columns("User", "Next position", "Waiting", "Share", "Oldest")}</tr></thead>
+            <tbody>{Markup.Join(figures.WaitingUsers, one => Row(one.User, one.Next))}</tbody>
             </table></div>
             """);
 
-        Markup Row(WaitingUser user)
+        Markup Row(WaitingUser user, int? next)
         {
             var requests = $"/images{DashboardFormat.Query(("show", "waiting"), ("user", user.Username))}";
             return Markup.Of(
                 $"""
                 <tr><th scope="row" class="iq-user">{request.Link(requests, DashboardFormat.OneLine(user.Username, 40))}</th>
-                <td class="iq-number">{user.Count:n0}</td>
+                <td class="iq-number">{next:n0}</td><td class="iq-number">{user.Count:n0}</td>
                 <td class="iq-number">{Share((double)user.Count / Math.Max(figures.Waiting, user.Count))}</td>
                 <td>{DashboardFormat.Ago(figures.At, user.OldestQueuedAt)}</td></tr>
                 """);

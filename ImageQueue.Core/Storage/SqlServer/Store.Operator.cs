@@ -116,16 +116,20 @@ internal sealed partial class SqlServerMessageStore
     public async Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken)
     {
         var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(string Username, int Count, DateTime Oldest)>(Command(
+            connection => connection.QueryAsync<(string Username, int Count, DateTime Oldest, string? Job)>(Command(
                 """
-                SELECT TOP (@Limit) username, COUNT(*), MIN(queued_at) FROM dbo.messages
-                WHERE queued_at IS NOT NULL AND status = N'queued'
+                SELECT TOP (@Limit) username, COUNT(*), MIN(queued_at), MIN(CASE WHEN number = 1 THEN hangfire_job_id END)
+                FROM (
+                    SELECT username, queued_at, hangfire_job_id,
+                        ROW_NUMBER() OVER (PARTITION BY username ORDER BY queued_at, id) AS number
+                    FROM dbo.messages
+                    WHERE queued_at IS NOT NULL AND status = N'queued') AS waiting
                 GROUP BY username ORDER BY COUNT(*) DESC, username;
                 """,
                 new StatementParameters().Add("@Limit", limit),
                 cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new WaitingUser(row.Username, row.Count, Utc(row.Oldest)))];
+        return [.. rows.Select(row => new WaitingUser(row.Username, row.Count, Utc(row.Oldest), row.Job))];
     }
 
     private const string HasStatus =

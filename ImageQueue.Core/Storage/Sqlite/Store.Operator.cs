@@ -78,13 +78,15 @@ internal sealed partial class SqliteMessageStore
             Parameters(search, after: 0, limit: 0))));
 
     public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<WaitingUser>>(Read(connection => connection.Query<(string Username, int Count, string Oldest)>(
+        Task.FromResult<IReadOnlyList<WaitingUser>>(Read(connection => connection.Query<(
+            string Username, int Count, string Oldest, string? Job)>(
+            // Of a query with one min(), SQLite takes the other columns from the row that has it.
             """
-            SELECT username, count(*), min(queued_at) FROM messages
+            SELECT username, count(*), min(queued_at), hangfire_job_id FROM messages
             WHERE queued_at IS NOT NULL AND status = 'queued'
             GROUP BY username ORDER BY count(*) DESC, username LIMIT @limit
             """,
-            new { limit }).Select(row => new WaitingUser(row.Username, row.Count, Time(row.Oldest))).ToList()));
+            new { limit }).Select(row => new WaitingUser(row.Username, row.Count, Time(row.Oldest), row.Job)).ToList()));
 
     /// <summary>With <c>fold</c>, which other reads need not pay for.</summary>
     private T ReadFolded<T>(Func<SqliteConnection, T> query) => Read(connection =>
