@@ -3,6 +3,7 @@ using Hangfire;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
+using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
@@ -62,7 +63,8 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
     }
 
     [TestCase(1280, ColorScheme.Light)]
-    [TestCase(390, ColorScheme.Dark)]
+    [TestCase(1280, ColorScheme.Dark)]
+    [TestCase(390, ColorScheme.Light)]
     public async Task StatusBar_ShowsWhatSlowsTheQueue_WithAControl(int width, ColorScheme scheme)
     {
         await using var backend = await SimulatorServer.StartAsync();
@@ -75,10 +77,15 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
                 ["Forge:Backends:1:Url"] = paused.Address.AbsoluteUri,
                 ["Forge:Backends:1:Name"] = "gpu2",
                 ["Forge:Models:lost:Checkpoint"] = "lost.safetensors",
+                ["Webhooks:0:Url"] = $"http://127.0.0.1:{Ports.FindFree()}/gone",
+                ["Webhooks:0:Secret"] = "0123456789abcdef0123456789abcdef",
+                ["Webhooks:AllowPrivate"] = "true",
                 ["Forge:Simulator:Enabled"] = "false",
             },
             configure: builder => builder.Services.AddSingleton<IConditionSource, NoLeader>());
         (await app.Http.PostAsync("api/backends/gpu2/pause", null)).EnsureSuccessStatusCode();
+        await app.Services.GetRequiredService<WebhookSuspensions>().SuspendAsync(
+            app.Services.GetRequiredService<WebhookReceivers>().All[0].Name, CancellationToken.None);
         var conditions = app.Services.GetRequiredService<SystemConditions>();
         await Until.TrueAsync(
             async () => (await conditions.GetAsync(CancellationToken.None)).Any(one => one.Code == ConditionCodes.ModelMissing),
@@ -88,6 +95,7 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
         {
             [ConditionCodes.ModelMissing] = ("Model lost is on no backend", "Backends"),
             [ConditionCodes.BackendPaused] = ("Backend gpu2 is paused.", "Resume"),
+            [ConditionCodes.WebhookSuspended] = ("answered 410 Gone and is suspended", "Resume"),
             [ConditionCodes.LeaderMissing] = ("No process holds the lease", "Servers"),
         });
     }
@@ -113,6 +121,27 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
 
         await Expect(page.Locator("[data-iq-list]")).ToHaveTextAsync("All systems normal");
         await Expect(page.Locator("[data-iq-result]")).ToHaveTextAsync("Resume the queue: 1 done.");
+    }
+
+    /// <summary>A page that gets no answer for ten seconds says so, and is itself again with the next answer.</summary>
+    [Test]
+    public async Task Page_SaysSo_WhenNoAnswerComes()
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await Browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        await page.Clock.InstallAsync();
+        await page.RouteAsync("**/live/**", _ => Task.CompletedTask); // Neither answered nor refused.
+        await page.GotoAsync("hangfire/images");
+        var notice = page.Locator("[data-iq-stale]");
+        await Expect(notice).ToBeHiddenAsync();
+
+        await page.Clock.RunForAsync(11_000);
+        await Expect(notice).ToContainTextAsync("No answer since");
+        await Expect(page.Locator("body.iq-stale")).ToHaveCountAsync(1);
+
+        await page.UnrouteAsync("**/live/**"); // What was held goes on.
+        await Expect(notice).ToBeHiddenAsync();
     }
 
     /// <summary>A lease that moves is free for a moment; a missing leader is a condition after half a minute.</summary>
