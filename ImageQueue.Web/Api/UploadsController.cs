@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.Filters;
 using Microsoft.AspNetCore.Mvc.ModelBinding;
 using Microsoft.AspNetCore.WebUtilities;
+using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 
 namespace ImageQueue.Web.Api;
@@ -98,12 +99,12 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     private async Task<Stream> FindImageAsync(CancellationToken cancellationToken)
     {
         if (!MediaTypeHeaderValue.TryParse(Request.ContentType, out var type)
-            || !(type.Type == "image" || type.MediaType == "application/octet-stream" || type.MediaType == "multipart/form-data"))
+            || !(Is(type.Type, "image") || Is(type.MediaType, "application/octet-stream") || Is(type.MediaType, "multipart/form-data")))
         {
             throw UploadRefusedException.OfType();
         }
 
-        if (type.MediaType != "multipart/form-data")
+        if (!Is(type.MediaType, "multipart/form-data"))
             return Request.Body;
         if (HeaderUtilities.RemoveQuotes(type.Boundary).Value is not { Length: > 0 and <= 200 } boundary)
             throw new InvalidDataException("The form has no boundary.");
@@ -118,6 +119,8 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         }
 
         throw new InvalidDataException("The form has no part file.");
+
+        static bool Is(StringSegment name, string other) => name.Equals(other, StringComparison.OrdinalIgnoreCase);
     }
 
     /// <summary>Keeps MVC from reading a form into memory before the action does.</summary>
