@@ -134,7 +134,11 @@ internal sealed class CallerTests
         using (var erased = await _app.Http.DeleteAsync("api/conversations/erased"))
             Assert.That(erased.StatusCode, Is.EqualTo(HttpStatusCode.NoContent));
 
-        foreach (var (path, body) in new (string, object)[] { ("images", new { username = "ayşe", prompt = "bir kedi" }), ("messages", new { username = "ayşe", role = "user", content = "merhaba" }) })
+        foreach (var (path, body) in new (string, object)[]
+        {
+            ("images", new { username = "ayşe", prompt = "bir kedi" }),
+            ("messages", new { username = "ayşe", role = "user", content = "merhaba" }),
+        })
         {
             using var response = await _app.Http.PostAsJsonAsync($"api/conversations/erased/{path}", body);
             Assert.That((int)response.StatusCode, Is.EqualTo(410));
@@ -179,9 +183,19 @@ internal sealed class PathBaseTests(bool proxyStripsIt)
     public async Task StartAsync()
     {
         _app = await TestApp.StartAsync(
-            new() { ["Hosting:PathBase"] = proxyStripsIt ? "" : Base, ["Auth:Proxies:0"] = "127.0.0.1", ["Auth:ApiKeys:0:Name"] = "chat", ["Auth:ApiKeys:0:Role"] = "client", ["Auth:ApiKeys:0:Key"] = new string('k', 40) });
+            new()
+            {
+                ["Hosting:PathBase"] = proxyStripsIt ? "" : Base,
+                ["Auth:Proxies:0"] = "127.0.0.1",
+                ["Auth:ApiKeys:0:Name"] = "chat",
+                ["Auth:ApiKeys:0:Role"] = "client",
+                ["Auth:ApiKeys:0:Key"] = new string('k', 40),
+            });
         _http =
-            new HttpClient(new HttpClientHandler { AllowAutoRedirect = false }) { BaseAddress = new Uri(_app.Address, proxyStripsIt ? "/" : Base + "/") };
+            new HttpClient(new HttpClientHandler { AllowAutoRedirect = false })
+            {
+                BaseAddress = new Uri(_app.Address, proxyStripsIt ? "/" : Base + "/"),
+            };
         if (proxyStripsIt)
             _http.DefaultRequestHeaders.Add("X-Forwarded-Prefix", Base);
         _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", new string('k', 40));
@@ -207,7 +221,9 @@ internal sealed class PathBaseTests(bool proxyStripsIt)
         JsonObject done = message;
         await Until.TrueAsync(
             async () =>
-                (string?)(done = await TestApp.ReadAsync(await _http.GetAsync($"api/messages/{message["id"]}")))["extra_metadata"]!["status"] == "complete");
+                (string?)(done =
+                    await TestApp.ReadAsync(await _http.GetAsync($"api/messages/{message["id"]}")))["extra_metadata"]!["status"]
+                        == "complete");
         var image = (string)done["extra_metadata"]!["image_url"]!;
         Assert.That(image, Does.StartWith($"{Base}/images/flux_"));
         using var file = await _http.GetAsync(proxyStripsIt ? image[Base.Length..].TrimStart('/') : image);

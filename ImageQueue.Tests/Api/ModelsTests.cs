@@ -38,8 +38,10 @@ internal sealed class ModelsTests
         Assert.That(JsonNode.DeepEquals(answer["models"], JsonNode.Parse(
             """
             [
-              {"name":"dev","title":"FLUX.1 dev","width":1024,"height":1024,"steps":20,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"},
-              {"name":"schnell","title":"schnell","width":512,"height":512,"steps":4,"cfg_scale":1,"distilled_cfg_scale":3.5,"sampler":"Euler","scheduler":"Simple"}]
+              {"name":"dev","title":"FLUX.1 dev","width":1024,"height":1024,"steps":20,"cfg_scale":1,"distilled_cfg_scale":3.5,
+                  "sampler":"Euler","scheduler":"Simple"},
+              {"name":"schnell","title":"schnell","width":512,"height":512,"steps":4,"cfg_scale":1,"distilled_cfg_scale":3.5,
+                  "sampler":"Euler","scheduler":"Simple"}]
             """)), answer.ToJsonString());
     }
 
@@ -140,9 +142,11 @@ internal sealed class ModelsTests
         });
     }
 
-    [TestCase("""{"username":"a","prompt":"a cat","model":"sd15"}""", "There is no model 'sd15'. Send one of these, or leave model out: dev, schnell.", "unknown_model")]
+    [TestCase("""{"username":"a","prompt":"a cat","model":"sd15"}""",
+        "There is no model 'sd15'. Send one of these, or leave model out: dev, schnell.", "unknown_model")]
     [TestCase("""{"username":"a","prompt":"a cat","model":""}""", "model must not be empty.", null)]
-    [TestCase("""{"username":"a","prompt":"a cat","checkpoint":"x"}""", "checkpoint cannot be chosen here; leave it out, or send one of these as model: dev, schnell.", null)]
+    [TestCase("""{"username":"a","prompt":"a cat","checkpoint":"x"}""",
+        "checkpoint cannot be chosen here; leave it out, or send one of these as model: dev, schnell.", null)]
     public async Task Request_IsRefused_WhenItsModelIsNotOffered(string body, string sentence, string? code)
     {
         using var response = await _app.Http.PostAsync(

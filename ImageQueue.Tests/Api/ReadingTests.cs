@@ -138,8 +138,10 @@ internal sealed class ReadingTests
         var done = await App.WaitForAsync((long)message["id"]!, MessageStatus.Complete);
         string[] paths =
         [
-            $"api/messages/{message["id"]}", "api/conversations/heads/messages", "api/conversations?username=ayşe", "api/queue", "openapi/v1.json",
-            $"{done["extra_metadata"]!["image_url"]}"[1..], $"images/flux_{done["extra_metadata"]!["job_id"]}.preview.jpg", "", "chat/base.css", "health/live",
+            $"api/messages/{message["id"]}", "api/conversations/heads/messages", "api/conversations?username=ayşe", "api/queue",
+            "openapi/v1.json",
+            $"{done["extra_metadata"]!["image_url"]}"[1..], $"images/flux_{done["extra_metadata"]!["job_id"]}.preview.jpg", "",
+            "chat/base.css", "health/live",
         ];
         foreach (var path in paths)
         {
@@ -241,7 +243,8 @@ internal sealed class ReadingTests
         using var client = new TcpClient();
         await client.ConnectAsync(App.Address.Host, App.Address.Port);
         await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(
-            $"GET http://localhost:{App.Address.Port}/api/conversations/abs%C3%B6lute/messages HTTP/1.1\r\nHost: localhost:{App.Address.Port}\r\nConnection: close\r\n\r\n"));
+            $"GET http://localhost:{App.Address.Port}/api/conversations/abs%C3%B6lute/messages HTTP/1.1\r\nHost: "
+                + $"localhost:{App.Address.Port}\r\nConnection: close\r\n\r\n"));
 
         using var reader = new StreamReader(client.GetStream());
         Assert.That(await reader.ReadLineAsync(), Is.EqualTo("HTTP/1.1 200 OK"));
@@ -250,7 +253,14 @@ internal sealed class ReadingTests
     private static async Task<JsonObject> AddAsync(string conversation, string metadata = "{}", string username = "ayşe")
     {
         var response = await App.Http.PostAsJsonAsync(
-            $"api/conversations/{conversation}/messages", new JsonObject { ["username"] = username, ["role"] = "user", ["content"] = "merhaba", ["extra_metadata"] = JsonNode.Parse(metadata) });
+            $"api/conversations/{conversation}/messages",
+            new JsonObject
+            {
+                ["username"] = username,
+                ["role"] = "user",
+                ["content"] = "merhaba",
+                ["extra_metadata"] = JsonNode.Parse(metadata),
+            });
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.Created), await response.Content.ReadAsStringAsync());
         return await TestApp.ReadAsync(response);
     }

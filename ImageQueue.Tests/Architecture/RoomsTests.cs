@@ -101,7 +101,10 @@ internal sealed partial class RoomsTests
     /// <summary>Hangfire serializes a job's type and reads its attributes.</summary>
     private static bool IsSeenByHangfire(Type type) =>
         type.GetMethods(BindingFlags.Instance | BindingFlags.Public | BindingFlags.DeclaredOnly)
-        .Any(method => method.GetCustomAttributesData().Any(one => one.AttributeType.Namespace?.StartsWith("Hangfire", StringComparison.Ordinal) == true));
+        .Any(
+            method =>
+                method.GetCustomAttributesData().Any(
+                    one => one.AttributeType.Namespace?.StartsWith("Hangfire", StringComparison.Ordinal) == true));
 
     private static bool HasExtensionsThatAreNamed(Type type, HashSet<string> words) => type.IsDefined(typeof(ExtensionAttribute))
         && type.GetMethods(BindingFlags.Static | BindingFlags.Public).Any(method => method.IsDefined(typeof(ExtensionAttribute))
@@ -118,7 +121,8 @@ internal sealed partial class RoomsTests
             type.GetFields(All).Where(field => field.IsPublic
                 || field.IsFamily
                 || field.IsFamilyOrAssembly).Select(field => field.FieldType));
-        foreach (var method in type.GetMethods(All).Cast<MethodBase>().Concat(type.GetConstructors(All)).Where(one => one.IsPublic || one.IsFamily || one.IsFamilyOrAssembly))
+        foreach (var method in type.GetMethods(All).Cast<MethodBase>().Concat(type.GetConstructors(All)).Where(
+            one => one.IsPublic || one.IsFamily || one.IsFamilyOrAssembly))
         {
             shown.AddRange(method.GetParameters().Select(parameter => parameter.ParameterType));
             shown.Add((method as MethodInfo)?.ReturnType);

@@ -20,8 +20,9 @@ internal sealed partial class SourceTests
         select $"{Repository.Relative(file)}: {lines}");
 
     [Test]
-    public void Lines_OfTheProduct_HaveAtMost140Characters() => AssertNone(
+    public void Lines_HaveAtMost140Characters() => AssertNone(
         from file in Repository.Sources("ImageQueue.Core", "*.cs").Concat(Repository.Sources("ImageQueue.Web", "*.cs"))
+            .Concat(Repository.Sources("ImageQueue.Tests", "*.cs"))
         from line in File.ReadLines(file).Index()
         where line.Item.Length > LongestLine
         select $"{Repository.Relative(file)}:{line.Index + 1}: {line.Item.Length}");

@@ -45,7 +45,12 @@ internal sealed partial class AuthApp : IAsyncDisposable
         Action<WebApplicationBuilder>? configure = null)
     {
         var all = new Dictionary<string, string?> { ["Forge:Simulator:Enabled"] = "true" };
-        foreach (var (i, role, key) in new[] { (0, Roles.Client, ClientKey), (1, Roles.Operator, OperatorKey), (2, Roles.OperatorRead, ReaderKey) })
+        foreach (var (i, role, key) in new[]
+        {
+            (0, Roles.Client, ClientKey),
+            (1, Roles.Operator, OperatorKey),
+            (2, Roles.OperatorRead, ReaderKey),
+        })
         {
             all[$"Auth:ApiKeys:{i}:Name"] = $"the {role}";
             all[$"Auth:ApiKeys:{i}:Role"] = role;

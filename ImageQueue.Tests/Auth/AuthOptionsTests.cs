@@ -34,7 +34,13 @@ internal sealed class AuthOptionsTests
 
     [Test]
     public void Validate_RefusesOneKeyOfTwoRoles() => Assert.That(
-        Failures(new() { ["Auth:ApiKeys:1:Name"] = "b", ["Auth:ApiKeys:1:Role"] = "operator", ["Auth:ApiKeys:1:KeyHash"] = Convert.ToHexString(ApiKeys.Hash(Plain)) }),
+        Failures(
+            new()
+            {
+                ["Auth:ApiKeys:1:Name"] = "b",
+                ["Auth:ApiKeys:1:Role"] = "operator",
+                ["Auth:ApiKeys:1:KeyHash"] = Convert.ToHexString(ApiKeys.Hash(Plain)),
+            }),
         Has.Some.Contains("one key for a and b"));
 
     [TestCase("Auth:Proxies:0", "proxy1", "Auth:Proxies holds proxy1")]
@@ -45,7 +51,13 @@ internal sealed class AuthOptionsTests
 
     [Test]
     public void Validate_TakesWhatIsRight() => Assert.That(
-        Failures(new() { ["Auth:Proxies:0"] = "10.0.0.0/8", ["Auth:Proxies:1"] = "::1", ["Auth:AllowedOrigins:0"] = "https://chat.example:8443" }), Is.Empty);
+        Failures(
+            new()
+            {
+                ["Auth:Proxies:0"] = "10.0.0.0/8",
+                ["Auth:Proxies:1"] = "::1",
+                ["Auth:AllowedOrigins:0"] = "https://chat.example:8443",
+            }), Is.Empty);
 
     /// <summary>What the command prints is what the settings take; the key is seen once and found again.</summary>
     [TestCase("client")]
@@ -107,7 +119,12 @@ internal sealed class AuthOptionsTests
     private static IEnumerable<string> Failures(Dictionary<string, string?> settings)
     {
         var all =
-            new Dictionary<string, string?> { ["Auth:ApiKeys:0:Name"] = "a", ["Auth:ApiKeys:0:Role"] = "client", ["Auth:ApiKeys:0:Key"] = Plain };
+            new Dictionary<string, string?>
+            {
+                ["Auth:ApiKeys:0:Name"] = "a",
+                ["Auth:ApiKeys:0:Role"] = "client",
+                ["Auth:ApiKeys:0:Key"] = Plain,
+            };
         foreach (var (key, value) in settings)
             all[key] = value;
         return new AuthOptionsValidator(Production).Validate(null, Bind(all)).Failures ?? [];

@@ -187,7 +187,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         var running = _app.App.Services.GetRequiredService<IEnumerable<EndpointDataSource>>()
             .SelectMany(source => source.Endpoints)
             .OfType<RouteEndpoint>()
-            .SelectMany(endpoint => (endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods is { Count: > 0 } methods ? methods : ["*"])
+            .SelectMany(
+                endpoint => (endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods is { Count: > 0 } methods ? methods : ["*"])
                 .Where(method => method is not ("OPTIONS" or "HEAD")) // HEAD is wherever GET is, at the same endpoint.
                 .Select(method => $"{method} /{endpoint.RoutePattern.RawText!.TrimStart('/')}"))
             .Distinct()
@@ -248,7 +249,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
                 cells[2].Replace(
                     "{c}",
                     AuthApp.Conversation,
-                    StringComparison.Ordinal).Replace("{m}", $"{_message}", StringComparison.Ordinal).Replace("{j}", _job, StringComparison.Ordinal),
+                    StringComparison.Ordinal).Replace("{m}", $"{_message}", StringComparison.Ordinal).Replace(
+                        "{j}", _job, StringComparison.Ordinal),
                 new()
                 {
                     ["anonymous"] = answers[0],

@@ -15,7 +15,8 @@ internal sealed record FuzzRequest(
     string Method, string Target, string? ContentType, byte[]? Body, (string Name, string Value)[] Headers, bool HasFormToken)
 {
     public override string ToString() =>
-        $"{Method} {Target} {ContentType} {string.Join(' ', Headers.Select(header => $"{header.Name}: {header.Value}"))} {(Body is null ? "" : Encoding.UTF8.GetString(Body[..Math.Min(Body.Length, 300)]))}";
+        $"{Method} {Target} {ContentType} {string.Join(' ', Headers.Select(header => $"{header.Name}: {header.Value}"))} "
+            + $"{(Body is null ? "" : Encoding.UTF8.GetString(Body[..Math.Min(Body.Length, 300)]))}";
 }
 
 /// <summary>Generates them: mostly an endpoint that is there, with something wrong in one place or several.</summary>
@@ -70,13 +71,18 @@ internal static class FuzzRequests
         Gen.Const(""),
         Gen.Const(""),
         Gen.OneOfConst(
-            "?after=-1", "?after=x&limit=0", "?limit=99999999999999999999", "?after=9223372036854775807&limit=200", "?from=-1&count=-1", "?from=99999999999&count=99999999999",
-            "?from=2147483647&count=2147483647", "?period=week", "?period=%00", "?last_event_id=-5", "?last_event_id=99999999999999999999", "?access_token=iqw_x&access_token=y", "?ACCESS%5FTOKEN=iqw_x",
-            "?username=%ff", "?username=" + "a", "?%", "?=&&=", "?a[]=1&a[]=2&a=3", "?return=//evil.example", "?negotiateVersion=-1", "?id=x", "?id=../..", "?skip_current_image=maybe", "?a[=1", "?[]=&]a[=2"));
+            "?after=-1", "?after=x&limit=0", "?limit=99999999999999999999", "?after=9223372036854775807&limit=200", "?from=-1&count=-1",
+            "?from=99999999999&count=99999999999",
+            "?from=2147483647&count=2147483647", "?period=week", "?period=%00", "?last_event_id=-5", "?last_event_id=99999999999999999999",
+            "?access_token=iqw_x&access_token=y", "?ACCESS%5FTOKEN=iqw_x",
+            "?username=%ff", "?username=" + "a", "?%", "?=&&=", "?a[]=1&a[]=2&a=3", "?return=//evil.example", "?negotiateVersion=-1",
+            "?id=x", "?id=../..", "?skip_current_image=maybe", "?a[=1", "?[]=&]a[=2"));
 
     private static readonly Gen<string?> ContentType = Gen.OneOfConst<string?>(
-        "application/json", "application/json", "application/json", "application/merge-patch+json", "application/x-www-form-urlencoded", "application/x-www-form-urlencoded", "multipart/form-data",
-        "multipart/form-data; boundary=x", "application/json; charset=utf-16", "application/json; charset=nonsense", "text/plain", "application/xml", "////", "application/octet-stream", null);
+        "application/json", "application/json", "application/json", "application/merge-patch+json", "application/x-www-form-urlencoded",
+        "application/x-www-form-urlencoded", "multipart/form-data",
+        "multipart/form-data; boundary=x", "application/json; charset=utf-16", "application/json; charset=nonsense", "text/plain",
+        "application/xml", "////", "application/octet-stream", null);
 
     private static readonly Gen<string> Number = Gen.OneOf(
         Gen.OneOfConst(
@@ -143,7 +149,9 @@ internal static class FuzzRequests
         Gen.Int[1, 300].Select(depth => new string('[', depth) + new string(']', depth)));
 
     private static readonly Gen<string> Field = Gen.OneOfConst(
-        "username", "username", "prompt", "prompt", "width", "height", "steps", "cfg_scale", "distilled_cfg_scale", "seed", "sampler", "scheduler", "checkpoint", "negative_prompt", "role", "content", "extra_metadata", "fault", "times", "id_task", "widht", "__proto__");
+        "username", "username", "prompt", "prompt", "width", "height", "steps", "cfg_scale", "distilled_cfg_scale", "seed", "sampler",
+        "scheduler", "checkpoint", "negative_prompt", "role", "content", "extra_metadata", "fault", "times", "id_task", "widht",
+        "__proto__");
 
     private static readonly Gen<string> Member = Gen.Select(
         Field, Gen.Frequency((3, Text), (2, Number), (1, Other)), (name, value) => $"\"{name}\":{value}");
@@ -151,14 +159,18 @@ internal static class FuzzRequests
     /// <summary>A right body with something more, or nothing but the generated.</summary>
     private static readonly Gen<string> Json = Gen.Select(
         Gen.OneOfConst(
-            "", "", "\"username\":\"ayşe\"", "\"username\":\"ayşe\",\"prompt\":\"bir gül\"", "\"username\":\"ayşe\",\"prompt\":\"bir gül\"", "\"username\":\"ayşe\",\"role\":\"user\",\"content\":\"selam\"", "\"extra_metadata\":{\"client\":1}"),
+            "", "", "\"username\":\"ayşe\"", "\"username\":\"ayşe\",\"prompt\":\"bir gül\"", "\"username\":\"ayşe\",\"prompt\":\"bir gül\"",
+            "\"username\":\"ayşe\",\"role\":\"user\",\"content\":\"selam\"", "\"extra_metadata\":{\"client\":1}"),
         Member.Array[0, 4],
         (start, members) => "{" + string.Join(',', members.Prepend(start).Where(part => part.Length > 0)) + "}");
 
     private static readonly Gen<byte[]> Form = Gen.OneOf(
         Gen.OneOfConst(
-            "jobs[]=1", "jobs[]=1&jobs[]=%ff%fe", "jobs[]=%zz", "jobs%5B%5D=..%2f", "=", "&&&", "a=%", "jobs[]", "key=x&return=/", "metrics[]=none&metrics[]=recurring:count", "metrics[]=", "jobs[]=\0", "a[=1",
-            "--x\r\nContent-Disposition: form-data; name=\"jobs[]\"\r\n\r\n1\r\n--x--\r\n", "--x\r\nContent-Disposition: form-data; name=\"jobs[]\"\r\n\r\n1", "--x\r\nnonsense\r\n\r\n--x--", "--y\r\n\r\n--y--", "--x\r\n: \r\n\r\n\r\n--x--")
+            "jobs[]=1", "jobs[]=1&jobs[]=%ff%fe", "jobs[]=%zz", "jobs%5B%5D=..%2f", "=", "&&&", "a=%", "jobs[]", "key=x&return=/",
+            "metrics[]=none&metrics[]=recurring:count", "metrics[]=", "jobs[]=\0", "a[=1",
+            "--x\r\nContent-Disposition: form-data; name=\"jobs[]\"\r\n\r\n1\r\n--x--\r\n",
+            "--x\r\nContent-Disposition: form-data; name=\"jobs[]\"\r\n\r\n1", "--x\r\nnonsense\r\n\r\n--x--", "--y\r\n\r\n--y--",
+            "--x\r\n: \r\n\r\n\r\n--x--")
             .Select(Encoding.UTF8.GetBytes),
         Gen.Int[1000, 3000].Select(count => Encoding.ASCII.GetBytes(string.Join('&', Enumerable.Range(0, count).Select(i => $"k{i}={i}")))),
         Gen.Int[1, 5000].Select(length => Encoding.ASCII.GetBytes(new string('k', length) + "=1")));
@@ -179,7 +191,8 @@ internal static class FuzzRequests
             "Accept-Language", new string('x', 500)), ("If-None-Match", "\"x"), ("If-None-Match", "*"),
         ("Range", "bytes=99999999999-"), ("Range", "bytes=-"), (
             "Cookie",
-            "imagequeue=x; imagequeue-form=y"), ("Cookie", "=;;="), ("X-Api-Key", "x"), ("Origin", "null"), ("Origin", "////"), ("Sec-Fetch-Site", "x"),
+            "imagequeue=x; imagequeue-form=y"), ("Cookie", "=;;="), ("X-Api-Key", "x"), ("Origin", "null"), ("Origin", "////"),
+            ("Sec-Fetch-Site", "x"),
         ("X-Forwarded-For", "////"), ("X-Forwarded-Proto", "javascript"), (
             "X-HTTP-Method-Override",
             "DELETE"), ("Content-Encoding", "gzip"), ("Expect", "100-continue"), ("Upgrade", "websocket"), ("Prefer", "wait=x"),

@@ -28,8 +28,10 @@ internal sealed partial class FuzzTests
 
     private static readonly string[] DashboardPaths =
     [
-        "", "/stats", "/jobs/enqueued", "/jobs/enqueued/{q}", "/jobs/enqueued/fetched/{q}", "/jobs/processing", "/jobs/scheduled", "/jobs/succeeded", "/jobs/failed", "/jobs/deleted", "/jobs/awaiting",
-        "/jobs/details/{j}", "/jobs/enqueued/delete", "/jobs/enqueued/requeue", "/jobs/failed/requeue", "/jobs/actions/requeue/{j}", "/jobs/actions/delete/{j}", "/recurring", "/recurring/trigger", "/recurring/remove",
+        "", "/stats", "/jobs/enqueued", "/jobs/enqueued/{q}", "/jobs/enqueued/fetched/{q}", "/jobs/processing", "/jobs/scheduled",
+        "/jobs/succeeded", "/jobs/failed", "/jobs/deleted", "/jobs/awaiting",
+        "/jobs/details/{j}", "/jobs/enqueued/delete", "/jobs/enqueued/requeue", "/jobs/failed/requeue", "/jobs/actions/requeue/{j}",
+        "/jobs/actions/delete/{j}", "/recurring", "/recurring/trigger", "/recurring/remove",
         "/retries", "/servers", "/{x}",
     ];
 
@@ -178,8 +180,12 @@ internal sealed partial class FuzzTests
             .OfType<RouteEndpoint>()
             // They answer when the image is complete: in an hour.
             .Where(endpoint => !Waiting.Any(path => endpoint.RoutePattern.RawText!.EndsWith(path, StringComparison.Ordinal)))
-            .SelectMany(endpoint => (endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods is { Count: > 0 } methods ? methods : ["*"])
-                .SelectMany(method => Enumerable.Repeat((method, "/" + endpoint.RoutePattern.RawText!.TrimStart('/')), endpoint.RoutePattern.RawText.Contains("api/", StringComparison.Ordinal) ? 4 : 1))),
+            .SelectMany(
+                endpoint => (endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods is { Count: > 0 } methods ? methods : ["*"])
+                .SelectMany(
+                    method =>
+                        Enumerable.Repeat((method, "/" + endpoint.RoutePattern.RawText!.TrimStart('/')),
+                            endpoint.RoutePattern.RawText.Contains("api/", StringComparison.Ordinal) ? 4 : 1))),
         .. DashboardPaths.Select(path => ("*", "/hangfire" + path)),
         ("GET", "/"), ("GET", "/chat/{file}"), ("GET", "/{nothing}"),
     ];

@@ -22,7 +22,10 @@ internal sealed class HttpsTests
     {
         AllowAutoRedirect = false,
         SslOptions =
-            new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.Subject == "CN=imagequeue-test" },
+            new SslClientAuthenticationOptions
+            {
+                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.Subject == "CN=imagequeue-test",
+            },
     };
 
     [OneTimeTearDown]
@@ -63,7 +66,11 @@ internal sealed class HttpsTests
         using var folder = new TemporaryFolder();
         string token;
         var settings =
-            new Dictionary<string, string?> { ["Auth:Certificate:Path"] = CreateCertificate(folder), ["Auth:Certificate:Password"] = Password };
+            new Dictionary<string, string?>
+            {
+                ["Auth:Certificate:Path"] = CreateCertificate(folder),
+                ["Auth:Certificate:Password"] = Password,
+            };
         await using (var first = await AuthApp.StartAsync(settings, folder: folder))
         {
             await first.SubmitAsync();

@@ -114,7 +114,12 @@ internal sealed class LocalAccessTests
     {
         await using var app = await AuthApp.StartAsync(
             new() { ["Auth:Proxies:0"] = "127.0.0.0/8" },
-            new() { ["X-Forwarded-Proto"] = "https", ["X-Forwarded-For"] = "198.51.100.7, 203.0.113.9", ["X-Forwarded-Host"] = "images.example" });
+            new()
+            {
+                ["X-Forwarded-Proto"] = "https",
+                ["X-Forwarded-For"] = "198.51.100.7, 203.0.113.9",
+                ["X-Forwarded-Host"] = "images.example",
+            });
 
         using var response = await AuthApp.SignInAsync(app.Browser(), AuthApp.OperatorKey);
 

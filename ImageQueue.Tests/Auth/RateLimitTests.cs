@@ -70,7 +70,12 @@ internal sealed class RateLimitTests
     public async Task Waits_CountAmongTheStreams()
     {
         await using var app = await AuthApp.StartAsync(
-            new() { ["Limits:StreamsPerAddress"] = "2", ["Limits:RequestsPerAddress"] = "1000", ["Forge:Simulator:SecondsPerImage"] = "600" });
+            new()
+            {
+                ["Limits:StreamsPerAddress"] = "2",
+                ["Limits:RequestsPerAddress"] = "1000",
+                ["Forge:Simulator:SecondsPerImage"] = "600",
+            });
         var id = (long)(await app.SubmitAsync())["id"]!;
         var watcher = app.As(await app.TokenAsync());
         using var stop = new CancellationTokenSource();

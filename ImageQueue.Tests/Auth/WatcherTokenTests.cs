@@ -79,7 +79,8 @@ internal sealed class WatcherTokenTests
             Assert.That(
                 (int)(await App.As(token).GetAsync(path, HttpCompletionOption.ResponseHeadersRead)).StatusCode, Is.EqualTo(401), path);
             Assert.That(
-                (int)(await App.As(null).GetAsync($"{path}?access_token={Uri.EscapeDataString(token)}", HttpCompletionOption.ResponseHeadersRead))
+                (int)(await App.As(null).GetAsync(
+                    $"{path}?access_token={Uri.EscapeDataString(token)}", HttpCompletionOption.ResponseHeadersRead))
                     .StatusCode,
                 Is.EqualTo(401),
                 path);
@@ -170,7 +171,8 @@ internal sealed class WatcherTokenTests
 
         Assert.That((int)(await App.As(null).GetAsync(Image + query)).StatusCode, Is.EqualTo(200));
         Assert.That(
-            (int)(await App.As(null).GetAsync($"api/conversations/{AuthApp.Conversation}/events{query}", HttpCompletionOption.ResponseHeadersRead))
+            (int)(await App.As(null).GetAsync(
+                $"api/conversations/{AuthApp.Conversation}/events{query}", HttpCompletionOption.ResponseHeadersRead))
                 .StatusCode,
             Is.EqualTo(200));
         Assert.That(

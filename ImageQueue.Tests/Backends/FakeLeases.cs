@@ -19,7 +19,9 @@ internal sealed class FakeLeases
             store =>
                 store.AcquireLeasesAsync(
                     It.IsAny<string>(), It.IsAny<IReadOnlyCollection<string>>(), It.IsAny<TimeSpan>(), It.IsAny<CancellationToken>()))
-            .Returns((string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken _) => Run<IReadOnlyList<Lease>>(() => Acquire(holder, names, term)));
+            .Returns(
+                (string holder, IReadOnlyCollection<string> names, TimeSpan term,
+                    CancellationToken _) => Run<IReadOnlyList<Lease>>(() => Acquire(holder, names, term)));
         _store.Setup(
             store => store.NoteLeaseAsync(It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>()))
             .Returns((string holder, string name, string? note, CancellationToken _) => Run(() =>

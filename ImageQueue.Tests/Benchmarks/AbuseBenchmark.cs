@@ -110,7 +110,8 @@ internal sealed class AbuseBenchmark(string storageName)
             await client.ConnectAsync(server.Host, server.Port, cancellationToken);
             await client.GetStream().WriteAsync(
                 Encoding.ASCII.GetBytes(
-                    $"POST /api/conversations/load/images HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {AuthApp.ClientKey}\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"), cancellationToken);
+                    $"POST /api/conversations/load/images HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {AuthApp.ClientKey}\r\n"
+                    + "Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n"), cancellationToken);
             while (true)
             {
                 await client.GetStream().WriteAsync(" "u8.ToArray(), cancellationToken);

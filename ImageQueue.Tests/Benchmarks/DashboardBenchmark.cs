@@ -44,8 +44,10 @@ internal sealed class DashboardBenchmark(string storageName)
         foreach (var path in new[]
         {
             "", "images", "images?from=5000", "images?user=user%207", "images?q=f%C4%B1rt%C4%B1na", "images?q=nowhere",
-            "images?show=running", "images?show=ended", "images?show=error", "images?show=error&code=timed_out&backend=gpu1", "images?show=cancelled&user=user%207",
-            "images?show=ended&q=ya%C4%9Fl%C4%B1", "images?show=ended&q=nowhere", "images?show=ended&q=nowhere&older=1764475200000-1", $"images?show=ended&q={17:x32}", "images?show=ended&q=c7",
+            "images?show=running", "images?show=ended", "images?show=error", "images?show=error&code=timed_out&backend=gpu1",
+            "images?show=cancelled&user=user%207",
+            "images?show=ended&q=ya%C4%9Fl%C4%B1", "images?show=ended&q=nowhere", "images?show=ended&q=nowhere&older=1764475200000-1",
+            $"images?show=ended&q={17:x32}", "images?show=ended&q=c7",
             "live/images", $"images/{Kept + 1}", "images/100", $"jobs/details/{job}", "backends", "failures",
         })
         {

@@ -32,8 +32,10 @@ internal sealed class FeedBenchmark(string storageName)
         var ours = await OursAsync(watchers, conversations, updatesPerSecond);
         var bare = await BareAsync(watchers, conversations, updatesPerSecond);
 
-        var what = FormattableString.Invariant(
-            $"write to event, {watchers:n0} {(watchers == 1 ? "watcher" : "watchers")} of {conversations}, {updatesPerSecond} writes/s, {storageName}");
+        var what = string.Create(
+            CultureInfo.InvariantCulture,
+            $"write to event, {watchers:n0} {(watchers == 1 ? "watcher" : "watchers")} of {conversations}, {updatesPerSecond} writes/s, "
+                + $"{storageName}");
         const string baseline = "from memory";
         BenchmarkTable.Add($"{what}: p50", "ms", ours.Below(0.5), new Baseline(baseline, [bare.Below(0.5)]));
         BenchmarkTable.Add(
@@ -137,7 +139,8 @@ internal sealed class FeedBenchmark(string storageName)
             ids.Add(await app.InsertAsync(Conversation(i % conversations), new BareRequest("ayşe", "a")));
         return await MeasureAsync(app.Address, watchers, conversations, updatesPerSecond, i => app.WriteAsync(
             ids[i % ids.Count], Conversation(
-                i % ids.Count % conversations), $$$"""{"id":{{{ids[i % ids.Count]}}},"extra_metadata":{"{{{Watcher.Field}}}":"{{{Watcher.Now()}}}"}}"""));
+                i % ids.Count % conversations),
+                $$$"""{"id":{{{ids[i % ids.Count]}}},"extra_metadata":{"{{{Watcher.Field}}}":"{{{Watcher.Now()}}}"}}"""));
     }
 
     private static async Task<Latencies> MeasureAsync(

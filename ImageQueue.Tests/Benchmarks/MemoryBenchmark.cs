@@ -43,7 +43,11 @@ internal sealed class MemoryBenchmark(string storageName)
             await Waiting.FillAsync(storage, waiting);
         var before = await SettledAsync();
         await using var app = await TestApp.StartAsync(
-            new Dictionary<string, string?>(storage.Settings) { ["Forge:Backends:0:Url"] = "http://127.0.0.1:9", ["Queue:MaxLength"] = "1000000" },
+            new Dictionary<string, string?>(storage.Settings)
+            {
+                ["Forge:Backends:0:Url"] = "http://127.0.0.1:9",
+                ["Queue:MaxLength"] = "1000000",
+            },
             storage.Folder,
             configure: builder => builder.Logging.ClearProviders());
         await Waiting.UntilEnqueuedAsync(app, waiting);

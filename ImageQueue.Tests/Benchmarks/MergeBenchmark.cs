@@ -33,7 +33,11 @@ internal sealed class MergeBenchmark(string storageName)
         var metadata = $$"""{"a":{"b":1},"filler":"{{new string('x', (int)(kibibytes * 1024) - 40)}}"}""";
         var ids = new List<long>();
         for (var i = 0; i < writers; i++)
-            ids.Add((await store.AddAsync(new NewMessage("benchmark", "ayşe", MessageRole.Bot, "a", MetadataPatch.Parse(metadata)), default)).Id);
+        {
+            ids.Add(
+                (await store.AddAsync(
+                    new NewMessage("benchmark", "ayşe", MessageRole.Bot, "a", MetadataPatch.Parse(metadata)), default)).Id);
+        }
 
         Task<double> MeasureAsync(Func<long, int, Task> write) => Rounds.PerSecondAsync(writes, writers, i => write(ids[i % writers], i));
         var rounds = await Rounds.ByTurnsAsync(

@@ -108,7 +108,12 @@ internal sealed class MillionBenchmark(string storageName)
     }
 
     private static Task<Bench> OpenAsync(BenchmarkStorage storage) => Bench.CreateAsync(
-        settings: new(storage.Settings) { ["Queue:MaxLength"] = "10000000", ["Queue:MaxPendingPerUser"] = "1000000", ["Queue:MaxWorkPerUser"] = "1000000000" });
+        settings: new(storage.Settings)
+        {
+            ["Queue:MaxLength"] = "10000000",
+            ["Queue:MaxPendingPerUser"] = "1000000",
+            ["Queue:MaxWorkPerUser"] = "1000000000",
+        });
 
     private static async Task<Message> SubmitAsync(Bench bench) => (await bench.Get<SubmitImageRequest>().SubmitAsync(
         new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül" }, CancellationToken.None)).Message;

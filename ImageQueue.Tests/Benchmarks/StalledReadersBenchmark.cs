@@ -28,7 +28,8 @@ internal sealed class StalledReadersBenchmark
     {
         using var folder = new TemporaryFolder();
         await using var app = await AppProcess.StartAsync(
-            folder.Path, new Uri("http://127.0.0.1:9"), new() { ["Queue__MaxWorkPerUser"] = "1000000", ["Limits__StreamsPerAddress"] = "1000" });
+            folder.Path, new Uri("http://127.0.0.1:9"),
+            new() { ["Queue__MaxWorkPerUser"] = "1000000", ["Limits__StreamsPerAddress"] = "1000" });
         for (var i = 0; i < Messages; i++)
         {
             using var added = await app.Http.PostAsJsonAsync(
@@ -60,7 +61,8 @@ internal sealed class StalledReadersBenchmark
         BenchmarkTable.Add(
             $"submit while {Streams} readers arrive and stall: p99", "ms", Rounds.At(arriving, 0.99), new Baseline(
                 "without", [Rounds.At(quiet, 0.99)]));
-        BenchmarkTable.Add($"memory that {Streams} stalled readers cost", "MB", Math.Max(peak, peakArriving) - memory, bar: Bar.AtMost(100, "MB"));
+        BenchmarkTable.Add(
+            $"memory that {Streams} stalled readers cost", "MB", Math.Max(peak, peakArriving) - memory, bar: Bar.AtMost(100, "MB"));
     }
 
     /// <summary>Whether the app uses less than a tenth of a processor.</summary>

@@ -88,7 +88,8 @@ internal sealed class SubmitBenchmark(string storageName)
             () => Rounds.PerSecondAsync(burst, 32, _ => SubmitAsync(none.Http)));
         BenchmarkTable.Add(
             FormattableString.Invariant(
-                $"submit over HTTP, 32 clients, {waiting:n0} waiting, {storageName}"), "/s", rounds[0], new Baseline("next to none waiting", rounds[1]), Bar.RatioAtLeast(0.95));
+                $"submit over HTTP, 32 clients, {waiting:n0} waiting, {storageName}"), "/s", rounds[0],
+                new Baseline("next to none waiting", rounds[1]), Bar.RatioAtLeast(0.95));
     }
 
     private async Task SubmitAsync(HttpClient http)

@@ -67,7 +67,8 @@ internal sealed class A1111Tests
         var answer = await PostAsync(app, "sdapi/v1/txt2img", new { prompt = "a cat", width = 64, height = 64 });
         Assert.That((string?)JsonNode.Parse((string)answer["info"]!)!["sd_model_name"], Is.EqualTo("quick"));
         answer = await PostAsync(
-            app, "sdapi/v1/txt2img", new { prompt = "a cat", width = 64, height = 64, override_settings = new { sd_model_checkpoint = "flux" } });
+            app, "sdapi/v1/txt2img",
+            new { prompt = "a cat", width = 64, height = 64, override_settings = new { sd_model_checkpoint = "flux" } });
         Assert.That((string?)JsonNode.Parse((string)answer["info"]!)!["sd_model_name"], Is.EqualTo("flux"));
     }
 

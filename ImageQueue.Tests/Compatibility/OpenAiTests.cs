@@ -35,7 +35,8 @@ internal sealed class OpenAiTests
 
         // LibreChat: api/app/clients/tools/structured/DALLE3.js reads data[0].url and downloads it without a header.
         var response = await app.Http.PostAsJsonAsync(
-            "v1/images/generations", new { model = "dall-e-3", quality = "standard", style = "vivid", size = "1024x1024", prompt = "a cat", n = 1 });
+            "v1/images/generations",
+            new { model = "dall-e-3", quality = "standard", style = "vivid", size = "1024x1024", prompt = "a cat", n = 1 });
 
         var url = (string)(await TestApp.ReadAsync(response))["data"]![0]!["url"]!;
         using var bare = new HttpClient();
@@ -49,7 +50,8 @@ internal sealed class OpenAiTests
         await using var app = await TestApp.StartAsync();
 
         var response = await app.Http.PostAsJsonAsync(
-            "v1/images/generations", new { model = "gpt-image-1", prompt = "a cat", size = "64x64", output_format = format, output_compression = 50 });
+            "v1/images/generations",
+            new { model = "gpt-image-1", prompt = "a cat", size = "64x64", output_format = format, output_compression = 50 });
 
         Assert.That(Convert.FromBase64String((string)(await TestApp.ReadAsync(response))["data"]![0]!["b64_json"]!)[0], Is.EqualTo(first));
     }
@@ -120,7 +122,10 @@ internal sealed class OpenAiTests
         var answers = await Task.WhenAll(Enumerable.Range(0, 2).Select(async _ =>
         {
             using var request =
-                new HttpRequestMessage(HttpMethod.Post, "v1/images/generations") { Content = JsonContent.Create(new { prompt = "a cat", size = "64x64" }) };
+                new HttpRequestMessage(HttpMethod.Post, "v1/images/generations")
+                {
+                    Content = JsonContent.Create(new { prompt = "a cat", size = "64x64" }),
+                };
             request.Headers.Add("Idempotency-Key", "k1");
             return (string?)(await TestApp.ReadAsync(await app.Http.SendAsync(request)))["data"]![0]!["b64_json"];
         }));

@@ -24,7 +24,8 @@ internal sealed class DashboardBrowserTests(int waiting) : BrowserFixture
 
     private static readonly string[] Pages =
     [
-        "", "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&backend=gpu1", "images?show=ended&q=kedi", "images/20", "images/10",
+        "", "images", "images?show=running", "images?show=ended", "images?show=error&code=out_of_memory&backend=gpu1",
+        "images?show=ended&q=kedi", "images/20", "images/10",
         "backends", "failures",
     ];
 
@@ -203,7 +204,8 @@ internal sealed class DashboardBrowserTests(int waiting) : BrowserFixture
             async ([ours, path, rules]) => {
               const found = await axe.run(ours, rules ? { runOnly: { type: 'rule', values: rules } } : {});
               if (found.passes.length === 0) return [path + ': axe has looked at nothing'];
-              return found.violations.flatMap(violation => violation.nodes.map(node => `${path}: ${violation.help} (${violation.id}) ${node.html}`));
+              return found.violations.flatMap(violation => violation.nodes.map(node =>
+                  `${path}: ${violation.help} (${violation.id}) ${node.html}`));
             }
             """,
             new object?[] { ours, path, scheme == ColorScheme.Light ? null : new[] { "color-contrast" } });

@@ -161,14 +161,30 @@ internal abstract class DashboardCommandContract(bool isOnSqlServer) : Dashboard
         var before = (await Store.FindAsync(id, CancellationToken.None))!;
         App.App.Services.GetRequiredService<DashboardSummary>().Invalidate();
         var reader = await App.SignInAsync(AuthApp.ReaderKey);
-        foreach (var path in new[] { "images", "images?show=ended", "images?show=running", $"images/{id}", "backends", "failures", $"jobs/details/{before.HangfireJobId}" })
+        foreach (var path in new[]
+        {
+            "images",
+            "images?show=ended",
+            "images?show=running",
+            $"images/{id}",
+            "backends",
+            "failures",
+            $"jobs/details/{before.HangfireJobId}",
+        })
         {
             Assert.That(await Operator.GetStringAsync($"hangfire/{path}"), Does.Contain("data-iq-post"), path);
             Assert.That(
                 await reader.GetStringAsync($"hangfire/{path}"), Does.Not.Contain("data-iq-post").And.Not.Contain("data-iq-pick"), path);
         }
 
-        foreach (var command in new[] { "commands/images/erase", "commands/images/retry", "commands/failures/retry", "jobs/failed/requeue", "jobs/failed/delete" })
+        foreach (var command in new[]
+        {
+            "commands/images/erase",
+            "commands/images/retry",
+            "commands/failures/retry",
+            "jobs/failed/requeue",
+            "jobs/failed/delete",
+        })
         {
             using var refused = await AuthApp.PostDashboardAsync(
                 reader, $"hangfire/{command}", $"{id}", "out_of_memory|gpu1", before.HangfireJobId!);

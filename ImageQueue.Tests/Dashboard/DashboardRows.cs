@@ -27,9 +27,11 @@ internal static class DashboardRows
         command.CommandText =
             """
             WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
-            INSERT INTO conversations (id, username, created_at) SELECT 'c' || i, 'user ' || i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 days') FROM n;
+            INSERT INTO conversations (id, username, created_at) SELECT 'c' || i, 'user ' || i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
+                '-2 days') FROM n;
 
-            INSERT INTO conversations (id, username, created_at) VALUES ('flood', 'Flooder', strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 days'));
+            INSERT INTO conversations (id, username, created_at) VALUES ('flood', 'Flooder', strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
+                '-2 days'));
 
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $kept),
             ended (i, status, code, forge, at) AS (
@@ -37,22 +39,30 @@ internal static class DashboardRows
                     CASE i / 20 % 3 WHEN 0 THEN 'out_of_memory' WHEN 1 THEN 'timed_out' ELSE 'backend_failed' END,
                     'gpu' || (1 + i % 2), 80000.0 * ($kept - i) / min($kept, 22000) + 60
                 FROM n WHERE $kept > 0)
-            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, finished_at, username, work, attempt,
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, finished_at, username,
+                work, attempt,
                 backend, events, revision)
             SELECT 'c' || (i % 100), 'bot', '[IMAGE]',
                 json_patch(
                     json_object(
-                        'status', status, 'progress', CASE status WHEN 'complete' THEN 100 ELSE 0 END, 'queue_position', 0, 'job_id', printf('%032x', i),
-                        'prompt', 'bir kedi, yağlı boya, sabah ışığı, numara ' || i, 'settings', json_object('width', 1024, 'height', 768, 'steps', 20)),
+                        'status', status, 'progress', CASE status WHEN 'complete' THEN 100 ELSE 0 END, 'queue_position', 0, 'job_id',
+                            printf('%032x', i),
+                        'prompt', 'bir kedi, yağlı boya, sabah ışığı, numara ' || i, 'settings', json_object('width', 1024, 'height', 768,
+                            'steps', 20)),
                     CASE status
-                        WHEN 'complete' THEN json_object('result', json_object('seed', i, 'width', 1024, 'height', 768, 'backend', forge, 'duration_seconds', 4 + i % 7))
+                        WHEN 'complete' THEN json_object('result', json_object('seed', i, 'width', 1024, 'height', 768, 'backend', forge,
+                            'duration_seconds', 4 + i % 7))
                         WHEN 'error' THEN json_object('error_code', code, 'error', 'Ekran kartının belleği yetmedi.')
                         ELSE '{}' END),
-                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds'),
-                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds'),
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at ||
+                    ' seconds'),
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 30) || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at ||
+                    ' seconds'),
                 'user ' || (i % 100), 15.7, 1, forge,
-                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 6) || ' seconds') || char(9) || 'claimed' || char(9) || 1 || char(9) || forge || char(9) || char(10)
-                    || strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds') || char(9) || status || char(9) || 1 || char(9) || forge || char(9) || char(10),
+                strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (at + 6) || ' seconds') || char(9) || 'claimed' || char(9) || 1 || char(9) ||
+                    forge || char(9) || char(10)
+                    || strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || at || ' seconds') || char(9) || status || char(9) || 1 || char(9) ||
+                        forge || char(9) || char(10),
                 i
             FROM ended;
 
@@ -61,13 +71,15 @@ internal static class DashboardRows
             FROM messages WHERE finished_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day');
 
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $waiting)
-            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work,
+                revision)
             SELECT CASE WHEN i <= $flood THEN 'flood' ELSE 'c' || (i % 100) END, 'bot', '[IMAGE_PENDING]',
                 json_object(
                     'status', 'queued', 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', 10000000 + i),
                     'prompt', 'bir gemi, fırtınada, numara ' || i, 'settings', json_object('width', 1024, 'height', 1024, 'steps', 20)),
                 at, at, at, CASE WHEN i <= $flood THEN 'Flooder' ELSE 'user ' || (i % 100) END, 21, $kept + i
-            FROM (SELECT i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (3600.0 * ($waiting - i) / $waiting + 1) || ' seconds') AS at FROM n WHERE $waiting > 0);
+            FROM (SELECT i, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (3600.0 * ($waiting - i) / $waiting + 1) || ' seconds') AS at FROM
+                n WHERE $waiting > 0);
             """;
         command.Parameters.AddWithValue("$waiting", waiting);
         command.Parameters.AddWithValue("$kept", kept);

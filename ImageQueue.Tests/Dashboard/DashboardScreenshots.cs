@@ -26,8 +26,10 @@ internal sealed class DashboardScreenshots
 
     private static readonly string[] Prompts =
     [
-        "bir kedi, yağlı boya, sabah ışığı", "Galata Kulesi, suluboya, yağmurlu akşam", "fırtınada bir yelkenli", "a lighthouse on a cliff, oil painting", "kırmızı bir gül, makro",
-        "Kapadokya'da balonlar, gün doğumu", "eski bir kütüphane, sıcak ışık", "a robot gardener, children's book", "karlı bir orman yolu", "portre: yaşlı bir balıkçı",
+        "bir kedi, yağlı boya, sabah ışığı", "Galata Kulesi, suluboya, yağmurlu akşam", "fırtınada bir yelkenli",
+        "a lighthouse on a cliff, oil painting", "kırmızı bir gül, makro",
+        "Kapadokya'da balonlar, gün doğumu", "eski bir kütüphane, sıcak ışık", "a robot gardener, children's book", "karlı bir orman yolu",
+        "portre: yaşlı bir balıkçı",
     ];
 
     [Test]
@@ -113,7 +115,14 @@ internal sealed class DashboardScreenshots
         foreach (var (scheme, file) in new[] { (ColorScheme.Light, "chat.png"), (ColorScheme.Dark, "chat-dark.png") })
         {
             await using var context = await browser.OpenAsync(
-                app, new() { ViewportSize = new() { Width = 1180, Height = 900 }, DeviceScaleFactor = 1.5f, ColorScheme = scheme, Locale = "en-GB" });
+                app,
+                new()
+                {
+                    ViewportSize = new() { Width = 1180, Height = 900 },
+                    DeviceScaleFactor = 1.5f,
+                    ColorScheme = scheme,
+                    Locale = "en-GB",
+                });
             var page = await context.NewPageAsync();
             await page.GotoAsync("/?c=lighthouse");
             await page.GetByTestId("name-input").FillAsync("Alex");
@@ -127,7 +136,8 @@ internal sealed class DashboardScreenshots
     }
 
     private static async Task<long> SubmitAsync(TestApp app, int i) => (long)(await app.SubmitAsync(
-        Prompts[i % Prompts.Length], $"sohbet-{i % Users.Length + 1}", Users[i % Users.Length], new { width = 512, height = 512, steps = 20 }))["id"]!;
+        Prompts[i % Prompts.Length], $"sohbet-{i % Users.Length + 1}", Users[i % Users.Length],
+        new { width = 512, height = 512, steps = 20 }))["id"]!;
 
     private static async Task ShootAsync(IPage page, string path, string file, int height)
     {
@@ -136,7 +146,8 @@ internal sealed class DashboardScreenshots
         await page.WaitForLoadStateAsync(LoadState.NetworkIdle);
         // The addresses of the test servers differ from run to run.
         await page.EvaluateAsync(
-            "() => document.querySelectorAll('.iq-card').forEach(card => card.innerHTML = card.innerHTML.replace(/127\\.0\\.0\\.1:\\d+/g, card.getAttribute('aria-label') + ':7860'))");
+            "() => document.querySelectorAll('.iq-card').forEach(card => card.innerHTML = "
+                + "card.innerHTML.replace(/127\\.0\\.0\\.1:\\d+/g, card.getAttribute('aria-label') + ':7860'))");
         await page.ScreenshotAsync(
             new() { Path = Path.Combine(Repository.Root, ".github", file), Clip = new() { X = 0, Y = 0, Width = 1180, Height = height } });
     }

@@ -19,7 +19,8 @@ namespace ImageQueue.Tests.Dashboard;
 internal sealed class DashboardTests
 {
     private const string Hostile =
-        "\"><img src=x onerror=alert(1)> <script>alert(2)</script> <style>*{display:none}</style> \" onmouseover=\"alert(3) javascript:alert(4) {{x}} {0} \u202e";
+        "\"><img src=x onerror=alert(1)> <script>alert(2)</script> <style>*{display:none}</style> \" onmouseover=\"alert(3) "
+            + "javascript:alert(4) {{x}} {0} \u202e";
 
     private AuthApp _app = null!; // All set before each test.
     private SimulatorServer _forge = null!;
@@ -155,11 +156,14 @@ internal sealed class DashboardTests
         var hostile = Uri.EscapeDataString(Hostile);
         foreach (var path in new[]
         {
-            "images", $"images?show=waiting&q={hostile}", "images?user=" + Uri.EscapeDataString("<i>ayşe</i>"), $"images?show=ended&q={hostile}&user={hostile}&backend={hostile}&code={hostile}",
-            "images?show=ended", "images?show=error", $"images?show=error&backend={hostile}", $"images?show={hostile}", "images?show=running", "images?show=ended&q=kötü<u>",
+            "images", $"images?show=waiting&q={hostile}", "images?user=" + Uri.EscapeDataString("<i>ayşe</i>"),
+            $"images?show=ended&q={hostile}&user={hostile}&backend={hostile}&code={hostile}",
+            "images?show=ended", "images?show=error", $"images?show=error&backend={hostile}", $"images?show={hostile}",
+            "images?show=running", "images?show=ended&q=kötü<u>",
             $"images/{id}", $"images/{failed}", $"images/{longOne}", "images/999", "backends", "failures",
             "live/images", "live/images?show=ended", $"live/images/{id}", $"live/images/{failed}", "live/failures", "live/backends",
-            "jobs/enqueued", "jobs/enqueued/images", $"jobs/details/{job}", $"jobs/details/{row.HangfireJobId}", "", "jobs/deleted", "jobs/failed", "jobs/processing",
+            "jobs/enqueued", "jobs/enqueued/images", $"jobs/details/{job}", $"jobs/details/{row.HangfireJobId}", "", "jobs/deleted",
+            "jobs/failed", "jobs/processing",
         })
         {
             var page = await _operator.GetStringAsync($"hangfire/{path}");
@@ -226,7 +230,16 @@ internal sealed class DashboardTests
             foreach (var id in ids.Where(_ => random.Next(3) == 0))
                 jobs.Add((await store.FindAsync(id, CancellationToken.None))!.HangfireJobId!);
             var command =
-                random.Next(5) switch { 0 => "enqueued/delete", 1 => "processing/delete", 2 => "failed/requeue", 3 => "deleted/requeue", _ => "processing/requeue" };
+                random.Next(
+                    5) switch
+                {
+                    0 => "enqueued/delete",
+                    1 => "processing/delete",
+                    2 => "failed/requeue",
+                    3 => "deleted/requeue",
+                    _ => ""
+                        + "processing/requeue"
+                };
             using var clicked = await AuthApp.PostDashboardAsync(_operator, $"hangfire/jobs/{command}", [.. jobs, "none"]);
             await CommandAsync("commands/images/front", $"{ids[random.Next(ids.Count)]}");
         }

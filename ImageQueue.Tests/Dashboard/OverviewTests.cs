@@ -33,7 +33,8 @@ internal sealed class OverviewTests
                 At(26, 14),
                 StatisticsKinds.Error,
                 ErrorCodes.TimedOut,
-                4), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.TimedOut, 1), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.Stalled, 2),
+                4), new(At(26, 12), StatisticsKinds.Error, ErrorCodes.TimedOut, 1),
+                new(At(26, 12), StatisticsKinds.Error, ErrorCodes.Stalled, 2),
             new(
                 At(26, 14),
                 StatisticsKinds.Claimed,

@@ -51,15 +51,16 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
                     or ConditionCodes.BackendUnhealthy) == 2,
             "backend and receiver have failed");
 
-        await ExpectAsync(app, width, scheme, prepare: () => app.Services.GetRequiredService<IRecurringJobManager>().RemoveIfExists(RecurringJobs.SweepId), new()
-        {
-            [ConditionCodes.QueuePaused] = ("The queue is paused.", "Resume the queue"),
-            [ConditionCodes.NotWritable] = ("cannot be written", "Check again"),
-            [ConditionCodes.NoBackend] = ("No backend is healthy.", "Probe all"),
-            [ConditionCodes.BackendUnhealthy] = ("Backend gpu1 is unhealthy:", "Probe now"),
-            [ConditionCodes.SweepMissing] = ("is missing or was changed", "Schedule now"),
-            [ConditionCodes.WebhookFailing] = ("Webhook receiver 127.0.0.1-", "Deliveries"),
-        });
+        await ExpectAsync(app, width, scheme,
+            prepare: () => app.Services.GetRequiredService<IRecurringJobManager>().RemoveIfExists(RecurringJobs.SweepId), new()
+            {
+                [ConditionCodes.QueuePaused] = ("The queue is paused.", "Resume the queue"),
+                [ConditionCodes.NotWritable] = ("cannot be written", "Check again"),
+                [ConditionCodes.NoBackend] = ("No backend is healthy.", "Probe all"),
+                [ConditionCodes.BackendUnhealthy] = ("Backend gpu1 is unhealthy:", "Probe now"),
+                [ConditionCodes.SweepMissing] = ("is missing or was changed", "Schedule now"),
+                [ConditionCodes.WebhookFailing] = ("Webhook receiver 127.0.0.1-", "Deliveries"),
+            });
     }
 
     [TestCase(1280, ColorScheme.Light)]
@@ -185,7 +186,8 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
             await page.EvaluateAsync(new BundledAxeScriptProvider().GetScript());
             Assert.That(
                 await page.EvaluateAsync<string[]>(
-                    "async () => (await axe.run('.iq-conditions')).violations.flatMap(one => one.nodes.map(node => one.id + ': ' + node.html))"),
+                    "async () => (await axe.run('.iq-conditions')).violations.flatMap(one => one.nodes.map(node => one.id + ': ' + "
+                        + "node.html))"),
                 Is.Empty,
                 path);
             await ChatBrowser.ShootAsync(page, $"status-{path}-{width}-{scheme}-{expected.Count}");

@@ -50,7 +50,8 @@ internal static partial class DeploymentFile
         UnitSettings => Pairs(Lines(UnitSettings)),
         Kustomization =>
             Pairs(Yaml(Kustomization)["configMapGenerator"].Items.SelectMany(map => map["literals"].Items).Select(literal => literal.Text)
-            .Concat(Secret().Matches(Text(Kustomization)).Select(match => match.Groups["pair"].Value).DistinctBy(pair => pair.Split('=')[0]))),
+            .Concat(
+                Secret().Matches(Text(Kustomization)).Select(match => match.Groups["pair"].Value).DistinctBy(pair => pair.Split('=')[0]))),
         Schema =>
             Yaml(Schema)["spec"]["template"]["spec"]["containers"].Items.Single()["env"].Items.ToDictionary(
                 variable => variable["name"].Text, variable => variable["value"].Text),

@@ -233,8 +233,16 @@ internal sealed partial class DeploymentFilesTests
         Assert.That(deployment["spec"]["replicas"].Text, Is.EqualTo("2"));
         Assert.That(claim["spec"]["accessModes"].Items.Single().Text, Is.EqualTo("ReadWriteMany"));
         Assert.That(Pod["volumes"].Items.First()["persistentVolumeClaim"]["claimName"].Text, Is.EqualTo(claim["metadata"]["name"].Text));
-        foreach (var selector in new[] { deployment["spec"]["selector"]["matchLabels"], DeploymentFile.Yaml("deploy/kubernetes/service.yaml")["spec"]["selector"], DeploymentFile.Yaml("deploy/kubernetes/disruption.yaml")["spec"]["selector"]["matchLabels"] })
+        foreach (var selector in new[]
+        {
+            deployment["spec"]["selector"]["matchLabels"],
+            DeploymentFile.Yaml("deploy/kubernetes/service.yaml")["spec"]["selector"],
+            DeploymentFile.Yaml("deploy/kubernetes/disruption.yaml")["spec"]["selector"]["matchLabels"],
+        })
+        {
             Assert.That(selector.Children.Select(label => (label.Key, label.Value.Text)), Is.Not.Empty.And.EquivalentTo(labels));
+        }
+
         var settings = DeploymentFile.Settings(DeploymentFile.Kustomization);
         Assert.That((settings["Storage__Provider"], settings["Storage__ApplySchema"]), Is.EqualTo(("SqlServer", "false")));
         Assert.That(

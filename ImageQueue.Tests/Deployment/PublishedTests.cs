@@ -99,7 +99,8 @@ internal sealed partial class PublishedTests
             Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), file);
             if (response.Content.Headers.ContentType?.MediaType != "text/javascript")
                 continue;
-            foreach (var import in Import().Matches(await response.Content.ReadAsStringAsync()).Select(import => import.Groups["path"].Value))
+            foreach (var import in Import().Matches(await response.Content.ReadAsStringAsync()).Select(
+                import => import.Groups["path"].Value))
             {
                 using var imported = await _app.Http.GetAsync(new Uri(new Uri(_app.Http.BaseAddress!, file), import));
                 Assert.That(imported.StatusCode, Is.EqualTo(HttpStatusCode.OK), $"{file} imports {import}");

@@ -182,7 +182,8 @@ public sealed class ForgeClientMeetsSimulatorTests
         Assert.That((image.Info!.Model, image.ReplacedScheduler), Is.EqualTo(("flux1-dev", (string?)null)));
         Assert.That(
             image.Info.Scheduler,
-            Is.EqualTo(sampler.EndsWith("Karras", StringComparison.Ordinal) ? "Karras" : scheduler == "kl optimal" ? "KL Optimal" : "Simple"));
+            Is.EqualTo(
+                sampler.EndsWith("Karras", StringComparison.Ordinal) ? "Karras" : scheduler == "kl optimal" ? "KL Optimal" : "Simple"));
     }
 
     private static ForgeBackend BackendOf(SimulatorServer server) => new("simulator", server.Client.BaseAddress!);

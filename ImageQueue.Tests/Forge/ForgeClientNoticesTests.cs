@@ -45,7 +45,8 @@ public sealed class ForgeClientNoticesTests
         await LearnAsync(
             (
                 "/sdapi/v1/sd-models",
-                """[{"title":"flux/flux1-dev.safetensors [a1b2c3d4e5]","model_name":"flux1-dev","hash":"a1b2c3d4e5"},{"title":"sdxl.safetensors","model_name":"sdxl"}]"""));
+                """[{"title":"flux/flux1-dev.safetensors [a1b2c3d4e5]","model_name":"flux1-dev","hash":"a1b2c3d4e5"},"""
+                    + """{"title":"sdxl.safetensors","model_name":"sdxl"}]"""));
         AnswerImage(new { sd_model_name = generated });
 
         var exception = await FailureAsync(Request with { Checkpoint = asked });
@@ -70,8 +71,10 @@ public sealed class ForgeClientNoticesTests
     public async Task GenerateAsync_KnowsAllNamesOfACheckpoint_WhenItIsInASubfolder(string name, bool isThere)
     {
         await LearnAsync(("/sdapi/v1/sd-models", """
-            [{"title":"sub/model-a.safetensors [0123abcd99]","model_name":"sub_model-a","hash":"0123abcd99","sha256":null,"filename":"/m/sub/model-a.safetensors","config":null},
-             {"title":"model-b2.safetensors","model_name":"model-b2","hash":null,"sha256":null,"filename":"/m/model-b2.safetensors","config":null}]
+            [{"title":"sub/model-a.safetensors [0123abcd99]","model_name":"sub_model-a","hash":"0123abcd99","sha256":null,
+                "filename":"/m/sub/model-a.safetensors","config":null},
+             {"title":"model-b2.safetensors","model_name":"model-b2","hash":null,"sha256":null,"filename":"/m/model-b2.safetensors",
+                 "config":null}]
             """));
         AnswerImage(new { sd_model_name = isThere ? "model-a" : "model-b2" });
 
@@ -153,7 +156,14 @@ public sealed class ForgeClientNoticesTests
     public async Task GenerateAsync_NotesTheScheduler_WhenItWasReplaced(string asked, string used, string? noted)
     {
         await LearnSamplersAsync();
-        AnswerImage(new { infotexts = new[] { $"a rose, Schedule type: Beta\nNegative prompt: x\nSteps: 20, Sampler: Euler, Schedule type: {used}, CFG scale: 1" } });
+        AnswerImage(
+            new
+            {
+                infotexts = new[]
+                {
+                    $"a rose, Schedule type: Beta\nNegative prompt: x\nSteps: 20, Sampler: Euler, Schedule type: {used}, CFG scale: 1",
+                },
+            });
 
         var image = await _client.GenerateAsync(_server.Backend, "t", Request with { Scheduler = asked }, default);
 

@@ -7,7 +7,8 @@ namespace ImageQueue.Tests.Forge;
 /// <summary>Progress, interrupt and probe.</summary>
 public sealed partial class ForgeClientTests
 {
-    [TestCase("""{"active":true,"queued":false,"completed":false,"progress":0.42,"eta":3.1,"id_live_preview":-1}""", ForgeTaskState.Active, 0.42)]
+    [TestCase(
+        """{"active":true,"queued":false,"completed":false,"progress":0.42,"eta":3.1,"id_live_preview":-1}""", ForgeTaskState.Active, 0.42)]
     [TestCase("""{"active":true,"queued":false,"completed":false,"progress":null}""", ForgeTaskState.Active, null)]
     [TestCase("""{"active":true,"progress":1.7}""", ForgeTaskState.Active, 1.0)]
     [TestCase("""{"active":false,"queued":true,"completed":false,"textinfo":"In queue: 1/2"}""", ForgeTaskState.Queued, null)]
@@ -69,7 +70,8 @@ public sealed partial class ForgeClientTests
         });
     }
 
-    [TestCase("""{"progress":0.0,"state":{"job":"","job_count":0,"sampling_step":19},"current_image":null}""", ForgeTaskState.Unknown, null)]
+    [TestCase(
+        """{"progress":0.0,"state":{"job":"","job_count":0,"sampling_step":19},"current_image":null}""", ForgeTaskState.Unknown, null)]
     [TestCase("""{"progress":0.31,"state":{"job":"txt2img","job_count":1}}""", ForgeTaskState.Active, 0.31)]
     [TestCase("""{"progress":0,"state":{"job":"scripts_txt2img"}}""", ForgeTaskState.Active, 0.0)]
     [TestCase("""{"progress":0.5}""", ForgeTaskState.Active, 0.5)]
@@ -250,7 +252,8 @@ public sealed partial class ForgeClientTests
     [TestCase(200, "[]", "it has no sampler: no image model is loaded")]
     [TestCase(200, "<html>please sign in</html>", "its answer is not that of Forge's API; is the address right?")]
     [TestCase(404, """{"detail":"Not Found"}""", "its API is off (start Forge with --api) or not up yet")]
-    [TestCase(401, """{"detail":"Incorrect username or password"}""", "it refuses the user and password (Forge:Backends:n:Username and Password)")]
+    [TestCase(401, """{"detail":"Incorrect username or password"}""",
+        "it refuses the user and password (Forge:Backends:n:Username and Password)")]
     [TestCase(502, "", "gpu1 answered 502 Bad Gateway")]
     [TestCase(500, """{"message":"boom"}""", "boom")]
     public async Task IsHealthyAsync_ChecksSamplersThenModels(int status, string body, string? why)

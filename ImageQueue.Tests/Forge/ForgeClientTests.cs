@@ -197,7 +197,8 @@ public sealed partial class ForgeClientTests
             Assert.That(bodies[0], Is.EqualTo(Normalized("""
                 {"prompt":"p","negative_prompt":"blur","width":1024,"height":768,"steps":20,"cfg_scale":7.25,"distilled_cfg_scale":3.5,
                  "sampler_name":"Euler","scheduler":"Simple","seed":4294967295,"send_images":true,"save_images":false,
-                 "override_settings":{"sd_model_checkpoint":"flux1-dev.safetensors","forge_additional_modules":["ae.safetensors","clip_l.safetensors"]},
+                 "override_settings":{"sd_model_checkpoint":"flux1-dev.safetensors","forge_additional_modules":["ae.safetensors",
+                     "clip_l.safetensors"]},
                  "override_settings_restore_afterwards":false,"force_task_id":"t"}
                 """)));
             Assert.That(bodies[1], Does.Contain("sd_model_checkpoint").And.Not.Contain("forge_additional_modules"));
@@ -233,7 +234,9 @@ public sealed partial class ForgeClientTests
     [Test]
     public async Task GenerateAsync_ReadsInfo_WhenItIsJsonInAString(CancellationToken cancellationToken)
     {
-        AnswerImage(info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":[1],"infotexts":["a \"b\""]}""");
+        AnswerImage(
+            info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":"""
+                + """[1],"infotexts":["a \"b\""]}""");
 
         var image = await _client.GenerateAsync(_backend, "t", Request, cancellationToken);
 

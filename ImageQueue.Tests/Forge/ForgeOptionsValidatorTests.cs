@@ -57,12 +57,15 @@ public sealed class ForgeOptionsValidatorTests
         Assert.That(result, Does.StartWith("Forge:Backends:0:Password"));
     }
 
-    [TestCase("http://gpu1", "aa", null, "Forge:Backends:0:CertificateAuthority and CertificateFingerprint need an address that begins with https. Forge:Backends:0:CertificateFingerprint must be a SHA-256 in hex: 64 digits.")]
+    [TestCase("http://gpu1", "aa", null,
+        "Forge:Backends:0:CertificateAuthority and CertificateFingerprint need an address that begins with https. "
+            + "Forge:Backends:0:CertificateFingerprint must be a SHA-256 in hex: 64 digits.")]
     [TestCase("https://gpu1", "not hex", null, "Forge:Backends:0:CertificateFingerprint must be a SHA-256 in hex: 64 digits.")]
     [TestCase("https://gpu1", "AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa:AA:aa", null, "")]
     public void Validate_NamesTheKey_WhenCertificateIsNone(string url, string? fingerprint, string? authority, string expected) =>
         Assert.That(
-            Validate(new ForgeBackendOptions { Url = new Uri(url), CertificateFingerprint = fingerprint, CertificateAuthority = authority }),
+            Validate(
+                new ForgeBackendOptions { Url = new Uri(url), CertificateFingerprint = fingerprint, CertificateAuthority = authority }),
             Is.EqualTo(expected));
 
     [Test]

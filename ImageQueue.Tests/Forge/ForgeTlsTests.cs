@@ -73,7 +73,9 @@ public sealed class ForgeTlsTests
 
         Assert.That(
             await WhyAsync(backend),
-            Is.EqualTo("gpu1 could not be reached: TLS: its certificate is signed by Our authority, which is not trusted (Forge:Backends:n:CertificateAuthority or CertificateFingerprint)"));
+            Is.EqualTo(
+                "gpu1 could not be reached: TLS: its certificate is signed by Our authority, which is not trusted "
+                    + "(Forge:Backends:n:CertificateAuthority or CertificateFingerprint)"));
     }
 
     [Test]
@@ -84,7 +86,10 @@ public sealed class ForgeTlsTests
 
         Assert.That(
             await WhyAsync(backend),
-            Is.EqualTo($"gpu1 could not be reached: TLS: its certificate's SHA-256 is {_certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant()}, and not that in Forge:Backends:n:CertificateFingerprint"));
+            Is.EqualTo(
+                $"gpu1 could not be reached: TLS: its certificate's SHA-256 is "
+                    + $"{_certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant()}, and not that in "
+                        + $"Forge:Backends:n:CertificateFingerprint"));
     }
 
     [Test]

@@ -76,8 +76,12 @@ internal sealed class BlameSimulation
     /// <summary>Keeps how long each server did nothing while requests waited that it had not failed.</summary>
     private void Advance(DateTimeOffset to)
     {
-        foreach (var server in _servers.Where(server => !server.IsBusy && _queue.Exists(request => !request.FailedOn.Contains(server.Name))))
+        foreach (var server in _servers.Where(
+            server => !server.IsBusy && _queue.Exists(request => !request.FailedOn.Contains(server.Name))))
+        {
             server.IdleWhileOthersWait += to - Now;
+        }
+
         Now = to;
     }
 

@@ -31,7 +31,12 @@ internal sealed class FailurePolicyTests
             Disrupted,
             Retry) { IsBackendAtFault = true, Disruptions = 2, HaveOthersCompleted = true },
         new(ForgeFailure.Disrupted, RequeueAtTail, AttemptCharge.Disruption, Disrupted, LeaveToNewJob) { Disruptions = 1 },
-        new(ForgeFailure.Disrupted, Fail, AttemptCharge.None, Disrupted, FailJob) { Disruptions = 1, HaveOthersCompleted = true, Code = ErrorCodes.BackendFailed },
+        new(ForgeFailure.Disrupted, Fail, AttemptCharge.None, Disrupted, FailJob)
+        {
+            Disruptions = 1,
+            HaveOthersCompleted = true,
+            Code = ErrorCodes.BackendFailed,
+        },
         new(ForgeFailure.Disrupted, Fail, AttemptCharge.None, Disrupted, FailJob) { Disruptions = 2, Code = ErrorCodes.BackendFailed },
         new(
             ForgeFailure.Disrupted,

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -169,7 +170,8 @@ public sealed class ImageFilesTests
 
         Assert.That(
             (failure!.Failure, failure.Reason),
-            Is.EqualTo((ForgeFailure.BadImage, $"the image is {format}, which is not decoded here; set the backend's samples_format to png")));
+            Is.EqualTo(
+                (ForgeFailure.BadImage, $"the image is {format}, which is not decoded here; set the backend's samples_format to png")));
     }
 
     [Test]
@@ -357,7 +359,14 @@ public sealed class ImageFilesTests
             Assert.That(
                 Files(),
                 Is.EquivalentTo(
-                    new[] { $"flux_{JobId}.png", $"flux_{JobId}.thumb.webp", $"flux_{running}.1.tmp", $"flux_{running}.1.thumb.tmp", "flux_notes.tmp" }));
+                    new[]
+                    {
+                        $"flux_{JobId}.png",
+                        $"flux_{JobId}.thumb.webp",
+                        $"flux_{running}.1.tmp",
+                        $"flux_{running}.1.thumb.tmp",
+                        "flux_notes.tmp",
+                    }));
         });
     }
 
@@ -409,8 +418,10 @@ public sealed class ImageFilesTests
                 using var prepared = _files.Prepare(JobId, 1, bytes);
                 prepared.Publish();
             });
-            TestContext.Out.WriteLine(FormattableString.Invariant(
-                $"{format} {bytes.Length / 1024} KB: check {checking.TotalMilliseconds:0.0} ms; check, write, flush and rename {publishing.TotalMilliseconds:0.0} ms"));
+            TestContext.Out.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{format} {bytes.Length / 1024} KB: check {checking.TotalMilliseconds:0.0} ms; check, write, flush and rename "
+                    + $"{publishing.TotalMilliseconds:0.0} ms"));
         }
 
         static TimeSpan Median(Action action)

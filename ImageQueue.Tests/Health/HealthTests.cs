@@ -125,7 +125,8 @@ internal sealed class HealthTests
         await ExpectAsync(Source(Path.Combine(file, "images")), "cannot be written");
 
         ImageFileConditions Source(string directory) =>
-            new(new ImageFiles(Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance));
+            new(new ImageFiles(
+                Options.Create(new ImagesOptions { Directory = directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance));
     }
 
     /// <summary>A condition without its own time holds since it was first seen, until it ends.</summary>
@@ -135,7 +136,10 @@ internal sealed class HealthTests
         var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
         var start = time.GetUtcNow();
         var source =
-            new ListSource { Conditions = [new(ConditionCodes.ModelMissing, "m"), new(ConditionCodes.QueuePaused, "p", Stops: true, IsFault: false)] };
+            new ListSource
+            {
+                Conditions = [new(ConditionCodes.ModelMissing, "m"), new(ConditionCodes.QueuePaused, "p", Stops: true, IsFault: false)],
+            };
         var conditions = new SystemConditions([source, new FailingSource()], time, NullLogger<SystemConditions>.Instance);
 
         var first = await conditions.GetAsync(CancellationToken.None);

@@ -158,7 +158,13 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
             else
             {
                 await route.FulfillAsync(
-                    new() { Status = 429, Headers = new Dictionary<string, string> { ["Retry-After"] = "2" }, ContentType = "application/problem+json", Body = """{"code":"rate_limited"}""" });
+                    new()
+                    {
+                        Status = 429,
+                        Headers = new Dictionary<string, string> { ["Retry-After"] = "2" },
+                        ContentType = "application/problem+json",
+                        Body = """{"code":"rate_limited"}""",
+                    });
             }
         });
 

@@ -46,7 +46,8 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
         foreach (var metadata in new[]
         {
             """{"status":"constructor","job_id":{"a":1},"prompt":["x"],"image_url":"https://evil.example/a.png"}""",
-            """{"status":"complete","progress":100,"image_url":"//evil.example/b.png","preview_url":"https://evil.example/c.png","settings":7}""",
+            """{"status":"complete","progress":100,"image_url":"//evil.example/b.png","preview_url":"https:"""
+                + """//evil.example/c.png","settings":7}""",
         })
         {
             await Store.AddAsync(
@@ -65,7 +66,8 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
         await _source.ProgressAsync(last, 60);
         await Expect(page.GetByTestId($"message-{last.Id}")).ToHaveAttributeAsync("data-progress", "60");
         var elsewhere = await page.EvaluateAsync<string[]>(
-            "() => [...document.querySelectorAll('[href], [src]')].map(one => one.href?.baseVal ?? one.href ?? one.src).map(address => new URL(address, location.href)).filter(address => address.origin !== location.origin).map(String)");
+            "() => [...document.querySelectorAll('[href], [src]')].map(one => one.href?.baseVal ?? one.href ?? one.src).map(address => "
+                + "new URL(address, location.href)).filter(address => address.origin !== location.origin).map(String)");
         Assert.That(elsewhere, Is.Empty);
     }
 
@@ -106,7 +108,11 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
             isRead.TrySetResult();
             await mayCome.Task;
             await route.FulfillAsync(
-                new() { Response = answer, Body = (await answer.TextAsync()).Replace("to be kept", "of the older reading", StringComparison.Ordinal) });
+                new()
+                {
+                    Response = answer,
+                    Body = (await answer.TextAsync()).Replace("to be kept", "of the older reading", StringComparison.Ordinal),
+                });
         });
         await page.EvaluateAsync("() => { dispatchEvent(new Event('online')); }");
         await isRead.Task.WaitAsync(TimeSpan.FromSeconds(30));
@@ -376,7 +382,8 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
     {
         var context = await Browser.OpenAsync(_app, options);
         await context.AddInitScriptAsync(
-            $"if (location.origin !== 'null' && !localStorage.getItem('imagequeue.chat')) localStorage.setItem('imagequeue.chat', JSON.stringify({{ name: '{name}', conversations: [] }}));");
+            $"if (location.origin !== 'null' && !localStorage.getItem('imagequeue.chat')) localStorage.setItem('imagequeue.chat', "
+                + $"JSON.stringify({{ name: '{name}', conversations: [] }}));");
         return context;
     }
 
@@ -415,5 +422,7 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
 
     /// <summary>What sticks out of the window sideways.</summary>
     private static Task<string[]> OverflowsAsync(IPage page) => page.EvaluateAsync<string[]>(
-        "() => [...document.querySelectorAll('#app *')].filter(one => one.checkVisibility() && !one.closest('.icon, .visually-hidden, .wash') && one.getBoundingClientRect().right > innerWidth + 1 && one.getBoundingClientRect().left >= 0).map(one => one.outerHTML.slice(0, 120))");
+        "() => [...document.querySelectorAll('#app *')].filter(one => one.checkVisibility() && !one.closest('.icon, .visually-hidden, "
+            + ".wash') && one.getBoundingClientRect().right > innerWidth + 1 && one.getBoundingClientRect().left >= 0).map(one => "
+                + "one.outerHTML.slice(0, 120))");
 }

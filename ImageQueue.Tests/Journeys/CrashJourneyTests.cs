@@ -93,7 +93,8 @@ internal sealed class CrashJourneyTests
         await AssertAttemptsAsync(messages, Path.Combine(folder.Path, "imagequeue.db"), forge);
         var asked = forge.Simulator.Stats.Snapshot();
         TestContext.Out.WriteLine(
-            $"{kills} times cut off: {messages.Count} requests ({expected.Accepted} answers seen), all complete; Forge was asked {asked.Total} times, interrupted {asked.InterruptCalls}; "
+            $"{kills} times cut off: {messages.Count} requests ({expected.Accepted} answers seen), all complete; Forge was asked "
+                + $"{asked.Total} times, interrupted {asked.InterruptCalls}; "
             + $"slowest start {starts.Max().TotalSeconds:0.0} s; slowest stop {stops.DefaultIfEmpty().Max().TotalSeconds:0.0} s.");
     }
 

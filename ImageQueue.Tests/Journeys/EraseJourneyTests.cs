@@ -82,7 +82,12 @@ internal sealed class EraseJourneyTests
         {
             var ids = new List<long>();
             for (var i = 0; i < 4; i++)
-                ids.Add((long)(await app.TrySubmitAsync(string.Create(CultureInfo.InvariantCulture, $"{Secret} {i} {(i == 2 ? "[fault:oom]" : "")}"), "going"))!["id"]!);
+            {
+                ids.Add(
+                    (long)(await app.TrySubmitAsync(
+                        string.Create(CultureInfo.InvariantCulture, $"{Secret} {i} {(i == 2 ? "[fault:oom]" : "")}"), "going"))!["id"]!);
+            }
+
             var kept = (long)(await app.SubmitAsync("papatya"))["id"]!;
             foreach (var id in ids.Take(3))
                 await app.WaitForAsync(id, MessageStatus.Complete, MessageStatus.Error);

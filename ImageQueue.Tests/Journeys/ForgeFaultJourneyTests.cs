@@ -98,7 +98,8 @@ internal sealed class ForgeFaultJourneyTests
             ids.Add((long)(await _app.SubmitAsync($"{i}", more: new { width = 64, height = 64, steps = 4 }))["id"]!);
         await Until.TrueAsync(
             async () =>
-                (bool?)(await TestApp.ReadAsync(await _app.Http.GetAsync("api/queue")))["backends"]![0]!["healthy"] == false, "Forge is unhealthy");
+                (bool?)(await TestApp.ReadAsync(await _app.Http.GetAsync("api/queue")))["backends"]![0]!["healthy"] == false,
+                "Forge is unhealthy");
         Assert.That((int)(await _app.GetMessageAsync(ids[2]))["queue"]!["position"]!, Is.EqualTo(3));
 
         _forge.Simulator.Faults.Clear();

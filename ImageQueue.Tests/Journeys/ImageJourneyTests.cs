@@ -144,7 +144,13 @@ internal sealed class ImageJourneyTests(string culture)
     {
         var response = await _app.Http.PostAsJsonAsync(
             "api/conversations/demo/messages",
-            new { username = "ayşe", role = "user", content = "merhaba 👋 </script>", extra_metadata = new { status = "queued", okundu = true } });
+            new
+            {
+                username = "ayşe",
+                role = "user",
+                content = "merhaba 👋 </script>",
+                extra_metadata = new { status = "queued", okundu = true },
+            });
 
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.Created));
         var message = await _app.GetMessageAsync((long)(await TestApp.ReadAsync(response))["id"]!);

@@ -34,7 +34,10 @@ internal sealed class PoisonJourneyTests
 
             using var reader = new StreamReader(context.Request.Body);
             using var behind =
-                new HttpRequestMessage(HttpMethod.Post, "sdapi/v1/txt2img") { Content = new StringContent(await reader.ReadToEndAsync(), Encoding.UTF8, "application/json") };
+                new HttpRequestMessage(HttpMethod.Post, "sdapi/v1/txt2img")
+                {
+                    Content = new StringContent(await reader.ReadToEndAsync(), Encoding.UTF8, "application/json"),
+                };
             behind.Headers.Add("x-behind", "1");
             _ = server.Client.SendAsync(behind);
             await Task.Delay(300);
@@ -162,7 +165,8 @@ internal sealed class PoisonJourneyTests
             if (code != ErrorCodes.TimedOut) // Forge calls an interrupted task completed a moment before it has answered.
                 Assert.That(servers.Select(server => server.Stats.MostInFlight), Is.All.LessThanOrEqualTo(1));
             Assert.That($"{app.Log}", Does.Not.Contain("user and password"));
-            TestContext.Out.WriteLine($"{poison}: six others of 0.1 s complete after {innocents.TotalSeconds:0.0} s, it was sent {sent} times, the last after "
+            TestContext.Out.WriteLine(
+                $"{poison}: six others of 0.1 s complete after {innocents.TotalSeconds:0.0} s, it was sent {sent} times, the last after "
                 + $"{TimeProvider.System.GetElapsedTime(started, lastSent).TotalSeconds:0.0} s");
         }
         finally

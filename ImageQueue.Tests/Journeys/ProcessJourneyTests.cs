@@ -228,11 +228,13 @@ internal sealed class ProcessJourneyTests
         await using var store = OpenStore();
         await Until.TrueAsync(
             async () =>
-                (await store.FindAsync((long)late["id"]!, CancellationToken.None))!.HangfireJobId is not null, "the last one has its job", TimeSpan.FromMinutes(3));
+                (await store.FindAsync((long)late["id"]!, CancellationToken.None))!.HangfireJobId is not null, "the last one has its job",
+                TimeSpan.FromMinutes(3));
         var rebuilt = Stopwatch.GetElapsedTime(started);
 
         TestContext.Out.WriteLine(
-            $"{rows} rows: listening after {listening.TotalSeconds:0.0} s, first answer {answered.TotalSeconds:0.0} s, first submit {accepted.TotalSeconds:0.0} s, rebuilt {rebuilt.TotalSeconds:0.0} s.");
+            $"{rows} rows: listening after {listening.TotalSeconds:0.0} s, first answer {answered.TotalSeconds:0.0} s, first submit "
+                + $"{accepted.TotalSeconds:0.0} s, rebuilt {rebuilt.TotalSeconds:0.0} s.");
         Assert.That(accepted, Is.LessThan(TimeSpan.FromSeconds(30)));
         await Until.TrueAsync(
             () => forge.Simulator.Stats.Snapshot().Total == 1, "Forge is asked");
@@ -255,11 +257,14 @@ internal sealed class ProcessJourneyTests
             """
             INSERT INTO conversations (id, username, created_at) VALUES ('demo', 'ayşe', '2026-11-01T00:00:00.000Z');
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @rows)
-            INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, hangfire_job_id, attempt, revision)
+            INSERT INTO messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at,
+                hangfire_job_id, attempt, revision)
             SELECT 'demo', 'ayşe', 'bot', '[IMAGE_PENDING]',
-                json_object('status', iif(i = 7, 'processing', 'queued'), 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', i), 'prompt', 'row ' || i, 'settings', json('{}')),
+                json_object('status', iif(i = 7, 'processing', 'queued'), 'progress', 0, 'queue_position', i, 'job_id', printf('%032x', i),
+                    'prompt', 'row ' || i, 'settings', json('{}')),
                 '2026-11-01T00:00:00.000Z', '2026-11-01T00:00:00.000Z',
-                strftime('%Y-%m-%dT%H:%M:%S.000Z', '2026-11-01', i || ' seconds'), printf('%08x-0000-4000-8000-000000000000', i), iif(i = 7, 1, 0), i
+                strftime('%Y-%m-%dT%H:%M:%S.000Z', '2026-11-01', i || ' seconds'), printf('%08x-0000-4000-8000-000000000000', i), iif(i =
+                    7, 1, 0), i
             FROM n;
             """;
         fill.Parameters.AddWithValue("@rows", rows);

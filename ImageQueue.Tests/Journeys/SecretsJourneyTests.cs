@@ -58,7 +58,13 @@ internal sealed class SecretsJourneyTests
             }
 
             // Where they do not belong, and what is refused.
-            foreach (var path in new[] { $"api/queue?{query}", $"nothing/here?{query}", $"images/flux_0.png?ACCESS_TOKEN={token}", $"api/messages/x?access%5Ftoken={token}" })
+            foreach (var path in new[]
+            {
+                $"api/queue?{query}",
+                $"nothing/here?{query}",
+                $"images/flux_0.png?ACCESS_TOKEN={token}",
+                $"api/messages/x?access%5Ftoken={token}",
+            })
             {
                 pages.Append(
                     await app.As(null).GetAsync(path).ContinueWith(
@@ -78,8 +84,21 @@ internal sealed class SecretsJourneyTests
 
             var jobs = (await app.App.Services.GetRequiredService<IMessageStore>().ListAsync(AuthApp.Conversation, 0, 10, default))
                 .Select(message => message.HangfireJobId);
-            foreach (var page in new[] { "", "/jobs/enqueued", "/jobs/processing", "/jobs/succeeded", "/jobs/failed", "/recurring", "/servers", "/retries" }.Concat(jobs.Select(job => $"/jobs/details/{job}")))
+            foreach (var page in new[]
+            {
+                "",
+                "/jobs/enqueued",
+                "/jobs/processing",
+                "/jobs/succeeded",
+                "/jobs/failed",
+                "/recurring",
+                "/servers",
+                "/retries",
+            }.Concat(jobs.Select(job => $"/jobs/details/{job}")))
+            {
                 pages.Append(await browser.GetStringAsync($"hangfire{page}"));
+            }
+
             pages.Append(await browser.GetStringAsync(""))
                 .Append(await browser.GetStringAsync("openapi/v1.json"))
                 .Append(await browser.GetStringAsync("api/queue"));
@@ -95,8 +114,19 @@ internal sealed class SecretsJourneyTests
         };
         foreach (var (place, text) in places)
         {
-            foreach (var secret in new[] { AuthApp.ClientKey, AuthApp.OperatorKey, AuthApp.ReaderKey, token, cookie, ForgePassword, Convert.ToBase64String(Encoding.UTF8.GetBytes($"api:{ForgePassword}")) })
+            foreach (var secret in new[]
+            {
+                AuthApp.ClientKey,
+                AuthApp.OperatorKey,
+                AuthApp.ReaderKey,
+                token,
+                cookie,
+                ForgePassword,
+                Convert.ToBase64String(Encoding.UTF8.GetBytes($"api:{ForgePassword}")),
+            })
+            {
                 Assert.That(text.Contains(secret, StringComparison.Ordinal), Is.False, $"{secret} is in {place}: {Around(text, secret)}");
+            }
         }
 
         Assert.That(places["pages and problems"], Does.Not.Contain(Prompt), "the dashboard shows ids, not prompts");

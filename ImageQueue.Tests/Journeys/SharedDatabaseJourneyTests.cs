@@ -117,7 +117,12 @@ public sealed class SharedDatabaseJourneyTests
         var (host, port) = Endpoint(new SqlConnectionStringBuilder(_database.ConnectionString).DataSource);
         await using var cable = new TcpProxy(host, port);
         var throughCable =
-            new SqlConnectionStringBuilder(_database.ConnectionString) { DataSource = $"127.0.0.1,{cable.Port}", TrustServerCertificate = true, ConnectTimeout = 2 };
+            new SqlConnectionStringBuilder(_database.ConnectionString)
+            {
+                DataSource = $"127.0.0.1,{cable.Port}",
+                TrustServerCertificate = true,
+                ConnectTimeout = 2,
+            };
         await using var app = await StartAsync(throughCable.ConnectionString, secondsPerImage: "2");
         var ids = new List<long>();
         for (var i = 0; i < 4; i++)
@@ -178,7 +183,8 @@ public sealed class SharedDatabaseJourneyTests
         if (parts[0].Contains('\\', StringComparison.Ordinal) || parts[0].StartsWith('('))
         {
             Assert.Ignore(
-                $"Give {SqlServerStoreDatabase.Variable} a server by host and port, such as \"Server=localhost,1433\": a named instance cannot be cut off.");
+                $"Give {SqlServerStoreDatabase.Variable} a server by host and port, such as \"Server=localhost,1433\": a named instance "
+                    + $"cannot be cut off.");
         }
 
         return (

@@ -60,7 +60,12 @@ internal sealed class SignInJourneyTests : BrowserFixture
         var page = await context.NewPageAsync();
         await page.GotoAsync("/login");
 
-        foreach (var (key, problem) in new[] { ("wrong", "Bu anahtar tanınmıyor."), ("wrong", "15 dakika sonra"), ("wrong", "15 dakika sonra") })
+        foreach (var (key, problem) in new[]
+        {
+            ("wrong", "Bu anahtar tanınmıyor."),
+            ("wrong", "15 dakika sonra"),
+            ("wrong", "15 dakika sonra"),
+        })
         {
             await page.GetByTestId("key").FillAsync(key);
             await page.GetByTestId("sign-in").ClickAsync();
@@ -103,12 +108,15 @@ internal sealed class SignInJourneyTests : BrowserFixture
             """
             async ([root, id, conversation]) => {
               const tried = [];
-              const attempt = async (name, act) => { try { tried.push(`${name}: ${await act()}`); } catch (error) { tried.push(`${name}: refused`); } };
+              const attempt = async (name, act) => { try { tried.push(`${name}: ${await act()}`); } catch (error) {
+                  tried.push(`${name}: refused`); } };
               await attempt('read', async () => (await fetch(`${root}api/messages/${id}`, { credentials: 'include' })).status);
-              await attempt('cancel', async () => (await fetch(`${root}api/messages/${id}/cancel`, { method: 'POST', credentials: 'include', mode: 'no-cors' })).type);
+              await attempt('cancel', async () => (await fetch(`${root}api/messages/${id}/cancel`, { method: 'POST', credentials:
+                  'include', mode: 'no-cors' })).type);
               await attempt('form', async () => {
                 const frame = Object.assign(document.createElement('iframe'), { name: 'f' });
-                const form = Object.assign(document.createElement('form'), { method: 'post', target: 'f', action: `${root}api/messages/${id}/cancel` });
+                const form = Object.assign(document.createElement('form'), { method: 'post', target: 'f', action:
+                    `${root}api/messages/${id}/cancel` });
                 document.body.append(frame, form);
                 const loaded = new Promise(resolve => frame.addEventListener('load', resolve));
                 form.submit();

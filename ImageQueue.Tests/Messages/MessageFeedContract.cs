@@ -420,7 +420,8 @@ public abstract class MessageFeedContract(bool isOnSqlServer) : StoreContract(is
     }
 
     private static async Task<IReadOnlyList<(long Id, long Revision)>> TakeAsync(FeedSubscription watcher) =>
-        [.. (await watcher.NextAsync(Patience, CancellationToken.None).WaitAsync(Patience)).Select(change => (change.Message.Id, change.Message.Revision))];
+        [.. (await watcher.NextAsync(Patience, CancellationToken.None).WaitAsync(Patience)).Select(
+            change => (change.Message.Id, change.Message.Revision))];
 
     private static async Task<List<(long Id, long Revision)>> TakeUntilAsync(FeedSubscription watcher, long revision)
     {

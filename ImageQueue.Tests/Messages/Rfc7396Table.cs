@@ -24,9 +24,11 @@ public static class Rfc7396Table
     [
         // RFC 7396, section 3 and appendix A.
         new("rfc: section 3's article",
-            """{"title":"Goodbye!","author":{"givenName":"John","familyName":"Doe"},"tags":["example","sample"],"content":"This will be unchanged"}""",
+            """{"title":"Goodbye!","author":{"givenName":"John","familyName":"Doe"},"tags":["example","sample"],"content":"This will """
+                + """be unchanged"}""",
             """{"title":"Hello!","phoneNumber":"+01-123-456-7890","author":{"familyName":null},"tags":["example"]}""",
-            """{"title":"Hello!","author":{"givenName":"John"},"tags":["example"],"content":"This will be unchanged","phoneNumber":"+01-123-456-7890"}"""),
+            """{"title":"Hello!","author":{"givenName":"John"},"tags":["example"],"content":"This will be """
+                + """unchanged","phoneNumber":"+01-123-456-7890"}"""),
         new("rfc: replace a value", """{"a":"b"}""", """{"a":"c"}""", """{"a":"c"}"""),
         new("rfc: add a value", """{"a":"b"}""", """{"b":"c"}""", """{"a":"b","b":"c"}"""),
         new("rfc: remove the only value", """{"a":"b"}""", """{"a":null}""", "{}"),
@@ -58,11 +60,17 @@ public static class Rfc7396Table
             """{"progress":40}""",
             """{"status":"processing","queue_position":3,"progress":40}"""),
         new("product: submit over the chat app's keys", """{"pinned":true,"theme":{"dark":true}}""",
-            """{"status":"queued","progress":0,"queue_position":7,"job_id":"0f8fad5bd9cb469fa16570867728950e","prompt":"kırmızı bir gül","settings":{"width":1024,"height":768,"steps":20,"seed":-1,"cfg_scale":3.5}}""",
-            """{"pinned":true,"theme":{"dark":true},"status":"queued","progress":0,"queue_position":7,"job_id":"0f8fad5bd9cb469fa16570867728950e","prompt":"kırmızı bir gül","settings":{"width":1024,"height":768,"steps":20,"seed":-1,"cfg_scale":3.5}}"""),
+            """{"status":"queued","progress":0,"queue_position":7,"job_id":"0f8fad5bd9cb469fa16570867728950e","prompt":"kırmızı bir """
+                + """gül","settings":{"width":1024,"height":768,"steps":20,"seed":-1,"cfg_scale":3.5}}""",
+            """{"pinned":true,"theme":{"dark":true},"status":"queued","progress":0,"queue_position":"""
+                + """7,"job_id":"0f8fad5bd9cb469fa16570867728950e","prompt":"kırmızı bir gül","settings":{"width":1024,"height":"""
+                    + """768,"steps":20,"seed":-1,"cfg_scale":3.5}}"""),
         new("product: complete", """{"status":"processing","progress":90,"settings":{"steps":20}}""",
-            """{"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_0f8fad5b.png","result":{"seed":4294967295,"width":64,"model":"flux1-dev","duration_seconds":12.5}}""",
-            """{"status":"complete","progress":100,"queue_position":0,"settings":{"steps":20},"image_url":"/images/flux_0f8fad5b.png","result":{"seed":4294967295,"width":64,"model":"flux1-dev","duration_seconds":12.5}}"""),
+            """{"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_0f8fad5b.png","result":{"seed":"""
+                + """4294967295,"width":64,"model":"flux1-dev","duration_seconds":12.5}}""",
+            """{"status":"complete","progress":100,"queue_position":0,"settings":{"steps":"""
+                + """20},"image_url":"/images/flux_0f8fad5b.png","result":{"seed":4294967295,"width":"""
+                    + """64,"model":"flux1-dev","duration_seconds":12.5}}"""),
         new(
             "product: retry removes the error",
             """{"status":"error","error":"Forge API zaman aşımına uğradı (180s).","image_url":"/x"}""",

@@ -96,7 +96,8 @@ internal sealed class ImagesHubTests
         await client.Hub.InvokeAsync("Watch", "missed", two.Revision - 1);
 
         Assert.That(
-            new[] { (long)(await client.ReadAsync())["revision"]!, (long)(await client.ReadAsync())["revision"]! }, Is.EqualTo(new[] { two.Revision, one.Revision }));
+            new[] { (long)(await client.ReadAsync())["revision"]!, (long)(await client.ReadAsync())["revision"]! },
+            Is.EqualTo(new[] { two.Revision, one.Revision }));
         Assert.That(client.IsQuiet, Is.True);
     }
 

@@ -29,7 +29,8 @@ internal sealed class PushSource(TestApp app, IMessageStore? store = null)
         (await _store.SaveProgressAsync(message.Id, message.Attempt, progress, CancellationToken.None)).Message!;
 
     public async Task<Message> CompleteAsync(Message message) => (await _store.CompleteAsync(
-        message.Id, message.Attempt, "done", $"/images/flux_{message.JobId}.png", $"/images/flux_{message.JobId}.thumb.webp", new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)).Message!;
+        message.Id, message.Attempt, "done", $"/images/flux_{message.JobId}.png", $"/images/flux_{message.JobId}.thumb.webp",
+        new ImageResult(1, 64, 64, "m", TimeSpan.FromSeconds(1)), CancellationToken.None)).Message!;
 
     /// <summary>Progress of all of them in turn, each from 0 upwards.</summary>
     public async Task RunAsync(IReadOnlyList<Message> messages, int changes)

@@ -51,8 +51,15 @@ internal sealed class StalledReaderTests
     {
         using var socket = new ClientWebSocket();
         await socket.ConnectAsync(new UriBuilder(_app.Address) { Scheme = "ws", Path = "hubs/images" }.Uri, CancellationToken.None);
-        foreach (var text in new[] { "{\"protocol\":\"json\",\"version\":1}\u001e", "{\"type\":1,\"target\":\"Watch\",\"arguments\":[\"long\",0]}\u001e" })
+        foreach (var text in new[]
+        {
+            "{\"protocol\":\"json\",\"version\":1}\u001e",
+            "{\"type\":1,\"target\":\"Watch\",\"arguments\":[\"long\",0]}\u001e",
+        })
+        {
             await socket.SendAsync(Encoding.UTF8.GetBytes(text), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
+        }
+
         await Until.TrueAsync(() => Feed.WatcherCount == 1);
 
         await Until.TrueAsync(() => Feed.WatcherCount == 0, "the watch has ended");

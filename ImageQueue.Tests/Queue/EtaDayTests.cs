@@ -30,7 +30,8 @@ internal sealed class EtaDayTests
         var median = Median([.. errors.Select(error => error.Relative)]);
         TestContext.Out.WriteLine(
             FormattableString.Invariant($"{slots} slots, {errors.Count} requests, median absolute error {median:P1}"));
-        foreach (var group in errors.GroupBy(error => error.Position switch { 1 => "1", <= 5 => "2..5", <= 20 => "6..20", _ => "beyond" }).OrderBy(group => group.Key, StringComparer.Ordinal))
+        foreach (var group in errors.GroupBy(error => error.Position switch { 1 => "1", <= 5 => "2..5", <= 20 => "6..20", _ => "beyond" })
+            .OrderBy(group => group.Key, StringComparer.Ordinal))
         {
             TestContext.Out.WriteLine(
                 FormattableString.Invariant(
@@ -71,7 +72,8 @@ internal sealed class EtaDayTests
             now = nextArrival;
             var request = NewRequest(now, random);
             var basis = new EtaBasis(
-                [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], new string?[slots], Midnight.AddSeconds(now));
+                [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], new string?[slots],
+                Midnight.AddSeconds(now));
             var position = waiting.Count + 1;
             if (generated.Count > 0)
                 told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));
@@ -82,7 +84,9 @@ internal sealed class EtaDayTests
             nextArrival = now + (-Math.Log(1 - random.NextDouble()) * meanSeconds / (slots * load));
         }
 
-        return [.. told.Select(t => (t.Position, Math.Abs(t.Eta - (ended[t.Request] - t.Request.Arrived)) / (ended[t.Request] - t.Request.Arrived)))];
+        return [
+            .. told.Select(
+                t => (t.Position, Math.Abs(t.Eta - (ended[t.Request] - t.Request.Arrived)) / (ended[t.Request] - t.Request.Arrived)))];
     }
 
     private static Request NewRequest(double now, Random random)

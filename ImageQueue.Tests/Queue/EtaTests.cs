@@ -207,7 +207,9 @@ internal sealed class EtaTests
         Role = MessageRole.Bot,
         Content = "",
         ExtraMetadata = $$$"""
-            {"status":"{{{status}}}","progress":{{{progress}}},"settings":{"width":{{{side}}},"height":{{{side}}},"steps":20{{{(checkpoint is null ? "" : $",\"checkpoint\":\"{checkpoint}\"")}}}}}
+            {"status":"{{{status}}}","progress":{{{progress}}},
+                "settings":{"width":{{{side}}},"height":{{{side}}},"steps":20
+                    {{{(checkpoint is null ? "" : $",\"checkpoint\":\"{checkpoint}\"")}}}}}
             """,
         CreatedAt = Now,
         UpdatedAt = Now,

@@ -68,7 +68,12 @@ internal sealed partial class FinishedJobsTests
 
         // The lists say whose they are, and when they ended.
         var texts = second.Services.GetRequiredService<MessageTexts>();
-        foreach (var (list, id, words) in new[] { ("succeeded", complete, "bir gül"), ("failed", failed, "bir kedi"), ("deleted", cancelled, "bir kuş") })
+        foreach (var (list, id, words) in new[]
+        {
+            ("succeeded", complete, "bir gül"),
+            ("failed", failed, "bir kedi"),
+            ("deleted", cancelled, "bir kuş"),
+        })
         {
             var page = await TextAsync(second, $"jobs/{list}");
             Assert.That(page, Does.Contain($"Image {id} · ayşe · {words}"), list);
@@ -150,7 +155,8 @@ internal sealed partial class FinishedJobsTests
         await using var app = await StartAsync(folder, forge);
 
         await Until.TrueAsync(
-            () => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("Restoring finished jobs", StringComparison.Ordinal)), "it is said");
+            () => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("Restoring finished jobs", StringComparison.Ordinal)),
+            "it is said");
         var id = await SubmitAsync(app, "bir gül");
         await app.WaitForAsync(id, MessageStatus.Complete);
         Assert.That(
@@ -181,12 +187,15 @@ internal sealed partial class FinishedJobsTests
             """
             INSERT INTO conversations (id, username, created_at) VALUES ('c', 'ayşe', '2026-11-01T00:00:00.000Z');
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @count)
-            INSERT INTO messages (conversation_id, username, role, content, created_at, queued_at, updated_at, finished_at, hangfire_job_id, attempt, revision,
+            INSERT INTO messages (conversation_id, username, role, content, created_at, queued_at, updated_at, finished_at,
+                hangfire_job_id, attempt, revision,
                 extra_metadata)
             SELECT 'c', 'ayşe', 'bot', 'x',
-                strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || i || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || i || ' seconds'),
+                strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || i || ' seconds'), strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || i
+                    || ' seconds'),
                 '2026-11-02T00:00:00.000Z', strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-01', '+' || (i + 60) || ' seconds'), 'lost-' || i, 1, i,
-                json_object('status', CASE i % 3 WHEN 0 THEN 'complete' WHEN 1 THEN 'error' ELSE 'cancelled' END, 'job_id', printf('%032x', i), 'prompt', 'bir kedi',
+                json_object('status', CASE i % 3 WHEN 0 THEN 'complete' WHEN 1 THEN 'error' ELSE 'cancelled' END, 'job_id', printf('%032x',
+                    i), 'prompt', 'bir kedi',
                     'error', 'Olmadı.', 'result', json_object('duration_seconds', 12.5))
             FROM n
             """,

@@ -330,7 +330,13 @@ internal sealed class SweepTests
         await TearDown();
         FaultyStore observed = null!; // Set by the wrap.
         _bench =
-            await Bench.CreateAsync(_time, new() { ["Queue:MaxLength"] = $"{rows + 2}", ["Queue:MaxPendingPerUser"] = "100000", ["Queue:MaxWorkPerUser"] = "1000000000" }, store =>
+            await Bench.CreateAsync(_time,
+                new()
+                {
+                    ["Queue:MaxLength"] = $"{rows + 2}",
+                    ["Queue:MaxPendingPerUser"] = "100000",
+                    ["Queue:MaxWorkPerUser"] = "1000000000",
+                }, store =>
         {
             observed = FaultyStore.Around(store);
             return observed.Store;
@@ -355,7 +361,8 @@ internal sealed class SweepTests
         Assert.That(_bench.Enqueued(), Has.Length.EqualTo(rows + 2));
 
         async Task<Message> SubmitAsync() => (await _bench.Get<SubmitImageRequest>().SubmitAsync(
-            new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül", Width = 64, Height = 64 }, CancellationToken.None)).Message;
+            new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül", Width = 64, Height = 64 },
+            CancellationToken.None)).Message;
     }
 
     [Test]
@@ -400,7 +407,8 @@ internal sealed class SweepTests
         Assert.That(await SweepAsync(), Is.Zero);
 
         TestContext.Out.WriteLine(
-            $"{Rows} rows wait: a sweep takes {watch.Elapsed.TotalMilliseconds:0} ms; the order alone, made anew, {order.TotalMilliseconds:0} ms.");
+            $"{Rows} rows wait: a sweep takes {watch.Elapsed.TotalMilliseconds:0} ms; the order alone, made anew, "
+                + $"{order.TotalMilliseconds:0} ms.");
     }
 
     private Task<int> SweepAsync() => _bench.Get<Sweep>().SweepAsync(CancellationToken.None);

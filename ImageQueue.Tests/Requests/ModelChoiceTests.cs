@@ -205,8 +205,10 @@ internal sealed class ModelChoiceTests
     [TestCase("Forge:Models:flux:Steps", "0", "Forge:Models:flux:Steps must be from 1 to 150, not 0.")]
     [TestCase("Forge:Models:flux:CfgScale", "31", "Forge:Models:flux:CfgScale must be from 0 to 30, not 31.")]
     [TestCase("Forge:Models:flux:Sampler", " ", "Forge:Models:flux:Sampler must not be empty.")]
-    [TestCase("Forge:Models:flux:Backends:0", "gpu9", "Forge:Models:flux:Backends names 'gpu9', which is no Name in Forge:Backends. There: gpu1.")]
-    [TestCase("Forge:Models:a b:Checkpoint", "x", "Forge:Models:a b is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.")]
+    [TestCase("Forge:Models:flux:Backends:0", "gpu9",
+        "Forge:Models:flux:Backends names 'gpu9', which is no Name in Forge:Backends. There: gpu1.")]
+    [TestCase("Forge:Models:a b:Checkpoint", "x",
+        "Forge:Models:a b is no name for a model: use up to 64 letters without accents, digits, dots, dashes and single underscores.")]
     [TestCase("Forge:Models:flux:Seed", "7", "Forge:Models:flux:Seed belongs to a request; remove it.")]
     [TestCase("Forge:DefaultModel", "sd15", "Forge:DefaultModel is 'sd15', which is none of Forge:Models; there are: flux, sdxl.")]
     [TestCase("Forge:Defaults:Height", "65", "Forge:Defaults:Height must be a multiple of 8 from 64 to 2048, not 65.")]

@@ -518,6 +518,7 @@ internal sealed class SqlServerRequestModelTests : RequestModel
     });
 
     private protected override async Task AgeAsync(IEnumerable<long> unfinished, TimeSpan by) => await _database.ExecuteAsync(
-        "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, queued_at) WHERE queued_at IS NOT NULL;",
+        "UPDATE dbo.messages SET heartbeat_at = DATEADD(millisecond, -@by, heartbeat_at), queued_at = DATEADD(millisecond, -@by, "
+            + "queued_at) WHERE queued_at IS NOT NULL;",
         new { by = (int)by.TotalMilliseconds });
 }

@@ -94,7 +94,8 @@ public sealed class ForgeSimulatorTests
     {
         await using var server = await StartAsync();
         var body =
-            $$"""{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"override_settings_restore_afterwards":{{(restore ? "true" : "false")}}}""";
+            """{"width":64,"height":64,"steps":2,"override_settings":{"sd_model_checkpoint":"flux1-schnell-fp8"},"""
+            + $"\"override_settings_restore_afterwards\":{(restore ? "true" : "false")}}}";
         var before = (await server.GetAsync("sdapi/v1/options")).GetProperty("sd_model_checkpoint").GetString();
         using (await server.GenerateAsync())
         {
@@ -192,7 +193,8 @@ public sealed class ForgeSimulatorTests
             var own = await server.TaskProgressAsync("a");
             var line = string.Create(
                 CultureInfo.InvariantCulture,
-                $"{global.GetProperty("progress").GetDouble():0.00} of {state.GetProperty("job_count").GetInt32()}, step {state.GetProperty("sampling_step").GetInt32()}; own {own.GetProperty("progress")}");
+                $"{global.GetProperty("progress").GetDouble():0.00} of {state.GetProperty("job_count").GetInt32()}, step "
+                    + $"{state.GetProperty("sampling_step").GetInt32()}; own {own.GetProperty("progress")}");
             if (own.GetProperty("active").GetBoolean() && seen.LastOrDefault() != line)
             {
                 seen.Add(line);
@@ -472,7 +474,8 @@ public sealed class ForgeSimulatorTests
         await using var server = await StartAsync();
 
         var (status, answer) = await server.SendAsync(
-            HttpMethod.Post, "sdapi/v1/txt2img", """{"prompt":"Iİıi ışık","width":64,"height":64,"steps":2,"cfg_scale":1.5,"sampler_name":"DDIM"}""");
+            HttpMethod.Post, "sdapi/v1/txt2img",
+            """{"prompt":"Iİıi ışık","width":64,"height":64,"steps":2,"cfg_scale":1.5,"sampler_name":"DDIM"}""");
         var (set, _) = await server.SendAsync(HttpMethod.Post, "faults", """{"fault":"NOTJSON"}""");
 
         Assert.Multiple(() =>

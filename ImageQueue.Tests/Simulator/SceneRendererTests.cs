@@ -41,7 +41,8 @@ public sealed class SceneRendererTests
                 File.WriteAllBytes(Path.Combine(directory, $"{seed}.png"), png);
                 File.WriteAllBytes(Path.Combine(directory, $"half{seed}.png"), SceneRenderer.Draw("half done", seed, 512, 512, seed / 24d));
                 var source = SimulatedSource.Read(
-                    SimulatorRequest.Read(SimulatorJson.Bytes(new { init_images = (string[])[Convert.ToBase64String(png)] }), SimulatorCall.ImageToImage)
+                    SimulatorRequest.Read(
+                        SimulatorJson.Bytes(new { init_images = (string[])[Convert.ToBase64String(png)] }), SimulatorCall.ImageToImage)
                         .Request!, // It is one.
                     SimulatorProfile.Forge).Source!;
                 File.WriteAllBytes(

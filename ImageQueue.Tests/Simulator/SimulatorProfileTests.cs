@@ -27,7 +27,8 @@ public sealed class SimulatorProfileTests
         await using var server = await StartAsync(profile: SimulatorProfile.Named(kind));
 
         Assert.That(
-            (await StatusAsync("internal/ping"), await StatusAsync("internal/pending-tasks"), await StatusAsync("sdapi/v1/progress"), await StatusAsync("sdapi/v1/schedulers"), await StatusAsync("openapi.json"),
+            (await StatusAsync("internal/ping"), await StatusAsync("internal/pending-tasks"), await StatusAsync("sdapi/v1/progress"),
+                await StatusAsync("sdapi/v1/schedulers"), await StatusAsync("openapi.json"),
                 await StatusAsync("sdapi/v1/samplers"), await StatusAsync("sdapi/v1/options"), await StatusAsync("sdapi/v1/sd-models")),
             Is.EqualTo((ping, pendingTasks, progress, schedulers, openApi, 200, 200, 200)));
         Assert.That(

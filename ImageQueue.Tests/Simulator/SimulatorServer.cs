@@ -181,7 +181,8 @@ internal sealed class SimulatorServer : IAsyncDisposable
         }
 
         string? prompt = null;
-        if (context.Request.Path.Value is { } path && (path.EndsWith("/txt2img", StringComparison.Ordinal) || path.EndsWith("/img2img", StringComparison.Ordinal)))
+        if (context.Request.Path.Value is { } path
+            && (path.EndsWith("/txt2img", StringComparison.Ordinal) || path.EndsWith("/img2img", StringComparison.Ordinal)))
         {
             var body = new MemoryStream();
             await context.Request.Body.CopyToAsync(body);
@@ -202,7 +203,18 @@ internal sealed class SimulatorServer : IAsyncDisposable
             "bir kedi", string? task = null, int width = 64, int height = 64, int steps = 4, long seed = 1, object? overrides = null) =>
         Client.PostAsJsonAsync(
             "sdapi/v1/txt2img",
-            new { prompt, width, height, steps, seed, sampler_name = "Euler", scheduler = "Simple", force_task_id = task, override_settings = overrides ?? new { } });
+            new
+            {
+                prompt,
+                width,
+                height,
+                steps,
+                seed,
+                sampler_name = "Euler",
+                scheduler = "Simple",
+                force_task_id = task,
+                override_settings = overrides ?? new { },
+            });
 
     public static async Task<JsonElement> GeneratedAsync(Task<HttpResponseMessage> asked)
     {

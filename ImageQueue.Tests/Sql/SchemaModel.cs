@@ -94,7 +94,8 @@ internal static class SchemaModel
     /// <summary>As Microsoft documents them: the model knows no system objects, so views of <c>sys</c> are not looked at.</summary>
     private static IEnumerable<string> SystemProcedures =>
     [
-        "CREATE PROCEDURE dbo.sp_getapplock @Resource nvarchar(255), @LockMode nvarchar(32), @LockOwner nvarchar(32) = N'Transaction', @LockTimeout int = NULL AS RETURN 0;",
+        "CREATE PROCEDURE dbo.sp_getapplock @Resource nvarchar(255), @LockMode nvarchar(32), @LockOwner nvarchar(32) = N'Transaction', "
+            + "@LockTimeout int = NULL AS RETURN 0;",
         "CREATE PROCEDURE dbo.sp_releaseapplock @Resource nvarchar(255), @LockOwner nvarchar(32) = N'Transaction' AS RETURN 0;",
     ];
 

@@ -18,7 +18,9 @@ public sealed partial class SchemaScriptTests
     public void All_HoldsEveryFileOfTheFolder_InOrder() =>
         Assert.That(
             SchemaScripts.All.Select(script => (script.Name, script.Text)),
-            Is.EqualTo(Directory.GetFiles(Folder(), "*.sql").Order(StringComparer.Ordinal).Select(file => (Path.GetFileName(file), File.ReadAllText(file))))
+            Is.EqualTo(
+                Directory.GetFiles(Folder(), "*.sql").Order(StringComparer.Ordinal).Select(
+                    file => (Path.GetFileName(file), File.ReadAllText(file))))
                 .And.Not.Empty);
 
     [TestCaseSource(nameof(Scripts))]
@@ -70,7 +72,9 @@ public sealed partial class SchemaScriptTests
     }
 
     [TestCase("UPDATE dbo.messages SET content = @content OUTPUT inserted.* WHERE id = @id AND status = N'queued'", true)]
-    [TestCase("DECLARE @now datetime2(3) = SYSUTCDATETIME(); SELECT m.id FROM dbo.messages AS m JOIN dbo.conversations AS c ON c.id = m.conversation_id WHERE m.queued_at < @now", true)]
+    [TestCase(
+        "DECLARE @now datetime2(3) = SYSUTCDATETIME(); SELECT m.id FROM dbo.messages AS m JOIN dbo.conversations AS c ON c.id = "
+            + "m.conversation_id WHERE m.queued_at < @now", true)]
     [TestCase("SELECT r.id FROM OPENJSON(@rows) WITH (id bigint '$.id', position int '$.position') AS r", true)]
     [TestCase("UPDATE dbo.messages SET contents = @content WHERE id = @id", false)]
     [TestCase("UPDATE dbo.messages SET content = @content WHERE id = @id AND state = N'queued'", false)]
@@ -83,8 +87,12 @@ public sealed partial class SchemaScriptTests
 
     [TestCase("CREATE TABLE dbo.x (id int);", "guarded")]
     [TestCase("IF OBJECT_ID(N'dbo.y', N'U') IS NULL CREATE TABLE dbo.x (id int);", "guarded")]
-    [TestCase("IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.y') AND name = N'IX_x') CREATE INDEX IX_x ON dbo.x (id);", "guarded")]
-    [TestCase("IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.x') AND name = N'IX_y') CREATE INDEX IX_x ON dbo.x (id);", "guarded")]
+    [TestCase(
+        "IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.y') AND name = N'IX_x') CREATE INDEX IX_x ON dbo.x "
+            + "(id);", "guarded")]
+    [TestCase(
+        "IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'dbo.x') AND name = N'IX_y') CREATE INDEX IX_x ON dbo.x "
+            + "(id);", "guarded")]
     [TestCase("ALTER TABLE dbo.x WITH NOCHECK ADD CONSTRAINT CK_x CHECK (y > 0);", "guarded")]
     [TestCase("IF OBJECT_ID(N'dbo.CK_y', N'C') IS NULL ALTER TABLE dbo.x WITH NOCHECK ADD CONSTRAINT CK_x CHECK (y > 0);", "guarded")]
     [TestCase("IF OBJECT_ID(N'dbo.CK_x', N'C') IS NULL ALTER TABLE dbo.x ADD CONSTRAINT CK_x CHECK (y > 0);", "WITH CHECK")]
@@ -186,7 +194,10 @@ public sealed partial class SchemaScriptTests
             {
                 var isNullable = !column.Constraints.OfType<NullableConstraintDefinition>().Any(constraint => !constraint.Nullable);
                 if (!isNullable && column.DefaultConstraint is null && column.ComputedColumnExpression is null)
-                    Broken.Add($"column {column.ColumnIdentifier.Value} is NOT NULL without a default: the release before cannot write the table");
+                {
+                    Broken.Add(
+                        $"column {column.ColumnIdentifier.Value} is NOT NULL without a default: the release before cannot write the table");
+                }
             }
         }
 

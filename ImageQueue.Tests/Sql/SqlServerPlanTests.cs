@@ -20,9 +20,11 @@ internal sealed class SqlServerPlanTests
         await using var database = await SqlServerStoreDatabase.CreateAsync();
         await database.ExecuteAsync(
             """
-            INSERT INTO dbo.conversations (id, username) SELECT CONCAT(N'c', those.value), CONCAT(N'u', those.value % 100) FROM OPENJSON(@rows) WITH (value int '$') AS those;
+            INSERT INTO dbo.conversations (id, username) SELECT CONCAT(N'c', those.value), CONCAT(N'u', those.value % 100) FROM
+                OPENJSON(@rows) WITH (value int '$') AS those;
             INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, queued_at, hangfire_job_id)
-            SELECT CONCAT(N'c', those.value), CONCAT(N'u', those.value % 100), N'bot', N'x', CONCAT(N'{"status":"complete","job_id":"', those.value, N'"}'), SYSUTCDATETIME(), CONCAT(N'h', those.value)
+            SELECT CONCAT(N'c', those.value), CONCAT(N'u', those.value % 100), N'bot', N'x', CONCAT(N'{"status":"complete","job_id":"',
+                those.value, N'"}'), SYSUTCDATETIME(), CONCAT(N'h', those.value)
             FROM OPENJSON(@rows) WITH (value int '$') AS those;
             UPDATE STATISTICS dbo.messages; UPDATE STATISTICS dbo.conversations;
             """,

@@ -26,7 +26,9 @@ public sealed partial class SqlServerStatementTests
             {
                 foreach (var sent in await SentByStoreAsync(call))
                 {
-                    foreach (var look in Looks(sent.Text).Where(look => !((look.Table is "dbo.imagequeue_leases" or "dbo.imagequeue_pauses") && served[method.Key].Contains("whole"))))
+                    foreach (var look in Looks(sent.Text).Where(
+                        look =>
+                            !((look.Table is "dbo.imagequeue_leases" or "dbo.imagequeue_pauses") && served[method.Key].Contains("whole"))))
                     {
                         var serving = served[method.Key].Where(name => indexes.TryGetValue(name, out var index)
                             && index.Serves(look)).ToList();
@@ -71,7 +73,11 @@ public sealed partial class SqlServerStatementTests
 
     /// <summary>The README's table: a method's name, and the indexes that serve its statements.</summary>
     private static Dictionary<string, List<string>> ServedBy() => Lines("## Which index serves which statement")
-        .SelectMany(cells => Code.Matches(cells[0]).Select(method => (Method: method.Groups[1].Value, Indexes: Code.Matches(cells[1]).Select(index => index.Groups[1].Value).ToList())))
+        .SelectMany(
+            cells =>
+                Code.Matches(cells[0]).Select(
+                    method =>
+                        (Method: method.Groups[1].Value, Indexes: Code.Matches(cells[1]).Select(index => index.Groups[1].Value).ToList())))
         .ToDictionary(line => line.Method, line => line.Indexes, StringComparer.Ordinal);
 
     private static IEnumerable<string[]> Lines(string heading) => File.ReadLines(Path.Combine(Repository.Root, "sql", "README.md"))
@@ -84,7 +90,11 @@ public sealed partial class SqlServerStatementTests
         var definitions = SchemaScripts.All.SelectMany(script => SchemaModel.Definitions(script.Text)).ToList();
         var keys = definitions.OfType<CreateTableStatement>()
             .SelectMany(table => table.Definition.TableConstraints.OfType<UniqueConstraintDefinition>()
-                .Select(key => (Name: key.ConstraintIdentifier.Value, Index: new Index(Name(table.SchemaObjectName), [.. key.Columns.Select(column => TSqlSyntax.TextOf(column.Column))], []))))
+                .Select(
+                    key =>
+                        (Name: key.ConstraintIdentifier.Value,
+                            Index: new Index(
+                                Name(table.SchemaObjectName), [.. key.Columns.Select(column => TSqlSyntax.TextOf(column.Column))], []))))
             .ToDictionary(key => key.Name, key => key.Index, StringComparer.Ordinal);
         foreach (var index in definitions.OfType<CreateIndexStatement>())
         {
@@ -143,7 +153,8 @@ public sealed partial class SqlServerStatementTests
     private sealed record Look(string Table, IReadOnlyList<Condition> Conditions, IReadOnlyList<string> Order)
     {
         public override string ToString() =>
-            $"{Table} by {string.Join(", ", Conditions.Select(condition => $"{condition.Column} {condition.Kind}"))}{(Order.Count > 0 ? $" in the order of {string.Join(", ", Order)}" : "")}";
+            $"{Table} by {string.Join(", ", Conditions.Select(condition => $"{condition.Column} {condition.Kind}"))}"
+            + (Order.Count > 0 ? $" in the order of {string.Join(", ", Order)}" : "");
     }
 
     private sealed record Index(string Table, IReadOnlyList<string> Columns, IReadOnlyList<Condition> Filter)
@@ -172,7 +183,8 @@ public sealed partial class SqlServerStatementTests
                     node.WhereClause?.SearchCondition,
                     [.. order?.OrderByElements.Select(element => TSqlSyntax.TextOf(element.Expression)) ?? []]);
             }
-            else if (node.FromClause?.TableReferences is [QualifiedJoin { FirstTableReference: NamedTableReference first, SecondTableReference: NamedTableReference second } join])
+            else if (node.FromClause?.TableReferences is [QualifiedJoin join]
+                && join is { FirstTableReference: NamedTableReference first, SecondTableReference: NamedTableReference second })
             {
                 // The order of two tables together is no index's.
                 Add(first, node.WhereClause?.SearchCondition, []);

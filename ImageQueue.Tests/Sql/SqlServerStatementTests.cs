@@ -216,7 +216,10 @@ public sealed partial class SqlServerStatementTests
 
         var types = sent.SelectMany(statement => statement.Parameters)
             .Where(parameter => !MergeParameter.IsMatch(parameter.Name))
-            .Select(parameter => (parameter.Name, Type: $"{parameter.Type}({(parameter.Type == SqlDbType.DateTime2 ? parameter.Scale : parameter.Size)})"))
+            .Select(
+                parameter =>
+                    (parameter.Name,
+                        Type: $"{parameter.Type}({(parameter.Type == SqlDbType.DateTime2 ? parameter.Scale : parameter.Size)})"))
             .Distinct()
             .ToLookup(parameter => parameter.Name, parameter => parameter.Type);
 
@@ -256,7 +259,7 @@ public sealed partial class SqlServerStatementTests
     /// <summary>Where a parameter meets a column that holds a time.</summary>
     private sealed class TimeFinder : TSqlFragmentVisitor
     {
-        private static readonly string[] Times = 
+        private static readonly string[] Times =
             ["created_at", "updated_at", "queued_at", "finished_at", "heartbeat_at", "expires_at", "deleted_at"];
 
         public List<string> Compared { get; } = [];
@@ -355,7 +358,12 @@ public sealed partial class SqlServerStatementTests
     internal static async Task<IReadOnlyList<string>> AllAsync()
     {
         var sent =
-            new SentStatements { Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1, Table = _ => Ids() };
+            new SentStatements
+            {
+                Scalar = text => text.Contains("rowversion", StringComparison.OrdinalIgnoreCase) ? null
+                    : text.Contains("[Version]", StringComparison.Ordinal) ? 6 : 1,
+                Table = _ => Ids(),
+            };
         var store = new SqlServerMessageStore(Recorded(sent), TimeProvider.System, new AsyncSignal());
         foreach (var (_, call) in Calls)
             await QuietlyAsync(() => call(store));
@@ -382,7 +390,9 @@ public sealed partial class SqlServerStatementTests
             .ToHashSet(StringComparer.Ordinal);
         Assert.That(
             scripts.Except(sent.All.Select(statement => statement.Text)), Is.Empty, "the installer sends every batch of every script");
-        return [.. sent.All.Select(statement => statement.Text).Where(text => !scripts.Contains(text)).Concat(Constants()).Distinct(StringComparer.Ordinal)];
+        return [
+            .. sent.All.Select(statement => statement.Text).Where(text => !scripts.Contains(text)).Concat(Constants()).Distinct(
+                StringComparer.Ordinal)];
     }
 
     /// <summary>Catches a statement that no recorded path sends, such as one that needs a server's error first.</summary>
@@ -427,6 +437,7 @@ public sealed partial class SqlServerStatementTests
     [GeneratedRegex(@"^m\d+$", RegexOptions.CultureInvariant)]
     private static partial Regex MergeParameter { get; }
 
-    [GeneratedRegex(@"^\s*(SELECT|INSERT|UPDATE|DELETE|IF|DECLARE|EXEC|SET|CREATE|WITH|BEGIN)\s.*;\s*(END)?\s*$", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
+    [GeneratedRegex(@"^\s*(SELECT|INSERT|UPDATE|DELETE|IF|DECLARE|EXEC|SET|CREATE|WITH|BEGIN)\s.*;\s*(END)?\s*$",
+        RegexOptions.CultureInvariant | RegexOptions.Singleline)]
     private static partial Regex Statement { get; }
 }

@@ -142,7 +142,11 @@ public abstract partial class MessageStoreContract
 
         AssertSame(
             after,
-            before with { Revision = after.Revision, ExtraMetadata = ReferenceMerge.Merge(before.ExtraMetadata, """{"reactions":{"👍":2}}""") });
+            before with
+            {
+                Revision = after.Revision,
+                ExtraMetadata = ReferenceMerge.Merge(before.ExtraMetadata, """{"reactions":{"👍":2}}"""),
+            });
     }
 
     /// <summary>The exact sentence: callers show it.</summary>

@@ -48,7 +48,8 @@ public abstract partial class MessageStoreContract
 
         var steps = await EventsAsync(message.Id);
 
-        Assert.That(steps.Select(step => (step.What, step.Attempt, step.Backend, step.Why)), Is.EqualTo(new (string, int, string?, string?)[]
+        Assert.That(
+            steps.Select(step => (step.What, step.Attempt, step.Backend, step.Why)), Is.EqualTo(new (string, int, string?, string?)[]
         {
             (RequestEventKinds.Claimed, 1, "gpu1", null),
             (RequestEventKinds.Requeued, 1, "gpu1", "gpu1 is away  🌹"),

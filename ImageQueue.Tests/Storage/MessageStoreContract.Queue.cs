@@ -177,8 +177,20 @@ public abstract partial class MessageStoreContract
             rows.Add(Applied(await Store.ClaimAsync((await SubmitAsync()).Id, $"hf-{i}", null, null, CancellationToken.None)));
         var queued = await SubmitAsync();
         var complete = await InStateAsync(MessageStatus.Complete);
-        foreach (var (row, minutes) in new[] { (rows[0], 30), (rows[1], 50), (rows[2], 40), (rows[3], 40), (rows[4], 10), (queued, 40), (complete, 40) })
+        foreach (var (row, minutes) in new[]
+        {
+            (rows[0], 30),
+            (rows[1], 50),
+            (rows[2], 40),
+            (rows[3], 40),
+            (rows[4], 10),
+            (queued, 40),
+            (complete, 40),
+        })
+        {
             await Database.AgeAsync(row.Id, TimeSpan.FromMinutes(minutes));
+        }
+
         Applied(await Store.SaveProgressAsync(rows[3].Id, 1, 1, CancellationToken.None)); // That one has just spoken.
 
         var pages = new List<long>();

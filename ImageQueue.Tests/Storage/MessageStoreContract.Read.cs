@@ -50,7 +50,8 @@ public abstract partial class MessageStoreContract
             added.Add((await AddAsync(content: new string('x', IFeedStore.PageCharacters / 4))).Id);
 
         var read = new List<long>();
-        for (var since = 0L; await Store.ChangesSinceAsync(since, null, 500, CancellationToken.None) is { Count: > 0 } page; since = page[^1].Message.Revision)
+        for (var since = 0L; await Store.ChangesSinceAsync(since, null, 500, CancellationToken.None) is { Count: > 0 } page;
+            since = page[^1].Message.Revision)
         {
             Assert.That(page, Has.Count.LessThanOrEqualTo(4));
             read.AddRange(page.Select(change => change.Message.Id));
@@ -171,7 +172,8 @@ public abstract partial class MessageStoreContract
 
         Assert.That(
             listed,
-            Is.EqualTo(changes.Select(change => new ChangedRow(change.Message.Id, change.Message.ConversationId, change.Message.Revision))));
+            Is.EqualTo(
+                changes.Select(change => new ChangedRow(change.Message.Id, change.Message.ConversationId, change.Message.Revision))));
         Assert.That(
             await Store.ReadChangesAsync(
                 [.. listed.Select(row => row.Id).Skip(2).Reverse(), 4711], CancellationToken.None), Is.EqualTo(changes.Skip(2)));

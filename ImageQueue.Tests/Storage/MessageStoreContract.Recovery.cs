@@ -68,7 +68,8 @@ public abstract partial class MessageStoreContract
 
         Assert.That(
             pages,
-            Is.EqualTo(rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3) { Username = "ayşe" })));
+            Is.EqualTo(
+                rows.Take(4).Select(row => new WaitingRequest(row.Id, row.QueuedAt!.Value, row.HangfireJobId, 3) { Username = "ayşe" })));
     }
 
     [Test]

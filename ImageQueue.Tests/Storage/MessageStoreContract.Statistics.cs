@@ -85,7 +85,8 @@ public abstract partial class MessageStoreContract
 
         Assert.That((await CompleteAsync(complete)).Applied, Is.False);
         Assert.That(
-            (await Store.FailAsync(complete.Id, complete.Attempt, "x", new RequestFailure(ErrorCodes.TimedOut, "x"), CancellationToken.None))
+            (await Store.FailAsync(
+                complete.Id, complete.Attempt, "x", new RequestFailure(ErrorCodes.TimedOut, "x"), CancellationToken.None))
                 .Applied,
             Is.False);
         Assert.That((await Store.CancelAsync(complete.Id, "x", CancellationToken.None)).Applied, Is.False);

@@ -290,7 +290,8 @@ public abstract partial class MessageStoreContract
             before,
             () => CompleteAsync(before),
             """
-            {"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_1.png","thumbnail_url":"/images/flux_1.thumb.webp",
+            {"status":"complete","progress":100,"queue_position":0,"image_url":"/images/flux_1.png",
+                "thumbnail_url":"/images/flux_1.thumb.webp",
              "result":{"seed":4294967295,"width":1024,"height":768,"model":"flux1-dev","duration_seconds":12.345}}
             """,
             row => row with { Content = "[IMAGE] Resminiz hazır.", FinishedAt = row.UpdatedAt });

@@ -163,7 +163,10 @@ internal sealed class Bench : IAsyncDisposable
 
     /// <summary>Lets Forge generate: an image comes when the task ends.</summary>
     public void Generate(Func<string, CancellationToken, Task<ForgeImage>> generate) =>
-        Forge.Setup(forge => forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
+        Forge.Setup(
+            forge =>
+                forge.GenerateAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(),
+                    It.IsAny<CancellationToken>()))
             .Returns((ForgeBackend _, string task, GenerationRequest _, Func<Task> _, CancellationToken cancellationToken) =>
                 IsCanary(task) ? Task.FromResult(CanaryImage) : generate(task, cancellationToken));
 
@@ -190,7 +193,9 @@ internal sealed class Bench : IAsyncDisposable
                 It.IsAny<ForgeBackend>(), It.Is<string>(
                     task => IsCanary(task)), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(() => CanaryImage);
-        forge.Setup(client => client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
+        forge.Setup(
+            client =>
+                client.GetProgressAsync(It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<bool>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(new ForgeProgress(ForgeTaskState.Unknown));
         forge.Setup(client => client.LearnAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
             .ReturnsAsync(ForgeCapabilities.Unknown);

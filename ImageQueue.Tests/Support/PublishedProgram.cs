@@ -36,7 +36,17 @@ internal sealed class PublishedProgram : IDisposable
         await using var publish = AppProcess.Launch(new ProcessStartInfo(AppProcess.DotNet)
         {
             ArgumentList =
-                { "publish", "ImageQueue.Web", "--no-build", "--configuration", configuration, "--output", program.Folder, "-nodeReuse:false" },
+
+                {
+                    "publish",
+                    "ImageQueue.Web",
+                    "--no-build",
+                    "--configuration",
+                    configuration,
+                    "--output",
+                    program.Folder,
+                    "-nodeReuse:false",
+                },
             WorkingDirectory = Repository.Root,
         });
         Assert.That(await publish.ExitAsync(), Is.Zero, publish.Output);

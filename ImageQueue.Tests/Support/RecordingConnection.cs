@@ -144,7 +144,8 @@ internal sealed class SentStatements
     {
         _all.Enqueue(new SentStatement(
             text,
-            [.. parameters.Cast<SqlParameter>().Select(p => new SentParameter(p.ParameterName.TrimStart('@'), p.SqlDbType, p.Size, p.Scale, p.Value))]));
+            [.. parameters.Cast<SqlParameter>().Select(
+                p => new SentParameter(p.ParameterName.TrimStart('@'), p.SqlDbType, p.Size, p.Scale, p.Value))]));
         if (Error(text) is { } error)
             throw error;
     }

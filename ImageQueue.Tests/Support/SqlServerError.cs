@@ -23,7 +23,8 @@ internal static class SqlServerError
                 && parameter.ParameterType.Name != "SqlInternalConnectionTds"));
         return (SqlException)create.Invoke(
             null,
-            [.. create.GetParameters().Select(parameter => parameter.ParameterType == typeof(SqlErrorCollection) ? errors : Default(parameter.ParameterType))])!;
+            [.. create.GetParameters().Select(
+                parameter => parameter.ParameterType == typeof(SqlErrorCollection) ? errors : Default(parameter.ParameterType))])!;
     }
 
     private static T Make<T>(params (string Name, object Value)[] values)

@@ -35,7 +35,9 @@ internal sealed class SqlServerTests
         if (!SqlServerStoreDatabase.IsGiven)
         {
             Assert.Ignore(
-                $"Set {SqlServerStoreDatabase.Variable} to the connection string of a SQL Server (2017 or later) whose login may create databases, such as \"Server=localhost;User ID=sa;Password=...;TrustServerCertificate=True\", to run the tests that need one.");
+                $"Set {SqlServerStoreDatabase.Variable} to the connection string of a SQL Server (2017 or later) whose login may create "
+                    + $"databases, such as \"Server=localhost;User ID=sa;Password=...;TrustServerCertificate=True\", to run the tests "
+                        + $"that need one.");
         }
 
         var fixtures = typeof(SqlServerTests).Assembly.GetTypes().Where(type => type.IsDefined(typeof(SqlServerFixtureAttribute), false));

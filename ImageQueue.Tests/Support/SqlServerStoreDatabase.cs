@@ -33,7 +33,10 @@ internal sealed class SqlServerStoreDatabase : IStoreDatabase
         if (!IsGiven)
             Assert.Ignore($"Set {Variable} to run this.");
         var own =
-            new SqlConnectionStringBuilder(Environment.GetEnvironmentVariable(Variable)) { InitialCatalog = $"imagequeue_test_{Guid.NewGuid():N}" };
+            new SqlConnectionStringBuilder(Environment.GetEnvironmentVariable(Variable))
+            {
+                InitialCatalog = $"imagequeue_test_{Guid.NewGuid():N}",
+            };
         var database = new SqlServerStoreDatabase(own.ConnectionString);
         await database._database.PrepareAsync(CancellationToken.None);
         return database;

@@ -18,7 +18,8 @@ internal sealed class TemporaryFolder(bool isLarge = false) : IDisposable
 
     public string Path { get; } = Create(isLarge || IsBenchmark ? null : Memory);
 
-    private static bool IsBenchmark => TestContext.CurrentContext.Test.ClassName?.Contains(".Benchmarks.", StringComparison.Ordinal) == true;
+    private static bool IsBenchmark =>
+        TestContext.CurrentContext.Test.ClassName?.Contains(".Benchmarks.", StringComparison.Ordinal) == true;
 
     public void Dispose() => Directory.Delete(Path, recursive: true);
 

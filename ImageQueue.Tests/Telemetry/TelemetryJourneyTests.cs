@@ -81,8 +81,17 @@ internal sealed partial class TelemetryJourneyTests
 
         var scraper = app.As(AuthApp.ReaderKey);
         scraper.DefaultRequestHeaders.TryAddWithoutValidation("Accept", ScraperAccepts);
-        foreach (var (id, type) in new[] { (_first, "image.complete"), (_failed, "image.error"), (waiting[0], "image.complete"), (waiting[2], "image.complete") })
+        foreach (var (id, type) in new[]
+        {
+            (_first, "image.complete"),
+            (_failed, "image.error"),
+            (waiting[0], "image.complete"),
+            (waiting[2], "image.complete"),
+        })
+        {
             await receiver.TakenAsync(id, type);
+        }
+
         await Until.TrueAsync(
             async () =>
                 (_scrape = await scraper.GetStringAsync("metrics")) is var text
@@ -107,7 +116,8 @@ internal sealed partial class TelemetryJourneyTests
         var generated = _spans.Single(span => span.ParentSpanId == processed.SpanId);
         var called = _spans.Single(span => span.ParentSpanId == generated.SpanId);
 
-        Assert.That(new[] { asked, sent, processed, generated, called }.Select(span => (span.Kind, span.DisplayName, span.Status)), Is.EqualTo(new[]
+        Assert.That(
+            new[] { asked, sent, processed, generated, called }.Select(span => (span.Kind, span.DisplayName, span.Status)), Is.EqualTo(new[]
         {
             (ActivityKind.Server, "POST api/conversations/{conversation_id}/images", ActivityStatusCode.Unset),
             (ActivityKind.Producer, "send images", ActivityStatusCode.Unset),
@@ -211,7 +221,8 @@ internal sealed partial class TelemetryJourneyTests
     {
         string[] allowed =
         [
-            "imagequeue.outcome", "imagequeue.backend", "error.type", "imagequeue.transition", "imagequeue.applied", "imagequeue.transport", "imagequeue.receiver", "imagequeue.part",
+            "imagequeue.outcome", "imagequeue.backend", "error.type", "imagequeue.transition", "imagequeue.applied", "imagequeue.transport",
+            "imagequeue.receiver", "imagequeue.part",
         ];
         var keys = _metrics.Where(metric => metric.MeterName == QueueMetrics.MeterName)
             .SelectMany(metric => metric.MetricPoints)
@@ -258,10 +269,23 @@ internal sealed partial class TelemetryJourneyTests
     {
         var seen = _spans.Select(
             span =>
-                $"{span.DisplayName} {span.StatusDescription} {string.Join(' ', span.TagObjects)} {string.Join(' ', span.Events.SelectMany(one => one.Tags))}")
+                $"{span.DisplayName} {span.StatusDescription} {string.Join(' ', span.TagObjects)} "
+                    + $"{string.Join(' ', span.Events.SelectMany(one => one.Tags))}")
             .Append(_scrape).ToList();
-        foreach (var secret in new[] { Prompt, Uri.EscapeDataString(Prompt), _token, AuthApp.ClientKey, AuthApp.OperatorKey, AuthApp.Owner, Uri.EscapeDataString(AuthApp.Owner) })
+        foreach (var secret in new[]
+        {
+            Prompt,
+            Uri.EscapeDataString(Prompt),
+            _token,
+            AuthApp.ClientKey,
+            AuthApp.OperatorKey,
+            AuthApp.Owner,
+            Uri.EscapeDataString(AuthApp.Owner),
+        })
+        {
             Assert.That(seen, Has.None.Contains(secret));
+        }
+
         Assert.That(seen, Has.Some.Contains("username=Redacted"), "it was there to be seen");
     }
 
@@ -295,7 +319,9 @@ internal sealed partial class TelemetryJourneyTests
         Assert.That(alerts, Has.Length.GreaterThanOrEqualTo(9));
         foreach (var alert in alerts)
         {
-            Assert.That(alert, Does.Match(@"(?s)^ImageQueue\w+\n        expr: .+\n        for: \d+m\n        labels: \{ severity: (critical|warning) \}\n        annotations:\n          summary: "".+"""));
+            Assert.That(alert, Does.Match(
+                @"(?s)^ImageQueue\w+\n        expr: .+\n        for: \d+m\n        labels: \{ severity: (critical|warning) \}\n"
+                + @"        annotations:\n          summary: "".+"""));
             Assert.That(alert.Count(letter => letter == '('), Is.EqualTo(alert.Count(letter => letter == ')')));
         }
     }
@@ -306,7 +332,8 @@ internal sealed partial class TelemetryJourneyTests
         builder.Services.AddOpenTelemetry()
             .WithTracing(traces => TelemetryServices.Trace(traces).AddInMemoryExporter(_spans))
             .WithMetrics(metrics => metrics.AddInMemoryExporter(_exported))
-            .WithLogging(logs => logs.AddInMemoryExporter(_log), options => (options.IncludeScopes, options.IncludeFormattedMessage) = (true, true));
+            .WithLogging(
+                logs => logs.AddInMemoryExporter(_log), options => (options.IncludeScopes, options.IncludeFormattedMessage) = (true, true));
     }
 
     private static async Task<long> SubmitAsync(AuthApp app, string more = "") => (long)(await app.SubmitAsync($"{Prompt} {more}"))["id"]!;
@@ -322,7 +349,8 @@ internal sealed partial class TelemetryJourneyTests
     private IReadOnlyList<MetricPoint> Points(string name) => _metrics.Last(metric => metric.Name == name).MetricPoints;
 
     private double Sum(string name, params (string Key, object Value)[] tags) =>
-        Points(name).Where(point => tags.All(tag => TagsOf(point).TryGetValue(tag.Key, out var value) && tag.Value.Equals(value))).Sum(point => (double)point.GetSumLong());
+        Points(name).Where(point => tags.All(tag => TagsOf(point).TryGetValue(tag.Key, out var value) && tag.Value.Equals(value))).Sum(
+            point => (double)point.GetSumLong());
 
     private long Count(string name) => Points(name).Sum(point => point.GetHistogramCount());
 

@@ -80,7 +80,12 @@ internal sealed class TestReceiver : IAsyncDisposable
             if (Taken.FirstOrDefault(delivery => delivery.MessageId == messageId && delivery.Type == type) is { } taken)
                 return taken;
             if (TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromSeconds(45))
-                Assert.Fail($"{type} of {messageId} has not come. Came: {string.Join(", ", Deliveries.Select(one => $"{one.Type} of {one.MessageId}: {one.Status}"))}");
+            {
+                Assert.Fail(
+                    $"{type} of {messageId} has not come. Came: "
+                        + $"{string.Join(", ", Deliveries.Select(one => $"{one.Type} of {one.MessageId}: {one.Status}"))}");
+            }
+
             await Task.Delay(20);
         }
     }

@@ -35,7 +35,8 @@ internal sealed class WebhookPartsTests
 
         Assert.That(
             receiver.Keys,
-            Is.EqualTo(new[] { Encoding.UTF8.GetBytes("the-old-secret-in-plain"), Convert.FromBase64String("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") }));
+            Is.EqualTo(
+                new[] { Encoding.UTF8.GetBytes("the-old-secret-in-plain"), Convert.FromBase64String("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") }));
         Assert.That(
             WebhookSignature.Of(receiver.Keys, "id", DateTimeOffset.UnixEpoch, "{}"u8).Split(' '),
             Has.Length.EqualTo(2).And.All.StartsWith("v1,"));
@@ -82,7 +83,11 @@ internal sealed class WebhookPartsTests
     public void Start_SaysWhatIsWrong(string key, string value, string sentence)
     {
         var settings =
-            new Dictionary<string, string?> { ["Webhooks:0:Url"] = "https://chat.example/hooks", ["Webhooks:0:Secret"] = TestReceiver.Secret };
+            new Dictionary<string, string?>
+            {
+                ["Webhooks:0:Url"] = "https://chat.example/hooks",
+                ["Webhooks:0:Secret"] = TestReceiver.Secret,
+            };
         settings[key] = value;
 
         Assert.That(async () => await TestApp.StartAsync(settings), Throws.Exception.With.Message.Contains(sentence));

@@ -51,7 +51,8 @@ internal sealed class ApiDescription
             ["allOf"] = new JsonArray(Strict(schema.DeepClone())),
         };
         var result = JsonSchema.FromText(whole.ToJsonString()).Evaluate(
-            System.Text.Json.JsonSerializer.SerializeToElement(answer), new EvaluationOptions { OutputFormat = OutputFormat.List, RequireFormatValidation = true });
+            System.Text.Json.JsonSerializer.SerializeToElement(answer),
+            new EvaluationOptions { OutputFormat = OutputFormat.List, RequireFormatValidation = true });
         return result.IsValid
             ? null
             : string.Join(

@@ -124,7 +124,8 @@ internal sealed class ApiDescriptionTests
         var calls = _app.Services.GetRequiredService<IApiDescriptionGroupCollectionProvider>().ApiDescriptionGroups.Items
             .SelectMany(group => group.Items)
             .Where(call => call.HttpMethod != "HEAD" && call.GroupName is null) // The compatible APIs have documents of their own.
-            .Select(call => $"{call.HttpMethod!.ToLowerInvariant()} /{System.Text.RegularExpressions.Regex.Replace(call.RelativePath!, @"\{(\w+):[^}]*(\}\}?[^}/]*)*\}", "{$1}")}")
+            .Select(call => call.HttpMethod!.ToLowerInvariant() + " /"
+                + System.Text.RegularExpressions.Regex.Replace(call.RelativePath!, @"\{(\w+):[^}]*(\}\}?[^}/]*)*\}", "{$1}"))
             .ToList();
         var operations = _description.Operations.ToList();
 
@@ -415,7 +416,11 @@ internal sealed class ApiDescriptionTests
         Add("retryMessage 500", () => Act(FaultyStore.BrokenId, "retry"));
         Add("retryMessage 503", () => Act(FaultyStore.AwayId, "retry"));
 
-        foreach (var (id, path, wrong) in new[] { ("watchConversation", "api/conversations/streams/events", "api/conversations/a%20/events"), ("watchAll", "api/events", "api/events?conversation_id=a%20") })
+        foreach (var (id, path, wrong) in new[]
+        {
+            ("watchConversation", "api/conversations/streams/events", "api/conversations/a%20/events"),
+            ("watchAll", "api/events", "api/events?conversation_id=a%20"),
+        })
         {
             Add($"{id} 200", () => Get(path));
             Add($"{id} 400", () => Get($"{path}?last_event_id=x"));

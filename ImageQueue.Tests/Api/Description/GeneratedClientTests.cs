@@ -64,7 +64,8 @@ internal sealed class GeneratedClientTests
                 Check(progress.Message_id == submitted.Id && progress.Image_url == metadata.Image_url, "the same image was pushed");
 
                 // Cancel, and retry.
-                var slow = await client.SubmitImageAsync("generated", null, null, new ImageRequestBody { Username = "ayşe", Prompt = "takılan [fault:stalled]", Steps = 150 }, cancellationToken);
+                var slow = await client.SubmitImageAsync("generated", null, null, new ImageRequestBody { Username = "ayşe", Prompt =
+                    "takılan [fault:stalled]", Steps = 150 }, cancellationToken);
                 var cancelled = await client.CancelMessageAsync(slow.Id, cancellationToken);
                 Check(cancelled.Extra_metadata.Status == ImageStatus.Cancelled, "cancelled");
                 var retried = await client.RetryMessageAsync(slow.Id, cancellationToken);
@@ -72,19 +73,24 @@ internal sealed class GeneratedClientTests
                 await client.CancelMessageAsync(slow.Id, cancellationToken);
 
                 // The chat app's own words and keys, which no typed field gets in the way of.
-                var words = await client.AddMessageAsync("generated", null, new NewMessageBody { Username = "ayşe", Role = NewMessageBodyRole.User, Content = "merhaba", Extra_metadata = new { status = new[] { 1 } } }, cancellationToken);
-                await client.PatchMessageAsync(words.Id, new MessagePatchBody { Extra_metadata = new { client = new { thread = 7 } } }, cancellationToken);
+                var words = await client.AddMessageAsync("generated", null, new NewMessageBody { Username = "ayşe", Role =
+                    NewMessageBodyRole.User, Content = "merhaba", Extra_metadata = new { status = new[] { 1 } } }, cancellationToken);
+                await client.PatchMessageAsync(words.Id, new MessagePatchBody { Extra_metadata = new { client = new { thread = 7 } } },
+                    cancellationToken);
                 var page = await client.ListMessagesAsync("generated", null, long.MaxValue, 10, cancellationToken);
                 Check(page.Messages.Count == 3 && page.Messages.Last().Kind == MessageKind.Text, "three messages");
-                Check((await client.ListConversationsAsync("ayşe", null, 10, cancellationToken)).Conversations.Single().Id == "generated", "one conversation");
+                Check((await client.ListConversationsAsync("ayşe", null, 10, cancellationToken)).Conversations.Single().Id == "generated",
+                    "one conversation");
                 Check((await client.GetQueueAsync(cancellationToken)).Backends.Count == 1, "one backend");
 
                 // Delete: not found any more, and pushed to watchers.
                 await client.DeleteMessageAsync(slow.Id, cancellationToken);
                 do
                     await events.MoveNextAsync();
-                while (events.Current.EventType != "image_progress" || JsonSerializer.Deserialize<ImageProgressEvent>(events.Current.Data).Status != ImageProgressEventStatus.Deleted);
-                Check((await client.ListMessagesAsync("generated", null, long.MaxValue, 10, cancellationToken)).Messages.Count == 2, "two messages are left");
+                while (events.Current.EventType != "image_progress" ||
+                    JsonSerializer.Deserialize<ImageProgressEvent>(events.Current.Data).Status != ImageProgressEventStatus.Deleted);
+                Check((await client.ListMessagesAsync("generated", null, long.MaxValue, 10, cancellationToken)).Messages.Count == 2,
+                    "two messages are left");
 
                 // What is refused says why, for programs.
                 try

@@ -69,8 +69,10 @@ internal sealed class BareApp : IAsyncDisposable
         };
         return await connection.ExecuteScalarAsync<long>(
             _storage.IsEmbedded
-                ? "INSERT INTO bare (conversation_id, username, prompt, metadata, created_at) VALUES (@conversation, @username, @prompt, @metadata, @now) RETURNING id"
-                : "INSERT INTO bare (conversation_id, username, prompt, metadata, created_at) OUTPUT inserted.id VALUES (@conversation, @username, @prompt, @metadata, @now)",
+                ? "INSERT INTO bare (conversation_id, username, prompt, metadata, created_at) VALUES (@conversation, @username, @prompt, "
+                    + "@metadata, @now) RETURNING id"
+                : "INSERT INTO bare (conversation_id, username, prompt, metadata, created_at) OUTPUT inserted.id VALUES (@conversation, "
+                    + "@username, @prompt, @metadata, @now)",
             row);
     });
 

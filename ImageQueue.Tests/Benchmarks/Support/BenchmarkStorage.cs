@@ -98,14 +98,17 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
         public override JobStorage Hangfire() => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid });
 
         public override Task CreateBareTableAsync() => WithConnectionAsync(connection => connection.ExecuteAsync(
-            "CREATE TABLE bare (id INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, username TEXT NOT NULL, prompt TEXT NOT NULL, metadata TEXT NOT NULL, created_at TEXT NOT NULL)"));
+            "CREATE TABLE bare (id INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, username TEXT NOT NULL, prompt TEXT NOT NULL, "
+                + "metadata TEXT NOT NULL, created_at TEXT NOT NULL)"));
 
         public override Task FillAsync(int count) => WithConnectionAsync(connection => connection.ExecuteAsync(
             """
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < @count)
-            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work, revision)
+            INSERT INTO messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work,
+                revision)
             SELECT conversation_id, role, content, json_set(extra_metadata, '$.job_id', printf('%032x', i + 1000)), created_at, updated_at,
-                strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, ((i - @count) / 100.0) || ' seconds'), 'u' || (i % 50000), 21, (SELECT max(revision) FROM messages) + i
+                strftime('%Y-%m-%dT%H:%M:%fZ', queued_at, ((i - @count) / 100.0) || ' seconds'), 'u' || (i % 50000), 21, (SELECT
+                    max(revision) FROM messages) + i
             FROM messages, n WHERE id = (SELECT min(id) FROM messages);
             """,
             new { count }));
@@ -144,13 +147,17 @@ internal abstract class BenchmarkStorage : IAsyncDisposable
         }
 
         public override Task CreateBareTableAsync() => database.ExecuteAsync(
-            "CREATE TABLE dbo.bare (id bigint IDENTITY (1, 1) PRIMARY KEY, conversation_id nvarchar(100) NOT NULL, username nvarchar(100) NOT NULL, prompt nvarchar(4000) NOT NULL, metadata nvarchar(max) NOT NULL, created_at nvarchar(40) NOT NULL)");
+            "CREATE TABLE dbo.bare (id bigint IDENTITY (1, 1) PRIMARY KEY, conversation_id nvarchar(100) NOT NULL, username "
+                + "nvarchar(100) NOT NULL, prompt nvarchar(4000) NOT NULL, metadata nvarchar(max) NOT NULL, created_at nvarchar(40) NOT "
+                    + "NULL)");
 
         public override Task FillAsync(int count) => database.ExecuteAsync(
             """
-            WITH n AS (SELECT TOP (@count) ROW_NUMBER() OVER (ORDER BY (SELECT NULL)) AS i FROM sys.all_columns AS a CROSS JOIN sys.all_columns AS b)
+            WITH n AS (SELECT TOP (@count) ROW_NUMBER() OVER (ORDER BY (SELECT NULL)) AS i FROM sys.all_columns AS a CROSS JOIN
+                sys.all_columns AS b)
             INSERT INTO dbo.messages (conversation_id, role, content, extra_metadata, created_at, updated_at, queued_at, username, work)
-            SELECT one.conversation_id, one.role, one.content, JSON_MODIFY(one.extra_metadata, N'$.job_id', RIGHT(REPLICATE(N'0', 32) + CAST(n.i AS nvarchar(20)), 32)),
+            SELECT one.conversation_id, one.role, one.content, JSON_MODIFY(one.extra_metadata, N'$.job_id', RIGHT(REPLICATE(N'0', 32) +
+                CAST(n.i AS nvarchar(20)), 32)),
                 one.created_at, one.updated_at, DATEADD(millisecond, (n.i - @count) * 10, one.queued_at), CONCAT(N'u', n.i % 50000), 21
             FROM dbo.messages AS one CROSS JOIN n WHERE one.id = (SELECT MIN(id) FROM dbo.messages);
             """,

@@ -71,8 +71,12 @@ internal static class BenchmarkTable
         var build = typeof(Web.WebServices).Assembly.GetCustomAttributes(typeof(System.Reflection.AssemblyConfigurationAttribute), false)
             .OfType<System.Reflection.AssemblyConfigurationAttribute>().FirstOrDefault()?.Configuration;
         var memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1024.0 / 1024 / 1024;
-        return FormattableString.Invariant(
-            $"{TimeProvider.System.GetUtcNow():yyyy-MM-dd}: {Environment.ProcessorCount} cores of {name ?? RuntimeInformation.ProcessArchitecture.ToString()}, {memory:0} GiB, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}, {build} build{(build == "Release" ? "" : " (which says little: add -c Release)")}.");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{TimeProvider.System.GetUtcNow():yyyy-MM-dd}: {Environment.ProcessorCount} cores of "
+            + $"{name ?? RuntimeInformation.ProcessArchitecture.ToString()}, {memory:0} GiB, {RuntimeInformation.OSDescription}, "
+            + $"{RuntimeInformation.FrameworkDescription}, {build} build"
+            + $"{(build == "Release" ? "" : " (which says little: add -c Release)")}.");
     }
 
     private sealed record Line(string What, string Unit, IReadOnlyList<double> Rounds, Baseline? Against, Bar? Bar)

@@ -41,7 +41,9 @@ internal sealed class ForgeProcess : IAsyncDisposable
     public async Task<List<(double At, double Answered)>> ReceivedAsync()
     {
         var stats = await Http.GetFromJsonAsync<JsonObject>(new Uri(Address, "stats"));
-        return [.. stats!["received"]!.AsArray().Where(one => one!["answered_at_ms"] is not null).Select(one => ((double)one!["at_ms"]!, (double)one["answered_at_ms"]!))];
+        return [
+            .. stats!["received"]!.AsArray().Where(one => one!["answered_at_ms"] is not null).Select(
+                one => ((double)one!["at_ms"]!, (double)one["answered_at_ms"]!))];
     }
 
     public async ValueTask DisposeAsync()

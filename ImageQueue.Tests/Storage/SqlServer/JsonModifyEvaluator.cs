@@ -103,7 +103,11 @@ internal sealed class JsonModifyEvaluator
     }
 
     private static Value Replace(Value text, Value what, Value with) =>
-        text with { Content = ((string?)text.Content)?.Replace((string)what.Content!, (string)with.Content!, StringComparison.Ordinal), IsJson = false };
+        text with
+        {
+            Content = ((string?)text.Content)?.Replace((string)what.Content!, (string)with.Content!, StringComparison.Ordinal),
+            IsJson = false,
+        };
 
     private static Value IsNull(Value check, Value replacement)
     {

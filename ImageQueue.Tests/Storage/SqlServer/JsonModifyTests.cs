@@ -25,11 +25,14 @@ public sealed class JsonModifyTests
     [TestCase("""{"a":[1]}""", "JSON_MODIFY(<document>, @m0, JSON_QUERY(@m1))")]
     [TestCase("""{"a":1,"b":"x"}""", "JSON_MODIFY(JSON_MODIFY(<document>, @m0, @m1), @m2, @m3)")]
     [TestCase("""{"a":{}}""",
-        "JSON_MODIFY(<document>, @m0, JSON_QUERY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m0), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m0) ELSE N'{}' END))")]
+        "JSON_MODIFY(<document>, @m0, JSON_QUERY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m0), 1) = N'{' THEN "
+            + "JSON_QUERY(extra_metadata, @m0) ELSE N'{}' END))")]
     [TestCase("""{"a":{"b":{"c":1}}}""",
         "JSON_MODIFY(<document>, @m0, JSON_QUERY("
-        + "JSON_MODIFY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m0), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m0) ELSE N'{}' END, @m1, JSON_QUERY("
-        + "JSON_MODIFY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m2), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m2) ELSE N'{}' END, @m3, @m4)))))")]
+        + "JSON_MODIFY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m0), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m0) ELSE N'{}' END, "
+            + "@m1, JSON_QUERY("
+        + "JSON_MODIFY(CASE WHEN LEFT(JSON_QUERY(extra_metadata, @m2), 1) = N'{' THEN JSON_QUERY(extra_metadata, @m2) ELSE N'{}' END, "
+            + "@m3, @m4)))))")]
     public void For_WritesOneExpression(string patch, string expected) =>
         Assert.That(
             JsonModify.For(MetadataPatch.Parse(patch)).Expression,
@@ -253,7 +256,10 @@ public sealed class JsonModifyTests
     [TestCase("JSON_MODIFY(extra_metadata, '$.a', @undeclared)", "137")]
     [TestCase("JSON_MODIFY(other_column, '$.a', N'x')", "207")]
     [TestCase("JSON_MODIFY(extra_metadata, '$.a', N'x'", "46029")]
-    [TestCase("CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN N'x' END END END END END END END END END END END", "125")]
+    [TestCase(
+        "CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = "
+            + "N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN "
+                + "CASE WHEN N'1' = N'1' THEN CASE WHEN N'1' = N'1' THEN N'x' END END END END END END END END END END END", "125")]
     [TestCase("CONCAT(extra_metadata, N'x')", "not known")]
     public void Evaluator_Fails_WhereSqlServerWould(string expression, string error) =>
         Assert.That(
@@ -273,7 +279,8 @@ public sealed class JsonModifyTests
 
         string[] expected =
         [
-            "NVarChar(4000)", "BigInt(0)=1", "NVarChar(4000)", "Decimal(38,16)=12345678901234567890.1234567890123456", "NVarChar(4000)", "Bit(0)=True",
+            "NVarChar(4000)", "BigInt(0)=1", "NVarChar(4000)", "Decimal(38,16)=12345678901234567890.1234567890123456", "NVarChar(4000)",
+            "Bit(0)=True",
             "NVarChar(4000)", "NVarChar(4000)", "NVarChar(4000)", "NVarChar(-1)", "NVarChar(4000)", "NVarChar(-1)",
         ];
         Assert.That(viaSql.Parameters.Cast<SqlParameter>().Select(Describe), Is.EqualTo(expected));

@@ -107,7 +107,12 @@ public sealed class SqlServerSchemaTests
         try
         {
             var own =
-                new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = login, Password = password, IntegratedSecurity = false }.ConnectionString;
+                new SqlConnectionStringBuilder(_database.ConnectionString)
+                {
+                    UserID = login,
+                    Password = password,
+                    IntegratedSecurity = false,
+                }.ConnectionString;
             var database = new SqlServerDatabase(own, applySchema: false, NullLogger.Instance);
             await database.PrepareAsync(default);
             var store = new SqlServerMessageStore(database.Connections, TimeProvider.System, new AsyncSignal());
@@ -140,7 +145,12 @@ public sealed class SqlServerSchemaTests
     public void Connections_SayThatTheLoginIsRefused()
     {
         var wrong =
-            new SqlConnectionStringBuilder(_database.ConnectionString) { UserID = "unknown", Password = "Wrong-1", IntegratedSecurity = false };
+            new SqlConnectionStringBuilder(_database.ConnectionString)
+            {
+                UserID = "unknown",
+                Password = "Wrong-1",
+                IntegratedSecurity = false,
+            };
 
         Assert.That(
             () => new SqlServerDatabase(wrong.ConnectionString, applySchema: false, NullLogger.Instance).PrepareAsync(default),

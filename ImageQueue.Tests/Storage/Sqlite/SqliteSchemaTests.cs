@@ -54,7 +54,8 @@ public sealed class SqliteSchemaTests
         Assert.That(
             () => PrepareAsync(),
             Throws.TypeOf<SchemaException>().With.Message.Contains(
-                $"was written by a newer ImageQueue (schema {SqliteSchema.Version + 1}, this one knows {SqliteSchema.Version}). Start the newer release"));
+                $"was written by a newer ImageQueue (schema {SqliteSchema.Version + 1}, this one knows {SqliteSchema.Version}). Start "
+                    + $"the newer release"));
         Assert.That(SHA256.HashData(await File.ReadAllBytesAsync(Database)), Is.EqualTo(bytes));
     }
 

@@ -24,7 +24,11 @@ internal sealed class SqliteWriterTests
         var levels = new List<long>();
 
         foreach (var survives in new[] { true, false, true, false, false, true })
-            levels.Add(await writer.RunAsync(session => session.Connection.ExecuteScalar<long>("PRAGMA synchronous"), CancellationToken.None, survives));
+        {
+            levels.Add(
+                await writer.RunAsync(
+                    session => session.Connection.ExecuteScalar<long>("PRAGMA synchronous"), CancellationToken.None, survives));
+        }
 
         Assert.That(levels, Is.EqualTo(new[] { Full, Normal, Full, Normal, Normal, Full }));
     }
