@@ -153,15 +153,18 @@ internal sealed class RequestWrites(
         return new AttemptOutcome(AttemptResult.Completed);
     }
 
-    /// <summary>Backends round an upscaled size down to a multiple of 8 (Forge's <c>modules/upscaler.py</c>), or not at all.</summary>
+    /// <summary>
+    /// Backends round a size to their grid: 8 pixels where they upscale (Forge's <c>modules/upscaler.py</c>), 64 at most where they
+    /// generate.
+    /// </summary>
     private static void CheckSize(Attempt attempt, PreparedImage image)
     {
-        if (attempt.Request is { Width: { } width, Height: { } height }
-            && ForgeTasks.Of(ImageSource.Of(attempt.Message)) == ForgeTask.Upscale
-            && (Math.Abs(image.Width - width) >= 8 || Math.Abs(image.Height - height) >= 8))
+        var grid = ForgeTasks.Of(ImageSource.Of(attempt.Message)) == ForgeTask.Upscale ? 8 : 64;
+        if (GenerationSettings.Of(attempt.Message) is { Width: { } width, Height: { } height }
+            && (Math.Abs(image.Width - width) >= grid || Math.Abs(image.Height - height) >= grid))
         {
             throw new ForgeException(
-                ForgeFailure.BadImage, $"the upscaled image is {image.Width} x {image.Height} instead of {width} x {height}");
+                ForgeFailure.BadImage, $"the image is {image.Width} x {image.Height} instead of {width} x {height}");
         }
     }
 

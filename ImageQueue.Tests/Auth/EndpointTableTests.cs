@@ -30,8 +30,10 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /api/conversations/{conversation_id}/messages                /api/conversations/{c}/messages     401 ok  403 403 403 403
         GET    /api/conversations/{conversation_id}/messages                /api/conversations/{c}/messages     401 ok  ok  ok  ok  404
         POST   /api/conversations/{conversation_id}/uploads                 /api/conversations/{c}/uploads      401 ok  ok  403 403 403
-        GET    /api/conversations/{conversation_id}/uploads/{upload_id:regex(^[0-9a-f]{{32}}$)} /api/conversations/{c}/uploads/{j} 401 404 404 404 404 404
-        HEAD   /api/conversations/{conversation_id}/uploads/{upload_id:regex(^[0-9a-f]{{32}}$)} /api/conversations/{c}/uploads/{j} 401 404 404 404 404 404
+        GET    /api/conversations/{conversation_id}/uploads/{upload_id:regex(^[0-9a-f]{{32}}$)} /api/conversations/{c}/uploads/{j} \
+            401 404 404 404 404 404
+        HEAD   /api/conversations/{conversation_id}/uploads/{upload_id:regex(^[0-9a-f]{{32}}$)} /api/conversations/{c}/uploads/{j} \
+            401 404 404 404 404 404
         GET    /api/conversations/{conversation_id}/events                  /api/conversations/{c}/events       401 ok  ok  ok  ok  404
         POST   /api/conversations/{conversation_id}/tokens                  /api/conversations/{c}/tokens       401 ok  403 403 403 403
         GET    /api/messages/{id:long}                                      /api/messages/{m}                   401 ok  ok  ok  ok  404
@@ -238,7 +240,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
 
     private IEnumerable<Row> Rows()
     {
-        foreach (var line in Table.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        var table = Table.Replace("\\\n", "", StringComparison.Ordinal);
+        foreach (var line in table.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             var cells = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
             var answers = cells[3] == "local" ? Enumerable.Repeat(behindProxy ? "404" : "ok", 6).ToArray() : cells[3..];

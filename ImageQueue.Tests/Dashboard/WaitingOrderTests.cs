@@ -39,7 +39,8 @@ internal sealed partial class WaitingOrderTests
         [.. Picked().Matches(page).Select(match => long.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))];
 
     private static string NextOf(string home) => string.Join(
-        ", ", NextPosition().Matches(home).Select(match => $"{System.Net.WebUtility.HtmlDecode(match.Groups[1].Value)} {match.Groups[2].Value}"));
+        ", ",
+        NextPosition().Matches(home).Select(match => $"{System.Net.WebUtility.HtmlDecode(match.Groups[1].Value)} {match.Groups[2].Value}"));
 
     [GeneratedRegex("data-iq-pick value=\"([0-9]+)\"")]
     private static partial Regex Picked();

@@ -46,6 +46,21 @@ internal sealed class GenerateImageJobTests
         Assert.That(ColourOf(now), Is.EqualTo(SKColors.Red));
     }
 
+    /// <summary>Seen before: a thumbnail was stored as the image that was requested.</summary>
+    [Test]
+    public async Task Image_IsBad_WhenItsSizeIsAnother()
+    {
+        Bench.Generate((_, _) => Task.FromResult(Image(SKColors.Red)));
+        var request = new ImageRequest { ConversationId = "c", Username = "ayşe", Prompt = "bir gül", Width = 256, Height = 256 };
+        var row = (await Bench.Get<SubmitImageRequest>().SubmitAsync(request, CancellationToken.None)).Message;
+
+        Assert.ThrowsAsync<ImageRequestFailedException>(async () => await Bench.RunAsync(await Bench.FindAsync(row)));
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((now.Status, now.ErrorCode, now.Failures), Is.EqualTo((MessageStatus.Error, ErrorCodes.BadImage, 1)));
+        Assert.That(Files(), Is.Empty);
+    }
+
     /// <summary>Megabytes of base64 take their time: the GPU does not wait for them.</summary>
     [TestCase(false, MessageStatus.Complete)]
     [TestCase(true, MessageStatus.Cancelled)]

@@ -47,7 +47,8 @@ public abstract partial class MessageStoreContract
         await Store.EraseAsync(both[0].Message.Id, default);
         Assert.That(await Store.FindUploadAsync(Photo, default), Is.Not.Null, "the other one names it; an erasure counts once");
         await Store.EraseAsync(both[1].Message.Id, default);
-        Assert.That((await Store.FindUploadAsync(Photo, default), await Store.FindUploadAsync(Mask, default)), Is.EqualTo(((Upload?)null, (Upload?)null)));
+        Assert.That((await Store.FindUploadAsync(Photo, default), await Store.FindUploadAsync(Mask, default)),
+            Is.EqualTo(((Upload?)null, (Upload?)null)));
     }
 
     [Test]
@@ -125,7 +126,8 @@ public abstract partial class MessageStoreContract
         const string Orphan = "00000000000000000000000000000ddd";
 
         Assert.That(
-            await Store.ForgetUnusedUploadsAsync([Photo, Orphan], TimeSpan.FromDays(1), default), Is.EqualTo(new[] { Orphan }), "not that old");
+            await Store.ForgetUnusedUploadsAsync([Photo, Orphan], TimeSpan.FromDays(1), default), Is.EqualTo(new[] { Orphan }),
+            "not that old");
         Assert.That(await ForgetUnusedAsync(Photo), Is.EqualTo(new[] { Photo }));
         Assert.That(await Store.FindUploadAsync(Photo, default), Is.Null);
     }

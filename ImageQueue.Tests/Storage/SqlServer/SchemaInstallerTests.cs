@@ -86,7 +86,8 @@ public sealed class SchemaInstallerTests
 
         Assert.That(() => database.PrepareAsync(CancellationToken.None), Throws.TypeOf<SchemaException>().With.Message.EqualTo(
             "The database Images on db1 lacks table dbo.conversations, table dbo.messages, table dbo.imagequeue_leases, "
-            + "table dbo.imagequeue_pauses, table dbo.imagequeue_uploads, table dbo.imagequeue_statistics_samples, table dbo.imagequeue_statistics, "
+            + "table dbo.imagequeue_pauses, table dbo.imagequeue_uploads, table dbo.imagequeue_statistics_samples, table "
+                + "dbo.imagequeue_statistics, "
             + "table dbo.data_protection_keys (script 2026-11-29_01_tables.sql); Hangfire's tables (script Hangfire's own). "
             + "Run \"dotnet run --project ImageQueue.Web -- schema apply\", hand the scripts to a DBA (\"schema print\"), or set "
                 + "Storage:ApplySchema to true."));
