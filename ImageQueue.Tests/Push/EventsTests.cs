@@ -111,6 +111,8 @@ internal sealed class EventsTests
             ["queue_position"] = 0,
             ["prompt"] = "bir kedi </script> 🐈 İı",
             ["settings"] = new JsonObject { ["width"] = 64 },
+            ["source"] = null,
+            ["group_id"] = null,
             ["result"] = null,
             ["metadata"] = new JsonObject(),
             ["image_url"] = null,

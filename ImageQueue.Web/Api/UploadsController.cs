@@ -109,7 +109,7 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         if (HeaderUtilities.RemoveQuotes(type.Boundary).Value is not { Length: > 0 and <= 200 } boundary)
             throw new InvalidDataException("The form has no boundary.");
         var form = new MultipartReader(boundary, Request.Body);
-        while (await form.ReadNextSectionAsync(cancellationToken) is { } part)
+        while (await ReadPartAsync(form, cancellationToken) is { } part)
         {
             if (ContentDispositionHeaderValue.TryParse(part.ContentDisposition, out var disposition)
                 && HeaderUtilities.RemoveQuotes(disposition.Name) == "file")
@@ -121,6 +121,18 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         throw new InvalidDataException("The form has no part file.");
 
         static bool Is(StringSegment name, string other) => name.Equals(other, StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static async Task<MultipartSection?> ReadPartAsync(MultipartReader form, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await form.ReadNextSectionAsync(cancellationToken);
+        }
+        catch (IOException e) when (e.GetType() == typeof(IOException))
+        {
+            throw new InvalidDataException("The form ends before its last boundary.", e); // A server's own errors have types of their own.
+        }
     }
 
     /// <summary>Keeps MVC from reading a form into memory before the action does.</summary>

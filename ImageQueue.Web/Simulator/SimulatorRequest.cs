@@ -41,6 +41,7 @@ internal sealed record SimulatorRequest
             Image = fields.Text("image", notNull: true) ?? "";
             Upscaler = fields.Text("upscaler_1", notNull: true) ?? SimulatorCatalogue.NoUpscaler;
             UpscalingResize = fields.Number("upscaling_resize") ?? 2;
+            NullField = null; // It has none of those fields.
             Steps = 1; // Far less work than an image of that size.
         }
     }
