@@ -85,7 +85,8 @@ internal sealed class UploadTests
     public async Task Upload_KeepsNothingButPixels()
     {
         var plain = TestImages.Make();
-        byte[] polyglot = [.. plain[..33], .. Chunk("tEXt", Encoding.Latin1.GetBytes("Comment\0gizli")), .. plain[33..], .. "PK\u0003\u0004gizli"u8];
+        byte[] polyglot = [
+            .. plain[..33], .. Chunk("tEXt", Encoding.Latin1.GetBytes("Comment\0gizli")), .. plain[33..], .. "PK\u0003\u0004gizli"u8];
 
         var stored = await StoredAsync(polyglot);
 
@@ -255,7 +256,8 @@ internal sealed class UploadTests
 
     private static byte[] Head(int length) => Encoding.ASCII.GetBytes(string.Create(
         CultureInfo.InvariantCulture,
-        $"POST /api/conversations/demo/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"));
+        $"POST /api/conversations/demo/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+        + $"Content-Length: {length}\r\n\r\n"));
 
     private static bool IsRed(SKColor colour) => colour is { Red: > 150, Blue: < 100 };
 

@@ -86,7 +86,8 @@ public sealed partial class ForgeClientTests
         {
             Assert.That((image.Bytes.ToArray(), image.Upscaler), Is.EqualTo((Image, expected)));
             Assert.That(sent.Path, Is.EqualTo("/sdapi/v1/extra-single-image"));
-            Assert.That(body.RootElement.EnumerateObject().Select(member => member.Name), Is.EqualTo(new[] { "upscaler_1", "upscaling_resize", "image" }));
+            Assert.That(body.RootElement.EnumerateObject().Select(member => member.Name),
+                Is.EqualTo(new[] { "upscaler_1", "upscaling_resize", "image" }));
             Assert.That(body.RootElement.GetProperty("upscaler_1").GetString(), Is.EqualTo(expected));
             Assert.That(body.RootElement.GetProperty("upscaling_resize").GetInt32(), Is.EqualTo(4));
             Assert.That(body.RootElement.GetProperty("image").GetBytesFromBase64(), Is.EqualTo(bytes));
@@ -166,7 +167,8 @@ public sealed partial class ForgeClientTests
         var capabilities = await _client.LearnAsync(_backend, default);
 
         Assert.That(
-            (capabilities.Can(ForgeTask.ImageToImage), capabilities.Can(ForgeTask.Inpaint), capabilities.Can(ForgeTask.Upscale), capabilities.Can(ForgeTask.TextToImage)),
+            (capabilities.Can(ForgeTask.ImageToImage), capabilities.Can(ForgeTask.Inpaint), capabilities.Can(ForgeTask.Upscale),
+                capabilities.Can(ForgeTask.TextToImage)),
             Is.EqualTo((imageToImage, imageToImage, upscale, (bool?)true)));
     }
 

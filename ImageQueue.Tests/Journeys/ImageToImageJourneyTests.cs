@@ -106,7 +106,8 @@ internal sealed class ImageToImageJourneyTests
         await AssertRefusedAsync("ayşe", new { upload_id = "../../x" }, 422, "invalid_request", "source.upload_id");
         await AssertRefusedAsync("ayşe", new { upload_id = upload, strength = 1.5 }, 422, "invalid_request", "source.strength");
         await AssertRefusedAsync("ayşe", new { upload_id = upload, upscale = 3 }, 422, "invalid_request", "source.upscale");
-        await AssertRefusedAsync("ayşe", new { upload_id = upload, upscale = 2, strength = 0.5 }, 422, "invalid_request", "source.strength");
+        await AssertRefusedAsync(
+            "ayşe", new { upload_id = upload, upscale = 2, strength = 0.5 }, 422, "invalid_request", "source.strength");
 
         async Task AssertRefusedAsync(string username, object source, int status, string code, string field)
         {
@@ -134,7 +135,8 @@ internal sealed class ImageToImageJourneyTests
             "api/conversations/demo/images", new { username = "ayşe", prompt = "bir kedi", source = new { upload_id = upload } });
 
         var problem = await TestApp.ReadAsync(response);
-        Assert.That((response.StatusCode, (string?)problem["code"]), Is.EqualTo((HttpStatusCode.UnprocessableEntity, "unsupported_source")));
+        Assert.That(
+            (response.StatusCode, (string?)problem["code"]), Is.EqualTo((HttpStatusCode.UnprocessableEntity, "unsupported_source")));
     }
 
     /// <summary>Of two backends only one can: that one gets it, though the other is free.</summary>
@@ -155,7 +157,8 @@ internal sealed class ImageToImageJourneyTests
             await CompleteAsync(app, new { username = "ayşe", prompt = "bir kedi", steps = 2, source = new { upload_id = upload } });
 
         Assert.That(can.Stats.Received, Has.Count.EqualTo(4));
-        Assert.That(cannot.Requests.Where(request => request.Method == "POST" && request.Path.Contains("img", StringComparison.Ordinal)), Is.Empty);
+        Assert.That(
+            cannot.Requests.Where(request => request.Method == "POST" && request.Path.Contains("img", StringComparison.Ordinal)), Is.Empty);
     }
 
     /// <summary>The process died between upload and submit, or while receiving: the clean-up leaves nothing.</summary>
@@ -240,7 +243,8 @@ internal sealed class ImageToImageJourneyTests
 
         var id = (string)group["group_id"]!;
         var messages = group["messages"]!.AsArray().Select(message => message!.AsObject()).ToList();
-        Assert.That(messages.Select(message => (long)message["extra_metadata"]!["settings"]!["seed"]!), Is.EqualTo(new long[] { 40, 41, 42, 43 }));
+        Assert.That(
+            messages.Select(message => (long)message["extra_metadata"]!["settings"]!["seed"]!), Is.EqualTo(new long[] { 40, 41, 42, 43 }));
         Assert.That(messages.Select(message => (string?)message["extra_metadata"]!["group_id"]), Is.All.EqualTo(id));
         Assert.That((string?)(await events.ReadAsync())["group_id"], Is.EqualTo(id));
         await Until.TrueAsync(() => servers.All(server => server.Stats.InFlight == 1), "each backend has one at the same time");

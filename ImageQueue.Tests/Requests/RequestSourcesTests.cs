@@ -56,10 +56,13 @@ internal sealed class RequestSourcesTests
         Assert.That((request.Width, request.Height, request.Source!.Strength), Is.EqualTo((expectedWidth, expectedHeight, (decimal?)null)));
     }
 
-    [TestCase(1032, 64, 4, "The image would have 4128 x 256 pixels; at most 4096 on a side can be made. Send 2 as source.upscale, or start from a smaller one.")]
+    [TestCase(1032, 64, 4,
+        "The image would have 4128 x 256 pixels; at most 4096 on a side can be made. "
+            + "Send 2 as source.upscale, or start from a smaller one.")]
     public void Upscale_IsRefused_WhenTheResultWouldBeTooLarge(int width, int height, int factor, string sentence)
     {
-        var refusal = Assert.ThrowsAsync<SourceException>(() => CompleteAsync(new ImageSource { UploadId = Id, Upscale = factor }, width, height))!;
+        var refusal =
+            Assert.ThrowsAsync<SourceException>(() => CompleteAsync(new ImageSource { UploadId = Id, Upscale = factor }, width, height))!;
 
         Assert.That((refusal.Problem, refusal.Field, refusal.Message), Is.EqualTo((SourceProblem.TooLarge, "source.upscale", sentence)));
     }
