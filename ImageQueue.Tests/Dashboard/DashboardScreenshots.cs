@@ -130,7 +130,8 @@ internal sealed class DashboardScreenshots
             await Expect(page.GetByTestId($"message-{half}")).ToHaveAttributeAsync(
                 "data-progress", new Regex("^(4[5-9]|[5-9].)$"), new() { Timeout = 90_000 });
             await Expect(page.GetByTestId($"message-{done["id"]}").GetByTestId("image")).ToBeVisibleAsync();
-            await page.WaitForTimeoutAsync(1000); // The preview fades in.
+            await Expect(page.Locator(".has-preview .preview")).ToBeVisibleAsync(new() { Timeout = 30_000 });
+            await page.WaitForTimeoutAsync(1000); // It fades in.
             await page.ScreenshotAsync(new() { Path = Path.Combine(Repository.Root, ".github", file) });
         }
     }
