@@ -158,6 +158,40 @@ public sealed class BackendPoolTests : PoolBench
     }
 
     [Test]
+    public async Task AcquireAsync_TakesTheBackendThatCan_OrThrowsWhenNoneCan(CancellationToken cancellationToken)
+    {
+        Forge["a"].Capabilities = new ForgeCapabilities { ImageToImage = false, Upscale = false };
+        Forge["b"].Capabilities = new ForgeCapabilities { ImageToImage = true, Upscale = false };
+        var pool = await ReadyPoolAsync("a", "b");
+
+        using (var one = await pool.AcquireAsync(1, Any with { Task = ForgeTask.Inpaint }, cancellationToken))
+        {
+            Assert.That(one.Backend.Name, Is.EqualTo("b"));
+            Assert.That(pool.TryTake(Any with { Task = ForgeTask.ImageToImage }), Is.Null, "the free one cannot");
+        }
+
+        var exception = Assert.ThrowsAsync<ForgeException>(
+            () => pool.AcquireAsync(1, Any with { Task = ForgeTask.Upscale }, cancellationToken));
+        Assert.That(exception!.Reason, Is.EqualTo("none of the backends for it can do Upscale"));
+    }
+
+    /// <summary>What a backend can do is known once it has come up: then nothing may wait for what never comes.</summary>
+    [Test]
+    public async Task AcquireAsync_Throws_WhenTheLastBackendTurnsOutNotToBeAbleTo(CancellationToken cancellationToken)
+    {
+        Forge["a"].Down = "it is switched off";
+        Forge["a"].Capabilities = new ForgeCapabilities { ImageToImage = false };
+        var pool = await ReadyPoolAsync("a");
+        var waiting = pool.AcquireAsync(1, Any with { Task = ForgeTask.ImageToImage }, cancellationToken);
+        Assert.That(waiting.IsCompleted, Is.False, "it may be able to");
+
+        Forge["a"].Down = null;
+        await AdvanceUntil(() => waiting.IsCompleted);
+
+        Assert.ThrowsAsync<ForgeException>(() => waiting);
+    }
+
+    [Test]
     public async Task TryTake_SharesOut_WhenSeveralAreFree()
     {
         var pool = await ReadyPoolAsync("a", "b");
