@@ -13,13 +13,17 @@ internal static class NodeClients
     private static string Folder => Path.Combine(Repository.Root, "ImageQueue.Tests", "Compatibility", "clients");
 
     /// <summary>What a script prints.</summary>
-    public static async Task<JsonNode> RunAsync(string script, params string[] arguments)
+    public static async Task<JsonNode> RunAsync(string script, params string[] arguments) =>
+        JsonNode.Parse(await RunToolAsync(script, arguments))!;
+
+    /// <summary>The same as text.</summary>
+    public static async Task<string> RunToolAsync(string script, params string[] arguments)
     {
         if (await Installed.Value is { } reason)
             Assert.Ignore(reason);
         var (code, output, errors) = await StartAsync("node", [script, .. arguments]);
-        Assert.That(code, Is.Zero, errors);
-        return JsonNode.Parse(output)!;
+        Assert.That(code, Is.Zero, output + errors);
+        return output;
     }
 
     private static async Task<string?> InstallAsync()

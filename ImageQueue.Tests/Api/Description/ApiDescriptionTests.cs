@@ -128,15 +128,18 @@ internal sealed class ApiDescriptionTests
                 + System.Text.RegularExpressions.Regex.Replace(call.RelativePath!, @"\{(\w+):[^}]*(\}\}?[^}/]*)*\}", "{$1}"))
             .ToList();
         var operations = _description.Operations.ToList();
+        var tags = _description.Document["tags"]!.AsArray().Select(tag => (string?)tag!["name"]).ToList();
 
         Assert.Multiple(() =>
         {
+            Assert.That(tags, Is.Unique);
             Assert.That(operations, Has.Count.EqualTo(calls.Count).And.Count.GreaterThan(12));
             Assert.That(operations.Select(one => one.Id), Is.Unique.And.All.Match("^[a-z][A-Za-z]+$"));
             foreach (var (id, _, path, operation) in operations)
             {
-                Assert.That((string?)operation["summary"], Is.Not.Empty, id);
-                Assert.That(operation["tags"]!.AsArray(), Has.Count.EqualTo(1), id);
+                Assert.That((string?)operation["summary"], Does.Match("^[A-Z][a-z]+( [a-z]+)+$"), $"{id}: verb and noun");
+                Assert.That((string?)operation["description"], Does.EndWith("."), id);
+                Assert.That(tags, Has.One.EqualTo((string?)operation["tags"]!.AsArray().Single()), id);
                 var parameters = (operation["parameters"] as JsonArray ?? []).Select(parameter => parameter!).ToList();
                 Assert.That(
                     parameters.Where(parameter => (string?)parameter["in"] == "path")

@@ -4,21 +4,19 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
-using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.OpenApi;
-using Microsoft.Extensions.Options;
 using Microsoft.OpenApi;
 
 namespace ImageQueue.Web.Api.Description;
 
 /// <summary>
 /// The API's description (OpenAPI 3.1): generated from the code, with
-/// <c>openapi.overlay.json</c> merged over it (RFC 7396). Made once, the same for every caller.
+/// <c>openapi.overlay.json</c> merged over it (RFC 7396). Made once, the same for every caller but for the path base.
 /// </summary>
 internal sealed class ApiDocument(
-    [FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated, IOptions<HostingOptions> hosting)
+    [FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
 {
     public const string Name = "v1";
 
@@ -41,12 +39,18 @@ internal sealed class ApiDocument(
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, WriteIndented = true };
 
     private readonly Lock _lock = new();
-    private Task<byte[]>? _written;
+    private Task<string>? _written;
 
-    public Task<byte[]> GetAsync()
+    /// <param name="pathBase">The path under which the caller finds the app.</param>
+    public async Task<string> GetAsync(PathString pathBase)
     {
+        Task<string> written;
         lock (_lock)
-            return _written is null or { IsFaulted: true } or { IsCanceled: true } ? _written = WriteAsync() : _written;
+            written = _written is null or { IsFaulted: true } or { IsCanceled: true } ? _written = WriteAsync() : _written;
+        var json = await written;
+        return pathBase.HasValue ? json.Replace(Server("/"), Server(pathBase.ToUriComponent()), StringComparison.Ordinal) : json;
+
+        static string Server(string url) => $"\"url\": \"{url}\"";
     }
 
     /// <summary>Adds each call's problems from its attributes, and the push object, which no call returns.</summary>
@@ -81,7 +85,7 @@ internal sealed class ApiDocument(
         response.Extensions[Codes] = new JsonNodeExtension(new JsonArray([.. codes.Select(code => (JsonNode)code)]));
     }
 
-    private async Task<byte[]> WriteAsync()
+    private async Task<string> WriteAsync()
     {
         var document = await generated.GetOpenApiDocumentAsync(CancellationToken.None);
         // It has just been written.
@@ -95,13 +99,14 @@ internal sealed class ApiDocument(
 
         LeaveOpen(json["components"]!["schemas"]!.AsObject());
         Merge(json, ReadOverlay());
-        if (hosting.Value.PathBase.Length > 0)
-            json["servers"]![0]!["url"] = hosting.Value.PathBase; // The overlay has it.
-        return JsonSerializer.SerializeToUtf8Bytes(json, Written);
+        return json.ToJsonString(Written);
     }
 
     private static void Complete(JsonObject operation, bool isApi)
     {
+        // The title is verb and noun, as the id has them; what the code says is the description.
+        operation["description"] = string.Join("\n\n", new[] { operation["summary"], operation["description"] }.OfType<JsonNode>());
+        operation["summary"] = TitleOf((string)operation["operationId"]!); // EveryCall_IsDescribed_Whole holds it.
         foreach (var parameter in (operation["parameters"] as JsonArray ?? []).OfType<JsonObject>())
         {
             var schema = parameter["schema"]!.AsObject(); // Every parameter has one.
@@ -135,6 +140,9 @@ internal sealed class ApiDocument(
                 response["headers"] = new JsonObject { ["Retry-After"] = new JsonObject { ["$ref"] = "#/components/headers/Retry-After" } };
         }
     }
+
+    private static string TitleOf(string operationId) => string.Concat(operationId.Select((letter, i) =>
+        i == 0 ? $"{char.ToUpperInvariant(letter)}" : char.IsUpper(letter) ? $" {char.ToLowerInvariant(letter)}" : $"{letter}"));
 
     /// <summary>Leaves out bounds that JavaScript numbers cannot hold exactly.</summary>
     private static void WithoutVastNumbers(JsonObject schema)

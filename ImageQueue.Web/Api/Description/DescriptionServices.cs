@@ -1,3 +1,4 @@
+using System.Text;
 using ImageQueue.Web.Auth;
 using Microsoft.Extensions.Options;
 using Scalar.AspNetCore;
@@ -28,7 +29,8 @@ internal static class DescriptionServices
         app.MapMethods(
             ApiDocument.Path,
             GetAndHead,
-            async (ApiDocument document) => Results.Bytes(await document.GetAsync(), "application/json; charset=utf-8"))
+            async (ApiDocument document, HttpRequest request) =>
+                Results.Text(await document.GetAsync(request.PathBase), "application/json", Encoding.UTF8))
             .ExcludeFromDescription().RequireAuthorization(Access.Overview);
         if (app.Services.GetRequiredService<IOptions<ApiOptions>>().Value.Docs ?? app.Environment.IsDevelopment())
         {
@@ -43,7 +45,8 @@ internal static class DescriptionServices
                 DocsPath,
                 options =>
                 {
-                    options.WithTitle("ImageQueue").DisableDefaultFonts().DisableTelemetry().DisableAgent()
+                    // With its list of models, "Models" would be there twice.
+                    options.WithTitle("ImageQueue").DisableDefaultFonts().DisableTelemetry().DisableAgent().HideModels()
                         .WithOpenApiRoutePattern(ApiDocument.Path.TrimStart('/'));
                     options.ShowDeveloperTools = DeveloperToolsVisibility.Never;
                 })
