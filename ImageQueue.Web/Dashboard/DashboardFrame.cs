@@ -4,7 +4,7 @@ using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;
 
-/// <summary>Completes every dashboard page, Hangfire's own included: job names, language, status bar and version.</summary>
+/// <summary>Completes every dashboard page, Hangfire's own included: job names, addresses, language, status bar and version.</summary>
 internal static partial class DashboardFrame
 {
     public static void UseDashboardFrame(this IApplicationBuilder app) => app.UseWhen(
@@ -33,6 +33,8 @@ internal static partial class DashboardFrame
         }
 
         var page = await JobNames.FillAsync(context, Encoding.UTF8.GetString(written.GetBuffer(), 0, (int)written.Length));
+        // Addresses that do not know the app's path base, such as an image's; text has no quotation mark that is not encoded.
+        page = page.Replace("=\"~/", $"=\"{context.Request.PathBase}/", StringComparison.Ordinal);
         if (Container.IsMatch(page))
             page = await AddFrameAsync(context, page);
         context.Response.ContentLength = null;

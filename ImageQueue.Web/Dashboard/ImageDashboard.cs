@@ -9,7 +9,6 @@ using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Core.Webhooks;
-using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -30,15 +29,14 @@ internal static class ImageDashboard
     }
 
     /// <summary>Adds the pages to Hangfire's dashboard, whose routes and tiles are static: once in a process.</summary>
-    /// <param name="pathBase">The path that the app is served under, or nothing.</param>
-    public static void AddPages(string pathBase)
+    public static void AddPages()
     {
         lock (Gate)
         {
             if (_isAdded)
                 return;
             _isAdded = true;
-            Add(pathBase);
+            Add();
         }
     }
 
@@ -79,7 +77,7 @@ internal static class ImageDashboard
         }
     }
 
-    private static void Add(string pathBase)
+    private static void Add()
     {
         AddPage("/images", "Images", (_, request) => ImagesPage.ShowAsync(request));
         AddPage("/images/(?<id>[0-9]{1,18})", "Image", (match, request) =>
@@ -141,7 +139,7 @@ internal static class ImageDashboard
         hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.overview.css");
         hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.js");
         hangfire.UseJobDetailsRenderer(-10, RenderJob);
-        Tiles.Add(pathBase + Forms.Dashboard);
+        Tiles.Add();
     }
 
     private static void AddPage(string path, string title, Func<string, ImageDashboardRequest, Task<Markup>> show)

@@ -135,6 +135,6 @@ internal static class ImagesTable
         """);
 
     private static Markup Thumbnail(string? url) => url is not null
-        ? Markup.Of($"<img src=\"{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"iq-thumb\" loading=\"lazy\">")
+        ? Markup.Of($"<img src=\"~{url}\" alt=\"\" width=\"48\" height=\"48\" class=\"iq-thumb\" loading=\"lazy\">")
         : Markup.Of($"<span class=\"iq-thumb\"></span>");
 }

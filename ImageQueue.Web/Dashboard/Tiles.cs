@@ -3,15 +3,16 @@ using Hangfire;
 using Hangfire.Dashboard;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>The tiles of the home page; each links to the page that explains it.</summary>
 internal static class Tiles
 {
-    /// <param name="root">The dashboard's path: Hangfire writes a tile's address as it is.</param>
-    public static void Add(string root)
+    public static void Add()
     {
+        const string root = $"~{Forms.Dashboard}"; // Hangfire writes a tile's address as it is; DashboardFrame completes it.
         Add<DashboardSummary.Figures>("waiting", "Waiting", root + "/images?show=waiting", Summary, figures => new Metric(figures.Waiting));
         Add<DashboardSummary.Figures>(
             "oldest", "Oldest wait", root + "/images?show=waiting", Summary, figures =>

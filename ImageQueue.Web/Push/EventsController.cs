@@ -183,7 +183,7 @@ public sealed class EventsController(
             var changes = await subscription.NextAsync(quiet > TimeSpan.Zero ? quiet : TimeSpan.Zero, cancellationToken);
             if (!WatcherReach.Covers(User, changes))
                 return;
-            var page = await writer.WritePageAsync([.. changes.Where(isWanted)], cancellationToken);
+            var page = await writer.WritePageAsync([.. changes.Where(isWanted)], Request.PathBase.Value, cancellationToken);
             changes = [];
             if (page.Count == 0)
             {

@@ -107,6 +107,7 @@ public sealed class ImagesHub(
     {
         using var _ = subscription;
         using var watching = metrics.TrackStream("signalr");
+        var pathBase = connection.GetHttpContext()?.Request.PathBase.Value;
         try
         {
             while (true)
@@ -118,7 +119,7 @@ public sealed class ImagesHub(
                     return;
                 }
 
-                var page = await writer.WritePageAsync(changes, cancellationToken);
+                var page = await writer.WritePageAsync(changes, pathBase, cancellationToken);
                 changes = [];
                 await subscription.DeliverAsync(page, SendAsync, time);
             }

@@ -9,31 +9,39 @@ using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 
-/// <summary>Serializes each change once for all watchers.</summary>
+/// <summary>Serializes each change once for all watchers that come by one path base.</summary>
 public sealed class PushWriter(
     QueuePositions positions, IOptions<JsonOptions> json, IOptions<HostingOptions> hosting, ILogger<PushWriter> logger)
 {
     private readonly ConditionalWeakTable<MessageChange, PushedChange> _written = [];
 
     /// <summary>The changes as they are pushed, in the same order.</summary>
+    /// <param name="pathBase">The path base of the watcher's connection, before addresses of images; null: the configured one.</param>
     public async ValueTask<IReadOnlyList<PushedChange>> WriteAsync(
-        IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken)
+        IReadOnlyList<MessageChange> changes, string? pathBase, CancellationToken cancellationToken)
     {
         if (changes.Count == 0)
             return [];
         var live = changes.Any(change => change.Message.IsImage) ? await PositionsAsync(cancellationToken) : null;
-        return [.. changes.Select(change => _written.GetValue(change, one => one.Message.IsImage
-            ? Write(one, ImageProgressEvent.From(one, live, hosting.Value.PathBase))
-            : Write(one, MessageResponse.From(one.Message, positions: null, hosting.Value.PathBase))))];
+        pathBase ??= hosting.Value.PathBase;
+        return [.. changes.Select(change =>
+            _written.GetValue(change, Write) is { } shared && shared.PathBase == pathBase ? shared : Write(change))];
+
+        PushedChange Write(MessageChange change) => change.Message.IsImage
+            ? ToPushed(change, ImageProgressEvent.From(change, live, pathBase), pathBase)
+            : ToPushed(change, MessageResponse.From(change.Message, positions: null, pathBase), pathBase);
     }
 
     /// <summary>The same with each change's own, for <see cref="SlowReader"/>.</summary>
     public async ValueTask<Queue<(MessageChange Change, PushedChange Pushed)>> WritePageAsync(
-        IReadOnlyList<MessageChange> changes, CancellationToken cancellationToken) =>
-        new(changes.Zip(await WriteAsync(changes, cancellationToken)));
+        IReadOnlyList<MessageChange> changes, string? pathBase, CancellationToken cancellationToken) =>
+        new(changes.Zip(await WriteAsync(changes, pathBase, cancellationToken)));
 
-    private PushedChange Write<T>(MessageChange change, T shown) =>
-        new(change.Message.IsImage, JsonSerializer.SerializeToUtf8Bytes(shown, json.Value.JsonSerializerOptions), change.ResumeFrom);
+    private PushedChange ToPushed<T>(MessageChange change, T shown, string pathBase) => new(
+        change.Message.IsImage, JsonSerializer.SerializeToUtf8Bytes(shown, json.Value.JsonSerializerOptions), change.ResumeFrom)
+    {
+        PathBase = pathBase,
+    };
 
     /// <summary>Null when the positions cannot be read: changes are pushed all the same.</summary>
     private async ValueTask<LivePositions?> PositionsAsync(CancellationToken cancellationToken)

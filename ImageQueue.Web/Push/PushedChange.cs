@@ -26,6 +26,9 @@ public sealed class PushedChange
     /// <summary>The event of a plain message's change on Server-Sent Events.</summary>
     public const string MessageName = "message";
 
+    /// <summary>What its addresses begin with.</summary>
+    public string PathBase { get; init; } = "";
+
     /// <summary>Whether it is an image's.</summary>
     public bool IsImage { get; }
 

@@ -11,7 +11,7 @@ internal sealed class WebhookBody(PushWriter writer) : IWebhookBody
 {
     public async ValueTask<ReadOnlyMemory<byte>> WriteAsync(string type, MessageChange change, CancellationToken cancellationToken)
     {
-        var data = (await writer.WriteAsync([change], cancellationToken))[0];
+        var data = (await writer.WriteAsync([change], pathBase: null, cancellationToken))[0];
         var body = new ArrayBufferWriter<byte>(data.Json.Length + 128);
         using (var json = new Utf8JsonWriter(body))
         {

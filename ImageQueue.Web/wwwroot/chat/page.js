@@ -16,10 +16,8 @@ export function text(key, values = {}) {
 /** The text with this name, or null where there is none. */
 export const optionalText = key => (Object.hasOwn(page.texts, key) ? page.texts[key] : null);
 
-/** An address under the application's path base: "/images/x.png" and "images/x.png" mean the same. */
-export function address(path) {
-  return page.root + path.replace(/^\//, '');
-}
+/** An address: a path of ours is put under the application's path base, and one that the API gave ("/...") begins with it. */
+export const address = path => (path.startsWith('/') ? path : page.root + path);
 
 const percentFormat = new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 0 });
 const numberFormat = new Intl.NumberFormat(locale);

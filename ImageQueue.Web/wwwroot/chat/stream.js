@@ -26,7 +26,7 @@ class SharedStream extends EventTarget {
     this.#port = worker.port;
     this.#port.addEventListener('message', ({ data }) => this.#take(data));
     this.#port.start();
-    this.#port.postMessage({ conversation: conversationId, root: new URL(address('/'), location.href).href });
+    this.#port.postMessage({ conversation: conversationId, root: new URL(address(''), location.href).href });
     worker.addEventListener('error', () => this.#take({ type: 'error', isClosed: true }));
     // A crashed tab sends no close: the worker drops silent tabs.
     this.#timer = setInterval(() => this.#port.postMessage({ here: true }), stillHere);
