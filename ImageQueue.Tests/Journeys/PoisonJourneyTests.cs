@@ -1,82 +1,21 @@
 using System.Net;
-using System.Text;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
-using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;
 
-/// <summary>No request stops the others: each ordinary way in which one can break off whatever backend it is sent to.</summary>
+/// <summary>A backend that fails every request costs none; <see cref="CaseTests"/> has the requests that break off every backend.</summary>
 [Category(Categories.App)]
 internal sealed class PoisonJourneyTests
 {
     private const string NoModel = "'NoneType' object has no attribute 'sd_checkpoint_info'";
 
-    private static readonly object Small = new { width = 64, height = 64, steps = 4 };
-
-    /// <summary>A proxy gives up on a slow request, which goes on behind it.</summary>
-    [TestCase(1)]
-    [TestCase(2)]
-    public Task GatewayTimeout_EndsTheSlowRequestAlone(int backends) =>
-        RunAsync(backends, $"slow [fault:{SimulatorFaults.Slow}]", ErrorCodes.TimedOut, server =>
-        async (context, prompt, answer) =>
-        {
-            if (prompt?.StartsWith("slow", StringComparison.Ordinal) != true || context.Request.Headers.ContainsKey("x-behind"))
-            {
-                await answer();
-                return;
-            }
-
-            using var reader = new StreamReader(context.Request.Body);
-            using var behind =
-                new HttpRequestMessage(HttpMethod.Post, "sdapi/v1/txt2img")
-                {
-                    Content = new StringContent(await reader.ReadToEndAsync(), Encoding.UTF8, "application/json"),
-                };
-            behind.Headers.Add("x-behind", "1");
-            _ = server.Client.SendAsync(behind);
-            await Task.Delay(300);
-            await PageAsync(context, 504, "nginx", "<html><head><title>504 Gateway Time-out</title></head></html>");
-        });
-
-    /// <summary>A firewall before the backend blocks a prompt.</summary>
-    [TestCase(1)]
-    [TestCase(2)]
-    public Task FirewallsPage_EndsTheBlockedRequestAlone(int backends) =>
-        RunAsync(backends, "a poster that says <script>alert(1)</script>", ErrorCodes.BackendFailed, _ =>
-        (context, prompt, answer) => prompt?.Contains("<script", StringComparison.Ordinal) == true
-            ? PageAsync(
-                context, 403, "cloudflare", "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head></html>")
-            : answer());
-
-    /// <summary>A prompt brings about a device-side assert, after which the server works on.</summary>
-    [TestCase(1)]
-    [TestCase(2)]
-    public Task GpuError_EndsThePoisonRequestAlone(int backends) => RunAsync(backends, "poison", ErrorCodes.BackendFailed, _ =>
-        (context, prompt, answer) => prompt == "poison" ? ErrorAsync(context, "CUDA error: device-side assert triggered") : answer());
-
-    /// <summary>A prompt has the server killed; a supervisor restarts it, and its port accepts and resets connections meanwhile.</summary>
-    [TestCase(1)]
-    [TestCase(2)]
-    public Task KilledServer_EndsTheKillerAlone(int backends) => RunAsync(backends, "killer", ErrorCodes.BackendFailed, _ =>
-    {
-        var downUntil = 0L;
-        return (context, prompt, answer) =>
-        {
-            var now = TimeProvider.System.GetTimestamp();
-            if (prompt == "killer")
-                downUntil = now + TimeProvider.System.TimestampFrequency;
-            if (now >= downUntil)
-                return answer();
-            context.Abort();
-            return Task.CompletedTask;
-        };
-    });
+    internal static readonly object Small = new { width = 64, height = 64, steps = 4 };
 
     /// <summary>After a failed model load Forge fails every request until it is restarted.</summary>
     [Test]
@@ -137,54 +76,7 @@ internal sealed class PoisonJourneyTests
             page, Does.Contain("Last disruption").And.Contain("nginx gave up").And.Contain("504").And.Contain("proxy_read_timeout"));
     }
 
-    private static async Task RunAsync(
-        int backends, string poison, string code, Func<SimulatorServer, Func<HttpContext, string?, Func<Task>, Task>> proxy)
-    {
-        var (sent, lastSent) = (0, 0L);
-        var servers = new List<SimulatorServer>();
-        for (var i = 0; i < backends; i++)
-        {
-            var server = await SimulatorServer.StartAsync(millisecondsPerImage: 100);
-            server.Proxy = Counted(proxy(server));
-            servers.Add(server);
-        }
-
-        try
-        {
-            await using var app = await StartAsync(servers);
-            var started = TimeProvider.System.GetTimestamp();
-            var bad = (long)(await app.SubmitAsync(poison, more: Small))["id"]!;
-            var ids = await SubmitAsync(app, 6);
-
-            await CompleteAsync(app, ids);
-            var innocents = TimeProvider.System.GetElapsedTime(started);
-            var end = await app.WaitForAsync(bad, MessageStatus.Error, MessageStatus.Complete);
-
-            Assert.That((string?)end["extra_metadata"]!["error_code"], Is.EqualTo(code), end.ToJsonString());
-            Assert.That(sent, Is.InRange(2, 3), "times that it was sent");
-            if (code != ErrorCodes.TimedOut) // Forge calls an interrupted task completed a moment before it has answered.
-                Assert.That(servers.Select(server => server.Stats.MostInFlight), Is.All.LessThanOrEqualTo(1));
-            Assert.That($"{app.Log}", Does.Not.Contain("user and password"));
-            TestContext.Out.WriteLine(
-                $"{poison}: six others of 0.1 s complete after {innocents.TotalSeconds:0.0} s, it was sent {sent} times, the last after "
-                + $"{TimeProvider.System.GetElapsedTime(started, lastSent).TotalSeconds:0.0} s");
-        }
-        finally
-        {
-            foreach (var server in servers)
-                await server.DisposeAsync();
-        }
-
-        Func<HttpContext, string?, Func<Task>, Task> Counted(Func<HttpContext, string?, Func<Task>, Task> inner) =>
-            (context, prompt, answer) =>
-        {
-            if (prompt == poison && !context.Request.Headers.ContainsKey("x-behind"))
-                (sent, lastSent) = (Interlocked.Increment(ref sent), TimeProvider.System.GetTimestamp());
-            return inner(context, prompt, answer);
-        };
-    }
-
-    private static Task<TestApp> StartAsync(IReadOnlyList<SimulatorServer> servers)
+    internal static Task<TestApp> StartAsync(IReadOnlyList<SimulatorServer> servers)
     {
         var settings = SimulatorServer.Settings([.. servers]);
         settings["Queue:MaxPendingPerUser"] = "1000";
@@ -192,7 +84,7 @@ internal sealed class PoisonJourneyTests
         return TestApp.StartAsync(settings);
     }
 
-    private static async Task<List<long>> SubmitAsync(TestApp app, int count)
+    internal static async Task<List<long>> SubmitAsync(TestApp app, int count)
     {
         var ids = new List<long>();
         for (var i = 0; i < count; i++)
@@ -200,7 +92,7 @@ internal sealed class PoisonJourneyTests
         return ids;
     }
 
-    private static async Task CompleteAsync(TestApp app, IEnumerable<long> ids)
+    internal static async Task CompleteAsync(TestApp app, IEnumerable<long> ids)
     {
         foreach (var id in ids)
         {
