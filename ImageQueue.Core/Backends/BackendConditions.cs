@@ -14,9 +14,12 @@ internal sealed class PauseConditions(Pauses pauses) : IConditionSource
             : []);
 }
 
-/// <summary>Unhealthy and paused backends.</summary>
-internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : IConditionSource
+/// <summary>Unhealthy, paused and draining backends.</summary>
+internal sealed class BackendConditions(BackendPool pool, Pauses pauses, TimeProvider time) : IConditionSource
 {
+    /// <summary>A drain after a cancel is over sooner, and no news.</summary>
+    private static readonly TimeSpan LongDrain = TimeSpan.FromSeconds(5);
+
     public string Part => "backends";
 
     public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken)
@@ -55,6 +58,12 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses) : ICond
                 ConditionCodes.BackendUnhealthy,
                 $"Backend {backend.Name} has not been probed yet.")
             { Subject = backend.Name, Since = backend.Since },
+        { Drain: { } drain } when time.GetUtcNow() - drain.Since >= LongDrain =>
+            new(ConditionCodes.BackendDraining, $"Backend {backend.Name} drains and gets no request: {drain.Why}.", IsFault: false)
+            {
+                Subject = backend.Name,
+                Since = drain.Since,
+            },
         _ => null,
     };
 }

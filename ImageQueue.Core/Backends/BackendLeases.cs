@@ -165,7 +165,7 @@ internal sealed class BackendLeases(
                     "Backend {Backend} may still generate task {TaskId} of the lease's last holder; it is drained first.",
                     backend.Name,
                     taskId);
-                pool.BeginDrain(backend, new Drain(taskId));
+                pool.BeginDrain(backend, new Drain(taskId, Drain.OfOtherHolder));
             }
         }
 

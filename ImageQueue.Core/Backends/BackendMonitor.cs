@@ -120,13 +120,13 @@ internal sealed class BackendMonitor(
     private async Task<bool> ProbeAsync(Backend backend, CancellationToken stop)
     {
         int reports;
-        bool wasClosed;
+        bool wasClosed, wasReachable;
         lock (pool.Gate)
-            (reports, wasClosed) = (backend.Reports, backend.Health.IsClosed);
+            (reports, wasClosed, wasReachable) = (backend.Reports, backend.Health.IsClosed, backend.Health.IsReachable);
         var trouble = await client.IsHealthyAsync(backend.Server, stop)
             ? await WhyStuckAsync(backend, stop)
             : client.WhyUnhealthy(backend.Server) ?? "it does not answer";
-        var capabilities = trouble is null && !wasClosed ? await LearnAsync(backend, stop) : null;
+        var capabilities = trouble is null && !wasReachable ? await LearnAsync(backend, stop) : null; // Once per coming-up.
         var now = time.GetUtcNow();
         lock (pool.Gate)
         {
@@ -136,12 +136,8 @@ internal sealed class BackendMonitor(
             if (trouble is null)
             {
                 backend.IdleSince = backend.LastProbe.Value;
-                if (!wasClosed)
-                {
-                    (backend.Capabilities, backend.LoadedModel) = (
-                        capabilities ?? backend.Capabilities, capabilities?.LoadedModel ?? backend.LoadedModel);
-                }
-
+                if (capabilities is not null)
+                    (backend.Capabilities, backend.LoadedModel) = (capabilities, capabilities.LoadedModel ?? backend.LoadedModel);
                 pool.Apply(backend, health => health.ProbeSucceeded(now));
                 return true;
             }
@@ -235,7 +231,10 @@ internal sealed class BackendMonitor(
         catch (TimeoutException)
         {
             // It may still be generated there: the call stays open for its answer.
-            EndWithFailure(backend, $"no canary within {options.Timeout.TotalSeconds:0} s", new Drain(taskId, generating, call));
+            EndWithFailure(
+                backend,
+                $"no canary within {options.Timeout.TotalSeconds:0} s",
+                new Drain(taskId, "its canary got no answer in time", generating, call));
             return;
         }
         catch (ForgeException exception) when (exception.Failure == ForgeFailure.Rejected)
@@ -250,7 +249,7 @@ internal sealed class BackendMonitor(
         }
         catch (ForgeException exception)
         {
-            EndWithFailure(backend, exception.Reason, exception.MayStillBeRunning ? new Drain(taskId) : null);
+            EndWithFailure(backend, exception.Reason, exception.MayStillBeRunning ? new Drain(taskId, "its canary may still run") : null);
         }
         catch (Exception exception) when (!stop.IsCancellationRequested)
         {

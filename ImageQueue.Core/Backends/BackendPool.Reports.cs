@@ -50,7 +50,7 @@ public sealed partial class BackendPool
             backend.LastDisruption = new Disruption(reason, now);
             backend.Attempts = backend.Attempts with { Disrupted = backend.Attempts.Disrupted + 1 };
             if (mayRun is not null && !_isDisposed)
-                BeginDrain(backend, new Drain(mayRun));
+                BeginDrain(backend, new Drain(mayRun, "a request that it broke off may still run"));
         }
 
         return Report(backend, (health, at) => health.RequestDisrupted(reason, at));
@@ -95,7 +95,7 @@ public sealed partial class BackendPool
 
             // The lease came back while the backend was busy, with a note of what its other holder left.
             if (backend.LeftBehind is { } taskId)
-                BeginDrain(backend, new Drain(taskId));
+                BeginDrain(backend, new Drain(taskId, Drain.OfOtherHolder));
             backend.LeftBehind = null;
             if (!IsUsable(backend))
                 _leases.Wake();
@@ -122,10 +122,10 @@ public sealed partial class BackendPool
     /// <summary>Call it holding the gate.</summary>
     internal void BeginDrain(Backend backend, Drain drain)
     {
-        drain.Since = _time.GetTimestamp();
+        (drain.Since, drain.BeganAt) = (_time.GetTimestamp(), _time.GetUtcNow());
         backend.Drain?.Close(_logger);
         backend.Drain = drain;
-        backend.Health.SetDraining(true, _time.GetUtcNow());
+        backend.Health.SetDraining(true, drain.BeganAt);
         drain.Generating?.ContinueWith(
             _ =>
             {

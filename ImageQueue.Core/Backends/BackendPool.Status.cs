@@ -77,7 +77,6 @@ public sealed partial class BackendPool
                     backend.Server.Url,
                     backend.Health.IsHealthy,
                     backend.IsBusy,
-                    backend.Drain is not null,
                     backend.Health.Reason,
                     backend.Health.Since,
                     backend.LoadedModel,
@@ -86,6 +85,7 @@ public sealed partial class BackendPool
                     backend.IsPaused,
                     backend.Health.State)
                 {
+                    Drain = backend.Drain is { } drain ? new DrainStatus(drain.BeganAt, drain.Why) : null,
                     IsCanaryRunning = backend.IsCanaryRunning,
                     NextCanary = backend.Health.CanaryAt,
                     Attempts = backend.Attempts,

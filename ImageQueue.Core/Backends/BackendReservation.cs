@@ -87,10 +87,11 @@ public sealed class BackendReservation : IDisposable
     /// reserved again when the task is neither queued nor active there. Returns at once; the reservation is over.
     /// </summary>
     /// <param name="taskId">What was sent.</param>
+    /// <param name="why">What ended the request there; see <see cref="DrainStatus"/>.</param>
     /// <param name="generating">The call, which is observed from here on; its answer is dropped.</param>
     /// <param name="call">Cancels that call; cancelled and disposed when the connection is of no more use.</param>
-    public void Abandon(string taskId, Task generating, CancellationTokenSource call) =>
-        _pool.Abandon(_backend, new Drain(taskId, generating, call), isFirst: Interlocked.Exchange(ref _isOver, 1) == 0);
+    public void Abandon(string taskId, string why, Task generating, CancellationTokenSource call) =>
+        _pool.Abandon(_backend, new Drain(taskId, why, generating, call), isFirst: Interlocked.Exchange(ref _isOver, 1) == 0);
 
     /// <summary>
     /// The backend has answered, and the image is on its way: the reservation is over, unless its last answers were bad. Then the image

@@ -7,7 +7,6 @@ namespace ImageQueue.Core.Backends;
 /// <param name="Url">Base address, without credentials.</param>
 /// <param name="Healthy">Whether it answers; null before its first probe.</param>
 /// <param name="Busy">Whether a request of ours is on it.</param>
-/// <param name="Draining">Whether it still generates what no request needs any more.</param>
 /// <param name="LastError">Why it is, or was last, not healthy; null when it always was.</param>
 /// <param name="Since">Since when <paramref name="State"/> holds, UTC.</param>
 /// <param name="LoadedModel">The model that it used last, or had loaded when it came up; null when not known.</param>
@@ -20,7 +19,6 @@ public sealed record BackendStatus(
     Uri Url,
     bool? Healthy,
     bool Busy,
-    bool Draining,
     string? LastError,
     DateTimeOffset Since,
     string? LoadedModel,
@@ -29,6 +27,11 @@ public sealed record BackendStatus(
     bool Paused,
     BackendState State)
 {
+    /// <summary>What it may still generate though no request needs it any more; null: nothing.</summary>
+    public DrainStatus? Drain { get; init; }
+
+    public bool Draining => Drain is not null;
+
     /// <summary>Whether it generates a canary now.</summary>
     public bool IsCanaryRunning { get; init; }
 
@@ -44,6 +47,9 @@ public sealed record BackendStatus(
 
 /// <summary>A request that a backend broke off.</summary>
 public readonly record struct Disruption(string Reason, DateTimeOffset At);
+
+/// <summary>Since when a backend drains, and what left the task there; no backend's words and no user's.</summary>
+public readonly record struct DrainStatus(DateTimeOffset Since, string Why);
 
 /// <summary>How attempts ended.</summary>
 public readonly record struct AttemptCounts(long Completed, long Failed, long Disrupted);

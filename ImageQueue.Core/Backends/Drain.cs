@@ -4,9 +4,16 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Backends;
 
 /// <summary>What a backend still generates though no request needs it any more.</summary>
-internal sealed class Drain(string taskId, Task? generating = null, CancellationTokenSource? call = null)
+/// <param name="why">For operators, and for clients in <c>/api/queue</c>.</param>
+internal sealed class Drain(string taskId, string why, Task? generating = null, CancellationTokenSource? call = null)
 {
+    public const string OfOtherHolder = "another process may have left a task there";
+
     public string TaskId { get; } = taskId;
+
+    public string Why { get; } = why;
+
+    public DateTimeOffset BeganAt { get; set; }
 
     /// <summary>The call that asked for it; null when another process did.</summary>
     public Task? Generating { get; } = generating;

@@ -18,7 +18,7 @@ internal sealed partial class ForgeClient
                 return progress;
             }
 
-            var global = await GetGlobalProgressAsync(backend, token)
+            var global = await GetGlobalProgressAsync(backend, taskId, token)
                 ?? new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.None };
             return MemoryOf(backend).Upscale == taskId ? global with { Fraction = null } : global; // An upscale has no steps.
         });
@@ -87,10 +87,18 @@ internal sealed partial class ForgeClient
     }
 
     /// <summary>Progress of whatever the backend generates, never with its preview: that may be another client's image.</summary>
-    private async Task<ForgeProgress?> GetGlobalProgressAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
-        await GetStateAsync(backend, cancellationToken) is not { } state ? null
-        : state.IsIdle ? new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.Server }
-        : new ForgeProgress(ForgeTaskState.Active, state.Fraction) { Source = ForgeProgressSource.Server };
+    private async Task<ForgeProgress?> GetGlobalProgressAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken)
+    {
+        if (await GetStateAsync(backend, cancellationToken) is not { } state)
+            return null;
+        if (state.IsIdle)
+            return new ForgeProgress(ForgeTaskState.Unknown) { Source = ForgeProgressSource.Server };
+
+        // Ours alone, so what is generated and was interrupted is the task; on a shared backend it may be another client's.
+        if (state.WasInterrupted && !backend.Shared)
+            MemoryOf(backend).InterruptedTask = taskId;
+        return new ForgeProgress(ForgeTaskState.Active, state.Fraction) { Source = ForgeProgressSource.Server };
+    }
 
     private async Task<ForgeServerState?> GetStateAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {

@@ -54,6 +54,7 @@ internal sealed class ImageGenerator(
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stopped);
         var call = new CancellationTokenSource(); // The pool's, once the call is left to it.
         TimeSpan? duration = null;
+        var why = "its request was cancelled, or is another worker's by now";
         var generating = forge.GenerateAsync(reservation.Backend, attempt.TaskId, request, OnAnsweredAsync, call.Token);
         reservation.ReportSent();
         var watching = pump.RunAsync(attempt, clock, end.Token);
@@ -71,7 +72,15 @@ internal sealed class ImageGenerator(
 
             if (stopped.IsCancellationRequested)
                 return new AttemptOutcome(AttemptResult.Superseded);
-            return await (first == leaving ? leaving : watching);
+            var outcome = await (first == leaving ? leaving : watching);
+            why = outcome.Result switch
+            {
+                AttemptResult.Failed => $"its request ended: {(outcome.Failure == ForgeFailure.Stalled ? "stalled" : "timed out")}",
+                AttemptResult.JobRequeued => "its request's job was put back into the queue",
+                AttemptResult.ShuttingDown => "the process that had sent its request stops",
+                _ => why,
+            };
+            return outcome;
         }
         finally
         {
@@ -79,7 +88,7 @@ internal sealed class ImageGenerator(
             if (generating.IsCompleted)
                 call.Dispose();
             else
-                reservation.Abandon(attempt.TaskId, generating, call);
+                reservation.Abandon(attempt.TaskId, why, generating, call);
             await ObserveAsync(attempt.Message, watching, leaving);
         }
 

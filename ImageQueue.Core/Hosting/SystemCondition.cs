@@ -4,7 +4,7 @@ namespace ImageQueue.Core.Hosting;
 /// <param name="Code">One of <see cref="ConditionCodes"/>.</param>
 /// <param name="Text">A sentence for operators.</param>
 /// <param name="Stops">Whether no image is generated while it holds.</param>
-/// <param name="IsFault">False for what an operator has decided: it does not degrade readiness.</param>
+/// <param name="IsFault">False for what an operator has decided, or what ends by itself: it does not degrade readiness.</param>
 public sealed record SystemCondition(string Code, string Text, bool Stops = false, bool IsFault = true)
 {
     /// <summary>The backend, model, receiver or lease; null when there is only one.</summary>
@@ -27,6 +27,7 @@ public static class ConditionCodes
     public const string JobServerMissing = "job_server_missing";
     public const string BackendUnhealthy = "backend_unhealthy";
     public const string BackendPaused = "backend_paused";
+    public const string BackendDraining = "backend_draining";
     public const string ModelMissing = "model_missing";
     public const string SweepMissing = "sweep_missing";
     public const string LeaderMissing = "leader_missing";

@@ -3,6 +3,8 @@ using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using ImageQueue.Core.Backends;
+using ImageQueue.Core.Forge;
 using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Push;
 using ImageQueue.Tests.Support;
@@ -152,6 +154,23 @@ internal sealed class ReadingTests
                 (head.StatusCode, head.Content.Headers.ContentType), Is.EqualTo((get.StatusCode, get.Content.Headers.ContentType)), path);
             Assert.That(await head.Content.ReadAsByteArrayAsync(), Is.Empty, path);
         }
+    }
+
+    /// <summary>"Waiting 1, processing 0, healthy" has a reason.</summary>
+    [Test]
+    public async Task Queue_SaysSinceWhenAndWhy_WhileABackendDrains()
+    {
+        var pool = App.Services.GetRequiredService<BackendPool>();
+        var reservation = await pool.AcquireAsync(1, BackendRequirements.Any, CancellationToken.None);
+        var answer = new TaskCompletionSource<ForgeImage>();
+        reservation.Abandon("task-1", "its request timed out", answer.Task, new CancellationTokenSource());
+
+        var backend = (await GetAsync("api/queue"))["backends"]![0]!;
+        Assert.That(((bool)backend["healthy"]!, (string?)backend["draining"]!["why"]), Is.EqualTo((true, "its request timed out")));
+        Assert.That((DateTimeOffset)backend["draining"]!["since"]!, Is.EqualTo(pool.Status[0].Drain!.Value.Since));
+
+        answer.SetResult(new ForgeImage(default, null));
+        await Until.TrueAsync(async () => (await GetAsync("api/queue"))["backends"]![0]!["draining"] is null, "the drain is over");
     }
 
     /// <summary>One answer, when the image is there: no polling.</summary>

@@ -1,6 +1,10 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
+using ImageQueue.Core.Hosting;
+using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.Logging.Abstractions;
+using Moq;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Backends;
@@ -31,6 +35,26 @@ public sealed class BackendPoolDrainTests : PoolBench
 
         await Until.TrueAsync(() => pool.Available == 1);
         Assert.That(Forge["a"].Interrupted, Is.EqualTo(new[] { "job-1" }));
+    }
+
+    [Test]
+    public async Task Drain_IsACondition_WhenItLasts()
+    {
+        var pool = await ReadyPoolAsync("a", "b");
+        Forge["a"].Progress = _ => new ForgeProgress(ForgeTaskState.Queued);
+        var pauses = new Pauses(Mock.Of<IOperatorStore>(), pool, new DatabaseReadiness(), Time, NullLogger<Pauses>.Instance);
+        var conditions = new BackendConditions(pool, pauses, Time);
+        var began = Time.GetUtcNow();
+        pool.TryTake(new BackendRequirements(Backends: ["a"]))!.Abandon("job-1", "its request timed out", _never.Task, new CancellationTokenSource());
+
+        Assert.That(StatusOf(pool, "a").Drain, Is.EqualTo(new DrainStatus(began, "its request timed out")));
+        Assert.That(await conditions.ReadAsync(CancellationToken.None), Is.Empty, "most drains end at once");
+        await Pass(TimeSpan.FromSeconds(6));
+
+        var condition = (await conditions.ReadAsync(CancellationToken.None)).Single();
+        Assert.That(
+            (condition.Code, condition.Subject, condition.Since, condition.IsFault, condition.Text),
+            Is.EqualTo((ConditionCodes.BackendDraining, "a", began, false, "Backend a drains and gets no request: its request timed out.")));
     }
 
     [Test]
@@ -245,7 +269,7 @@ public sealed class BackendPoolDrainTests : PoolBench
         lease.Dispose();
         var call = new CancellationTokenSource();
 
-        lease.Abandon("job-1", _never.Task, call);
+        lease.Abandon("job-1", "why", _never.Task, call);
 
         await Until.TrueAsync(() => call.IsCancellationRequested);
         Assert.That(pool.Available, Is.EqualTo(1));
@@ -261,7 +285,7 @@ public sealed class BackendPoolDrainTests : PoolBench
     {
         var call = new CancellationTokenSource();
         var token = call.Token;
-        pool.TryTake(Any)!.Abandon("job-1", generating ?? _never.Task, call);
+        pool.TryTake(Any)!.Abandon("job-1", "its request was cancelled", generating ?? _never.Task, call);
         return token;
     }
 }

@@ -117,6 +117,27 @@ public sealed class BackendPoolHealthTests : PoolBench
             (await AdvanceUntil(() => pool.Available == 2)).TotalSeconds, Is.EqualTo(1).Within(1.0), "a completed request ends the row");
     }
 
+    /// <summary>Forge builds its whole settings page for one of the GETs.</summary>
+    [Test]
+    public async Task Backend_IsLearntOncePerComingUp_NotWhileItWaitsForItsCanary()
+    {
+        var pool = await ReadyPoolAsync("a");
+        Forge["a"].Canary = () => Task.FromException(new ForgeException(ForgeFailure.Disrupted, "CUDA error"));
+        using (var lease = pool.TryTake(Any)!)
+            _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "CUDA error"), "t");
+        await AdvanceUntil(() => Forge["a"].Canaries > 0);
+        var (lessons, probes) = (Forge["a"].Lessons, Forge["a"].Probes);
+
+        await Pass(TimeSpan.FromMinutes(2));
+        Assert.That(Forge["a"].Probes, Is.GreaterThan(probes + 5));
+        Assert.That(Forge["a"].Lessons, Is.EqualTo(lessons));
+
+        Forge["a"].Down = "connection refused";
+        await AdvanceUntil(() => StatusOf(pool, "a").LastError == "connection refused");
+        Forge["a"].Down = null;
+        await AdvanceUntil(() => Forge["a"].Lessons == lessons + 1);
+    }
+
     [Test]
     public async Task ReportDisrupted_FindsTheRequestAtFault_WhenTheCanarySucceeds()
     {

@@ -33,8 +33,11 @@ internal sealed class FakeForge : IForgeClient
         return Task.FromResult(server.OnInterrupt(taskId));
     }
 
-    public Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
-        Task.FromResult(this[backend.Name].Capabilities);
+    public Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    {
+        Interlocked.Increment(ref this[backend.Name].Lessons);
+        return Task.FromResult(this[backend.Name].Capabilities);
+    }
 
     public async Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
@@ -53,6 +56,8 @@ internal sealed class FakeForge : IForgeClient
         public int Looks;
 
         public int Canaries;
+
+        public int Lessons;
 
         public Server() => Probe = () => Task.FromResult(Down is null);
 

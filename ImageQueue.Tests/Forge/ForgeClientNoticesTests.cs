@@ -188,6 +188,20 @@ public sealed class ForgeClientNoticesTests
         Assert.That((await FailureAsync(Request))?.Failure, Is.EqualTo(expected ? (ForgeFailure?)ForgeFailure.Interrupted : null));
     }
 
+    /// <summary>Without task ids what a backend of ours alone generates is the task; a shared one's may be another client's.</summary>
+    [TestCase(false, true)]
+    [TestCase(true, false)]
+    public async Task GenerateAsync_SaysInterrupted_WhenABackendWithoutTaskIdsWasSeenInterrupted(bool shared, bool expected)
+    {
+        _server.Backend = _server.Backend with { Shared = shared };
+        await LearnAsync(("/sdapi/v1/progress", """{"progress":0.3,"state":{"job":"x","job_count":1,"interrupted":true,"sampling_step":6,"sampling_steps":20}}"""));
+        AnswerImage(new { });
+        await _client.GetProgressAsync(_server.Backend, "t", withPreview: false, default);
+        _server["/sdapi/v1/progress"] = (200, """{"progress":0.1,"state":{"job":"another","job_count":1,"interrupted":false}}""");
+
+        Assert.That((await FailureAsync(Request))?.Failure, Is.EqualTo(expected ? (ForgeFailure?)ForgeFailure.Interrupted : null));
+    }
+
     [Test]
     public async Task GenerateAsync_IgnoresAnInterrupt_WhenItHitAnotherTask()
     {

@@ -122,6 +122,26 @@ internal sealed partial class ChatPageTests : ChatPageFixture
         Assert.That(await page.EvaluateAsync<int>("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width));
     }
 
+    /// <summary>An estimate from before the pause would count down to "any moment now".</summary>
+    [Test]
+    public async Task WaitingCard_SaysPaused_WhileTheQueueIs()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Messages:Culture"] = "en" });
+        await using var context = await Browser.OpenAsync(app, new() { Locale = "en-GB" });
+        var page = await EnterAsync(context);
+        await SendAsync(page, "a cat");
+        await Expect(page.Locator("[data-status='complete']")).ToHaveCountAsync(1, new() { Timeout = 60_000 });
+
+        (await app.Http.PostAsync("api/queue/pause", null)).EnsureSuccessStatusCode();
+        await SendAsync(page, "a dog");
+        var waiting = page.Locator("[data-status='queued']");
+        await Expect(waiting).ToContainTextAsync("paused");
+        Assert.That(await waiting.TextContentAsync(), Does.Not.Contain("any moment"));
+
+        (await app.Http.PostAsync("api/queue/resume", null)).EnsureSuccessStatusCode();
+        await Expect(page.Locator("[data-status='complete']")).ToHaveCountAsync(2, new() { Timeout = 60_000 });
+    }
+
     [Test]
     public async Task Dashboard_ShowsTheImageJobs()
     {

@@ -27,7 +27,9 @@ public sealed class QueueController(
             await positions.CountAsync(cancellationToken),
             await store.CountAsync(MessageStatus.Processing, cancellationToken),
             pauses.OfQueue is not null,
-            [.. pool.Status.Select(backend => new BackendResponse(backend.Name, backend.Healthy, backend.Busy, backend.Paused))],
+            [.. pool.Status.Select(backend => new BackendResponse(
+                backend.Name, backend.Healthy, backend.Busy, backend.Paused,
+                backend.Drain is { } drain ? new DrainingResponse(drain.Since, drain.Why) : null))],
             live.SecondsPerImage,
             live.AsOf,
             JsonNamingPolicy.SnakeCaseLower.ConvertName(options.Value.Order.ToString()));
@@ -98,4 +100,10 @@ public sealed record QueueOverview(
 /// <param name="Healthy">Null until it has been probed.</param>
 /// <param name="Busy">Whether it is generating.</param>
 /// <param name="Paused">Whether an operator has paused it.</param>
-public sealed record BackendResponse(string Name, bool? Healthy, bool Busy, bool Paused);
+/// <param name="Draining">Null unless it may still generate what no request needs any more; it gets no request until that is over.</param>
+public sealed record BackendResponse(string Name, bool? Healthy, bool Busy, bool Paused, DrainingResponse? Draining);
+
+/// <summary>What keeps a healthy backend from requests.</summary>
+/// <param name="Since">When it began, UTC.</param>
+/// <param name="Why">What left a task there.</param>
+public sealed record DrainingResponse(DateTimeOffset Since, string Why);

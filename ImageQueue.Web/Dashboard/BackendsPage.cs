@@ -77,7 +77,6 @@ internal static class BackendsPage
         var pause = request.Get<Pauses>().Of(backend.Name);
         var reason = backend.State switch
         {
-            BackendState.Draining => backend.LastError ?? "It still generates an image that no request needs any more.",
             BackendState.Unhealthy or BackendState.Suspect => backend.LastError,
             _ => backend.Healthy == false ? backend.LastError : null,
         };
@@ -85,6 +84,9 @@ internal static class BackendsPage
             $"""
             <dt>{backend.State} since</dt><dd>{DashboardFormat.Time(backend.Since)} ({DashboardFormat.Ago(now, backend.Since)})</dd>
             {(reason is null ? Markup.None : Markup.Of($"<dt>Reason</dt><dd class=\"iq-words\">{reason}</dd>"))}
+            {(backend.Drain is { } drain
+                ? Markup.Of($"<dt>Draining</dt><dd class=\"iq-words\">for {DashboardFormat.Ago(now, drain.Since)}: {drain.Why}</dd>")
+                : Markup.None)}
             {(backend.NextCanary is { } next
                 ? Markup.Of($"<dt>Next canary</dt><dd>in {DashboardFormat.Duration((next - now).TotalSeconds)}</dd>")
                 : Markup.None)}

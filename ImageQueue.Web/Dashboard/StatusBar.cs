@@ -35,7 +35,7 @@ internal static class StatusBar
         ConditionCodes.NoBackend => commands.Post("Probe all", "/commands/backends/probe", "*", "/backends"),
         ConditionCodes.BackendUnhealthy => commands.Post("Probe now", "/commands/backends/probe", condition.Subject, "/backends"),
         ConditionCodes.BackendPaused => commands.Post("Resume", "/commands/backends/resume", condition.Subject, "/backends"),
-        ConditionCodes.ModelMissing => commands.Link("Backends", "/backends"),
+        ConditionCodes.ModelMissing or ConditionCodes.BackendDraining => commands.Link("Backends", "/backends"),
         ConditionCodes.SweepMissing => commands.Post("Schedule now", "/commands/sweep/schedule", "", "/recurring"),
         ConditionCodes.WebhookSuspended =>
             commands.Post("Resume", "/commands/webhooks/resume", condition.Subject, "/jobs/enqueued/webhooks"),

@@ -4,6 +4,7 @@ import { announce } from './announcer.js';
 import { ApiError, cancelImage, retryImage } from './api.js';
 import { isUnfinished } from './messages.js';
 import { address, duration, estimate, fullTime, number, optionalText, percent, setText, shortTime, text } from './page.js';
+import { isPaused } from './queue.js';
 
 /** A card's texts and visible parts by status. */
 const views = {
@@ -293,7 +294,8 @@ const isLong = prompt => prompt.length > 400 || prompt.split('\n').length > 8;
 
 export const fileName = id => `imagequeue-${id}.png`;
 
-function remaining({ eta }) {
+function remaining({ eta, status }) {
+  if (status === 'queued' && isPaused()) return text('Paused');
   if (eta === null) return '';
   const seconds = (eta - performance.now()) / 1000;
   return seconds > 2 ? text('Eta', { time: estimate(seconds) }) : text('EtaMoment');

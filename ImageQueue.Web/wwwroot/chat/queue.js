@@ -7,6 +7,7 @@ const pause = 10_000;
 const soon = 1_500;
 let poll = async () => {};
 let soonTimer = 0;
+let paused = false;
 const element = id => document.getElementById(id);
 
 /** @param onPolled called after each poll. */
@@ -32,6 +33,9 @@ export function watchQueue(onPolled) {
   poll();
 }
 
+/** Whether an operator keeps all waiting requests from starting, as far as is known. */
+export const isPaused = () => paused;
+
 /** The queue has changed: several changes in a row cause one poll. */
 export function refreshQueueSoon() {
   if (soonTimer !== 0) return;
@@ -46,6 +50,9 @@ function show(queue) {
   // Null: not probed yet, which is not a trouble.
   const healthy = backends.filter(backend => backend.healthy !== false).length;
   const usable = backends.filter(backend => backend.healthy !== false && !backend.paused).length;
+  const isDraining = backends.some(backend => backend.draining)
+    && backends.every(backend => backend.healthy === false || backend.paused || backend.draining);
+  paused = queue.paused || (usable === 0 && healthy > 0);
   const trouble = queue.paused ? text('QueuePaused')
     : backends.length > 0 && healthy === 0 ? text('QueueNoBackend')
     : backends.length > 0 && usable === 0 ? text('QueueServersPaused') : '';
@@ -56,6 +63,7 @@ function show(queue) {
   setText(element('queue-generating'), number(queue.processing ?? 0));
   setText(element('queue-details'), [
     backends.length > 0 && text('Servers', { healthy: number(usable), all: number(backends.length) }),
+    isDraining && text('QueueDraining'),
     queue.seconds_per_image > 0 && text('QueuePace', { time: duration(queue.seconds_per_image) }),
   ].filter(Boolean).join(' · '));
   element('queue-light').dataset.state = trouble ? 'trouble' : usable < backends.length ? 'partly' : 'good';
