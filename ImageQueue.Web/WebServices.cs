@@ -36,6 +36,7 @@ public static class WebServices
     {
         var services = builder.Services;
         builder.Configuration.ResolvePaths(Directory.GetCurrentDirectory());
+        builder.AddConsoleFormat();
         services.AddServiceManager();
         services.AddImageQueueCore(builder.Configuration);
         services.AddImageHangfire();
@@ -105,7 +106,7 @@ public static class WebServices
         app.UseOpenStreams();
         app.UseImageQueueAuth();
         app.UseDashboardFrame();
-        ImageDashboard.AddPages(app.Services.GetRequiredService<IOptions<HostingOptions>>().Value.PathBase);
+        ImageDashboard.AddPages();
 
         // Each endpoint names a policy; one without is closed (Auth/Access.cs).
         app.MapControllers();
@@ -123,7 +124,7 @@ public static class WebServices
         app.MapHangfireDashboardWithAuthorizationPolicy(Access.Dashboard, Forms.Dashboard, new DashboardOptions
         {
             DashboardTitle = "ImageQueue",
-            AppPath = $"{app.Services.GetRequiredService<IOptions<HostingOptions>>().Value.PathBase}/",
+            AppPath = "~/", // As DashboardFrame completes it.
             DisplayStorageConnectionString = false,
             StatsPollingInterval = 5000,
             DisplayNameFunc = (_, job) => JobNames.MarkOf(job),

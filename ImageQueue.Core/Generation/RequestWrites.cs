@@ -92,6 +92,8 @@ internal sealed class RequestWrites(
         var message = attempt.Message;
         var failed = await FinishAsync(
             attempt, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
+        if (failed is { Applied: true, Message: { } row })
+            logger.LogFinished(texts.UsersInLogs, row, row.UpdatedAt - message.UpdatedAt); // Since its claim.
         return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error);
     }
 
@@ -101,9 +103,11 @@ internal sealed class RequestWrites(
     {
         var failed = await WaitAsync(
             run, "ended", () => store.FailQueuedAsync(run.MessageId, texts.Failed(failure.Sentence), failure, run.Cancelled));
-        if (failed.Applied)
-            order.Remove(run.HangfireJobId);
-        return failed.Applied;
+        if (failed is not { Applied: true, Message: { } row })
+            return false;
+        logger.LogFinished(texts.UsersInLogs, row);
+        order.Remove(run.HangfireJobId);
+        return true;
     }
 
     /// <summary>
@@ -139,6 +143,8 @@ internal sealed class RequestWrites(
             return new AttemptOutcome(AttemptResult.Superseded);
         }
 
+        if (completed is { Applied: true, Message: { } row })
+            logger.LogFinished(texts.UsersInLogs, row, duration);
         try
         {
             prepared.Publish();

@@ -101,6 +101,9 @@ public interface IRequestStore
     Task<Transition> RequeueAsync(
         long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null, bool isAtTail = false);
 
+    /// <summary>Adds one of <see cref="RequestEventKinds"/> to an image request, for a command that changes nothing else.</summary>
+    Task<Transition> NoteAsync(long id, string what, CancellationToken cancellationToken);
+
     /// <summary>The newest message of a Hangfire job: its ids begin at 1 again when its schema is installed anew.</summary>
     Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken);
 

@@ -12,6 +12,9 @@ public sealed record Message
     /// <summary>The conversation, named by the chat app.</summary>
     public required string ConversationId { get; init; }
 
+    /// <summary>The conversation's owner; empty once it is erased.</summary>
+    public string Username { get; init; } = "";
+
     /// <summary><c>user</c> or <c>bot</c>.</summary>
     public required string Role { get; init; }
 

@@ -13,6 +13,9 @@ public sealed class MessageTexts(IOptions<MessagesOptions> options)
 
     private readonly CultureInfo _culture = CultureInfo.GetCultureInfo(options.Value.Culture);
 
+    /// <summary>How the logs name a message's user.</summary>
+    internal UsersInLogs UsersInLogs { get; } = options.Value.UsersInLogs;
+
     /// <summary>The content of a finished message; the chat app finds the file by its second line.</summary>
     public string Complete(string imageUrl) => $"[IMAGE] {Get(nameof(Complete))}\nIMAGE_PATH: {imageUrl}";
 

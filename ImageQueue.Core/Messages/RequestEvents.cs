@@ -14,15 +14,15 @@ internal static class RequestEvents
     /// <summary>Characters of a reason.</summary>
     public const int MaxWhy = 300;
 
-    /// <summary>Separates time, kind, attempt, backend and reason.</summary>
+    /// <summary>Separates time, kind, attempt, backend, reason and actor.</summary>
     private const char Separator = '\t';
 
-    /// <summary>A reason on one line, cut to <see cref="MaxWhy"/>.</summary>
-    public static string? ToStored(string? why)
+    /// <summary>A text on one line, cut.</summary>
+    public static string? ToStored(string? text, int maxLength = MaxWhy)
     {
-        if (why is null)
+        if (text is null)
             return null;
-        var line = string.Create(Math.Min(why.Length, MaxWhy), why, (to, from) =>
+        var line = string.Create(Math.Min(text.Length, maxLength), text, (to, from) =>
         {
             for (var i = 0; i < to.Length; i++)
                 to[i] = char.IsControl(from[i]) ? ' ' : from[i];
@@ -35,12 +35,14 @@ internal static class RequestEvents
         [.. (events ?? "").Split('\n').Select(ReadLine).OfType<RequestEvent>()];
 
     private static RequestEvent? ReadLine(string line) =>
-        line.Split(Separator) is [var at, var what, var attempt, var backend, var why]
+        line.Split(Separator) is [var at, var what, var attempt, var backend, var why, var by]
         && DateTimeOffset.TryParseExact(
             at, "yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
         && int.TryParse(attempt, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
-            ? new RequestEvent(time, what, number, backend.Length > 0 ? backend : null, why.Length > 0 ? why : null)
+            ? new RequestEvent(time, what, number, OrNull(backend), OrNull(why), OrNull(by))
             : null;
+
+    private static string? OrNull(string text) => text.Length > 0 ? text : null;
 }
 
 /// <summary>One transition of a request.</summary>
@@ -49,11 +51,17 @@ internal static class RequestEvents
 /// <param name="Attempt">The attempt that it started or ended.</param>
 /// <param name="Backend">The backend of that attempt.</param>
 /// <param name="Why">Why the attempt ended, for operators.</param>
-public sealed record RequestEvent(DateTimeOffset At, string What, int Attempt, string? Backend, string? Why);
+/// <param name="By">See <see cref="Actor"/>; null: a worker.</param>
+public sealed record RequestEvent(DateTimeOffset At, string What, int Attempt, string? Backend, string? Why, string? By);
 
 /// <summary>The values of <see cref="RequestEvent.What"/>.</summary>
 public static class RequestEventKinds
 {
+    public const string Submitted = "submitted";
+
+    /// <summary>An operator moved the waiting request to the front.</summary>
+    public const string Prioritized = "prioritized";
+
     /// <summary>A worker claimed the request.</summary>
     public const string Claimed = "claimed";
 
@@ -68,4 +76,7 @@ public static class RequestEventKinds
 
     /// <summary>A person put the finished request back into the queue.</summary>
     public const string Retried = "retried";
+
+    /// <summary>The only event that a tombstone has.</summary>
+    public const string Erased = "erased";
 }

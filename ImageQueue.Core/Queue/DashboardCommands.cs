@@ -1,14 +1,16 @@
 using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
+using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue;
 
 /// <summary>An operator's act on a job in Hangfire's dashboard that its message does not reflect yet.</summary>
 /// <param name="HangfireJobId">The job.</param>
 /// <param name="Kind">What the operator did.</param>
+/// <param name="By">See <see cref="Actor"/>.</param>
 /// <param name="Entry">Its entry in Hangfire's set, different for each act, so that closing one never closes a later one.</param>
-internal sealed record DashboardCommand(string HangfireJobId, DashboardCommandKind Kind, string Entry);
+internal sealed record DashboardCommand(string HangfireJobId, DashboardCommandKind Kind, string? By, string Entry);
 
 /// <summary>The acts that concern a job's message.</summary>
 internal enum DashboardCommandKind
@@ -33,7 +35,7 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         if (ImageJobs.IsImageJob(context.BackgroundJob.Job) && KindOf(context.OldStateName, context.NewState) is { } kind)
-            transaction.AddToSet(SetName, $"{kind}/{context.BackgroundJob.Id}/{Guid.NewGuid():N}");
+            transaction.AddToSet(SetName, $"{kind}/{context.BackgroundJob.Id}/{Guid.NewGuid():N}/{Actor.Current}");
     }
 
     /// <inheritdoc/>
@@ -49,9 +51,9 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
         return [.. connection.GetAllItemsFromSet(SetName).Select(Parse).OfType<DashboardCommand>()];
     }
 
-    /// <summary>An open command to run the job again, or null.</summary>
-    public DashboardCommand? FindRetry(string hangfireJobId) =>
-        Open().FirstOrDefault(command => command.Kind == DashboardCommandKind.Retry && command.HangfireJobId == hangfireJobId);
+    /// <summary>An open command for the job, or null.</summary>
+    public DashboardCommand? Find(DashboardCommandKind kind, string hangfireJobId) =>
+        Open().FirstOrDefault(command => command.Kind == kind && command.HangfireJobId == hangfireJobId);
 
     /// <summary>Removes a command that was carried out or is void.</summary>
     public void Close(DashboardCommand command)
@@ -75,7 +77,7 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
     }
 
     private static DashboardCommand? Parse(string entry) =>
-        entry.Split('/') is [var kind, var job, _] && Enum.TryParse<DashboardCommandKind>(kind, out var known)
-            ? new DashboardCommand(job, known, entry)
+        entry.Split('/', 4) is [var kind, var job, _, var by] && Enum.TryParse<DashboardCommandKind>(kind, out var known)
+            ? new DashboardCommand(job, known, by.Length > 0 ? by : null, entry)
             : null;
 }

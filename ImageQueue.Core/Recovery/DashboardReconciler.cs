@@ -57,12 +57,13 @@ internal sealed class DashboardReconciler(
     protected override Task RunPassAsync(CancellationToken cancellationToken) => ReconcileAsync(cancellationToken);
 
     internal Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken) =>
-        cancel.CancelByJobAsync(hangfireJobId, "an operator deleted its job", cancellationToken);
+        cancel.CancelByJobAsync(hangfireJobId, cancellationToken);
 
     /// <summary>Queues the request again under the job that an operator has requeued.</summary>
     /// <returns>Whether the request waits under that job now.</returns>
-    internal async Task<bool> RetryAsync(string hangfireJobId, CancellationToken cancellationToken)
+    internal async Task<bool> RetryAsync(string hangfireJobId, string? by, CancellationToken cancellationToken)
     {
+        Actor.Current = by;
         // No message names the job when the request has another job by now, which then counts.
         if (await store.FindByHangfireJobAsync(hangfireJobId, cancellationToken) is not { } message)
             return false;
@@ -79,13 +80,14 @@ internal sealed class DashboardReconciler(
 
     private async Task ApplyAsync(DashboardCommand command, CancellationToken cancellationToken)
     {
+        Actor.Current = command.By;
         var state = jobs.Find(command.HangfireJobId)?.Name;
         if (command.Kind == DashboardCommandKind.Cancel && state == DeletedState.StateName)
             await CancelAsync(command.HangfireJobId, cancellationToken);
         else if (command.Kind == DashboardCommandKind.Retry && state == ProcessingState.StateName)
             return; // A worker has the job. It finds the command itself, and only it knows whether it has applied it.
         else if (command.Kind == DashboardCommandKind.Retry && ImageJobs.WillRunIn(state))
-            await RetryAsync(command.HangfireJobId, cancellationToken);
+            await RetryAsync(command.HangfireJobId, command.By, cancellationToken);
 
         // Last: a crash before this repeats what the guards then refuse.
         commands.Close(command);

@@ -17,7 +17,11 @@ internal sealed class JobStateReconciler(
     ILogger<JobStateReconciler> logger)
     : IJobStateReconciler
 {
-    public Task CancelAsync(GenerateImageJob.Run run) => dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);
+    public async Task CancelAsync(GenerateImageJob.Run run)
+    {
+        Actor.Current = commands.Find(DashboardCommandKind.Cancel, run.HangfireJobId)?.By;
+        await dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);
+    }
 
     public async Task<bool> ReconcileAsync(GenerateImageJob.Run run)
     {
@@ -25,9 +29,9 @@ internal sealed class JobStateReconciler(
 
         // An operator has requeued the failed or deleted job, and this worker was quicker than DashboardReconciler. Without such a
         // command the row decides: it was cancelled a moment ago, and its job is about to be deleted.
-        if (commands.FindRetry(run.HangfireJobId) is { } command)
+        if (commands.Find(DashboardCommandKind.Retry, run.HangfireJobId) is { } command)
         {
-            await dashboard.RetryAsync(run.HangfireJobId, run.Cancelled);
+            await dashboard.RetryAsync(run.HangfireJobId, command.By, run.Cancelled);
             commands.Close(command);
         }
 

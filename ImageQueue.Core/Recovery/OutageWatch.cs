@@ -46,6 +46,7 @@ internal sealed class OutageWatch(
             return 0;
         }
 
+        Actor.Current = "outage watch";
         _noneSince ??= Time.GetTimestamp();
         if (Time.GetElapsedTime(_noneSince.Value) < patience)
             return 0;

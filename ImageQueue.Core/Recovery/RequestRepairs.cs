@@ -28,8 +28,13 @@ public sealed class RequestRepairs(
         {
             // It may be what kills its workers: run again at every start, it would kill every start.
             var failure = policy.Abandoned(failures) with { Reason = reason };
-            if (!(await store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, cancellationToken)).Applied)
+            if (await store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, cancellationToken)
+                is not { Applied: true, Message: { } failed })
+            {
                 return false;
+            }
+
+            logger.LogFinished(texts.UsersInLogs, failed);
             logger.LogError("Message {MessageId} ends in error: {Reason}; {Failures} failures.", message.Id, reason, failures);
             if (job is not null)
                 jobs.Fail(job, failure.Sentence);
@@ -88,13 +93,18 @@ public sealed class RequestRepairs(
     }
 
     internal async Task<bool> CancelAsync(string job, CancellationToken cancellationToken) =>
-        (await cancel.CancelByJobAsync(job, "its job was deleted", cancellationToken)).Applied;
+        (await cancel.CancelByJobAsync(job, cancellationToken)).Applied;
 
     /// <summary>Ends a waiting request in error, and its job with it.</summary>
     internal async Task<bool> FailWaitingAsync(long messageId, string? job, RequestFailure failure, CancellationToken cancellationToken)
     {
-        if (!(await store.FailQueuedAsync(messageId, texts.Failed(failure.Sentence), failure, cancellationToken)).Applied)
+        if (await store.FailQueuedAsync(messageId, texts.Failed(failure.Sentence), failure, cancellationToken)
+            is not { Applied: true, Message: { } failed })
+        {
             return false;
+        }
+
+        logger.LogFinished(texts.UsersInLogs, failed);
         if (job is null)
             return true;
         // A crash here leaves a job that fails by the row when a worker takes it.

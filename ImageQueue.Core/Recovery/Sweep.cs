@@ -26,6 +26,8 @@ public sealed class Sweep(
     RequestRepairs repairs,
     ILogger<Sweep> logger)
 {
+    private const string ActorName = "sweep";
+
     /// <summary>How long a submit may take from its row to its Hangfire job.</summary>
     internal static readonly TimeSpan EnqueueGrace = TimeSpan.FromSeconds(10);
 
@@ -51,6 +53,7 @@ public sealed class Sweep(
     /// <returns>How many requests were repaired.</returns>
     internal async Task<int> SweepAsync(CancellationToken cancellationToken)
     {
+        Actor.Current = ActorName;
         if (rebuilding.IsUnderWay)
             return 0; // The rebuild looks at every row itself.
         var repaired = await SweepSilentAsync(cancellationToken);
@@ -69,6 +72,7 @@ public sealed class Sweep(
     /// <returns>How many requests were repaired, and the last row that was seen.</returns>
     internal async Task<(int Repaired, UnfinishedCursor? Cursor)> RebuildAsync(UnfinishedCursor? from, CancellationToken cancellationToken)
     {
+        Actor.Current = ActorName;
         var repaired = await RebuildProcessingAsync(cancellationToken);
         var cursor = from;
         var attaching = Task.FromResult(0);

@@ -38,6 +38,7 @@ public sealed class BulkCommandJob(
 
     private async Task RunAsync(BulkVerb verb, RequestSearch search, string by, string job, CancellationToken cancellationToken)
     {
+        Actor.Current = $"operator {by}";
         var total = await store.CountMatchingAsync(search, cancellationToken);
         var (done, refused, after, savedAt) = (0, 0, 0L, time.GetTimestamp());
         var options = new ParallelOptions { MaxDegreeOfParallelism = Parallelism, CancellationToken = cancellationToken };

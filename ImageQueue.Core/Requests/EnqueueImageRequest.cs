@@ -40,7 +40,7 @@ public sealed class EnqueueImageRequest(
     /// <exception cref="StoreUnavailableException">The job is in Hangfire and will claim the row, but the row does not name it.</exception>
     internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, string? username = null)
     {
-        username ??= order.UsesUsers ? await FindOwnerAsync(messageId) : null;
+        username ??= order.UsesUsers ? (await store.FindAsync(messageId, CancellationToken.None))?.Username : null;
         // The attach comes before any look at the queue. A crash between the two is the sweep's to repair.
         using var activity = QueueTracing.StartSend(messageId);
         var job = jobs.Enqueue(messageId, username);
@@ -72,11 +72,6 @@ public sealed class EnqueueImageRequest(
             DropUnlessAttached(id, job, await store.FindAsync(id, CancellationToken.None));
         return enqueued.Count - refused.Count;
     }
-
-    private async Task<string?> FindOwnerAsync(long messageId) =>
-        await store.FindAsync(messageId, CancellationToken.None) is { } message
-            ? (await store.FindConversationAsync(message.ConversationId, CancellationToken.None))?.Username
-            : null;
 
     private void DropUnlessAttached(long messageId, string job, Message? message)
     {

@@ -97,7 +97,7 @@ public sealed class EraseMessages(
             return false;
         Remove(tombstone);
         await uploads.RemoveFilesAsync(message, CancellationToken.None);
-        logger.LogInformation("Message {MessageId} is erased.", message.Id);
+        logger.LogInformation("Message {MessageId} is erased by {Actor}.", message.Id, Actor.Current);
         return true;
     }
 

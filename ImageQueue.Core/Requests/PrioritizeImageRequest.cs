@@ -5,9 +5,9 @@ using Microsoft.Extensions.Logging;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Moves a waiting request to the first position, for an operator.</summary>
-public sealed class PrioritizeImageRequest(IConversationStore store, IQueueOrder order, ILogger<PrioritizeImageRequest> logger)
+public sealed class PrioritizeImageRequest(IMessageStore store, IQueueOrder order, ILogger<PrioritizeImageRequest> logger)
 {
-    /// <summary>Moves the request's job; its row does not change: the stored position follows the live one.</summary>
+    /// <summary>Moves the request's job; its row gets an event: the stored position follows the live one.</summary>
     /// <returns>Not applied when it does not wait, or a worker has just dequeued it.</returns>
     public async Task<Transition> MoveAsync(long messageId, CancellationToken cancellationToken)
     {
@@ -15,7 +15,11 @@ public sealed class PrioritizeImageRequest(IConversationStore store, IQueueOrder
         var isMoved = message is { Status: MessageStatus.Queued, HangfireJobId: { } job }
             && await order.TryMoveToFrontAsync(job, cancellationToken);
         if (isMoved)
-            logger.LogInformation("Message {MessageId} is moved to the front of the queue.", messageId);
+        {
+            logger.LogInformation("Message {MessageId} is moved to the front of the queue by {Actor}.", messageId, Actor.Current);
+            await store.NoteAsync(messageId, RequestEventKinds.Prioritized, CancellationToken.None);
+        }
+
         return new Transition(isMoved, message);
     }
 }

@@ -1,12 +1,14 @@
 using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Retries a request in error or cancelled.</summary>
 public sealed class RetryImageRequest(
-    IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> options)
+    IRequestStore store, EnqueueImageRequest queue, QueuePositions positions, IOptions<QueueOptions> options,
+    ILogger<RetryImageRequest> logger)
 {
     /// <summary>Queues the request at the tail, under a new Hangfire job, within the limits of a submit.</summary>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full.</exception>
@@ -26,8 +28,9 @@ public sealed class RetryImageRequest(
         if (waiting >= options.Value.MaxLength)
             throw TooManyPendingException.OfAll(options.Value.MaxLength);
         var retried = await store.RetryAsync(messageId, waiting + 1, limits, cancellationToken);
-        return retried is { Applied: true, Message: { } message }
-            ? retried with { Message = await queue.EnqueueAsync(message) }
-            : retried;
+        if (retried is not { Applied: true, Message: { } message })
+            return retried;
+        logger.LogRetried(message);
+        return retried with { Message = await queue.EnqueueAsync(message) };
     }
 }

@@ -45,7 +45,8 @@ public sealed class BackendPoolDrainTests : PoolBench
         var pauses = new Pauses(Mock.Of<IOperatorStore>(), pool, new DatabaseReadiness(), Time, NullLogger<Pauses>.Instance);
         var conditions = new BackendConditions(pool, pauses, Time);
         var began = Time.GetUtcNow();
-        pool.TryTake(new BackendRequirements(Backends: ["a"]))!.Abandon("job-1", "its request timed out", _never.Task, new CancellationTokenSource());
+        pool.TryTake(new BackendRequirements(Backends: ["a"]))!.Abandon(
+            "job-1", "its request timed out", _never.Task, new CancellationTokenSource());
 
         Assert.That(StatusOf(pool, "a").Drain, Is.EqualTo(new DrainStatus(began, "its request timed out")));
         Assert.That(await conditions.ReadAsync(CancellationToken.None), Is.Empty, "most drains end at once");
@@ -54,7 +55,8 @@ public sealed class BackendPoolDrainTests : PoolBench
         var condition = (await conditions.ReadAsync(CancellationToken.None)).Single();
         Assert.That(
             (condition.Code, condition.Subject, condition.Since, condition.IsFault, condition.Text),
-            Is.EqualTo((ConditionCodes.BackendDraining, "a", began, false, "Backend a drains and gets no request: its request timed out.")));
+            Is.EqualTo((
+                ConditionCodes.BackendDraining, "a", began, false, "Backend a drains and gets no request: its request timed out.")));
     }
 
     [Test]

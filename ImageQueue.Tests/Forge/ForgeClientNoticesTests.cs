@@ -194,7 +194,9 @@ public sealed class ForgeClientNoticesTests
     public async Task GenerateAsync_SaysInterrupted_WhenABackendWithoutTaskIdsWasSeenInterrupted(bool shared, bool expected)
     {
         _server.Backend = _server.Backend with { Shared = shared };
-        await LearnAsync(("/sdapi/v1/progress", """{"progress":0.3,"state":{"job":"x","job_count":1,"interrupted":true,"sampling_step":6,"sampling_steps":20}}"""));
+        await LearnAsync((
+            "/sdapi/v1/progress",
+            """{"progress":0.3,"state":{"job":"x","job_count":1,"interrupted":true,"sampling_step":6,"sampling_steps":20}}"""));
         AnswerImage(new { });
         await _client.GetProgressAsync(_server.Backend, "t", withPreview: false, default);
         _server["/sdapi/v1/progress"] = (200, """{"progress":0.1,"state":{"job":"another","job_count":1,"interrupted":false}}""");

@@ -163,7 +163,9 @@ public sealed class ForgeContractTests
             (JsonObject has, JsonObject answered) => has.SelectMany(member => answered.ContainsKey(member.Key)
                 ? Missing(member.Value, answered[member.Key], $"{at}.{member.Key}")
                 : [$"{at}.{member.Key} is missing"]),
-            (JsonArray { Count: > 0 } has, JsonArray answered) => answered.Count == 0 ? [$"{at} is empty"] : Missing(has[0], answered[0], $"{at}[0]"),
+            (JsonArray { Count: > 0 } has, JsonArray answered) => answered.Count == 0
+                ? [$"{at} is empty"]
+                : Missing(has[0], answered[0], $"{at}[0]"),
             (JsonValue has, JsonValue answered) when at.EndsWith(".info", StringComparison.Ordinal) =>
                 Missing(JsonNode.Parse((string)has!), JsonNode.Parse((string)answered!), at + "!"),
             _ => [],

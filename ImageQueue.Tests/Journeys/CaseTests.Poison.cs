@@ -53,7 +53,8 @@ internal sealed partial class CaseTests
             var (given, downUntil) = (input["answer"]!, 0L);
             return async (context, prompt, answer) =>
             {
-                var (isPoison, now) = (prompt == poison && !context.Request.Headers.ContainsKey("x-behind"), TimeProvider.System.GetTimestamp());
+                var isPoison = prompt == poison && !context.Request.Headers.ContainsKey("x-behind");
+                var now = TimeProvider.System.GetTimestamp();
                 if (isPoison)
                     Interlocked.Increment(ref sent);
                 if (isPoison && (double?)given["down_for_seconds"] is { } seconds)

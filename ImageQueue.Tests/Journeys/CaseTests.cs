@@ -145,7 +145,8 @@ internal sealed partial class CaseTests
         preflight.Headers.Add("Access-Control-Request-Headers", string.Join(',', headers));
         using var allowed = await app.Http.SendAsync(preflight);
         Assert.That(
-            headers, Is.SubsetOf(string.Join(',', allowed.Headers.GetValues("Access-Control-Allow-Headers")).ToLowerInvariant().Split(',')));
+            headers,
+            Is.SubsetOf(string.Join(',', allowed.Headers.GetValues("Access-Control-Allow-Headers")).ToLowerInvariant().Split(',')));
     }
 
     private static async Task StartsAsync(JsonNode input)
@@ -160,7 +161,8 @@ internal sealed partial class CaseTests
                 await using var process = AppProcess.Launch(
                     folder.Path, forge: null, environment.ToDictionary(value => value.Key, value => value.Value!));
                 Assert.That((await process.ExitAsync(), process.Output), Is.EqualTo((1, process.Output)));
-                Assert.That(process.Output, Does.Contain("ImageQueue cannot start. ").And.Contain(sentence).And.Not.Contain("Unhandled exception"));
+                Assert.That(
+                    process.Output, Does.Contain("ImageQueue cannot start. ").And.Contain(sentence).And.Not.Contain("Unhandled exception"));
                 continue;
             }
 
@@ -174,7 +176,9 @@ internal sealed partial class CaseTests
                 failure = e;
             }
 
-            Assert.That(failure is null ? null : StartFailure.SentenceOf(failure) ?? $"{failure}", sentence is null ? Is.Null : Does.Contain(sentence));
+            Assert.That(
+                failure is null ? null : StartFailure.SentenceOf(failure) ?? $"{failure}",
+                sentence is null ? Is.Null : Does.Contain(sentence));
             Assert.That(File.Exists(":memory:"), Is.False);
         }
     }
@@ -207,7 +211,8 @@ internal sealed partial class CaseTests
                 if ((string?)one["condition"] is { } code)
                 {
                     await Until.TrueAsync(
-                        async () => (await conditions.GetAsync(default)).Any(condition => (condition.Code, condition.Subject) == (code, names[i].Name)),
+                        async () => (await conditions.GetAsync(default)).Any(condition =>
+                            (condition.Code, condition.Subject) == (code, names[i].Name)),
                         $"{one["name"]}: {code}");
                 }
             }
@@ -219,8 +224,10 @@ internal sealed partial class CaseTests
                 var isSuspended = (string?)one["condition"] is not null;
                 if (!isSuspended)
                     await receivers[i].TakenAsync(next, WebhookEvents.Complete);
-                Assert.That(receivers[i].Deliveries, Has.Count.EqualTo((int)one["deliveries"]! + (isSuspended ? 0 : 1)), (string?)one["name"]);
-                Assert.That(receivers[i].Deliveries.Where(delivery => delivery.MessageId != next).Select(delivery => delivery.Id).Distinct().Count(), Is.EqualTo(1));
+                var came = receivers[i].Deliveries;
+                Assert.That(came, Has.Count.EqualTo((int)one["deliveries"]! + (isSuspended ? 0 : 1)), (string?)one["name"]);
+                var ids = came.Where(delivery => delivery.MessageId != next).Select(delivery => delivery.Id).Distinct();
+                Assert.That(ids.Count(), Is.EqualTo(1));
             }
         }
         finally
@@ -256,7 +263,8 @@ internal sealed partial class CaseTests
             if (prompt is null or Canary.Prompt)
                 return answer();
             sent++;
-            return WriteAsync(context, 500, "application/json", JsonSerializer.Serialize(new { error = words!["error"], message = words["message"] }));
+            return WriteAsync(
+                context, 500, "application/json", JsonSerializer.Serialize(new { error = words!["error"], message = words["message"] }));
         };
         await using var app = await TestApp.StartAsync(SimulatorServer.Settings(server));
         foreach (var one in input.AsArray().Where(one => (string?)one!["expected"] is ErrorCodes.OutOfMemory or ErrorCodes.BackendFailed))
@@ -275,7 +283,8 @@ internal sealed partial class CaseTests
     {
         var message = await app.SubmitAsync("bir gül", conversation, more: more);
         message = await app.WaitForAsync((long)message["id"]!, MessageStatus.Complete, MessageStatus.Error);
-        Assert.That((string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
+        Assert.That(
+            (string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), $"{message.ToJsonString()}\n{app.Log}");
         return message;
     }
 

@@ -124,7 +124,7 @@ internal sealed class DashboardReconcilerTests
         await ReconcileAsync();
 
         Assert.That((await _bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Error));
-        Assert.That(Commands.FindRetry(row.HangfireJobId!), Is.Not.Null);
+        Assert.That(Commands.Find(DashboardCommandKind.Retry, row.HangfireJobId!), Is.Not.Null);
     }
 
     [Test]

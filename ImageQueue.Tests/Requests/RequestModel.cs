@@ -162,10 +162,10 @@ public abstract class RequestModel
             // As JobStateReconciler has it: the row is over, or another worker's, or its job has a second entry.
             var isOver = claim.Message is not null
                 && claim.Message.Status is MessageStatus.Cancelled or MessageStatus.Complete or MessageStatus.Error;
-            var command = at.Bench.Get<DashboardCommands>().FindRetry(worker.Job.JobId);
+            var command = at.Bench.Get<DashboardCommands>().Find(DashboardCommandKind.Retry, worker.Job.JobId);
             if (isOver && command is not null && claim.Message!.Status is MessageStatus.Cancelled or MessageStatus.Error)
             {
-                await at.Bench.Get<DashboardReconciler>().RetryAsync(worker.Job.JobId, CancellationToken.None);
+                await at.Bench.Get<DashboardReconciler>().RetryAsync(worker.Job.JobId, by: null, CancellationToken.None);
                 at.Bench.Get<DashboardCommands>().Close(command!);
                 _requests[worker.MessageId].IsCancelled = false;
                 return $"operator's retry of {worker.MessageId} is granted by its worker";

@@ -75,6 +75,7 @@ public sealed partial class SqlServerStatementTests
             store => store.FailQueuedAsync(1, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
         (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
+        (nameof(IMessageStore.NoteAsync), store => store.NoteAsync(1, RequestEventKinds.Prioritized, default)),
         (nameof(IMessageStore.CancelByHangfireJobAsync), store => store.CancelByHangfireJobAsync("7", "c", default)),
         (nameof(IMessageStore.RetryAsync), store => store.RetryAsync(1, 1, UserLimits.None, default)),
         (nameof(IMessageStore.RequeueAsync), store => store.RequeueAsync(1, 1, AttemptCharge.None, default)),

@@ -102,6 +102,7 @@ internal sealed partial class WrongSettingsTests
         ("Kestrel:Limits:MinResponseDataRate:BytesPerSecond", "-1", []),
         ("Shutdown:DrainTimeout", "02:00:00", []),
         ("Messages:Culture", "de", []),
+        ("Messages:UsersInLogs", "Initials", []),
     ];
 
     private static IEnumerable<TestCaseData> Cases() =>

@@ -51,6 +51,7 @@ public abstract partial class MessageStoreContract
         Assert.That(
             steps.Select(step => (step.What, step.Attempt, step.Backend, step.Why)), Is.EqualTo(new (string, int, string?, string?)[]
         {
+            (RequestEventKinds.Submitted, 0, null, null),
             (RequestEventKinds.Claimed, 1, "gpu1", null),
             (RequestEventKinds.Requeued, 1, "gpu1", "gpu1 is away  🌹"),
             (RequestEventKinds.Claimed, 2, "gpu2", null),
@@ -63,16 +64,43 @@ public abstract partial class MessageStoreContract
         }));
         Assert.That(steps.Select(step => step.At), Is.Ordered);
         if (!Database.HasOwnClock)
-            Assert.That(steps[1].At - steps[0].At, Is.EqualTo(TimeSpan.FromSeconds(2)));
+            Assert.That(steps[2].At - steps[1].At, Is.EqualTo(TimeSpan.FromSeconds(2)));
         Assert.That((await ReadAsync(message.Id))!.ExtraMetadata, Does.Not.Contain("CUDA"), "a server's own words are for operators");
 
         await Store.EraseAsync(message.Id, CancellationToken.None);
-        Assert.That(await EventsAsync(message.Id), Is.Empty);
+        Assert.That((await EventsAsync(message.Id)).Single().What, Is.EqualTo(RequestEventKinds.Erased));
 
         async Task StepAsync(Func<Task<Transition>> step)
         {
             Time.Advance(TimeSpan.FromSeconds(1));
             Assert.That((await step()).Applied, Is.True);
+        }
+    }
+
+    [Test]
+    public async Task Events_NameTheirActor()
+    {
+        Actor.Current = "user ayşe";
+        var message = await InStateAsync(MessageStatus.Queued);
+        await AsAsync("operator Ayla\t1", () => Store.NoteAsync(message.Id, RequestEventKinds.Prioritized, CancellationToken.None));
+        await AsAsync("client chat", () => Store.CancelAsync(message.Id, "c", CancellationToken.None));
+        await AsAsync(null, () => Store.RetryAsync(message.Id, 1, UserLimits.None, CancellationToken.None));
+        var stored = await EventsAsync(message.Id);
+        await AsAsync("client chat", () => Store.EraseAsync(message.Id, CancellationToken.None));
+
+        Assert.That(stored.Concat(await EventsAsync(message.Id)).Select(step => (step.What, step.By)), Is.EqualTo(new (string, string?)[]
+        {
+            (RequestEventKinds.Submitted, "user ayşe"),
+            (RequestEventKinds.Prioritized, "operator Ayla 1"),
+            (RequestEventKinds.Cancelled, "client chat"),
+            (RequestEventKinds.Retried, null),
+            (RequestEventKinds.Erased, "client chat"),
+        }));
+
+        async Task AsAsync(string? actor, Func<Task<Transition>> step)
+        {
+            Actor.Current = actor;
+            Applied(await step());
         }
     }
 

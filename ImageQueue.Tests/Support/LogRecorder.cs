@@ -1,15 +1,23 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Tests.Support;
 
 /// <summary>Keeps what the app logs, so that a test can hold it to it.</summary>
-internal sealed class LogRecorder : ILoggerProvider
+internal sealed class LogRecorder : ILoggerProvider, ISupportExternalScope
 {
-    private readonly ConcurrentQueue<(LogLevel Level, string Category, string Text)> _lines = new();
+    private readonly ConcurrentQueue<(LogLevel Level, string Category, string Text, string? MessageId)> _lines = new();
+    private IExternalScopeProvider? _scopes;
 
     public IEnumerable<string> Of(LogLevel atLeast) =>
         _lines.Where(line => line.Level >= atLeast).Select(line => $"{line.Level} {line.Category}: {line.Text}");
+
+    /// <summary>The lines that have <c>MessageId</c> among their values or scopes.</summary>
+    public IEnumerable<string> OfMessage(long id) =>
+        _lines.Where(line => line.MessageId == id.ToString(CultureInfo.InvariantCulture)).Select(line => $"{line.Level}: {line.Text}");
+
+    public void SetScopeProvider(IExternalScopeProvider scopeProvider) => _scopes = scopeProvider;
 
     public ILogger CreateLogger(string categoryName) => new Logger(this, categoryName);
 
@@ -32,9 +40,19 @@ internal sealed class LogRecorder : ILoggerProvider
         {
             if (IsEnabled(logLevel))
             {
+                var messageId = IdIn(state);
+                recorder._scopes?.ForEachScope((scope, _) => messageId ??= IdIn(scope), (object?)null);
                 recorder._lines.Enqueue(
-                    (logLevel, category, exception is null ? formatter(state, null) : $"{formatter(state, exception)} {exception}"));
+                    (logLevel,
+                    category,
+                    exception is null ? formatter(state, null) : $"{formatter(state, exception)} {exception}",
+                    messageId));
             }
         }
+
+        private static string? IdIn(object? values) => (values as IEnumerable<KeyValuePair<string, object?>>)
+            ?.FirstOrDefault(value => value.Key == "MessageId").Value is { } id
+                ? Convert.ToString(id, CultureInfo.InvariantCulture)
+                : null;
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
@@ -116,6 +117,11 @@ internal static class AuthServices
         app.UseAuthorization();
         app.UseForms();
         app.UseAudit();
+        app.Use(async (context, next) =>
+        {
+            Actor.Current = context.User.ToActor();
+            await next(context);
+        });
     }
 
     private static void Configure(CookieAuthenticationOptions options, IOptions<AuthOptions> auth, ApiKeys keys)

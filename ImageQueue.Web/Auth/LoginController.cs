@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Auth;
@@ -9,7 +10,7 @@ namespace ImageQueue.Web.Auth;
 [AllowAnonymous]
 [NotAudited]
 [AutoValidateAntiforgeryToken]
-[RequestSizeLimit(16 * 1024)]
+[FormSizeLimit]
 [ApiExplorerSettings(IgnoreApi = true)]
 public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLog audit) : Controller
 {
@@ -80,4 +81,11 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
                 minutes,
                 page));
     }
+}
+
+/// <summary>For routing alone: MVC's own attribute is a filter as well, which warns that <see cref="Forms"/> has read the body.</summary>
+[AttributeUsage(AttributeTargets.Class)]
+internal sealed class FormSizeLimitAttribute : Attribute, IRequestSizeLimitMetadata
+{
+    public long? MaxRequestBodySize => 16 * 1024;
 }

@@ -20,6 +20,14 @@ internal static class Roles
     /// <summary>Those that a key can have.</summary>
     public static IReadOnlyList<string> OfKeys { get; } = [Client, Operator, OperatorRead];
 
+    /// <summary>The caller as request events name it; see <see cref="Core.Messages.Actor"/>.</summary>
+    internal static string? ToActor(this ClaimsPrincipal user) => user.Identity switch
+    {
+        { AuthenticationType: Credentials.Local } => Credentials.Local,
+        { Name: { } name } => $"{(user.Is(Watcher) ? "user" : user.Is(Client) ? "client" : "operator")} {name}",
+        _ => null,
+    };
+
     internal static bool Is(this ClaimsPrincipal user, params ReadOnlySpan<string> roles)
     {
         foreach (var role in roles)

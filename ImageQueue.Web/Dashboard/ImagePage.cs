@@ -79,7 +79,7 @@ internal static class ImagePage
     }
 
     private static Markup Image(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
-        ? Markup.Of($"<a href=\"{url}\"><img src=\"{url}\" alt=\"The image\" loading=\"lazy\"></a>")
+        ? Markup.Of($"<a href=\"~{url}\"><img src=\"~{url}\" alt=\"The image\" loading=\"lazy\"></a>")
         : Markup.Of($"<div class=\"iq-nothing\">No image</div>");
 
     /// <summary>The row's request events; without any, the states that Hangfire keeps of the job.</summary>
@@ -87,8 +87,9 @@ internal static class ImagePage
     {
         var history = (
             await request.Get<IOperatorStore>().ReadEventsAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
-        var steps = new List<Step> { new(message.CreatedAt, "Submitted", null, "waited") };
-        steps.AddRange(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
+        var steps = new List<Step>(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
+        if (history is not [{ What: RequestEventKinds.Submitted }, ..])
+            steps.Add(new(message.CreatedAt, "Submitted", null, "waited"));
         steps.Sort((one, other) => one.At.CompareTo(other.At));
         if (history is [{ Attempt: > 1 } first, ..])
             steps.Insert(1, new(first.At, $"{first.Attempt - 1} earlier attempts are not kept", null, null));
@@ -101,12 +102,16 @@ internal static class ImagePage
         Markup Row(int i, Step step) => Markup.Of(
             $"""
             <li>{DashboardFormat.Time(step.At)} <strong>{step.What}</strong> <span class="iq-words">{step.Why}</span>
-            <span class="text-muted">{Lasted(steps, i, now)}</span></li>
+            {(step.By is null ? Markup.None : Markup.Of($"by {step.By}"))} <span class="text-muted">{Lasted(steps, i, now)}</span></li>
             """);
     }
 
-    private static Step StepOf(RequestEvent step) => step.What switch
+    private static Step StepOf(RequestEvent step) => NamelessOf(step) with { By = step.By };
+
+    private static Step NamelessOf(RequestEvent step) => step.What switch
     {
+        RequestEventKinds.Submitted => new(step.At, "Submitted", step.Why, "waited"),
+        RequestEventKinds.Prioritized => new(step.At, "Moved to the front", step.Why, null),
         RequestEventKinds.Claimed =>
             new(
                 step.At,
@@ -144,7 +149,10 @@ internal static class ImagePage
         (var word, false) => $"{word} {DashboardFormat.Ago(now, steps[i].At)} so far",
     };
 
-    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting);
+    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting)
+    {
+        public string? By { get; init; }
+    }
 
     private static string Name(StateHistoryDto state) => state.StateName switch
     {

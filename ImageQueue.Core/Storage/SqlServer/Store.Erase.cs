@@ -13,17 +13,18 @@ internal sealed partial class SqlServerMessageStore
             patch: null,
             content: "",
             "deleted_at IS NULL",
-            new StatementParameters(),
+            Why(null),
             cancellationToken,
             before: $"{ForgetTitle}\n{Release("deleted_at IS NULL AND queued_at IS NOT NULL")}");
 
     /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
-    private const string Erased =
-        """
+    private static readonly string Erased =
+        $$"""
         extra_metadata = CASE WHEN queued_at IS NULL THEN N'{"status":"deleted"}'
                 ELSE JSON_MODIFY(N'{"status":"deleted","progress":0,"queue_position":0}', N'$."job_id"', job_id) END,
             username = N'', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL, heartbeat_at = NULL,
-            finished_at = NULL, work = NULL, events = NULL, failures = 0, disruptions = 0, deleted_at = SYSUTCDATETIME(),
+            finished_at = NULL, work = NULL, events = {{Line(RequestEventKinds.Erased)}}, failures = 0, disruptions = 0,
+            deleted_at = SYSUTCDATETIME(),
         """;
 
     /// <summary>A conversation's title is the beginning of its first message.</summary>

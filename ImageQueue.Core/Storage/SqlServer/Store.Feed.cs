@@ -18,7 +18,7 @@ internal sealed partial class SqlServerMessageStore
             {DeclareEnd}
             SELECT page.*
             FROM (
-                SELECT TOP (@Limit) {Columns}, username AS Username,
+                SELECT TOP (@Limit) {Columns},
                     ISNULL(SUM(CAST(DATALENGTH(content) + DATALENGTH(extra_metadata) AS bigint))
                         OVER (ORDER BY revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS BytesBefore
                 FROM dbo.messages
@@ -80,7 +80,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var rows = await ManyAsync(
             $"""
-            SELECT {Columns}, username AS Username
+            SELECT {Columns}
             FROM dbo.messages
             WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those)
             ORDER BY revision;

@@ -47,6 +47,11 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken,
             sample: SampleNote.Cancelled);
 
+    public Task<Transition> NoteAsync(long id, string what, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            operation: null, id, Note(what), patch: null, content: null, "queued_at IS NOT NULL AND deleted_at IS NULL", Why(null),
+            cancellationToken);
+
     private static string Finished(string what) => $"finished_at = SYSUTCDATETIME(), {Note(what)}";
 
     // Hangfire's ids begin at 1 again when its schema is reinstalled, beside rows with the same ids.

@@ -55,7 +55,7 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY finished_at {order}, id {order} OFFSET @Span ROWS FETCH NEXT 1 ROWS ONLY;
             SELECT @LastAt, @LastId;
             SET @LastAt = ISNULL(@LastAt, '{end}');
-            SELECT TOP (@Limit) {Columns}, username AS Username
+            SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
             WHERE {isBeyond} AND finished_at {upTo}= @LastAt AND (finished_at {upTo} @LastAt OR id {upTo}= @LastId)
                 AND {HasStatus}{Fits(search, parameters)}
@@ -80,7 +80,7 @@ internal sealed partial class SqlServerMessageStore
         var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
         var rows = await ManyAsync(
             $"""
-            SELECT TOP (@Limit) {Columns}, username AS Username
+            SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
             WHERE queued_at IS NOT NULL AND status = @Status{Fits(search, parameters)}
             ORDER BY queued_at, id;

@@ -14,7 +14,8 @@ internal sealed partial class SqlServerMessageStore
         var parameters = Limits(
             Row(first.ConversationId, first.Username, first.Prompt, MessageRole.Bot, MessagePatches.PendingContent, metadata: null),
             limits,
-            messages.Count).Add("@Work", first.Work).AddText("@IdempotencyKey", first.IdempotencyKey, IdempotencyKeySize);
+            messages.Count).Add("@Work", first.Work).AddText("@IdempotencyKey", first.IdempotencyKey, IdempotencyKeySize)
+            .AddText("@Why", null, RequestEvents.MaxWhy).AddText("@Actor", Actor.Current, Actor.MaxLength);
         for (var i = 0; i < messages.Count; i++)
         {
             parameters.AddText($"@Metadata{i}", MessagePatches.Submit(messages[i]).ToDocument())
@@ -110,11 +111,11 @@ internal sealed partial class SqlServerMessageStore
         $"""
         INSERT INTO dbo.messages
                 (conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work,
-                idempotency_key, request_hash)
+                idempotency_key, request_hash, events)
             OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
             VALUES
                 (@ConversationId, @Username, @Role, @Content, @Metadata{number}, @Now, @Now, SYSUTCDATETIME(), @Work,
-                @IdempotencyKey{number}, @RequestHash{number});
+                @IdempotencyKey{number}, @RequestHash{number}, {Line(RequestEventKinds.Submitted, attempt: "0")});
         """);
 
     public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>

@@ -19,7 +19,8 @@ internal sealed partial class SqlServerMessageStore(
 
     private const string Columns =
         """
-        id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
+        id AS Id, conversation_id AS ConversationId, username AS Username, role AS Role, content AS Content,
+            extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
             request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
             heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
@@ -27,10 +28,10 @@ internal sealed partial class SqlServerMessageStore(
 
     private const string Inserted =
         """
-        inserted.id AS Id, inserted.conversation_id AS ConversationId, inserted.role AS Role, inserted.content AS Content,
-            inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt, inserted.updated_at AS UpdatedAt,
-            inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey, inserted.request_hash AS RequestHash,
-            inserted.attempt AS Attempt,
+        inserted.id AS Id, inserted.conversation_id AS ConversationId, inserted.username AS Username, inserted.role AS Role,
+            inserted.content AS Content, inserted.extra_metadata AS ExtraMetadata, inserted.created_at AS CreatedAt,
+            inserted.updated_at AS UpdatedAt, inserted.hangfire_job_id AS HangfireJobId, inserted.idempotency_key AS IdempotencyKey,
+            inserted.request_hash AS RequestHash, inserted.attempt AS Attempt,
             inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend,
             inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.finished_at AS FinishedAt,
             inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
@@ -49,14 +50,17 @@ internal sealed partial class SqlServerMessageStore(
     /// Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. An UPDATE reads every column's old value.
     /// </summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
-        $"""
-        events = RIGHT(CONCAT(
-                events, CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend},
-                NCHAR(9), @Why, NCHAR(10)), {RequestEvents.MaxLength}), 
-        """);
+        $"events = RIGHT(CONCAT(events, {Line(what, attempt, backend)}), {RequestEvents.MaxLength}), ");
 
-    private static StatementParameters Why(string? why) =>
-        new StatementParameters().AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy);
+    private static string Line(string what, string attempt = "attempt", string backend = "N''") =>
+        $"""
+        CONCAT(
+                CONVERT(nchar(23), SYSUTCDATETIME(), 126), N'Z', NCHAR(9), N'{what}', NCHAR(9), {attempt}, NCHAR(9), {backend},
+                NCHAR(9), @Why, NCHAR(9), @Actor, NCHAR(10))
+        """;
+
+    private static StatementParameters Why(string? why) => new StatementParameters()
+        .AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy).AddText("@Actor", Actor.Current, Actor.MaxLength);
 
     /// <summary>
     /// One guarded UPDATE. <paramref name="set"/> has the columns beside the patch, each with a comma behind it;
@@ -220,6 +224,7 @@ internal sealed partial class SqlServerMessageStore(
         {
             Id = Id,
             ConversationId = ConversationId,
+            Username = Username,
             Role = Role,
             Content = Content,
             ExtraMetadata = ExtraMetadata ?? "{}",

@@ -68,21 +68,25 @@ internal sealed partial class SqliteMessageStore
         [("@ConversationId", conversationId), ("@Key", key)],
         MessageRow.Read)?.ToMessage();
 
-    private static Message Insert(SqliteSession session, NewRow row, string now) => session.QuerySingleOrDefault(
+    private static readonly string InsertRow =
         $"""
         INSERT INTO messages (
             conversation_id, username, role, content, extra_metadata, created_at, updated_at, queued_at, work,
-            idempotency_key, request_hash, revision)
+            idempotency_key, request_hash, events, revision)
         VALUES (
             @ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now, @QueuedAt, @Work,
-            @IdempotencyKey, @RequestHash, {NextRevision})
+            @IdempotencyKey, @RequestHash, CASE WHEN @QueuedAt IS NOT NULL THEN {Line(RequestEventKinds.Submitted, attempt: "0")} END,
+            {NextRevision})
         RETURNING {Columns}
-        """,
+        """;
+
+    private static Message Insert(SqliteSession session, NewRow row, string now) => session.QuerySingleOrDefault(
+        InsertRow,
         [
             ("@ConversationId", row.ConversationId), ("@Username", row.Username), ("@Role", row.Role), ("@Content", row.Content), (
                 "@Metadata", row.Metadata?.ToDocument()),
             ("@Now", now), ("@QueuedAt", row.QueuedAt), ("@Work", row.Work), (
-                "@IdempotencyKey", row.IdempotencyKey), ("@RequestHash", row.RequestHash),
+                "@IdempotencyKey", row.IdempotencyKey), ("@RequestHash", row.RequestHash), ("@Why", null), ("@By", row.By),
         ],
         MessageRow.Read)!.ToMessage(); // An INSERT returns its row.
 
@@ -95,6 +99,8 @@ internal sealed partial class SqliteMessageStore
         public string? IdempotencyKey { get; init; }
 
         public string? RequestHash { get; init; }
+
+        public string? By { get; init; }
 
         public static NewRow Of(NewMessage message) =>
             new(message.ConversationId, message.Username, message.Role, message.Content, message.ExtraMetadata);

@@ -21,14 +21,14 @@ internal sealed partial class SqliteMessageStore
     }
 
     /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
-    private const string Erase =
+    private static readonly string Erase =
         $$"""
         UPDATE messages SET
             extra_metadata = CASE WHEN queued_at IS NULL THEN '{"status":"deleted"}'
                 ELSE json_object('status', 'deleted', 'progress', 0, 'queue_position', 0, 'job_id', job_id) END,
             content = '', username = '', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL,
-            heartbeat_at = NULL, finished_at = NULL, work = NULL, events = NULL, failures = 0, disruptions = 0, deleted_at = @Now,
-            {{Touch}}
+            heartbeat_at = NULL, finished_at = NULL, work = NULL, events = {{Line(RequestEventKinds.Erased)}}, failures = 0,
+            disruptions = 0, deleted_at = @Now, {{Touch}}
         WHERE id = @Id AND deleted_at IS NULL
         RETURNING {{Columns}}
         """;

@@ -13,7 +13,7 @@ internal sealed partial class SqliteMessageStore
         {
             var rows = connection.Query<MessageRow>(
                 $"""
-                SELECT {Columns}, username AS Username
+                SELECT {Columns}
                 FROM messages
                 WHERE {(conversationId is null ? "" : "conversation_id = @conversationId AND ")}revision > @revision
                 ORDER BY revision
@@ -80,7 +80,7 @@ internal sealed partial class SqliteMessageStore
     public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
             // The unary plus makes the planner seek by id: for the order it would scan all revisions.
-            $"SELECT {Columns}, username AS Username FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
+            $"SELECT {Columns} FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
             new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>

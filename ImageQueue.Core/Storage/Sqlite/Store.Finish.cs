@@ -85,6 +85,17 @@ internal sealed partial class SqliteMessageStore
             cancellationToken);
     }
 
+    public Task<Transition> NoteAsync(long id, string what, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            operation: null,
+            $"""
+            UPDATE messages SET {Note(what)}, {Touch}
+            WHERE id = @Id AND queued_at IS NOT NULL AND deleted_at IS NULL
+            RETURNING {Columns}
+            """,
+            new Change(id, Now()),
+            cancellationToken);
+
     public Task<Transition> RequeueAsync(
         long id, int staleAttempt, AttemptCharge charge, CancellationToken cancellationToken, string? why = null, bool isAtTail = false) =>
         TransitionAsync(

@@ -7,7 +7,7 @@ internal sealed partial class SqliteMessageStore
     public async Task<IReadOnlyList<Submitted>> SubmitAsync(
         IReadOnlyList<NewImageMessage> messages, UserLimits limits, CancellationToken cancellationToken)
     {
-        var (now, first) = (Now(), messages[0]);
+        var (now, first, by) = (Now(), messages[0], Actor.Current); // The writer's thread has no actor.
         var patches = messages.Select(MessagePatches.Submit).ToList();
         var submitted = await _writer.RunAsync<IReadOnlyList<Submitted>>(
             session =>
@@ -34,6 +34,7 @@ internal sealed partial class SqliteMessageStore
                         Work = message.Work,
                         IdempotencyKey = message.IdempotencyKey,
                         RequestHash = message.RequestHash,
+                        By = by,
                     };
             },
             cancellationToken);

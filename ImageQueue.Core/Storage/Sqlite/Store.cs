@@ -91,10 +91,11 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
     private const string Columns =
         """
-        id AS Id, conversation_id AS ConversationId, role AS Role, content AS Content, extra_metadata AS ExtraMetadata,
-        created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
-        request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
-        heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
+        id AS Id, conversation_id AS ConversationId, username AS Username, role AS Role, content AS Content,
+        extra_metadata AS ExtraMetadata, created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId,
+        idempotency_key AS IdempotencyKey, request_hash AS RequestHash, attempt AS Attempt, failures AS Failures,
+        disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt,
+        finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
         """;
 
     /// <summary>
@@ -110,11 +111,13 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <summary>Adds a line to the row's <see cref="RequestEvents"/>. An UPDATE reads every column's old value.</summary>
     private static string Note(string what, string attempt = "attempt", string backend = "backend") => string.Create(
         CultureInfo.InvariantCulture,
+        $"events = substr(ifnull(events, '') || {Line(what, attempt, backend)}, -{RequestEvents.MaxLength})");
+
+    private static string Line(string what, string attempt = "attempt", string backend = "NULL") =>
         $"""
-        events = substr(
-            ifnull(events, '') || @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '')
-                || char(9) || ifnull(@Why, '') || char(10), -{RequestEvents.MaxLength})
-        """);
+        @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '')
+            || char(9) || ifnull(@Why, '') || char(9) || ifnull(@By, '') || char(10)
+        """;
 
     private const string NextRevision = "(SELECT ifnull(max(revision), 0) + 1 FROM messages)";
 
@@ -211,6 +214,8 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
 
         public string? Why { get; init; }
 
+        public string? By { get; } = Actor.Current;
+
         public SampleNote? Sample { get; init; }
 
         public (string Name, object? Value)[] Parameters =>
@@ -218,7 +223,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
             ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
             ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend),
             ("@Failures", Charge == AttemptCharge.Failure ? 1 : 0), ("@Disruptions", Charge == AttemptCharge.Disruption ? 1 : 0),
-            ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)),
+            ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)), ("@By", By),
         ];
     }
 
@@ -273,6 +278,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         {
             Id = Id,
             ConversationId = ConversationId,
+            Username = Username,
             Role = Role,
             Content = Content,
             ExtraMetadata = ExtraMetadata ?? EmptyObject,

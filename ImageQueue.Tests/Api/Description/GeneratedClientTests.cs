@@ -49,7 +49,8 @@ internal sealed class GeneratedClientTests
                 // Wait. NSwag makes no union: it reads each message as the first of the two.
                 var message = await client.GetMessageAsync(submitted.Id, null, "wait=60", cancellationToken);
                 var metadata = JsonSerializer.SerializeToElement(message.Extra_metadata).Deserialize<ImageMetadata>();
-                Check(message.Kind == "image" && metadata.Error_code is null && metadata.Status == ImageStatus.Complete && metadata.Progress == 100, "complete");
+                Check(message.Kind == "image" && metadata.Error_code is null
+                    && metadata.Status == ImageStatus.Complete && metadata.Progress == 100, "complete");
                 using (var file = await client.GetImageAsync(metadata.Job_id, cancellationToken))
                     Check(file.Stream.ReadByte() == 0x89, "a PNG");
 

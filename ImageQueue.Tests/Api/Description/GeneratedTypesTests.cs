@@ -5,7 +5,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Api.Description;
 
-/// <summary>What others' tools make of the description: Redocly's linter, and TypeScript types that a program uses without a cast.</summary>
+/// <summary>Others' tools on the description: Redocly's linter, and TypeScript types that a program uses without a cast.</summary>
 [TestFixture]
 [Category(Categories.Process)]
 internal sealed class GeneratedTypesTests
