@@ -28,12 +28,12 @@ public sealed class RequestSources(IConversationStore store, IUploadStore upload
         else
         {
             // Checked: it has one of the two.
-            var upload = await FindUploadAsync("source.upload_id", source.UploadId!, request.Username, cancellationToken);
+            var upload = await FindUploadAsync("source.upload_id", source.UploadId!, request, cancellationToken);
             (width, height) = (upload.Width, upload.Height);
         }
 
         if (source.MaskUploadId is { } mask)
-            await FindUploadAsync("source.mask_upload_id", mask, request.Username, cancellationToken);
+            await FindUploadAsync("source.mask_upload_id", mask, request, cancellationToken);
         RefuseUnsupported(request);
         source = source with { JobId = message?.JobId };
         return source.Upscale is { } factor
@@ -119,9 +119,11 @@ public sealed class RequestSources(IConversationStore store, IUploadStore upload
         return message.ImageUrl is not null ? message : throw SourceException.NotFound(Field);
     }
 
-    private async Task<Upload> FindUploadAsync(string field, string id, string username, CancellationToken cancellationToken) =>
+    /// <summary>One of the request's own conversation may come before its first message: whose that is, the submit decides.</summary>
+    private async Task<Upload> FindUploadAsync(string field, string id, ImageRequest request, CancellationToken cancellationToken) =>
         await uploads.FindUploadAsync(id, cancellationToken) is { } upload
-            && await IsOwnerAsync(upload.ConversationId, username, cancellationToken)
+            && (upload.ConversationId == StoredName.Normalize(request.ConversationId)
+                || await IsOwnerAsync(upload.ConversationId, request.Username, cancellationToken))
             ? upload
             : throw SourceException.NotFound(field);
 

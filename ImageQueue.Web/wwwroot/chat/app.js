@@ -30,7 +30,7 @@ const thread = new Thread({
   onRow: act,
   onReuse: message => composer.fill(message.prompt, message.settings),
   onSettings: message => composer.useSettings(message.settings),
-  onAgain: message => composer.again(message.prompt, message.settings),
+  onAgain: message => composer.again(message),
   onVary: message => composer.vary(message),
   onEdit: message => openEditor(message, composer.conversationId, image => composer.request(image, image.prompt)),
   onUpscale: ({ id, prompt }, upscale) => composer.request({ source: { message_id: Number(id), upscale } }, prompt),

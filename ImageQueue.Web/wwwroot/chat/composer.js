@@ -124,12 +124,12 @@ export class Composer {
     this.#start.useMessage(message).catch(() => this.#showProblem(text('ImageNotLoaded')));
   }
 
-  /** Requests the same image with another seed. */
-  async again(prompt, settings) {
-    const { seed, ...same } = settings;
+  /** Requests the same image with another seed, from the same source. An upscale has no settings. */
+  async again({ prompt, settings, source }) {
+    const { job_id, ...start } = source ?? {};
     const visit = this.#visit;
     try {
-      await this.request({ prompt, ...pick(same) }, prompt);
+      await this.request({ prompt, ...(!start.upscale && pick(settings)), ...(source && { source: start }) }, prompt);
     } catch (error) {
       if (visit === this.#visit) this.#showProblem(error instanceof ApiError ? error.message : text('NotSent'));
     }
