@@ -19,6 +19,10 @@ public interface IUploadStore
     /// <returns>Their ids.</returns>
     Task<IReadOnlyList<string>> ForgetUploadsOfAsync(string conversationId, CancellationToken cancellationToken);
 
+    /// <summary>Removes those of these rows that no message names.</summary>
+    /// <returns>Their ids.</returns>
+    Task<IReadOnlyList<string>> ForgetUploadsAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken);
+
     /// <summary>Removes rows older than that which no message names, by the database's clock.</summary>
     /// <param name="ids">Ids of files.</param>
     /// <param name="olderThan">Since they were added.</param>

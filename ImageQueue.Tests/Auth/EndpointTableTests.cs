@@ -83,6 +83,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /hangfire/{**path}                                           /hangfire/recurring/trigger         401 403 ok  403 403 403
         POST   /hangfire/{**path}                                           /hangfire/recurring/remove          401 403 ok  403 403 403
         POST   /v1/images/generations                                       /v1/images/generations              401 ok  ok  403 403 403
+        POST   /v1/images/edits                                             /v1/images/edits                    401 ok  ok  403 403 403
+        POST   /v1/images/variations                                        /v1/images/variations               401 ok  ok  403 403 403
         GET    /v1/models                                                   /v1/models                          401 ok  ok  403 403 403
         GET    /v1/models/{**id}                                            /v1/models/flux1-schnell-fp8        401 ok  ok  403 403 403
         GET    /sdapi/v1/options                                            /sdapi/v1/options                   401 ok  ok  403 403 403
@@ -105,6 +107,8 @@ internal sealed class EndpointTableTests(bool behindProxy)
         POST   /sdapi/v1/interrupt                                          /sdapi/v1/interrupt                 401 ok  ok  403 403 403
         POST   /sdapi/v1/skip                                               /sdapi/v1/skip                      401 ok  ok  403 403 403
         POST   /sdapi/v1/txt2img                                            /sdapi/v1/txt2img                   401 ok  ok  403 403 403
+        POST   /sdapi/v1/img2img                                            /sdapi/v1/img2img                   401 ok  ok  403 403 403
+        POST   /sdapi/v1/extra-single-image                                 /sdapi/v1/extra-single-image        401 ok  ok  403 403 403
         GET    /internal/ping                                               /internal/ping                      401 ok  ok  403 403 403
         GET    /internal/pending-tasks                                      /internal/pending-tasks             401 ok  ok  403 403 403
         POST   /internal/progress                                           /internal/progress                  401 ok  ok  403 403 403
@@ -283,7 +287,16 @@ internal sealed class EndpointTableTests(bool behindProxy)
             && !row.Path.EndsWith("cancel", StringComparison.Ordinal)
             && !row.Path.EndsWith("retry", StringComparison.Ordinal))
         {
-            request.Content = row.Path is "/login" or "/logout" ? new FormUrlEncodedContent([]) : AuthApp.Json(Body(row.Path));
+            request.Content = row.Path switch
+            {
+                "/login" or "/logout" => new FormUrlEncodedContent([]),
+                "/v1/images/edits" or "/v1/images/variations" => new MultipartFormDataContent
+                {
+                    { new StringContent("bir gül"), "prompt" },
+                    { new ByteArrayContent(Convert.FromBase64String(Photo)), "image", "photo.png" },
+                },
+                _ => AuthApp.Json(Body(row.Path)),
+            };
         }
 
         using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);

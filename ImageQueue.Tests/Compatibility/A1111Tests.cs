@@ -168,7 +168,7 @@ internal sealed class A1111Tests
     [Test]
     public async Task ForgeClient_LearnsGeneratesFollowsAndInterrupts()
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "2" });
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "600" });
         await using var services = new ServiceCollection().AddLogging().AddForgeClient().BuildServiceProvider();
         var client = services.GetRequiredService<IForgeClient>();
         var backend = new ForgeBackend("queue", app.Address);

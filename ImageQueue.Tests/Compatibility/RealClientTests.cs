@@ -40,6 +40,11 @@ internal sealed class RealClientTests
     }
 
     [Test]
+    public async Task OpenAi_EditsAndVariesAnImage() => Assert.That(
+        (await OpenAiAsync("change")).ToJsonString(),
+        Is.EqualTo("""{"edited":"PNG","varied":["PNG","PNG"],"streamed":"image_edit.completed"}"""));
+
+    [Test]
     public async Task OpenAi_ListsTheModels() =>
         Assert.That((string?)(await OpenAiAsync("models"))["one"], Is.EqualTo("model"));
 
@@ -82,6 +87,7 @@ internal sealed class RealClientTests
         Assert.That(answer["seeds"]!.ToJsonString(), Is.EqualTo("[7,8]"));
         Assert.That((string?)answer["model"], Is.EqualTo((string?)answer["chosen"]).And.Contain("schnell"));
         Assert.That((bool)answer["samplers"]!, Is.True);
+        Assert.That(answer["varied"]!.ToJsonString(), Is.EqualTo("""["png",256,256]"""));
     }
 
     private Task<JsonNode> OpenAiAsync(string what) => NodeClients.RunAsync("openai.cjs", $"{Address}/v1", AuthApp.ClientKey, what);

@@ -56,6 +56,7 @@ public sealed partial class SqlServerStatementTests
         (nameof(IMessageStore.FindUploadAsync), store => store.FindUploadAsync("a", default)),
         (nameof(IMessageStore.ReleaseUploadsAsync), store => store.ReleaseUploadsAsync(1, default)),
         (nameof(IMessageStore.ForgetUploadsOfAsync), store => store.ForgetUploadsOfAsync("c", default)),
+        (nameof(IMessageStore.ForgetUploadsAsync), store => store.ForgetUploadsAsync(["a", "b"], default)),
         (
             nameof(IMessageStore.ForgetUnusedUploadsAsync),
             store => store.ForgetUnusedUploadsAsync(["a", "b"], TimeSpan.FromDays(1), default)),

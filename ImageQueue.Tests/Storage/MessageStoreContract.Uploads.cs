@@ -120,6 +120,20 @@ public abstract partial class MessageStoreContract
     }
 
     [Test]
+    public async Task ForgetUploadsAsync_RemovesTheseRowsAlone_UnlessAMessageNamesThem()
+    {
+        const string Another = "00000000000000000000000000000ddd";
+        await UploadAsync(Photo, Mask, Another);
+        await SubmitAsync(From(new ImageSource { UploadId = Photo }));
+
+        Assert.That(await Store.ForgetUploadsAsync([Photo, Mask], default), Is.EqualTo(new[] { Mask }));
+
+        Assert.That(await Store.FindUploadAsync(Photo, default), Is.Not.Null);
+        Assert.That(await Store.FindUploadAsync(Mask, default), Is.Null);
+        Assert.That(await Store.FindUploadAsync(Another, default), Is.Not.Null, "another call may be about to name it");
+    }
+
+    [Test]
     public async Task ForgetUnusedUploadsAsync_RemovesOldRows_AndNamesTheFilesWithoutOne()
     {
         await UploadAsync(Photo);

@@ -3,7 +3,6 @@ using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Mvc;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Compatibility;
 
@@ -23,6 +22,9 @@ internal static class A1111Endpoints
     /// <summary>A body may hold what is ignored here, such as ControlNet's images.</summary>
     private const int MaxBody = 32 * 1024 * 1024;
 
+    /// <summary>An image and a mask of the largest upload, in base64.</summary>
+    private const int MaxBodyWithImages = 56 * 1024 * 1024;
+
     /// <summary>Maps the endpoints.</summary>
     public static void MapA1111(this IEndpointRouteBuilder app)
     {
@@ -32,6 +34,12 @@ internal static class A1111Endpoints
         api.MapPost("/txt2img", GenerateAsync).WithName("txt2img").WithSummary("Generate images from text")
             .Accepts<A1111ImageBody>("application/json").Produces<A1111Images>()
             .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(MaxBody));
+        api.MapPost("/img2img", ChangeAsync).WithName("img2img").WithSummary("Generate images from an image")
+            .Accepts<A1111ImageBody>("application/json").Produces<A1111Images>()
+            .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(MaxBodyWithImages));
+        api.MapPost("/extra-single-image", UpscaleAsync).WithName("upscale").WithSummary("Upscale an image")
+            .Accepts<A1111UpscaleBody>("application/json").Produces<A1111Upscaled>()
+            .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(MaxBodyWithImages));
         api.MapGet(
             "/options",
             (HttpContext http, A1111Callers callers, ModelChoices models) => A1111Lists.Options(callers.ModelOf(http) ?? FirstOf(models)))
@@ -64,28 +72,39 @@ internal static class A1111Endpoints
     private static string FirstOf(ModelChoices models) => models.Names is [var first, ..] ? first : "default";
 
     private static async Task GenerateAsync(
-        HttpContext http,
-        ImageCalls calls,
-        CallWaits waits,
-        A1111Callers callers,
-        ModelChoices models,
-        ImageLocator images,
-        IOptions<CompatibilityOptions> options,
-        ILogger<A1111ImageBody> logger)
+        HttpContext http, ImageCalls calls, A1111Callers callers, A1111Calls a1111, ILogger<A1111ImageBody> logger)
+    {
+        var body = await ReadAsync(http, logger);
+        await using var call = await calls.SubmitAsync(Name, callers.Of(http), a1111.Read(http, body), http.RequestAborted);
+        await a1111.WriteAsync(http, call, (messages, images, stop) => AnswerAsync(messages, body, images, stop));
+    }
+
+    private static async Task ChangeAsync(
+        HttpContext http, SourceCalls calls, A1111Callers callers, A1111Calls a1111, ILogger<A1111ImageBody> logger)
+    {
+        var body = await ReadAsync(http, logger);
+        await using var call = await calls.SubmitAsync(
+            Name, callers.Of(http), body.ToSource(), a1111.Read(http, body), http.RequestAborted);
+        var shown = body with { InitImages = null, Mask = null }; // As A1111 answers.
+        await a1111.WriteAsync(http, call, (messages, images, stop) => AnswerAsync(messages, shown, images, stop));
+    }
+
+    private static async Task UpscaleAsync(HttpContext http, SourceCalls calls, A1111Callers callers, A1111Calls a1111)
+    {
+        var body = await CompatibilityJson.ReadAsync<A1111UpscaleBody>(http.Request, http.RequestAborted);
+        await using var call = await calls.SubmitAsync(
+            Name, callers.Of(http), body.ToSource(), A1111UpscaleBody.Request, http.RequestAborted);
+        await a1111.WriteAsync(http, call, async (messages, images, stop) => new A1111Upscaled(
+            Convert.ToBase64String(await images.ReadAsync(messages[0], stop)),
+            $"<p>Postprocess upscale by: {body.UpscalingResize ?? 2}</p>"));
+    }
+
+    private static async Task<A1111ImageBody> ReadAsync(HttpContext http, ILogger logger)
     {
         var body = await CompatibilityJson.ReadAsync<A1111ImageBody>(http.Request, http.RequestAborted);
         if (body.AlwaysonScripts is { Count: > 0 } scripts)
-            logger.LogInformation("Scripts of a txt2img call are ignored: {Scripts}.", string.Join(", ", scripts.Keys));
-        var model = models.Find(body.Checkpoint ?? callers.ModelOf(http)) ?? default;
-        var key = http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } sent, ..]
-            ? sent
-            : body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : null;
-        await using var call = await calls.SubmitAsync(Name, callers.Of(http), body.ToRequests(model, key), http.RequestAborted);
-        await CallAnswer.WriteAsync(http, options.Value.KeepAliveAfter, async cancellationToken =>
-        {
-            await call.EndAsync(waits, cancellationToken);
-            return await AnswerAsync(call.Messages, body, images, cancellationToken);
-        });
+            logger.LogInformation("Scripts of a call are ignored: {Scripts}.", string.Join(", ", scripts.Keys));
+        return body;
     }
 
     /// <summary>What was interrupted is left out, as A1111 does; what failed fails the call.</summary>

@@ -7,8 +7,10 @@ using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;
 
-/// <summary>The body of <c>POST /sdapi/v1/txt2img</c>. Fields that are not here are ignored.</summary>
-/// <remarks>A1111 and Forge <c>modules/api/models.py</c>, <c>StableDiffusionTxt2ImgProcessingAPI</c>.</remarks>
+/// <summary>
+/// The body of <c>POST /sdapi/v1/txt2img</c>, and with an image of <c>img2img</c>. Fields that are not here are ignored.
+/// </summary>
+/// <remarks>A1111 and Forge <c>modules/api/models.py</c>, <c>StableDiffusionTxt2ImgProcessingAPI</c> and <c>Img2Img</c>.</remarks>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
 internal sealed record A1111ImageBody
 {
@@ -57,6 +59,36 @@ internal sealed record A1111ImageBody
 
     /// <summary>Whether the answer holds the images. Default: true.</summary>
     public bool? SendImages { get; init; }
+
+    /// <summary>Base64; the first is used. Of img2img.</summary>
+    public IReadOnlyList<byte[]>? InitImages { get; init; }
+
+    /// <summary>0..1; 0.75 as at A1111. Of img2img.</summary>
+    public decimal? DenoisingStrength { get; init; }
+
+    /// <summary>Base64; white is generated anew. Of img2img.</summary>
+    public byte[]? Mask { get; init; }
+
+    /// <summary>1: black is generated anew.</summary>
+    public int? InpaintingMaskInvert { get; init; }
+
+    /// <summary>The image that the call starts from.</summary>
+    /// <exception cref="ProblemException">There is none, or the strength is not valid.</exception>
+    public CallSource ToSource()
+    {
+        if (InitImages is not [var image, ..])
+        {
+            throw new ProblemException(ApiProblem.Of(
+                StatusCodes.Status404NotFound, ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64."));
+        }
+
+        if (DenoisingStrength is < 0 or > 1)
+            throw CallSource.Refused("denoising_strength", "denoising_strength must be between 0 and 1.");
+        return new(image, Mask is not null && InpaintingMaskInvert == 1 ? CallSource.Invert(Mask) : Mask)
+        {
+            Strength = DenoisingStrength ?? 0.75m,
+        };
+    }
 
     /// <summary>The checkpoint that the call names; null: the caller's.</summary>
     public string? Checkpoint =>

@@ -18,6 +18,7 @@ internal static class CompatibilityJson
         NumberHandling = JsonNumberHandling.AllowReadingFromString,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Skip,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        Converters = { new ImageBytes() },
     };
 
     /// <summary>The body of a request.</summary>

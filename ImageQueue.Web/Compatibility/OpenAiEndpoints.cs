@@ -2,9 +2,11 @@ using System.Globalization;
 using System.Text.Json;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Compatibility;
@@ -19,6 +21,9 @@ internal static class OpenAiEndpoints
     /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
     public const string Name = "openai";
 
+    /// <summary>A request must have a prompt.</summary>
+    private const string VariationPrompt = "a variation of this image";
+
     /// <summary>Maps the endpoints.</summary>
     public static void MapOpenAi(this IEndpointRouteBuilder app)
     {
@@ -26,6 +31,12 @@ internal static class OpenAiEndpoints
             .WithMetadata(new AnyKeyLocallyAttribute());
         api.MapPost("/images/generations", GenerateAsync).WithName("createImage").WithSummary("Generate images")
             .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().WithMetadata(new StreamAttribute());
+        api.MapPost("/images/edits", EditAsync).WithName("createImageEdit").WithSummary("Edit an image")
+            .Accepts<OpenAiForm>("multipart/form-data").Produces<OpenAiImages>()
+            .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(OpenAiForms.MaxBody));
+        api.MapPost("/images/variations", VaryAsync).WithName("createImageVariation").WithSummary("Vary an image")
+            .Accepts<OpenAiForm>("multipart/form-data").Produces<OpenAiImages>()
+            .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(OpenAiForms.MaxBody));
         api.MapGet("/models", (ModelChoices models) => new OpenAiModels("list", [.. NamesOf(models).Select(OpenAiModel.Of)]))
             .WithName("listOpenAiModels").WithSummary("List models");
         api.MapGet("/models/{**id}", GetModel).WithName("getOpenAiModel").WithSummary("Get a model");
@@ -38,28 +49,66 @@ internal static class OpenAiEndpoints
             ? TypedResults.Ok(OpenAiModel.Of(name))
             : throw UnknownModel(id, models);
 
-    private static ProblemException UnknownModel(string name, ModelChoices models) => new(ApiProblem.Of(
+    internal static ProblemException UnknownModel(string name, ModelChoices models) => new(ApiProblem.Of(
         StatusCodes.Status404NotFound,
         ProblemCodes.UnknownModel,
         $"The model '{name}' does not exist here. Send one of these, or leave model out: {string.Join(", ", NamesOf(models))}."));
 
-    private static async Task GenerateAsync(
-        HttpContext http,
-        ImageCalls calls,
-        CallWaits waits,
-        Callers callers,
-        ModelChoices models,
-        OpenAiResults results,
-        IOptions<CompatibilityOptions> options)
+    private static async Task GenerateAsync(HttpContext http, ImageCalls calls, OpenAiCalls openAi)
     {
         var body = await CompatibilityJson.ReadAsync<OpenAiImageBody>(http.Request, http.RequestAborted);
+        var (caller, requests) = openAi.Read(http, body);
+        await using var call = await calls.SubmitAsync(Name, caller, requests, http.RequestAborted);
+        await openAi.AnswerAsync(http, call, body, "image_generation");
+    }
+
+    private static Task EditAsync(HttpContext http, SourceCalls calls, OpenAiCalls openAi) =>
+        StartAsync(http, calls, openAi, body => body);
+
+    /// <summary>OpenAI's variations have no prompt; a form may bring one all the same.</summary>
+    private static Task VaryAsync(HttpContext http, SourceCalls calls, OpenAiCalls openAi) =>
+        StartAsync(http, calls, openAi, body => string.IsNullOrWhiteSpace(body.Prompt) ? body with { Prompt = VariationPrompt } : body);
+
+    private static async Task StartAsync(
+        HttpContext http, SourceCalls calls, OpenAiCalls openAi, Func<OpenAiImageBody, OpenAiImageBody> complete)
+    {
+        var (sent, start) = await OpenAiForms.ReadAsync(http.Request, http.RequestAborted);
+        var body = complete(sent);
+        var (caller, requests) = openAi.Read(http, body);
+        await using var call = await calls.SubmitAsync(Name, caller, start, requests, http.RequestAborted);
+        await openAi.AnswerAsync(http, call, body, "image_edit");
+    }
+}
+
+/// <summary>What all calls for images have in common: the model and the caller before, the answer after.</summary>
+internal sealed class OpenAiCalls(
+    CallWaits waits, Callers callers, ModelChoices models, OpenAiResults results, IOptions<CompatibilityOptions> options)
+{
+    /// <summary>Whose the call is, and its requests.</summary>
+    /// <exception cref="ProblemException">A field is not valid.</exception>
+    public (Caller Caller, IReadOnlyList<ImageRequest> Requests) Read(HttpContext http, OpenAiImageBody body)
+    {
         if (models.Find(body.Model) is not { } model)
-            model = options.Value.OpenAi.UnknownModels == UnknownModels.Refuse ? throw UnknownModel(body.Model ?? "", models) : default;
+        {
+            model = options.Value.OpenAi.UnknownModels == UnknownModels.Refuse
+                ? throw OpenAiEndpoints.UnknownModel(body.Model ?? "", models)
+                : default;
+        }
+
         var requests = body.ToRequests(model, http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } key, ..] ? key : null);
-        await using var call = await calls.SubmitAsync(Name, callers.Of(http, Name, body.User), requests, http.RequestAborted);
+        return (callers.Of(http, OpenAiEndpoints.Name, body.User), requests);
+    }
+
+    /// <summary>Waits for the images, and writes them at their end or as events.</summary>
+    /// <param name="http">The request.</param>
+    /// <param name="call">Its requests.</param>
+    /// <param name="body">Its fields.</param>
+    /// <param name="events">The first part of the events' names.</param>
+    public async Task AnswerAsync(HttpContext http, ImageCall call, OpenAiImageBody body, string events)
+    {
         if (body.Stream == true)
         {
-            await results.StreamAsync(http, call, waits, body);
+            await results.StreamAsync(http, call, waits, body, events);
             return;
         }
 
@@ -121,7 +170,7 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
     /// <summary>
     /// Writes Server-Sent Events: previews while an image is generated, each image when it is complete, and an error in its place.
     /// </summary>
-    public async Task StreamAsync(HttpContext http, ImageCall call, CallWaits waits, OpenAiImageBody body)
+    public async Task StreamAsync(HttpContext http, ImageCall call, CallWaits waits, OpenAiImageBody body, string events)
     {
         var stop = http.RequestAborted;
         http.Response.ContentType = "text/event-stream";
@@ -158,9 +207,9 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
         {
             if (files.ReadPreview(message.JobId ?? "") is not { } jpeg)
                 return;
-            await WriteAsync("image_generation.partial_image", new
+            await WriteAsync($"{events}.partial_image", new
             {
-                type = "image_generation.partial_image",
+                type = $"{events}.partial_image",
                 b64_json = Convert.ToBase64String(ImageFormats.Convert(jpeg, body.Format, body.OutputCompression)),
                 created_at = time.GetUtcNow().ToUnixTimeSeconds(),
                 size = SizeOf(message),
@@ -175,9 +224,9 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
         {
             foreach (var message in messages.Where(message => ImageCall.HasEnded(message) && isDone.Add(message.Id)))
             {
-                await WriteAsync("image_generation.completed", new
+                await WriteAsync($"{events}.completed", new
                 {
-                    type = "image_generation.completed",
+                    type = $"{events}.completed",
                     b64_json = await Base64Async(message, body, stop),
                     created_at = time.GetUtcNow().ToUnixTimeSeconds(),
                     size = SizeOf(message),

@@ -50,6 +50,16 @@ internal sealed partial class SqlServerMessageStore
         new StatementParameters().AddName("@ConversationId", conversationId),
         cancellationToken);
 
+    public Task<IReadOnlyList<string>> ForgetUploadsAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken) => IdsAsync(
+        """
+        DELETE FROM dbo.imagequeue_uploads
+        OUTPUT deleted.id
+        WHERE uses = 0
+            AND id IN (SELECT those.id COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Ids) WITH (id nvarchar(32) '$') AS those);
+        """,
+        new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+        cancellationToken);
+
     public Task<IReadOnlyList<string>> ForgetUnusedUploadsAsync(
         IReadOnlyCollection<string> ids, TimeSpan olderThan, CancellationToken cancellationToken) => IdsAsync(
         """

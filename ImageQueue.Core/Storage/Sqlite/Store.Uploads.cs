@@ -49,6 +49,14 @@ internal sealed partial class SqliteMessageStore
                 new { conversationId = StoredName.Normalize(conversationId) }),
             cancellationToken);
 
+    public Task<IReadOnlyList<string>> ForgetUploadsAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken) =>
+        _writer.RunAsync<IReadOnlyList<string>>(
+            session => Ids(
+                session,
+                "DELETE FROM uploads WHERE uses = 0 AND id IN (SELECT value FROM json_each(@ids)) RETURNING id",
+                new { ids = JsonSerializer.Serialize(ids) }),
+            cancellationToken);
+
     public Task<IReadOnlyList<string>> ForgetUnusedUploadsAsync(
         IReadOnlyCollection<string> ids, TimeSpan olderThan, CancellationToken cancellationToken)
     {

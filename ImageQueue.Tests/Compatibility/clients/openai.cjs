@@ -1,5 +1,5 @@
 // Calls a running ImageQueue as a chat app does, with OpenAI's own client. Prints one line of JSON with what came.
-const { default: OpenAI } = require('openai');
+const { default: OpenAI, toFile } = require('openai');
 
 async function main([baseURL, apiKey, what]) {
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 2 });
@@ -13,6 +13,18 @@ async function main([baseURL, apiKey, what]) {
       const answer = await client.images.generate(ask);
       const image = await fetch(answer.data[0].url);
       return { status: image.status, type: image.headers.get('content-type'), bytes: (await image.arrayBuffer()).byteLength > 100 };
+    }
+    case 'change': {
+      const magic = image => Buffer.from(image.b64_json, 'base64').subarray(1, 4).toString();
+      const made = await client.images.generate({ ...ask, response_format: 'b64_json' });
+      const image = () => toFile(Buffer.from(made.data[0].b64_json, 'base64'), 'boat.png', { type: 'image/png' });
+      const edit = { model: 'gpt-image-1', image: [await image(), await image()], prompt: 'at night', user: 'ayse' };
+      const edited = await client.images.edit(edit);
+      const varied = await client.images.createVariation({ image: await image(), n: 2, response_format: 'b64_json', user: 'ayse' });
+      const stream = await client.images.edit({ ...edit, image: await image(), stream: true });
+      let last;
+      for await (const event of stream) last = event;
+      return { edited: magic(edited.data[0]), varied: varied.data.map(magic), streamed: last.type };
     }
     case 'stream': {
       const stream = await client.images.generate({ ...ask, model: 'gpt-image-1', stream: true, partial_images: 2, output_format: 'webp' });

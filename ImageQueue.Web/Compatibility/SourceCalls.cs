@@ -1,0 +1,104 @@
+using System.Security.Cryptography;
+using ImageQueue.Core.Messages;
+using ImageQueue.Core.Requests;
+using ImageQueue.Web.Errors;
+using Microsoft.Extensions.Caching.Memory;
+
+namespace ImageQueue.Web.Compatibility;
+
+/// <summary>Submits calls that start from an image: uploads it first, and removes it again when the requests are refused.</summary>
+internal sealed class SourceCalls(ImageCalls calls, UploadImage uploads, IUploadStore store, Callers callers) : IDisposable
+{
+    /// <summary>As long as a client may repeat a call.</summary>
+    private static readonly TimeSpan KeepFor = TimeSpan.FromHours(1);
+
+    /// <summary>The sources of calls with a key: a repeated call must be the same request, and so name the same uploads.</summary>
+    private readonly MemoryCache _repeatable = new(new MemoryCacheOptions { SizeLimit = 10_000 });
+
+    /// <summary>Submits all requests of one call, or none of them.</summary>
+    /// <param name="api">The API's name.</param>
+    /// <param name="caller">Whose they are.</param>
+    /// <param name="start">The image that all of them start from.</param>
+    /// <param name="requests">1 or more; their conversation and source are set here.</param>
+    /// <param name="cancellationToken">Ends with the connection.</param>
+    /// <exception cref="ProblemException">A request is not valid.</exception>
+    /// <exception cref="UploadRefusedException">The image cannot be used.</exception>
+    /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
+    public async Task<ImageCall> SubmitAsync(
+        string api, Caller caller, CallSource start, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+    {
+        (caller, var source) = await FindOrAddAsync(api, caller, start, requests[0].IdempotencyKey, cancellationToken);
+        try
+        {
+            return await calls.SubmitAsync(
+                api, caller, [.. requests.Select(request => request with { Source = source })], cancellationToken);
+        }
+        catch
+        {
+            // What a request of an earlier call names stays. A crash here leaves it to the clean-up.
+            await uploads.RemoveUnusedAsync(source.Uploads, CancellationToken.None);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _repeatable.Dispose();
+
+    private async Task<(Caller Caller, ImageSource Source)> FindOrAddAsync(
+        string api, Caller caller, CallSource start, string? key, CancellationToken cancellationToken)
+    {
+        var same = key is null
+            ? null
+            : $"{caller.ConversationId}\u001f{key}\u001f{Convert.ToHexString(SHA256.HashData([.. start.Image, .. start.Mask ?? []]))}";
+        if (same is not null
+            && _repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
+            && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
+        {
+            return known;
+        }
+
+        var added = await AddAsync(api, caller, start, cancellationToken);
+        if (same is not null)
+            _repeatable.Set(same, added, new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = KeepFor });
+        return added;
+    }
+
+    private async Task<(Caller Caller, ImageSource Source)> AddAsync(
+        string api, Caller caller, CallSource start, CancellationToken cancellationToken)
+    {
+        // An erased conversation takes no more uploads; a few may have been erased one after another.
+        for (var tries = 0; ; tries++)
+        {
+            try
+            {
+                var image = await AddAsync(caller, start.Image, cancellationToken);
+                try
+                {
+                    var mask = start.Mask is null ? null : await AddAsync(caller, start.Mask, cancellationToken);
+                    return (caller, new()
+                    {
+                        UploadId = image,
+                        MaskUploadId = mask,
+                        Strength = start.Strength,
+                        Upscale = start.Upscale,
+                    });
+                }
+                catch
+                {
+                    await uploads.RemoveUnusedAsync([image], CancellationToken.None);
+                    throw;
+                }
+            }
+            catch (ConversationDeletedException) when (tries < 20)
+            {
+                caller = callers.AfterErase(api, caller);
+            }
+        }
+    }
+
+    private async Task<string> AddAsync(Caller caller, byte[] image, CancellationToken cancellationToken)
+    {
+        using var stream = new MemoryStream(image, writable: false);
+        return (await uploads.AddAsync(caller.ConversationId, stream, cancellationToken)).Upload.Id;
+    }
+}
