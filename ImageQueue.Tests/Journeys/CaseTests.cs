@@ -79,8 +79,9 @@ internal sealed partial class CaseTests
         await using var server = await SimulatorServer.StartAsync(millisecondsPerImage: 20);
         server.Proxy = (context, prompt, answer) => prompt is null ? answer() : AnswerAsync(context, image, new JsonObject());
         await using var app = await TestApp.StartAsync(SimulatorServer.Settings(server));
+        using var picture = SKBitmap.Decode(image);
 
-        await CompleteAsync(app, new { width = 64, height = 64 });
+        await CompleteAsync(app, new { width = picture.Width, height = picture.Height });
     }
 
     /// <summary>The stored image has no text, however much came; the quadratic cost once made the largest take 18 s.</summary>
