@@ -12,7 +12,7 @@ namespace ImageQueue.Core.Queue.Eta;
 /// <para>A running image's remainder: <c>(1 - progress) x T</c> on its backend, with the image's own pace for <c>T</c> once it has one,
 /// less the time since that progress was seen here: clocks of different machines are never compared.</para>
 /// <para>A waiting image at position <c>p</c>: each healthy backend in use is free when its running image is complete, or now. The
-/// <c>p - 1</c> ahead go, one after another, to the backend that is free first and take the mean <c>T</c> of the newest images times
+/// <c>p - 1</c> ahead go, one after another, to the backend that is free first and take the mean time of the newest images times
 /// its factor; then <c>eta = when the next backend is free + T(own work)</c> on that backend, or on the first that may generate it
 /// (<see cref="Turns"/>).</para>
 /// <para>Null until an image was generated; for a waiting image also while the queue is paused, or while each backend that can
@@ -146,7 +146,9 @@ public sealed class EtaBasis
         var busy = running.DistinctBy(image => image.Backend ?? $"{image.MessageId}").ToLookup(image => backends.Contains(image.Backend)
             ? image.Backend : null);
         var others = new Queue<RunningGeneration>(busy[null]);
-        var mean = _generated.Average(image => Typical(image.Work));
+        // T is a median, but many in a row take the mean.
+        var skew = _generated.Sum(image => image.Seconds) / _generated.Sum(image => Typical(image.Work) * Factor(image.Backend));
+        var mean = _generated.Average(image => Typical(image.Work)) * skew;
         return
         [
             .. backends.Select(backend =>
