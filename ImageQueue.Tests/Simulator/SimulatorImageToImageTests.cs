@@ -259,22 +259,22 @@ public sealed class SimulatorImageToImageTests
         int steps = 4,
         string? task = null,
         byte[]? image = null) => server.Client.PostAsJsonAsync("sdapi/v1/img2img", new
-    {
-        prompt = "bir deniz",
-        init_images = new[] { Convert.ToBase64String(image ?? Photo) },
-        denoising_strength = strength,
-        mask = mask is null ? null : Convert.ToBase64String(mask),
-        mask_blur = blur,
-        inpainting_fill = fill,
-        inpaint_full_res = false,
-        resize_mode = 0,
-        width,
-        height,
-        seed,
-        steps,
-        sampler_name = "Euler",
-        force_task_id = task,
-    });
+        {
+            prompt = "bir deniz",
+            init_images = new[] { Convert.ToBase64String(image ?? Photo) },
+            denoising_strength = strength,
+            mask = mask is null ? null : Convert.ToBase64String(mask),
+            mask_blur = blur,
+            inpainting_fill = fill,
+            inpaint_full_res = false,
+            resize_mode = 0,
+            width,
+            height,
+            seed,
+            steps,
+            sampler_name = "Euler",
+            force_task_id = task,
+        });
 
     private static Task<HttpResponseMessage> UpscaleAsync(SimulatorServer server, string upscaler, int factor) =>
         server.Client.PostAsJsonAsync(
