@@ -1,12 +1,15 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Messages;
+using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
+using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 using SkiaSharp;
 
@@ -39,6 +42,35 @@ internal sealed class CrashJourneyTests
     [Test]
     [Explicit("Takes minutes. Prints its seed and figures.")]
     public Task StopAndKill_LoseNothing_WhenTheyComeInTurns() => CrashAsync(kills: 20, gracefully: round => round % 2 == 0);
+
+    /// <summary>An upload was whole and another half received when the process was killed; no request has named them.</summary>
+    [Test]
+    public async Task Kill_LeavesNoUploadBehind_AfterTheCleanup()
+    {
+        using var folder = new TemporaryFolder();
+        await using (var app = await AppProcess.StartAsync(folder.Path, forge: null))
+        {
+            using var whole = new ByteArrayContent(TestImages.Make()) { Headers = { ContentType = new("image/png") } };
+            using var uploaded = await app.Http.PostAsync("api/conversations/demo/uploads", whole);
+            Assert.That((int)uploaded.StatusCode, Is.EqualTo(201), await uploaded.Content.ReadAsStringAsync());
+            using var half = new TcpClient(app.Http.BaseAddress!.Host, app.Http.BaseAddress.Port);
+            var head = "POST /api/conversations/demo/uploads HTTP/1.1\r\nHost: localhost\r\n"
+                + "Content-Type: image/png\r\nContent-Length: 1000000\r\n\r\n";
+            byte[] begun = [.. Encoding.ASCII.GetBytes(head), .. TestImages.Make()];
+            await half.GetStream().WriteAsync(begun);
+            await Until.TrueAsync(() => Uploads().Length == 2, "the second is being received");
+            await app.KillAsync();
+        }
+
+        await using var next = await TestApp.StartAsync(
+            folder: folder,
+            configure: builder => builder.Services.AddSingleton<TimeProvider>(new LaterClock(TimeSpan.FromDays(2))));
+        await next.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
+
+        Assert.That(Uploads(), Is.Empty);
+
+        string[] Uploads() => Directory.GetFiles(Path.Combine(folder.Path, "images"), "upload_*");
+    }
 
     private static async Task CrashAsync(int kills, Func<int, bool> gracefully)
     {

@@ -329,10 +329,4 @@ internal sealed class ImageToImageJourneyTests
         Assert.That((string?)message["extra_metadata"]!["status"], Is.EqualTo(MessageStatus.Complete), message.ToJsonString());
         return message;
     }
-
-    /// <summary>The system's clock, some time later.</summary>
-    private sealed class LaterClock(TimeSpan by) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + by;
-    }
 }

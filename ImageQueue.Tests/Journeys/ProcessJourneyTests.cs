@@ -138,7 +138,7 @@ internal sealed class ProcessJourneyTests
             await using var store = OpenStore();
             var row = (await store.FindAsync(generating, CancellationToken.None))!;
             Assert.That((row.Status, row.QueuePosition), Is.EqualTo((MessageStatus.Queued, 1)), app.Output);
-            Assert.That(forge.Simulator.Stats.Snapshot().InterruptCalls, Is.EqualTo(1));
+            Assert.That(forge.Simulator.Stats.Snapshot().InterruptCalls, Is.Positive); // Sent again while the image still runs.
         }
 
         await using var next = await AppProcess.StartAsync(_folder.Path, forge.Address);
