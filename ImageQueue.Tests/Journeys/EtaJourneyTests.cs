@@ -35,10 +35,8 @@ internal sealed class EtaJourneyTests
             Assert.That(image, Is.All.InRange(0.3, 20), "seconds per image");
             var position = (int)last["queue"]!["position"]!; // Less where the submits took long.
             Assert.That(position, Is.InRange(1, 5));
-            Assert.That(
-                eta,
-                Is.InRange((image.Min() * position) - 0.5, (image.Max() * (position + 2)) + 0.5),
-                "those ahead, one of them begun, and its own");
+            // What it is based on may be seconds old, and that time counts as waited; EtaTests hold the formula.
+            Assert.That(eta, Is.InRange(0.1, (image.Max() * (position + 2)) + 0.5), "those ahead, one of them begun, and its own");
 
             var generating = (await events.ReadUntilAsync(e => (string?)e["status"] == MessageStatus.Processing))[^1];
             Assert.That((double?)generating["eta_seconds"], Is.InRange(0, image.Max() + 0.1));
