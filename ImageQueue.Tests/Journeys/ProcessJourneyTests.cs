@@ -77,8 +77,11 @@ internal sealed class ProcessJourneyTests
         await using var app = await AppProcess.StartAsync(start);
         await app.WaitForAsync((long)(await app.SubmitAsync("bir gül"))["id"]!, MessageStatus.Complete);
 
-        var files = Directory.GetFiles(_folder.Path, "*", SearchOption.AllDirectories);
-        Assert.That(files, Has.Some.EndsWith(".db").And.Some.EndsWith(".png"));
+        string[] files = [];
+        await Until.TrueAsync(
+            () => (files = Directory.GetFiles(_folder.Path, "*", SearchOption.AllDirectories)).Any(
+                file => file.EndsWith(".png", StringComparison.Ordinal)), "the image has its final name");
+        Assert.That(files, Has.Some.EndsWith(".db"));
         foreach (var file in files.Where(file => !file.Contains("/keys/", StringComparison.Ordinal)))
         {
             var mode = File.GetUnixFileMode(file);
