@@ -3,7 +3,7 @@ using NUnit.Framework;
 
 // Most tests wait for a server, a process or a browser: fixtures run side by side, more of them than there are cores.
 [assembly: Parallelizable(ParallelScope.Fixtures)]
-[assembly: LevelOfParallelism(6)]
+[assembly: LevelOfParallelism(4)]
 
 namespace ImageQueue.Tests;
 
