@@ -73,7 +73,7 @@ internal sealed class ForgeConnections : IDisposable
         public ICredentials? Credentials
         {
             get => HttpClient.DefaultProxy.Credentials;
-            set => throw new NotSupportedException();
+            set => throw new NotSupportedException("They are the system proxy's own.");
         }
 
         public Uri? GetProxy(Uri destination) => IsBypassed(destination) ? null : HttpClient.DefaultProxy.GetProxy(destination);

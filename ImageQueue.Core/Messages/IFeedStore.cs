@@ -52,9 +52,12 @@ public readonly record struct ChangeMark(long Written, long Ended);
 /// </param>
 public sealed record ChangedRows(IReadOnlyList<ChangedRow> Rows, long? HeldBackAt);
 
-/// <summary>A written row, with the owner of its conversation. All watchers get the same object.</summary>
-public sealed record MessageChange(string Username, Message Message)
+/// <summary>A written row. All watchers get the same object.</summary>
+public sealed record MessageChange(Message Message)
 {
+    /// <inheritdoc cref="Message.Username"/>
+    public string Username => Message.Username;
+
     /// <summary>Characters that it holds in memory.</summary>
     public int Size => Message.Content.Length + Message.ExtraMetadata.Length;
 

@@ -64,14 +64,7 @@ public sealed class Cleanup(
         images.RemoveUnfinishedUploads(AbandonedAfter);
         var (keepFor, removed) = (imagesOptions.Value.KeepUploadsFor, 0);
         foreach (var ids in images.UploadsOlderThan(keepFor).Chunk(PageSize).DefaultIfEmpty([]))
-        {
-            foreach (var id in await store.ForgetUnusedUploadsAsync(ids, keepFor, cancellationToken))
-            {
-                images.RemoveUpload(id);
-                removed++;
-            }
-        }
-
+            removed += await uploads.RemoveExpiredAsync(ids, keepFor, cancellationToken);
         return removed;
     }
 

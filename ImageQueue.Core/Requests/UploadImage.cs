@@ -56,13 +56,6 @@ public sealed class UploadImage(ImageFiles files, IUploadStore store) : IDisposa
         return (upload, image.Png.Length);
     }
 
-    /// <summary>Removes those that no message names. A crash here leaves them to the clean-up.</summary>
-    public async Task RemoveUnusedAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken)
-    {
-        foreach (var id in await store.ForgetUploadsAsync(ids, cancellationToken))
-            files.RemoveUpload(id);
-    }
-
     /// <inheritdoc/>
     public void Dispose() => _decoding.Dispose();
 

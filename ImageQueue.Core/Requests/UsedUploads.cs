@@ -3,7 +3,7 @@ using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 
-/// <summary>Removes uploads with the last message that names them.</summary>
+/// <summary>Removes uploads that no message names any more: their rows first. A crash in between leaves files to the clean-up.</summary>
 public sealed class UsedUploads(IUploadStore store, ImageFiles files)
 {
     /// <summary>Lets a finished message name its uploads no longer.</summary>
@@ -27,9 +27,23 @@ public sealed class UsedUploads(IUploadStore store, ImageFiles files)
     }
 
     /// <summary>Removes what was uploaded in a conversation and not used.</summary>
-    internal async Task RemoveUnusedAsync(string conversationId, CancellationToken cancellationToken)
+    internal async Task RemoveUnusedAsync(string conversationId, CancellationToken cancellationToken) =>
+        Remove(await store.ForgetUploadsOfAsync(conversationId, cancellationToken));
+
+    /// <summary>Removes those of them that no message names.</summary>
+    public async Task RemoveUnusedAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken) =>
+        Remove(await store.ForgetUploadsAsync(ids, cancellationToken));
+
+    /// <summary>Removes what has not been used for so long, and those of the files that have no row.</summary>
+    /// <returns>How many.</returns>
+    internal async Task<int> RemoveExpiredAsync(
+        IReadOnlyCollection<string> ids, TimeSpan keepFor, CancellationToken cancellationToken) =>
+        Remove(await store.ForgetUnusedUploadsAsync(ids, keepFor, cancellationToken));
+
+    private int Remove(IReadOnlyList<string> ids)
     {
-        foreach (var id in await store.ForgetUploadsOfAsync(conversationId, cancellationToken))
+        foreach (var id in ids)
             files.RemoveUpload(id);
+        return ids.Count;
     }
 }

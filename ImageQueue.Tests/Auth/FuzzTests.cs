@@ -104,7 +104,7 @@ internal sealed partial class FuzzTests
 
         Assert.That(changes.Select(change => change.Message.Id).Except(known), Is.Empty, "rows that no answer spoke of");
         Assert.That(known.Except(changes.Select(change => change.Message.Id)), Is.Empty, "answers without a row");
-        foreach (var (_, message) in changes)
+        foreach (var message in changes.Select(change => change.Message))
         {
             Assert.That(JsonDocument.Parse(message.ExtraMetadata).RootElement.ValueKind, Is.EqualTo(JsonValueKind.Object));
             Assert.That(message.Content, message.IsDeleted ? Is.Empty : Is.Not.Empty);

@@ -25,7 +25,8 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
 
     public override ConnectionState State => _state;
 
-    public override void ChangeDatabase(string databaseName) => throw new NotSupportedException();
+    public override void ChangeDatabase(string databaseName) =>
+        throw new NotSupportedException("Nothing here changes the database.");
 
     public override void Open() => _state = ConnectionState.Open;
 
@@ -87,7 +88,7 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
             // Nothing runs.
         }
 
-        public override void Prepare() => throw new NotSupportedException();
+        public override void Prepare() => throw new NotSupportedException("Nothing here prepares a statement.");
 
         public override int ExecuteNonQuery()
         {

@@ -97,8 +97,9 @@ internal sealed class WebhookChangesTests
         return [.. changes.Concat(ahead).Select(change => change.Message.Revision)];
     }
 
-    private static MessageChange Change(ChangedRow row) => new("ayşe", new Message
+    private static MessageChange Change(ChangedRow row) => new(new Message
     {
+        Username = "ayşe",
         Id = row.Id,
         ConversationId = row.ConversationId,
         Role = MessageRole.Bot,

@@ -116,8 +116,9 @@ internal sealed class WebhookDispatcherTests
 
     private static ChangedRow RowOf(long revision) => new(revision, "demo", revision);
 
-    private static MessageChange ChangeOf(long id) => new("ayşe", new Message
+    private static MessageChange ChangeOf(long id) => new(new Message
     {
+        Username = "ayşe",
         Id = id,
         Revision = id,
         ConversationId = "demo",

@@ -16,18 +16,22 @@ public sealed class ModelsController(ForgeModels models, IForgeCatalogue catalog
     [HttpGet("/api/models", Name = "listModels")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<ModelList>(StatusCodes.Status200OK, "application/json")]
-    public ModelList Get() => new([.. models.All.Select(ModelResponse.From)])
+    public ModelList Get()
     {
-        Samplers = [.. catalogue.Samplers ?? []],
-        Schedulers = [.. catalogue.Schedulers ?? []],
-        Loras = catalogue.Lists.Loras,
-        Upscalers = catalogue.Lists.Upscalers,
-        Can =
-        [
-            .. Enum.GetValues<ForgeTask>().Where(task => catalogue.Can(task, []))
-                .Select(task => JsonNamingPolicy.SnakeCaseLower.ConvertName(task.ToString())),
-        ],
-    };
+        var lists = catalogue.Lists;
+        return new([.. models.All.Select(ModelResponse.From)])
+        {
+            Samplers = [.. catalogue.Samplers ?? []],
+            Schedulers = [.. catalogue.Schedulers ?? []],
+            Loras = lists.Loras,
+            Upscalers = lists.Upscalers,
+            Can =
+            [
+                .. Enum.GetValues<ForgeTask>().Where(task => catalogue.Can(task, []))
+                    .Select(task => JsonNamingPolicy.SnakeCaseLower.ConvertName(task.ToString())),
+            ],
+        };
+    }
 }
 
 /// <summary>The models that a request may ask for.</summary>

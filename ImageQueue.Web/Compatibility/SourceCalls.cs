@@ -7,7 +7,8 @@ using Microsoft.Extensions.Caching.Memory;
 namespace ImageQueue.Web.Compatibility;
 
 /// <summary>Submits calls that start from an image: uploads it first, and removes it again when the requests are refused.</summary>
-internal sealed class SourceCalls(ImageCalls calls, UploadImage uploads, IUploadStore store, Callers callers) : IDisposable
+internal sealed class SourceCalls(
+    ImageCalls calls, UploadImage uploads, UsedUploads used, IUploadStore store, Callers callers) : IDisposable
 {
     /// <summary>As long as a client may repeat a call.</summary>
     private static readonly TimeSpan KeepFor = TimeSpan.FromHours(1);
@@ -36,7 +37,7 @@ internal sealed class SourceCalls(ImageCalls calls, UploadImage uploads, IUpload
         catch
         {
             // What a request of an earlier call names stays. A crash here leaves it to the clean-up.
-            await uploads.RemoveUnusedAsync(source.Uploads, CancellationToken.None);
+            await used.RemoveUnusedAsync(source.Uploads, CancellationToken.None);
             throw;
         }
     }
@@ -49,7 +50,7 @@ internal sealed class SourceCalls(ImageCalls calls, UploadImage uploads, IUpload
     {
         var same = key is null
             ? null
-            : $"{caller.ConversationId}\u001f{key}\u001f{Convert.ToHexString(SHA256.HashData([.. start.Image, .. start.Mask ?? []]))}";
+            : $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
         if (same is not null
             && _repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
             && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
@@ -85,7 +86,7 @@ internal sealed class SourceCalls(ImageCalls calls, UploadImage uploads, IUpload
                 }
                 catch
                 {
-                    await uploads.RemoveUnusedAsync([image], CancellationToken.None);
+                    await used.RemoveUnusedAsync([image], CancellationToken.None);
                     throw;
                 }
             }
@@ -95,6 +96,8 @@ internal sealed class SourceCalls(ImageCalls calls, UploadImage uploads, IUpload
             }
         }
     }
+
+    private static string Hash(byte[] bytes) => Convert.ToHexString(SHA256.HashData(bytes));
 
     private async Task<string> AddAsync(Caller caller, byte[] image, CancellationToken cancellationToken)
     {

@@ -30,7 +30,7 @@ internal sealed partial class SqlServerMessageStore
             """,
             parameters,
             cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+        return [.. rows.Select(row => new MessageChange(row.ToMessage()))];
     }
 
     public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken)
@@ -87,7 +87,7 @@ internal sealed partial class SqlServerMessageStore
             """,
             new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
             cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+        return [.. rows.Select(row => new MessageChange(row.ToMessage()))];
     }
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>

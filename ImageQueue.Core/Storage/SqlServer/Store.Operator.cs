@@ -66,7 +66,7 @@ internal sealed partial class SqlServerMessageStore
             {
                 await using var results = await connection.QueryMultipleAsync(Command(statement, parameters, cancellationToken));
                 var last = await results.ReadSingleAsync<(DateTime? At, long? Id)>();
-                var found = (await results.ReadAsync<MessageRow>()).Select(row => new MessageChange(row.Username, row.ToMessage()));
+                var found = (await results.ReadAsync<MessageRow>()).Select(row => new MessageChange(row.ToMessage()));
                 return new FoundRequests(
                     [.. isNewer ? found.Reverse() : found],
                     last is ({ } at, { } id) ? new FinishedCursor(Utc(at), id) : null);
@@ -87,7 +87,7 @@ internal sealed partial class SqlServerMessageStore
             """,
             parameters,
             cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.Username, row.ToMessage()))];
+        return [.. rows.Select(row => new MessageChange(row.ToMessage()))];
     }
 
     public async Task<IReadOnlyList<long>> ListMatchingAsync(

@@ -25,7 +25,7 @@ internal sealed partial class SqliteMessageStore
             var size = 0;
             foreach (var row in rows)
             {
-                page.Add(new MessageChange(row.Username, row.ToMessage()));
+                page.Add(new MessageChange(row.ToMessage()));
                 if ((size += page[^1].Size) >= IFeedStore.PageCharacters)
                     break;
             }
@@ -81,7 +81,7 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
             // The unary plus makes the planner seek by id: for the order it would scan all revisions.
             $"SELECT {Columns} FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
-            new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList()));
+            new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.ToMessage())).ToList()));
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
         Task.FromResult(Read(connection => connection.ExecuteScalar<long>("SELECT ifnull(max(revision), 0) FROM messages")));

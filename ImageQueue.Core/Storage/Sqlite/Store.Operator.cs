@@ -99,7 +99,7 @@ internal sealed partial class SqliteMessageStore
         SqliteConnection connection, RequestSearch search, string where, string order, DynamicParameters parameters) =>
         connection.Query<MessageRow>(
             $"SELECT {Columns} FROM messages WHERE {where} {Matches(search)} ORDER BY {order} LIMIT @limit",
-            parameters).Select(row => new MessageChange(row.Username, row.ToMessage())).ToList();
+            parameters).Select(row => new MessageChange(row.ToMessage())).ToList();
 
     /// <summary>The conditions beside the statuses. <c>fold</c> is <see cref="SearchText.Fold"/>: SQLite's LIKE knows ASCII only.</summary>
     private static string Matches(RequestSearch search) =>
