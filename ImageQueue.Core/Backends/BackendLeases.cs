@@ -1,8 +1,5 @@
-using System.Globalization;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Backends;
 

@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Backends;
 
 /// <summary>What attempts, probes, canaries and drains report of a backend, and what follows from that.</summary>

@@ -1,7 +1,5 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Backends;
 

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Forge;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Backends;
 

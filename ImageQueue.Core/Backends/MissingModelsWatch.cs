@@ -1,5 +1,4 @@
 using ImageQueue.Core.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Backends;
 

@@ -1,6 +1,4 @@
 using System.Net;
-using System.Text.Json;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Forge;
 

@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
 using System.Net;
-using System.Text.Json;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Forge;
 

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>The models that requests can name (<c>Forge:Models</c>), and whether they can name checkpoints besides.</summary>

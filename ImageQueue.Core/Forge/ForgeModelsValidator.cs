@@ -1,6 +1,4 @@
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Forge;
 

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>The samplers or schedulers of a backend: the names that it takes, found by any spelling.</summary>

@@ -1,5 +1,4 @@
 using System.ComponentModel.DataAnnotations;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Forge;
 

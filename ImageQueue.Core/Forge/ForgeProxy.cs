@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>The proxy or firewall that answered in a backend's place, and the setting that makes it wait longer.</summary>

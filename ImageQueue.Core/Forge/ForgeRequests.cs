@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>Fits a request to one backend, and compares what that backend generated with what was requested.</summary>

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>What a request wants of a backend.</summary>

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>What to generate; a null setting leaves the choice to the backend.</summary>

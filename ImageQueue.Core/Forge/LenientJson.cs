@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace ImageQueue.Core.Forge;
 
 /// <summary>Reads JSON as the backends write it: with a byte order mark, and with Python's NaN and Infinity.</summary>

@@ -3,10 +3,8 @@ using Hangfire.Server;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Telemetry;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Generation;
 

@@ -1,8 +1,5 @@
-using System.Globalization;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 

@@ -1,8 +1,6 @@
 using Hangfire.States;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 

@@ -1,6 +1,4 @@
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Generation;
 

@@ -1,7 +1,4 @@
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Generation;
 

@@ -1,8 +1,6 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Generation;
 

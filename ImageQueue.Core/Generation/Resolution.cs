@@ -1,6 +1,3 @@
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Generation;
 
 /// <summary>What follows from an attempt's outcome.</summary>

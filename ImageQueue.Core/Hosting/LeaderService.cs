@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Hosting;
 
 /// <summary>A periodic service whose passes run in one process of a database at a time: in the holder of a lease.</summary>

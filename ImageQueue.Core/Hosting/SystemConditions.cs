@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Hosting;
 
 /// <summary>Everything that stops or slows the queue now, worst first: one list for dashboard, readiness and metrics.</summary>

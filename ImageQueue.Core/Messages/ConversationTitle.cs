@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ImageQueue.Core.Messages;
 
 /// <summary>A conversation's title: the first words of its first message.</summary>

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Telemetry;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Messages;
 

@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Resources;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Messages;
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ImageQueue.Core.Messages;
 
 /// <summary>The limits of requests and settings, each with a sentence that says what to send instead.</summary>

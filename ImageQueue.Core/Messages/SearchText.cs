@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace ImageQueue.Core.Messages;
 
 /// <summary>Folds text for searches: one form for all cases of a letter, in Turkish and English.</summary>

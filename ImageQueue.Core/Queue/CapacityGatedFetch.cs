@@ -1,7 +1,6 @@
 using Hangfire.Storage;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
 

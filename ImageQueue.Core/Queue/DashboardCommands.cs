@@ -1,7 +1,6 @@
 using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue;
 

@@ -1,6 +1,5 @@
 using System.Reflection;
 using System.Security.Cryptography;
-using System.Text;
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.InMemory;

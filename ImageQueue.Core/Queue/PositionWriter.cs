@@ -1,7 +1,4 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Queue;
 

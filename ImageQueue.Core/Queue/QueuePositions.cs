@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue.Eta;
 
 namespace ImageQueue.Core.Queue;

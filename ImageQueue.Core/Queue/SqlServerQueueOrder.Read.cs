@@ -1,6 +1,3 @@
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Queue;
 
 /// <summary>Reads the rows: the whole queue once, then the head, the tails, and a page between them that comes round.</summary>

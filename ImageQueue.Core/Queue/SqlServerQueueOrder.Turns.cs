@@ -1,6 +1,3 @@
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Queue;
 
 /// <summary>Keeps each row in the Hangfire queue of its round.</summary>

@@ -1,7 +1,6 @@
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
 

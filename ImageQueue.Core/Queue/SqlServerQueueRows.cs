@@ -1,10 +1,7 @@
-using System.Globalization;
-using System.Text.Json;
 using Dapper;
 using Hangfire;
 using Hangfire.States;
 using ImageQueue.Core.Storage.SqlServer;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Queue;
 

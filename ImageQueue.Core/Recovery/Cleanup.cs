@@ -1,10 +1,7 @@
 using Hangfire;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Core.Storage;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Recovery;
 

@@ -1,9 +1,7 @@
 using Hangfire.States;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

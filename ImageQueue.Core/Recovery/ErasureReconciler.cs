@@ -1,6 +1,5 @@
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Requests;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

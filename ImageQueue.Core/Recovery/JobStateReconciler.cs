@@ -1,8 +1,6 @@
 using Hangfire.Server;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

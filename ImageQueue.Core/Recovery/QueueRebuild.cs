@@ -1,7 +1,5 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

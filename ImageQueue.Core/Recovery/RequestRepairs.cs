@@ -1,8 +1,6 @@
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

@@ -1,12 +1,8 @@
-using System.Globalization;
-using System.Text.Json;
 using Hangfire.Common;
 using Hangfire.States;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Storage.Sqlite;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

@@ -1,10 +1,8 @@
 using Hangfire;
 using Hangfire.States;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Recovery;
 

@@ -1,8 +1,5 @@
-using System.Text.Json;
 using Hangfire;
 using Hangfire.Server;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 

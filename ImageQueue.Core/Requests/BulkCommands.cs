@@ -1,9 +1,6 @@
-using System.Globalization;
-using System.Text.Json;
 using Hangfire;
 using Hangfire.States;
 using Hangfire.Storage;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Core.Requests;

@@ -1,7 +1,5 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 

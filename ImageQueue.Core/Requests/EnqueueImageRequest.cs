@@ -1,7 +1,5 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Telemetry;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 

@@ -1,6 +1,3 @@
-using System.Text.Json;
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Requests;
 
 /// <summary>A request for one image; a null setting is left to the model, or to <c>Forge:Defaults</c>.</summary>

@@ -1,6 +1,4 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Requests;
 

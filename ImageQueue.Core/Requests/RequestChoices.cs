@@ -1,6 +1,5 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 

@@ -1,7 +1,5 @@
 using System.Buffers;
-using System.Globalization;
 using System.Security.Cryptography;
-using System.Text.Json;
 
 namespace ImageQueue.Core.Requests;
 

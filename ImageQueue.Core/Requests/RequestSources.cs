@@ -1,8 +1,5 @@
-using System.Globalization;
-using System.Text.Json;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 

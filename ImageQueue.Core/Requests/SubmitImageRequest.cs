@@ -1,10 +1,6 @@
-using System.Globalization;
 using System.Security.Cryptography;
-using System.Text;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Requests;
 

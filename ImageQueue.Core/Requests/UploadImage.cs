@@ -1,7 +1,6 @@
 using System.Buffers;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 

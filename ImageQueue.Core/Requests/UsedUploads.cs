@@ -1,5 +1,4 @@
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Requests;
 

@@ -1,9 +1,7 @@
 using System.Diagnostics.Metrics;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Telemetry;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Statistics;
 

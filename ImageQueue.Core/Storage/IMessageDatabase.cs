@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Storage;
 
 /// <summary>The database behind the store: its place, its schema, its own files.</summary>

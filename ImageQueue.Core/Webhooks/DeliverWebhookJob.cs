@@ -1,7 +1,5 @@
 using Hangfire;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Webhooks;
 

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>Writes the body of a delivery: <c>{type, timestamp, data}</c>, where data is the object that watchers get.</summary>

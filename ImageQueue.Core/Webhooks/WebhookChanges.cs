@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>The row changes for webhooks: in order and, like the feed's, out of order past a transaction that stays open.</summary>

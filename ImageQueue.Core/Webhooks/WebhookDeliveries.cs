@@ -1,7 +1,6 @@
 using Hangfire;
 using Hangfire.Common;
 using Hangfire.States;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Webhooks;
 

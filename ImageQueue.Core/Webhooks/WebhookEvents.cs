@@ -1,6 +1,3 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>The types of events, and which event a changed row is.</summary>

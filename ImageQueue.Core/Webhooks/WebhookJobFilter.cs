@@ -1,8 +1,6 @@
-using System.Globalization;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Webhooks;
 

@@ -2,7 +2,6 @@ using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Webhooks;
 

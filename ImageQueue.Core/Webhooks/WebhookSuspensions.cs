@@ -1,6 +1,3 @@
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-
 namespace ImageQueue.Core.Webhooks;
 
 /// <summary>

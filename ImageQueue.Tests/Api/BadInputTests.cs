@@ -1,5 +1,3 @@
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Errors;
 using Microsoft.Extensions.DependencyInjection;

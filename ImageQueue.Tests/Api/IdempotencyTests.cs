@@ -1,5 +1,4 @@
 using System.Net;
-using System.Text;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Api;

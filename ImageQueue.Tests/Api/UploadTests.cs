@@ -1,10 +1,8 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using System.IO.Compression;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
-using System.Text;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;

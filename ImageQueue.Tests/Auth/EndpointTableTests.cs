@@ -1,5 +1,3 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;

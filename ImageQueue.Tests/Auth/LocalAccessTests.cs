@@ -1,5 +1,4 @@
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Options;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;

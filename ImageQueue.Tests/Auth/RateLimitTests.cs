@@ -1,6 +1,4 @@
 using System.Net.Sockets;
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,8 +1,6 @@
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.RegularExpressions;
 using Hangfire.Dashboard;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 using NUnit.Framework;
 

@@ -1,6 +1,4 @@
 using System.Net.Http.Json;
-using System.Text.Json;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Push;
@@ -8,7 +6,6 @@ using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.AspNetCore.SignalR.Client;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Auth;

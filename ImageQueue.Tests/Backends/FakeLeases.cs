@@ -1,5 +1,4 @@
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using Moq;
 
 namespace ImageQueue.Tests.Backends;

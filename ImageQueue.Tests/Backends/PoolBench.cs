@@ -3,8 +3,6 @@ using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Tests.Forge;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
 

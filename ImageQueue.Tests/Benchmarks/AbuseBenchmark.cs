@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net.Sockets;
-using System.Text;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Benchmarks.Support;
 using NUnit.Framework;

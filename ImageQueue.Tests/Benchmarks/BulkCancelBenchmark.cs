@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Benchmarks.Support;

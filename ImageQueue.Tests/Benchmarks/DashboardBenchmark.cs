@@ -1,5 +1,3 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Dashboard;

@@ -2,7 +2,6 @@ using Hangfire;
 using Hangfire.InMemory;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;

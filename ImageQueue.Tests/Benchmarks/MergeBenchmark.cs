@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
 using NUnit.Framework;
 

@@ -1,11 +1,9 @@
 using System.Diagnostics;
 using Hangfire;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Net.Http.Json;
 using System.Net.Sockets;
-using System.Text;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;

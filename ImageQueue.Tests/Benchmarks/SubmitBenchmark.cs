@@ -1,7 +1,5 @@
-using System.Text;
 using ImageQueue.Tests.Benchmarks.Support;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks;

@@ -1,7 +1,5 @@
 using System.Collections;
-using System.Globalization;
 using System.Resources;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Chat;

@@ -1,5 +1,4 @@
 using Deque.AxeCore.Commons;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;

@@ -1,11 +1,9 @@
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Dashboard;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Dashboard;

@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Hangfire;
 using Hangfire.Storage;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Tests.Auth;

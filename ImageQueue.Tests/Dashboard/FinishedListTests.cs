@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.RegularExpressions;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.Sqlite;

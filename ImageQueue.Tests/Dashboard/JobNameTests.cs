@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,5 +1,4 @@
 using System.Net;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Statistics;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;

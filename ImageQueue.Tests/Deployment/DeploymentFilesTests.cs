@@ -1,8 +1,6 @@
-using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web;
 using Microsoft.Extensions.Configuration;

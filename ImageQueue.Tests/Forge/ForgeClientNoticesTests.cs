@@ -1,4 +1,3 @@
-using System.Text.Json;
 using ImageQueue.Core.Forge;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,6 +1,4 @@
-using System.Text.Json;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
 

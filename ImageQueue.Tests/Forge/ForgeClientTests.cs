@@ -1,13 +1,10 @@
 using System.Collections.Concurrent;
 using System.IO.Compression;
-using System.Text;
-using System.Text.Json;
 using ImageQueue.Core.Forge;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
 

@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Forge;
 using ImageQueue.Tests.Simulator;

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using ImageQueue.Core.Forge;
 using NUnit.Framework;
 

@@ -4,7 +4,6 @@ using ImageQueue.Core.Forge;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Tests.Forge;
 

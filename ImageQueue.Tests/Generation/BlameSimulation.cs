@@ -1,7 +1,6 @@
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Tests.Generation;
 

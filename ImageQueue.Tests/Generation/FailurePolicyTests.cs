@@ -1,7 +1,5 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Options;
 using NUnit.Framework;
 using static ImageQueue.Core.Generation.BackendSignal;
 using static ImageQueue.Core.Generation.NextStep;

@@ -1,8 +1,6 @@
-using System.Globalization;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Options;
 using NUnit.Framework;
 using SkiaSharp;
 

@@ -1,6 +1,5 @@
 using System.Net;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
 using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;

@@ -1,7 +1,6 @@
 using Hangfire;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;

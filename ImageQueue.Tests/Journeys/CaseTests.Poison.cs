@@ -1,6 +1,4 @@
-using System.Text;
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Simulator;
 using Microsoft.AspNetCore.Http;
 using NUnit.Framework;

@@ -1,10 +1,7 @@
 using System.Net.Http.Headers;
-using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;

@@ -1,8 +1,6 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Push;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;

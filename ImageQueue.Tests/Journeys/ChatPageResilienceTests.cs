@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.RegularExpressions;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;

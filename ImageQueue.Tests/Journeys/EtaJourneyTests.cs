@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
 

@@ -1,12 +1,10 @@
 using System.Diagnostics;
 using Hangfire;
 using Hangfire.States;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;

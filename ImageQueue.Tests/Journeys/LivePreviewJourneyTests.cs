@@ -1,8 +1,6 @@
 using System.Net;
-using System.Text;
 using System.Text.Json.Nodes;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 using SkiaSharp;
 

@@ -1,6 +1,5 @@
 using System.Net;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.AspNetCore.Http;

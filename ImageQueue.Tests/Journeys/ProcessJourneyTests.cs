@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;

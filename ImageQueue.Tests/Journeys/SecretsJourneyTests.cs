@@ -1,11 +1,8 @@
 using System.Collections.Concurrent;
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Journeys;

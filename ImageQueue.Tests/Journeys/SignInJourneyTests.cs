@@ -1,5 +1,4 @@
 using System.Net;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
 using Microsoft.AspNetCore.Builder;
@@ -7,7 +6,6 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Microsoft.Playwright;
 using NUnit.Framework;
 

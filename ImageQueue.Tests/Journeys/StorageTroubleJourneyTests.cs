@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Http.Json;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Simulator;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.Sqlite;

@@ -1,12 +1,10 @@
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Auth;
 using ImageQueue.Tests.Support;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.SignalR.Client;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Microsoft.Playwright;
 using NUnit.Framework;
 using Yarp.ReverseProxy.Transforms;

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Http.Json;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Support;

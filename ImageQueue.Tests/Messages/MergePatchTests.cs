@@ -1,5 +1,4 @@
 using CsCheck;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.Sqlite;
 using NUnit.Framework;
 

@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Numerics;
-using ImageQueue.Core.Messages;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Messages;

@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue.Eta;
 using NUnit.Framework;
 

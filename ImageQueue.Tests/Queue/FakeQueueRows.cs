@@ -1,4 +1,3 @@
-using System.Globalization;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Queue;

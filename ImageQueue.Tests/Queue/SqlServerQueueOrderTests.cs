@@ -1,4 +1,3 @@
-using System.Globalization;
 using Hangfire.States;
 using ImageQueue.Core.Queue;
 using Microsoft.Extensions.Logging.Abstractions;

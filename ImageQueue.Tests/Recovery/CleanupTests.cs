@@ -1,7 +1,5 @@
-using System.Globalization;
 using Hangfire;
 using Hangfire.States;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Tests.Support;

@@ -4,7 +4,6 @@ using System.Text.RegularExpressions;
 using Dapper;
 using Hangfire;
 using Hangfire.States;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Storage;
@@ -14,7 +13,6 @@ using ImageQueue.Web.Dashboard;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Recovery;

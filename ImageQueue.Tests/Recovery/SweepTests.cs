@@ -3,13 +3,10 @@ using Hangfire.Server;
 using Hangfire.States;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
 

@@ -3,7 +3,6 @@ using Hangfire.Server;
 using Hangfire.States;
 using Hangfire.Storage;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;

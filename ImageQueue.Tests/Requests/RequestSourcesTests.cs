@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using Moq;
 using NUnit.Framework;

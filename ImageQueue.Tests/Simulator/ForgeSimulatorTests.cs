@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Net;
-using System.Text.Json;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.Extensions.Time.Testing;

@@ -1,7 +1,5 @@
 using System.Net;
 using System.Net.Http.Json;
-using System.Text;
-using System.Text.Json;
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Builder;

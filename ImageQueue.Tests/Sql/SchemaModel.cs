@@ -1,4 +1,3 @@
-using System.Globalization;
 using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.SqlServer.Dac.Model;
 using Microsoft.SqlServer.TransactSql.ScriptDom;

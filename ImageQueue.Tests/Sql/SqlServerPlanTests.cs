@@ -1,7 +1,5 @@
 using System.Data;
-using System.Globalization;
 using System.Xml.Linq;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Data.SqlClient;
 using NUnit.Framework;

@@ -1,5 +1,4 @@
 using System.Net;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Support;
 using NUnit.Framework;
 

@@ -1,13 +1,11 @@
 using System.Net;
 using System.Net.Http.Json;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Support;
 using ImageQueue.Web.Startup;
 using Microsoft.Data.SqlClient;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using NUnit.Framework;
 

@@ -1,14 +1,12 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Core.Statistics;
 using ImageQueue.Core.Storage.Sqlite;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using NUnit.Framework;
 

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using NUnit.Framework;
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Messages;
 using NUnit.Framework;
 

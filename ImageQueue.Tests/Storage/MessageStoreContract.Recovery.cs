@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Storage;

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Messages;
 using NUnit.Framework;
 

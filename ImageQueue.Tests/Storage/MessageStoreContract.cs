@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Tests.Messages;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Time.Testing;

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Reflection;
-using ImageQueue.Core.Messages;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace ImageQueue.Tests.Support;

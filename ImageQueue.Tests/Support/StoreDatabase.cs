@@ -1,6 +1,5 @@
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Statistics;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Tests.Auth;

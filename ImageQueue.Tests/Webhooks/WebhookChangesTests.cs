@@ -1,7 +1,5 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 using Moq;
 using NUnit.Framework;

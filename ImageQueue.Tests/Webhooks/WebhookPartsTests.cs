@@ -1,5 +1,4 @@
 using System.Net;
-using System.Text;
 using Hangfire;
 using Hangfire.InMemory;
 using ImageQueue.Core.Webhooks;

@@ -3,7 +3,6 @@ using Hangfire.Common;
 using Hangfire.States;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Tests.Support;
-using Microsoft.Extensions.Options;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Webhooks;

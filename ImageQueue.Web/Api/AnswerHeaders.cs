@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ImageQueue.Web.Api;
 
 internal static class AnswerHeaders

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Mvc;

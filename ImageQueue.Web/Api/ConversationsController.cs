@@ -1,5 +1,4 @@
 using System.ComponentModel.DataAnnotations;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;

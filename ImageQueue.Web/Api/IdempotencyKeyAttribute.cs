@@ -1,5 +1,3 @@
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Mvc;

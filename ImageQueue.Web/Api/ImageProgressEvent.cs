@@ -1,6 +1,4 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Api;

@@ -1,5 +1,3 @@
-using System.Text.Json;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Auth;

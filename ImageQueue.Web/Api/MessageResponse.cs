@@ -1,7 +1,5 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using Microsoft.Net.Http.Headers;
 

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Web.Api;
 
 /// <summary>The chat app's own keys in an image's metadata.</summary>

@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Net;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
 

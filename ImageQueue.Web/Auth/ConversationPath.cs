@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Text;
-using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing.Patterns;
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ImageQueue.Web.Auth;
 
 /// <summary><c>Prefer: wait=30</c> (RFC 7240, section 4.3).</summary>

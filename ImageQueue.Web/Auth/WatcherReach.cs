@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Security.Claims;
-using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.SignalR;
 

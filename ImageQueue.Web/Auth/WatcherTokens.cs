@@ -1,9 +1,6 @@
 using System.Security.Claims;
 using System.Security.Cryptography;
-using System.Text.Json;
-using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.DataProtection;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Auth;
 

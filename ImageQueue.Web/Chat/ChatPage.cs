@@ -1,8 +1,6 @@
 using System.Collections;
-using System.Globalization;
 using System.Resources;
 using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Unicode;
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;

@@ -1,7 +1,5 @@
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Compatibility;
 

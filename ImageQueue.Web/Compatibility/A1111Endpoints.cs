@@ -1,6 +1,4 @@
-using System.Text.Json;
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Mvc;
 

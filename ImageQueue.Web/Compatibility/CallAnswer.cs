@@ -1,4 +1,3 @@
-using System.Text.Json;
 using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;

@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Compatibility;

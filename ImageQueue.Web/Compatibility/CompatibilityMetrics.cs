@@ -1,5 +1,4 @@
 using System.Diagnostics.Metrics;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 
 namespace ImageQueue.Web.Compatibility;

@@ -1,6 +1,5 @@
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Compatibility;
 

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Generation;
-using ImageQueue.Core.Messages;
 using SkiaSharp;
 
 namespace ImageQueue.Web.Compatibility;

@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Text.Json.Serialization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Compatibility;

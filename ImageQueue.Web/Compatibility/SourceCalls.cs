@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using ImageQueue.Web.Errors;
 using Microsoft.Extensions.Caching.Memory;

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Web.Dashboard;
 

@@ -1,5 +1,4 @@
 using Hangfire.Dashboard;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using Microsoft.AspNetCore.WebUtilities;
 

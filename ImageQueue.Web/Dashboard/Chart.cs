@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>A chart as inline SVG in the page's colours, with a summary and a table for screen readers.</summary>

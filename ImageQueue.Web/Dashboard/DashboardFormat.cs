@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;

@@ -1,5 +1,4 @@
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;

@@ -1,6 +1,3 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>Errors of the last day by error code and backend: count, hours and newest examples.</summary>

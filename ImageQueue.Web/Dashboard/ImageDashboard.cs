@@ -1,10 +1,8 @@
-using System.Globalization;
 using System.Reflection;
 using Hangfire;
 using Hangfire.Dashboard;
 using Hangfire.InMemory;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
 using ImageQueue.Core.Requests;

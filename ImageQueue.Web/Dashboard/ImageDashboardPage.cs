@@ -1,4 +1,3 @@
-using System.Text;
 using Hangfire.Dashboard;
 using Hangfire.Dashboard.Pages;
 

@@ -1,8 +1,5 @@
-using System.Globalization;
-using System.Text.Json;
 using Hangfire;
 using Hangfire.Storage.Monitoring;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;

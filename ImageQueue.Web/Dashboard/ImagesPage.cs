@@ -1,8 +1,5 @@
-using System.Globalization;
 using ImageQueue.Core.Backends;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Dashboard;
 

@@ -1,7 +1,4 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Dashboard;
 

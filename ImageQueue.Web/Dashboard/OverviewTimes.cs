@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>The statistics of a period in buckets of equal length; the last bucket is still running.</summary>

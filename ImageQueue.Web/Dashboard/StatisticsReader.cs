@@ -1,6 +1,3 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>The statistics of the last week and the counts of the last hour, cached for two seconds.</summary>

@@ -1,8 +1,6 @@
-using System.Globalization;
 using Hangfire;
 using Hangfire.Dashboard;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Web.Auth;
 
 namespace ImageQueue.Web.Dashboard;

@@ -1,7 +1,4 @@
-using System.Globalization;
-using System.Text;
 using Hangfire;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Requests;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Mvc;

@@ -1,4 +1,3 @@
-using System.Globalization;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Hosting;
 using Microsoft.Extensions.Diagnostics.HealthChecks;

@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Text;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
@@ -8,7 +5,6 @@ using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 

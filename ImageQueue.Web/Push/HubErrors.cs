@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.SignalR;
 
 namespace ImageQueue.Web.Push;

@@ -1,9 +1,7 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.SignalR;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Push;
 

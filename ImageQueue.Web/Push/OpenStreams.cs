@@ -1,4 +1,3 @@
-using System.Globalization;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using Microsoft.AspNetCore.Connections.Features;
 
 namespace ImageQueue.Web.Push;

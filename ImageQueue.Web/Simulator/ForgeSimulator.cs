@@ -1,6 +1,4 @@
-using System.Globalization;
 using ImageQueue.Core.Forge;
-using Microsoft.Extensions.Options;
 using SkiaSharp;
 
 namespace ImageQueue.Web.Simulator;

@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>The simulated server's models, samplers, schedulers and options.</summary>

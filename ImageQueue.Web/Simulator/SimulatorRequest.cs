@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace ImageQueue.Web.Simulator;
 
 /// <summary>A txt2img or img2img request with Forge's defaults: wrong types are errors, unknown keys are not.</summary>

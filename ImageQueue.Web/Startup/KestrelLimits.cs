@@ -1,6 +1,4 @@
-using System.Globalization;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
 

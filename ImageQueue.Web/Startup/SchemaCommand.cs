@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.SqlServer;
 

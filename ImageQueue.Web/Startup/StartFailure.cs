@@ -1,9 +1,6 @@
-using System.Globalization;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.Sqlite;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
 

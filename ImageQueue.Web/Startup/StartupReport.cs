@@ -5,7 +5,6 @@ using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Storage;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Web.Startup;
 

@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Options;
 using OpenTelemetry.Exporter;
 
 namespace ImageQueue.Web.Telemetry;

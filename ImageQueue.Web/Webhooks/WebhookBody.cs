@@ -1,6 +1,4 @@
 using System.Buffers;
-using System.Text.Json;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Web.Push;
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Queue.Eta;
 

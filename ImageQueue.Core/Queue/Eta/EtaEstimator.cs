@@ -1,10 +1,6 @@
-using System.Text.Json;
 using ImageQueue.Core.Backends;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace ImageQueue.Core.Queue.Eta;
 

@@ -1,5 +1,3 @@
-using ImageQueue.Core.Messages;
-
 namespace ImageQueue.Core.Queue.Eta;
 
 /// <summary>The work of an image for a backend.</summary>

@@ -1,11 +1,7 @@
 using System.Data;
 using System.Data.SqlTypes;
-using System.Globalization;
 using System.Numerics;
-using System.Text;
-using System.Text.Json;
 using Dapper;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Core.Storage.SqlServer;

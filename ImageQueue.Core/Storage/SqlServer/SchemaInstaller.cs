@@ -1,11 +1,8 @@
 using System.Data;
 using System.Data.Common;
-using System.Globalization;
 using Dapper;
 using Hangfire.SqlServer;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.SqlClient;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 

@@ -1,6 +1,5 @@
 using System.Data;
 using System.Data.Common;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Core.Storage.SqlServer;

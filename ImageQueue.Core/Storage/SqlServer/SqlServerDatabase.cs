@@ -1,8 +1,6 @@
 using Dapper;
 using Hangfire.SqlServer;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.SqlClient;
-using Microsoft.Extensions.Logging;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 

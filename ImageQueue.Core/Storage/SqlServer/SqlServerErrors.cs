@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 using System.Security.Authentication;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Core.Storage.SqlServer;

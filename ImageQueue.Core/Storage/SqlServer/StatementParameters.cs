@@ -1,6 +1,5 @@
 using System.Data;
 using Dapper;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 

@@ -1,5 +1,4 @@
 using Dapper;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 

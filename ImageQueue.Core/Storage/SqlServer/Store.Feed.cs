@@ -1,6 +1,4 @@
-using System.Text.Json;
 using Dapper;
-using ImageQueue.Core.Messages;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 

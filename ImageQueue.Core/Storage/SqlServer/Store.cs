@@ -1,7 +1,6 @@
 using System.Data.Common;
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 
 namespace ImageQueue.Core.Storage.SqlServer;

@@ -1,4 +1,3 @@
-using ImageQueue.Core.Messages;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
 

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Dapper;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Storage.Sqlite;

@@ -1,6 +1,4 @@
-using System.Text.Json;
 using Dapper;
-using ImageQueue.Core.Messages;
 using Microsoft.Data.Sqlite;
 
 namespace ImageQueue.Core.Storage.Sqlite;

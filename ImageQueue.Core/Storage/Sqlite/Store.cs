@@ -1,8 +1,6 @@
 using System.Data.Common;
-using System.Globalization;
 using Dapper;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Telemetry;
 using Microsoft.Data.Sqlite;
 

@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
-using System.Text;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks.Support;

@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Queue;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;

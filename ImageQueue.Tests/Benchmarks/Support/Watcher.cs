@@ -1,7 +1,5 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Net.Sockets;
-using System.Text;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Benchmarks.Support;

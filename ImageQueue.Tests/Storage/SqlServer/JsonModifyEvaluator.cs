@@ -1,8 +1,5 @@
 using System.Data.SqlTypes;
-using System.Globalization;
-using System.Text;
 using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using ImageQueue.Core.Storage.SqlServer;
 using Microsoft.SqlServer.TransactSql.ScriptDom;

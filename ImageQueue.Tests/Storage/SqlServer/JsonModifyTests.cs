@@ -1,10 +1,8 @@
 using System.Data;
 using System.Data.SqlTypes;
-using System.Globalization;
 using System.Text.RegularExpressions;
 using CsCheck;
 using Dapper;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Messages;
 using ImageQueue.Tests.Sql;

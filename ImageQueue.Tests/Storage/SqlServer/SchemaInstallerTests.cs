@@ -1,7 +1,6 @@
 using System.Data;
 using System.Reflection;
 using System.Text.RegularExpressions;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Sql;

@@ -1,6 +1,5 @@
 using System.Data;
 using ImageQueue.Core.Hosting;
-using ImageQueue.Core.Messages;
 using ImageQueue.Core.Storage.SqlServer;
 using ImageQueue.Tests.Sql;
 using ImageQueue.Tests.Support;

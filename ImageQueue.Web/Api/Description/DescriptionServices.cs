@@ -1,6 +1,4 @@
-using System.Text;
 using ImageQueue.Web.Auth;
-using Microsoft.Extensions.Options;
 using Scalar.AspNetCore;
 
 namespace ImageQueue.Web.Api.Description;
