@@ -150,7 +150,7 @@ internal sealed class ModelsTests
     public async Task Request_IsRefused_WhenItsModelIsNotOffered(string body, string sentence, string? code)
     {
         using var response = await _app.Http.PostAsync(
-            "api/conversations/models/images", new StringContent(body, System.Text.Encoding.UTF8, "application/json"));
+            "api/conversations/models/images", new StringContent(body, Encoding.UTF8, "application/json"));
 
         var problem = await TestApp.ReadAsync(response);
         Assert.Multiple(() =>

@@ -125,7 +125,7 @@ internal static class FuzzRequests
             "\"unfinished",
             "\"Euler\""),
         Gen.Int[0, 6000].Select(length => $"\"{new string('x', length)}\""),
-        Gen.String.Select(text => System.Text.Json.JsonSerializer.Serialize(text)));
+        Gen.String.Select(text => JsonSerializer.Serialize(text)));
 
     private static readonly Gen<string> Other = Gen.OneOf(
         Gen.OneOfConst(

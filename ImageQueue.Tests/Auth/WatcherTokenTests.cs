@@ -147,7 +147,7 @@ internal sealed class WatcherTokenTests
         {
             foreach (var path in new[] { $"api/conversations/{AuthApp.Conversation}/events", Image.TrimStart('/') })
             {
-                var address = string.Format(System.Globalization.CultureInfo.InvariantCulture, format, path, key);
+                var address = string.Format(CultureInfo.InvariantCulture, format, path, key);
                 using var response = await App.As(null).GetAsync(address, HttpCompletionOption.ResponseHeadersRead);
                 Assert.That((int)response.StatusCode, Is.EqualTo(401), path);
             }

@@ -91,7 +91,7 @@ public abstract class PoolBench
     internal async Task Pass(TimeSpan time)
     {
         var end = Time.GetUtcNow() + time;
-        var step = TimeSpan.FromSeconds(Math.Clamp(time.TotalSeconds / 100, 0.25, 2));
+        var step = TimeSpan.FromSeconds(Math.Clamp(time.TotalSeconds / 60, 0.25, 10));
         while (Time.GetUtcNow() < end)
         {
             await Task.Delay(5);

@@ -98,7 +98,7 @@ internal sealed class ImageToImageCallTests
         var fields = query.Split('&', StringSplitOptions.RemoveEmptyEntries).Select(one => one.Split('=')).Select(one => (one[0], one[1]));
 
         using var response = await SendAsync(
-            path, [.. fields, ("user", "refused")], image is null ? null : System.Text.Encoding.UTF8.GetBytes(image));
+            path, [.. fields, ("user", "refused")], image is null ? null : Encoding.UTF8.GetBytes(image));
 
         var error = (await TestApp.ReadAsync(response))["error"]!;
         Assert.Multiple(() =>
@@ -173,7 +173,7 @@ internal sealed class ImageToImageCallTests
     {
         var before = Uploads();
         using var content = new StringContent(
-            body.Replace("PHOTO", Convert.ToBase64String(Photo), StringComparison.Ordinal), System.Text.Encoding.UTF8, "application/json");
+            body.Replace("PHOTO", Convert.ToBase64String(Photo), StringComparison.Ordinal), Encoding.UTF8, "application/json");
 
         using var response = await _app.Http.PostAsync(new Uri($"sdapi/v1/{call}", UriKind.Relative), content);
 

@@ -228,7 +228,7 @@ internal abstract class DashboardCommandContract(bool isOnSqlServer) : Dashboard
     {
         using var response = await AuthApp.PostDashboardAsync(
             Operator, $"hangfire/commands/{path}", [
-                .. values.Select(value => Convert.ToString(value, System.Globalization.CultureInfo.InvariantCulture)!)]);
+                .. values.Select(value => Convert.ToString(value, CultureInfo.InvariantCulture)!)]);
         Assert.That((int)response.StatusCode, Is.EqualTo(200), await response.Content.ReadAsStringAsync());
         var answer = await TestApp.ReadAsync(response);
         return ((int)answer["done"]!, (int)answer["refused"]!);

@@ -77,7 +77,7 @@ internal sealed class OverviewBrowserTests : BrowserFixture
         // Otherwise it refreshes every ten seconds.
         await page.EvaluateAsync("void setInterval(() => document.dispatchEvent(new Event('visibilitychange')), 100)");
         await Expect(page.GetByRole(AriaRole.Table, new() { Name = "Images, last day" })).ToContainTextAsync(
-            _images.ToString("#,0", System.Globalization.CultureInfo.InvariantCulture));
+            _images.ToString("#,0", CultureInfo.InvariantCulture));
         Assert.That(await page.EvaluateAsync<bool>("window.sameDocument === true"), Is.True);
     }
 }

@@ -195,7 +195,7 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
         Assert.That(app.Log.Of(LogLevel.Critical), Is.Empty);
     }
 
-    private static StringContent Json(string json) => new(json, System.Text.Encoding.UTF8, "application/json");
+    private static StringContent Json(string json) => new(json, Encoding.UTF8, "application/json");
 
     private sealed class NoLeader : IConditionSource
     {

@@ -31,7 +31,7 @@ public sealed partial class ForgeClientTests
         Assert.Multiple(() =>
         {
             Assert.That(sent.Path, Is.EqualTo("/sdapi/v1/img2img"));
-            Assert.That(sent.Headers.ContentLength, Is.EqualTo(System.Text.Encoding.UTF8.GetByteCount(sent.Body)), "a length, not chunks");
+            Assert.That(sent.Headers.ContentLength, Is.EqualTo(Encoding.UTF8.GetByteCount(sent.Body)), "a length, not chunks");
             Assert.That(body.RootElement.GetProperty("init_images")[0].GetBytesFromBase64(), Is.EqualTo(bytes));
             Assert.That(body.RootElement.GetProperty("denoising_strength").GetDecimal(), Is.EqualTo(0.55m));
             Assert.That(body.RootElement.GetProperty("resize_mode").GetInt32(), Is.Zero);

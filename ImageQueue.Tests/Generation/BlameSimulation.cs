@@ -88,6 +88,8 @@ internal sealed class BlameSimulation
     {
         foreach (var request in _queue.ToArray())
         {
+            if (!_servers.Exists(server => !server.IsBusy && server.Health.IsClosed))
+                return;
             var usable = _servers.Where(server => server.Health.IsClosed).ToList();
             var preferred = usable.Where(server => !request.FailedOn.Contains(server.Name)).ToList();
             if ((preferred.Count > 0 ? preferred : usable).Find(server => !server.IsBusy) is not { } free)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Generation;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -19,8 +20,7 @@ public sealed class ImageFilesTests
     public void MakeFolder()
     {
         _directory = Path.Combine(Path.GetTempPath(), $"imagequeue-{Guid.NewGuid():N}", "images");
-        _files = new ImageFiles(
-            Options.Create(new ImagesOptions { Directory = _directory }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
+        _files = FilesOfFolder();
     }
 
     [TearDown]
@@ -186,9 +186,7 @@ public sealed class ImageFilesTests
     [TestCase(ImageMetadata.Keep, true)]
     public void Prepare_KeepsOrRemovesTheText_AsTheSettingSays(ImageMetadata metadata, bool isKept)
     {
-        _files = new ImageFiles(
-            Options.Create(
-                new ImagesOptions { Directory = _directory, Metadata = metadata }), TimeProvider.System, NullLogger<ImageFiles>.Instance);
+        _files = FilesOfFolder(metadata);
         var plain = Image(SKEncodedImageFormat.Png, 64, 64);
         var text = $"bir kedi ışık 😀\nSteps: 20, Seed: 7{new string('x', 6 * 1024 * 1024)}";
         var withText = PngChunks.WithText(plain, "parameters", text);
@@ -198,10 +196,26 @@ public sealed class ImageFilesTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(png, Is.EqualTo(isKept ? withText.ToArray() : plain));
-            Assert.That(converted.AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes("bir kedi ışık 😀")) > 0, Is.EqualTo(isKept));
+            Assert.That(png.AsSpan().SequenceEqual(isKept ? withText.Span : plain), "byte for byte");
+            Assert.That(converted.AsSpan().IndexOf(Encoding.UTF8.GetBytes("bir kedi ışık 😀")) > 0, Is.EqualTo(isKept));
             Assert.That(SKBitmap.Decode(converted), Is.Not.Null);
         });
+    }
+
+    /// <summary>In containers that share a folder each process has the id 1.</summary>
+    [Test]
+    public void WhyNotWritable_FindsNoFault_WhileOthersProbeTheSameFolder()
+    {
+        var answers = new ConcurrentBag<string?>();
+
+        Parallel.For(0, 8, _ =>
+        {
+            for (var i = 0; i < 50; i++)
+                answers.Add(FilesOfFolder().WhyNotWritable());
+        });
+
+        Assert.That(answers, Has.Count.EqualTo(400).And.All.Null);
+        Assert.That(Directory.EnumerateFileSystemEntries(_directory), Is.Empty);
     }
 
     [Test]
@@ -433,6 +447,11 @@ public sealed class ImageFilesTests
             return times[times.Count / 2];
         }
     }
+
+    private ImageFiles FilesOfFolder(ImageMetadata metadata = ImageMetadata.Remove) => new(
+        Options.Create(new ImagesOptions { Directory = _directory, Metadata = metadata }),
+        TimeProvider.System,
+        NullLogger<ImageFiles>.Instance);
 
     private byte[] Stored(ReadOnlyMemory<byte> image, string? parameters)
     {

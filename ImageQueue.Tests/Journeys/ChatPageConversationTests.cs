@@ -180,7 +180,7 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
 
     private async Task SayAsync(string conversation, string username, string content, string role = "user")
     {
-        var body = System.Text.Json.JsonSerializer.Serialize(new { username, role, content });
+        var body = JsonSerializer.Serialize(new { username, role, content });
         using var response = await _app.Http.PostAsync(
             $"api/conversations/{conversation}/messages", new StringContent(body, Encoding.UTF8, "application/json"));
         Assert.That((int)response.StatusCode, Is.EqualTo(201), await response.Content.ReadAsStringAsync());

@@ -40,7 +40,7 @@ internal sealed class ModelChoicePageTests : ChatPageFixture
         await Expect(card).ToBeVisibleAsync();
 
         var id = long.Parse(
-            (await card.GetAttributeAsync("data-testid"))!["message-".Length..], System.Globalization.CultureInfo.InvariantCulture);
+            (await card.GetAttributeAsync("data-testid"))!["message-".Length..], CultureInfo.InvariantCulture);
         var settings = (JsonObject)(await app.GetMessageAsync(id))["extra_metadata"]!["settings"]!;
         Assert.That(((string?)settings["model"], (int)settings["width"]!, (int)settings["height"]!), Is.EqualTo(("schnell", 512, 512)));
         Assert.That(

@@ -189,6 +189,6 @@ public sealed class SharedDatabaseJourneyTests
 
         return (
             parts[0] is "." ? "localhost" : parts[0],
-            parts.Length > 1 ? int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) : 1433);
+            parts.Length > 1 ? int.Parse(parts[1], CultureInfo.InvariantCulture) : 1433);
     }
 }

@@ -3,7 +3,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Queue;
 
-/// <summary>A simulated day of requests: what they were told when they came, and how long it took.</summary>
+/// <summary>A simulated day of requests: what estimate they got when they came, and how long it took.</summary>
 [Category(Categories.Fast)]
 internal sealed class EtaDayTests
 {
@@ -49,7 +49,7 @@ internal sealed class EtaDayTests
         var generated = new List<CompletedGeneration>();
         var told = new List<(Request Request, int Position, double Eta)>();
         var ended = new Dictionary<Request, double>();
-        var (now, nextArrival) = (0.0, 0.0);
+        var (now, nextArrival, arrived) = (0.0, 0.0, 0);
         while (now < Day || running.Count + waiting.Count > 0)
         {
             while (running.Count < slots && waiting.TryDequeue(out var next))
@@ -71,12 +71,16 @@ internal sealed class EtaDayTests
 
             now = nextArrival;
             var request = NewRequest(now, random);
-            var basis = new EtaBasis(
-                [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], new string?[slots],
-                Midnight.AddSeconds(now));
-            var position = waiting.Count + 1;
-            if (generated.Count > 0)
-                told.Add((request, position, basis.Wait(position, Midnight.AddSeconds(now))!.Value + basis.Time(request.Work)));
+            // As many estimates for each number of slots.
+            if (generated.Count > 0 && ++arrived % slots == 0)
+            {
+                var at = Midnight.AddSeconds(now);
+                var basis = new EtaBasis(
+                    [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], new string?[slots], at);
+                var position = waiting.Count + 1;
+                told.Add((request, position, basis.Wait(position, at)!.Value + basis.Time(request.Work)));
+            }
+
             waiting.Enqueue(request);
 
             // Quiet at night, a bit more than can be generated in the evening.

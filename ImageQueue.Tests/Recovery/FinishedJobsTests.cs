@@ -215,7 +215,7 @@ internal sealed partial class FinishedJobsTests
         WebUtility.HtmlDecode(await app.Http.GetStringAsync($"hangfire/{path}"));
 
     private static List<long> Seconds(string page) =>
-        [.. Moment.Matches(page).Select(match => long.Parse(match.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture))];
+        [.. Moment.Matches(page).Select(match => long.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture))];
 
     [GeneratedRegex("data-moment(?:-title)?=\"([0-9]+)\"", RegexOptions.CultureInvariant)]
     private static partial Regex Moment { get; }

@@ -219,7 +219,7 @@ internal sealed class ModelChoiceTests
     [TestCase("""{"Forge":{"Models":{"flux":{}}}}""", "Forge:Models:flux:Checkpoint must name a checkpoint, as Forge calls it.")]
     public void Settings_MayBeEmptyInAFile(string json, string? sentence)
     {
-        using var file = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(json));
+        using var file = new MemoryStream(Encoding.UTF8.GetBytes(json));
         var options = new ConfigurationBuilder().AddJsonStream(file).Build().GetSection(ForgeOptions.Section)
             .Get<ForgeOptions>() ?? new ForgeOptions();
 

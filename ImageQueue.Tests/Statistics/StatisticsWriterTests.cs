@@ -238,7 +238,7 @@ internal sealed class StatisticsWriterTests
             new NewImageMessage(
                 "c",
                 "u",
-                (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture),
+                (++_submitted).ToString("x32", CultureInfo.InvariantCulture),
                 "p",
                 new JsonObject(),
                 1,
@@ -287,7 +287,7 @@ internal sealed class StatisticsWriterTests
     private List<StatisticsRow> Model() =>
     [
         .. _happened.GroupBy(
-            one => (Hour: one.At.ToString("yyyy-MM-dd HH", System.Globalization.CultureInfo.InvariantCulture), one.Kind, one.Code))
+            one => (Hour: one.At.ToString("yyyy-MM-dd HH", CultureInfo.InvariantCulture), one.Kind, one.Code))
             .OrderBy(
                 group => group.Key.Hour,
                 StringComparer.Ordinal).ThenBy(group =>
@@ -296,7 +296,7 @@ internal sealed class StatisticsWriterTests
                 DateTimeOffset.ParseExact(
                     group.Key.Hour,
                     "yyyy-MM-dd HH",
-                    System.Globalization.CultureInfo.InvariantCulture,
+                    CultureInfo.InvariantCulture,
                     System.Globalization.DateTimeStyles.AssumeUniversal),
                 group.Key.Kind,
                 group.Key.Code,

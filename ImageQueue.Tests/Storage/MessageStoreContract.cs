@@ -58,7 +58,7 @@ public abstract partial class MessageStoreContract(bool isOnSqlServer) : StoreCo
                 Conversation, string username = Owner, string? key = null, int position = 3, JsonObject? settings = null) => new(
             conversation,
             username,
-            JobId: (++_submitted).ToString("x32", System.Globalization.CultureInfo.InvariantCulture),
+            JobId: (++_submitted).ToString("x32", CultureInfo.InvariantCulture),
             prompt,
             settings ?? new JsonObject { ["width"] = 1024, ["height"] = 768, ["steps"] = 20, ["cfg_scale"] = 3.5m, ["seed"] = 4294967295 },
             position,
@@ -141,5 +141,5 @@ public abstract partial class MessageStoreContract(bool isOnSqlServer) : StoreCo
     /// <summary>By a clock that no test can set, they are only there or not.</summary>
     private string Clocked(DateTimeOffset? time) => time is not null && Database.HasOwnClock ? "by the server's clock" : Text(time);
 
-    private static string Text(DateTimeOffset? time) => time?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "NULL";
+    private static string Text(DateTimeOffset? time) => time?.ToString("O", CultureInfo.InvariantCulture) ?? "NULL";
 }

@@ -94,7 +94,7 @@ internal sealed class Bench : IAsyncDisposable
     public async Task<Message> AddRowAsync() => (await Store.SubmitAsync(
         new NewImageMessage(
             "sohbet", "ayşe", JobId: Interlocked.Increment(ref _submitted).ToString(
-                "x32", System.Globalization.CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
+                "x32", CultureInfo.InvariantCulture), "bir gül", [], QueuePosition: 1, IdempotencyKey: null),
         UserLimits.None,
         CancellationToken.None)).Message;
 

@@ -66,7 +66,7 @@ internal sealed class SqliteStoreDatabase : IStoreDatabase
             finished_at = strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, @by), deleted_at = strftime('%Y-%m-%dT%H:%M:%fZ', deleted_at, @by)
         WHERE id = @id
         """,
-        new { id, by = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"-{by.TotalSeconds} seconds") });
+        new { id, by = string.Create(CultureInfo.InvariantCulture, $"-{by.TotalSeconds} seconds") });
 
     public OpenStore Open(TimeProvider time, AsyncSignal signal)
     {

@@ -51,7 +51,7 @@ internal sealed class ApiDescription
             ["allOf"] = new JsonArray(Strict(schema.DeepClone())),
         };
         var result = JsonSchema.FromText(whole.ToJsonString()).Evaluate(
-            System.Text.Json.JsonSerializer.SerializeToElement(answer),
+            JsonSerializer.SerializeToElement(answer),
             new EvaluationOptions { OutputFormat = OutputFormat.List, RequireFormatValidation = true });
         return result.IsValid
             ? null

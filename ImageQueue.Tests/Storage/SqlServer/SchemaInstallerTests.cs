@@ -179,7 +179,7 @@ public sealed class SchemaInstallerTests
             .SelectMany(type => type.GetFields(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public))
             .Where(field => field.IsLiteral && field.FieldType == typeof(string))
             .SelectMany(field => Regex.Matches((string)field.GetRawConstantValue()!, @"THROW (\d+), N'([^']*)"))
-            .Select(match => (int.Parse(match.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture), match.Groups[2].Value))
+            .Select(match => (int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture), match.Groups[2].Value))
             .Distinct().ToList();
 
         Assert.That(raised, Is.EquivalentTo(new[]
