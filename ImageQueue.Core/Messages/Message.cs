@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Text.Json.Nodes;
 
 namespace ImageQueue.Core.Messages;
@@ -21,7 +22,7 @@ public sealed record Message
     public required string Content { get; init; }
 
     /// <summary>A JSON object: ImageQueue's fields (see <see cref="MetadataFields"/>) beside the chat app's own.</summary>
-    public required string ExtraMetadata { get; init; }
+    public required string ExtraMetadata { get; init; } = "{}";
 
     /// <summary>UTC.</summary>
     public required DateTimeOffset CreatedAt { get; init; }
@@ -67,6 +68,9 @@ public sealed record Message
 
     /// <summary>Rises with every write to any row; the order of changes.</summary>
     public required long Revision { get; init; }
+
+    /// <summary>The revision as SQL Server has it: eight bytes, big-endian.</summary>
+    internal byte[] RowVersion { init => Revision = BinaryPrimitives.ReadInt64BigEndian(value); }
 
     /// <summary>Whether this is an image request rather than plain text.</summary>
     public bool IsImage => QueuedAt is not null;

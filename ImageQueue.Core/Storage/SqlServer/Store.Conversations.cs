@@ -1,3 +1,4 @@
+using System.Data;
 using Dapper;
 
 namespace ImageQueue.Core.Storage.SqlServer;
@@ -6,55 +7,23 @@ internal sealed partial class SqlServerMessageStore
 {
     private const int RequestHashSize = 64;
 
-    public async Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken)
+    public override async Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken)
     {
-        var added = await InsertAsync(
-            Add,
-            Row(message.ConversationId, message.Username, message.Content, message.Role, message.Content, message.ExtraMetadata),
-            cancellationToken);
-        if (added.Outcome == SubmitOutcome.Forbidden)
-            throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
-        signal.Raise();
-        return added.ToMessage();
-    }
-
-    private const string Add =
-        $"""
-        {Begin}
-        {EnsureConversation}
-        IF {IsForeign}
-            SELECT N'{SubmitOutcome.Forbidden}' AS Outcome;
-        ELSE
-            {Insert}
-        COMMIT TRANSACTION;
-        """;
-
-    private const string Insert =
-        $"""
-        INSERT INTO dbo.messages (conversation_id, username, role, content, extra_metadata, created_at, updated_at)
-            OUTPUT N'{SubmitOutcome.Added}' AS Outcome, {Inserted}
-            VALUES (@ConversationId, @Username, @Role, @Content, @Metadata, @Now, @Now);
-        """;
-
-    public async Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey key, CancellationToken cancellationToken)
-    {
-        var added = await InsertAsync(
+        var (outcome, added) = (await InsertAsync(
             AddOnce,
-            Row(message.ConversationId, message.Username, message.Content, message.Role, message.Content, message.ExtraMetadata)
-                .AddText("@IdempotencyKey", key.Key, 200)
-                .AddText("@RequestHash", key.RequestHash, RequestHashSize),
-            cancellationToken);
-        switch (added.Outcome)
+            Row(message)
+                .AddText("@IdempotencyKey", key?.Key, IdempotencyKeySize)
+                .AddText("@RequestHash", key?.RequestHash, RequestHashSize),
+            cancellationToken)).Single();
+        switch (outcome)
         {
             case SubmitOutcome.Forbidden:
                 throw await WhyForbiddenAsync(message.ConversationId, cancellationToken);
             case SubmitOutcome.Replay:
-                return added.RequestHash == key.RequestHash
-                    ? new Submitted(added.ToMessage(), IsReplay: true)
-                    : throw new IdempotencyKeyReusedException();
+                return added.RequestHash == key?.RequestHash ? new(added, IsReplay: true) : throw new IdempotencyKeyReusedException();
             default:
-                signal.Raise();
-                return new Submitted(added.ToMessage(), IsReplay: false);
+                Signal.Raise();
+                return new(added, IsReplay: false);
         }
     }
 
@@ -80,34 +49,28 @@ internal sealed partial class SqlServerMessageStore
         """;
 
     /// <summary>The parameters of every new row, and of its conversation in case that is new.</summary>
-    private StatementParameters Row(
-        string conversationId,
-        string username,
-        string title,
-        string role,
-        string content,
-        MetadataPatch? metadata) => new StatementParameters()
-        .AddName("@ConversationId", conversationId)
-        .AddName("@Username", username)
-        .AddText("@Title", ConversationTitle.From(title), 400)
-        .AddText("@Role", role, 10)
-        .AddText("@Content", content)
-        .AddText("@Metadata", metadata?.ToDocument())
+    /// <param name="title">The text that titles a new conversation; null: the content.</param>
+    private StatementParameters Row(NewMessage message, string? title = null) => new StatementParameters()
+        .AddName("@ConversationId", message.ConversationId)
+        .AddName("@Username", message.Username)
+        .AddText("@Title", ConversationTitle.From(title ?? message.Content), 400)
+        .AddText("@Role", message.Role, 10)
+        .AddText("@Content", message.Content)
+        .AddText("@Metadata", message.ExtraMetadata?.ToDocument())
         .Add("@Now", Now());
 
-    private Task<MessageRow> InsertAsync(string batch, StatementParameters parameters, CancellationToken cancellationToken) =>
-        connections.RunAsync(
-            connection => connection.QuerySingleAsync<MessageRow>(Command(batch, parameters, cancellationToken)), cancellationToken);
-
-    private Task<List<MessageRow>> InsertAllAsync(string batch, StatementParameters parameters, CancellationToken cancellationToken) =>
+    private Task<List<(string Outcome, Message Message)>> InsertAsync(
+        string batch, StatementParameters parameters, CancellationToken cancellationToken) =>
         connections.RunAsync(
             async connection =>
             {
                 // A result for each INSERT, or one that says why there is none.
-                await using var results = await connection.QueryMultipleAsync(Command(batch, parameters, cancellationToken));
-                var rows = new List<MessageRow>();
-                while (!results.IsConsumed)
-                    rows.AddRange(await results.ReadAsync<MessageRow>());
+                await using var reader = await connection.ExecuteReaderAsync(
+                    Command(batch, parameters, cancellationToken), CommandBehavior.SequentialAccess);
+                var rows = new List<(string, Message)>();
+                do
+                    rows.AddRange(await ReadAsync(reader, cancellationToken));
+                while (await reader.NextResultAsync(cancellationToken));
                 return rows;
             },
             cancellationToken);
@@ -160,28 +123,16 @@ internal sealed partial class SqlServerMessageStore
             ? new ConversationDeletedException(conversationId)
             : new ConversationForbiddenException(conversationId);
 
-    public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
-    {
-        var transition = await TransitionAsync(
-            "update", id, "", patch, content, StaysSmall(patch), new StatementParameters(), cancellationToken);
-        if (transition is { Applied: false, Message: not null })
-            throw new DocumentTooLargeException();
-        return transition.Message ?? throw new MessageNotFoundException(id);
-    }
-
     /// <summary>
     /// Checks the merged document under the row's lock, at the price of a second JSON_MODIFY. A document that is too large already may
     /// still shrink. DATALENGTH counts bytes of UTF-16.
     /// </summary>
-    private static string StaysSmall(MetadataPatch? patch)
+    protected override string StaysSmall(MetadataPatch patch)
     {
-        const string exists = "deleted_at IS NULL";
-        if (patch is null)
-            return exists;
         var length = $"DATALENGTH({JsonModify.For(patch).Expression})";
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{exists} AND ({length} <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR {length} < DATALENGTH(extra_metadata))");
+            $"({length} <= {MetadataPatch.MaxDocumentLength * sizeof(char)} OR {length} < DATALENGTH(extra_metadata))");
     }
 
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
@@ -190,10 +141,9 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().Add("@Id", id),
             cancellationToken);
 
-    public async Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken)
-    {
-        var row = await connections.RunAsync(
-            connection => connection.QuerySingleOrDefaultAsync<ConversationRow>(Command(
+    public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            connection => connection.QuerySingleOrDefaultAsync<Conversation>(Command(
                 """
                 SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt
                 FROM dbo.conversations
@@ -202,12 +152,9 @@ internal sealed partial class SqlServerMessageStore
                 new StatementParameters().AddName("@ConversationId", conversationId),
                 cancellationToken)),
             cancellationToken);
-        return row?.ToConversation();
-    }
 
-    public async Task<IReadOnlyList<Message>> ListAsync(
-        string conversationId, long after, int limit, CancellationToken cancellationToken) =>
-        Messages(await ManyAsync(
+    public Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
+        ManyAsync<Message>(
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
@@ -215,11 +162,11 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY id;
             """,
             new StatementParameters().AddName("@ConversationId", conversationId).Add("@After", after).Add("@Limit", limit),
-            cancellationToken));
+            cancellationToken);
 
-    public async Task<IReadOnlyList<Message>> ListBackwardsAsync(
+    public Task<IReadOnlyList<Message>> ListBackwardsAsync(
         string conversationId, long before, int limit, CancellationToken cancellationToken) =>
-        Messages(await ManyAsync(
+        ManyAsync<Message>(
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
@@ -227,63 +174,27 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY id DESC;
             """,
             new StatementParameters().AddName("@ConversationId", conversationId).Add("@Before", before).Add("@Limit", limit),
-            cancellationToken));
+            cancellationToken);
 
-    public Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) =>
-        connections.RunAsync(
-        async connection => await connection.ExecuteAsync(Command(
+    public async Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
             "UPDATE dbo.conversations SET title = @Title WHERE id = @ConversationId AND username <> N'';",
             new StatementParameters().AddName("@ConversationId", conversationId).AddText("@Title", title, 400),
-            cancellationToken)) == 1,
-        cancellationToken);
+            cancellationToken) == 1;
 
-    public async Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
-        string username, long before, int limit, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<SummaryRow>(Command(
-                """
-                SELECT TOP (@Limit) c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt,
-                    m.id AS LastMessageId, m.updated_at AS UpdatedAt
-                FROM dbo.conversations AS c
-                JOIN dbo.messages AS m ON m.id = (
-                    SELECT MAX(newest.id) FROM dbo.messages AS newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
-                WHERE c.username = @Username AND m.id < @Before
-                ORDER BY m.id DESC;
-                """,
-                new StatementParameters().AddName("@Username", username).Add("@Before", before).Add("@Limit", limit),
-                cancellationToken)),
+    public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
+        string username, long before, int limit, CancellationToken cancellationToken) =>
+        ManyAsync<(string Id, string Username, string? Title, DateTimeOffset At, long Last, DateTimeOffset UpdatedAt), ConversationSummary>(
+            """
+            SELECT TOP (@Limit) c.id AS Id, c.username AS Username, c.title AS Title, c.created_at AS CreatedAt,
+                m.id AS LastMessageId, m.updated_at AS UpdatedAt
+            FROM dbo.conversations AS c
+            JOIN dbo.messages AS m ON m.id = (
+                SELECT MAX(newest.id) FROM dbo.messages AS newest WHERE newest.conversation_id = c.id AND newest.deleted_at IS NULL)
+            WHERE c.username = @Username AND m.id < @Before
+            ORDER BY m.id DESC;
+            """,
+            new StatementParameters().AddName("@Username", username).Add("@Before", before).Add("@Limit", limit),
+            row => new(new(row.Id, row.Username, row.Title, row.At), row.Last, row.UpdatedAt),
             cancellationToken);
-        return [.. rows.Select(row => row.ToSummary())];
-    }
-
-    private sealed class ConversationRow
-    {
-        public string Id { get; init; } = "";
-
-        public string Username { get; init; } = "";
-
-        public string? Title { get; init; }
-
-        public DateTime CreatedAt { get; init; }
-
-        public Conversation ToConversation() => new(Id, Username, Title, Utc(CreatedAt));
-    }
-
-    private sealed class SummaryRow
-    {
-        public string Id { get; init; } = "";
-
-        public string Username { get; init; } = "";
-
-        public string? Title { get; init; }
-
-        public DateTime CreatedAt { get; init; }
-
-        public long LastMessageId { get; init; }
-
-        public DateTime UpdatedAt { get; init; }
-
-        public ConversationSummary ToSummary() => new(new Conversation(Id, Username, Title, Utc(CreatedAt)), LastMessageId, Utc(UpdatedAt));
-    }
 }

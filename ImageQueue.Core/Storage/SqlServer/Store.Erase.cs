@@ -1,20 +1,12 @@
-using Dapper;
-
 namespace ImageQueue.Core.Storage.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
 {
     public Task<Transition> EraseAsync(long id, CancellationToken cancellationToken) =>
         TransitionAsync(
-            operation: null,
-            id,
-            $"{Erased} ",
-            patch: null,
-            content: "",
-            "deleted_at IS NULL",
-            Why(null),
-            cancellationToken,
-            before: $"{ForgetTitle}\n{Release("deleted_at IS NULL AND queued_at IS NOT NULL")}");
+            new(null, id, $"{Erased} ", "deleted_at IS NULL", Why(null))
+            { Content = "", Before = [ForgetTitle, Release("deleted_at IS NULL AND queued_at IS NOT NULL")] },
+            cancellationToken);
 
     /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
     private static readonly string Erased =
@@ -35,40 +27,32 @@ internal sealed partial class SqlServerMessageStore
             AND NOT EXISTS (SELECT 1 FROM dbo.messages AS earlier WHERE earlier.conversation_id = conversations.id AND earlier.id < @Id);
         """;
 
-    public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => connections.RunAsync(
-        async connection => await connection.ExecuteAsync(Command(
+    public async Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
             "UPDATE dbo.conversations SET username = N'', title = NULL WHERE id = @ConversationId AND username <> N'';",
             new StatementParameters().AddName("@ConversationId", conversationId),
-            cancellationToken)) > 0,
-        cancellationToken);
+            cancellationToken) > 0;
 
     public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
-        connections.RunAsync<IReadOnlyList<string>>(
-            async connection =>
-            [
-                .. await connection.QueryAsync<string>(Command(
-                    """
-                    SELECT TOP (@Limit) id FROM dbo.conversations
-                    WHERE username = N'' AND EXISTS
-                        (SELECT 1 FROM dbo.messages AS rest WHERE rest.conversation_id = conversations.id AND rest.deleted_at IS NULL);
-                    """,
-                    new StatementParameters().Add("@Limit", limit),
-                    cancellationToken)),
-            ],
+        ManyAsync<string>(
+            """
+            SELECT TOP (@Limit) id FROM dbo.conversations
+            WHERE username = N'' AND EXISTS
+                (SELECT 1 FROM dbo.messages AS rest WHERE rest.conversation_id = conversations.id AND rest.deleted_at IS NULL);
+            """,
+            new StatementParameters().Add("@Limit", limit),
             cancellationToken);
 
-    public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken) => connections.RunAsync(
-        connection => connection.ExecuteScalarAsync<int>(Command(
-            """
-            DELETE TOP (@Limit) FROM dbo.messages
-            WHERE deleted_at IS NOT NULL AND deleted_at < DATEADD(second, -@Seconds, SYSUTCDATETIME());
-            DECLARE @Forgotten int = @@ROWCOUNT;
-            DELETE FROM dbo.conversations
-            WHERE username = N''
-                AND NOT EXISTS (SELECT 1 FROM dbo.messages AS any_message WHERE any_message.conversation_id = conversations.id);
-            SELECT @Forgotten;
-            """,
-            new StatementParameters().Add("@Limit", limit).Add("@Seconds", (int)Math.Min(int.MaxValue, olderThan.TotalSeconds)),
-            cancellationToken)),
+    public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken) => ScalarAsync<int>(
+        """
+        DELETE TOP (@Limit) FROM dbo.messages
+        WHERE deleted_at IS NOT NULL AND deleted_at < DATEADD(second, -@Seconds, SYSUTCDATETIME());
+        DECLARE @Forgotten int = @@ROWCOUNT;
+        DELETE FROM dbo.conversations
+        WHERE username = N''
+            AND NOT EXISTS (SELECT 1 FROM dbo.messages AS any_message WHERE any_message.conversation_id = conversations.id);
+        SELECT @Forgotten;
+        """,
+        new StatementParameters().Add("@Limit", limit).Add("@Seconds", (int)Math.Min(int.MaxValue, olderThan.TotalSeconds)),
         cancellationToken);
 }

@@ -4,14 +4,14 @@ namespace ImageQueue.Core.Storage.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
 {
-    public async Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
+    public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
         long revision, string? conversationId, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit).Add(
-            "@Characters", IFeedStore.PageCharacters);
+        var parameters = new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit)
+            .Add("@Characters", IFeedStore.PageCharacters);
         if (conversationId is not null)
             parameters.AddName("@ConversationId", conversationId);
-        var rows = await ManyAsync(
+        return ManyAsync<Message, MessageChange>(
             $"""
             {DeclareEnd}
             SELECT page.*
@@ -24,29 +24,28 @@ internal sealed partial class SqlServerMessageStore
                 ORDER BY revision
             ) AS page
             WHERE page.BytesBefore < 2 * @Characters
-            ORDER BY page.Revision;
+            ORDER BY page.RowVersion;
             """,
             parameters,
+            message => new(message),
             cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.ToMessage()))];
     }
 
     public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken)
     {
-        var rows = (await connections.RunAsync(
-            connection => connection.QueryAsync<ChangedRowRow>(Command(
-                $"""
-                {DeclareEnd}
-                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision, @End AS HeldBackAt
-                FROM dbo.messages
-                WHERE revision > @Since
-                ORDER BY revision;
-                """,
-                new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit),
-                cancellationToken)),
-            cancellationToken)).ToList();
+        var rows = await ManyAsync<(long Id, string ConversationId, byte[] Revision, byte[] HeldBackAt)>(
+            $"""
+            {DeclareEnd}
+            SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision, @End AS HeldBackAt
+            FROM dbo.messages
+            WHERE revision > @Since
+            ORDER BY revision;
+            """,
+            new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit),
+            cancellationToken);
         var heldBackAt = rows.Count > 0 ? RowVersion.ToInt64(rows[0].HeldBackAt) : long.MaxValue;
-        var safe = rows.Select(row => row.ToChangedRow()).Where(row => row.Revision < heldBackAt).ToList();
+        var safe = rows.Select(row => new ChangedRow(row.Id, row.ConversationId, RowVersion.ToInt64(row.Revision)))
+            .Where(row => row.Revision < heldBackAt).ToList();
         return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
     }
 
@@ -58,25 +57,20 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken)),
         cancellationToken);
 
-    public async Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<ChangedRowRow>(Command(
-                """
-                SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision
-                FROM dbo.messages
-                WHERE revision >= @Since
-                ORDER BY revision DESC;
-                """,
-                new StatementParameters().AddRevision("@Since", from).Add("@Limit", limit),
-                cancellationToken)),
+    public Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken) =>
+        ManyAsync<(long Id, string ConversationId, byte[] Revision), ChangedRow>(
+            """
+            SELECT TOP (@Limit) id AS Id, conversation_id AS ConversationId, revision AS Revision
+            FROM dbo.messages
+            WHERE revision >= @Since
+            ORDER BY revision DESC;
+            """,
+            new StatementParameters().AddRevision("@Since", from).Add("@Limit", limit),
+            row => new(row.Id, row.ConversationId, RowVersion.ToInt64(row.Revision)),
             cancellationToken);
-        return [.. rows.Select(row => row.ToChangedRow())];
-    }
 
-    public async Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
-    {
-        var rows = await ManyAsync(
+    public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+        ManyAsync<Message, MessageChange>(
             $"""
             SELECT {Columns}
             FROM dbo.messages
@@ -84,20 +78,17 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY revision;
             """,
             new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+            message => new(message),
             cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.ToMessage()))];
-    }
 
-    public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
-        connections.RunAsync(
-            async connection => RowVersion.ToInt64(await connection.ExecuteScalarAsync<byte[]?>(Command(
-                $"""
-                {DeclareEnd}
-                SELECT MAX(revision) FROM dbo.messages WHERE revision < @End;
-                """,
-                new StatementParameters(),
-                cancellationToken))),
-            cancellationToken);
+    public async Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
+        RowVersion.ToInt64(await ScalarAsync<byte[]>(
+            $"""
+            {DeclareEnd}
+            SELECT MAX(revision) FROM dbo.messages WHERE revision < @End;
+            """,
+            new StatementParameters(),
+            cancellationToken));
 
     /// <summary>
     /// A revision is assigned when a row is written and visible when its transaction ends, so revisions become visible out of order.
@@ -105,17 +96,4 @@ internal sealed partial class SqlServerMessageStore
     /// snapshot a query sees the rows of its start, and a transaction that ends between the two would be skipped for ever.
     /// </summary>
     private const string DeclareEnd = "DECLARE @End binary(8) = MIN_ACTIVE_ROWVERSION();";
-
-    private sealed class ChangedRowRow
-    {
-        public long Id { get; init; }
-
-        public string ConversationId { get; init; } = "";
-
-        public byte[] Revision { get; init; } = [];
-
-        public byte[] HeldBackAt { get; init; } = [];
-
-        public ChangedRow ToChangedRow() => new(Id, ConversationId, RowVersion.ToInt64(Revision));
-    }
 }

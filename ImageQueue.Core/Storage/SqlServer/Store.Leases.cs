@@ -1,4 +1,3 @@
-using Dapper;
 using ImageQueue.Core.Hosting;
 
 namespace ImageQueue.Core.Storage.SqlServer;
@@ -7,16 +6,12 @@ internal sealed partial class SqlServerMessageStore
 {
     private const int LeaseSize = 300;
 
-    public async Task<IReadOnlyList<Lease>> AcquireLeasesAsync(
-        string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<LeaseRow>(Command(
-                AcquireLeases, Names(names).AddText("@Holder", holder, LeaseSize).Add(
-                    "@Term", (int)term.TotalMilliseconds), cancellationToken)),
+    public Task<IReadOnlyList<Lease>> AcquireLeasesAsync(
+        string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken) =>
+        ManyAsync<Lease>(
+            AcquireLeases,
+            Names(names).AddText("@Holder", holder, LeaseSize).Add("@Term", (int)term.TotalMilliseconds),
             cancellationToken);
-        return [.. rows.Select(row => new Lease(row.Name, row.Note))];
-    }
 
     // The process that adds a lease's row first is not yet its holder. A second one that adds it at the same time gets a key error, is
     // repeated, and finds the row.
@@ -31,30 +26,20 @@ internal sealed partial class SqlServerMessageStore
         WHERE name IN ({ThoseNames}) AND (holder IS NULL OR holder = @Holder OR expires_at <= SYSUTCDATETIME());
         """;
 
-    public Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken) => connections.RunAsync(
-        async connection => await connection.ExecuteAsync(Command(
+    public async Task<bool> NoteLeaseAsync(string holder, string name, string? note, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
             "UPDATE dbo.imagequeue_leases SET note = @Note WHERE name = @Name AND holder = @Holder;",
             new StatementParameters().AddText("@Name", name, LeaseSize).AddText("@Holder", holder, LeaseSize).AddText("@Note", note, 400),
-            cancellationToken)) == 1,
-        cancellationToken);
+            cancellationToken) == 1;
 
     public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) =>
-        connections.RunAsync(
-        connection => connection.ExecuteAsync(Command(
+        ExecuteAsync(
             $"UPDATE dbo.imagequeue_leases SET holder = NULL, expires_at = NULL WHERE name IN ({ThoseNames}) AND holder = @Holder;",
             Names(names).AddText("@Holder", holder, LeaseSize),
-            cancellationToken)),
-        cancellationToken);
-
-    public async Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection =>
-                connection.QueryAsync<LeaseRow>(
-                    Command(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken)),
             cancellationToken);
-        return [.. rows.Select(row => new HeldLease(row.Name, row.Holder, row.Note))];
-    }
+
+    public Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken) =>
+        ManyAsync<HeldLease>(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken);
 
     // A few dozen rows at most: read whole. LEFT instead of LIKE, which has wildcards.
     private const string ListLeases =
@@ -70,13 +55,4 @@ internal sealed partial class SqlServerMessageStore
 
     private const string ThoseNames =
         "SELECT those.name COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Names) WITH (name nvarchar(300) '$') AS those";
-
-    private sealed class LeaseRow
-    {
-        public string Name { get; init; } = "";
-
-        public string Holder { get; init; } = "";
-
-        public string? Note { get; init; }
-    }
 }

@@ -4,34 +4,29 @@ namespace ImageQueue.Core.Storage.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
 {
-    public async Task<IReadOnlyList<Pause>> ListPausesAsync(CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(string Name, string By, DateTime At)>(Command(
-                "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;",
-                new StatementParameters(),
-                cancellationToken)),
+    public Task<IReadOnlyList<Pause>> ListPausesAsync(CancellationToken cancellationToken) =>
+        ManyAsync<(string Name, string By, DateTimeOffset At), Pause>(
+            "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;",
+            new StatementParameters(),
+            row => new(row.Name, row.By, row.At),
             cancellationToken);
-        return [.. rows.Select(row => new Pause(row.Name, row.By, Utc(row.At)))];
-    }
 
     // Of two concurrent ones the second gets a key error, is repeated, and finds the first one's row.
-    public Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) => connections.RunAsync(
-        async connection => await connection.ExecuteAsync(Command(
+    public async Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
             """
             INSERT INTO dbo.imagequeue_pauses (name, paused_by)
             SELECT @Name, @By
             WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_pauses WHERE name = @Name);
             """,
             new StatementParameters().AddText("@Name", name, LeaseSize).AddText("@By", by, 200),
-            cancellationToken)) == 1,
-        cancellationToken);
+            cancellationToken) == 1;
 
-    public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => connections.RunAsync(
-        async connection => await connection.ExecuteAsync(Command(
-            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText(
-                "@Name", name, LeaseSize), cancellationToken)) == 1,
-        cancellationToken);
+    public async Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
+            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;",
+            new StatementParameters().AddText("@Name", name, LeaseSize),
+            cancellationToken) == 1;
 
     public Task<FoundRequests> SearchFinishedAsync(
         RequestSearch search, FinishedCursor? place, bool isNewer, int span, int limit, CancellationToken cancellationToken)
@@ -62,20 +57,18 @@ internal sealed partial class SqlServerMessageStore
             async connection =>
             {
                 await using var results = await connection.QueryMultipleAsync(Command(statement, parameters, cancellationToken));
-                var last = await results.ReadSingleAsync<(DateTime? At, long? Id)>();
-                var found = (await results.ReadAsync<MessageRow>()).Select(row => new MessageChange(row.ToMessage()));
+                var last = await results.ReadSingleAsync<(DateTimeOffset? At, long? Id)>();
+                var found = (await results.ReadAsync<Message>()).Select(message => new MessageChange(message));
                 return new FoundRequests(
-                    [.. isNewer ? found.Reverse() : found],
-                    last is ({ } at, { } id) ? new FinishedCursor(Utc(at), id) : null);
+                    [.. isNewer ? found.Reverse() : found], last is ({ } at, { } id) ? new FinishedCursor(at, id) : null);
             },
             cancellationToken);
     }
 
-    public async Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(
-        RequestSearch search, int limit, CancellationToken cancellationToken)
+    public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken)
     {
         var parameters = new StatementParameters().Add("@Limit", limit).AddText("@Status", search.Statuses.Single(), 20);
-        var rows = await ManyAsync(
+        return ManyAsync<Message, MessageChange>(
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
@@ -83,51 +76,41 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY queued_at, id;
             """,
             parameters,
+            message => new(message),
             cancellationToken);
-        return [.. rows.Select(row => new MessageChange(row.ToMessage()))];
     }
 
-    public async Task<IReadOnlyList<long>> ListMatchingAsync(
-        RequestSearch search, long after, int limit, CancellationToken cancellationToken)
+    public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken)
     {
-        var parameters = new StatementParameters().Add("@After", after).Add("@Limit", limit).AddText(
-            "@Statuses", JsonSerializer.Serialize(search.Statuses));
-        var ids = await connections.RunAsync(
-            connection => connection.QueryAsync<long>(Command(
-                $"SELECT TOP (@Limit) id FROM dbo.messages WHERE id > @After AND {HasStatus}{Fits(search, parameters)} ORDER BY id;",
-                parameters,
-                cancellationToken)),
+        var parameters = new StatementParameters().Add("@After", after).Add("@Limit", limit)
+            .AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
+        return ManyAsync<long>(
+            $"SELECT TOP (@Limit) id FROM dbo.messages WHERE id > @After AND {HasStatus}{Fits(search, parameters)} ORDER BY id;",
+            parameters,
             cancellationToken);
-        return [.. ids];
     }
 
     public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken)
     {
         var parameters = new StatementParameters().AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
-        return connections.RunAsync(
-            connection => connection.ExecuteScalarAsync<int>(Command(
-                $"SELECT COUNT(*) FROM dbo.messages WHERE {HasStatus}{Fits(search, parameters)};", parameters, cancellationToken)),
-            cancellationToken);
+        return ScalarAsync<int>(
+            $"SELECT COUNT(*) FROM dbo.messages WHERE {HasStatus}{Fits(search, parameters)};", parameters, cancellationToken);
     }
 
-    public async Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(string Username, int Count, DateTime Oldest, string? Job)>(Command(
-                """
-                SELECT TOP (@Limit) username, COUNT(*), MIN(queued_at), MIN(CASE WHEN number = 1 THEN hangfire_job_id END)
-                FROM (
-                    SELECT username, queued_at, hangfire_job_id,
-                        ROW_NUMBER() OVER (PARTITION BY username ORDER BY queued_at, id) AS number
-                    FROM dbo.messages
-                    WHERE queued_at IS NOT NULL AND status = N'queued') AS waiting
-                GROUP BY username ORDER BY COUNT(*) DESC, username;
-                """,
-                new StatementParameters().Add("@Limit", limit),
-                cancellationToken)),
+    public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
+        ManyAsync<(string Username, int Count, DateTimeOffset Oldest, string? Job), WaitingUser>(
+            """
+            SELECT TOP (@Limit) username, COUNT(*), MIN(queued_at), MIN(CASE WHEN number = 1 THEN hangfire_job_id END)
+            FROM (
+                SELECT username, queued_at, hangfire_job_id,
+                    ROW_NUMBER() OVER (PARTITION BY username ORDER BY queued_at, id) AS number
+                FROM dbo.messages
+                WHERE queued_at IS NOT NULL AND status = N'queued') AS waiting
+            GROUP BY username ORDER BY COUNT(*) DESC, username;
+            """,
+            new StatementParameters().Add("@Limit", limit),
+            row => new(row.Username, row.Count, row.Oldest, row.Job),
             cancellationToken);
-        return [.. rows.Select(row => new WaitingUser(row.Username, row.Count, Utc(row.Oldest), row.Job))];
-    }
 
     private const string HasStatus =
         """
@@ -142,17 +125,20 @@ internal sealed partial class SqlServerMessageStore
         var and = "";
         if (search.ErrorCode is { } code)
         {
-            (and, parameters) = (
-                and + " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code", parameters.AddText("@Code", code, 100));
+            and += " AND JSON_VALUE(extra_metadata, N'$.\"error_code\"') = @Code";
+            parameters.AddText("@Code", code, CodeSize);
         }
 
         if (search.Backend is { } backend)
-            (and, parameters) = (and + " AND backend = @Backend", parameters.AddText("@Backend", backend, BackendSize));
+        {
+            and += " AND backend = @Backend";
+            parameters.AddText("@Backend", backend, BackendSize);
+        }
+
         if (search.Username is { } username)
         {
-            (and, parameters) = (
-                and + $" AND LEFT({Folded("username")}, DATALENGTH(@Username) / 2) = @Username",
-                parameters.AddName("@Username", SearchText.Fold(username)!));
+            and += $" AND LEFT({Folded("username")}, DATALENGTH(@Username) / 2) = @Username";
+            parameters.AddName("@Username", SearchText.Fold(username)!);
         }
 
         if (search.Text?.Trim() is { Length: > 0 } text)
@@ -171,31 +157,21 @@ internal sealed partial class SqlServerMessageStore
         $"REPLACE(REPLACE({column} COLLATE Latin1_General_100_BIN2, N'İ', N'i'), N'ı', N'i') COLLATE Latin1_General_100_CI_AS";
 
     public async Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
-        IReadOnlyCollection<long> ids, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(long Id, string? Events)>(Command(
-                "SELECT id, events FROM dbo.messages WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those);",
-                new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
-                cancellationToken)),
-            cancellationToken);
-        return rows.ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events));
-    }
+        IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
+        (await ManyAsync<(long Id, string? Events)>(
+            "SELECT id, events FROM dbo.messages WHERE id IN (SELECT those.id FROM OPENJSON(@Ids) WITH (id bigint '$') AS those);",
+            new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+            cancellationToken)).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events));
 
-    public async Task<IReadOnlyList<RequestError>> ListErrorsAsync(TimeSpan since, int limit, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection =>
-                connection.QueryAsync<(long Id, string? Code, string? Backend, DateTime QueuedAt, DateTime At)>(Command(
-                """
-                SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, finished_at
-                FROM dbo.messages
-                WHERE finished_at IS NOT NULL AND finished_at > DATEADD(second, -@Age, SYSUTCDATETIME()) AND status = N'error'
-                ORDER BY finished_at DESC, id DESC;
-                """,
-                new StatementParameters().Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
-                cancellationToken)),
+    public Task<IReadOnlyList<RequestError>> ListErrorsAsync(TimeSpan since, int limit, CancellationToken cancellationToken) =>
+        ManyAsync<(long Id, string? Code, string? Backend, DateTimeOffset QueuedAt, DateTimeOffset At), RequestError>(
+            """
+            SELECT TOP (@Limit) id, JSON_VALUE(extra_metadata, N'$."error_code"'), backend, queued_at, finished_at
+            FROM dbo.messages
+            WHERE finished_at IS NOT NULL AND finished_at > DATEADD(second, -@Age, SYSUTCDATETIME()) AND status = N'error'
+            ORDER BY finished_at DESC, id DESC;
+            """,
+            new StatementParameters().Add("@Age", (int)since.TotalSeconds).Add("@Limit", limit),
+            row => new(row.Id, row.Code, row.Backend, row.QueuedAt, row.At),
             cancellationToken);
-        return [.. rows.Select(row => new RequestError(row.Id, row.Code, row.Backend, Utc(row.QueuedAt), Utc(row.At)))];
-    }
 }

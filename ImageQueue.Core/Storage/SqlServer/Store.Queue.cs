@@ -9,17 +9,6 @@ internal sealed partial class SqlServerMessageStore
     /// </summary>
     private const int MaxRowsPerStatement = 200;
 
-    public Task<Transition> AttachJobAsync(long id, string hangfireJobId, string? replaces, CancellationToken cancellationToken) =>
-        TransitionAsync(
-            operation: null, id,
-            "hangfire_job_id = @HangfireJobId, ",
-            patch: null,
-            content: null,
-            replaces is null ? $"{IsQueued} AND hangfire_job_id IS NULL" : $"{IsQueued} AND hangfire_job_id = @Replaces",
-            (replaces is null ? new StatementParameters() : new StatementParameters().AddText("@Replaces", replaces, HangfireJobIdSize))
-                .AddText("@HangfireJobId", hangfireJobId, HangfireJobIdSize),
-            cancellationToken);
-
     public async Task<IReadOnlyList<long>> AttachJobsAsync(
         IReadOnlyList<(long Id, string HangfireJobId, string? Replaces)> jobs, CancellationToken cancellationToken)
     {
@@ -32,15 +21,9 @@ internal sealed partial class SqlServerMessageStore
                 await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
                 foreach (var rows in jobs.Chunk(MaxRowsPerStatement))
                 {
-                    var parameters = new StatementParameters()
-                        .AddText(
-                            "@Rows",
-                            JsonSerializer.Serialize(
-                                rows.Select(job => new { job.Id, job.HangfireJobId, job.Replaces }), MetadataPatch.StoredJson))
-                        .Add("@Now", Now());
-                    ids.UnionWith(
-                        await connection.QueryAsync<long>(
-                            new CommandDefinition(AttachJobs, parameters, transaction, cancellationToken: cancellationToken)));
+                    var parameters = Rows(rows.Select(job => new { job.Id, job.HangfireJobId, job.Replaces }));
+                    ids.UnionWith(await connection.QueryAsync<long>(
+                        new CommandDefinition(AttachJobs, parameters, transaction, cancellationToken: cancellationToken)));
                 }
 
                 await transaction.CommitAsync(cancellationToken);
@@ -48,7 +31,7 @@ internal sealed partial class SqlServerMessageStore
             },
             cancellationToken);
         if (attached.Count > 0)
-            signal.Raise();
+            Signal.Raise();
         return [.. jobs.Select(job => job.Id).Where(id => !attached.Contains(id))];
     }
 
@@ -70,17 +53,14 @@ internal sealed partial class SqlServerMessageStore
     {
         var written = 0;
         foreach (var rows in positions.Chunk(MaxRowsPerStatement))
-        {
-            var parameters = new StatementParameters().AddText(
-                "@Rows", JsonSerializer.Serialize(rows, MetadataPatch.StoredJson)).Add("@Now", Now());
-            written += await connections.RunAsync(
-                connection => connection.ExecuteAsync(Command(SavePositions, parameters, cancellationToken)), cancellationToken);
-        }
-
+            written += await ExecuteAsync(SavePositions, Rows(rows), cancellationToken);
         if (written > 0)
-            signal.Raise();
+            Signal.Raise();
         return written;
     }
+
+    private StatementParameters Rows<T>(IEnumerable<T> rows) =>
+        new StatementParameters().AddText("@Rows", JsonSerializer.Serialize(rows, MetadataPatch.StoredJson)).Add("@Now", Now());
 
     // By the clustered key, so that locks are taken in a claim's order: the row first, then its indexes.
     // OPENJSON's columns have the database's collation; jobs are compared exactly.
@@ -121,20 +101,20 @@ internal sealed partial class SqlServerMessageStore
             new StatementParameters().AddText("@JobId", jobId, 32),
             cancellationToken);
 
-    public async Task<IReadOnlyList<Message>> ListByStatusAsync(
+    public Task<IReadOnlyList<Message>> ListByStatusAsync(
         string status, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
-        Messages(await ManyAsync(
+        ManyAsync<Message>(
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
             WHERE queued_at IS NOT NULL AND status = @Status AND {IsBehind}
             ORDER BY queued_at, id;
             """,
-            Place(after).AddText("@Status", status, 20).Add("@Limit", limit),
-            cancellationToken));
+            Place(after, limit).AddText("@Status", status, 20),
+            cancellationToken);
 
-    public async Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
-        Messages(await ManyAsync(
+    public Task<IReadOnlyList<Message>> ListNewestAsync(string status, int limit, CancellationToken cancellationToken) =>
+        ManyAsync<Message>(
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
@@ -142,11 +122,11 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY queued_at DESC, id DESC;
             """,
             new StatementParameters().AddText("@Status", status, 20).Add("@Limit", limit),
-            cancellationToken));
+            cancellationToken);
 
-    public async Task<IReadOnlyList<Message>> ListSilentAsync(
+    public Task<IReadOnlyList<Message>> ListSilentAsync(
         TimeSpan silentFor, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
-        Messages(await ManyAsync(
+        ManyAsync<Message>(
             $"""
             SELECT TOP (@Limit) {Columns}
             FROM dbo.messages
@@ -154,104 +134,71 @@ internal sealed partial class SqlServerMessageStore
                 AND (heartbeat_at IS NULL OR heartbeat_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME()))
             ORDER BY queued_at, id;
             """,
-            Place(after).Add("@Limit", limit).Add("@Age", (int)silentFor.TotalMilliseconds),
-            cancellationToken));
-
-    public Task<int> CountAsync(string status, CancellationToken cancellationToken) =>
-        connections.RunAsync(
-            connection => connection.ExecuteScalarAsync<int>(Command(
-                "SELECT COUNT(*) FROM dbo.messages WHERE queued_at IS NOT NULL AND status = @Status;",
-                new StatementParameters().AddText("@Status", status, 20),
-                cancellationToken)),
+            Place(after, limit, silentFor),
             cancellationToken);
 
-    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(
-        UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
-    {
-        var rows = await WaitingAsync("", Place(after).Add("@Limit", limit), cancellationToken);
-        return [.. rows];
-    }
+    public Task<int> CountAsync(string status, CancellationToken cancellationToken) => ScalarAsync<int>(
+        "SELECT COUNT(*) FROM dbo.messages WHERE queued_at IS NOT NULL AND status = @Status;",
+        new StatementParameters().AddText("@Status", status, 20),
+        cancellationToken);
 
-    public async Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
-        TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
-    {
-        var rows = await WaitingAsync(
+    public Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        WaitingAsync("", Place(after, limit), cancellationToken);
+
+    public Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
+        TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        WaitingAsync(
             " AND hangfire_job_id IS NULL AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
-            Place(after).Add("@Limit", limit).Add("@Age", (int)olderThan.TotalMilliseconds),
+            Place(after, limit, olderThan),
             cancellationToken);
-        return [.. rows];
-    }
 
-    public async Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
-        TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken)
-    {
-        var rows = await WaitingAsync(
-            " AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
-            Place(after).Add("@Limit", limit).Add("@Age", (int)waited.TotalMilliseconds),
-            cancellationToken);
-        return [.. rows];
-    }
+    public Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
+        TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
+        WaitingAsync(
+            " AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())", Place(after, limit, waited), cancellationToken);
 
-    public async Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(
-        IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<WaitingRow>(Command(
-                $"""
-                SELECT {WaitingColumns}
-                FROM dbo.messages
-                WHERE hangfire_job_id IN (
-                        SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
-                    AND hangfire_job_id IS NOT NULL AND {IsQueued};
-                """,
-                new StatementParameters().AddText("@Jobs", JsonSerializer.Serialize(hangfireJobIds)),
-                cancellationToken)),
+    public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(
+        IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>
+        ManyAsync<WaitingRequest, WaitingRequest>(
+            $"""
+            SELECT {WaitingColumns}
+            FROM dbo.messages
+            WHERE hangfire_job_id IN (
+                    SELECT those.job COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Jobs) WITH (job nvarchar(100) '$') AS those)
+                AND hangfire_job_id IS NOT NULL AND {IsQueued};
+            """,
+            new StatementParameters().AddText("@Jobs", JsonSerializer.Serialize(hangfireJobIds)),
+            Checked,
             cancellationToken);
-        return [.. rows.Select(row => row.ToRequest())];
-    }
 
-    private async Task<IEnumerable<WaitingRequest>> WaitingAsync(
-        string and, StatementParameters parameters, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<WaitingRow>(Command(
-                $"""
-                SELECT TOP (@Limit) {WaitingColumns}
-                FROM dbo.messages
-                WHERE {IsQueued} AND {IsBehind}{and}
-                ORDER BY queued_at, id;
-                """,
-                parameters,
-                cancellationToken)),
+    private Task<IReadOnlyList<WaitingRequest>> WaitingAsync(
+        string and, StatementParameters parameters, CancellationToken cancellationToken) =>
+        ManyAsync<WaitingRequest, WaitingRequest>(
+            $"""
+            SELECT TOP (@Limit) {WaitingColumns}
+            FROM dbo.messages
+            WHERE {IsQueued} AND {IsBehind}{and}
+            ORDER BY queued_at, id;
+            """,
+            parameters,
+            Checked,
             cancellationToken);
-        return rows.Select(row => row.ToRequest());
-    }
+
+    private static WaitingRequest Checked(WaitingRequest row) => row with { QueuePosition = Math.Max(0, row.QueuePosition) };
 
     /// <summary>Behind a place in the queue. An index seeks by the first condition only.</summary>
     private const string IsBehind = "queued_at >= @QueuedAt AND (queued_at > @QueuedAt OR id > @Id)";
 
-    private static StatementParameters Place(UnfinishedCursor? after) =>
-        new StatementParameters().Add(
-            "@QueuedAt", after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue).Add("@Id", after?.Id ?? 0);
+    private static StatementParameters Place(UnfinishedCursor? after, int limit, TimeSpan? age = null)
+    {
+        var queuedAt = after is { } cursor ? Cut(cursor.QueuedAt) : DateTime.MinValue;
+        var parameters = new StatementParameters().Add("@QueuedAt", queuedAt).Add("@Id", after?.Id ?? 0).Add("@Limit", limit);
+        return age is { } past ? parameters.Add("@Age", (int)past.TotalMilliseconds) : parameters;
+    }
 
     private const string WaitingColumns =
         """
         id AS Id, queued_at AS QueuedAt, hangfire_job_id AS HangfireJobId, username AS Username,
             ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$."queue_position"') AS int), 0) AS QueuePosition
         """;
-
-    private sealed class WaitingRow
-    {
-        public long Id { get; init; }
-
-        public DateTime QueuedAt { get; init; }
-
-        public string? HangfireJobId { get; init; }
-
-        public string Username { get; init; } = "";
-
-        public int QueuePosition { get; init; }
-
-        public WaitingRequest ToRequest() => new(Id, Utc(QueuedAt), HangfireJobId, Math.Max(0, QueuePosition)) { Username = Username };
-    }
 }

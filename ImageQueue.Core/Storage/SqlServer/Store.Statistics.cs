@@ -24,15 +24,14 @@ internal sealed partial class SqlServerMessageStore
 
     private const string Waited = "DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0";
 
-    public async Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken)
-    {
-        var (now, oldest, newest) = await connections.RunAsync(
-            connection =>
-                connection.QuerySingleAsync<(DateTime Now, DateTime? Oldest, DateTime? Newest)>(
-                    Command(ReadState, new StatementParameters(), cancellationToken)),
-            cancellationToken);
-        return new StatisticsState(Utc(now), oldest is { } first ? Utc(first) : null, newest is { } last ? Utc(last) : null);
-    }
+    public Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken) => connections.RunAsync(
+        async connection =>
+        {
+            var (now, oldest, newest) = await connection.QuerySingleAsync<(DateTimeOffset, DateTimeOffset?, DateTimeOffset?)>(
+                Command(ReadState, new StatementParameters(), cancellationToken));
+            return new StatisticsState(now, oldest, newest);
+        },
+        cancellationToken);
 
     // Rows are kept for less than a year; the bound lets the index seek.
     private const string ReadState =
@@ -42,38 +41,26 @@ internal sealed partial class SqlServerMessageStore
             (SELECT TOP (1) hour FROM dbo.imagequeue_statistics WHERE hour > DATEADD(year, -1, SYSUTCDATETIME()) ORDER BY hour DESC);
         """;
 
-    public async Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(
-        DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(DateTime At, string Kind, string? Code, double? Seconds)>(Command(
-                """
-                SELECT at, kind, code, seconds
-                FROM dbo.imagequeue_statistics_samples
-                WHERE at >= @FromTime AND at < @BeforeTime
-                ORDER BY at;
-                """,
-                new StatementParameters().Add("@FromTime", Cut(from)).Add("@BeforeTime", Cut(before)),
-                cancellationToken)),
+    public Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(
+        DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken) =>
+        ManyAsync<StatisticsSample>(
+            """
+            SELECT at, kind, code, seconds
+            FROM dbo.imagequeue_statistics_samples
+            WHERE at >= @FromTime AND at < @BeforeTime
+            ORDER BY at;
+            """,
+            new StatementParameters().Add("@FromTime", Cut(from)).Add("@BeforeTime", Cut(before)),
             cancellationToken);
-        return [.. rows.Select(row => new StatisticsSample(Utc(row.At), row.Kind, row.Code, row.Seconds))];
-    }
 
     public Task<IReadOnlyList<BackendResults>> ListBackendResultsAsync(TimeSpan since, CancellationToken cancellationToken) =>
-        connections.RunAsync<IReadOnlyList<BackendResults>>(
+        connections.RunAsync(
             async connection =>
             {
                 await using var results = await connection.QueryMultipleAsync(Command(
                     ResultsByBackend, new StatementParameters().Add("@Age", (int)since.TotalSeconds), cancellationToken));
-                var errors = (await results.ReadAsync<(string Backend, string Code, int Count)>()).ToLookup(row => row.Backend);
-                return
-                [
-                    .. (await results.ReadAsync<(string Backend, int LastHour, double? Median, double? Pace)>()).Select(row =>
-                        new BackendResults(row.Backend, row.LastHour, row.Median, row.Pace)
-                        {
-                            Errors = errors[row.Backend].ToDictionary(error => error.Code, error => error.Count, StringComparer.Ordinal),
-                        }),
-                ];
+                var errors = await results.ReadAsync<(string, string, int)>();
+                return WithErrors(await results.ReadAsync<(string, int, double?, double?)>(), errors);
             },
             cancellationToken);
 
@@ -100,21 +87,17 @@ internal sealed partial class SqlServerMessageStore
         ORDER BY backend;
         """;
 
-    public async Task<IReadOnlyList<SampleCount>> CountSamplesAsync(TimeSpan since, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(string Kind, string? Code, int Count)>(Command(
-                """
-                SELECT kind, code, COUNT(*)
-                FROM dbo.imagequeue_statistics_samples
-                WHERE at > DATEADD(second, -@Age, SYSUTCDATETIME())
-                GROUP BY kind, code;
-                """,
-                new StatementParameters().Add("@Age", (int)since.TotalSeconds),
-                cancellationToken)),
+    public Task<IReadOnlyList<SampleCount>> CountSamplesAsync(TimeSpan since, CancellationToken cancellationToken) =>
+        ManyAsync<(string Kind, string? Code, int Count), SampleCount>(
+            """
+            SELECT kind, code, COUNT(*)
+            FROM dbo.imagequeue_statistics_samples
+            WHERE at > DATEADD(second, -@Age, SYSUTCDATETIME())
+            GROUP BY kind, code;
+            """,
+            new StatementParameters().Add("@Age", (int)since.TotalSeconds),
+            row => new(row.Kind, row.Code, row.Count),
             cancellationToken);
-        return [.. rows.Select(row => new SampleCount(row.Kind, row.Code, row.Count))];
-    }
 
     // One statement a row, since there are a handful. Of two concurrent ones the second gets a key error, is repeated, and finds the
     // first one's row.
@@ -122,11 +105,9 @@ internal sealed partial class SqlServerMessageStore
     {
         foreach (var row in rows)
         {
-            var parameters = new StatementParameters().Add("@Hour", Cut(row.Hour)).AddText(
-                "@Kind", row.Kind, KindSize).AddText("@Code", row.Code, CodeSize)
-                .Add("@Count", row.Count).Add("@Median", row.Median).Add("@High", row.High);
-            await connections.RunAsync(
-                connection => connection.ExecuteAsync(Command(SaveRow, parameters, cancellationToken)), cancellationToken);
+            var parameters = new StatementParameters().Add("@Hour", Cut(row.Hour)).AddText("@Kind", row.Kind, KindSize)
+                .AddText("@Code", row.Code, CodeSize).Add("@Count", row.Count).Add("@Median", row.Median).Add("@High", row.High);
+            await ExecuteAsync(SaveRow, parameters, cancellationToken);
         }
     }
 
@@ -140,32 +121,26 @@ internal sealed partial class SqlServerMessageStore
         WHERE NOT EXISTS (SELECT 1 FROM dbo.imagequeue_statistics WHERE hour = @Hour AND kind = @Kind AND code = @Code);
         """;
 
-    public async Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken)
-    {
-        var rows = await connections.RunAsync(
-            connection => connection.QueryAsync<(DateTime Hour, string Kind, string Code, int Count, double? Median, double? High)>(Command(
-                """
-                SELECT hour, kind, code, count, median, high
-                FROM dbo.imagequeue_statistics
-                WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME())
-                ORDER BY hour, kind, code;
-                """,
-                new StatementParameters().Add("@Age", (int)since.TotalSeconds),
-                cancellationToken)),
+    public Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken) =>
+        ManyAsync<(DateTimeOffset Hour, string Kind, string Code, int Count, double? Median, double? High), StatisticsRow>(
+            """
+            SELECT hour, kind, code, count, median, high
+            FROM dbo.imagequeue_statistics
+            WHERE hour > DATEADD(second, -@Age, SYSUTCDATETIME())
+            ORDER BY hour, kind, code;
+            """,
+            new StatementParameters().Add("@Age", (int)since.TotalSeconds),
+            row => new(row.Hour, row.Kind, row.Code, row.Count, row.Median, row.High),
             cancellationToken);
-        return [.. rows.Select(row => new StatisticsRow(Utc(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High))];
-    }
 
     public Task<int> ForgetStatisticsAsync(
-        DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => connections.RunAsync(
-        connection => connection.ExecuteScalarAsync<int>(Command(
-            """
-            DELETE TOP (@Limit) FROM dbo.imagequeue_statistics_samples WHERE at < @BeforeTime;
-            DECLARE @Samples int = @@ROWCOUNT;
-            DELETE TOP (@Limit) FROM dbo.imagequeue_statistics WHERE hour < @BeforeHour;
-            SELECT @Samples + @@ROWCOUNT;
-            """,
-            new StatementParameters().Add("@Limit", limit).Add("@BeforeTime", Cut(samplesBefore)).Add("@BeforeHour", Cut(hoursBefore)),
-            cancellationToken)),
+        DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => ScalarAsync<int>(
+        """
+        DELETE TOP (@Limit) FROM dbo.imagequeue_statistics_samples WHERE at < @BeforeTime;
+        DECLARE @Samples int = @@ROWCOUNT;
+        DELETE TOP (@Limit) FROM dbo.imagequeue_statistics WHERE hour < @BeforeHour;
+        SELECT @Samples + @@ROWCOUNT;
+        """,
+        new StatementParameters().Add("@Limit", limit).Add("@BeforeTime", Cut(samplesBefore)).Add("@BeforeHour", Cut(hoursBefore)),
         cancellationToken);
 }

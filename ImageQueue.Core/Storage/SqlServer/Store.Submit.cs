@@ -10,7 +10,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var first = messages[0];
         var parameters = Limits(
-            Row(first.ConversationId, first.Username, first.Prompt, MessageRole.Bot, MessagePatches.PendingContent, metadata: null),
+            Row(new(first.ConversationId, first.Username, MessageRole.Bot, MessagePatches.PendingContent, null), first.Prompt),
             limits,
             messages.Count).Add("@Work", first.Work).AddText("@IdempotencyKey", first.IdempotencyKey, IdempotencyKeySize)
             .AddText("@Why", null, RequestEvents.MaxWhy).AddText("@Actor", Actor.Current, Actor.MaxLength);
@@ -28,11 +28,12 @@ internal sealed partial class SqlServerMessageStore
                 .AddText("@MaskUploadId", first.Source.MaskUploadId, UploadIdSize).Add("@Uploads", first.Source.Uploads.Count);
         }
 
-        var rows = await InsertAllAsync(Submit(messages.Count, usesUploads), parameters, cancellationToken);
+        var rows = await InsertAsync(Submit(messages.Count, usesUploads), parameters, cancellationToken);
         if (rows.Count == 0)
             throw new InvalidOperationException("The batch of a submit has answered nothing.");
-        ThrowIfFull(rows[0].Outcome, limits, messages.Count);
-        switch (rows[0].Outcome)
+        var (outcome, earlier) = rows[0];
+        ThrowIfFull(outcome, limits, messages.Count);
+        switch (outcome)
         {
             case SubmitOutcome.Forbidden:
                 throw await WhyForbiddenAsync(first.ConversationId, cancellationToken);
@@ -41,12 +42,12 @@ internal sealed partial class SqlServerMessageStore
                     ? first.Source.UploadId ?? ""
                     : first.Source.MaskUploadId ?? "");
             case SubmitOutcome.Replay:
-                return [Replay(first, rows[0].ToMessage()), .. await FindOthersAsync(messages, cancellationToken)];
+                return [Replay(first, earlier), .. await FindOthersAsync(messages, cancellationToken)];
             default:
                 foreach (var _ in rows)
-                    metrics?.RecordSubmit();
-                signal.Raise();
-                return [.. rows.Select(row => new Submitted(row.ToMessage(), IsReplay: false))];
+                    Metrics?.RecordSubmit();
+                Signal.Raise();
+                return [.. rows.Select(row => new Submitted(row.Message, IsReplay: false))];
         }
     }
 
@@ -115,19 +116,6 @@ internal sealed partial class SqlServerMessageStore
                 (@ConversationId, @Username, @Role, @Content, @Metadata{number}, @Now, @Now, SYSUTCDATETIME(), @Work,
                 @IdempotencyKey{number}, @RequestHash{number}, {Line(RequestEventKinds.Submitted, attempt: "0")});
         """);
-
-    public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
-        TransitionAsync(
-            "retry", id,
-            "queued_at = SYSUTCDATETIME(), finished_at = NULL, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0, disruptions = 0, "
-                + Note(RequestEventKinds.Retried),
-            MessagePatches.Retry(queuePosition),
-            MessagePatches.PendingContent,
-            IsRetryable,
-            Limits(Why(null), limits, count: 1),
-            cancellationToken,
-            before: LockRetry,
-            limits: limits);
 
     private const string IsRetryable = "queued_at IS NOT NULL AND status IN (N'error', N'cancelled')";
 

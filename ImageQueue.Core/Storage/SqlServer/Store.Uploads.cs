@@ -6,23 +6,21 @@ internal sealed partial class SqlServerMessageStore
 {
     public async Task AddUploadAsync(Upload upload, CancellationToken cancellationToken)
     {
-        var added = await connections.RunAsync(
-            connection => connection.ExecuteAsync(Command(
-                """
-                INSERT INTO dbo.imagequeue_uploads (id, conversation_id, width, height)
-                SELECT @UploadId, @ConversationId, @Width, @Height
-                WHERE NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId AND username = N'');
-                """,
-                new StatementParameters().AddText("@UploadId", upload.Id, UploadIdSize).AddName("@ConversationId", upload.ConversationId)
-                    .Add("@Width", upload.Width).Add("@Height", upload.Height),
-                cancellationToken)),
+        var added = await ExecuteAsync(
+            """
+            INSERT INTO dbo.imagequeue_uploads (id, conversation_id, width, height)
+            SELECT @UploadId, @ConversationId, @Width, @Height
+            WHERE NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId AND username = N'');
+            """,
+            new StatementParameters().AddText("@UploadId", upload.Id, UploadIdSize).AddName("@ConversationId", upload.ConversationId)
+                .Add("@Width", upload.Width).Add("@Height", upload.Height),
             cancellationToken);
         if (added == 0)
             throw new ConversationDeletedException(upload.ConversationId);
     }
 
-    public async Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) => (await connections.RunAsync(
-        connection => connection.QuerySingleOrDefaultAsync<UploadRow>(Command(
+    public Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) => connections.RunAsync(
+        connection => connection.QuerySingleOrDefaultAsync<Upload>(Command(
             """
             SELECT id AS Id, conversation_id AS ConversationId, width AS Width, height AS Height
             FROM dbo.imagequeue_uploads
@@ -30,36 +28,32 @@ internal sealed partial class SqlServerMessageStore
             """,
             new StatementParameters().AddText("@UploadId", id, UploadIdSize),
             cancellationToken)),
-        cancellationToken))?.ToUpload();
+        cancellationToken);
 
     public Task ReleaseUploadsAsync(long messageId, CancellationToken cancellationToken) => TransitionAsync(
-        operation: null,
-        messageId,
-        "",
-        MessagePatches.ReleaseUploads,
-        content: null,
-        $"{IsReleasable} AND COALESCE({UploadOf}, {MaskOf}) IS NOT NULL",
-        new StatementParameters(),
-        cancellationToken,
-        before: Release(IsReleasable));
-
-    public Task<IReadOnlyList<string>> ForgetUploadsOfAsync(string conversationId, CancellationToken cancellationToken) => IdsAsync(
-        "DELETE FROM dbo.imagequeue_uploads OUTPUT deleted.id WHERE conversation_id = @ConversationId AND uses = 0;",
-        new StatementParameters().AddName("@ConversationId", conversationId),
+        new(null, messageId, Set: "", $"{IsReleasable} AND COALESCE({UploadOf}, {MaskOf}) IS NOT NULL")
+        { Patch = MessagePatches.ReleaseUploads, Before = [Release(IsReleasable)] },
         cancellationToken);
 
-    public Task<IReadOnlyList<string>> ForgetUploadsAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken) => IdsAsync(
-        """
-        DELETE FROM dbo.imagequeue_uploads
-        OUTPUT deleted.id
-        WHERE uses = 0
-            AND id IN (SELECT those.id COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Ids) WITH (id nvarchar(32) '$') AS those);
-        """,
-        new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
-        cancellationToken);
+    public Task<IReadOnlyList<string>> ForgetUploadsOfAsync(string conversationId, CancellationToken cancellationToken) =>
+        ManyAsync<string>(
+            "DELETE FROM dbo.imagequeue_uploads OUTPUT deleted.id WHERE conversation_id = @ConversationId AND uses = 0;",
+            new StatementParameters().AddName("@ConversationId", conversationId),
+            cancellationToken);
+
+    public Task<IReadOnlyList<string>> ForgetUploadsAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken) =>
+        ManyAsync<string>(
+            """
+            DELETE FROM dbo.imagequeue_uploads
+            OUTPUT deleted.id
+            WHERE uses = 0
+                AND id IN (SELECT those.id COLLATE Latin1_General_100_BIN2 FROM OPENJSON(@Ids) WITH (id nvarchar(32) '$') AS those);
+            """,
+            new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids)),
+            cancellationToken);
 
     public Task<IReadOnlyList<string>> ForgetUnusedUploadsAsync(
-        IReadOnlyCollection<string> ids, TimeSpan olderThan, CancellationToken cancellationToken) => IdsAsync(
+        IReadOnlyCollection<string> ids, TimeSpan olderThan, CancellationToken cancellationToken) => ManyAsync<string>(
         """
         DELETE FROM dbo.imagequeue_uploads WHERE uses = 0 AND created_at < DATEADD(second, -@Seconds, SYSUTCDATETIME());
         SELECT those.id
@@ -102,21 +96,4 @@ internal sealed partial class SqlServerMessageStore
             DELETE FROM dbo.imagequeue_uploads WHERE id IN (@UploadId, @MaskUploadId) AND uses <= 0;
         END
         """;
-
-    private Task<IReadOnlyList<string>> IdsAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
-        connections.RunAsync<IReadOnlyList<string>>(
-            async connection => [.. await connection.QueryAsync<string>(Command(sql, parameters, cancellationToken))], cancellationToken);
-
-    private sealed class UploadRow
-    {
-        public string Id { get; init; } = "";
-
-        public string ConversationId { get; init; } = "";
-
-        public int Width { get; init; }
-
-        public int Height { get; init; }
-
-        public Upload ToUpload() => new(Id, ConversationId, Width, Height);
-    }
 }

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using Dapper;
 using ImageQueue.Core.Hosting;
@@ -10,11 +11,31 @@ namespace ImageQueue.Core.Storage.SqlServer;
 /// (<see cref="JsonModify"/>): atomic under the row's lock, and OUTPUT returns the row in the same round trip.
 /// </summary>
 internal sealed partial class SqlServerMessageStore(
-    SqlServerConnections connections, TimeProvider time, AsyncSignal signal, QueueMetrics? metrics = null) : IMessageStore
+    SqlServerConnections connections, TimeProvider time, AsyncSignal signal, QueueMetrics? metrics = null)
+    : MessageStore(Words, signal, metrics), IMessageStore
 {
+    private static readonly SqlDialect Words = new(
+        Clock: "SYSUTCDATETIME()",
+        IsQueued,
+        IsMine: $"{IsProcessing} AND attempt = @Attempt",
+        IsUnfinished: "queued_at IS NOT NULL AND status IN (N'queued', N'processing')",
+        IsRetryable,
+        IsClaimable: "queued_at IS NOT NULL AND (status = N'queued' OR (status = N'processing' AND hangfire_job_id = @HangfireJobId"
+            + " AND (heartbeat_at IS NULL OR heartbeat_at <= DATEADD(millisecond, -@Age, SYSUTCDATETIME()))))",
+        StoredProgress: "ISNULL(TRY_CAST(JSON_VALUE(extra_metadata, N'$.\"progress\"') AS int), 0)",
+        NoteClaim);
+
+    // The row is locked by this transaction.
+    private const string NoteClaim =
+        """
+        DECLARE @Task nvarchar(100) = (SELECT CONCAT(job_id, N'-', attempt) FROM dbo.messages WHERE id = @Id);
+        UPDATE dbo.imagequeue_leases SET note = @Task WHERE name = @Lease;
+        """;
+
     private readonly RowGate _gate = new(time);
 
     private const int HangfireJobIdSize = 100;
+    private const int BackendSize = 200;
 
     private const string Columns =
         """
@@ -22,7 +43,7 @@ internal sealed partial class SqlServerMessageStore(
             extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
             request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
-            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
+            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS RowVersion
         """;
 
     private const string Inserted =
@@ -33,22 +54,21 @@ internal sealed partial class SqlServerMessageStore(
             inserted.request_hash AS RequestHash, inserted.attempt AS Attempt,
             inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend,
             inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.finished_at AS FinishedAt,
-            inserted.deleted_at AS DeletedAt, inserted.revision AS Revision
+            inserted.deleted_at AS DeletedAt, inserted.revision AS RowVersion
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
 
     private const string IsProcessing = "queued_at IS NOT NULL AND status = N'processing'";
 
-    /// <summary>The fence: a worker that lost its request has an older attempt and writes nothing.</summary>
-    private const string IsMine = $"{IsProcessing} AND attempt = @Attempt";
+    // Hangfire's ids begin at 1 again when its schema is reinstalled, beside rows with the same ids.
+    private const string NewestOfJob =
+        """
+        hangfire_job_id = @HangfireJobId AND id = (
+            SELECT TOP (1) id FROM dbo.messages WHERE hangfire_job_id = @HangfireJobId AND hangfire_job_id IS NOT NULL ORDER BY id DESC)
+        """;
 
-    private const string IsUnfinished = "queued_at IS NOT NULL AND status IN (N'queued', N'processing')";
-
-    /// <summary>
-    /// Adds a line to the row's <see cref="RequestEvents"/>, by the server's clock. An UPDATE reads every column's old value.
-    /// </summary>
-    private static string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
+    protected override string Note(string what, string attempt = "attempt", string backend = "backend") => FormattableString.Invariant(
         $"events = RIGHT(CONCAT(events, {Line(what, attempt, backend)}), {RequestEvents.MaxLength}), ");
 
     private static string Line(string what, string attempt = "attempt", string backend = "N''") =>
@@ -58,50 +78,28 @@ internal sealed partial class SqlServerMessageStore(
                 NCHAR(9), @Why, NCHAR(9), @Actor, NCHAR(10))
         """;
 
-    private static StatementParameters Why(string? why) => new StatementParameters()
-        .AddText("@Why", RequestEvents.ToStored(why), RequestEvents.MaxWhy).AddText("@Actor", Actor.Current, Actor.MaxLength);
-
-    /// <summary>
-    /// One guarded UPDATE. <paramref name="set"/> has the columns beside the patch, each with a comma behind it;
-    /// <paramref name="before"/>, which may end in an ELSE, and <paramref name="andThen"/> are statements of the same transaction.
-    /// </summary>
-    private Task<Transition> TransitionAsync(
-        string? operation, long id, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters,
-        CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null) =>
-        _gate.RunAsync(
-            id,
-            () =>
-                TransitionAsync(
-                    operation,
-                    "id = @Id",
-                    set,
-                    patch,
-                    content,
-                    guard,
-                    parameters.Add("@Id", id),
-                    cancellationToken,
-                    andThen,
-                    before,
-                    limits,
-                    sample),
-            cancellationToken);
-
-    private async Task<Transition> TransitionAsync(
-        string? operation, string row, string set, MetadataPatch? patch, string? content, string guard, StatementParameters parameters,
-        CancellationToken cancellationToken,
-        string? andThen = null, string? before = null, UserLimits? limits = null, SampleNote? sample = null)
+    protected override Task<Transition> WriteAsync(Change change, CancellationToken cancellationToken)
     {
-        parameters.Add("@Now", Now());
-        if (content is not null)
+        var row = change.Id is null ? NewestOfJob : "id = @Id";
+        var (set, andThen) = (change.Set, change.AndThen);
+        var parameters = new StatementParameters().Add("@Now", Now());
+        foreach (var (name, value) in change.Parameters)
         {
-            set += "content = @Content, ";
-            parameters.AddText("@Content", content);
+            if (value is int number)
+                parameters.Add(name, number);
+            else
+                parameters.AddText(name, (string?)value, SizeOf(name));
         }
 
-        if (patch is not null)
+        if (change.Content is not null)
         {
-            var merge = JsonModify.For(patch);
+            set += "content = @Content, ";
+            parameters.AddText("@Content", change.Content);
+        }
+
+        if (change.Patch is not null)
+        {
+            var merge = JsonModify.For(change.Patch);
             set += $"extra_metadata = {merge.Expression}, ";
             merge.AddTo(parameters);
         }
@@ -111,39 +109,63 @@ internal sealed partial class SqlServerMessageStore(
             UPDATE dbo.messages
             SET {set}updated_at = @Now
             OUTPUT {Inserted}
-            WHERE {row}{(guard.Length == 0 ? "" : $" AND {guard}")};
+            WHERE {row} AND {change.Guard};
             IF @@ROWCOUNT = 0
                 SELECT {Columns} FROM dbo.messages WHERE {row} AND deleted_at IS NULL;
             """;
-        if (sample is not null)
-            andThen = AddSample(sample, row, parameters) + andThen;
+        if (change.Sample is not null)
+            andThen = AddSample(change.Sample, row, parameters) + andThen;
         if (andThen is not null)
             update = $"{update}\nELSE\nBEGIN\n{andThen}\nEND";
-        if (andThen is not null || before is not null)
+        var before = string.Join('\n', change.Before);
+        if (change.Limits is { } limits)
+            (before, parameters) = (LockRetry, Limits(parameters, limits, count: 1));
+        if (andThen is not null || before.Length > 0)
             update = $"{Begin}\n{before}\nBEGIN\n{update}\nCOMMIT TRANSACTION;\nEND";
-        var transition = await connections.RunAsync(
-            connection => UpdateAsync(connection, update, parameters, limits, cancellationToken), cancellationToken);
-        if (operation is not null)
-            metrics?.RecordTransition(transition, operation);
-        if (transition.Applied)
-            signal.Raise();
-        return transition;
+        if (change.Id is not { } id)
+            return RunAsync();
+        parameters.Add("@Id", id);
+        return _gate.RunAsync(id, RunAsync, cancellationToken);
+
+        Task<Transition> RunAsync() => connections.RunAsync(
+            connection => UpdateAsync(connection, update, parameters, change.Limits, cancellationToken), cancellationToken);
     }
+
+    private static int SizeOf(string parameter) => parameter switch
+    {
+        "@HangfireJobId" or "@Replaces" => HangfireJobIdSize,
+        "@Backend" => BackendSize,
+        "@Lease" => LeaseSize,
+        "@Why" => RequestEvents.MaxWhy,
+        "@Actor" => Actor.MaxLength,
+        _ => throw new ArgumentException($"{parameter} has no size.", nameof(parameter)),
+    };
 
     private static async Task<Transition> UpdateAsync(
         DbConnection connection, string update, StatementParameters parameters, UserLimits? limits, CancellationToken cancellationToken)
     {
         // The first result is the written row; a second one comes only when the guard refused.
-        await using var results = await connection.QueryMultipleAsync(new CommandDefinition(
-            update, parameters, commandTimeout: (int)RowGate.MaxWait.TotalSeconds, cancellationToken: cancellationToken));
-        if ((await results.ReadAsync<MessageRow>()).SingleOrDefault() is { } written)
-        {
-            if (limits is not null)
-                ThrowIfFull(written.Outcome, limits);
-            return new Transition(true, written.ToMessage());
-        }
+        await using var reader = await connection.ExecuteReaderAsync(
+            new CommandDefinition(
+                update, parameters, commandTimeout: (int)RowGate.MaxWait.TotalSeconds, cancellationToken: cancellationToken),
+            CommandBehavior.SequentialAccess);
+        var written = await ReadAsync(reader, cancellationToken);
+        await reader.NextResultAsync(cancellationToken); // Here comes an error that follows the row.
+        if (written.Count == 0)
+            return new Transition(false, (await ReadAsync(reader, cancellationToken)).SingleOrDefault().Message);
+        if (limits is not null)
+            ThrowIfFull(written[0].Outcome, limits);
+        return new Transition(true, written[0].Message);
+    }
 
-        return new Transition(false, (await results.ReadAsync<MessageRow>()).SingleOrDefault()?.ToMessage());
+    /// <returns>Messages; of a batch that says how it ended, each with that <see cref="SubmitOutcome"/>, or that alone.</returns>
+    private static async Task<List<(string Outcome, Message Message)>> ReadAsync(DbDataReader reader, CancellationToken cancellationToken)
+    {
+        var rows = new List<(string, Message)>();
+        var hasOutcome = reader.FieldCount > 0 && reader.GetName(0) == "Outcome";
+        while (await reader.ReadAsync(cancellationToken))
+            rows.Add((hasOutcome ? reader.GetString(0) : "", reader.GetRowParser<Message>()(reader)));
+        return rows;
     }
 
     // XACT_ABORT: an error or a cancelled call rolls all of it back, and leaves no lock behind in the pool.
@@ -154,13 +176,23 @@ internal sealed partial class SqlServerMessageStore(
         """;
 
     private async Task<Message?> OneAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
-        Messages(await ManyAsync(sql, parameters, cancellationToken)).SingleOrDefault();
+        (await ManyAsync<Message>(sql, parameters, cancellationToken)).SingleOrDefault();
 
-    private Task<IEnumerable<MessageRow>> ManyAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+    private Task<IReadOnlyList<T>> ManyAsync<T>(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync<IReadOnlyList<T>>(
+            async connection => (await connection.QueryAsync<T>(Command(sql, parameters, cancellationToken))).AsList(), cancellationToken);
+
+    private async Task<IReadOnlyList<T>> ManyAsync<TRow, T>(
+        string sql, StatementParameters parameters, Func<TRow, T> map, CancellationToken cancellationToken) =>
+        [.. (await ManyAsync<TRow>(sql, parameters, cancellationToken)).Select(map)];
+
+    private Task<T?> ScalarAsync<T>(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
         connections.RunAsync(
-            connection => connection.QueryAsync<MessageRow>(Command(sql, parameters, cancellationToken)), cancellationToken);
+            connection => connection.ExecuteScalarAsync<T>(Command(sql, parameters, cancellationToken)), cancellationToken);
 
-    private static List<Message> Messages(IEnumerable<MessageRow> rows) => rows.Select(row => row.ToMessage()).ToList();
+    /// <returns>How many rows were written.</returns>
+    private Task<int> ExecuteAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync(connection => connection.ExecuteAsync(Command(sql, parameters, cancellationToken)), cancellationToken);
 
     private static CommandDefinition Command(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
         new(sql, parameters, cancellationToken: cancellationToken);
@@ -170,77 +202,4 @@ internal sealed partial class SqlServerMessageStore(
 
     private static DateTime Cut(DateTimeOffset time) =>
         new(time.UtcTicks - (time.UtcTicks % TimeSpan.TicksPerMillisecond), DateTimeKind.Utc);
-
-    /// <summary>The one place where stored times, which carry no zone, become UTC.</summary>
-    private static DateTimeOffset Utc(DateTime time) => new(DateTime.SpecifyKind(time, DateTimeKind.Utc));
-
-    private sealed class MessageRow
-    {
-        /// <summary>Of a submit: one of <see cref="SubmitOutcome"/>.</summary>
-        public string Outcome { get; init; } = "";
-
-        public long Id { get; init; }
-
-        public string ConversationId { get; init; } = "";
-
-        public string Role { get; init; } = "";
-
-        public string Content { get; init; } = "";
-
-        public string? ExtraMetadata { get; init; }
-
-        public DateTime CreatedAt { get; init; }
-
-        public DateTime UpdatedAt { get; init; }
-
-        public string? HangfireJobId { get; init; }
-
-        public string? IdempotencyKey { get; init; }
-
-        public string? RequestHash { get; init; }
-
-        public int Attempt { get; init; }
-
-        public int Failures { get; init; }
-
-        public int Disruptions { get; init; }
-
-        public string? Backend { get; init; }
-
-        public DateTime? HeartbeatAt { get; init; }
-
-        public DateTime? QueuedAt { get; init; }
-
-        public DateTime? FinishedAt { get; init; }
-
-        public DateTime? DeletedAt { get; init; }
-
-        public byte[] Revision { get; init; } = [];
-
-        public string Username { get; init; } = "";
-
-        public Message ToMessage() => new()
-        {
-            Id = Id,
-            ConversationId = ConversationId,
-            Username = Username,
-            Role = Role,
-            Content = Content,
-            ExtraMetadata = ExtraMetadata ?? "{}",
-            CreatedAt = Utc(CreatedAt),
-            UpdatedAt = Utc(UpdatedAt),
-            HangfireJobId = HangfireJobId,
-            IdempotencyKey = IdempotencyKey,
-            RequestHash = RequestHash,
-            Attempt = Attempt,
-            Failures = Failures,
-            Disruptions = Disruptions,
-            Backend = Backend,
-            HeartbeatAt = HeartbeatAt is { } heartbeat ? Utc(heartbeat) : null,
-            QueuedAt = QueuedAt is { } queued ? Utc(queued) : null,
-            FinishedAt = FinishedAt is { } finished ? Utc(finished) : null,
-            DeletedAt = DeletedAt is { } deleted ? Utc(deleted) : null,
-            Revision = RowVersion.ToInt64(Revision),
-        };
-    }
 }

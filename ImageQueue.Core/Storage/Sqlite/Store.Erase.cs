@@ -4,60 +4,47 @@ namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    public async Task<Transition> EraseAsync(long id, CancellationToken cancellationToken)
-    {
-        var erased = await TransitionAsync(
-            operation: null,
-            Erase,
-            new Change(id, Now()),
-            cancellationToken,
-            before: session =>
-            {
-                session.Execute(ForgetTitle, [("@id", id)]);
-                Release(session, id);
-            });
-        return erased.Applied ? erased : new Transition(false, null);
-    }
+    public Task<Transition> EraseAsync(long id, CancellationToken cancellationToken) =>
+        TransitionAsync(
+            new(null, id, $"{Erased} ", "deleted_at IS NULL", Why(null)) { Content = "", Before = [ForgetTitle, .. Release("TRUE")] },
+            cancellationToken);
 
     /// <summary>The tombstone says that the message was deleted and, for an image, its job_id, which names no file any more.</summary>
-    private static readonly string Erase =
+    private static readonly string Erased =
         $$"""
-        UPDATE messages SET
-            extra_metadata = CASE WHEN queued_at IS NULL THEN '{"status":"deleted"}'
+        extra_metadata = CASE WHEN queued_at IS NULL THEN '{"status":"deleted"}'
                 ELSE json_object('status', 'deleted', 'progress', 0, 'queue_position', 0, 'job_id', job_id) END,
-            content = '', username = '', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL,
-            heartbeat_at = NULL, finished_at = NULL, work = NULL, events = {{Line(RequestEventKinds.Erased)}}, failures = 0,
-            disruptions = 0, deleted_at = @Now, {{Touch}}
-        WHERE id = @Id AND deleted_at IS NULL
-        RETURNING {{Columns}}
+            username = '', hangfire_job_id = NULL, idempotency_key = NULL, request_hash = NULL, backend = NULL, heartbeat_at = NULL,
+            finished_at = NULL, work = NULL, events = {{Line(RequestEventKinds.Erased)}}, failures = 0, disruptions = 0,
+            deleted_at = @Now,
         """;
 
     /// <summary>A conversation's title is the beginning of its first message.</summary>
     private const string ForgetTitle =
         """
         UPDATE conversations SET title = NULL
-        WHERE id = (SELECT conversation_id FROM messages WHERE id = @id)
-            AND NOT EXISTS (SELECT 1 FROM messages earlier WHERE earlier.conversation_id = conversations.id AND earlier.id < @id)
+        WHERE id = (SELECT conversation_id FROM messages WHERE id = @Id)
+            AND NOT EXISTS (SELECT 1 FROM messages earlier WHERE earlier.conversation_id = conversations.id AND earlier.id < @Id)
         """;
 
-    public Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) => _writer.RunAsync(
-        session => session.Connection.Execute(
+    public async Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
             "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''",
-            new { conversationId = StoredName.Normalize(conversationId) }) > 0,
-        cancellationToken);
+            new { conversationId = StoredName.Normalize(conversationId) },
+            cancellationToken) > 0;
 
     public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<string>>(Read(connection => connection.Query<string>(
+        ManyAsync<string>(
             """
             SELECT id FROM conversations
             WHERE username = '' AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id AND deleted_at IS NULL)
             LIMIT @limit
             """,
-            new { limit }).ToList()));
+            new { limit });
 
     public Task<int> ForgetErasedAsync(TimeSpan olderThan, int limit, CancellationToken cancellationToken)
     {
-        var before = Write(_time.GetUtcNow() - olderThan);
+        var before = Ago(olderThan);
         return _writer.RunAsync(
             session =>
             {

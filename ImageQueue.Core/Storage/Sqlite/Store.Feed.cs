@@ -7,9 +7,9 @@ internal sealed partial class SqliteMessageStore
 {
     public Task<IReadOnlyList<MessageChange>> ChangesSinceAsync(
         long revision, string? conversationId, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection =>
+        ReadAsync<IReadOnlyList<MessageChange>>(connection =>
         {
-            var rows = connection.Query<MessageRow>(
+            var rows = connection.Query<Message>(
                 $"""
                 SELECT {Columns}
                 FROM messages
@@ -23,21 +23,20 @@ internal sealed partial class SqliteMessageStore
             var size = 0;
             foreach (var row in rows)
             {
-                page.Add(new MessageChange(row.ToMessage()));
+                page.Add(new MessageChange(row));
                 if ((size += page[^1].Size) >= IFeedStore.PageCharacters)
                     break;
             }
 
             return page;
-        }));
+        });
 
     // One writer at a time assigns the revisions and commits them in that order: there is no open-transaction gap.
-    public Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult(new ChangedRows(
-            Read(connection => connection.Query<(long Id, string ConversationId, long Revision)>(
-                "SELECT id, conversation_id, revision FROM messages WHERE revision > @revision ORDER BY revision LIMIT @limit",
-                new { revision, limit }).Select(row => new ChangedRow(row.Id, row.ConversationId, row.Revision)).ToList()),
-            HeldBackAt: null));
+    public async Task<ChangedRows> ListChangesAsync(long revision, int limit, CancellationToken cancellationToken) => new(
+        await ManyAsync<ChangedRow>(
+            "SELECT id, conversation_id, revision FROM messages WHERE revision > @revision ORDER BY revision LIMIT @limit",
+            new { revision, limit }),
+        HeldBackAt: null);
 
     public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken)
     {
@@ -76,11 +75,12 @@ internal sealed partial class SqliteMessageStore
         Task.FromResult<IReadOnlyList<ChangedRow>>([]);
 
     public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(Read(connection => connection.Query<MessageRow>(
+        ManyAsync<Message, MessageChange>(
             // The unary plus makes the planner seek by id: for the order it would scan all revisions.
             $"SELECT {Columns} FROM messages WHERE id IN (SELECT value FROM json_each(@ids)) ORDER BY +revision",
-            new { ids = JsonSerializer.Serialize(ids) }).Select(row => new MessageChange(row.ToMessage())).ToList()));
+            new { ids = JsonSerializer.Serialize(ids) },
+            message => new(message));
 
     public Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
-        Task.FromResult(Read(connection => connection.ExecuteScalar<long>("SELECT ifnull(max(revision), 0) FROM messages")));
+        ReadAsync(connection => connection.ExecuteScalar<long>("SELECT ifnull(max(revision), 0) FROM messages"));
 }

@@ -6,18 +6,16 @@ namespace ImageQueue.Core.Storage.Sqlite;
 internal sealed partial class SqliteMessageStore
 {
     public Task<IReadOnlyList<Pause>> ListPausesAsync(CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<Pause>>(Read(connection => connection.Query<(string Name, string By, string At)>(
-            "SELECT name, paused_by, paused_at FROM pauses ORDER BY name").Select(row =>
-                new Pause(row.Name, row.By, Time(row.At))).ToList()));
+        ManyAsync<Pause>("SELECT name, paused_by AS \"by\", paused_at AS at FROM pauses ORDER BY name", new { });
 
-    public Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) => _writer.RunAsync(
-        session => session.Connection.Execute(
+    public async Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) =>
+        await ExecuteAsync(
             "INSERT INTO pauses (name, paused_by, paused_at) VALUES (@name, @by, @now) ON CONFLICT (name) DO NOTHING",
-            new { name, by, now = Now() }) == 1,
-        cancellationToken);
+            new { name, by, now = Now() },
+            cancellationToken) == 1;
 
-    public Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) => _writer.RunAsync(
-        session => session.Connection.Execute("DELETE FROM pauses WHERE name = @name", new { name }) == 1, cancellationToken);
+    public async Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) =>
+        await ExecuteAsync("DELETE FROM pauses WHERE name = @name", new { name }, cancellationToken) == 1;
 
     public Task<FoundRequests> SearchFinishedAsync(
         RequestSearch search, FinishedCursor? place, bool isNewer, int span, int limit, CancellationToken cancellationToken) =>
@@ -26,16 +24,16 @@ internal sealed partial class SqliteMessageStore
             var (beyond, order) = isNewer ? (">", "ASC") : ("<", "DESC");
             var start = place ?? new FinishedCursor(DateTimeOffset.MaxValue, long.MaxValue);
             var parameters = Parameters(search, after: 0, limit);
-            parameters.Add("at", Write(start.At));
+            parameters.Add("at", StoredTime.Write(start.At));
             parameters.Add("id", start.Id);
             parameters.Add("span", span - 1);
-            var last = connection.QuerySingleOrDefault<(string At, long Id)?>(
+            var last = connection.QuerySingleOrDefault<(DateTimeOffset At, long Id)?>(
                 $"""
                 SELECT finished_at, id FROM messages WHERE finished_at IS NOT NULL AND (finished_at, id) {beyond} (@at, @id)
                 ORDER BY finished_at {order}, id {order} LIMIT 1 OFFSET @span
                 """,
                 parameters);
-            parameters.Add("lastAt", last?.At);
+            parameters.Add("lastAt", last is { } end ? StoredTime.Write(end.At) : null);
             parameters.Add("lastId", last?.Id);
             var found = Search(
                 connection,
@@ -48,17 +46,12 @@ internal sealed partial class SqliteMessageStore
                 parameters);
             if (isNewer)
                 found.Reverse();
-            return new FoundRequests(found, last is { } end ? new FinishedCursor(Time(end.At), end.Id) : null);
+            return new FoundRequests(found, last is var (at, id) ? new FinishedCursor(at, id) : null);
         }));
 
     public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(ReadFolded(connection =>
-            Search(
-                connection,
-                search,
-                "queued_at IS NOT NULL AND status IN @statuses",
-                "queued_at, id",
-                Parameters(search, after: 0, limit))));
+        Task.FromResult<IReadOnlyList<MessageChange>>(ReadFolded(connection => Search(
+            connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", Parameters(search, after: 0, limit))));
 
     public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken) =>
         Task.FromResult<IReadOnlyList<long>>(ReadFolded(connection => connection.Query<long>(
@@ -75,15 +68,14 @@ internal sealed partial class SqliteMessageStore
             Parameters(search, after: 0, limit: 0))));
 
     public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<WaitingUser>>(Read(connection => connection.Query<(
-            string Username, int Count, string Oldest, string? Job)>(
+        ManyAsync<WaitingUser>(
             // Of a query with one min(), SQLite takes the other columns from the row that has it.
             """
-            SELECT username, count(*), min(queued_at), hangfire_job_id FROM messages
+            SELECT username, count(*) AS count, min(queued_at) AS oldest_queued_at, hangfire_job_id AS oldest_job FROM messages
             WHERE queued_at IS NOT NULL AND status = 'queued'
             GROUP BY username ORDER BY count(*) DESC, username LIMIT @limit
             """,
-            new { limit }).Select(row => new WaitingUser(row.Username, row.Count, Time(row.Oldest), row.Job)).ToList()));
+            new { limit });
 
     /// <summary>With <c>fold</c>, which other reads need not pay for.</summary>
     private T ReadFolded<T>(Func<SqliteConnection, T> query) => Read(connection =>
@@ -94,9 +86,9 @@ internal sealed partial class SqliteMessageStore
 
     private static List<MessageChange> Search(
         SqliteConnection connection, RequestSearch search, string where, string order, DynamicParameters parameters) =>
-        connection.Query<MessageRow>(
+        connection.Query<Message>(
             $"SELECT {Columns} FROM messages WHERE {where} {Matches(search)} ORDER BY {order} LIMIT @limit",
-            parameters).Select(row => new MessageChange(row.ToMessage())).ToList();
+            parameters).Select(message => new MessageChange(message)).ToList();
 
     /// <summary>The conditions beside the statuses. <c>fold</c> is <see cref="SearchText.Fold"/>: SQLite's LIKE knows ASCII only.</summary>
     private static string Matches(RequestSearch search) =>
@@ -128,21 +120,18 @@ internal sealed partial class SqliteMessageStore
 
     public Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(
-            Read(connection => connection.Query<(long Id, string? Events)>(
+        ReadAsync<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>>(connection => connection.Query<(long Id, string? Events)>(
             "SELECT id, events FROM messages WHERE id IN (SELECT value FROM json_each(@ids))",
-            new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events))));
+            new { ids = JsonSerializer.Serialize(ids) }).ToDictionary(row => row.Id, row => RequestEvents.Read(row.Events)));
 
     public Task<IReadOnlyList<RequestError>> ListErrorsAsync(TimeSpan since, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<RequestError>>(Read(connection => connection.Query<(
-            long Id, string? Code, string? Backend, string QueuedAt, string At)>(
+        ManyAsync<RequestError>(
             """
-            SELECT id, extra_metadata ->> '$.error_code', backend, queued_at, finished_at
+            SELECT id, extra_metadata ->> '$.error_code' AS code, backend, queued_at, finished_at AS at
             FROM messages
             WHERE finished_at IS NOT NULL AND finished_at > @after AND status = 'error'
             ORDER BY finished_at DESC, id DESC
             LIMIT @limit
             """,
-            new { after = Write(_time.GetUtcNow() - since), limit }).Select(row =>
-                new RequestError(row.Id, row.Code, row.Backend, Time(row.QueuedAt), Time(row.At))).ToList()));
+            new { after = Ago(since), limit });
 }

@@ -15,42 +15,35 @@ internal sealed partial class SqliteMessageStore
         InsertSample,
         [
             ("@Id", message.Id), ("@Now", now), ("@Kind", sample.Kind), ("@Code", sample.Code),
-            ("@Seconds", sample.Kind == StatisticsKinds.Claimed ? (Time(now) - message.QueuedAt)?.TotalSeconds : sample.Seconds),
+            ("@Seconds", sample.Kind == StatisticsKinds.Claimed ? (message.UpdatedAt - message.QueuedAt)?.TotalSeconds : sample.Seconds),
         ]);
 
-    public Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken) => Task.FromResult(Read(connection =>
-    {
-        var (oldest, newest) = connection.QuerySingle<(string? Oldest, string? Newest)>(
-            "SELECT (SELECT min(at) FROM statistics_samples), (SELECT max(hour) FROM statistics)");
-        return new StatisticsState(_time.GetUtcNow(), oldest is null ? null : Time(oldest), newest is null ? null : Time(newest));
-    }));
+    public Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken) =>
+        ReadAsync(connection => connection.QuerySingle<StatisticsState>(
+            """
+            SELECT (SELECT min(at) FROM statistics_samples) AS oldest_sample, (SELECT max(hour) FROM statistics) AS newest_hour
+            """) with
+        { Now = _time.GetUtcNow() });
 
     public Task<IReadOnlyList<StatisticsSample>> ListSamplesAsync(
         DateTimeOffset from, DateTimeOffset before, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<StatisticsSample>>(
-            Read(connection => connection.Query<(string At, string Kind, string? Code, double? Seconds)>(
+        ManyAsync<StatisticsSample>(
             "SELECT at, kind, code, seconds FROM statistics_samples WHERE at >= @from AND at < @before ORDER BY at",
-            new { from = Write(from), before = Write(before) }).Select(row =>
-                new StatisticsSample(Time(row.At), row.Kind, row.Code, row.Seconds)).ToList()));
+            new { from = StoredTime.Write(from), before = StoredTime.Write(before) });
 
     public Task<IReadOnlyList<SampleCount>> CountSamplesAsync(TimeSpan since, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<SampleCount>>(Read(connection => connection.Query<(string Kind, string? Code, long Count)>(
-            "SELECT kind, code, count(*) FROM statistics_samples WHERE at > @after GROUP BY kind, code",
-            new { after = Write(_time.GetUtcNow() - since) }).Select(row => new SampleCount(row.Kind, row.Code, (int)row.Count)).ToList()));
+        ManyAsync<SampleCount>(
+            "SELECT kind, code, count(*) AS count FROM statistics_samples WHERE at > @after GROUP BY kind, code",
+            new { after = Ago(since) });
 
     public Task<IReadOnlyList<BackendResults>> ListBackendResultsAsync(TimeSpan since, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<BackendResults>>(Read(connection =>
+        ReadAsync<IReadOnlyList<BackendResults>>(connection =>
         {
-            var now = _time.GetUtcNow();
-            var parameters = new { after = Write(now - since), hourAgo = Write(now.AddHours(-1)) };
-            var errors = connection.Query<(string Backend, string Code, long Count)>(ErrorsByBackend, parameters)
-                .ToLookup(row => row.Backend);
-            return connection.Query<(string Backend, long LastHour, double? Median, double? Pace)>(ImagesByBackend, parameters)
-                .Select(row => new BackendResults(row.Backend, (int)row.LastHour, row.Median, row.Pace)
-                {
-                    Errors = errors[row.Backend].ToDictionary(error => error.Code, error => (int)error.Count, StringComparer.Ordinal),
-                }).ToList();
-        }));
+            var parameters = new { after = Ago(since), hourAgo = Ago(TimeSpan.FromHours(1)) };
+            var errors = connection.Query<(string Backend, string Code, int Count)>(ErrorsByBackend, parameters);
+            return WithErrors(
+                connection.Query<(string Backend, int LastHour, double? Median, double? Pace)>(ImagesByBackend, parameters), errors);
+        });
 
     private const string ErrorsByBackend =
         $"""
@@ -75,22 +68,20 @@ internal sealed partial class SqliteMessageStore
         FROM results GROUP BY backend ORDER BY backend
         """;
 
-    public Task SaveStatisticsAsync(IReadOnlyList<StatisticsRow> rows, CancellationToken cancellationToken) => _writer.RunAsync(
-        session => session.Connection.Execute(
-            """
-            INSERT INTO statistics (hour, kind, code, count, median, high) VALUES (@Hour, @Kind, @Code, @Count, @Median, @High)
-            ON CONFLICT (hour, kind, code) DO UPDATE SET count = excluded.count, median = excluded.median, high = excluded.high
-                WHERE excluded.count >= count
-            """,
-            rows.Select(row => new { Hour = Write(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High })),
+    public Task SaveStatisticsAsync(IReadOnlyList<StatisticsRow> rows, CancellationToken cancellationToken) => ExecuteAsync(
+        """
+        INSERT INTO statistics (hour, kind, code, count, median, high) VALUES (@Hour, @Kind, @Code, @Count, @Median, @High)
+        ON CONFLICT (hour, kind, code) DO UPDATE SET count = excluded.count, median = excluded.median, high = excluded.high
+            WHERE excluded.count >= count
+        """,
+        rows.Select(row => new { Hour = StoredTime.Write(row.Hour), row.Kind, row.Code, row.Count, row.Median, row.High }),
         cancellationToken);
 
     public Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<StatisticsRow>>(Read(connection => connection.Query<(
-            string Hour, string Kind, string Code, long Count, double? Median, double? High)>(
+        ManyAsync<(DateTimeOffset Hour, string Kind, string Code, int Count, double? Median, double? High), StatisticsRow>(
             "SELECT hour, kind, code, count, median, high FROM statistics WHERE hour > @after ORDER BY hour, kind, code",
-            new { after = Write(_time.GetUtcNow() - since) }).Select(row =>
-                new StatisticsRow(Time(row.Hour), row.Kind, row.Code, (int)row.Count, row.Median, row.High)).ToList()));
+            new { after = Ago(since) },
+            row => new(row.Hour, row.Kind, row.Code, row.Count, row.Median, row.High));
 
     public Task<int> ForgetStatisticsAsync(
         DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(
@@ -99,12 +90,12 @@ internal sealed partial class SqliteMessageStore
                 DELETE FROM statistics_samples WHERE rowid IN (
                     SELECT rowid FROM statistics_samples WHERE at < @before ORDER BY at LIMIT @limit)
                 """,
-                new { before = Write(samplesBefore), limit })
+                new { before = StoredTime.Write(samplesBefore), limit })
             + session.Connection.Execute(
                 """
                 DELETE FROM statistics WHERE (hour, kind, code) IN (
                     SELECT hour, kind, code FROM statistics WHERE hour < @before ORDER BY hour LIMIT @limit)
                 """,
-                new { before = Write(hoursBefore), limit }),
+                new { before = StoredTime.Write(hoursBefore), limit }),
         cancellationToken);
 }

@@ -1,3 +1,5 @@
+using Dapper;
+
 namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
@@ -23,59 +25,38 @@ internal sealed partial class SqliteMessageStore
 
                 _shares.Add(session, first.Username, first.Work, limits, messages.Count);
                 UseUploads(session, first.Source, messages.Count);
-                return [.. messages.Zip(patches, (message, patch) => new Submitted(Insert(session, RowOf(message, patch), now), false))];
-
-                NewRow RowOf(NewImageMessage message, MetadataPatch patch) =>
-                    new(message.ConversationId, message.Username, MessageRole.Bot, MessagePatches.PendingContent, patch)
-                    {
-                        QueuedAt = now,
-                        Work = message.Work,
-                        IdempotencyKey = message.IdempotencyKey,
-                        RequestHash = message.RequestHash,
-                        By = by,
-                    };
+                return
+                [
+                    .. messages.Zip(patches, (message, patch) => new Submitted(
+                        Insert(
+                            session,
+                            new(message.ConversationId, message.Username, MessageRole.Bot, MessagePatches.PendingContent, patch),
+                            now, message.IdempotencyKey, message.RequestHash, message.Work, by),
+                        IsReplay: false)),
+                ];
             },
             cancellationToken);
         if (submitted[0].IsReplay)
             return submitted;
         foreach (var _ in submitted)
-            _metrics?.RecordSubmit();
-        _signal.Raise();
+            Metrics?.RecordSubmit();
+        Signal.Raise();
         return submitted;
     }
 
     private static Message? FindReplay(SqliteSession session, NewImageMessage message)
     {
-        var earlier = message.IdempotencyKey is { } key ? FindByKey(session, message.ConversationId, key) : null;
+        var earlier = FindByKey(session, message.ConversationId, message.IdempotencyKey);
         return earlier is null || message.IsSameRequestAs(earlier) ? earlier : throw new IdempotencyKeyReusedException();
     }
 
-    public Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken) =>
-        TransitionAsync(
-            "retry",
-            $"""
-            UPDATE messages SET queued_at = @Now, finished_at = NULL, heartbeat_at = NULL, hangfire_job_id = NULL, failures = 0,
-                disruptions = 0,
-                {Note(RequestEventKinds.Retried)}, {Merge}
-            WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
-            RETURNING {Columns}
-            """,
-            new Change(id, Now(), MessagePatches.Retry(queuePosition).Json, MessagePatches.PendingContent),
-            cancellationToken,
-            before: session =>
-            {
-                // In the writer's transaction, as a submit's: no other write adds to this user's share in between.
-                if (session.QuerySingleOrDefault(
-                    """
-                    SELECT username, ifnull(work, 0) FROM messages
-                    WHERE id = @Id AND queued_at IS NOT NULL AND status IN ('error', 'cancelled')
-                    """,
-                    [("@Id", id)],
-                    row => new RetriedRow(row.GetString(0), row.GetDouble(1))) is { } row)
-                {
-                    _shares.Add(session, row.Username, row.Work, limits);
-                }
-            });
-
-    private sealed record RetriedRow(string Username, double Work);
+    /// <summary>In the writer's transaction, as a submit's: no other write adds to this user's share in between.</summary>
+    private void AddRetryToShare(SqliteSession session, long? id, UserLimits limits)
+    {
+        if (session.Connection.QuerySingleOrDefault<(string Username, double Work)?>(
+            $"SELECT username, ifnull(work, 0) FROM messages WHERE id = @id AND {IsRetryable}", new { id }) is { } retried)
+        {
+            _shares.Add(session, retried.Username, retried.Work, limits);
+        }
+    }
 }

@@ -11,15 +11,31 @@ namespace ImageQueue.Core.Storage.Sqlite;
 /// on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request. A power cut may lose which Hangfire
 /// job a request has; those jobs are lost with the process in any case.
 /// </summary>
-internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDatabase, IAsyncDisposable
+internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, IMessageDatabase, IAsyncDisposable
 {
+    private static readonly SqlDialect Words = new(
+        Clock: "@Now",
+        IsQueued,
+        IsMine: "queued_at IS NOT NULL AND status = 'processing' AND attempt = @Attempt",
+        IsUnfinished: "queued_at IS NOT NULL AND status IN ('queued', 'processing')",
+        IsRetryable,
+        IsClaimable:
+        """
+        queued_at IS NOT NULL AND (status = 'queued' OR (status = 'processing' AND hangfire_job_id = @HangfireJobId AND (
+            heartbeat_at IS NULL OR heartbeat_at <= strftime('%Y-%m-%dT%H:%M:%fZ', @Now, -(@Age / 1000.0) || ' seconds'))))
+        """,
+        StoredProgress: "CAST(ifnull(extra_metadata ->> '$.progress', 0) AS INTEGER)",
+        NoteClaim: "UPDATE leases SET note = (SELECT job_id || '-' || attempt FROM messages WHERE id = @Id) WHERE name = @Lease");
+
+    private const string IsQueued = "queued_at IS NOT NULL AND status = 'queued'";
+
+    private const string IsRetryable = "queued_at IS NOT NULL AND status IN ('error', 'cancelled')";
+
     /// <summary>How long another process may hold the file's lock before a write is refused.</summary>
     private static readonly TimeSpan BusyTimeout = TimeSpan.FromSeconds(5);
 
     private readonly string _connectionString;
     private readonly TimeProvider _time;
-    private readonly AsyncSignal _signal;
-    private readonly QueueMetrics? _metrics;
     private readonly bool _applySchema;
     private readonly SqliteWriter _writer;
     private readonly UserShares _shares = new();
@@ -32,13 +48,12 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
     /// <param name="applySchema">Whether <see cref="PrepareAsync"/> creates what is missing.</param>
     public SqliteMessageStore(
         string connectionString, TimeProvider time, AsyncSignal signal, bool applySchema = true, QueueMetrics? metrics = null)
+        : base(Words, signal, metrics)
     {
-        _metrics = metrics;
         _applySchema = applySchema;
         // The provider's shortest time-out; SQLite's own busy handler does the waiting.
         _connectionString = new SqliteConnectionStringBuilder(connectionString) { DefaultTimeout = 1, ForeignKeys = true }.ConnectionString;
         _time = time;
-        _signal = signal;
         _writer = new SqliteWriter(Open, time);
     }
 
@@ -87,70 +102,91 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         SqliteConnection.ClearPool(connection);
     }
 
+    /// <summary>Hangfire's ids begin at 1 again with each process, beside rows with the same ids.</summary>
+    private const string NewestOfJob = "SELECT id FROM messages WHERE hangfire_job_id = @HangfireJobId ORDER BY id DESC LIMIT 1";
+
     private const string Columns =
         """
-        id AS Id, conversation_id AS ConversationId, username AS Username, role AS Role, content AS Content,
-        extra_metadata AS ExtraMetadata, created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId,
-        idempotency_key AS IdempotencyKey, request_hash AS RequestHash, attempt AS Attempt, failures AS Failures,
-        disruptions AS Disruptions, backend AS Backend, heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt,
-        finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS Revision
-        """;
-
-    /// <summary>
-    /// The part that every transition shares: merges the patch, sets the content if there is one, moves updated_at and the revision.
-    /// </summary>
-    private const string Merge =
-        $"""
-        extra_metadata = json_patch(ifnull(extra_metadata, '{EmptyObject}'), @Patch), content = ifnull(@Content, content), {Touch}
+        id, conversation_id, username, role, content, extra_metadata, created_at, updated_at, hangfire_job_id, idempotency_key,
+        request_hash, attempt, failures, disruptions, backend, heartbeat_at, queued_at, finished_at, deleted_at, revision
         """;
 
     private const string Touch = $"updated_at = @Now, revision = {NextRevision}";
 
-    /// <summary>Adds a line to the row's <see cref="RequestEvents"/>. An UPDATE reads every column's old value.</summary>
-    private static string Note(string what, string attempt = "attempt", string backend = "backend") => string.Create(
+    private const string NextRevision = "(SELECT ifnull(max(revision), 0) + 1 FROM messages)";
+
+    private const string Merged = "json_patch(ifnull(extra_metadata, '{}'), @Patch)";
+
+    protected override string Note(string what, string attempt = "attempt", string backend = "backend") => string.Create(
         CultureInfo.InvariantCulture,
-        $"events = substr(ifnull(events, '') || {Line(what, attempt, backend)}, -{RequestEvents.MaxLength})");
+        $"events = substr(ifnull(events, '') || {Line(what, attempt, backend)}, -{RequestEvents.MaxLength}), ");
 
     private static string Line(string what, string attempt = "attempt", string backend = "NULL") =>
         $"""
-        @Now || char(9) || '{what}' || char(9) || {attempt} || char(9) || ifnull({backend}, '')
-            || char(9) || ifnull(@Why, '') || char(9) || ifnull(@By, '') || char(10)
+        @Now || char(9) || '{what}' || char(9) || ({attempt}) || char(9) || ifnull({backend}, '')
+            || char(9) || ifnull(@Why, '') || char(9) || ifnull(@Actor, '') || char(10)
         """;
 
-    private const string NextRevision = "(SELECT ifnull(max(revision), 0) + 1 FROM messages)";
-
-    private const string EmptyObject = "{}";
-
-    private async Task<Transition> TransitionAsync(
-        string? operation,
-        string update,
-        Change change,
-        CancellationToken cancellationToken,
-        Action<SqliteConnection, Message>? andThen = null,
-        Action<SqliteSession>? before = null,
-        bool survivesPowerCut = true)
+    protected override Task<Transition> WriteAsync(Change change, CancellationToken cancellationToken)
     {
-        var transition = await _writer.RunAsync(
+        var now = Now();
+        var row = change.Id is null ? $"id = ({NewestOfJob}) AND hangfire_job_id = @HangfireJobId" : "id = @Id";
+        var patch = change.Patch is null ? "" : $"extra_metadata = {Merged}, ";
+        var content = change.Content is null ? "" : "content = @Content, ";
+        var update =
+            $"""
+            UPDATE messages SET {change.Set}{patch}{content}{Touch}
+            WHERE {row} AND {change.Guard}
+            RETURNING {Columns}
+            """;
+        (string Name, object? Value)[] parameters =
+            [("@Id", change.Id), ("@Now", now), ("@Patch", change.Patch?.Json), ("@Content", change.Content), .. change.Parameters];
+        return _writer.RunAsync(
             session =>
             {
-                before?.Invoke(session);
-                var written = session.QuerySingleOrDefault(update, change.Parameters, MessageRow.Read);
-                if (written is null)
-                    return new Transition(false, Find(session.Connection, change.Id));
-                var message = written.ToMessage();
-                if (change.Sample is { } sample)
-                    AddSample(session, change.Now, sample, message);
-                andThen?.Invoke(session.Connection, message);
-                return new Transition(true, message);
+                if (change.Patch == MessagePatches.Requeue)
+                    _shares.Forget();
+                if (change.Limits is not null)
+                    AddRetryToShare(session, change.Id, change.Limits);
+                foreach (var statement in change.Before)
+                    session.Execute(statement, parameters);
+                if (session.QuerySingleOrDefault(update, parameters, ReadMessage) is not { } written)
+                {
+                    var refused = $"SELECT {Columns} FROM messages WHERE {row} AND deleted_at IS NULL";
+                    var named = change.Id is null ? parameters : parameters.AsSpan(0, 1); // The same at each call of the statement.
+                    return new Transition(false, session.QuerySingleOrDefault(refused, named, ReadMessage));
+                }
+
+                if (change.Sample is not null)
+                    AddSample(session, now, change.Sample, written);
+                if (change.AndThen is not null)
+                    session.Execute(change.AndThen, parameters);
+                return new Transition(true, written);
             },
             cancellationToken,
-            survivesPowerCut);
-        if (operation is not null)
-            _metrics?.RecordTransition(transition, operation);
-        if (transition.Applied)
-            _signal.Raise();
-        return transition;
+            change.SurvivesPowerCut);
     }
+
+    private static Func<DbDataReader, Message>? _parser;
+
+    /// <summary>Every transition returns <see cref="Columns"/>, so one Dapper parser serves all.</summary>
+    private static Message ReadMessage(DbDataReader reader) => (_parser ??= reader.GetRowParser<Message>())(reader);
+
+    private Task<T> ReadAsync<T>(Func<SqliteConnection, T> query) => Task.FromResult(Read(query));
+
+    private Task<Message?> OneAsync(string sql, object parameters) =>
+        ReadAsync(connection => connection.QuerySingleOrDefault<Message>(sql, parameters));
+
+    private Task<IReadOnlyList<T>> ManyAsync<T>(string sql, object parameters) =>
+        ReadAsync<IReadOnlyList<T>>(connection => connection.Query<T>(sql, parameters).AsList());
+
+    /// <param name="map">Takes a tuple: Dapper converts SQLite's 64-bit integers there, and not for a constructor.</param>
+    private Task<IReadOnlyList<T>> ManyAsync<TRow, T>(string sql, object parameters, Func<TRow, T> map) =>
+        ReadAsync<IReadOnlyList<T>>(connection => [.. connection.Query<TRow>(sql, parameters).Select(map)]);
+
+    /// <returns>How many rows were written.</returns>
+    private Task<int> ExecuteAsync(string sql, object parameters, CancellationToken cancellationToken) =>
+        _writer.RunAsync(session => session.Connection.Execute(sql, parameters), cancellationToken);
 
     private T Read<T>(Func<SqliteConnection, T> query)
     {
@@ -183,119 +219,7 @@ internal sealed partial class SqliteMessageStore : IMessageStore, IMessageDataba
         }
     }
 
-    private string Now() => Write(_time.GetUtcNow());
+    private string Now() => Ago(TimeSpan.Zero);
 
-    private static string Write(DateTimeOffset time) => time.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture);
-
-    /// <summary>RFC 3339 in UTC with milliseconds: sorts as text.</summary>
-    private const string TimeFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z'";
-
-    private static DateTimeOffset Time(string text) =>
-        DateTimeOffset.ParseExact(text, TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
-
-    /// <summary>The parameters that a transition's statement may use.</summary>
-    private sealed record Change(long Id, string Now, string? Patch = null, string? Content = null)
-    {
-        public int Attempt { get; init; }
-
-        public string? HangfireJobId { get; init; }
-
-        public string? Replaces { get; init; }
-
-        public string? Backend { get; init; }
-
-        public AttemptCharge Charge { get; init; }
-
-        public string? Silent { get; init; }
-
-        public int Progress { get; init; }
-
-        public string? Why { get; init; }
-
-        public string? By { get; } = Actor.Current;
-
-        public SampleNote? Sample { get; init; }
-
-        public (string Name, object? Value)[] Parameters =>
-        [
-            ("@Id", Id), ("@Now", Now), ("@Patch", Patch), ("@Content", Content), ("@Attempt", Attempt),
-            ("@HangfireJobId", HangfireJobId), ("@Replaces", Replaces), ("@Progress", Progress), ("@Backend", Backend),
-            ("@Failures", Charge == AttemptCharge.Failure ? 1 : 0), ("@Disruptions", Charge == AttemptCharge.Disruption ? 1 : 0),
-            ("@Silent", Silent), ("@Why", RequestEvents.ToStored(Why)), ("@By", By),
-        ];
-    }
-
-    private sealed class MessageRow
-    {
-        private static Func<DbDataReader, MessageRow>? _parser;
-
-        /// <summary>Every transition returns <see cref="Columns"/>, so one Dapper parser serves all.</summary>
-        public static MessageRow Read(DbDataReader reader) => (_parser ??= reader.GetRowParser<MessageRow>())(reader);
-
-        public long Id { get; init; }
-
-        public string ConversationId { get; init; } = "";
-
-        public string Role { get; init; } = "";
-
-        public string Content { get; init; } = "";
-
-        public string? ExtraMetadata { get; init; }
-
-        public string CreatedAt { get; init; } = "";
-
-        public string UpdatedAt { get; init; } = "";
-
-        public string? HangfireJobId { get; init; }
-
-        public string? IdempotencyKey { get; init; }
-
-        public string? RequestHash { get; init; }
-
-        public long Attempt { get; init; }
-
-        public long Failures { get; init; }
-
-        public long Disruptions { get; init; }
-
-        public string? Backend { get; init; }
-
-        public string? HeartbeatAt { get; init; }
-
-        public string? QueuedAt { get; init; }
-
-        public string? FinishedAt { get; init; }
-
-        public string? DeletedAt { get; init; }
-
-        public long Revision { get; init; }
-
-        public string Username { get; init; } = "";
-
-        public Message ToMessage() => new()
-        {
-            Id = Id,
-            ConversationId = ConversationId,
-            Username = Username,
-            Role = Role,
-            Content = Content,
-            ExtraMetadata = ExtraMetadata ?? EmptyObject,
-            CreatedAt = Time(CreatedAt),
-            UpdatedAt = Time(UpdatedAt),
-            HangfireJobId = HangfireJobId,
-            IdempotencyKey = IdempotencyKey,
-            RequestHash = RequestHash,
-            Attempt = (int)Attempt,
-            Failures = (int)Failures,
-            Disruptions = (int)Disruptions,
-            Backend = Backend,
-            HeartbeatAt = HeartbeatAt is null ? null : Time(HeartbeatAt),
-            QueuedAt = QueuedAt is null ? null : Time(QueuedAt),
-            FinishedAt = FinishedAt is null ? null : Time(FinishedAt),
-            DeletedAt = DeletedAt is null ? null : Time(DeletedAt),
-            Revision = Revision,
-        };
-    }
-
-    private static List<Message> Messages(IEnumerable<MessageRow> rows) => rows.Select(row => row.ToMessage()).ToList();
+    private string Ago(TimeSpan age) => StoredTime.Write(_time.GetUtcNow() - age);
 }
