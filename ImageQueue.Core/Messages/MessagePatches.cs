@@ -53,12 +53,8 @@ internal static class MessagePatches
         }));
 
     public static MetadataPatch Fail(RequestFailure failure) => MetadataPatch.Of(
-        (MetadataFields.Status, MessageStatus.Error),
-        (MetadataFields.Progress, 0),
-        (MetadataFields.QueuePosition, 0),
-        (MetadataFields.PreviewUrl, null),
-        (MetadataFields.Error, failure.Sentence),
-        (MetadataFields.ErrorCode, failure.Code));
+        (MetadataFields.Status, MessageStatus.Error), (MetadataFields.Progress, 0), (MetadataFields.QueuePosition, 0),
+        (MetadataFields.PreviewUrl, null), (MetadataFields.Error, failure.Sentence), (MetadataFields.ErrorCode, failure.Code));
 
     public static MetadataPatch Cancel { get; } = At(MessageStatus.Cancelled, progress: 0, queuePosition: 0);
 

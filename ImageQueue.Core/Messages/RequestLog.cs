@@ -18,23 +18,13 @@ internal static class RequestLog
         {
             logger.LogInformation(
                 "Message {MessageId} is {Outcome}: user {User}, backend {Backend}, waited {Waited:0.0} s, generated {Generated:0.0} s.",
-                message.Id,
-                outcome,
-                user,
-                message.Backend,
-                Math.Max(0, (total - time).TotalSeconds),
-                time.TotalSeconds);
+                message.Id, outcome, user, message.Backend, Math.Max(0, (total - time).TotalSeconds), time.TotalSeconds);
         }
         else
         {
             logger.LogInformation(
                 "Message {MessageId} is {Outcome}: user {User}, backend {Backend}, {Total:0.0} s after it was queued, by {Actor}.",
-                message.Id,
-                outcome,
-                user,
-                message.Backend ?? "none",
-                total.TotalSeconds,
-                ActorOf(message));
+                message.Id, outcome, user, message.Backend ?? "none", total.TotalSeconds, ActorOf(message));
         }
     }
 

@@ -8,12 +8,7 @@ namespace ImageQueue.Core.Requests;
 /// A crash leaves the job to Hangfire, which runs it again: the requests that are done match no longer or refuse, so nothing is done twice.
 /// </remarks>
 public sealed class BulkCommandJob(
-    IOperatorStore store,
-    BulkCommands commands,
-    CancelImageRequest cancel,
-    RetryImageRequest retry,
-    EraseMessages erase,
-    TimeProvider time,
+    IOperatorStore store, BulkCommands commands, CancelImageRequest cancel, RetryImageRequest retry, EraseMessages erase, TimeProvider time,
     ILogger<BulkCommandJob> logger)
 {
     private const int PageSize = 2000;

@@ -65,8 +65,7 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
         using var connection = storage.GetConnection();
         var at = time.GetUtcNow().ToUnixTimeMilliseconds();
         connection.SetJobParameter(
-            id,
-            ProgressParameter,
+            id, ProgressParameter,
             string.Create(CultureInfo.InvariantCulture, $"{progress.Done}/{progress.Refused}/{progress.Total}/{at}"));
     }
 

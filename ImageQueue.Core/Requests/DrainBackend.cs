@@ -31,10 +31,7 @@ public sealed class DrainBackend(Pauses pauses, IMessageStore store, RunningJobs
             running.Stop(message.Id);
             logger.LogInformation(
                 "Message {MessageId}, attempt {Attempt} is requeued in place: {Backend} is drained by {By}.",
-                message.Id,
-                message.Attempt,
-                backend,
-                by);
+                message.Id, message.Attempt, backend, by);
         }
 
         return requeued;

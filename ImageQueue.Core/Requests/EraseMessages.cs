@@ -5,11 +5,7 @@ namespace ImageQueue.Core.Requests;
 
 /// <summary>Erases a message, or a whole conversation: words, metadata and files.</summary>
 public sealed class EraseMessages(
-    IMessageStore store,
-    CancelImageRequest cancel,
-    ImageFiles images,
-    UsedUploads uploads,
-    IMessageDatabase database,
+    IMessageStore store, CancelImageRequest cancel, ImageFiles images, UsedUploads uploads, IMessageDatabase database,
     ILogger<EraseMessages> logger)
 {
     private const int PageSize = 100;
@@ -70,8 +66,7 @@ public sealed class EraseMessages(
         {
             isErased = true;
             await Parallel.ForEachAsync(
-                page,
-                new ParallelOptions { MaxDegreeOfParallelism = Concurrency, CancellationToken = cancellationToken },
+                page, new ParallelOptions { MaxDegreeOfParallelism = Concurrency, CancellationToken = cancellationToken },
                 async (message, stop) => await EraseAsync(message, stop));
         }
 

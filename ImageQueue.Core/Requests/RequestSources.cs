@@ -57,8 +57,7 @@ public sealed class RequestSources(IConversationStore store, IUploadStore upload
             return;
         var model = chosen is { Backends.Count: > 0 } ? $" with the model '{chosen.Name}'" : "";
         throw new SourceException(
-            SourceProblem.Unsupported,
-            "source",
+            SourceProblem.Unsupported, "source",
             $"No image server here{model} can start from an image in this way. GET /api/models says what they can.");
     }
 

@@ -6,11 +6,7 @@ namespace ImageQueue.Core.Requests;
 
 /// <summary>Submits a checked image request: its rows first, then their Hangfire jobs.</summary>
 public sealed class SubmitImageRequest(
-    IRequestStore store,
-    EnqueueImageRequest queue,
-    RequestSources sources,
-    QueuePositions positions,
-    IOptions<QueueOptions> queueOptions,
+    IRequestStore store, EnqueueImageRequest queue, RequestSources sources, QueuePositions positions, IOptions<QueueOptions> queueOptions,
     ForgeModels models)
 {
     /// <summary>Submits a request for one image.</summary>

@@ -35,8 +35,7 @@ public sealed class UsedUploads(IUploadStore store, ImageFiles files)
 
     /// <summary>Removes what has not been used for so long, and those of the files that have no row.</summary>
     /// <returns>How many.</returns>
-    internal async Task<int> RemoveExpiredAsync(
-        IReadOnlyCollection<string> ids, TimeSpan keepFor, CancellationToken cancellationToken) =>
+    internal async Task<int> RemoveExpiredAsync(IReadOnlyCollection<string> ids, TimeSpan keepFor, CancellationToken cancellationToken) =>
         Remove(await store.ForgetUnusedUploadsAsync(ids, keepFor, cancellationToken));
 
     private int Remove(IReadOnlyList<string> ids)

@@ -18,11 +18,7 @@ internal sealed class QueueGauges : PeriodicService
 
     /// <summary>Creates the instruments.</summary>
     public QueueGauges(
-        IMeterFactory meters,
-        QueuePositions positions,
-        IQueueStore store,
-        DatabaseReadiness readiness,
-        TimeProvider time,
+        IMeterFactory meters, QueuePositions positions, IQueueStore store, DatabaseReadiness readiness, TimeProvider time,
         ILogger<QueueGauges> logger)
         : base(readiness, time, logger)
     {

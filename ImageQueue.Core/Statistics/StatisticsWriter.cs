@@ -13,11 +13,7 @@ namespace ImageQueue.Core.Statistics;
 /// says up to where the statistics are complete.
 /// </remarks>
 internal sealed class StatisticsWriter(
-    IStatisticsStore store,
-    ILeaseStore leases,
-    QueuePositions positions,
-    DatabaseReadiness readiness,
-    TimeProvider time,
+    IStatisticsStore store, ILeaseStore leases, QueuePositions positions, DatabaseReadiness readiness, TimeProvider time,
     ILogger<StatisticsWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {

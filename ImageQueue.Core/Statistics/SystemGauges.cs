@@ -30,9 +30,7 @@ internal sealed class SystemGauges : IHostedService
             "imagequeue.writable", () =>
                 images.WhyNotWritable() is null ? 1 : 0, "{folder}", "1 while Images:Directory can be written and its disk has room.");
         meter.CreateObservableGauge<long>(
-            "imagequeue.images.disk.free",
-            () => images.FreeBytes() is { } free ? [new Measurement<long>(free)] : [],
-            "By",
+            "imagequeue.images.disk.free", () => images.FreeBytes() is { } free ? [new Measurement<long>(free)] : [], "By",
             "Free space on the disk of Images:Directory.");
     }
 

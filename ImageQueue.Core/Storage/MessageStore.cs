@@ -26,8 +26,7 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {
         var guard = patch is null ? "deleted_at IS NULL" : $"deleted_at IS NULL AND {StaysSmall(patch)}";
-        var transition = await TransitionAsync(
-            new("update", id, Set: "", guard) { Patch = patch, Content = content }, cancellationToken);
+        var transition = await TransitionAsync(new("update", id, Set: "", guard) { Patch = patch, Content = content }, cancellationToken);
         if (transition is { Applied: false, Message: not null })
             throw new DocumentTooLargeException();
         return transition.Message ?? throw new MessageNotFoundException(id);
@@ -45,8 +44,7 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
             cancellationToken);
     }
 
-    public Task<Transition> ClaimAsync(
-        long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken)
+    public Task<Transition> ClaimAsync(long id, string hangfireJobId, string? backend, string? lease, CancellationToken cancellationToken)
     {
         var set = "hangfire_job_id = @HangfireJobId, backend = @Backend, attempt = attempt + 1, "
             + $"{Note(RequestEventKinds.Claimed, "attempt + 1", "@Backend")}{Beat}";
@@ -110,8 +108,7 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
     public Task<Transition> CancelByHangfireJobAsync(string hangfireJobId, string content, CancellationToken cancellationToken) =>
         CancelAsync(id: null, content, [.. Why(null), ("@HangfireJobId", hangfireJobId)], cancellationToken);
 
-    private Task<Transition> CancelAsync(
-        long? id, string content, (string, object?)[] parameters, CancellationToken cancellationToken) =>
+    private Task<Transition> CancelAsync(long? id, string content, (string, object?)[] parameters, CancellationToken cancellationToken) =>
         TransitionAsync(
             new("cancel", id, Finished(RequestEventKinds.Cancelled), sql.IsUnfinished, parameters)
             { Patch = MessagePatches.Cancel, Content = content, Sample = SampleNote.Cancelled },

@@ -9,14 +9,8 @@ namespace ImageQueue.Core.Webhooks;
 /// is sent. Operators see each delivery with its answer in the dashboard, and can requeue it there.
 /// </remarks>
 public sealed class DeliverWebhookJob(
-    WebhookReceivers receivers,
-    WebhookTraffic traffic,
-    WebhookSuspensions suspensions,
-    WebhookSender sender,
-    IWebhookBody bodies,
-    IFeedStore store,
-    QueueMetrics metrics,
-    ILogger<DeliverWebhookJob> logger)
+    WebhookReceivers receivers, WebhookTraffic traffic, WebhookSuspensions suspensions, WebhookSender sender, IWebhookBody bodies,
+    IFeedStore store, QueueMetrics metrics, ILogger<DeliverWebhookJob> logger)
 {
     /// <summary>Hangfire's queue of deliveries.</summary>
     public const string QueueName = "webhooks";

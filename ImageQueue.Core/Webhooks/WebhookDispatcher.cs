@@ -11,14 +11,8 @@ namespace ImageQueue.Core.Webhooks;
 /// changes of a message only the latest is delivered.
 /// </remarks>
 internal sealed class WebhookDispatcher(
-    ILeaseStore leases,
-    WebhookChanges changes,
-    WebhookDeliveries deliveries,
-    WebhookPosition position,
-    AsyncSignal signal,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<WebhookDispatcher> logger)
+    ILeaseStore leases, WebhookChanges changes, WebhookDeliveries deliveries, WebhookPosition position, AsyncSignal signal,
+    DatabaseReadiness readiness, TimeProvider time, ILogger<WebhookDispatcher> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>The lease.</summary>

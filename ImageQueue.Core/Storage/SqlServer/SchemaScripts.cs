@@ -66,8 +66,7 @@ internal sealed partial record SchemaScript(string Name, string Text)
     private IEnumerable<string> Columns(string table)
     {
         var definition = Regex.Match(
-            Text,
-            $@"CREATE TABLE {Regex.Escape(table)}\s+\((?<columns>.*?)^\s*\);",
+            Text, $@"CREATE TABLE {Regex.Escape(table)}\s+\((?<columns>.*?)^\s*\);",
             RegexOptions.Singleline | RegexOptions.Multiline | RegexOptions.CultureInvariant);
         return ColumnLine.Matches(definition.Groups["columns"].Value).Select(column => column.Groups["column"].Value);
     }

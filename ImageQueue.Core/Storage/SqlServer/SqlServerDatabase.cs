@@ -85,9 +85,7 @@ public sealed class SqlServerDatabase : IMessageDatabase
         {
             _logger.LogWarning(
                 "The database {Database} lacks {Part}; run {Script}. ImageQueue works without it, but slowly.",
-                Location,
-                part.Name,
-                part.Script);
+                Location, part.Name, part.Script);
         }
 
         HangfireOptions.UseIgnoreDupKeyOption = state.HangfireVersion >= 8;

@@ -137,8 +137,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
         OneAsync(
-            $"SELECT {Columns} FROM dbo.messages WHERE id = @Id AND deleted_at IS NULL;",
-            new StatementParameters().Add("@Id", id),
+            $"SELECT {Columns} FROM dbo.messages WHERE id = @Id AND deleted_at IS NULL;", new StatementParameters().Add("@Id", id),
             cancellationToken);
 
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
@@ -179,8 +178,7 @@ internal sealed partial class SqlServerMessageStore
     public async Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) =>
         await ExecuteAsync(
             "UPDATE dbo.conversations SET title = @Title WHERE id = @ConversationId AND username <> N'';",
-            new StatementParameters().AddName("@ConversationId", conversationId).AddText("@Title", title, 400),
-            cancellationToken) == 1;
+            new StatementParameters().AddName("@ConversationId", conversationId).AddText("@Title", title, 400), cancellationToken) == 1;
 
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken) =>

@@ -30,8 +30,7 @@ internal sealed partial class SqlServerMessageStore
     public async Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         await ExecuteAsync(
             "UPDATE dbo.conversations SET username = N'', title = NULL WHERE id = @ConversationId AND username <> N'';",
-            new StatementParameters().AddName("@ConversationId", conversationId),
-            cancellationToken) > 0;
+            new StatementParameters().AddName("@ConversationId", conversationId), cancellationToken) > 0;
 
     public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
         ManyAsync<string>(

@@ -9,9 +9,7 @@ internal sealed partial class SqlServerMessageStore
     public Task<IReadOnlyList<Lease>> AcquireLeasesAsync(
         string holder, IReadOnlyCollection<string> names, TimeSpan term, CancellationToken cancellationToken) =>
         ManyAsync<Lease>(
-            AcquireLeases,
-            Names(names).AddText("@Holder", holder, LeaseSize).Add("@Term", (int)term.TotalMilliseconds),
-            cancellationToken);
+            AcquireLeases, Names(names).AddText("@Holder", holder, LeaseSize).Add("@Term", (int)term.TotalMilliseconds), cancellationToken);
 
     // The process that adds a lease's row first is not yet its holder. A second one that adds it at the same time gets a key error, is
     // repeated, and finds the row.
@@ -35,8 +33,7 @@ internal sealed partial class SqlServerMessageStore
     public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) =>
         ExecuteAsync(
             $"UPDATE dbo.imagequeue_leases SET holder = NULL, expires_at = NULL WHERE name IN ({ThoseNames}) AND holder = @Holder;",
-            Names(names).AddText("@Holder", holder, LeaseSize),
-            cancellationToken);
+            Names(names).AddText("@Holder", holder, LeaseSize), cancellationToken);
 
     public Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken) =>
         ManyAsync<HeldLease>(ListLeases, new StatementParameters().AddText("@Prefix", prefix, LeaseSize), cancellationToken);

@@ -6,10 +6,8 @@ internal sealed partial class SqlServerMessageStore
 {
     public Task<IReadOnlyList<Pause>> ListPausesAsync(CancellationToken cancellationToken) =>
         ManyAsync<(string Name, string By, DateTimeOffset At), Pause>(
-            "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;",
-            new StatementParameters(),
-            row => new(row.Name, row.By, row.At),
-            cancellationToken);
+            "SELECT name, paused_by, paused_at FROM dbo.imagequeue_pauses ORDER BY name;", new StatementParameters(),
+            row => new(row.Name, row.By, row.At), cancellationToken);
 
     // Of two concurrent ones the second gets a key error, is repeated, and finds the first one's row.
     public async Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) =>
@@ -24,8 +22,7 @@ internal sealed partial class SqlServerMessageStore
 
     public async Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) =>
         await ExecuteAsync(
-            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;",
-            new StatementParameters().AddText("@Name", name, LeaseSize),
+            "DELETE FROM dbo.imagequeue_pauses WHERE name = @Name;", new StatementParameters().AddText("@Name", name, LeaseSize),
             cancellationToken) == 1;
 
     public Task<FoundRequests> SearchFinishedAsync(
@@ -86,8 +83,7 @@ internal sealed partial class SqlServerMessageStore
             .AddText("@Statuses", JsonSerializer.Serialize(search.Statuses));
         return ManyAsync<long>(
             $"SELECT TOP (@Limit) id FROM dbo.messages WHERE id > @After AND {HasStatus}{Fits(search, parameters)} ORDER BY id;",
-            parameters,
-            cancellationToken);
+            parameters, cancellationToken);
     }
 
     public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken)

@@ -139,8 +139,7 @@ internal sealed partial class SqlServerMessageStore
 
     public Task<int> CountAsync(string status, CancellationToken cancellationToken) => ScalarAsync<int>(
         "SELECT COUNT(*) FROM dbo.messages WHERE queued_at IS NOT NULL AND status = @Status;",
-        new StatementParameters().AddText("@Status", status, 20),
-        cancellationToken);
+        new StatementParameters().AddText("@Status", status, 20), cancellationToken);
 
     public Task<IReadOnlyList<WaitingRequest>> ListWaitingAsync(UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         WaitingAsync("", Place(after, limit), cancellationToken);
@@ -148,14 +147,12 @@ internal sealed partial class SqlServerMessageStore
     public Task<IReadOnlyList<WaitingRequest>> ListJoblessAsync(
         TimeSpan olderThan, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
         WaitingAsync(
-            " AND hangfire_job_id IS NULL AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())",
-            Place(after, limit, olderThan),
+            " AND hangfire_job_id IS NULL AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())", Place(after, limit, olderThan),
             cancellationToken);
 
     public Task<IReadOnlyList<WaitingRequest>> ListWaitingLongerAsync(
         TimeSpan waited, UnfinishedCursor? after, int limit, CancellationToken cancellationToken) =>
-        WaitingAsync(
-            " AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())", Place(after, limit, waited), cancellationToken);
+        WaitingAsync(" AND queued_at < DATEADD(millisecond, -@Age, SYSUTCDATETIME())", Place(after, limit, waited), cancellationToken);
 
     public Task<IReadOnlyList<WaitingRequest>> FindWaitingAsync(
         IReadOnlyCollection<string> hangfireJobIds, CancellationToken cancellationToken) =>

@@ -10,8 +10,7 @@ internal sealed partial class SqlServerMessageStore
     {
         var first = messages[0];
         var parameters = Limits(
-            Row(new(first.ConversationId, first.Username, MessageRole.Bot, MessagePatches.PendingContent, null), first.Prompt),
-            limits,
+            Row(new(first.ConversationId, first.Username, MessageRole.Bot, MessagePatches.PendingContent, null), first.Prompt), limits,
             messages.Count).Add("@Work", first.Work).AddText("@IdempotencyKey", first.IdempotencyKey, IdempotencyKeySize)
             .AddText("@Why", null, RequestEvents.MaxWhy).AddText("@Actor", Actor.Current, Actor.MaxLength);
         for (var i = 0; i < messages.Count; i++)

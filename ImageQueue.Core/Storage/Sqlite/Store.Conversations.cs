@@ -49,8 +49,7 @@ internal sealed partial class SqliteMessageStore
         ? null
         : session.QuerySingleOrDefault(
             $"SELECT {Columns} FROM messages WHERE conversation_id = @ConversationId AND idempotency_key = @Key",
-            [("@ConversationId", conversationId), ("@Key", key)],
-            ReadMessage);
+            [("@ConversationId", conversationId), ("@Key", key)], ReadMessage);
 
     private static readonly string InsertRow =
         $"""
@@ -108,8 +107,7 @@ internal sealed partial class SqliteMessageStore
     public async Task<bool> RenameConversationAsync(string conversationId, string title, CancellationToken cancellationToken) =>
         await ExecuteAsync(
             "UPDATE conversations SET title = @title WHERE id = @conversationId AND username <> ''",
-            new { conversationId = StoredName.Normalize(conversationId), title },
-            cancellationToken) == 1;
+            new { conversationId = StoredName.Normalize(conversationId), title }, cancellationToken) == 1;
 
     public Task<IReadOnlyList<ConversationSummary>> ListConversationsAsync(
         string username, long before, int limit, CancellationToken cancellationToken) =>

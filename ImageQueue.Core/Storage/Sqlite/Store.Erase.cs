@@ -30,8 +30,7 @@ internal sealed partial class SqliteMessageStore
     public async Task<bool> CloseConversationAsync(string conversationId, CancellationToken cancellationToken) =>
         await ExecuteAsync(
             "UPDATE conversations SET username = '', title = NULL WHERE id = @conversationId AND username <> ''",
-            new { conversationId = StoredName.Normalize(conversationId) },
-            cancellationToken) > 0;
+            new { conversationId = StoredName.Normalize(conversationId) }, cancellationToken) > 0;
 
     public Task<IReadOnlyList<string>> ListClosedConversationsAsync(int limit, CancellationToken cancellationToken) =>
         ManyAsync<string>(

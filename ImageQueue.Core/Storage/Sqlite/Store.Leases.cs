@@ -28,8 +28,7 @@ internal sealed partial class SqliteMessageStore
 
     public Task ReleaseLeasesAsync(string holder, IReadOnlyCollection<string> names, CancellationToken cancellationToken) =>
         ExecuteAsync(
-            "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name IN @names AND holder = @holder",
-            new { names, holder },
+            "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name IN @names AND holder = @holder", new { names, holder },
             cancellationToken);
 
     public Task<IReadOnlyList<HeldLease>> ListLeasesAsync(string prefix, CancellationToken cancellationToken) =>

@@ -11,8 +11,7 @@ internal sealed partial class SqliteMessageStore
     public async Task<bool> PauseAsync(string name, string by, CancellationToken cancellationToken) =>
         await ExecuteAsync(
             "INSERT INTO pauses (name, paused_by, paused_at) VALUES (@name, @by, @now) ON CONFLICT (name) DO NOTHING",
-            new { name, by, now = Now() },
-            cancellationToken) == 1;
+            new { name, by, now = Now() }, cancellationToken) == 1;
 
     public async Task<bool> ResumeAsync(string name, CancellationToken cancellationToken) =>
         await ExecuteAsync("DELETE FROM pauses WHERE name = @name", new { name }, cancellationToken) == 1;

@@ -80,8 +80,7 @@ internal sealed partial class SqliteMessageStore
     public Task<IReadOnlyList<StatisticsRow>> ListStatisticsAsync(TimeSpan since, CancellationToken cancellationToken) =>
         ManyAsync<(DateTimeOffset Hour, string Kind, string Code, int Count, double? Median, double? High), StatisticsRow>(
             "SELECT hour, kind, code, count, median, high FROM statistics WHERE hour > @after ORDER BY hour, kind, code",
-            new { after = Ago(since) },
-            row => new(row.Hour, row.Kind, row.Code, row.Count, row.Median, row.High));
+            new { after = Ago(since) }, row => new(row.Hour, row.Kind, row.Code, row.Count, row.Median, row.High));
 
     public Task<int> ForgetStatisticsAsync(
         DateTimeOffset samplesBefore, DateTimeOffset hoursBefore, int limit, CancellationToken cancellationToken) => _writer.RunAsync(

@@ -40,14 +40,12 @@ internal sealed partial class SqliteMessageStore
     public Task<IReadOnlyList<string>> ForgetUploadsOfAsync(string conversationId, CancellationToken cancellationToken) =>
         IdsAsync(
             "DELETE FROM uploads WHERE conversation_id = @conversationId AND uses = 0 RETURNING id",
-            new { conversationId = StoredName.Normalize(conversationId) },
-            cancellationToken);
+            new { conversationId = StoredName.Normalize(conversationId) }, cancellationToken);
 
     public Task<IReadOnlyList<string>> ForgetUploadsAsync(IReadOnlyCollection<string> ids, CancellationToken cancellationToken) =>
         IdsAsync(
             "DELETE FROM uploads WHERE uses = 0 AND id IN (SELECT value FROM json_each(@ids)) RETURNING id",
-            new { ids = JsonSerializer.Serialize(ids) },
-            cancellationToken);
+            new { ids = JsonSerializer.Serialize(ids) }, cancellationToken);
 
     public Task<IReadOnlyList<string>> ForgetUnusedUploadsAsync(
         IReadOnlyCollection<string> ids, TimeSpan olderThan, CancellationToken cancellationToken) =>
@@ -76,8 +74,7 @@ internal sealed partial class SqliteMessageStore
         var named =
             $"""
             SELECT value
-            FROM messages, json_each(
-                json_array(extra_metadata ->> '$.source.upload_id', extra_metadata ->> '$.source.mask_upload_id'))
+            FROM messages, json_each(json_array(extra_metadata ->> '$.source.upload_id', extra_metadata ->> '$.source.mask_upload_id'))
             WHERE messages.id = @Id AND deleted_at IS NULL AND queued_at IS NOT NULL AND {guard}
             """;
         return
@@ -88,6 +85,5 @@ internal sealed partial class SqliteMessageStore
     }
 
     private Task<IReadOnlyList<string>> IdsAsync(string sql, object parameters, CancellationToken cancellationToken) =>
-        _writer.RunAsync<IReadOnlyList<string>>(
-            session => session.Connection.Query<string>(sql, parameters).AsList(), cancellationToken);
+        _writer.RunAsync<IReadOnlyList<string>>(session => session.Connection.Query<string>(sql, parameters).AsList(), cancellationToken);
 }
