@@ -87,58 +87,30 @@ public record GenerationSettings
     }
 
     /// <summary>As a row stores them; null settings are left out.</summary>
-    public JsonObject ToJson()
-    {
-        var json = new JsonObject();
-        Add("width", Width);
-        Add("height", Height);
-        Add("steps", Steps);
-        Add("cfg_scale", CfgScale);
-        Add("distilled_cfg_scale", DistilledCfgScale);
-        Add("sampler", Sampler);
-        Add("scheduler", Scheduler);
-        Add("seed", Seed);
-        Add("model", Model);
-        Add("negative_prompt", NegativePrompt);
-        Add("checkpoint", Checkpoint);
-        return json;
-
-        void Add(string name, JsonNode? value)
-        {
-            if (value is not null)
-                json[name] = value;
-        }
-    }
+    public JsonObject ToJson() => JsonFields.Of(
+        ("width", Width), ("height", Height), ("steps", Steps), ("cfg_scale", CfgScale), ("distilled_cfg_scale", DistilledCfgScale),
+        ("sampler", Sampler), ("scheduler", Scheduler), ("seed", Seed), ("model", Model), ("negative_prompt", NegativePrompt),
+        ("checkpoint", Checkpoint));
 
     /// <summary>As an image message stores them; a value of another type counts as absent.</summary>
     public static GenerationSettings Of(Message message)
     {
         ArgumentNullException.ThrowIfNull(message);
-        if (!message.Metadata.TryGetProperty(MetadataFields.Settings, out var json) || json.ValueKind != JsonValueKind.Object)
-            return new GenerationSettings();
-        return new GenerationSettings
-        {
-            NegativePrompt = Text("negative_prompt"),
-            Width = Integer("width"),
-            Height = Integer("height"),
-            Steps = Integer("steps"),
-            CfgScale = Number("cfg_scale"),
-            DistilledCfgScale = Number("distilled_cfg_scale"),
-            Sampler = Text("sampler"),
-            Scheduler = Text("scheduler"),
-            Seed = Find("seed", JsonValueKind.Number) is { } seed && seed.TryGetInt64(out var exact) ? exact : null,
-            Model = Text("model"),
-            Checkpoint = Text("checkpoint"),
-        };
-
-        JsonElement? Find(string name, JsonValueKind kind) =>
-            json.TryGetProperty(name, out var value) && value.ValueKind == kind ? value : null;
-
-        string? Text(string name) => Find(name, JsonValueKind.String)?.GetString();
-
-        int? Integer(string name) => Find(name, JsonValueKind.Number) is { } value && value.TryGetInt32(out var number) ? number : null;
-
-        decimal? Number(string name) =>
-            Find(name, JsonValueKind.Number) is { } value && value.TryGetDecimal(out var number) ? number : null;
+        return message.Metadata.Object(MetadataFields.Settings) is { } json
+            ? new()
+            {
+                NegativePrompt = json.Text("negative_prompt"),
+                Width = json.Int32("width"),
+                Height = json.Int32("height"),
+                Steps = json.Int32("steps"),
+                CfgScale = json.Decimal("cfg_scale"),
+                DistilledCfgScale = json.Decimal("distilled_cfg_scale"),
+                Sampler = json.Text("sampler"),
+                Scheduler = json.Text("scheduler"),
+                Seed = json.Int64("seed"),
+                Model = json.Text("model"),
+                Checkpoint = json.Text("checkpoint"),
+            }
+            : new();
     }
 }

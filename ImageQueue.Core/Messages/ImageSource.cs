@@ -59,50 +59,24 @@ public sealed record ImageSource
     }
 
     /// <summary>As a row stores it.</summary>
-    public JsonObject ToJson()
-    {
-        var json = new JsonObject();
-        Add("message_id", MessageId);
-        Add("job_id", JobId);
-        Add("upload_id", UploadId);
-        Add("strength", Strength);
-        Add("mask_upload_id", MaskUploadId);
-        Add("upscale", Upscale);
-        return json;
-
-        void Add(string name, JsonNode? value)
-        {
-            if (value is not null)
-                json[name] = value;
-        }
-    }
+    public JsonObject ToJson() => JsonFields.Of(
+        ("message_id", MessageId), ("job_id", JobId), ("upload_id", UploadId), ("strength", Strength), ("mask_upload_id", MaskUploadId),
+        ("upscale", Upscale));
 
     /// <summary>As an image message stores it; null when it starts from no image.</summary>
     public static ImageSource? Of(Message message)
     {
         ArgumentNullException.ThrowIfNull(message);
-        if (!message.IsImage
-            || !message.Metadata.TryGetProperty(MetadataFields.Source, out var json)
-            || json.ValueKind != JsonValueKind.Object)
-        {
-            return null;
-        }
-
-        return new ImageSource
-        {
-            MessageId = Number("message_id") is { } id && id.TryGetInt64(out var messageId) ? messageId : null,
-            JobId = Text("job_id"),
-            UploadId = Text("upload_id"),
-            Strength = Number("strength") is { } strength && strength.TryGetDecimal(out var exact) ? exact : null,
-            MaskUploadId = Text("mask_upload_id"),
-            Upscale = Number("upscale") is { } upscale && upscale.TryGetInt32(out var factor) ? factor : null,
-        };
-
-        string? Text(string name) => Find(name, JsonValueKind.String)?.GetString();
-
-        JsonElement? Number(string name) => Find(name, JsonValueKind.Number);
-
-        JsonElement? Find(string name, JsonValueKind kind) =>
-            json.TryGetProperty(name, out var value) && value.ValueKind == kind ? value : null;
+        return message.IsImage && message.Metadata.Object(MetadataFields.Source) is { } json
+            ? new()
+            {
+                MessageId = json.Int64("message_id"),
+                JobId = json.Text("job_id"),
+                UploadId = json.Text("upload_id"),
+                Strength = json.Decimal("strength"),
+                MaskUploadId = json.Text("mask_upload_id"),
+                Upscale = json.Int32("upscale"),
+            }
+            : null;
     }
 }

@@ -114,13 +114,9 @@ public sealed record Message
     /// <summary>One of <see cref="ErrorCodes"/>, when in error.</summary>
     public string? ErrorCode => Text(MetadataFields.ErrorCode);
 
-    private string? Text(string field) =>
-        Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+    private string? Text(string field) => Metadata.Text(field);
 
-    private int Number(string field) =>
-        Metadata.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number)
-            ? number
-            : 0;
+    private int Number(string field) => Metadata.Int32(field) ?? 0;
 }
 
 /// <summary>The values of <see cref="MetadataFields.Status"/>.</summary>

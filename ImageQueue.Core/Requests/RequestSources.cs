@@ -130,19 +130,10 @@ public sealed class RequestSources(IConversationStore store, IUploadStore upload
     private static (int Width, int Height)? SizeOf(Message message)
     {
         var settings = GenerationSettings.Of(message);
-        return message.Metadata.TryGetProperty(MetadataFields.Result, out var result)
-            && Side(result, "width") is { } width
-            && Side(result, "height") is { } height
-            ? (width, height)
-            : settings is { Width: { } asked, Height: { } high } ? (asked, high) : null;
-
-        static int? Side(JsonElement result, string name) =>
-            result.ValueKind == JsonValueKind.Object
-            && result.TryGetProperty(name, out var value)
-            && value.ValueKind == JsonValueKind.Number
-            && value.TryGetInt32(out var pixels)
-            && pixels > 0
-                ? pixels
-                : null;
+        return message.Metadata.Object(MetadataFields.Result) is { } result
+            && result.Int32("width") is > 0 and var width
+            && result.Int32("height") is > 0 and var height
+                ? (width, height)
+                : settings is { Width: { } asked, Height: { } high } ? (asked, high) : null;
     }
 }
