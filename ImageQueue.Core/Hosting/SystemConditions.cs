@@ -14,16 +14,6 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
     private Task<IReadOnlyList<PartConditions>>? _reading;
     private (IReadOnlyList<PartConditions> Parts, long At)? _known;
 
-    /// <summary>The last reading, however old; empty before the first.</summary>
-    public IReadOnlyList<SystemCondition> Latest
-    {
-        get
-        {
-            lock (_gate)
-                return _known is { } known ? Order(known.Parts) : [];
-        }
-    }
-
     /// <summary>All conditions, worst first; at most a second old.</summary>
     public async Task<IReadOnlyList<SystemCondition>> GetAsync(CancellationToken cancellationToken) =>
         Order(await GetPartsAsync(cancellationToken));
@@ -43,7 +33,7 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
     public void Invalidate()
     {
         lock (_gate)
-            _known = _known is { } known ? (known.Parts, long.MinValue / 2) : null;
+            _known = null;
     }
 
     private static IReadOnlyList<SystemCondition> Order(IReadOnlyList<PartConditions> parts) =>

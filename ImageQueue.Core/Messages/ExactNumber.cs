@@ -12,22 +12,17 @@ internal static class ExactNumber
     public const int MaxPrecision = 38;
 
     /// <summary>Whether <paramref name="json"/>, written out without an exponent, fits <c>decimal(38, s)</c> for some scale s.</summary>
-    public static bool Fits(string json) => TryGetShape(json, out _, out _);
+    public static bool Fits(string json) => TrySplit(json, out _, out _, out _);
 
     /// <summary>
-    /// The precision (digits in all) and scale (digits behind the point) of the number when it is written out without an
-    /// exponent, keeping the zeros that were written: <c>1.50</c> has precision 3 and scale 2.
+    /// The number as <c>unscaled / 10^scale</c>. The scale is that of the number written out without an exponent, with the zeros that
+    /// were written: 2 of <c>1.50</c>. Minus zero is zero.
     /// </summary>
-    /// <returns>False when it would need more than <see cref="MaxPrecision"/> digits.</returns>
-    public static bool TryGetShape(string json, out int precision, out int scale) =>
-        TrySplit(json, out _, out _, out precision, out scale);
-
-    /// <summary>The number as <c>unscaled / 10^scale</c>, with the scale of <see cref="TryGetShape"/>. Minus zero is zero.</summary>
     /// <returns>False when it would need more than <see cref="MaxPrecision"/> digits.</returns>
     public static bool TryParse(string json, out BigInteger unscaled, out int scale)
     {
         unscaled = BigInteger.Zero;
-        if (!TrySplit(json, out var digits, out var shift, out _, out scale))
+        if (!TrySplit(json, out var digits, out var shift, out scale))
             return false;
         if (digits.Length == 0)
             return true;
@@ -43,10 +38,10 @@ internal static class ExactNumber
     /// Splits the number into its digits without leading zeros (none for zero) and the zeros that a positive exponent
     /// puts behind them.
     /// </summary>
-    private static bool TrySplit(string json, out string digits, out int shift, out int precision, out int scale)
+    private static bool TrySplit(string json, out string digits, out int shift, out int scale)
     {
         digits = "";
-        shift = precision = scale = 0;
+        shift = scale = 0;
         var text = json.AsSpan().TrimStart('-');
         var exponent = 0;
         var e = text.IndexOfAny('e', 'E');
@@ -65,7 +60,6 @@ internal static class ExactNumber
         {
             // Zero is zero, whatever its exponent: only as many written zeros are kept as fit.
             scale = (int)Math.Clamp(behindPoint, 0, MaxPrecision);
-            precision = Math.Max(1, scale);
             return true;
         }
 
@@ -76,7 +70,6 @@ internal static class ExactNumber
         digits = written.ToString().Replace(".", "", StringComparison.Ordinal);
         shift = (int)Math.Max(0, -behindPoint);
         scale = (int)Math.Max(0, behindPoint);
-        precision = (int)needed;
         return true;
     }
 }

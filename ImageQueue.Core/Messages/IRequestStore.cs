@@ -110,14 +110,6 @@ public interface IRequestStore
     Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken);
 }
 
-public static class RequestStoreExtensions
-{
-    /// <summary>Adds one image request.</summary>
-    public static async Task<Submitted> SubmitAsync(
-        this IRequestStore store, NewImageMessage message, UserLimits limits, CancellationToken cancellationToken) =>
-        (await store.SubmitAsync([message], limits, cancellationToken))[0];
-}
-
 /// <summary>What a requeued request is charged with.</summary>
 public enum AttemptCharge
 {

@@ -46,10 +46,11 @@ public sealed class MetadataPatchLimitTests
     [TestCase("1E-38", 38, 38)]
     [TestCase("99999999999999999999999999999999999999", 38, 0)]
     [TestCase("9.9999999999999999999999999999999999999", 38, 37)]
-    public void TryGetShape_CountsDigits_AsWritten(string number, int precision, int scale)
+    public void TryParse_CountsDigits_AsWritten(string number, int precision, int scale)
     {
-        Assert.That(ExactNumber.TryGetShape(number, out var p, out var s), Is.True);
-        Assert.That((p, s), Is.EqualTo((precision, scale)));
+        Assert.That(ExactNumber.TryParse(number, out var unscaled, out var s), Is.True);
+        var digits = BigInteger.Abs(unscaled).ToString(CultureInfo.InvariantCulture).Length;
+        Assert.That((Math.Max(digits, s), s), Is.EqualTo((precision, scale)));
     }
 
     [TestCase("100000000000000000000000000000000000000")]
@@ -58,7 +59,7 @@ public sealed class MetadataPatchLimitTests
     [TestCase("1.00000000000000000000000000000000000000")]
     [TestCase("1e99999999999999999999")]
     [TestCase("-1e-2147483648")]
-    public void TryGetShape_IsFalse_WhenDecimal38CannotHoldIt(string number) =>
+    public void Fits_IsFalse_WhenDecimal38CannotHoldIt(string number) =>
         Assert.That(ExactNumber.Fits(number), Is.False);
 
     [TestCase("-1.50e1", "-150", 1)]

@@ -2,7 +2,6 @@ using System.Data;
 using System.Data.SqlTypes;
 using System.Numerics;
 using Dapper;
-using Microsoft.Data.SqlClient;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
@@ -167,23 +166,6 @@ internal sealed record JsonModifyExpression(string Expression, IReadOnlyList<Jso
                 parameters.Add(p.Name, p.Value, p.DbType, ParameterDirection.Input, null, p.Precision, p.Scale);
             else
                 parameters.Add(p.Name, p.Value, p.DbType, ParameterDirection.Input, p.Size == 0 ? null : p.Size);
-        }
-    }
-
-    /// <summary>Adds the parameters to those of a command.</summary>
-    public void AddTo(SqlParameterCollection parameters)
-    {
-        foreach (var p in Parameters)
-        {
-            parameters.Add(new SqlParameter
-            {
-                ParameterName = p.Name,
-                DbType = p.DbType,
-                Size = p.Size,
-                Precision = p.Precision,
-                Scale = p.Scale,
-                Value = p.Value,
-            });
         }
     }
 }
