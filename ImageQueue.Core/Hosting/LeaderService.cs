@@ -7,7 +7,6 @@ internal abstract class LeaderService(LeaderLease lease, DatabaseReadiness readi
     /// <summary>Its lease; a pass begins by acquiring it.</summary>
     protected LeaderLease Lease => lease;
 
-    /// <inheritdoc/>
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken);

@@ -13,14 +13,8 @@ public sealed class FeedSubscription : IDisposable
 
     private bool _isBehind = true;
 
-    internal FeedSubscription(MessageFeed.Watcher watcher, IFeedStore store, SemaphoreSlim catchUps, TimeProvider time, long since)
-    {
-        _watcher = watcher;
-        _store = store;
-        _catchUps = catchUps;
-        _time = time;
-        Seen = since;
-    }
+    internal FeedSubscription(MessageFeed.Watcher watcher, IFeedStore store, SemaphoreSlim catchUps, TimeProvider time, long since) =>
+        (_watcher, _store, _catchUps, _time, Seen) = (watcher, store, catchUps, time, since);
 
     /// <summary>
     /// The newest revision delivered in order; at first, the one that the watcher started from. Nothing up to it is missing.

@@ -1,4 +1,3 @@
-
 namespace ImageQueue.Core.Messages;
 
 /// <summary>

@@ -39,18 +39,11 @@ public sealed class MetadataPatch
 
     /// <summary>How every JSON text that the product stores is written: no escapes but those JSON demands.</summary>
     internal static readonly JsonSerializerOptions StoredJson = new()
-    {
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-    };
+    { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 64 };
 
-    private MetadataPatch(string json, JsonElement root)
-    {
-        Json = json;
-        Root = root;
-    }
+    private MetadataPatch(string json, JsonElement root) => (Json, Root) = (json, root);
 
     /// <summary>The patch as normalised JSON text.</summary>
     public string Json { get; }
@@ -66,19 +59,13 @@ public sealed class MetadataPatch
     public static MetadataPatch Parse(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
-        JsonDocument document;
         try
         {
-            document = JsonDocument.Parse(json, Strict);
+            return From(JsonElement.Parse(json, Strict));
         }
         catch (JsonException e)
         {
             throw new InvalidMetadataPatchException($"The metadata is not valid JSON: {e.Message}", e);
-        }
-
-        using (document)
-        {
-            return From(document.RootElement);
         }
     }
 
@@ -89,7 +76,13 @@ public sealed class MetadataPatch
         if (element.ValueKind != JsonValueKind.Object)
             throw new InvalidMetadataPatchException($"The metadata must be a JSON object, not {Describe(element.ValueKind)}.");
         Check(element, "", 1);
-        CheckMemberCount(element);
+        var count = CountMembers(element);
+        if (count > MaxMembers)
+        {
+            throw new InvalidMetadataPatchException(
+                $"The metadata has {count} keys; at most {MaxMembers} are allowed in one patch. "
+                + "Send them in several patches, or as an array.");
+        }
 
         var bytes = JsonSerializer.SerializeToUtf8Bytes(element, StoredJson);
         if (bytes.Length > MaxBytes)
@@ -99,8 +92,7 @@ public sealed class MetadataPatch
         }
 
         // Parsed anew: the caller may dispose the document that the element came from.
-        using var document = JsonDocument.Parse(bytes);
-        return new MetadataPatch(System.Text.Encoding.UTF8.GetString(bytes), document.RootElement.Clone());
+        return new MetadataPatch(Encoding.UTF8.GetString(bytes), JsonElement.Parse(bytes));
     }
 
     /// <summary>Builds a patch from named values; null removes the key.</summary>
@@ -140,14 +132,14 @@ public sealed class MetadataPatch
 
     private static void Check(JsonElement element, string path, int depth)
     {
+        if (element.ValueKind is JsonValueKind.Object or JsonValueKind.Array && depth > MaxDepth)
+            throw new InvalidMetadataPatchException($"The metadata is nested more than {MaxDepth} levels deep{At(path)}.");
         switch (element.ValueKind)
         {
             case JsonValueKind.Object:
-                CheckDepth(path, depth);
                 CheckMembers(element, path, depth);
                 break;
             case JsonValueKind.Array:
-                CheckDepth(path, depth);
                 var index = 0;
                 foreach (var item in element.EnumerateArray())
                     Check(item, $"{path}[{index++}]", depth + 1);
@@ -187,26 +179,9 @@ public sealed class MetadataPatch
         }
     }
 
-    private static void CheckMemberCount(JsonElement patch)
-    {
-        var count = CountMembers(patch);
-        if (count > MaxMembers)
-        {
-            throw new InvalidMetadataPatchException(
-                $"The metadata has {count} keys; at most {MaxMembers} are allowed in one patch. "
-                + "Send them in several patches, or as an array.");
-        }
-    }
-
     private static int CountMembers(JsonElement element) => element.ValueKind == JsonValueKind.Object
         ? element.EnumerateObject().Sum(member => 1 + CountMembers(member.Value))
         : 0;
-
-    private static void CheckDepth(string path, int depth)
-    {
-        if (depth > MaxDepth)
-            throw new InvalidMetadataPatchException($"The metadata is nested more than {MaxDepth} levels deep{At(path)}.");
-    }
 
     /// <summary>Refuses text that no database column can hold: half a surrogate pair.</summary>
     private static string CheckText(Func<string?> read, string path)

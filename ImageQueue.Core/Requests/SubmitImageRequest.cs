@@ -78,13 +78,7 @@ public sealed class SubmitImageRequest(
                 request.Prompt,
                 (count == 1 ? settings : settings with { Seed = settings.Seed + i }).ToJson(),
                 QueuePosition: waiting + 1 + i,
-                KeyOf(request.IdempotencyKey, i))
-            {
-                Source = request.Source,
-                GroupId = group,
-                Own = own,
-                RequestHash = hash,
-            }),
+                KeyOf(request.IdempotencyKey, i)) { Source = request.Source, GroupId = group, Own = own, RequestHash = hash }),
         ];
     }
 

@@ -35,13 +35,10 @@ internal sealed class QueueGauges : PeriodicService
             "How long the oldest waiting request has waited.");
     }
 
-    /// <inheritdoc/>
     protected override string Activity => "Sampling the queue for metrics";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(5);
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) =>
         _oldestWait.Enabled ? SampleAsync(cancellationToken) : Task.CompletedTask;
 

@@ -36,10 +36,8 @@ internal sealed class StatisticsWriter(
 
     private DateTimeOffset? _cleanedAt;
 
-    /// <inheritdoc/>
     protected override string Activity => "Aggregating hourly statistics";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromMinutes(1);
 
     public async Task WriteAsync(CancellationToken cancellationToken)
@@ -79,7 +77,6 @@ internal sealed class StatisticsWriter(
 
     internal static DateTimeOffset HourOf(DateTimeOffset at) => new(at.UtcTicks - (at.UtcTicks % TimeSpan.TicksPerHour), TimeSpan.Zero);
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => WriteAsync(cancellationToken);
 
     /// <summary>The newest hour with a row may have been incomplete then; before the oldest sample there is nothing.</summary>

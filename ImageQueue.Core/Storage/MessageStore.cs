@@ -81,11 +81,7 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
         CancellationToken cancellationToken) =>
         TransitionAsync(
             new("complete", id, Finished(RequestEventKinds.Complete), sql.IsMine, [.. Why(null), ("@Attempt", attempt)])
-            {
-                Patch = MessagePatches.Complete(imageUrl, thumbnailUrl, result),
-                Content = content,
-                Sample = SampleNote.Complete(result),
-            },
+            { Patch = MessagePatches.Complete(imageUrl, thumbnailUrl, result), Content = content, Sample = SampleNote.Complete(result) },
             cancellationToken);
 
     public Task<Transition> FailAsync(long id, int attempt, string content, RequestFailure failure, CancellationToken cancellationToken) =>
@@ -148,11 +144,23 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
     protected async Task<Transition> TransitionAsync(Change change, CancellationToken cancellationToken)
     {
         var transition = await WriteAsync(change, cancellationToken);
-        if (change.Operation is not null)
-            metrics?.RecordTransition(transition, change.Operation);
+        if (change.Operation is not null && metrics is not null)
+            Record(change.Operation, transition, metrics);
         if (transition.Applied)
             signal.Raise();
         return transition;
+    }
+
+    private static void Record(string operation, Transition transition, QueueMetrics metrics)
+    {
+        metrics.RecordMerge(operation, transition.Applied);
+        if (transition is not { Applied: true, Message: { QueuedAt: { } queuedAt } message })
+            return;
+        var passed = message.UpdatedAt - queuedAt;
+        if (operation == "claim")
+            metrics.RecordWait(passed);
+        else if (operation is "complete" or "fail" or "cancel" && message.Status is { } outcome)
+            metrics.RecordFinish(outcome, outcome == MessageStatus.Error ? message.ErrorCode : null, message.Backend, passed);
     }
 
     /// <summary>Merges, moves updated_at and the revision, and adds the sample, in one transaction.</summary>
@@ -182,6 +190,9 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
             }),
         ];
     }
+
+    protected static Submitted Replay(NewImageMessage message, Message earlier) =>
+        message.IsSameRequestAs(earlier) ? new(earlier, IsReplay: true) : throw new IdempotencyKeyReusedException();
 
     private string Finished(string what) => $"finished_at = {sql.Clock}, {Note(what)}";
 }

@@ -22,7 +22,6 @@ internal sealed class WebhookDispatcher(
 
     private bool _hasPosition;
 
-    /// <inheritdoc/>
     protected override string Activity => "Dispatching webhooks";
 
     /// <summary>How long a change by another process may go unseen.</summary>
@@ -31,7 +30,6 @@ internal sealed class WebhookDispatcher(
     /// <summary>Writes come in bursts.</summary>
     protected override TimeSpan MinInterval => TimeSpan.FromMilliseconds(200);
 
-    /// <inheritdoc/>
     protected override Task NextSignal => signal.Next;
 
     /// <summary>
@@ -84,10 +82,8 @@ internal sealed class WebhookDispatcher(
         return enqueued;
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => DispatchAsync(cancellationToken);
 
-    /// <inheritdoc/>
     protected override async Task ResignAsync(CancellationToken cancellationToken)
     {
         if (_hasPosition)

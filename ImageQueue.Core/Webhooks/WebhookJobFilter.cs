@@ -14,7 +14,6 @@ internal sealed class WebhookJobFilter(
     /// <summary>Where AutomaticRetry counts its retries.</summary>
     internal const string RetryCount = "RetryCount";
 
-    /// <inheritdoc/>
     public void OnStateElection(ElectStateContext context)
     {
         if (context.CandidateState is not FailedState failed)
@@ -39,7 +38,6 @@ internal sealed class WebhookJobFilter(
         }
     }
 
-    /// <inheritdoc/>
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         if (context.BackgroundJob.Job is not { Args: [string receiver, string type, long messageId, long revision, ..] } job
@@ -64,7 +62,6 @@ internal sealed class WebhookJobFilter(
             position.Close(receiver, revision);
     }
 
-    /// <inheritdoc/>
     public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         // Only the new state matters.

@@ -5,7 +5,6 @@ namespace ImageQueue.Core.Webhooks;
 /// <summary>The rules for <c>Webhooks</c>, each as a sentence that names the key.</summary>
 internal sealed class WebhooksOptionsValidator : IValidateOptions<WebhooksOptions>
 {
-    /// <inheritdoc/>
     public ValidateOptionsResult Validate(string? name, WebhooksOptions options)
     {
         var failures = new List<string>();

@@ -25,16 +25,14 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     public Task<SchemaState> CheckAsync(CancellationToken cancellationToken) =>
         connections.RunAsync(connection => CheckAsync(connection, cancellationToken), cancellationToken);
 
-    /// <summary>
-    /// Runs every script that has not run, or all when a part is missing. Safe beside other processes.
-    /// </summary>
+    /// <summary>Runs every script that has not run, or all when a part is missing. Safe beside other processes.</summary>
     /// <exception cref="StoreUnavailableException">The server cannot be reached, or does not permit it.</exception>
     public Task ApplyAsync(CancellationToken cancellationToken) => connections.RunAsync(
         async connection =>
         {
             // Held by the session, not by a transaction: database options cannot be changed inside one.
             var parameters = new StatementParameters().Add("@LockTimeout", (int)LockTimeout.TotalMilliseconds);
-            await connection.ExecuteAsync(new CommandDefinition(Lock, parameters, commandTimeout: 0, cancellationToken: cancellationToken));
+            await connection.ExecuteAsync(Command(Lock, cancellationToken, parameters, timeout: 0));
             try
             {
                 await RunScriptsAsync(connection, cancellationToken);
@@ -43,7 +41,7 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
             {
                 // A broken connection has released it; a pooled one would keep it.
                 if (connection.State == ConnectionState.Open)
-                    await connection.ExecuteAsync(new CommandDefinition(Unlock, cancellationToken: CancellationToken.None));
+                    await connection.ExecuteAsync(Unlock);
             }
 
             return true;
@@ -53,10 +51,8 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     private async Task RunScriptsAsync(DbConnection connection, CancellationToken cancellationToken)
     {
         var state = await CheckAsync(connection, cancellationToken);
-        await connection.ExecuteAsync(new CommandDefinition(CreateJournal, cancellationToken: cancellationToken));
-        var journal = (
-            await connection.QueryAsync<string>(
-                new CommandDefinition(ReadJournal, cancellationToken: cancellationToken))).ToHashSet(StringComparer.Ordinal);
+        await connection.ExecuteAsync(Command(CreateJournal, cancellationToken));
+        var journal = (await connection.QueryAsync<string>(Command(ReadJournal, cancellationToken))).ToHashSet(StringComparer.Ordinal);
 
         // The scripts PRINT for their operator; Hangfire prints every step.
         var level = LogLevel.Information;
@@ -67,7 +63,7 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
         {
             await RunAsync(connection, script, cancellationToken);
             var entry = new StatementParameters().AddText("@Name", script.Name, 200);
-            await connection.ExecuteAsync(new CommandDefinition(WriteJournal, entry, cancellationToken: cancellationToken));
+            await connection.ExecuteAsync(Command(WriteJournal, cancellationToken, entry));
         }
 
         level = LogLevel.Debug;
@@ -79,19 +75,14 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
     {
         logger.LogInformation("Running {Script}.", script.Name);
         foreach (var batch in script.Batches)
-            await connection.ExecuteAsync(new CommandDefinition(batch, commandTimeout: 0, cancellationToken: cancellationToken));
+            await connection.ExecuteAsync(Command(batch, cancellationToken, timeout: 0));
     }
 
     private static async Task<SchemaState> CheckAsync(DbConnection connection, CancellationToken cancellationToken)
     {
         var parts = SchemaScripts.All.SelectMany(script => script.Parts).ToList();
-        var missing = (
-            await connection.QueryAsync<int>(new CommandDefinition(FindMissing(parts), cancellationToken: cancellationToken))).ToHashSet();
-        var hasHangfire = await connection.ExecuteScalarAsync<int>(
-            new CommandDefinition(FindHangfire, cancellationToken: cancellationToken)) == 1;
-        var version = hasHangfire
-            ? await connection.ExecuteScalarAsync<int?>(new CommandDefinition(ReadHangfireVersion, cancellationToken: cancellationToken))
-            : null;
+        var missing = (await connection.QueryAsync<int>(Command(FindMissing(parts), cancellationToken))).ToHashSet();
+        var version = await ReadAsync<int>(FindHangfire) == 1 ? await ReadAsync<int?>(ReadHangfireVersion) : null;
 
         // A missing table lacks its columns too; one line is enough.
         var found = parts.Where((_, i) => missing.Contains(i)).ToList();
@@ -107,12 +98,14 @@ internal sealed class SchemaInstaller(SqlServerConnections connections, ILogger 
                     : $"Hangfire's schema {OldestHangfire} or later (it has {version})", ""));
         }
 
-        var hasSnapshots = await connection.ExecuteScalarAsync<int>(
-            new CommandDefinition(FindSnapshots, cancellationToken: cancellationToken)) == 1;
-        var compatibility = await connection.ExecuteScalarAsync<int>(
-            new CommandDefinition(ReadCompatibility, cancellationToken: cancellationToken));
-        return new SchemaState(found, version, hasSnapshots, compatibility);
+        return new SchemaState(found, version, await ReadAsync<int>(FindSnapshots) == 1, await ReadAsync<int>(ReadCompatibility));
+
+        Task<T?> ReadAsync<T>(string sql) => connection.ExecuteScalarAsync<T>(Command(sql, cancellationToken));
     }
+
+    private static CommandDefinition Command(
+        string sql, CancellationToken cancellationToken, StatementParameters? parameters = null, int? timeout = null) =>
+        new(sql, parameters, commandTimeout: timeout, cancellationToken: cancellationToken);
 
     private static string FindMissing(IEnumerable<SchemaPart> parts) =>
         string.Join(

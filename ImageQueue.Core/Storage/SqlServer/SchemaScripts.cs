@@ -53,15 +53,14 @@ internal sealed partial record SchemaScript(string Name, string Text)
                 .Select(column => new SchemaPart(
                     Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{column}",
                     $"COL_LENGTH(N'{guard.Groups["table"].Value}', N'{column}') IS NULL"))
-                .Prepend(new SchemaPart(Name, IsNeeded: true, $"table {guard.Groups["table"].Value}", guard.Groups["missing"].Value)))
-            .Concat(ColumnGuard.Matches(Text).Select(guard => new SchemaPart(
-                Name, IsNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}", guard.Groups["missing"]
-                    .Value)))
-            .Concat(CheckGuard.Matches(Text).Select(guard => new SchemaPart(
-                Name, IsNeeded: false, $"constraint {guard.Groups["check"].Value}", guard.Groups["missing"].Value)))
-            .Concat(IndexGuard.Matches(Text).Select(guard => new SchemaPart(
-                Name, IsNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}", guard.Groups["missing"]
-                    .Value)));
+                .Prepend(Part(guard, isNeeded: true, $"table {guard.Groups["table"].Value}")))
+            .Concat(ColumnGuard.Matches(Text).Select(guard => Part(
+                guard, isNeeded: true, $"column {guard.Groups["table"].Value}.{guard.Groups["column"].Value}")))
+            .Concat(CheckGuard.Matches(Text).Select(guard => Part(guard, isNeeded: false, $"constraint {guard.Groups["check"].Value}")))
+            .Concat(IndexGuard.Matches(Text).Select(guard => Part(
+                guard, isNeeded: false, $"index {guard.Groups["table"].Value}.{guard.Groups["index"].Value}")));
+
+    private SchemaPart Part(Match guard, bool isNeeded, string name) => new(Name, isNeeded, name, guard.Groups["missing"].Value);
 
     private IEnumerable<string> Columns(string table)
     {

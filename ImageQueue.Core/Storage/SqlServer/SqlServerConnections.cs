@@ -5,17 +5,13 @@ using Microsoft.Data.SqlClient;
 namespace ImageQueue.Core.Storage.SqlServer;
 
 /// <summary>Opens connections, repeats statements that are safe to repeat, and translates errors.</summary>
-internal sealed class SqlServerConnections
+/// <param name="create">Makes closed connections.</param>
+internal sealed class SqlServerConnections(Func<DbConnection> create)
 {
     private static readonly SqlRetryLogicBaseProvider OpenRetries = Retries(tries: 3, SqlServerErrors.SafeToReopen);
 
     // Each statement is its own transaction: one that the server has rolled back may be sent again.
     private static readonly SqlRetryLogicBaseProvider StatementRetries = Retries(tries: 6, SqlServerErrors.SafeToRepeat);
-
-    private readonly Func<DbConnection> _create;
-
-    /// <param name="create">Makes closed connections.</param>
-    public SqlServerConnections(Func<DbConnection> create) => _create = create;
 
     /// <summary>Connections of Microsoft.Data.SqlClient.</summary>
     public static SqlServerConnections To(SqlConnectionStringBuilder connectionString)
@@ -64,7 +60,7 @@ internal sealed class SqlServerConnections
 
     private async Task<DbConnection> OpenAsync(CancellationToken cancellationToken)
     {
-        var connection = _create();
+        var connection = create();
         try
         {
             await connection.OpenAsync(cancellationToken);

@@ -76,18 +76,13 @@ internal static class SqlServerErrors
     /// <summary>For a database restored from SQL Server 2014.</summary>
     public const string RaiseCompatibility = "run ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 140 in it, as its owner";
 
-    private static T? Find<T>(Exception e)
-        where T : Exception
-    {
-        // A retry that has given up wraps all its errors; the last one is the current one.
-        Exception? inner = e;
-        while (inner is not null)
+    private static T? Find<T>(Exception? e)
+        where T : Exception => e switch
         {
-            if (inner is T found)
-                return found;
-            inner = inner is AggregateException many ? many.InnerExceptions[^1] : inner.InnerException;
-        }
-
-        return null;
-    }
+            T found => found,
+            // A retry that has given up wraps all its errors; the last one is the current one.
+            AggregateException many => Find<T>(many.InnerExceptions[^1]),
+            null => null,
+            _ => Find<T>(e.InnerException),
+        };
 }

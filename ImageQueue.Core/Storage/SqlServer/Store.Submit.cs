@@ -50,10 +50,6 @@ internal sealed partial class SqlServerMessageStore
         }
     }
 
-    private static Submitted Replay(NewImageMessage message, Message earlier) => message.IsSameRequestAs(earlier)
-        ? new Submitted(earlier, IsReplay: true)
-        : throw new IdempotencyKeyReusedException();
-
     private async Task<IReadOnlyList<Submitted>> FindOthersAsync(
         IReadOnlyList<NewImageMessage> messages, CancellationToken cancellationToken)
     {

@@ -58,7 +58,7 @@ internal sealed partial class SqlServerMessageStore
         SELECT those.id
         FROM OPENJSON(@Ids) WITH (id nvarchar(32) '$') AS those
         WHERE NOT EXISTS (
-                SELECT 1 FROM dbo.imagequeue_uploads AS uploads WHERE uploads.id = those.id COLLATE Latin1_General_100_BIN2);
+            SELECT 1 FROM dbo.imagequeue_uploads AS uploads WHERE uploads.id = those.id COLLATE Latin1_General_100_BIN2);
         """,
         new StatementParameters().AddText("@Ids", JsonSerializer.Serialize(ids))
             .Add("@Seconds", (int)Math.Min(int.MaxValue, olderThan.TotalSeconds)),

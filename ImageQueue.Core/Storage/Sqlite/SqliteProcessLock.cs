@@ -8,25 +8,15 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
 {
     private FileStream? _file;
 
-    /// <inheritdoc/>
     public string Location => store.Location;
 
-    /// <inheritdoc/>
     public bool MayComeBack => store.MayComeBack;
 
     /// <summary>Takes the lock before reading or writing anything.</summary>
     /// <exception cref="DatabaseInUseException">Another process has the database.</exception>
-    public Task PrepareAsync(CancellationToken cancellationToken)
+    public async Task PrepareAsync(CancellationToken cancellationToken)
     {
         _file ??= Lock(Location + ".lock");
-        return PrepareAloneAsync(cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    public Task SettleAsync(CancellationToken cancellationToken) => store.SettleAsync(cancellationToken);
-
-    private async Task PrepareAloneAsync(CancellationToken cancellationToken)
-    {
         await store.PrepareAsync(cancellationToken);
         try
         {
@@ -38,6 +28,8 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
             // A read-only file can still be read, and its leases expire by themselves; each write reports the fault.
         }
     }
+
+    public Task SettleAsync(CancellationToken cancellationToken) => store.SettleAsync(cancellationToken);
 
     public void Dispose()
     {

@@ -19,9 +19,6 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
     /// <summary>Whether a transaction is open: SQLite rolls back by itself when, say, the disk is full.</summary>
     public bool IsInTransaction => raw.sqlite3_get_autocommit(Connection.Handle) == 0;
 
-    /// <summary>Runs a statement without parameters or rows.</summary>
-    public void Execute(string sql) => Prepared(sql).ExecuteNonQuery();
-
     /// <summary>Runs a statement that returns one row at the most.</summary>
     /// <param name="sql">A constant, since its command is kept.</param>
     /// <param name="parameters">Name, with its @, to value.</param>
@@ -33,9 +30,9 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
         return reader.Read() ? map(reader) : null;
     }
 
-    /// <summary>Runs a statement with parameters and without rows.</summary>
+    /// <summary>Runs a statement without rows.</summary>
     /// <returns>How many rows it has written.</returns>
-    public int Execute(string sql, ReadOnlySpan<(string Name, object? Value)> parameters) =>
+    public int Execute(string sql, params ReadOnlySpan<(string Name, object? Value)> parameters) =>
         WithParameters(sql, parameters).ExecuteNonQuery();
 
     /// <summary>Ends the open transaction, if there is one.</summary>

@@ -13,15 +13,8 @@ internal sealed partial class SqliteMessageStore
             session =>
             {
                 EnsureConversation(session, first.ConversationId, first.Username, first.Prompt, now);
-                if (FindReplay(session, first) is { } earlier)
-                {
-                    return
-                    [
-                        new Submitted(earlier, IsReplay: true),
-                        .. messages.Skip(1).Select(message => FindReplay(session, message)).OfType<Message>()
-                            .Select(message => new Submitted(message, IsReplay: true)),
-                    ];
-                }
+                if (FindReplay(session, first) is { } replay)
+                    return [replay, .. messages.Skip(1).Select(message => FindReplay(session, message)).OfType<Submitted>()];
 
                 _shares.Add(session, first.Username, first.Work, limits, messages.Count);
                 UseUploads(session, first.Source, messages.Count);
@@ -44,11 +37,8 @@ internal sealed partial class SqliteMessageStore
         return submitted;
     }
 
-    private static Message? FindReplay(SqliteSession session, NewImageMessage message)
-    {
-        var earlier = FindByKey(session, message.ConversationId, message.IdempotencyKey);
-        return earlier is null || message.IsSameRequestAs(earlier) ? earlier : throw new IdempotencyKeyReusedException();
-    }
+    private static Submitted? FindReplay(SqliteSession session, NewImageMessage message) =>
+        FindByKey(session, message.ConversationId, message.IdempotencyKey) is { } earlier ? Replay(message, earlier) : null;
 
     /// <summary>In the writer's transaction, as a submit's: no other write adds to this user's share in between.</summary>
     private void AddRetryToShare(SqliteSession session, long? id, UserLimits limits)

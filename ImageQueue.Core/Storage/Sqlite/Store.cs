@@ -57,13 +57,10 @@ internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, 
         _writer = new SqliteWriter(Open, time);
     }
 
-    /// <inheritdoc/>
     public string Location => Path.GetFullPath(new SqliteConnectionStringBuilder(_connectionString).DataSource);
 
-    /// <inheritdoc/>
     public bool MayComeBack => false;
 
-    /// <inheritdoc/>
     public Task PrepareAsync(CancellationToken cancellationToken)
     {
         if (_applySchema)
