@@ -4,13 +4,11 @@ namespace ImageQueue.Core.Messages;
 public interface IConversationStore
 {
     /// <summary>Adds a plain message; the first message of a conversation creates it, owned by that username.</summary>
-    /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
-    Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken);
-
-    /// <summary>Adds a plain message once: the same key with the same request returns the message that it added before.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="key">The same key with the same request returns the message that it added before. Null: there is none.</param>
     /// <exception cref="ConversationForbiddenException">The conversation belongs to another username.</exception>
     /// <exception cref="IdempotencyKeyReusedException">The key was used in this conversation for another request.</exception>
-    Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey key, CancellationToken cancellationToken);
+    Task<Submitted> AddAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken);
 
     /// <summary>Null content keeps the content, null patch keeps the metadata; with both null only updated_at moves.</summary>
     /// <exception cref="DocumentTooLargeException">

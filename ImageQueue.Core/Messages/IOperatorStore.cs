@@ -34,9 +34,7 @@ public interface IOperatorStore
     /// <summary>The users with the most waiting requests, most first.</summary>
     Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// The events of these requests, oldest first.
-    /// </summary>
+    /// <summary>The events of these requests, oldest first.</summary>
     Task<IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>>> ReadEventsAsync(
         IReadOnlyCollection<long> ids, CancellationToken cancellationToken);
 

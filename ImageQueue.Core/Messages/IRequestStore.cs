@@ -89,9 +89,7 @@ public interface IRequestStore
     /// <exception cref="TooManyPendingException">The user's waiting requests have reached <paramref name="limits"/>.</exception>
     Task<Transition> RetryAsync(long id, int queuePosition, UserLimits limits, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// Guard: processing, attempt is the stale one. The next pass over positions corrects its position.
-    /// </summary>
+    /// <summary>Guard: processing, attempt is the stale one. The next pass over positions corrects its position.</summary>
     /// <param name="id">The message.</param>
     /// <param name="staleAttempt">The attempt that is over.</param>
     /// <param name="charge">What the attempt is counted as.</param>

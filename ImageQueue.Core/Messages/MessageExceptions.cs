@@ -1,27 +1,15 @@
 namespace ImageQueue.Core.Messages;
 
 /// <summary>There is no message of that id.</summary>
-public sealed class MessageNotFoundException(long id) : Exception($"Message {id} not found")
-{
-    /// <summary>The id that was asked for.</summary>
-    public long MessageId { get; } = id;
-}
+public sealed class MessageNotFoundException(long id) : Exception($"Message {id} not found");
 
 /// <summary>The conversation belongs to another username.</summary>
 public sealed class ConversationForbiddenException(string conversationId)
-    : Exception($"Conversation {conversationId} belongs to another user.")
-{
-    /// <summary>The conversation.</summary>
-    public string ConversationId { get; } = conversationId;
-}
+    : Exception($"Conversation {conversationId} belongs to another user.");
 
 /// <summary>The conversation was erased, and its id goes on meaning that one.</summary>
 public sealed class ConversationDeletedException(string conversationId)
-    : Exception($"Conversation {conversationId} was deleted. Use another id.")
-{
-    /// <summary>The conversation.</summary>
-    public string ConversationId { get; } = conversationId;
-}
+    : Exception($"Conversation {conversationId} was deleted. Use another id.");
 
 /// <summary>An idempotency key came again with another request.</summary>
 public sealed class IdempotencyKeyReusedException()

@@ -17,9 +17,7 @@ public sealed class MessageFeed(
     /// <summary>Between two polls of the mark.</summary>
     internal static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(66);
 
-    /// <summary>
-    /// Polls without a change after which it reads all the same: the mark may miss rows behind an open transaction.
-    /// </summary>
+    /// <summary>Polls without a change after which it reads all the same: the mark may miss rows behind an open transaction.</summary>
     internal const int LooksBeforeReading = 15;
 
     /// <summary>Retry interval while the database does not answer.</summary>

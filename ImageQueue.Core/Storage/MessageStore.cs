@@ -20,9 +20,6 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
 
     private string Beat => $"heartbeat_at = {sql.Clock}, ";
 
-    public async Task<Message> AddAsync(NewMessage message, CancellationToken cancellationToken) =>
-        (await AddOnceAsync(message, null, cancellationToken)).Message;
-
     public async Task<Message> UpdateMessageAsync(long id, string? content, MetadataPatch? patch, CancellationToken cancellationToken)
     {
         var guard = patch is null ? "deleted_at IS NULL" : $"deleted_at IS NULL AND {StaysSmall(patch)}";
@@ -138,8 +135,6 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
                 sql.IsRetryable, Why(null))
             { Patch = MessagePatches.Retry(queuePosition), Content = MessagePatches.PendingContent, Limits = limits },
             cancellationToken);
-
-    public abstract Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken);
 
     protected async Task<Transition> TransitionAsync(Change change, CancellationToken cancellationToken)
     {

@@ -31,8 +31,8 @@ public sealed partial class SqlServerStatementTests
             nameof(IMessageStore.AddAsync),
             store => store.AddAsync(new NewMessage("c", "u", "user", "x", MetadataPatch.Parse("""{"a":1}""")), default)),
         (
-            nameof(IMessageStore.AddOnceAsync),
-            store => store.AddOnceAsync(new NewMessage("c", "u", "user", "x", null), new IdempotencyKey("key", "hash"), default)),
+            nameof(IMessageStore.AddAsync),
+            store => store.AddAsync(new NewMessage("c", "u", "user", "x", null), new IdempotencyKey("key", "hash"), default)),
         (nameof(IMessageStore.ListBackwardsAsync), store => store.ListBackwardsAsync("c", 7, 10, default)),
         (nameof(IMessageStore.ListConversationsAsync), store => store.ListConversationsAsync("u", 7, 10, default)),
         (

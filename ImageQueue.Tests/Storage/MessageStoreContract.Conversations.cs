@@ -33,9 +33,9 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task AddOnce_GivesTheSameMessage_WhenTheSameComesAgain()
     {
-        var first = await Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None);
-        var again = await Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None);
-        var other = await Store.AddOnceAsync(Words(), Key("k2", "one"), CancellationToken.None);
+        var first = await Store.AddAsync(Words(), Key("k", "one"), CancellationToken.None);
+        var again = await Store.AddAsync(Words(), Key("k", "one"), CancellationToken.None);
+        var other = await Store.AddAsync(Words(), Key("k2", "one"), CancellationToken.None);
 
         Assert.That((first.IsReplay, again.IsReplay, other.IsReplay), Is.EqualTo((false, true, false)));
         AssertSame(again.Message, first.Message);
@@ -51,7 +51,7 @@ public abstract partial class MessageStoreContract
     public async Task AddOnce_AddsOne_WhenTheSameComesAtOnce()
     {
         var all = await Task.WhenAll(
-            Enumerable.Range(0, 16).Select(_ => Task.Run(() => Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None))));
+            Enumerable.Range(0, 16).Select(_ => Task.Run(() => Store.AddAsync(Words(), Key("k", "one"), CancellationToken.None))));
 
         Assert.That(all.Count(one => !one.IsReplay), Is.EqualTo(1));
         Assert.That(all.Select(one => one.Message.Id).Distinct().Count(), Is.EqualTo(1));
@@ -61,19 +61,19 @@ public abstract partial class MessageStoreContract
     [Test]
     public async Task AddOnce_IsRefused_WhenTheKeyWasAnothers()
     {
-        await Store.AddOnceAsync(Words(), Key("k", "one"), CancellationToken.None);
+        await Store.AddAsync(Words(), Key("k", "one"), CancellationToken.None);
         await SubmitAsync(ImageRequest(key: "image") with { RequestHash = RequestFingerprint.Of("images", "one") });
 
         Assert.That(
-            () => Store.AddOnceAsync(Words("anders"), Key("k", "two"), CancellationToken.None),
+            () => Store.AddAsync(Words("anders"), Key("k", "two"), CancellationToken.None),
             Throws.TypeOf<IdempotencyKeyReusedException>());
         Assert.That(
-            () => Store.AddOnceAsync(Words(), Key("image", "one"), CancellationToken.None), Throws.TypeOf<IdempotencyKeyReusedException>());
+            () => Store.AddAsync(Words(), Key("image", "one"), CancellationToken.None), Throws.TypeOf<IdempotencyKeyReusedException>());
         Assert.That(
             () => SubmitAsync(ImageRequest(key: "k") with { RequestHash = RequestFingerprint.Of("images", "one") }),
             Throws.TypeOf<IdempotencyKeyReusedException>());
         Assert.That(
-            () => Store.AddOnceAsync(Words(username: "veli"), Key("k", "one"), CancellationToken.None),
+            () => Store.AddAsync(Words(username: "veli"), Key("k", "one"), CancellationToken.None),
             Throws.TypeOf<ConversationForbiddenException>());
     }
 

@@ -128,7 +128,7 @@ public abstract partial class MessageStoreContract
         Assert.ThrowsAsync<ConversationDeletedException>(() => SubmitAsync());
         Assert.ThrowsAsync<ConversationDeletedException>(
             () =>
-                Store.AddOnceAsync(
+                Store.AddAsync(
                     new NewMessage(Conversation, Owner, MessageRole.User, "x", null),
                     new IdempotencyKey("k", "h"),
                     CancellationToken.None));

@@ -54,12 +54,10 @@ public sealed class MessagesController(
 
         // The rules above have seen that role and content are there.
         var message = new NewMessage(conversationId, username, body.Role!, body.Content!, Patch(body.ExtraMetadata));
-        var added = idempotencyKey is null
-            ? new Submitted(await store.AddAsync(message, cancellationToken), IsReplay: false)
-            : await store.AddOnceAsync(
-                message,
-                new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })),
-                cancellationToken);
+        var key = idempotencyKey is null
+            ? null
+            : new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username }));
+        var added = await store.AddAsync(message, key, cancellationToken);
         Response.AddHeaders(added.IsReplay, waited: TimeSpan.Zero);
         return Created($"{Request.PathBase}/api/messages/{added.Message.Id}", await ShowAsync(added.Message, cancellationToken));
     }

@@ -17,9 +17,7 @@ internal static class SqlServerErrors
     /// <remarks>1801 and 1807: two processes create the database at once; the second finds it at its next try.</remarks>
     public static readonly IReadOnlyList<int> SafeToRepeat = [1205, 1222, 3960, 2601, 2627, 1801, 1807, LockDeadlock];
 
-    /// <summary>
-    /// The server is moving or too busy for another connection. Nothing was sent yet, so opening may be repeated.
-    /// </summary>
+    /// <summary>The server is moving or too busy for another connection. Nothing was sent yet, so opening may be repeated.</summary>
     public static readonly IReadOnlyList<int> SafeToReopen = [4221, 10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920, 42108, 42109];
 
     /// <summary>The exception, or one with a sentence for the operator where the server or a setting is at fault.</summary>

@@ -2,9 +2,7 @@ using Dapper;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
-/// <summary>
-/// The web app's data-protection keys, in the database that its machines share.
-/// </summary>
+/// <summary>The web app's data-protection keys, in the database that its machines share.</summary>
 public sealed class SqlServerKeyRing
 {
     private const int NameSize = 100;

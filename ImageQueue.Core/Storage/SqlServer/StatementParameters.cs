@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Data;
 using Dapper;
 
@@ -21,8 +22,13 @@ internal sealed class StatementParameters : DynamicParameters
         return this;
     }
 
-    public StatementParameters AddRevision(string name, long revision) =>
-        With(name, RowVersion.ToBytes(revision), DbType.Binary, RowVersion.Size);
+    /// <summary>For a <c>rowversion</c>: bytes, since a comparison as a number would not use the index.</summary>
+    public StatementParameters AddRevision(string name, long revision)
+    {
+        var bytes = new byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64BigEndian(bytes, revision);
+        return With(name, bytes, DbType.Binary, bytes.Length);
+    }
 
     /// <summary>
     /// Text for a column of that size. Longer text is sent whole, to match nothing or be refused: cut, it would be another name.

@@ -7,10 +7,10 @@ internal sealed partial class SqlServerMessageStore
 {
     private const int RequestHashSize = 64;
 
-    public override async Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken)
+    public async Task<Submitted> AddAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var (outcome, added) = (await InsertAsync(
-            AddOnce,
+            Add,
             Row(message)
                 .AddText("@IdempotencyKey", key?.Key, IdempotencyKeySize)
                 .AddText("@RequestHash", key?.RequestHash, RequestHashSize),
@@ -28,19 +28,19 @@ internal sealed partial class SqlServerMessageStore
     }
 
     /// <summary>Of two concurrent batches the index refuses one, which is rolled back, repeated, and finds the other's row.</summary>
-    private const string AddOnce =
+    private const string Add =
         $"""
         {Begin}
         {EnsureConversation}
         {EndIfForeignOrReplay}
         ELSE
         BEGIN
-            {InsertOnce}
+            {Insert}
             COMMIT TRANSACTION;
         END
         """;
 
-    private const string InsertOnce =
+    private const string Insert =
         $"""
         INSERT INTO dbo.messages
                 (conversation_id, username, role, content, extra_metadata, created_at, updated_at, idempotency_key, request_hash)

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Dapper;
 
 namespace ImageQueue.Core.Storage.SqlServer;
@@ -43,8 +44,8 @@ internal sealed partial class SqlServerMessageStore
             """,
             new StatementParameters().AddRevision("@Since", revision).Add("@Limit", limit),
             cancellationToken);
-        var heldBackAt = rows.Count > 0 ? RowVersion.ToInt64(rows[0].HeldBackAt) : long.MaxValue;
-        var safe = rows.Select(row => new ChangedRow(row.Id, row.ConversationId, RowVersion.ToInt64(row.Revision)))
+        var heldBackAt = rows.Count > 0 ? ToRevision(rows[0].HeldBackAt) : long.MaxValue;
+        var safe = rows.Select(row => new ChangedRow(row.Id, row.ConversationId, ToRevision(row.Revision)))
             .Where(row => row.Revision < heldBackAt).ToList();
         return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
     }
@@ -66,7 +67,7 @@ internal sealed partial class SqlServerMessageStore
             ORDER BY revision DESC;
             """,
             new StatementParameters().AddRevision("@Since", from).Add("@Limit", limit),
-            row => new(row.Id, row.ConversationId, RowVersion.ToInt64(row.Revision)),
+            row => new(row.Id, row.ConversationId, ToRevision(row.Revision)),
             cancellationToken);
 
     public Task<IReadOnlyList<MessageChange>> ReadChangesAsync(IReadOnlyCollection<long> ids, CancellationToken cancellationToken) =>
@@ -82,7 +83,7 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken);
 
     public async Task<long> LatestRevisionAsync(CancellationToken cancellationToken) =>
-        RowVersion.ToInt64(await ScalarAsync<byte[]>(
+        ToRevision(await ScalarAsync<byte[]>(
             $"""
             {DeclareEnd}
             SELECT MAX(revision) FROM dbo.messages WHERE revision < @End;
@@ -96,4 +97,6 @@ internal sealed partial class SqlServerMessageStore
     /// snapshot a query sees the rows of its start, and a transaction that ends between the two would be skipped for ever.
     /// </summary>
     private const string DeclareEnd = "DECLARE @End binary(8) = MIN_ACTIVE_ROWVERSION();";
+
+    private static long ToRevision(byte[]? version) => version is null ? 0 : BinaryPrimitives.ReadInt64BigEndian(version);
 }

@@ -4,7 +4,7 @@ namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
 {
-    public override async Task<Submitted> AddOnceAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken)
+    public async Task<Submitted> AddAsync(NewMessage message, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var now = Now();
         var submitted = await _writer.RunAsync(

@@ -99,7 +99,6 @@ internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, 
         SqliteConnection.ClearPool(connection);
     }
 
-    /// <summary>Hangfire's ids begin at 1 again with each process, beside rows with the same ids.</summary>
     private const string NewestOfJob = "SELECT id FROM messages WHERE hangfire_job_id = @HangfireJobId ORDER BY id DESC LIMIT 1";
 
     private const string Columns =

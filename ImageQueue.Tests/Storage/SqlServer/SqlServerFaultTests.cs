@@ -16,8 +16,7 @@ internal sealed class SqlServerFaultTests
     /// <summary>They need a row, which the recorded answers do not have.</summary>
     private static readonly HashSet<string> OfOneRow =
     [
-        nameof(IMessageStore.AddAsync), nameof(
-            IMessageStore.AddOnceAsync), nameof(IMessageStore.SubmitAsync), nameof(IMessageStore.SearchFinishedAsync),
+        nameof(IMessageStore.AddAsync), nameof(IMessageStore.SubmitAsync), nameof(IMessageStore.SearchFinishedAsync),
         nameof(IMessageStore.ChangeMarkAsync), nameof(IMessageStore.ReadStatisticsStateAsync),
     ];
 
