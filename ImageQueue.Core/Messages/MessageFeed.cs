@@ -80,9 +80,16 @@ public sealed class MessageFeed(
         try
         {
             var latest = await store.LatestRevisionAsync(cancellationToken);
-            BeginReading(latest);
+            long since;
+            lock (_lock)
+            {
+                _read ??= latest;
+                since = sinceRevision is { } seen ? _held.InOrder(seen) : latest;
+            }
+
+            _watched.Raise();
             // A revision that is yet to come was seen on another database, or ahead of the order: waiting for it would be silence.
-            return new FeedSubscription(watcher, store, _catchUps, Time, Math.Min(InOrder(sinceRevision) ?? latest, latest));
+            return new FeedSubscription(watcher, store, _catchUps, Time, Math.Min(since, latest));
         }
         catch
         {
@@ -152,7 +159,8 @@ public sealed class MessageFeed(
                         Dispatch(change);
                 }
 
-                Advance(position);
+                lock (_lock)
+                    _read = position;
             }
         }
         while (changes.Rows.Count == PageSize);
@@ -180,8 +188,13 @@ public sealed class MessageFeed(
         var ahead = (await store.ListAheadAsync(from, MaxAhead, cancellationToken)).Where(row => !_held.Knows(row));
         foreach (var page in ahead.Chunk(PageSize))
         {
-            foreach (var change in await ReadWatchedAsync(page, cancellationToken))
-                DispatchAhead(change with { ResumeFrom = Math.Min(from - 1, change.Message.Revision) });
+            foreach (var read in await ReadWatchedAsync(page, cancellationToken))
+            {
+                var change = read with { ResumeFrom = Math.Min(from - 1, read.Message.Revision) };
+                lock (_lock)
+                    _held.Add(change);
+                Dispatch(change);
+            }
         }
     }
 
@@ -201,37 +214,11 @@ public sealed class MessageFeed(
         }
     }
 
-    private void BeginReading(long revision)
-    {
-        lock (_lock)
-            _read ??= revision;
-        _watched.Raise();
-    }
-
-    private void Advance(long revision)
-    {
-        lock (_lock)
-            _read = revision;
-    }
-
-    private long? InOrder(long? revision)
-    {
-        lock (_lock)
-            return revision is { } seen ? _held.InOrder(seen) : null;
-    }
-
     private void Dispatch(MessageChange change)
     {
         metrics?.RecordFeedLag(Time.GetUtcNow() - change.Message.UpdatedAt);
         foreach (var watcher in WatchersOf(change.Message.ConversationId))
             watcher.Offer(change);
-    }
-
-    private void DispatchAhead(MessageChange change)
-    {
-        lock (_lock)
-            _held.Add(change);
-        Dispatch(change);
     }
 
     private ImmutableArray<Watcher> WatchersOf(string conversationId)
