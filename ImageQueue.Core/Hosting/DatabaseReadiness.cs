@@ -10,12 +10,4 @@ public sealed class DatabaseReadiness
 
     /// <summary>Reports that the database is ready.</summary>
     public void Set() => _ready.TrySetResult();
-
-    /// <summary>A database that is ready already, for services that run without a host.</summary>
-    internal static DatabaseReadiness Completed()
-    {
-        var readiness = new DatabaseReadiness();
-        readiness.Set();
-        return readiness;
-    }
 }

@@ -81,7 +81,7 @@ public sealed record Message
     public JsonElement Metadata => _metadata ??= StoredMetadata.Read(ExtraMetadata);
 
     /// <summary>The metadata as an object of the caller's own.</summary>
-    public JsonObject CopyMetadata() => StoredMetadata.ToObject(Metadata);
+    public JsonObject CopyMetadata() => JsonObject.Create(Metadata) ?? []; // Null for JSON null only.
 
     private JsonElement? _metadata;
 

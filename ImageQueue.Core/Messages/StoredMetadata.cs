@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text.Json.Nodes;
 
 namespace ImageQueue.Core.Messages;
 
@@ -34,9 +33,6 @@ internal static class StoredMetadata
 
         return ReadWhatCanBeRead(json);
     }
-
-    /// <summary>The same as an object that may be changed.</summary>
-    public static JsonObject ToObject(JsonElement metadata) => JsonObject.Create(metadata) ?? []; // Null for JSON null only.
 
     private static JsonElement ReadWhatCanBeRead(string json)
     {
