@@ -33,19 +33,10 @@ public sealed class RequestSources(IConversationStore store, IUploadStore upload
             await FindUploadAsync("source.mask_upload_id", mask, request, cancellationToken);
         RefuseUnsupported(request);
         source = source with { JobId = message?.JobId };
-        return source.Upscale is { } factor
-            ? Upscale(request, source, message?.Prompt, width * factor, height * factor)
-            : Fit(
-                request with
-                {
-                    Source = source with
-                    {
-                        Strength = source.Strength
-                            ?? (source.MaskUploadId is null ? ImageSource.DefaultStrength : ImageSource.DefaultMaskStrength),
-                    },
-                },
-                width,
-                height);
+        if (source.Upscale is { } factor)
+            return Upscale(request, source, message?.Prompt, width * factor, height * factor);
+        var strength = source.Strength ?? (source.MaskUploadId is null ? ImageSource.DefaultStrength : ImageSource.DefaultMaskStrength);
+        return Fit(request with { Source = source with { Strength = strength } }, width, height);
     }
 
     /// <exception cref="SourceException">Every backend that could serve it is known not to be able to.</exception>

@@ -16,7 +16,6 @@ internal sealed class QueueGauges : PeriodicService
     private readonly ObservableGauge<double> _oldestWait;
     private Sample? _sample;
 
-    /// <summary>Creates the instruments.</summary>
     public QueueGauges(
         IMeterFactory meters, QueuePositions positions, IQueueStore store, DatabaseReadiness readiness, TimeProvider time,
         ILogger<QueueGauges> logger)

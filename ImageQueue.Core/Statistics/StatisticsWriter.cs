@@ -17,13 +17,10 @@ internal sealed class StatisticsWriter(
     ILogger<StatisticsWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
-    /// <summary>The lease.</summary>
     internal const string LeaseName = "history";
 
-    /// <summary>How long hourly rows are kept.</summary>
     public static readonly TimeSpan KeepHoursFor = TimeSpan.FromDays(90);
 
-    /// <summary>How long samples are kept.</summary>
     public static readonly TimeSpan KeepSamplesFor = TimeSpan.FromHours(25);
 
     /// <summary>How long after its end an hour is aggregated again: a transition may commit a while after it has read the clock.</summary>

@@ -15,7 +15,6 @@ internal sealed class WebhookDispatcher(
     DatabaseReadiness readiness, TimeProvider time, ILogger<WebhookDispatcher> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
-    /// <summary>The lease.</summary>
     internal const string LeaseName = "webhooks";
 
     private static readonly TimeSpan LeaseTerm = TimeSpan.FromSeconds(15);

@@ -3,13 +3,10 @@ namespace ImageQueue.Core.Webhooks;
 /// <summary>The types of events, and which event a changed row is.</summary>
 internal static class WebhookEvents
 {
-    /// <summary>A request is complete.</summary>
     public const string Complete = "image.complete";
 
-    /// <summary>A request ended in error.</summary>
     public const string Error = "image.error";
 
-    /// <summary>A request was cancelled.</summary>
     public const string Cancelled = "image.cancelled";
 
     /// <summary>A waiting or processing request has changed.</summary>
@@ -18,10 +15,8 @@ internal static class WebhookEvents
     /// <summary>A text message is new, or has changed.</summary>
     public const string Message = "message";
 
-    /// <summary>A message was erased.</summary>
     public const string Deleted = "deleted";
 
-    /// <summary>All of them.</summary>
     public static IReadOnlyList<string> All { get; } = [Complete, Error, Cancelled, Progress, Message, Deleted];
 
     /// <summary>For receivers that name none.</summary>

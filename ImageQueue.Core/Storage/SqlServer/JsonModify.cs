@@ -157,7 +157,6 @@ internal static class JsonModify
 /// <summary>A T-SQL expression over <see cref="JsonModify.Column"/> and the parameters that it names.</summary>
 internal sealed record JsonModifyExpression(string Expression, IReadOnlyList<JsonModifyParameter> Parameters)
 {
-    /// <summary>Adds the parameters to those of a Dapper call.</summary>
     public void AddTo(DynamicParameters parameters)
     {
         foreach (var p in Parameters)

@@ -13,7 +13,6 @@ internal sealed class SqlServerConnections(Func<DbConnection> create)
     // Each statement is its own transaction: one that the server has rolled back may be sent again.
     private static readonly SqlRetryLogicBaseProvider StatementRetries = Retries(tries: 6, SqlServerErrors.SafeToRepeat);
 
-    /// <summary>Connections of Microsoft.Data.SqlClient.</summary>
     public static SqlServerConnections To(SqlConnectionStringBuilder connectionString)
     {
         var text = connectionString.ConnectionString;

@@ -136,21 +136,18 @@ internal sealed partial class SqlServerMessageStore
     }
 
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
-        OneAsync(
+        OneAsync<Message>(
             $"SELECT {Columns} FROM dbo.messages WHERE id = @Id AND deleted_at IS NULL;", new StatementParameters().Add("@Id", id),
             cancellationToken);
 
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
-        connections.RunAsync(
-            connection => connection.QuerySingleOrDefaultAsync<Conversation>(Command(
-                """
-                SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt
-                FROM dbo.conversations
-                WHERE id = @ConversationId AND username <> N'';
-                """,
-                new StatementParameters().AddName("@ConversationId", conversationId),
-                cancellationToken)),
-            cancellationToken);
+        OneAsync<Conversation>(
+            """
+            SELECT id AS Id, username AS Username, title AS Title, created_at AS CreatedAt
+            FROM dbo.conversations
+            WHERE id = @ConversationId AND username <> N'';
+            """,
+            new StatementParameters().AddName("@ConversationId", conversationId), cancellationToken);
 
     public Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         ManyAsync<Message>(

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Dapper;
 
 namespace ImageQueue.Core.Storage.SqlServer;
 
@@ -50,13 +49,10 @@ internal sealed partial class SqlServerMessageStore
         return new ChangedRows(safe, safe.Count < rows.Count ? heldBackAt : null);
     }
 
-    public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken) => connections.RunAsync(
-        connection => connection.QuerySingleAsync<ChangeMark>(Command(
-            // A revision counts when it is assigned; its row becomes visible when the transaction ends. Either changes what can be read.
-            "SELECT CAST(@@DBTS AS bigint) AS Written, CAST(MIN_ACTIVE_ROWVERSION() AS bigint) AS Ended;",
-            new StatementParameters(),
-            cancellationToken)),
-        cancellationToken);
+    public Task<ChangeMark> ChangeMarkAsync(CancellationToken cancellationToken) => OneAsync<ChangeMark>(
+        // A revision counts when it is assigned; its row becomes visible when the transaction ends. Either changes what can be read.
+        "SELECT CAST(@@DBTS AS bigint) AS Written, CAST(MIN_ACTIVE_ROWVERSION() AS bigint) AS Ended;",
+        new StatementParameters(), cancellationToken);
 
     public Task<IReadOnlyList<ChangedRow>> ListAheadAsync(long from, int limit, CancellationToken cancellationToken) =>
         ManyAsync<(long Id, string ConversationId, byte[] Revision), ChangedRow>(

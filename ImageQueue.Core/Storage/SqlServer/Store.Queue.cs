@@ -80,7 +80,7 @@ internal sealed partial class SqlServerMessageStore
         "OPENJSON(@Rows) WITH (id bigint '$.id', job nvarchar(100) '$.hangfire_job_id', position int '$.position') AS moved";
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
-        OneAsync(
+        OneAsync<Message>(
             $"""
             SELECT TOP (1) {Columns}
             FROM dbo.messages
@@ -91,7 +91,7 @@ internal sealed partial class SqlServerMessageStore
             cancellationToken);
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
-        OneAsync(
+        OneAsync<Message>(
             $"""
             SELECT TOP (1) {Columns}
             FROM dbo.messages

@@ -24,14 +24,12 @@ internal sealed partial class SqlServerMessageStore
 
     private const string Waited = "DATEDIFF_BIG(millisecond, queued_at, SYSUTCDATETIME()) / 1000E0";
 
-    public Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken) => connections.RunAsync(
-        async connection =>
-        {
-            var (now, oldest, newest) = await connection.QuerySingleAsync<(DateTimeOffset, DateTimeOffset?, DateTimeOffset?)>(
-                Command(ReadState, new StatementParameters(), cancellationToken));
-            return new StatisticsState(now, oldest, newest);
-        },
-        cancellationToken);
+    public async Task<StatisticsState> ReadStatisticsStateAsync(CancellationToken cancellationToken)
+    {
+        var (now, oldest, newest) = await OneAsync<(DateTimeOffset, DateTimeOffset?, DateTimeOffset?)>(
+            ReadState, new StatementParameters(), cancellationToken);
+        return new StatisticsState(now, oldest, newest);
+    }
 
     // Rows are kept for less than a year; the bound lets the index seek.
     private const string ReadState =

@@ -56,7 +56,7 @@ internal sealed partial class SqlServerMessageStore
         var found = new List<Submitted>();
         foreach (var message in messages.Skip(1))
         {
-            if (await OneAsync(
+            if (await OneAsync<Message>(
                 $"""
                 SELECT {Columns} FROM dbo.messages
                 WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;

@@ -1,5 +1,3 @@
-using Dapper;
-
 namespace ImageQueue.Core.Storage.SqlServer;
 
 internal sealed partial class SqlServerMessageStore
@@ -19,16 +17,13 @@ internal sealed partial class SqlServerMessageStore
             throw new ConversationDeletedException(upload.ConversationId);
     }
 
-    public Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) => connections.RunAsync(
-        connection => connection.QuerySingleOrDefaultAsync<Upload>(Command(
-            """
-            SELECT id AS Id, conversation_id AS ConversationId, width AS Width, height AS Height
-            FROM dbo.imagequeue_uploads
-            WHERE id = @UploadId;
-            """,
-            new StatementParameters().AddText("@UploadId", id, UploadIdSize),
-            cancellationToken)),
-        cancellationToken);
+    public Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) => OneAsync<Upload>(
+        """
+        SELECT id AS Id, conversation_id AS ConversationId, width AS Width, height AS Height
+        FROM dbo.imagequeue_uploads
+        WHERE id = @UploadId;
+        """,
+        new StatementParameters().AddText("@UploadId", id, UploadIdSize), cancellationToken);
 
     public Task ReleaseUploadsAsync(long messageId, CancellationToken cancellationToken) => TransitionAsync(
         new(null, messageId, Set: "", $"{IsReleasable} AND COALESCE({UploadOf}, {MaskOf}) IS NOT NULL")

@@ -175,8 +175,9 @@ internal sealed partial class SqlServerMessageStore(
         BEGIN TRANSACTION;
         """;
 
-    private async Task<Message?> OneAsync(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
-        (await ManyAsync<Message>(sql, parameters, cancellationToken)).SingleOrDefault();
+    private Task<T?> OneAsync<T>(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
+        connections.RunAsync(
+            connection => connection.QuerySingleOrDefaultAsync<T>(Command(sql, parameters, cancellationToken)), cancellationToken);
 
     private Task<IReadOnlyList<T>> ManyAsync<T>(string sql, StatementParameters parameters, CancellationToken cancellationToken) =>
         connections.RunAsync<IReadOnlyList<T>>(

@@ -10,7 +10,7 @@ internal sealed class SqliteProcessLock(SqliteMessageStore store) : IMessageData
 
     public string Location => store.Location;
 
-    public bool MayComeBack => store.MayComeBack;
+    public bool MayComeBack => false;
 
     /// <summary>Takes the lock before reading or writing anything.</summary>
     /// <exception cref="DatabaseInUseException">Another process has the database.</exception>

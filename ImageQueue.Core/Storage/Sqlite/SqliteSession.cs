@@ -30,7 +30,6 @@ internal sealed class SqliteSession(SqliteConnection connection) : IDisposable
         return reader.Read() ? map(reader) : null;
     }
 
-    /// <summary>Runs a statement without rows.</summary>
     /// <returns>How many rows it has written.</returns>
     public int Execute(string sql, params ReadOnlySpan<(string Name, object? Value)> parameters) =>
         WithParameters(sql, parameters).ExecuteNonQuery();

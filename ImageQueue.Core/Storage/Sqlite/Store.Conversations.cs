@@ -1,5 +1,3 @@
-using Dapper;
-
 namespace ImageQueue.Core.Storage.Sqlite;
 
 internal sealed partial class SqliteMessageStore
@@ -80,12 +78,12 @@ internal sealed partial class SqliteMessageStore
         $"length({Merged}) <= max({MetadataPatch.MaxDocumentLength}, length(ifnull(extra_metadata, '')) - 1)");
 
     public Task<Message?> FindAsync(long id, CancellationToken cancellationToken) =>
-        OneAsync($"SELECT {Columns} FROM messages WHERE id = @id AND deleted_at IS NULL", new { id });
+        OneAsync<Message>($"SELECT {Columns} FROM messages WHERE id = @id AND deleted_at IS NULL", new { id });
 
     public Task<Conversation?> FindConversationAsync(string conversationId, CancellationToken cancellationToken) =>
-        ReadAsync(connection => connection.QuerySingleOrDefault<Conversation>(
+        OneAsync<Conversation>(
             "SELECT id, username, title, created_at FROM conversations WHERE id = @conversationId AND username <> ''",
-            new { conversationId = StoredName.Normalize(conversationId) }));
+            new { conversationId = StoredName.Normalize(conversationId) });
 
     public Task<IReadOnlyList<Message>> ListAsync(string conversationId, long after, int limit, CancellationToken cancellationToken) =>
         ManyAsync<Message>(

@@ -18,7 +18,7 @@ internal sealed partial class SqliteMessageStore
 
     public Task<FoundRequests> SearchFinishedAsync(
         RequestSearch search, FinishedCursor? place, bool isNewer, int span, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult(ReadFolded(connection =>
+        ReadFoldedAsync(connection =>
         {
             var (beyond, order) = isNewer ? (">", "ASC") : ("<", "DESC");
             var start = place ?? new FinishedCursor(DateTimeOffset.MaxValue, long.MaxValue);
@@ -46,25 +46,25 @@ internal sealed partial class SqliteMessageStore
             if (isNewer)
                 found.Reverse();
             return new FoundRequests(found, last is var (at, id) ? new FinishedCursor(at, id) : null);
-        }));
+        });
 
     public Task<IReadOnlyList<MessageChange>> SearchUnfinishedAsync(RequestSearch search, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<MessageChange>>(ReadFolded(connection => Search(
-            connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", Parameters(search, after: 0, limit))));
+        ReadFoldedAsync<IReadOnlyList<MessageChange>>(connection => Search(
+            connection, search, "queued_at IS NOT NULL AND status IN @statuses", "queued_at, id", Parameters(search, after: 0, limit)));
 
     public Task<IReadOnlyList<long>> ListMatchingAsync(RequestSearch search, long after, int limit, CancellationToken cancellationToken) =>
-        Task.FromResult<IReadOnlyList<long>>(ReadFolded(connection => connection.Query<long>(
+        ReadFoldedAsync<IReadOnlyList<long>>(connection => connection.Query<long>(
             $"""
             SELECT id FROM messages
             WHERE id > @after AND +queued_at IS NOT NULL AND +status IN @statuses {Matches(search)}
             ORDER BY id LIMIT @limit
             """,
-            Parameters(search, after, limit)).ToList()));
+            Parameters(search, after, limit)).AsList());
 
     public Task<int> CountMatchingAsync(RequestSearch search, CancellationToken cancellationToken) =>
-        Task.FromResult(ReadFolded(connection => connection.ExecuteScalar<int>(
+        ReadFoldedAsync(connection => connection.ExecuteScalar<int>(
             $"SELECT count(*) FROM messages WHERE queued_at IS NOT NULL AND status IN @statuses {Matches(search)}",
-            Parameters(search, after: 0, limit: 0))));
+            Parameters(search, after: 0, limit: 0)));
 
     public Task<IReadOnlyList<WaitingUser>> ListWaitingUsersAsync(int limit, CancellationToken cancellationToken) =>
         ManyAsync<WaitingUser>(
@@ -77,7 +77,7 @@ internal sealed partial class SqliteMessageStore
             new { limit });
 
     /// <summary>With <c>fold</c>, which other reads need not pay for.</summary>
-    private T ReadFolded<T>(Func<SqliteConnection, T> query) => Read(connection =>
+    private Task<T> ReadFoldedAsync<T>(Func<SqliteConnection, T> query) => ReadAsync(connection =>
     {
         connection.CreateFunction<string?, string?>("fold", SearchText.Fold, isDeterministic: true);
         return query(connection);

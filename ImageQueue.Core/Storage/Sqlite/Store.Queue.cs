@@ -84,10 +84,10 @@ internal sealed partial class SqliteMessageStore
     }
 
     public Task<Message?> FindByHangfireJobAsync(string hangfireJobId, CancellationToken cancellationToken) =>
-        OneAsync($"SELECT {Columns} FROM messages WHERE id = ({NewestOfJob})", new { HangfireJobId = hangfireJobId });
+        OneAsync<Message>($"SELECT {Columns} FROM messages WHERE id = ({NewestOfJob})", new { HangfireJobId = hangfireJobId });
 
     public Task<Message?> FindByJobIdAsync(string jobId, CancellationToken cancellationToken) =>
-        OneAsync(
+        OneAsync<Message>(
             $"SELECT {Columns} FROM messages WHERE job_id = @jobId AND queued_at IS NOT NULL AND deleted_at IS NULL LIMIT 1",
             new { jobId });
 

@@ -22,11 +22,11 @@ internal sealed partial class SqliteMessageStore
             throw new ConversationDeletedException(upload.ConversationId);
     }
 
-    public Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) =>
-        ReadAsync(connection => connection.QuerySingleOrDefault<(string Id, string ConversationId, int Width, int Height)?>(
+    public async Task<Upload?> FindUploadAsync(string id, CancellationToken cancellationToken) =>
+        await OneAsync<(string Id, string ConversationId, int Width, int Height)?>(
             "SELECT id, conversation_id, width, height FROM uploads WHERE id = @id", new { id }) is { } row
-                ? new Upload(row.Id, row.ConversationId, row.Width, row.Height)
-                : null);
+            ? new(row.Id, row.ConversationId, row.Width, row.Height)
+            : null;
 
     public Task ReleaseUploadsAsync(long messageId, CancellationToken cancellationToken) => TransitionAsync(
         new(null, messageId, Set: "",

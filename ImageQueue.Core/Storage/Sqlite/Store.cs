@@ -11,7 +11,7 @@ namespace ImageQueue.Core.Storage.Sqlite;
 /// on the disk (<c>synchronous=FULL</c>): neither a crash nor a power cut loses an accepted request. A power cut may lose which Hangfire
 /// job a request has; those jobs are lost with the process in any case.
 /// </summary>
-internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, IMessageDatabase, IAsyncDisposable
+internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, IAsyncDisposable
 {
     private static readonly SqlDialect Words = new(
         Clock: "@Now",
@@ -58,8 +58,6 @@ internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, 
     }
 
     public string Location => Path.GetFullPath(new SqliteConnectionStringBuilder(_connectionString).DataSource);
-
-    public bool MayComeBack => false;
 
     public Task PrepareAsync(CancellationToken cancellationToken)
     {
@@ -170,8 +168,8 @@ internal sealed partial class SqliteMessageStore : MessageStore, IMessageStore, 
 
     private Task<T> ReadAsync<T>(Func<SqliteConnection, T> query) => Task.FromResult(Read(query));
 
-    private Task<Message?> OneAsync(string sql, object parameters) =>
-        ReadAsync(connection => connection.QuerySingleOrDefault<Message>(sql, parameters));
+    private Task<T?> OneAsync<T>(string sql, object parameters) =>
+        ReadAsync(connection => connection.QuerySingleOrDefault<T>(sql, parameters));
 
     private Task<IReadOnlyList<T>> ManyAsync<T>(string sql, object parameters) =>
         ReadAsync<IReadOnlyList<T>>(connection => connection.Query<T>(sql, parameters).AsList());
