@@ -30,9 +30,8 @@ internal sealed class WebhookDeliveries(
             position.Open(receiver.Name, message.Revision);
             client.Create(
                 Job.FromExpression<DeliverWebhookJob>(
-                    job =>
-                        job.RunAsync(
-                            receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None), DeliverWebhookJob.QueueName),
+                    job => job.RunAsync(receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None),
+                    DeliverWebhookJob.QueueName),
                 new EnqueuedState(DeliverWebhookJob.QueueName));
             enqueued++;
         }

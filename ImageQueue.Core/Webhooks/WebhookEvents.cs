@@ -23,21 +23,16 @@ internal static class WebhookEvents
     public static IReadOnlyList<string> Default { get; } = [Complete, Error, Cancelled];
 
     /// <summary>The type of the row's event; null when there is none.</summary>
-    internal static string? TypeOf(Message message)
+    internal static string? TypeOf(Message message) => message switch
     {
-        if (message.IsDeleted)
-            return Deleted;
-        if (!message.IsImage)
-            return Message;
-        return message.Status switch
-        {
-            MessageStatus.Complete => Complete,
-            MessageStatus.Error => Error,
-            MessageStatus.Cancelled => Cancelled,
-            MessageStatus.Queued or MessageStatus.Processing => Progress,
-            _ => null,
-        };
-    }
+        { IsDeleted: true } => Deleted,
+        { IsImage: false } => Message,
+        { Status: MessageStatus.Complete } => Complete,
+        { Status: MessageStatus.Error } => Error,
+        { Status: MessageStatus.Cancelled } => Cancelled,
+        { Status: MessageStatus.Queued or MessageStatus.Processing } => Progress,
+        _ => null,
+    };
 
     /// <summary>
     /// The event's id, the same however often a row is read: finishing is one event, whatever the chat app writes into the message

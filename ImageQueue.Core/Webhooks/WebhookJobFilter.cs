@@ -51,11 +51,7 @@ internal sealed class WebhookJobFilter(
             logger.LogWarning(
                 "Webhook receiver {Receiver} did not accept {Type} of message {MessageId} in {Attempts} attempts: {Reason} "
                     + "It can be requeued.",
-                receiver,
-                type,
-                messageId,
-                DeliverWebhookJob.Retries + 1,
-                failed.Exception.Message);
+                receiver, type, messageId, DeliverWebhookJob.Retries + 1, failed.Exception.Message);
         }
 
         if (context.NewState.IsFinal || context.NewState is FailedState)

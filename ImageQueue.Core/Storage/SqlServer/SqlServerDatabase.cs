@@ -119,11 +119,9 @@ public sealed class SqlServerDatabase : IMessageDatabase
     {
         _logger.LogInformation("Creating the database {Database}.", Location);
         var master = _connect(new SqlConnectionStringBuilder(ConnectionString) { InitialCatalog = "master" });
-        await master.RunAsync(
-            connection => connection.ExecuteAsync(new CommandDefinition(
-                CreateDatabase, new StatementParameters().AddText(
-                    "@Name", _connectionString.InitialCatalog, 128), commandTimeout: 0, cancellationToken: cancellationToken)),
-            cancellationToken);
+        var name = new StatementParameters().AddText("@Name", _connectionString.InitialCatalog, 128);
+        var create = new CommandDefinition(CreateDatabase, name, commandTimeout: 0, cancellationToken: cancellationToken);
+        await master.RunAsync(connection => connection.ExecuteAsync(create), cancellationToken);
     }
 
     /// <summary>The missing parts and the scripts that create them.</summary>

@@ -32,14 +32,7 @@ internal sealed class SqliteCheckpoints(Func<SqliteConnection> open, TimeProvide
     private bool _isDisposed;
 
     /// <summary>Ends when the log is empty after the newest call of <see cref="Truncate"/>.</summary>
-    public Task Truncated
-    {
-        get
-        {
-            lock (_truncating)
-                return _truncated;
-        }
-    }
+    public Task Truncated => Volatile.Read(ref _truncated);
 
     /// <summary>A connection whose commits leave the log to this.</summary>
     public SqliteConnection OpenWriter()
