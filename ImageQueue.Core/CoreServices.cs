@@ -145,8 +145,7 @@ public static class CoreServices
 
         // Numbered ids would start at 1 in every process, and stored ids of an earlier process would name other jobs.
         services.AddSingleton<IQueueOrder>(provider => new InMemoryQueueOrder(
-            provider.GetRequiredService<JobStorage>(),
-            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<JobStorage>(), provider.GetRequiredService<TimeProvider>(),
             provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
@@ -165,10 +164,8 @@ public static class CoreServices
             provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerDatabase>()));
         services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqlServerDatabase>());
         services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
-            provider.GetRequiredService<SqlServerDatabase>().Connections,
-            provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<AsyncSignal>(),
-            provider.GetRequiredService<QueueMetrics>()));
+            provider.GetRequiredService<SqlServerDatabase>().Connections, provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<AsyncSignal>(), provider.GetRequiredService<QueueMetrics>()));
         services.AddSingleton<JobStorage>(provider =>
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();
@@ -178,13 +175,9 @@ public static class CoreServices
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();
             return new SqlServerQueueRows(
-                database.Connections,
-                database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
-                provider.GetRequiredService<JobStorage>(),
-                provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>())
-            {
-                WithUsers = provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare,
-            };
+                database.Connections, database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
+                provider.GetRequiredService<JobStorage>(), provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>())
+            { WithUsers = provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare };
         });
         services.AddSingleton<IQueueOrder>(provider => new SqlServerQueueOrder(
             provider.GetRequiredService<IQueueRows>(),

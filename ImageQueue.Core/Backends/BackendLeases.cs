@@ -160,8 +160,7 @@ internal sealed class BackendLeases(
             {
                 Logger.LogInformation(
                     "Backend {Backend} may still generate task {TaskId} of the lease's last holder; it is drained first.",
-                    backend.Name,
-                    taskId);
+                    backend.Name, taskId);
                 pool.BeginDrain(backend, new Drain(taskId, Drain.OfOtherHolder));
             }
         }

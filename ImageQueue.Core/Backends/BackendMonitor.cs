@@ -231,8 +231,7 @@ internal sealed class BackendMonitor(
         {
             // It may still be generated there: the call stays open for its answer.
             EndWithFailure(
-                backend,
-                $"no canary within {options.Timeout.TotalSeconds:0} s",
+                backend, $"no canary within {options.Timeout.TotalSeconds:0} s",
                 new Drain(taskId, "its canary got no answer in time", generating, call));
             return;
         }

@@ -15,8 +15,7 @@ public sealed partial class BackendPool
             return _backends.ToDictionary(backend => backend.Name, backend => backend.Attempts.Completed, StringComparer.Ordinal);
     }
 
-    internal void ReportUnavailable(Backend backend, string reason) =>
-        Report(backend, (health, now) => health.RequestRefused(reason, now));
+    internal void ReportUnavailable(Backend backend, string reason) => Report(backend, (health, now) => health.RequestRefused(reason, now));
 
     internal void ReportCompleted(Backend backend, string? model)
     {
@@ -152,9 +151,7 @@ public sealed partial class BackendPool
 
         _logger.LogInformation(
             "Backend {Backend} has drained task {TaskId} in {Seconds:0.0} s.",
-            backend.Name,
-            drain.TaskId,
-            _time.GetElapsedTime(drain.Since).TotalSeconds);
+            backend.Name, drain.TaskId, _time.GetElapsedTime(drain.Since).TotalSeconds);
         drain.Close(_logger);
     }
 
@@ -221,15 +218,13 @@ public sealed partial class BackendPool
         {
             _logger.LogInformation(
                 "Backend {Backend} is suspect: {Reason}. A canary decides whether it or the request is at fault.",
-                backend.Server,
-                reason?.TrimEnd('.'));
+                backend.Server, reason?.TrimEnd('.'));
         }
         else
         {
             _logger.LogWarning(
                 "Backend {Backend} is unhealthy: {Reason}. It gets no requests until it is healthy again.",
-                backend.Server,
-                reason?.TrimEnd('.'));
+                backend.Server, reason?.TrimEnd('.'));
         }
 
         backend.Logged = (state, reason);

@@ -73,17 +73,8 @@ public sealed partial class BackendPool
             lock (Gate)
             {
                 return [.. _backends.Select(backend => new BackendStatus(
-                    backend.Name,
-                    backend.Server.Url,
-                    backend.Health.IsHealthy,
-                    backend.IsBusy,
-                    backend.Health.Reason,
-                    backend.Health.Since,
-                    backend.LoadedModel,
-                    backend.Capabilities,
-                    IsLeased(backend),
-                    backend.IsPaused,
-                    backend.Health.State)
+                    backend.Name, backend.Server.Url, backend.Health.IsHealthy, backend.IsBusy, backend.Health.Reason, backend.Health.Since,
+                    backend.LoadedModel, backend.Capabilities, IsLeased(backend), backend.IsPaused, backend.Health.State)
                 {
                     Drain = backend.Drain is { } drain ? new DrainStatus(drain.BeganAt, drain.Why) : null,
                     IsCanaryRunning = backend.IsCanaryRunning,

@@ -32,13 +32,8 @@ public sealed partial class BackendPool : IDisposable
     /// <summary>Makes a pool of the configured backends; <see cref="Add"/> adds more.</summary>
     /// <exception cref="OptionsValidationException">A backend's settings are wrong.</exception>
     public BackendPool(
-        IForgeClient client,
-        ILeaseStore store,
-        ICanary canary,
-        DatabaseReadiness readiness,
-        IOptions<ForgeOptions> options,
-        TimeProvider time,
-        ILogger<BackendPool> logger)
+        IForgeClient client, ILeaseStore store, ICanary canary, DatabaseReadiness readiness, IOptions<ForgeOptions> options,
+        TimeProvider time, ILogger<BackendPool> logger)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(time);

@@ -30,8 +30,7 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
     internal Task NextChange => _changed.Next;
 
     /// <summary>The backend's pause; null when it is not paused, or not read yet.</summary>
-    public Pause? Of(string backend) =>
-        Volatile.Read(ref _known)?.Backends.TryGetValue(backend, out var pause) == true ? pause : null;
+    public Pause? Of(string backend) => Volatile.Read(ref _known)?.Backends.TryGetValue(backend, out var pause) == true ? pause : null;
 
     /// <summary>Pauses the queue: this process at once, others within a second.</summary>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>

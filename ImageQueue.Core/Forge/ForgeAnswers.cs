@@ -21,8 +21,7 @@ internal static partial class ForgeAnswers
             || images.ValueKind != JsonValueKind.Array
             || images.GetArrayLength() == 0)
         {
-            throw new ForgeException(
-                ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the answer holds no image");
+            throw new ForgeException(ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the answer holds no image");
         }
 
         var (info, firstImage) = ReadInfo(root);
@@ -30,11 +29,7 @@ internal static partial class ForgeAnswers
         // With several images a grid of them comes first, and index_of_first_image says how many to skip.
         var image = images[firstImage < images.GetArrayLength() ? firstImage : 0];
         if (image.ValueKind != JsonValueKind.String || DecodeImage(image) is not { Length: > 0 } bytes)
-        {
-            throw new ForgeException(
-                ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the image in the answer is empty or not base64");
-        }
-
+            throw new ForgeException(ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the image in the answer is empty or not base64");
         return new ForgeImage(bytes, info);
     }
 
@@ -111,8 +106,7 @@ internal static partial class ForgeAnswers
             && ReadInteger(state, "sampling_step"u8) >= steps - 1;
         return new ForgeServerState(
             IsIdle: !hasJob && (ReadInteger(state, "job_count"u8) ?? 0) == 0 && fraction is not > 0,
-            WasInterrupted: (IsTrue(state, "interrupted"u8) || IsTrue(state, "skipped"u8)) && !isAtLastStep,
-            fraction);
+            WasInterrupted: (IsTrue(state, "interrupted"u8) || IsTrue(state, "skipped"u8)) && !isAtLastStep, fraction);
     }
 
     /// <summary>How many items a JSON array has, as <c>/sdapi/v1/samplers</c> answers; null when it is none. A login page is not.</summary>
@@ -154,13 +148,8 @@ internal static partial class ForgeAnswers
                 : null;
         return (
             new ForgeImageInfo(
-                ReadInteger(info, "seed"u8),
-                ReadSide(info, "width"u8),
-                ReadSide(info, "height"u8),
-                ReadText(info, "sd_model_name"u8),
-                ReadText(info, "sampler_name"u8),
-                ReadScheduler(text),
-                text),
+                ReadInteger(info, "seed"u8), ReadSide(info, "width"u8), ReadSide(info, "height"u8), ReadText(info, "sd_model_name"u8),
+                ReadText(info, "sampler_name"u8), ReadScheduler(text), text),
             first);
     }
 
@@ -182,9 +171,7 @@ internal static partial class ForgeAnswers
         ReadInteger(parent, name) is { } value and > 0 and <= int.MaxValue ? (int)value : null;
 
     private static long? ReadInteger(JsonElement parent, ReadOnlySpan<byte> name) =>
-        parent.TryGetProperty(name, out var element)
-        && element.ValueKind == JsonValueKind.Number
-        && element.TryGetInt64(out var value)
+        parent.TryGetProperty(name, out var element) && element.ValueKind == JsonValueKind.Number && element.TryGetInt64(out var value)
             ? value
             : null;
 

@@ -14,15 +14,10 @@ internal static class ForgeBackendSettings
         // http://user:password@host is understood, but the password goes no further than the header.
         var (user, password) = (options.Username, options.Password);
         if (user is null && url.UserInfo.Split(':', 2) is [{ Length: > 0 } name, .. var rest])
-        {
             (user, password) = (Uri.UnescapeDataString(name), Uri.UnescapeDataString(string.Concat(rest)));
-        }
-
         return new ForgeBackend(
             string.IsNullOrWhiteSpace(options.Name) ? string.Create(CultureInfo.InvariantCulture, $"{url.Host}:{url.Port}") : options.Name,
-            ForgeAddress.Normalize(url),
-            user,
-            password)
+            ForgeAddress.Normalize(url), user, password)
         {
             Shared = options.Shared,
             CertificateAuthority = options.CertificateAuthority,

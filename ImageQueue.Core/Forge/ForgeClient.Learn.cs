@@ -29,11 +29,7 @@ internal sealed partial class ForgeClient
             {
                 var capabilities = ForgeKinds.Describe(
                     new ForgeKinds.Answers(
-                        (await document).Body,
-                        (await options).Body,
-                        (await models).Body,
-                        (await samplers).Body,
-                        (await schedulers).Body,
+                        (await document).Body, (await options).Body, (await models).Body, (await samplers).Body, (await schedulers).Body,
                         kobold.Body)
                     {
                         HasTasks = (await tasks).IsThere,

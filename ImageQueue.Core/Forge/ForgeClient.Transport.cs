@@ -15,10 +15,7 @@ internal sealed partial class ForgeClient
 
     /// <summary>The answer; null when the endpoint is not there: 404, 405, or a page that answers for every path.</summary>
     private async Task<T?> AskAsync<T>(
-        ForgeBackend backend,
-        HttpRequestMessage message,
-        Func<ReadOnlyMemory<byte>, T?> read,
-        CancellationToken cancellationToken)
+        ForgeBackend backend, HttpRequestMessage message, Func<ReadOnlyMemory<byte>, T?> read, CancellationToken cancellationToken)
         where T : class
     {
         using var response = await SendAsync(backend, message, cancellationToken);
@@ -80,8 +77,7 @@ internal sealed partial class ForgeClient
         catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw new ForgeException(
-                ForgeFailure.Unavailable, $"the answer of {backend.Name} was cut short", exception);
+            throw new ForgeException(ForgeFailure.Unavailable, $"the answer of {backend.Name} was cut short", exception);
         }
     }
 
@@ -119,8 +115,7 @@ internal sealed partial class ForgeClient
         catch (OperationCanceledException exception) when (!cancellationToken.IsCancellationRequested)
         {
             throw new ForgeException(
-                ForgeFailure.Unavailable,
-                FormattableString.Invariant($"{backend.Name} did not answer within {limit.TotalSeconds:0.#} s"),
+                ForgeFailure.Unavailable, FormattableString.Invariant($"{backend.Name} did not answer within {limit.TotalSeconds:0.#} s"),
                 exception);
         }
     }

@@ -106,8 +106,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         {
             null => Post(backend, "sdapi/v1/txt2img", ForgeMessages.Generate(taskId, request, capabilities, backend.Shared)),
             { Asked.Upscale: { } factor, ImagePath: var image } => Post(
-                backend,
-                "sdapi/v1/extra-single-image",
+                backend, "sdapi/v1/extra-single-image",
                 new ForgeSourceContent(ForgeMessages.Upscale(capabilities.Lists.Upscaler, factor), ("image", image, false))),
             { ImagePath: var image, MaskPath: var mask } => Post(
                 backend,

@@ -26,10 +26,7 @@ internal static class ForgeErrorText
 
         // Forge: message. reForge, A1111, forge-classic: errors. FastAPI: detail. `error` comes last, for at Forge it is
         // only the type of the exception, though at sd-server it is all there is.
-        return OfProperty(root, "message"u8)
-            ?? OfProperty(root, "errors"u8)
-            ?? OfProperty(root, "detail"u8)
-            ?? OfProperty(root, "error"u8);
+        return OfProperty(root, "message"u8) ?? OfProperty(root, "errors"u8) ?? OfProperty(root, "detail"u8) ?? OfProperty(root, "error"u8);
     }
 
     /// <summary>

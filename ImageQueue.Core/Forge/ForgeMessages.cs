@@ -56,8 +56,7 @@ internal static class ForgeMessages
     /// <param name="seenPreview">The preview that the caller already has; -1 for none.</param>
     public static byte[] InternalProgress(string taskId, bool withPreview, long seenPreview = -1) =>
         JsonSerializer.SerializeToUtf8Bytes(
-            new ProgressBody { TaskId = taskId, LivePreview = withPreview, LivePreviewId = seenPreview },
-            ForgeJson.Default.ProgressBody);
+            new ProgressBody { TaskId = taskId, LivePreview = withPreview, LivePreviewId = seenPreview }, ForgeJson.Default.ProgressBody);
 }
 
 /// <summary>A txt2img or img2img request.</summary>

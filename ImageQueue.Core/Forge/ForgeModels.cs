@@ -47,9 +47,7 @@ public sealed class ForgeModels
         var defaults = Find(stored.Model)?.Defaults ?? _defaults;
         return new GenerationRequest(
             stored.OrElse(defaults) with { Checkpoint = stored.Checkpoint, AdditionalModules = defaults.AdditionalModules })
-        {
-            Prompt = message.Prompt ?? "",
-        };
+        { Prompt = message.Prompt ?? "" };
     }
 }
 

@@ -51,15 +51,7 @@ public sealed class ForgeOptions
 
     /// <summary>Used for settings that a request leaves out. They suit Flux; no checkpoint means the one that Forge has loaded.</summary>
     public GenerationSettings Defaults { get; init; } = new()
-    {
-        Width = 1024,
-        Height = 1024,
-        Steps = 20,
-        Sampler = "Euler",
-        Scheduler = "Simple",
-        CfgScale = 1m,
-        DistilledCfgScale = 3.5m,
-    };
+    { Width = 1024, Height = 1024, Steps = 20, Sampler = "Euler", Scheduler = "Simple", CfgScale = 1m, DistilledCfgScale = 3.5m };
 
     /// <summary>The models that a request may name. Default none: every request uses <see cref="Defaults"/>.</summary>
     public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();

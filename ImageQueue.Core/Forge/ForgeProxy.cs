@@ -64,9 +64,7 @@ internal sealed record ForgeProxy(string Name, string Setting)
         }
 
         // Traefik answers with the bare status text.
-        return page.Trim() is "Gateway Timeout"
-            ? Array.Find(ByHeader, entry => entry.Word == "traefik").Proxy
-            : Unknown;
+        return page.Trim() is "Gateway Timeout" ? Array.Find(ByHeader, entry => entry.Word == "traefik").Proxy : Unknown;
     }
 
     private static string? Header(HttpResponseMessage response, string name) =>

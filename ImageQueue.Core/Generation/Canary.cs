@@ -18,11 +18,8 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
     {
         var request = await FindNextAsync(backend, capabilities, cancellationToken) ?? DefaultOf(capabilities);
         var image = await forge.GenerateAsync(
-            backend,
-            taskId,
-            request with { Prompt = Prompt, NegativePrompt = null, Width = 64, Height = 64, Steps = 1, Seed = 1 },
-            () => Task.CompletedTask,
-            cancellationToken);
+            backend, taskId, request with { Prompt = Prompt, NegativePrompt = null, Width = 64, Height = 64, Steps = 1, Seed = 1 },
+            () => Task.CompletedTask, cancellationToken);
         ImageCheck.ToPng(image.Bytes);
     }
 

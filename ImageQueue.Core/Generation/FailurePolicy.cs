@@ -34,15 +34,9 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         AttemptResult.Superseded => new(RowChange.None, AttemptCharge.None, BackendSignal.None, LogLevel.Debug, NextStep.Reconcile),
         AttemptResult.JobDeleted => new(RowChange.Cancel, AttemptCharge.None, BackendSignal.None, LogLevel.Information, NextStep.Abort),
         AttemptResult.JobRequeued => Requeue(AttemptCharge.None, BackendSignal.None, LogLevel.Information) with
-        {
-            Next = NextStep.Abort,
-            Reason = "an operator has put its job back into the queue",
-        },
+        { Next = NextStep.Abort, Reason = "an operator has put its job back into the queue" },
         AttemptResult.ShuttingDown => Requeue(AttemptCharge.None, BackendSignal.None, LogLevel.Information) with
-        {
-            Next = NextStep.GiveBack,
-            Reason = "the process stops",
-        },
+        { Next = NextStep.GiveBack, Reason = "the process stops" },
         AttemptResult.Disrupted => OfDisruption(outcome, message),
         _ => OfFailure(outcome, message),
     };
@@ -121,7 +115,5 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
             ? LogLevel.Warning
             : LogLevel.Error,
         NextStep.FailJob)
-    {
-        Failure = new RequestFailure(code, sentence),
-    };
+    { Failure = new RequestFailure(code, sentence) };
 }

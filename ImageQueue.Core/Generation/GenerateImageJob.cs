@@ -14,14 +14,8 @@ namespace ImageQueue.Core.Generation;
 /// here leaves a processing row, which the next run of the same job claims again, or the sweep gives back to the queue.
 /// </remarks>
 internal sealed class GenerateImageJob(
-    RequestWrites writes,
-    ImageGenerator generator,
-    IJobStateReconciler reconciler,
-    FailurePolicy policy,
-    DisruptionLedger disruptions,
-    RunningJobs running,
-    ForgeModels models,
-    ILogger<GenerateImageJob> logger) : IImageJob
+    RequestWrites writes, ImageGenerator generator, IJobStateReconciler reconciler, FailurePolicy policy, DisruptionLedger disruptions,
+    RunningJobs running, ForgeModels models, ILogger<GenerateImageJob> logger) : IImageJob
 {
     /// <inheritdoc/>
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
@@ -209,14 +203,8 @@ internal sealed class GenerateImageJob(
         var reason = (cause as ForgeException)?.Reason ?? cause?.Message;
         // One entry with one stack, and none for what a request brings about by itself.
         logger.Log(
-            level,
-            level >= LogLevel.Error ? cause : null,
-            "Message {MessageId}, attempt {Attempt}, {Backend}: {Code} ({Reason})",
-            message.Id,
-            message.Attempt,
-            message.Backend,
-            failure.Code,
-            reason ?? failure.Sentence);
+            level, level >= LogLevel.Error ? cause : null, "Message {MessageId}, attempt {Attempt}, {Backend}: {Code} ({Reason})",
+            message.Id, message.Attempt, message.Backend, failure.Code, reason ?? failure.Sentence);
         disruptions.Forget(message.Id);
         return await writes.FailAsync(attempt, failure with { Reason = reason })
             ? throw new ImageRequestFailedException(failure.Sentence)

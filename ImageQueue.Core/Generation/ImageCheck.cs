@@ -24,8 +24,7 @@ internal static partial class ImageCheck
     /// <see cref="ForgeFailure.BadImage"/>: no image, a format that is not decoded here, cut short, corrupt or far too large.
     /// <see cref="ForgeFailure.BlackImage"/>: all black or all transparent.
     /// </exception>
-    public static CheckedImage ToPng(
-        ReadOnlyMemory<byte> bytes, ImageMetadata metadata = ImageMetadata.Remove, string? parameters = null)
+    public static CheckedImage ToPng(ReadOnlyMemory<byte> bytes, ImageMetadata metadata = ImageMetadata.Remove, string? parameters = null)
     {
         var format = FormatOf(bytes.Span)
             ?? throw Bad(bytes.IsEmpty ? "the image is empty" : "the bytes are not a PNG, JPEG or WebP image");
@@ -145,11 +144,8 @@ internal static partial class ImageCheck
     }
 
     private static SKImageInfo PixelsOf(SKCodec codec) => new(
-        codec.Info.Width,
-        codec.Info.Height,
-        SKColorType.Rgba8888,
-        codec.Info.AlphaType == SKAlphaType.Opaque ? SKAlphaType.Opaque : SKAlphaType.Unpremul,
-        SKColorSpace.CreateSrgb());
+        codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888,
+        codec.Info.AlphaType == SKAlphaType.Opaque ? SKAlphaType.Opaque : SKAlphaType.Unpremul, SKColorSpace.CreateSrgb());
 
     private static byte[] EncodePng(SKBitmap bitmap)
     {

@@ -129,8 +129,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         IsJobId(jobId) && ThumbnailPathOf(jobId) is var path && File.Exists(path) ? path : null;
 
     /// <summary>The path of a job's preview; null when there is none, or the id is invalid.</summary>
-    public string? FindPreviewPath(string jobId) =>
-        IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
+    public string? FindPreviewPath(string jobId) => IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
 
     /// <summary>A job's preview, whole, or null. It is read at once, since it may be replaced or removed at any moment.</summary>
     /// <exception cref="IOException">The file could not be read.</exception>
@@ -299,8 +298,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     private string PreviewPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.preview.jpg");
 
     /// <summary>The id names a file, so nothing but hex digits may come near the path.</summary>
-    private static bool IsJobId(string? jobId) =>
-        jobId is { Length: JobIdLength } && jobId.All(char.IsAsciiHexDigitLower);
+    private static bool IsJobId(string? jobId) => jobId is { Length: JobIdLength } && jobId.All(char.IsAsciiHexDigitLower);
 
     private static void CheckJobId(string jobId)
     {

@@ -58,10 +58,8 @@ internal sealed class LivePreview : IDisposable
         {
             _failures++;
             _logger.Log(
-                _failures < MaxFailures ? LogLevel.Debug : LogLevel.Warning,
-                e,
-                "The live preview of message {MessageId} could not be written; generating goes on.",
-                _message.Id);
+                _failures < MaxFailures ? LogLevel.Debug : LogLevel.Warning, e,
+                "The live preview of message {MessageId} could not be written; generating goes on.", _message.Id);
         }
     }
 

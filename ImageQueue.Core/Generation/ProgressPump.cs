@@ -4,11 +4,7 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>Polls Forge for an attempt's progress, and writes it, a heartbeat and the live preview.</summary>
 internal sealed class ProgressPump(
-    IForgeClient forge,
-    IMessageStore store,
-    ImageFiles images,
-    IOptions<ForgeOptions> options,
-    TimeProvider time,
+    IForgeClient forge, IMessageStore store, ImageFiles images, IOptions<ForgeOptions> options, TimeProvider time,
     ILogger<ProgressPump> logger)
 {
     /// <summary>A step this large is stored at once; smaller ones once in <see cref="SaveInterval"/>.</summary>

@@ -11,9 +11,6 @@ internal static class RequestRequirements
     public static BackendRequirements Of(Message message, ForgeModels models, IReadOnlyCollection<string> failedBackends) =>
         new(
             models.RequestOf(message).Checkpoint,
-            models.Find(GenerationSettings.Of(message).Model)?.Backends is { Count: > 0 } backends ? backends : null,
-            failedBackends)
-        {
-            Task = ForgeTasks.Of(ImageSource.Of(message)),
-        };
+            models.Find(GenerationSettings.Of(message).Model)?.Backends is { Count: > 0 } backends ? backends : null, failedBackends)
+        { Task = ForgeTasks.Of(ImageSource.Of(message)) };
 }

@@ -9,13 +9,7 @@ namespace ImageQueue.Core.Generation;
 /// and minutes of generating should not be lost to a moment's outage.
 /// </summary>
 internal sealed class RequestWrites(
-    IMessageStore store,
-    ImageFiles images,
-    ImageLocator locator,
-    ImageJobs jobs,
-    IQueueOrder order,
-    MessageTexts texts,
-    TimeProvider time,
+    IMessageStore store, ImageFiles images, ImageLocator locator, ImageJobs jobs, IQueueOrder order, MessageTexts texts, TimeProvider time,
     ILogger<RequestWrites> logger)
 {
     /// <summary>How long the end of an attempt is kept while the database, or the disk, is away.</summary>
@@ -57,11 +51,7 @@ internal sealed class RequestWrites(
 
     /// <summary>Gives the row back to the queue.</summary>
     public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(attempt, () => store.RequeueAsync(
-        attempt.Message.Id,
-        attempt.Message.Attempt,
-        resolution.Charge,
-        CancellationToken.None,
-        resolution.Reason,
+        attempt.Message.Id, attempt.Message.Attempt, resolution.Charge, CancellationToken.None, resolution.Reason,
         isAtTail: resolution.Row == RowChange.RequeueAtTail));
 
     /// <summary>
@@ -124,10 +114,7 @@ internal sealed class RequestWrites(
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
         var backend = attempt.Reservation.Backend.Name;
         var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, backend)
-        {
-            Scheduler = image.ReplacedScheduler,
-            Upscaler = image.Upscaler,
-        };
+        { Scheduler = image.ReplacedScheduler, Upscaler = image.Upscaler };
         var completed = await FinishAsync(
             attempt,
             () =>
@@ -167,8 +154,7 @@ internal sealed class RequestWrites(
         if (GenerationSettings.Of(attempt.Message) is { Width: { } width, Height: { } height }
             && (Math.Abs(image.Width - width) >= grid || Math.Abs(image.Height - height) >= grid))
         {
-            throw new ForgeException(
-                ForgeFailure.BadImage, $"the image is {image.Width} x {image.Height} instead of {width} x {height}");
+            throw new ForgeException(ForgeFailure.BadImage, $"the image is {image.Width} x {image.Height} instead of {width} x {height}");
         }
     }
 
@@ -189,9 +175,7 @@ internal sealed class RequestWrites(
             {
                 logger.LogWarning(
                     "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
-                    attempt.Message.Id,
-                    e.Message,
-                    pause);
+                    attempt.Message.Id, e.Message, pause);
                 await Task.Delay(pause, time, CancellationToken.None);
             }
         }

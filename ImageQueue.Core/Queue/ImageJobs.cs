@@ -120,8 +120,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Fails a job whose request was ended in error by another actor than its worker.</summary>
     public void Fail(string hangfireJobId, string sentence) => client.ChangeState(
-        hangfireJobId,
-        new FailedState(new ImageRequestFailedException(sentence)) { Reason = OurReason + "the request was given up" },
+        hangfireJobId, new FailedState(new ImageRequestFailedException(sentence)) { Reason = OurReason + "the request was given up" },
         expectedState: null);
 
     /// <summary>The job's state; null when Hangfire does not know the job.</summary>

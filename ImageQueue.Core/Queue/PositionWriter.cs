@@ -12,13 +12,8 @@ namespace ImageQueue.Core.Queue;
 /// DBA's) leaves no position wrong for good.
 /// </remarks>
 internal sealed class PositionWriter(
-    IQueueOrder order,
-    IQueueStore store,
-    ILeaseStore leases,
-    DatabaseReadiness readiness,
-    IOptions<QueueOptions> options,
-    TimeProvider time,
-    ILogger<PositionWriter> logger)
+    IQueueOrder order, IQueueStore store, ILeaseStore leases, DatabaseReadiness readiness, IOptions<QueueOptions> options,
+    TimeProvider time, ILogger<PositionWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>Up to here every move is stored.</summary>

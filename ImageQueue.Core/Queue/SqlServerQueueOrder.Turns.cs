@@ -85,10 +85,8 @@ internal sealed partial class SqlServerQueueOrder
         catch (Exception e)
         {
             logger.Log(
-                e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning,
-                e,
-                "Waiting requests could not be moved to their rounds; trying again within {Interval}.",
-                RepairInterval);
+                e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning, e,
+                "Waiting requests could not be moved to their rounds; trying again within {Interval}.", RepairInterval);
         }
 
         Invalidate();

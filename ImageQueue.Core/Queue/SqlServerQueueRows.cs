@@ -55,8 +55,7 @@ internal sealed partial class SqlServerQueueRows(
                 .Add("@Count", count);
             await using var results = await connection.QueryMultipleAsync(
                 new CommandDefinition(
-                    $"{From(WithUsers)}{ReadRound}{(isRoundOnly ? "" : $"\n{From(WithUsers)}{ReadBehind}")}",
-                    parameters,
+                    $"{From(WithUsers)}{ReadRound}{(isRoundOnly ? "" : $"\n{From(WithUsers)}{ReadBehind}")}", parameters,
                     cancellationToken: cancellationToken));
             var rows = (await results.ReadAsync<(string Queue, long Id, long JobId, string? User)>()).ToList();
             if (!isRoundOnly)

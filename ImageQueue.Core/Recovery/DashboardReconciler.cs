@@ -10,14 +10,8 @@ namespace ImageQueue.Core.Recovery;
 /// retries it. Every process looks each second; the first one applies a command.
 /// </summary>
 internal sealed class DashboardReconciler(
-    IRequestStore store,
-    ImageJobs jobs,
-    DashboardCommands commands,
-    CancelImageRequest cancel,
-    IQueueOrder order,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<DashboardReconciler> logger)
+    IRequestStore store, ImageJobs jobs, DashboardCommands commands, CancelImageRequest cancel, IQueueOrder order,
+    DatabaseReadiness readiness, TimeProvider time, ILogger<DashboardReconciler> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>Commands whose failure was logged.</summary>

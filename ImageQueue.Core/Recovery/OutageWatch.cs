@@ -10,13 +10,8 @@ namespace ImageQueue.Core.Recovery;
 /// healthy backend. Without it they wait.
 /// </summary>
 internal sealed class OutageWatch(
-    IMessageStore store,
-    RequestRepairs repairs,
-    FailurePolicy policy,
-    IOptions<ForgeOptions> options,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<OutageWatch> logger)
+    IMessageStore store, RequestRepairs repairs, FailurePolicy policy, IOptions<ForgeOptions> options, DatabaseReadiness readiness,
+    TimeProvider time, ILogger<OutageWatch> logger)
     : PeriodicService(readiness, time, logger)
 {
     private const int PageSize = 200;

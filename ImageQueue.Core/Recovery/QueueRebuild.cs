@@ -8,14 +8,8 @@ namespace ImageQueue.Core.Recovery;
 /// Hangfire keeps its jobs in memory, the queue is rebuilt from the rows: processing requests first, then waiting ones in their order.
 /// </summary>
 internal sealed class QueueRebuild(
-    QueueRebuildState state,
-    ImageJobs jobs,
-    Sweep sweep,
-    AbandonedFiles files,
-    RecurringJobs recurring,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<QueueRebuild> logger)
+    QueueRebuildState state, ImageJobs jobs, Sweep sweep, AbandonedFiles files, RecurringJobs recurring, DatabaseReadiness readiness,
+    TimeProvider time, ILogger<QueueRebuild> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>How far back the second look goes: a submit takes its place in the queue a moment before its row is visible.</summary>

@@ -15,13 +15,8 @@ namespace ImageQueue.Core.Recovery;
 /// Retried from the dashboard, such a job is one like any other: <see cref="DashboardReconciler"/> finds its message.
 /// </remarks>
 internal sealed class RestoreFinishedJobs(
-    SqliteMessageStore store,
-    ImageJobs jobs,
-    FinishedJobs finishedJobs,
-    QueueRebuildState rebuild,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<RestoreFinishedJobs> logger)
+    SqliteMessageStore store, ImageJobs jobs, FinishedJobs finishedJobs, QueueRebuildState rebuild, DatabaseReadiness readiness,
+    TimeProvider time, ILogger<RestoreFinishedJobs> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>How many of each: complete, in error, cancelled.</summary>
@@ -39,8 +34,7 @@ internal sealed class RestoreFinishedJobs(
         foreach (var status in new[] { MessageStatus.Complete, MessageStatus.Error, MessageStatus.Cancelled })
             finished.AddRange(await store.ListNewestAsync(status, Newest, cancellationToken));
         // The newest last: Hangfire lists the latest state change first. Requests that finished in this process have their jobs.
-        var lost = finished.Where(message => message.HangfireJobId is not { } job
-            || jobs.Find(job) is null).OrderBy(EndOf);
+        var lost = finished.Where(message => message.HangfireJobId is not { } job || jobs.Find(job) is null).OrderBy(EndOf);
         var restored = 0;
         foreach (var batch in lost.Chunk(Batch))
         {
@@ -95,10 +89,7 @@ internal sealed class RestoreFinishedJobs(
             ? Math.Max(0, duration) : 0;
         var waiting = Math.Max(0, (EndOf(message) - (message.QueuedAt ?? message.CreatedAt)).TotalSeconds - generating);
         var data = new Dictionary<string, string>(StringComparer.Ordinal)
-        {
-            ["PerformanceDuration"] = Milliseconds(generating),
-            ["Latency"] = Milliseconds(waiting),
-        };
+        { ["PerformanceDuration"] = Milliseconds(generating), ["Latency"] = Milliseconds(waiting) };
         return new EndState(SucceededState.StateName, IsFinal: true, EndOf(message), "SucceededAt", data);
     }
 

@@ -15,14 +15,8 @@ namespace ImageQueue.Core.Recovery;
 /// without a filter (direct SQL), a state that Hangfire failed to write. Silence is measured by the database's clock alone.
 /// </remarks>
 public sealed class Sweep(
-    IQueueStore store,
-    EnqueueImageRequest enqueue,
-    QueueRebuildState rebuilding,
-    ImageJobs jobs,
-    RunningJobs running,
-    IQueueOrder order,
-    RequestRepairs repairs,
-    ILogger<Sweep> logger)
+    IQueueStore store, EnqueueImageRequest enqueue, QueueRebuildState rebuilding, ImageJobs jobs, RunningJobs running, IQueueOrder order,
+    RequestRepairs repairs, ILogger<Sweep> logger)
 {
     private const string ActorName = "sweep";
 
@@ -156,11 +150,8 @@ public sealed class Sweep(
                     message, message.HangfireJobId, "its Hangfire server died", AttemptCharge.Failure, cancellationToken);
             case var name when name == ProcessingState.StateName && isVerySilent:
                 return await repairs.AbandonAsync(
-                    message,
-                    message.HangfireJobId,
-                    $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s",
-                    AttemptCharge.None,
-                    cancellationToken);
+                    message, message.HangfireJobId, $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s",
+                    AttemptCharge.None, cancellationToken);
             case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
                 return await repairs.RequeueForItsJobAsync(message, cancellationToken);
             default:

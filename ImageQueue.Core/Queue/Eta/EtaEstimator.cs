@@ -9,12 +9,7 @@ namespace ImageQueue.Core.Queue.Eta;
 /// once a second, while there are readers. See <see cref="EtaBasis"/> for the formula.
 /// </summary>
 public sealed class EtaEstimator(
-    IQueueStore store,
-    ILeaseStore leases,
-    BackendPool pool,
-    Pauses pauses,
-    IOptions<ForgeOptions> options,
-    TimeProvider time,
+    IQueueStore store, ILeaseStore leases, BackendPool pool, Pauses pauses, IOptions<ForgeOptions> options, TimeProvider time,
     ILogger<EtaEstimator> logger)
 {
     /// <summary>The number of images that an estimate is based on.</summary>
@@ -54,8 +49,7 @@ public sealed class EtaEstimator(
             var generated = await store.ListNewestAsync(MessageStatus.Complete, Newest, CancellationToken.None);
             var running = await ReadRunningAsync();
             var usable = await FindUsableAsync();
-            var basis = new EtaBasis(
-                [.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable, time.GetUtcNow())
+            var basis = new EtaBasis([.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable, time.GetUtcNow())
             {
                 Defaults = options.Value.Defaults,
                 Limit = options.Value.Timeout,
@@ -121,8 +115,7 @@ public sealed class EtaEstimator(
             var progress = message.Progress / 100.0;
             var known = _seen.TryGetValue(message.Id, out var image) && image.Progress <= progress && image.Backend == message.Backend
                 ? image
-                : new RunningGeneration(
-                    message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now, message.Backend);
+                : new RunningGeneration(message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now, message.Backend);
             seen[message.Id] = known.Progress == progress ? known : known.At(progress, now);
         }
 
