@@ -74,7 +74,11 @@ public static class CoreServices
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
-        services.AddBackends();
+        services.TryAddSingleton<IForgeCatalogue, ForgeCatalogue>();
+        services.TryAddSingleton<BackendPool>();
+
+        // Registered before the job servers, so it releases its backends after they have stopped.
+        services.AddHostedService(provider => provider.GetRequiredService<BackendPool>());
         services.AddSingleton<ImageFiles>();
         services.AddSingleton<IImageStorage>(provider => provider.GetRequiredService<ImageFiles>());
         services.AddSingleton<ImageLocator>();

@@ -98,8 +98,7 @@ internal sealed class BackendLeases(
         {
             foreach (var backend in wanted)
             {
-                Take(
-                    backend, leases.Where(lease => lease.Name == backend.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
+                Take(backend, leases.Cast<Lease?>().FirstOrDefault(lease => lease?.Name == backend.LeaseName), until);
             }
 
             pool.OnChanged();
@@ -146,9 +145,8 @@ internal sealed class BackendLeases(
         if (lease.Value.Note == ForgeAddress.UnhealthyNote)
         {
             backend.IsNotedDoubted = true;
-            var now = Time.GetUtcNow();
             if (!backend.IsDoubted)
-                pool.Apply(backend, health => health.RequestDisrupted("it was unhealthy when its lease was released", now));
+                pool.Apply(backend, (health, now) => health.RequestDisrupted("it was unhealthy when its lease was released", now));
         }
         else if (lease.Value.Note is { Length: > 0 } taskId && backend.Drain?.TaskId != taskId)
         {

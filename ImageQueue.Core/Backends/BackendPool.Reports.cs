@@ -9,13 +9,8 @@ public sealed partial class BackendPool
     private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(20);
 
     /// <summary>How many requests have completed on a backend since this process started.</summary>
-    internal IReadOnlyDictionary<string, long> CompletedCounts()
-    {
-        lock (Gate)
-            return _backends.ToDictionary(backend => backend.Name, backend => backend.Attempts.Completed, StringComparer.Ordinal);
-    }
-
-    internal void ReportUnavailable(Backend backend, string reason) => Report(backend, (health, now) => health.RequestRefused(reason, now));
+    internal IReadOnlyDictionary<string, long> CompletedCounts() => Read(
+        () => _backends.ToDictionary(backend => backend.Name, backend => backend.Attempts.Completed, StringComparer.Ordinal));
 
     internal void ReportCompleted(Backend backend, string? model)
     {
@@ -29,28 +24,22 @@ public sealed partial class BackendPool
         }
     }
 
-    /// <returns>Whether the request is at fault.</returns>
-    internal Task<bool> ReportFailed(Backend backend, string requestKey, string reason, bool isLast)
+    /// <summary>A request did not complete there.</summary>
+    /// <returns>Whether the request is at fault; completes when the canary has decided.</returns>
+    internal Task<bool> Report(Backend backend, Action<BackendHealth, DateTimeOffset> change)
     {
-        lock (Gate)
-            backend.Attempts = backend.Attempts with { Failed = backend.Attempts.Failed + 1 };
-        return Report(backend, (health, now) => health.RequestFailed(requestKey, reason, isLast, now));
-    }
-
-    /// <param name="mayRun">The task that may still run there, and is drained before the canary; null: none.</param>
-    /// <returns>Whether the request is at fault.</returns>
-    internal Task<bool> ReportDisrupted(Backend backend, string reason, string? mayRun)
-    {
-        var now = _time.GetUtcNow();
         lock (Gate)
         {
-            backend.LastDisruption = new Disruption(reason, now);
-            backend.Attempts = backend.Attempts with { Disrupted = backend.Attempts.Disrupted + 1 };
-            if (mayRun is not null && !_isDisposed)
-                BeginDrain(backend, new Drain(mayRun, "a request that it broke off may still run"));
+            backend.Reports++;
+            (backend.LastProbe, backend.IsUnverified) = (null, false);
+            Apply(backend, change);
+            backend.WakeMonitor();
+            if (_isDisposed || !(backend.Health.IsSuspect || backend.Health.NeedsCanary))
+                return Task.FromResult(true);
+            var verdict = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+            backend.Verdicts.Add(verdict);
+            return verdict.Task;
         }
-
-        return Report(backend, (health, at) => health.RequestDisrupted(reason, at));
     }
 
     internal async Task<bool?> WaitForVerdictAsync(Backend backend, Task<bool> verdict, bool canGoOn, CancellationToken cancellationToken)
@@ -75,11 +64,7 @@ public sealed partial class BackendPool
     }
 
     /// <summary>Whether all that the backend has answered so far was good, as far as that is known.</summary>
-    internal bool IsTrusted(Backend backend)
-    {
-        lock (Gate)
-            return backend.Health.IsTrusted && !backend.IsUnverified;
-    }
+    internal bool IsTrusted(Backend backend) => Read(() => backend.Health.IsTrusted && !backend.IsUnverified);
 
     internal void Release(Backend backend, bool isJudged)
     {
@@ -155,18 +140,22 @@ public sealed partial class BackendPool
         drain.Close(_logger);
     }
 
-    /// <summary>Changes a backend's health, and does and logs what follows from that. Call it holding the gate.</summary>
-    internal void Apply(Backend backend, Action<BackendHealth> change)
+    /// <summary>Changes a backend's health, and does and logs what follows from that.</summary>
+    internal void Apply(Backend backend, Action<BackendHealth, DateTimeOffset> change)
     {
-        if (_isDisposed)
-            return;
-        change(backend.Health);
-        if (backend.Health.IsClosed)
-            Judge(backend, isRequestAtFault: true);
-        LogHealth(backend);
-        if (backend.NeedsLease != backend.LeasedUntil is not null || backend.IsDoubted != backend.IsNotedDoubted)
-            _leases.Wake();
-        OnChanged();
+        var now = _time.GetUtcNow();
+        lock (Gate)
+        {
+            if (_isDisposed)
+                return;
+            change(backend.Health, now);
+            if (backend.Health.IsClosed)
+                Judge(backend, isRequestAtFault: true);
+            LogHealth(backend);
+            if (backend.NeedsLease != backend.LeasedUntil is not null || backend.IsDoubted != backend.IsNotedDoubted)
+                _leases.Wake();
+            OnChanged();
+        }
     }
 
     /// <summary>Decides whether the requests that the backend broke off, or failed, are at fault. Call it holding the gate.</summary>
@@ -175,23 +164,6 @@ public sealed partial class BackendPool
         foreach (var verdict in backend.Verdicts)
             verdict.TrySetResult(isRequestAtFault);
         backend.Verdicts.Clear();
-    }
-
-    private Task<bool> Report(Backend backend, Action<BackendHealth, DateTimeOffset> change)
-    {
-        var now = _time.GetUtcNow();
-        lock (Gate)
-        {
-            backend.Reports++;
-            (backend.LastProbe, backend.IsUnverified) = (null, false);
-            Apply(backend, health => change(health, now));
-            backend.WakeMonitor();
-            if (_isDisposed || !(backend.Health.IsSuspect || backend.Health.NeedsCanary))
-                return Task.FromResult(true);
-            var verdict = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
-            backend.Verdicts.Add(verdict);
-            return verdict.Task;
-        }
     }
 
     private void OnReleased(Backend backend)
