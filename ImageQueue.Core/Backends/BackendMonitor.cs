@@ -122,9 +122,7 @@ internal sealed class BackendMonitor(
         bool wasClosed, wasReachable;
         lock (pool.Gate)
             (reports, wasClosed, wasReachable) = (backend.Reports, backend.Health.IsClosed, backend.Health.IsReachable);
-        var trouble = await client.IsHealthyAsync(backend.Server, stop)
-            ? await WhyStuckAsync(backend, stop)
-            : client.WhyUnhealthy(backend.Server) ?? "it does not answer";
+        var trouble = await client.WhyUnhealthyAsync(backend.Server, stop) ?? await WhyStuckAsync(backend, stop);
         var capabilities = trouble is null && !wasReachable ? await LearnAsync(backend, stop) : null; // Once per coming-up.
         lock (pool.Gate)
         {

@@ -19,7 +19,6 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
 
     private readonly ConcurrentDictionary<ForgeBackend, Memory> _memories = new();
 
-    /// <inheritdoc/>
     public async Task<ForgeImage> GenerateAsync(
         ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken)
     {
@@ -64,18 +63,16 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         }
     }
 
-    /// <inheritdoc/>
     /// <remarks>
     /// <c>GET /sdapi/v1/samplers</c>: every known server has it, it lists constants (options builds the whole settings page), it is
     /// behind <c>--api-auth</c>, and it is there only when txt2img is. Then <c>GET /sdapi/v1/sd-models</c>: a Forge whose model
     /// folder is not mounted answers everything else, and fails every request.
     /// </remarks>
-    public async Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    public async Task<string?> WhyUnhealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
-        var memory = MemoryOf(backend);
         try
         {
-            memory.WhyUnhealthy = await WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
+            return await WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
             {
                 using var message = Get(backend, "sdapi/v1/samplers");
                 using var response = await SendAsync(backend, message, token);
@@ -92,14 +89,9 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         }
         catch (ForgeException exception)
         {
-            memory.WhyUnhealthy = exception.Reason;
+            return exception.Reason;
         }
-
-        return memory.WhyUnhealthy is null;
     }
-
-    /// <inheritdoc/>
-    public string? WhyUnhealthy(ForgeBackend backend) => MemoryOf(backend).WhyUnhealthy;
 
     private static HttpRequestMessage Generation(
         ForgeBackend backend, string taskId, GenerationRequest request, ForgeCapabilities capabilities) => request.Source switch
@@ -119,13 +111,10 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     /// <summary>A backend that does not list its models may have some.</summary>
     private async Task<string?> FindNoModelAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
-        var (_, models, _) = await FindAsync(backend, "sdapi/v1/sd-models", cancellationToken);
-        using (models)
-        {
-            return models?.RootElement is { ValueKind: JsonValueKind.Array } list && list.GetArrayLength() == 0
-                ? "it has no model: is its model folder mounted?"
-                : null;
-        }
+        using var models = (await FindAsync(backend, ForgeKinds.Models, cancellationToken)).Body;
+        return models?.RootElement is { ValueKind: JsonValueKind.Array } list && list.GetArrayLength() == 0
+            ? "it has no model: is its model folder mounted?"
+            : null;
     }
 
     /// <summary>The global state; null when the backend does not say, and the image counts as whole.</summary>
@@ -161,9 +150,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     {
         public ForgeCapabilities? Capabilities { get; set; }
 
-        public string? WhyUnhealthy { get; set; }
-
-        public SeenPreview? SeenPreview { get; set; }
+        public (string TaskId, long Id)? SeenPreview { get; set; }
 
         /// <summary>The last task, when it is an upscale: the backend was not told its id.</summary>
         public string? Upscale { get; set; }
@@ -171,6 +158,4 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         /// <summary>The last task that was seen interrupted while it was active.</summary>
         public string? InterruptedTask { get; set; }
     }
-
-    private sealed record SeenPreview(string TaskId, long Id);
 }

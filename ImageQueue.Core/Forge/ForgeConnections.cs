@@ -14,7 +14,6 @@ internal sealed class ForgeConnections : IDisposable
         _invokers.GetOrAdd(backend, one => new Lazy<HttpMessageInvoker>(() => new HttpMessageInvoker(CreateHandler(one))))
             .Value.SendAsync(message, cancellationToken);
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (var invoker in _invokers.Values)

@@ -49,14 +49,13 @@ internal static class ForgeMessages
     }
 
     /// <summary>The body of extra-single-image without its image.</summary>
-    public static byte[] Upscale(string upscaler, int factor) => JsonSerializer.SerializeToUtf8Bytes(
-        new UpscaleBody { Upscaler = upscaler, Factor = factor }, ForgeJson.Default.UpscaleBody);
+    public static byte[] Upscale(string upscaler, int factor) =>
+        JsonSerializer.SerializeToUtf8Bytes(new { upscaler_1 = upscaler, upscaling_resize = factor });
 
     /// <summary>The body of <c>/internal/progress</c>.</summary>
     /// <param name="seenPreview">The preview that the caller already has; -1 for none.</param>
-    public static byte[] InternalProgress(string taskId, bool withPreview, long seenPreview = -1) =>
-        JsonSerializer.SerializeToUtf8Bytes(
-            new ProgressBody { TaskId = taskId, LivePreview = withPreview, LivePreviewId = seenPreview }, ForgeJson.Default.ProgressBody);
+    public static byte[] InternalProgress(string taskId, bool withPreview, long seenPreview) =>
+        JsonSerializer.SerializeToUtf8Bytes(new { id_task = taskId, id_live_preview = seenPreview, live_preview = withPreview });
 }
 
 /// <summary>A txt2img or img2img request.</summary>
@@ -84,13 +83,6 @@ internal sealed record GenerationBody
     [JsonPropertyName("inpaint_full_res")] public bool? InpaintFullResolution { get; init; }
 }
 
-/// <summary>An extra-single-image request.</summary>
-internal sealed record UpscaleBody
-{
-    [JsonPropertyName("upscaler_1")] public required string Upscaler { get; init; }
-    [JsonPropertyName("upscaling_resize")] public required int Factor { get; init; }
-}
-
 /// <summary>Options for one request only. An option that Forge does not know makes it answer 500, so no others are sent.</summary>
 internal sealed record OverrideSettingsBody
 {
@@ -98,16 +90,6 @@ internal sealed record OverrideSettingsBody
     [JsonPropertyName("forge_additional_modules")] public IReadOnlyList<string>? AdditionalModules { get; init; }
 }
 
-/// <summary>A request to <c>/internal/progress</c>.</summary>
-internal sealed record ProgressBody
-{
-    [JsonPropertyName("id_task")] public required string TaskId { get; init; }
-    [JsonPropertyName("id_live_preview")] public long LivePreviewId { get; init; } = -1;
-    [JsonPropertyName("live_preview")] public required bool LivePreview { get; init; }
-}
-
 [JsonSourceGenerationOptions(DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(GenerationBody))]
-[JsonSerializable(typeof(UpscaleBody))]
-[JsonSerializable(typeof(ProgressBody))]
 internal sealed partial class ForgeJson : JsonSerializerContext;

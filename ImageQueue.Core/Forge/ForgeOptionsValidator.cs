@@ -5,7 +5,6 @@ namespace ImageQueue.Core.Forge;
 /// <summary>The rules for <c>Forge:Backends</c>, which span entries; attributes check the rest.</summary>
 internal sealed partial class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
 {
-    /// <inheritdoc/>
     public ValidateOptionsResult Validate(string? name, ForgeOptions options)
     {
         var failures = new List<string>();

@@ -33,8 +33,8 @@ internal sealed class CapacityGatedFetchTests
         });
         _stopping = new CancellationTokenSource();
         _healthy["one"] = _healthy["two"] = true;
-        _bench.Forge.Setup(forge => forge.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
-            .ReturnsAsync((ForgeBackend backend, CancellationToken _) => _healthy[backend.Name]);
+        _bench.Forge.Setup(forge => forge.WhyUnhealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync((ForgeBackend backend, CancellationToken _) => _healthy[backend.Name] ? null : "it does not answer");
         _connection = _bench.Get<JobStorage>().GetConnection();
     }
 
