@@ -148,9 +148,7 @@ public static class CoreServices
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and stored ids of an earlier process would name other jobs.
-        services.AddSingleton<IQueueOrder>(provider => new InMemoryQueueOrder(
-            provider.GetRequiredService<JobStorage>(), provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
+        services.AddSingleton<IQueueOrder>(provider => ActivatorUtilities.CreateInstance<InMemoryQueueOrder>(provider, OrderOf(provider)));
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs were lost with the last process.
@@ -181,15 +179,13 @@ public static class CoreServices
             return new SqlServerQueueRows(
                 database.Connections, database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
                 provider.GetRequiredService<JobStorage>(), provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>())
-            { WithUsers = provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare };
+            { WithUsers = OrderOf(provider) == QueueOrder.FairShare };
         });
-        services.AddSingleton<IQueueOrder>(provider => new SqlServerQueueOrder(
-            provider.GetRequiredService<IQueueRows>(),
-            provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>(),
-            provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
+        services.AddSingleton<IQueueOrder>(provider => ActivatorUtilities.CreateInstance<SqlServerQueueOrder>(provider, OrderOf(provider)));
         services.AddHostedSingleton<QueueRebuild>();
     }
+
+    private static QueueOrder OrderOf(IServiceProvider provider) => provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order;
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)
         where T : class =>

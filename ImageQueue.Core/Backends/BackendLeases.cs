@@ -34,19 +34,14 @@ internal sealed class BackendLeases(
         CultureInfo.InvariantCulture, $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}");
     private readonly AsyncSignal _wake = new();
 
-    /// <inheritdoc/>
     protected override string Activity => "Renewing the leases of the backends";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => Renewal;
 
-    /// <inheritdoc/>
     protected override TimeSpan MinInterval => TimeSpan.Zero;
 
-    /// <inheritdoc/>
     protected override TimeSpan MaxRetryDelay => RetryDelay;
 
-    /// <inheritdoc/>
     protected override Task NextSignal => _wake.Next;
 
     /// <summary>Lets the next pass come at once.</summary>
@@ -74,7 +69,6 @@ internal sealed class BackendLeases(
         }
     }
 
-    /// <inheritdoc/>
     protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
         Backend[] wanted, unwanted;

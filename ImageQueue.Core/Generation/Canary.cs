@@ -13,7 +13,6 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
     /// <summary>Waiting requests that are looked at for one whose model the backend has.</summary>
     private const int LookAhead = 10;
 
-    /// <inheritdoc/>
     public async Task RunAsync(ForgeBackend backend, string taskId, ForgeCapabilities capabilities, CancellationToken cancellationToken)
     {
         var request = await FindNextAsync(backend, capabilities, cancellationToken) ?? DefaultOf(capabilities);

@@ -17,7 +17,6 @@ internal sealed class GenerateImageJob(
     RequestWrites writes, ImageGenerator generator, IJobStateReconciler reconciler, FailurePolicy policy, DisruptionLedger disruptions,
     RunningJobs running, ForgeModels models, ILogger<GenerateImageJob> logger) : IImageJob
 {
-    /// <inheritdoc/>
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);

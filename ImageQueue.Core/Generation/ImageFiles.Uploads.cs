@@ -6,7 +6,7 @@ public sealed partial class ImageFiles
     private const string UploadPrefix = "upload_";
 
     /// <summary>The path of an upload; null when there is none, or the id is invalid.</summary>
-    public string? FindUploadPath(string id) => IsJobId(id) && UploadPathOf(id) is var path && File.Exists(path) ? path : null;
+    public string? FindUploadPath(string id) => Find(id, UploadPathOf);
 
     /// <summary>A file for what is being received; disposing removes it. A crash leaves it to the clean-up.</summary>
     internal FileStream CreateUploadTemporary() =>

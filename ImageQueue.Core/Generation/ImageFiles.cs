@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Queue;
 
@@ -122,14 +123,10 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     }
 
     /// <summary>The path of a job's image; null when there is none, or the id is invalid.</summary>
-    public string? FindPath(string jobId) => IsJobId(jobId) && PathOf(jobId) is var path && File.Exists(path) ? path : null;
+    public string? FindPath(string jobId) => Find(jobId, PathOf);
 
     /// <summary>The path of a job's thumbnail; null when there is none, or the id is invalid.</summary>
-    public string? FindThumbnailPath(string jobId) =>
-        IsJobId(jobId) && ThumbnailPathOf(jobId) is var path && File.Exists(path) ? path : null;
-
-    /// <summary>The path of a job's preview; null when there is none, or the id is invalid.</summary>
-    public string? FindPreviewPath(string jobId) => IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
+    public string? FindThumbnailPath(string jobId) => Find(jobId, ThumbnailPathOf);
 
     /// <summary>A job's preview, whole, or null. It is read at once, since it may be replaced or removed at any moment.</summary>
     /// <exception cref="IOException">The file could not be read.</exception>
@@ -188,8 +185,10 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         var removed = 0;
         foreach (var path in System.IO.Directory.EnumerateFiles(_directory, Prefix + "*"))
         {
-            var name = Path.GetFileName(path);
-            if (!IsTemporary(name, out var jobId, out var attempt) || keep?.Invoke(jobId, attempt) == true)
+            if (Temporary.Match(Path.GetFileName(path)) is not { Success: true, Groups: var parts })
+                continue;
+            int? attempt = parts["attempt"] is { Success: true } number ? int.Parse(number.Value, CultureInfo.InvariantCulture) : null;
+            if (keep?.Invoke(parts["job"].Value, attempt) == true)
                 continue;
 
             try
@@ -206,25 +205,11 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         return removed;
     }
 
-    /// <param name="fileName">A name in the folder.</param>
-    /// <param name="jobId">Its job.</param>
-    /// <param name="attempt">Its attempt, when it is an image or a thumbnail under its temporary name; else null.</param>
-    private static bool IsTemporary(string fileName, out string jobId, out int? attempt)
-    {
-        (jobId, attempt) = ("", null);
-        if (fileName.Length <= Prefix.Length + JobIdLength
-            || !(fileName.EndsWith(".tmp", StringComparison.Ordinal) || fileName.EndsWith(".preview.jpg", StringComparison.Ordinal)))
-        {
-            return false;
-        }
-
-        jobId = fileName.Substring(Prefix.Length, JobIdLength);
-        var between = Path.GetFileNameWithoutExtension(fileName).Replace(
-            ".thumb", "", StringComparison.Ordinal).AsSpan(Prefix.Length + JobIdLength);
-        if (int.TryParse(between.TrimStart('.'), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
-            attempt = number;
-        return IsJobId(jobId) && fileName[Prefix.Length + JobIdLength] == '.';
-    }
+    /// <summary>What has no final name yet: with an attempt, an image or a thumbnail.</summary>
+    [GeneratedRegex(
+        @"^flux_(?<job>[0-9a-f]{32})\.((?<attempt>[0-9]{1,9})(\.thumb)?\.tmp|(.*\.)?tmp|(.*\.)?preview\.jpg)\z",
+        RegexOptions.ExplicitCapture | RegexOptions.CultureInvariant)]
+    private static partial Regex Temporary { get; }
 
     private void Write(string path, ReadOnlyMemory<byte> bytes, bool toDisk)
     {
@@ -285,17 +270,18 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    private string TemporaryPathOf(string jobId, int attempt) =>
-        Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.tmp"));
+    private string TemporaryPathOf(string jobId, int attempt) => Path.Combine(_directory, $"{Prefix}{jobId}.{attempt}.tmp");
 
-    private string TemporaryThumbnailPathOf(string jobId, int attempt) =>
-        Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.thumb.tmp"));
+    private string TemporaryThumbnailPathOf(string jobId, int attempt) => Path.Combine(_directory, $"{Prefix}{jobId}.{attempt}.thumb.tmp");
 
     private string ThumbnailPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.thumb.webp");
 
     private string PathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.png");
 
     private string PreviewPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.preview.jpg");
+
+    private static string? Find(string jobId, Func<string, string> pathOf) =>
+        IsJobId(jobId) && pathOf(jobId) is var path && File.Exists(path) ? path : null;
 
     /// <summary>The id names a file, so nothing but hex digits may come near the path.</summary>
     private static bool IsJobId(string? jobId) => jobId is { Length: JobIdLength } && jobId.All(char.IsAsciiHexDigitLower);

@@ -161,39 +161,39 @@ internal sealed class RequestWrites(
     private string? UploadPath(string? id) => id is null ? null : images.FindUploadPath(id);
 
     /// <summary>Repeats what failed since the database or the disk was away.</summary>
-    private async Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)
+    private Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)
     {
         var startedAt = time.GetTimestamp();
-        for (var pause = FirstPause; ; pause = Longer(pause))
-        {
-            try
-            {
-                return await finish();
-            }
-            catch (Exception e) when (IsPassing(e)
-                && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience))
-            {
-                logger.LogWarning(
-                    "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
-                    attempt.Message.Id, e.Message, pause);
-                await Task.Delay(pause, time, CancellationToken.None);
-            }
-        }
+        return RepeatAsync(
+            finish,
+            e => IsPassing(e)
+                && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience),
+            (e, pause) => logger.LogWarning(
+                "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
+                attempt.Message.Id, e.Message, pause),
+            CancellationToken.None);
     }
 
-    private async Task<T> WaitAsync<T>(GenerateImageJob.Run run, string what, Func<Task<T>> step)
+    private Task<T> WaitAsync<T>(GenerateImageJob.Run run, string what, Func<Task<T>> step) => RepeatAsync(
+        step,
+        e => e is StoreUnavailableException,
+        (e, pause) => logger.LogWarning(
+            "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause),
+        run.Cancelled);
+
+    private async Task<T> RepeatAsync<T>(
+        Func<Task<T>> step, Func<Exception, bool> isPassing, Action<Exception, TimeSpan> report, CancellationToken cancellationToken)
     {
-        for (var pause = FirstPause; ; pause = Longer(pause))
+        for (var pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
         {
             try
             {
                 return await step();
             }
-            catch (StoreUnavailableException e)
+            catch (Exception e) when (isPassing(e))
             {
-                logger.LogWarning(
-                    "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause);
-                await Task.Delay(pause, time, run.Cancelled);
+                report(e, pause);
+                await Task.Delay(pause, time, cancellationToken);
             }
         }
     }
@@ -202,6 +202,4 @@ internal sealed class RequestWrites(
 
     /// <summary>A repeated write is refused when the first one was stored after all.</summary>
     private static bool IsMine(Message? now, Message claimed, string status) => now?.Status == status && now.Attempt == claimed.Attempt;
-
-    private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;
 }

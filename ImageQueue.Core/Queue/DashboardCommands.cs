@@ -30,18 +30,13 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
     /// <summary>The Hangfire set.</summary>
     public const string SetName = "imagequeue:dirty";
 
-    /// <inheritdoc/>
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         if (ImageJobs.IsImageJob(context.BackgroundJob.Job) && KindOf(context.OldStateName, context.NewState) is { } kind)
             transaction.AddToSet(SetName, $"{kind}/{context.BackgroundJob.Id}/{Guid.NewGuid():N}/{Actor.Current}");
     }
 
-    /// <inheritdoc/>
-    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
-    {
-        // Only the new state matters.
-    }
+    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction) { } // Only the new state matters.
 
     /// <summary>All open commands; usually none.</summary>
     public IReadOnlyList<DashboardCommand> Open()
@@ -66,7 +61,7 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
 
     private static DashboardCommandKind? KindOf(string? oldState, IState newState)
     {
-        if (ImageJobs.IsOurs(newState))
+        if (ImageJobs.IsOurs(newState.Reason))
             return null;
         if (newState is DeletedState)
             return DashboardCommandKind.Cancel;

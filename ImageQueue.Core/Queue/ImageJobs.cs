@@ -42,7 +42,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <returns>The Hangfire id.</returns>
     public string Enqueue(long messageId, string? username = null)
     {
-        var user = username is null || !order.UsesUsers ? null : KeyOf(username);
+        var user = UserOf(username);
         Dictionary<string, object> parameters = user is null ? [] : new() { [UserParameter] = user };
         return order.Enqueue(user, queue => client.Create(JobOf(messageId), new EnqueuedState(queue), parameters));
     }
@@ -54,10 +54,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// client writes it (<c>CoreBackgroundJobFactory</c>), without its filters, which do nothing for a job that is restored.
     /// </remarks>
     public IReadOnlyList<string> EnqueueAll(IReadOnlyList<(long MessageId, string? Username)> requests) => AreVolatile
-        ? order.EnqueueAll(
-            [.. requests.Select(request => request.Username is { } name && order.UsesUsers ? KeyOf(name) : null)],
-            () => CreateAll(requests))
-        : requests.Select(request => Enqueue(request.MessageId, request.Username)).ToList();
+        ? order.EnqueueAll([.. requests.Select(request => UserOf(request.Username))], () => CreateAll(requests))
+        : [.. requests.Select(request => Enqueue(request.MessageId, request.Username))];
 
     /// <summary>A user as jobs name it: Hangfire's pages show a job's parameters.</summary>
     internal static string KeyOf(string username) =>
@@ -74,7 +72,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         var ids = new List<string>(requests.Count);
         foreach (var (messageId, username) in requests)
         {
-            var id = transaction.CreateJob(JobOf(messageId), ParametersOf(username), now, Unwanted);
+            Dictionary<string, string?> parameters = UserOf(username) is { } user ? new() { [UserParameter] = $"\"{user}\"" } : [];
+            var id = transaction.CreateJob(JobOf(messageId), parameters, now, Unwanted);
             transaction.SetJobState(id, state);
             transaction.AddToQueue(QueueName, id);
             transaction.PersistJob(id);
@@ -85,8 +84,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         return ids;
     }
 
-    private Dictionary<string, string?> ParametersOf(string? username) =>
-        username is null || !order.UsesUsers ? [] : new() { [UserParameter] = $"\"{KeyOf(username)}\"" };
+    private string? UserOf(string? username) => username is not null && order.UsesUsers ? KeyOf(username) : null;
 
     /// <summary>Returns a dequeued job to its place in the queue: its worker has no backend for it, stops, or has died.</summary>
     /// <param name="hangfireJobId">The job.</param>
@@ -112,10 +110,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         return order.TryGiveBack(hangfireJobId, fetched);
     }
 
-    /// <summary>Deletes a cancelled request's job. Its entry stays in the queue until it is dequeued (Hangfire #2407).</summary>
-    public void Delete(string hangfireJobId) => Delete(hangfireJobId, "the request was cancelled");
-
-    public void Delete(string hangfireJobId, string why) =>
+    /// <summary>Deletes a job. Its entry stays in the queue until it is dequeued (Hangfire #2407).</summary>
+    public void Delete(string hangfireJobId, string why = "the request was cancelled") =>
         client.ChangeState(hangfireJobId, new DeletedState { Reason = OurReason + why }, expectedState: null);
 
     /// <summary>Fails a job whose request was ended in error by another actor than its worker.</summary>
@@ -142,8 +138,6 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Whether it is the job of an image request.</summary>
     public static bool IsImageJob(Job? job) => typeof(IImageJob).IsAssignableFrom(job?.Type);
-
-    internal static bool IsOurs(IState state) => IsOurs(state.Reason);
 
     internal static bool IsOurs(string? reason) => reason?.StartsWith(OurReason, StringComparison.Ordinal) == true;
 

@@ -31,16 +31,13 @@ internal sealed class PositionWriter(
     private bool _isRoundClean;
     private bool _isSettled;
 
-    /// <inheritdoc/>
     protected override string Activity => "Storing queue positions";
 
     /// <summary>How long a change by another process may go unseen.</summary>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(2);
 
-    /// <inheritdoc/>
     protected override TimeSpan MinInterval => TimeSpan.FromSeconds(1);
 
-    /// <inheritdoc/>
     protected override Task NextSignal => order.NextChange;
 
     /// <returns>How many rows were written.</returns>
@@ -124,7 +121,6 @@ internal sealed class PositionWriter(
         }
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => WriteAsync(cancellationToken);
 
     private static int EndAfter(int low) => low + Math.Max(1, low * 9 / 100);

@@ -23,7 +23,6 @@ internal sealed partial class SqlServerQueueRows(
     /// <summary>Whether the rows' users are read.</summary>
     public bool WithUsers { get; init; }
 
-    /// <inheritdoc/>
     public Task<QueuePage> ReadAsync(long after, long upTo, int count, CancellationToken cancellationToken) => connections.RunAsync(
         async connection =>
         {
@@ -71,7 +70,6 @@ internal sealed partial class SqlServerQueueRows(
         },
         cancellationToken);
 
-    /// <inheritdoc/>
     public bool TryGiveBack(string hangfireJobId) =>
         long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
         && connections.RunAsync(
@@ -84,7 +82,6 @@ internal sealed partial class SqlServerQueueRows(
                     .Add("@JobId", job))),
             CancellationToken.None).GetAwaiter().GetResult() > 0;
 
-    /// <inheritdoc/>
     public async Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken) =>
         _isKnown == true // Else a place is no row's number.
         && long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
@@ -99,7 +96,6 @@ internal sealed partial class SqlServerQueueRows(
                 cancellationToken: cancellationToken)),
             cancellationToken) == 1;
 
-    /// <inheritdoc/>
     public async Task<IReadOnlyList<(Guid Job, long Place)>> MoveAsync(IReadOnlyList<QueueMove> moves, CancellationToken cancellationToken)
     {
         if (_isKnown != true || moves.Count == 0)

@@ -17,10 +17,8 @@ internal sealed class DashboardReconciler(
     /// <summary>Commands whose failure was logged.</summary>
     private readonly HashSet<string> _reported = new(StringComparer.Ordinal);
 
-    /// <inheritdoc/>
     protected override string Activity => "Applying operators' commands in Hangfire to requests";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
     /// <summary>Applies all open commands; one that fails does not delay the others.</summary>
@@ -45,7 +43,6 @@ internal sealed class DashboardReconciler(
         }
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => ReconcileAsync(cancellationToken);
 
     internal Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken) =>

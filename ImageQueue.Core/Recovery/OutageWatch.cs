@@ -18,10 +18,8 @@ internal sealed class OutageWatch(
 
     private long? _noneSince;
 
-    /// <inheritdoc/>
     protected override string Activity => "Ending requests that waited too long for a backend";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
     /// <returns>How many requests it ended.</returns>
@@ -65,6 +63,5 @@ internal sealed class OutageWatch(
         return ended;
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
 }

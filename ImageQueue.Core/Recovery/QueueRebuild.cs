@@ -15,13 +15,11 @@ internal sealed class QueueRebuild(
     /// <summary>How far back the second look goes: a submit takes its place in the queue a moment before its row is visible.</summary>
     private static readonly TimeSpan Overlap = TimeSpan.FromSeconds(10);
 
-    /// <inheritdoc/>
     protected override string Activity => "Rebuilding the queue and scheduling the sweep";
 
     /// <summary>Once.</summary>
     protected override TimeSpan Interval => Timeout.InfiniteTimeSpan;
 
-    /// <inheritdoc/>
     public override Task StartAsync(CancellationToken cancellationToken)
     {
         // Before the first request can arrive.
@@ -29,7 +27,6 @@ internal sealed class QueueRebuild(
         return base.StartAsync(cancellationToken);
     }
 
-    /// <inheritdoc/>
     protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
         await files.RemoveAsync(cancellationToken);

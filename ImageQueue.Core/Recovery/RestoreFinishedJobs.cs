@@ -2,6 +2,7 @@ using Hangfire.Common;
 using Hangfire.States;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Queue;
+using ImageQueue.Core.Queue.Eta;
 using ImageQueue.Core.Storage.Sqlite;
 
 namespace ImageQueue.Core.Recovery;
@@ -50,16 +51,13 @@ internal sealed class RestoreFinishedJobs(
         return restored;
     }
 
-    /// <inheritdoc/>
     protected override string Activity => "Restoring finished jobs to Hangfire's lists";
 
     /// <summary>Once.</summary>
     protected override TimeSpan Interval => Timeout.InfiniteTimeSpan;
 
-    /// <inheritdoc/>
     protected override TimeSpan MaxRetryDelay => TimeSpan.FromMinutes(1);
 
-    /// <inheritdoc/>
     protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
         await rebuild.Done.WaitAsync(cancellationToken);
@@ -82,11 +80,7 @@ internal sealed class RestoreFinishedJobs(
 
     private static EndState Succeeded(Message message)
     {
-        var generating = message.Metadata.TryGetProperty(MetadataFields.Result, out var result) && result.ValueKind == JsonValueKind.Object
-            && result.TryGetProperty("duration_seconds", out var seconds)
-                && seconds.ValueKind == JsonValueKind.Number
-                && seconds.TryGetDouble(out var duration)
-            ? Math.Max(0, duration) : 0;
+        var generating = Math.Max(0, CompletedGeneration.SecondsOf(message) ?? 0);
         var waiting = Math.Max(0, (EndOf(message) - (message.QueuedAt ?? message.CreatedAt)).TotalSeconds - generating);
         var data = new Dictionary<string, string>(StringComparer.Ordinal)
         { ["PerformanceDuration"] = Milliseconds(generating), ["Latency"] = Milliseconds(waiting) };

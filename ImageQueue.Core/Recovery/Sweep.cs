@@ -94,16 +94,11 @@ public sealed class Sweep(
     private async Task<int> RebuildProcessingAsync(CancellationToken cancellationToken)
     {
         var repaired = 0;
-        UnfinishedCursor? cursor = null;
-        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        await foreach (var message in store.ListProcessingAsync(BatchSize, cancellationToken))
         {
-            foreach (var message in page)
-            {
-                cursor = new UnfinishedCursor(message.QueuedAt!.Value, message.Id); // Only image rows are listed, and those have it.
-                var isOurs = running.IsRunning(message.Id) || (message.HangfireJobId is { } job && jobs.Find(job) is not null);
-                if (!isOurs && await repairs.AbandonAsync(message, null, "its process is gone", AttemptCharge.Failure, cancellationToken))
-                    repaired++;
-            }
+            var isOurs = running.IsRunning(message.Id) || (message.HangfireJobId is { } job && jobs.Find(job) is not null);
+            if (!isOurs && await repairs.AbandonAsync(message, null, "its process is gone", AttemptCharge.Failure, cancellationToken))
+                repaired++;
         }
 
         return repaired;

@@ -100,16 +100,7 @@ public sealed class EtaEstimator(
     {
         var now = time.GetUtcNow();
         var seen = new Dictionary<long, RunningGeneration>();
-        var rows = new List<Message>();
-        UnfinishedCursor? cursor = null;
-        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, PageSize, CancellationToken.None) is { Count: > 0 } page)
-        {
-            rows.AddRange(page);
-            cursor = new UnfinishedCursor(page[^1].QueuedAt!.Value, page[^1].Id); // Only image rows are listed, and those have it.
-            if (page.Count < PageSize)
-                break;
-        }
-
+        var rows = await store.ListProcessingAsync(PageSize, CancellationToken.None).ToListAsync();
         foreach (var message in rows)
         {
             var progress = message.Progress / 100.0;
@@ -123,15 +114,9 @@ public sealed class EtaEstimator(
         return [.. rows.OrderByDescending(message => message.Revision).Select(message => seen[message.Id])];
     }
 
-    private CompletedGeneration? ToGenerated(Message message) =>
-        message.Metadata.TryGetProperty(MetadataFields.Result, out var result)
-        && result.ValueKind == JsonValueKind.Object
-        && result.TryGetProperty("duration_seconds", out var duration)
-        && duration.ValueKind == JsonValueKind.Number
-        && duration.TryGetDouble(out var seconds)
-        && seconds > 0
-            ? new CompletedGeneration(GenerationWork.Of(message, options.Value.Defaults), seconds, message.Backend)
-            : null;
+    private CompletedGeneration? ToGenerated(Message message) => CompletedGeneration.SecondsOf(message) is > 0 and var seconds
+        ? new CompletedGeneration(GenerationWork.Of(message, options.Value.Defaults), seconds, message.Backend)
+        : null;
 
     private sealed record Known(EtaBasis Basis, long At);
 }
