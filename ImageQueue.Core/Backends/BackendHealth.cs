@@ -95,7 +95,6 @@ internal sealed class BackendHealth
         Update(now);
     }
 
-    /// <summary>A request's image was good.</summary>
     public void RequestCompleted()
     {
         _failedRequest = null;

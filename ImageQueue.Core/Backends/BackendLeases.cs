@@ -10,9 +10,8 @@ namespace ImageQueue.Core.Backends;
 /// <remarks>
 /// A lease's note is the task sent last, written by the claim of its message row. A crash leaves the note, and the lease's next holder
 /// drains that task first. The note of a backend that only a canary can make healthy says so: its lease does not count as capacity, and
-/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over, since
-/// no other process
-/// can acquire the lease either; then nothing new is sent, and what is being generated goes on.
+/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over,
+/// since no other process can acquire the lease either; then nothing new is sent, and what is being generated goes on.
 /// </remarks>
 internal sealed class BackendLeases(
     BackendPool pool, ILeaseStore store, Drainer drainer, DatabaseReadiness readiness, TimeProvider time, ILogger logger)
@@ -30,8 +29,7 @@ internal sealed class BackendLeases(
     /// <summary>How long writing a note may hold a backend back.</summary>
     private static readonly TimeSpan NotePatience = TimeSpan.FromSeconds(2);
 
-    private readonly string _holder = string.Create(
-        CultureInfo.InvariantCulture, $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}");
+    private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
     private readonly AsyncSignal _wake = new();
 
     protected override string Activity => "Renewing the leases of the backends";

@@ -31,7 +31,7 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
             {
                 if (await store.FindByHangfireJobAsync(job, cancellationToken) is not { } message)
                     continue;
-                var requirements = RequestRequirements.Of(message, models, []);
+                var requirements = BackendRequirements.Of(message, models, []);
                 if (requirements.Backends?.Contains(backend.Name, StringComparer.OrdinalIgnoreCase) != false
                     && Has(capabilities, requirements.Checkpoint))
                 {

@@ -44,7 +44,6 @@ internal sealed class GenerateImageJob(
         }
     }
 
-    /// <summary>Generates the message's image.</summary>
     /// <exception cref="ImageRequestFailedException">The request has ended in error; its row says so.</exception>
     /// <exception cref="OperationCanceledException">The process stops, or an operator has deleted the job.</exception>
     /// <exception cref="JobAbortedException">The job went back to its place, or was taken from this worker.</exception>
@@ -67,7 +66,7 @@ internal sealed class GenerateImageJob(
         BackendReservation? reservation;
         try
         {
-            reservation = await run.Fetched.AcquireAsync(RequestRequirements.Of(wanted, models, run.FailedBackends), run.Cancelled);
+            reservation = await run.Fetched.AcquireAsync(BackendRequirements.Of(wanted, models, run.FailedBackends), run.Cancelled);
         }
         catch (ForgeException e)
         {
@@ -133,7 +132,6 @@ internal sealed class GenerateImageJob(
     private AttemptOutcome Count(Attempt attempt, AttemptOutcome outcome) =>
         outcome with { HaveOthersCompleted = disruptions.HaveOthersCompleted(attempt.Message.Id, attempt.Reservation.Backend.Name) };
 
-    /// <summary>Does what the policy says.</summary>
     /// <returns>False when there is to be another attempt.</returns>
     private async Task<bool> SettleAsync(Attempt attempt, AttemptOutcome outcome)
     {

@@ -6,13 +6,10 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>
 /// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and
-/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image it
-/// is,
-/// so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
+/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image
+/// it is, so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
 /// </summary>
-/// <remarks>
-/// Disk errors surface as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>.
-/// </remarks>
+/// <remarks>Disk errors surface as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>.</remarks>
 public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger) : IImageStorage
 {
     private const int PreviewSide = 512;
@@ -82,11 +79,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
                 if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
-                {
-                    return string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.");
-                }
+                    return $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.";
             }
 
             _foundWritableAt = time.GetTimestamp();
@@ -210,6 +203,45 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         @"^flux_(?<job>[0-9a-f]{32})\.((?<attempt>[0-9]{1,9})(\.thumb)?\.tmp|(.*\.)?tmp|(.*\.)?preview\.jpg)\z",
         RegexOptions.ExplicitCapture | RegexOptions.CultureInvariant)]
     private static partial Regex Temporary { get; }
+
+    /// <summary>
+    /// Removes all that there is of a job: what has not got its final name yet first, so that nothing can get it meanwhile.
+    /// </summary>
+    /// <param name="jobId">32 lower-case hex digits.</param>
+    /// <param name="attempts">How many attempts there were.</param>
+    /// <exception cref="IOException">A file could not be removed.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
+    public void RemoveAll(string jobId, int attempts)
+    {
+        CheckJobId(jobId);
+        for (var attempt = attempts; attempt > 0; attempt--)
+        {
+            Remove(TemporaryPathOf(jobId, attempt));
+            Remove(TemporaryThumbnailPathOf(jobId, attempt));
+        }
+
+        Remove(Path.Combine(_directory, $"{Prefix}{jobId}.preview.tmp"));
+        Remove(PreviewPathOf(jobId));
+        Remove(ThumbnailPathOf(jobId));
+        Remove(PathOf(jobId));
+    }
+
+    /// <summary>The jobs of finished images that were stored longer ago than that.</summary>
+    public IEnumerable<string> JobsOfImagesOlderThan(TimeSpan age)
+    {
+        if (!System.IO.Directory.Exists(_directory))
+            yield break;
+        var before = time.GetUtcNow().UtcDateTime - age;
+        foreach (var path in System.IO.Directory.EnumerateFiles(_directory, $"{Prefix}*.png"))
+        {
+            if (Path.GetFileNameWithoutExtension(path)[Prefix.Length..] is var jobId
+                && IsJobId(jobId)
+                && File.GetLastWriteTimeUtc(path) < before)
+            {
+                yield return jobId;
+            }
+        }
+    }
 
     private void Write(string path, ReadOnlyMemory<byte> bytes, bool toDisk)
     {

@@ -33,7 +33,6 @@ internal sealed class LivePreview(ImageFiles images, Message message, bool isEna
     /// <summary>Whether the row has its address.</summary>
     public bool IsNamed { get; set; }
 
-    /// <summary>Stores the preview of an answer, if it has one.</summary>
     public void Take(ForgeProgress progress)
     {
         if (_jobId is null || progress.PreviewImage is not { } image)

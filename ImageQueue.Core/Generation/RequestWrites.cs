@@ -49,7 +49,6 @@ internal sealed class RequestWrites(
                 : attempt.Request with { Source = new GenerationSource(source, image, mask) };
         });
 
-    /// <summary>Gives the row back to the queue.</summary>
     public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(attempt, () => store.RequeueAsync(
         attempt.Message.Id, attempt.Message.Attempt, resolution.Charge, CancellationToken.None, resolution.Reason,
         isAtTail: resolution.Row == RowChange.RequeueAtTail));
@@ -73,7 +72,6 @@ internal sealed class RequestWrites(
         jobs.Delete(old, "its request waits at the queue's tail, with another job");
     }
 
-    /// <summary>Ends the request in error.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>
     public async Task<bool> FailAsync(Attempt attempt, RequestFailure failure)
     {

@@ -14,11 +14,8 @@ internal sealed record DashboardCommand(string HangfireJobId, DashboardCommandKi
 /// <summary>The acts that concern a job's message.</summary>
 internal enum DashboardCommandKind
 {
-    /// <summary>The job was deleted: cancel the request.</summary>
-    Cancel,
-
-    /// <summary>A failed or deleted job was requeued: retry the request.</summary>
-    Retry,
+    Cancel, // The job was deleted: cancel the request.
+    Retry, // A failed or deleted job was requeued: retry the request.
 }
 
 /// <summary>
@@ -27,7 +24,6 @@ internal enum DashboardCommandKind
 /// </summary>
 internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApplyStateFilter
 {
-    /// <summary>The Hangfire set.</summary>
     public const string SetName = "imagequeue:dirty";
 
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
@@ -45,7 +41,6 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
         return [.. connection.GetAllItemsFromSet(SetName).Select(Parse).OfType<DashboardCommand>()];
     }
 
-    /// <summary>An open command for the job, or null.</summary>
     public DashboardCommand? Find(DashboardCommandKind kind, string hangfireJobId) =>
         Open().FirstOrDefault(command => command.Kind == kind && command.HangfireJobId == hangfireJobId);
 
