@@ -153,7 +153,6 @@ public static class CoreServices
 
         // Hangfire's jobs were lost with the last process.
         services.AddHostedSingleton<QueueRebuild>();
-        services.AddSingleton<FinishedJobs>();
         services.AddHostedSingleton<RestoreFinishedJobs>();
     }
 

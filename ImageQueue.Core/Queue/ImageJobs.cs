@@ -20,6 +20,9 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>The job parameter that says whose request it is: <see cref="KeyOf"/>, as Hangfire serializes it.</summary>
     internal const string UserParameter = "User";
 
+    /// <summary>The job parameter with a restored job's time of request: a storage in memory dates a job when it is created.</summary>
+    public const string RequestedAtParameter = "RequestedAt";
+
     /// <summary>How long Hangfire keeps a job that never got a state.</summary>
     private static readonly TimeSpan Unwanted = TimeSpan.FromDays(30);
 
@@ -62,7 +65,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(username)).AsSpan(0, 8));
 
     /// <summary>The key in a stored parameter, which is JSON.</summary>
-    internal static string ReadUser(string parameter) => parameter.Trim('"');
+    internal static string? ReadUser(string? parameter) => parameter?.Trim('"');
 
     private List<string> CreateAll(IReadOnlyList<(long MessageId, string? Username)> requests)
     {

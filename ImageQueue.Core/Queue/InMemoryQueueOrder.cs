@@ -314,9 +314,7 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
     private string UserOf(string hangfireJobId)
     {
         using var connection = storage.GetReadOnlyConnection();
-        return connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter) is { } parameter
-            ? ImageJobs.ReadUser(parameter)
-            : hangfireJobId;
+        return ImageJobs.ReadUser(connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter)) ?? hangfireJobId;
     }
 
     private readonly record struct Announcement(string State, bool IsRequeue, long At);

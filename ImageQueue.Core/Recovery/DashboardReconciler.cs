@@ -34,11 +34,9 @@ internal sealed class DashboardReconciler(
             catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
                 Logger.Log(
-                    _reported.Add(command.Entry) ? LogLevel.Warning : LogLevel.Debug,
-                    e,
+                    _reported.Add(command.Entry) ? LogLevel.Warning : LogLevel.Debug, e,
                     "The command {Command} for Hangfire job {HangfireJobId} could not be applied to its request yet.",
-                    command.Kind,
-                    command.HangfireJobId);
+                    command.Kind, command.HangfireJobId);
             }
         }
     }

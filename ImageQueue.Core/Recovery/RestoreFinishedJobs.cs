@@ -1,5 +1,7 @@
+using Hangfire;
 using Hangfire.Common;
 using Hangfire.States;
+using Hangfire.Storage;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Queue.Eta;
@@ -16,7 +18,7 @@ namespace ImageQueue.Core.Recovery;
 /// Retried from the dashboard, such a job is one like any other: <see cref="DashboardReconciler"/> finds its message.
 /// </remarks>
 internal sealed class RestoreFinishedJobs(
-    SqliteMessageStore store, ImageJobs jobs, FinishedJobs finishedJobs, QueueRebuildState rebuild, DatabaseReadiness readiness,
+    SqliteMessageStore store, ImageJobs jobs, JobStorage storage, QueueRebuildState rebuild, DatabaseReadiness readiness,
     TimeProvider time, ILogger<RestoreFinishedJobs> logger)
     : PeriodicService(readiness, time, logger)
 {
@@ -25,6 +27,9 @@ internal sealed class RestoreFinishedJobs(
 
     /// <summary>Rows of one commit: submits hardly wait for it.</summary>
     private const int Batch = 100;
+
+    /// <summary>How long the dashboard lists them.</summary>
+    private static readonly TimeSpan KeepFor = TimeSpan.FromDays(1);
 
     private const string Why = ImageJobs.OurReason + "as the message says, after a restart";
 
@@ -39,12 +44,10 @@ internal sealed class RestoreFinishedJobs(
         var restored = 0;
         foreach (var batch in lost.Chunk(Batch))
         {
-            var ids = finishedJobs.Restore(
-                batch.Select(message => new FinishedJob(message.Id, message.CreatedAt, EndOf(message), StateOf(message))));
-            var rows = batch.Zip(ids, (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId)).ToList();
+            var rows = batch.Zip(CreateJobs(batch), (message, id) => (message.Id, HangfireJobId: id, Replaces: message.HangfireJobId))
+                .ToList();
             var refused = (await store.ReplaceEndedJobsAsync(rows, cancellationToken)).ToHashSet();
-            // Retried or erased meanwhile.
-            finishedJobs.Remove(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId));
+            Remove(rows.Where(row => refused.Contains(row.Id)).Select(row => row.HangfireJobId));
             restored += batch.Length - refused.Count;
         }
 
@@ -65,6 +68,47 @@ internal sealed class RestoreFinishedJobs(
         var restored = await RestoreAsync(cancellationToken);
         if (restored > 0)
             Logger.LogInformation("Restored {Count} finished jobs to Hangfire's lists in {Time}.", restored, Time.GetElapsedTime(started));
+    }
+
+    /// <summary>
+    /// Creates the jobs in order, without Hangfire's state machine, so that no filter sees them and nothing runs. They count in the
+    /// statistics of the days and hours in which they finished.
+    /// </summary>
+    /// <returns>The Hangfire ids.</returns>
+    private List<string> CreateJobs(IEnumerable<Message> finished)
+    {
+        using var connection = storage.GetConnection();
+        using var transaction = (JobStorageTransaction)connection.CreateWriteTransaction(); // Of every storage for Hangfire 1.8.
+        var ids = new List<string>();
+        foreach (var message in finished)
+        {
+            var (created, at, state) = (message.CreatedAt.UtcDateTime, EndOf(message), StateOf(message));
+            var requested = new Dictionary<string, string?> { [ImageJobs.RequestedAtParameter] = JobHelper.SerializeDateTime(created) };
+            var id = transaction.CreateJob(ImageJobs.JobOf(message.Id), requested, created, KeepFor);
+            transaction.SetJobState(id, state);
+            var counter = $"stats:{state.Name.ToLowerInvariant()}";
+            if (state.IsFinal)
+                transaction.IncrementCounter(counter);
+            else
+                transaction.PersistJob(id); // As Hangfire does: a failed job stays until an operator retries or deletes it.
+            transaction.IncrementCounter(string.Create(CultureInfo.InvariantCulture, $"{counter}:{at:yyyy-MM-dd}"), TimeSpan.FromDays(30));
+            transaction.IncrementCounter(
+                string.Create(CultureInfo.InvariantCulture, $"{counter}:{at:yyyy-MM-dd-HH}"), TimeSpan.FromDays(1));
+            ids.Add(id);
+        }
+
+        transaction.Commit();
+        return ids;
+    }
+
+    /// <summary>Removes jobs whose requests were retried or erased meanwhile.</summary>
+    private void Remove(IEnumerable<string> hangfireJobIds)
+    {
+        using var connection = storage.GetConnection();
+        using var transaction = connection.CreateWriteTransaction();
+        foreach (var id in hangfireJobIds)
+            transaction.ExpireJob(id, TimeSpan.Zero);
+        transaction.Commit();
     }
 
     private static DateTimeOffset EndOf(Message message) => message.FinishedAt!.Value; // It has finished.
