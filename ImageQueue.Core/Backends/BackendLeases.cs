@@ -89,10 +89,7 @@ internal sealed class BackendLeases(
         lock (pool.Gate)
         {
             foreach (var backend in wanted)
-            {
                 Take(backend, leases.Cast<Lease?>().FirstOrDefault(lease => lease?.Name == backend.LeaseName), until);
-            }
-
             pool.OnChanged();
         }
 

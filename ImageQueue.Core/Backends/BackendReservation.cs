@@ -73,9 +73,7 @@ public sealed class BackendReservation : IDisposable
         });
     }
 
-    /// <summary>
-    /// Waits for a verdict, but not for long where it needs the backend to come back: the request can go on meanwhile.
-    /// </summary>
+    /// <summary>Waits for a verdict, but not for long where it needs the backend to come back: the request can go on meanwhile.</summary>
     /// <param name="canGoOn">Whether the request can go to another backend while this one is unreachable.</param>
     /// <returns>Whether the request is at fault; null when that is not decided yet.</returns>
     internal Task<bool?> WaitForVerdictAsync(Task<bool> verdict, bool canGoOn, CancellationToken cancellationToken) =>

@@ -23,9 +23,7 @@ internal sealed partial class ForgeClient
     public Task<ForgeServerState?> GetServerStateAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, token => GetStateAsync(backend, token));
 
-    /// <remarks>
-    /// Between the question and the interrupt our task can end and another start; Forge has no way to close that gap.
-    /// </remarks>
+    /// <remarks>Between the question and the interrupt our task can end and another start; Forge has no way to close that gap.</remarks>
     public Task<bool> InterruptAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
         {

@@ -107,13 +107,10 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         new(RowChange.RequeueInPlace, charge, signal, level, NextStep.Retry);
 
     /// <summary>An error of ours or of a backend is an error; what a request brings about by itself is a warning.</summary>
-    private static Resolution End(string code, string sentence, BackendSignal signal = BackendSignal.None) => new(
-        RowChange.Fail,
-        AttemptCharge.None,
-        signal,
-        code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled
-            ? LogLevel.Warning
-            : LogLevel.Error,
-        NextStep.FailJob)
-    { Failure = new RequestFailure(code, sentence) };
+    private static Resolution End(string code, string sentence, BackendSignal signal = BackendSignal.None)
+    {
+        var isRequests = code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled;
+        return new(RowChange.Fail, AttemptCharge.None, signal, isRequests ? LogLevel.Warning : LogLevel.Error, NextStep.FailJob)
+        { Failure = new RequestFailure(code, sentence) };
+    }
 }

@@ -146,11 +146,7 @@ internal sealed class GenerateImageJob(
             logger.Log(
                 resolution.Level,
                 "Message {MessageId}, attempt {Attempt} on {Backend} ended without an image ({Reason}); requeued, charged with {Charge}.",
-                message.Id,
-                message.Attempt,
-                attempt.Reservation.Backend.Name,
-                resolution.Reason,
-                resolution.Charge);
+                message.Id, message.Attempt, attempt.Reservation.Backend.Name, resolution.Reason, resolution.Charge);
             isRequeued = (await writes.RequeueAsync(attempt, resolution)).Applied;
         }
 

@@ -5,9 +5,7 @@ using SkiaSharp;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>
-/// Proves that bytes are a whole image, by decoding every pixel, and converts other formats to PNG.
-/// </summary>
+/// <summary>Proves that bytes are a whole image, by decoding every pixel, and converts other formats to PNG.</summary>
 /// <remarks>PNG has checksums, so any changed bit is found. JPEG and most of WebP have none: there, only what breaks decoding is.</remarks>
 internal static class ImageCheck
 {
@@ -209,24 +207,18 @@ internal static class ImageCheck
     }
 
     /// <summary>By the first bytes, whatever the backend says; null when they are of no known format.</summary>
-    private static string? FormatOf(ReadOnlySpan<byte> bytes)
+    private static string? FormatOf(ReadOnlySpan<byte> bytes) => bytes switch
     {
-        if (bytes.StartsWith(PngChunks.Signature))
-            return Png;
-        if (bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]))
-            return Jpeg;
-        if (bytes.StartsWith("RIFF"u8) && bytes.Length >= 12 && bytes[8..12].SequenceEqual("WEBP"u8))
-            return WebP;
-        if (bytes.StartsWith("GIF8"u8))
-            return "GIF";
-        if (bytes.StartsWith("BM"u8))
-            return "BMP";
-        if (bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8))
-            return "TIFF";
-        if (bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0x0A]) || bytes.StartsWith("\0\0\0\fJXL "u8))
-            return "JPEG XL";
-        return bytes.Length < 12 || !bytes[4..8].SequenceEqual("ftyp"u8) ? null : bytes[8..11].SequenceEqual("avi"u8) ? "AVIF" : "HEIF";
-    }
+        _ when bytes.StartsWith(PngChunks.Signature) => Png,
+        [0xFF, 0xD8, 0xFF, ..] => Jpeg,
+        { Length: >= 12 } when bytes.StartsWith("RIFF"u8) && bytes[8..12].SequenceEqual("WEBP"u8) => WebP,
+        _ when bytes.StartsWith("GIF8"u8) => "GIF",
+        _ when bytes.StartsWith("BM"u8) => "BMP",
+        _ when bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8) => "TIFF",
+        _ when bytes is [0xFF, 0x0A, ..] || bytes.StartsWith("\0\0\0\fJXL "u8) => "JPEG XL",
+        { Length: >= 12 } when bytes[4..8].SequenceEqual("ftyp"u8) => bytes[8..11].SequenceEqual("avi"u8) ? "AVIF" : "HEIF",
+        _ => null,
+    };
 
     private static ForgeException Bad(string reason) => new(ForgeFailure.BadImage, reason);
 

@@ -43,22 +43,13 @@ public sealed partial class ImageFiles
     }
 
     /// <summary>Ids of the uploads that were stored longer ago than that.</summary>
-    internal IEnumerable<string> UploadsOlderThan(TimeSpan age) =>
-        OldFiles("*.png", age).Select(path => Path.GetFileNameWithoutExtension(path)[UploadPrefix.Length..]).Where(IsJobId);
+    internal IEnumerable<string> UploadsOlderThan(TimeSpan age) => IdsOfOldFiles(UploadPrefix, age);
 
     /// <summary>Removes what a crash left of uploads being received.</summary>
     internal void RemoveUnfinishedUploads(TimeSpan age)
     {
-        foreach (var path in OldFiles("*.tmp", age))
+        foreach (var path in OldFiles($"{UploadPrefix}*.tmp", age))
             RemoveQuietly(path);
-    }
-
-    private IEnumerable<string> OldFiles(string ending, TimeSpan age)
-    {
-        var before = time.GetUtcNow().UtcDateTime - age;
-        return System.IO.Directory.Exists(_directory)
-            ? System.IO.Directory.EnumerateFiles(_directory, UploadPrefix + ending).Where(path => File.GetLastWriteTimeUtc(path) < before)
-            : [];
     }
 
     private FileStream CreatePrivate(string name, FileAccess access, FileOptions options)

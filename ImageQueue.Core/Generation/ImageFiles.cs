@@ -227,20 +227,17 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     }
 
     /// <summary>The jobs of finished images that were stored longer ago than that.</summary>
-    public IEnumerable<string> JobsOfImagesOlderThan(TimeSpan age)
+    public IEnumerable<string> JobsOfImagesOlderThan(TimeSpan age) => IdsOfOldFiles(Prefix, age);
+
+    private IEnumerable<string> IdsOfOldFiles(string prefix, TimeSpan age) =>
+        OldFiles($"{prefix}*.png", age).Select(path => Path.GetFileNameWithoutExtension(path)[prefix.Length..]).Where(IsJobId);
+
+    private IEnumerable<string> OldFiles(string pattern, TimeSpan age)
     {
-        if (!System.IO.Directory.Exists(_directory))
-            yield break;
         var before = time.GetUtcNow().UtcDateTime - age;
-        foreach (var path in System.IO.Directory.EnumerateFiles(_directory, $"{Prefix}*.png"))
-        {
-            if (Path.GetFileNameWithoutExtension(path)[Prefix.Length..] is var jobId
-                && IsJobId(jobId)
-                && File.GetLastWriteTimeUtc(path) < before)
-            {
-                yield return jobId;
-            }
-        }
+        return System.IO.Directory.Exists(_directory)
+            ? System.IO.Directory.EnumerateFiles(_directory, pattern).Where(path => File.GetLastWriteTimeUtc(path) < before)
+            : [];
     }
 
     private void Write(string path, ReadOnlyMemory<byte> bytes, bool toDisk)

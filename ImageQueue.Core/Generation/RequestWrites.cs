@@ -28,9 +28,8 @@ internal sealed class RequestWrites(
     /// <summary>Claims the row; waits for the database as long as it takes.</summary>
     public async Task<Transition> ClaimAsync(GenerateImageJob.Run run, BackendReservation reservation)
     {
-        var claim = await WaitAsync(
-            run, "claimed", () =>
-                store.ClaimAsync(run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
+        var claim = await WaitAsync(run, "claimed", () => store.ClaimAsync(
+            run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
         if (claim.Applied)
             order.Remove(run.HangfireJobId);
         return claim;
@@ -113,16 +112,13 @@ internal sealed class RequestWrites(
         var backend = attempt.Reservation.Backend.Name;
         var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, backend)
         { Scheduler = image.ReplacedScheduler, Upscaler = image.Upscaler };
-        var completed = await FinishAsync(
-            attempt,
-            () =>
-                store.CompleteAsync(
-                    message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
+        var completed = await FinishAsync(attempt, () => store.CompleteAsync(
+            message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
         if (!completed.Applied && !IsMine(completed.Message, message, MessageStatus.Complete))
         {
             logger.LogInformation(
-                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status
-                    ?? "gone", message.Attempt);
+                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.",
+                message.Id, completed.Message?.Status ?? "gone", message.Attempt);
             return new AttemptOutcome(AttemptResult.Superseded);
         }
 
@@ -164,7 +160,7 @@ internal sealed class RequestWrites(
         var startedAt = time.GetTimestamp();
         return RepeatAsync(
             finish,
-            e => IsPassing(e)
+            e => e is StoreUnavailableException or IOException or UnauthorizedAccessException
                 && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience),
             (e, pause) => logger.LogWarning(
                 "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
@@ -195,8 +191,6 @@ internal sealed class RequestWrites(
             }
         }
     }
-
-    private static bool IsPassing(Exception e) => e is StoreUnavailableException or IOException or UnauthorizedAccessException;
 
     /// <summary>A repeated write is refused when the first one was stored after all.</summary>
     private static bool IsMine(Message? now, Message claimed, string status) => now?.Status == status && now.Attempt == claimed.Attempt;
