@@ -74,7 +74,11 @@ public static class CoreServices
         services.AddSingleton<QueuePositions>();
 
         services.AddForgeClient();
-        services.AddBackends();
+        services.TryAddSingleton<IForgeCatalogue, ForgeCatalogue>();
+        services.TryAddSingleton<BackendPool>();
+
+        // Registered before the job servers, so it releases its backends after they have stopped.
+        services.AddHostedService(provider => provider.GetRequiredService<BackendPool>());
         services.AddSingleton<ImageFiles>();
         services.AddSingleton<IImageStorage>(provider => provider.GetRequiredService<ImageFiles>());
         services.AddSingleton<ImageLocator>();
@@ -144,15 +148,11 @@ public static class CoreServices
         services.AddSingleton<IMessageDatabase>(provider => new SqliteProcessLock(provider.GetRequiredService<SqliteMessageStore>()));
 
         // Numbered ids would start at 1 in every process, and stored ids of an earlier process would name other jobs.
-        services.AddSingleton<IQueueOrder>(provider => new InMemoryQueueOrder(
-            provider.GetRequiredService<JobStorage>(),
-            provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
+        services.AddSingleton<IQueueOrder>(provider => ActivatorUtilities.CreateInstance<InMemoryQueueOrder>(provider, OrderOf(provider)));
         services.AddSingleton<JobStorage>(_ => new InMemoryStorage(new InMemoryStorageOptions { IdType = InMemoryStorageIdType.Guid }));
 
         // Hangfire's jobs were lost with the last process.
         services.AddHostedSingleton<QueueRebuild>();
-        services.AddSingleton<FinishedJobs>();
         services.AddHostedSingleton<RestoreFinishedJobs>();
     }
 
@@ -165,10 +165,8 @@ public static class CoreServices
             provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerDatabase>()));
         services.AddSingleton<IMessageDatabase>(provider => provider.GetRequiredService<SqlServerDatabase>());
         services.AddSingleton<IMessageStore>(provider => new SqlServerMessageStore(
-            provider.GetRequiredService<SqlServerDatabase>().Connections,
-            provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<AsyncSignal>(),
-            provider.GetRequiredService<QueueMetrics>()));
+            provider.GetRequiredService<SqlServerDatabase>().Connections, provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<AsyncSignal>(), provider.GetRequiredService<QueueMetrics>()));
         services.AddSingleton<JobStorage>(provider =>
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();
@@ -178,21 +176,15 @@ public static class CoreServices
         {
             var database = provider.GetRequiredService<SqlServerDatabase>();
             return new SqlServerQueueRows(
-                database.Connections,
-                database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
-                provider.GetRequiredService<JobStorage>(),
-                provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>())
-            {
-                WithUsers = provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order == QueueOrder.FairShare,
-            };
+                database.Connections, database.HangfireOptions.SlidingInvisibilityTimeout ?? TimeSpan.FromMinutes(5),
+                provider.GetRequiredService<JobStorage>(), provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueRows>())
+            { WithUsers = OrderOf(provider) == QueueOrder.FairShare };
         });
-        services.AddSingleton<IQueueOrder>(provider => new SqlServerQueueOrder(
-            provider.GetRequiredService<IQueueRows>(),
-            provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<ILoggerFactory>().CreateLogger<SqlServerQueueOrder>(),
-            provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order));
+        services.AddSingleton<IQueueOrder>(provider => ActivatorUtilities.CreateInstance<SqlServerQueueOrder>(provider, OrderOf(provider)));
         services.AddHostedSingleton<QueueRebuild>();
     }
+
+    private static QueueOrder OrderOf(IServiceProvider provider) => provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order;
 
     private static void AddCheckedOptions<T>(this IServiceCollection services, IConfiguration configuration, string section)
         where T : class =>

@@ -52,7 +52,6 @@ internal sealed class Backend(ForgeBackend server, DateTimeOffset now)
 
     // Monitor.
 
-    /// <summary>Wakes its monitor.</summary>
     public TaskCompletionSource Wake { get; set; } = NewSignal();
 
     /// <summary>Grows with each report, so that the answer to an earlier probe cannot speak for later trouble.</summary>
@@ -101,7 +100,6 @@ internal sealed class Backend(ForgeBackend server, DateTimeOffset now)
     public bool HasLoaded(string? checkpoint) =>
         checkpoint is not null && LoadedModel is { } loaded && Capabilities.Checkpoints.AreSame(checkpoint, loaded);
 
-    /// <summary>Lets its monitor look at once.</summary>
     public void WakeMonitor() => Wake.TrySetResult();
 
     public static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -42,28 +42,16 @@ internal sealed class BackendConditions(BackendPool pool, Pauses pauses, TimePro
     private SystemCondition? OneOf(BackendStatus backend) => backend switch
     {
         { Paused: true } => new(ConditionCodes.BackendPaused, $"Backend {backend.Name} is paused.", IsFault: false)
-        {
-            Subject = backend.Name,
-            Since = pauses.Of(backend.Name)?.At,
-            By = pauses.Of(backend.Name)?.By,
-        },
+        { Subject = backend.Name, Since = pauses.Of(backend.Name)?.At, By = pauses.Of(backend.Name)?.By },
         { Healthy: false } =>
             new(ConditionCodes.BackendUnhealthy, $"Backend {backend.Name} is unhealthy: {backend.LastError?.TrimEnd('.')}.")
-            {
-                Subject = backend.Name,
-                Since = backend.Since,
-            },
+            { Subject = backend.Name, Since = backend.Since },
         { Healthy: null } =>
-            new(
-                ConditionCodes.BackendUnhealthy,
-                $"Backend {backend.Name} has not been probed yet.")
+            new(ConditionCodes.BackendUnhealthy, $"Backend {backend.Name} has not been probed yet.")
             { Subject = backend.Name, Since = backend.Since },
         { Drain: { } drain } when time.GetUtcNow() - drain.Since >= LongDrain =>
             new(ConditionCodes.BackendDraining, $"Backend {backend.Name} drains and gets no request: {drain.Why}.", IsFault: false)
-            {
-                Subject = backend.Name,
-                Since = drain.Since,
-            },
+            { Subject = backend.Name, Since = drain.Since },
         _ => null,
     };
 }
@@ -78,8 +66,6 @@ internal sealed class ModelConditions(IForgeCatalogue catalogue) : IConditionSou
         [
             .. catalogue.MissingModels.Select(model => new SystemCondition(
                 ConditionCodes.ModelMissing, $"Model {model.Name} is on no backend: none lists checkpoint {model.Defaults.Checkpoint}.")
-            {
-                Subject = model.Name,
-            }),
+            { Subject = model.Name }),
         ]);
 }

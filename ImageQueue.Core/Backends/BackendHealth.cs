@@ -74,9 +74,6 @@ internal sealed class BackendHealth
     /// <summary>When the next canary is due; null when none is needed.</summary>
     public DateTimeOffset? CanaryAt => _needsCanary ? _canaryAt : null;
 
-    /// <summary>Whether the next step is a probe, whatever the usual interval.</summary>
-    public bool IsProbeOverdue => _circuit == Circuit.Suspect && _reach == Reach.NotProbed;
-
     /// <summary>Whether the canary may be sent now. A clock that was set back does not delay it.</summary>
     public bool IsCanaryDue(DateTimeOffset now) => _needsCanary && _reach == Reach.Up && (now >= _canaryAt || now < _trippedAt);
 
@@ -98,7 +95,6 @@ internal sealed class BackendHealth
         Update(now);
     }
 
-    /// <summary>A request's image was good.</summary>
     public void RequestCompleted()
     {
         _failedRequest = null;
@@ -113,15 +109,27 @@ internal sealed class BackendHealth
     {
         Reason = reason;
         if (isLast || (_failedRequest is { } other && other != request))
-            Suspect(reason, now);
+            RequestDisrupted(reason, now);
         else
             _failedRequest = request;
     }
 
     /// <summary>The backend broke off a request that it had taken.</summary>
-    public void RequestDisrupted(string reason, DateTimeOffset now) => Suspect(reason, now);
+    public void RequestDisrupted(string reason, DateTimeOffset now)
+    {
+        Reason = reason;
+        if (!_needsCanary)
+            (_trippedAt, _canaryAt) = (now, now);
+        _needsCanary = !_refusesCanary;
+        if (_circuit == Circuit.Open)
+            return;
 
-    /// <summary>The backend did not take a request, though its probe succeeds.</summary>
+        // Probed first: a canary that meets a dying process would speak for the backend, not for the request.
+        (_circuit, _reach, _failedRequest) = (Circuit.Suspect, Reach.NotProbed, null);
+        Update(now);
+    }
+
+    /// <summary>The backend did not take a request or a canary, though its probe succeeds.</summary>
     public void RequestRefused(string reason, DateTimeOffset now)
     {
         (_reach, _needsCanary) = (Reach.NotProbed, true);
@@ -143,9 +151,6 @@ internal sealed class BackendHealth
         Update(now);
     }
 
-    /// <summary>The canary was not taken: that says nothing of the request under suspicion.</summary>
-    public void CanaryUnavailable(string reason, DateTimeOffset now) => RequestRefused(reason, now);
-
     /// <summary>The server does not accept the canary's form (4xx): from here on its probe alone decides, until it restarts.</summary>
     public void CanaryRefused(DateTimeOffset now)
     {
@@ -165,20 +170,6 @@ internal sealed class BackendHealth
     public void SetDraining(bool isDraining, DateTimeOffset now)
     {
         _isDraining = isDraining;
-        Update(now);
-    }
-
-    private void Suspect(string reason, DateTimeOffset now)
-    {
-        Reason = reason;
-        if (!_needsCanary)
-            (_trippedAt, _canaryAt) = (now, now);
-        _needsCanary = !_refusesCanary;
-        if (_circuit == Circuit.Open)
-            return;
-
-        // Probed first: a canary that meets a dying process would speak for the backend, not for the request.
-        (_circuit, _reach, _failedRequest) = (Circuit.Suspect, Reach.NotProbed, null);
         Update(now);
     }
 

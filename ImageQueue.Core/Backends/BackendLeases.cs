@@ -10,9 +10,8 @@ namespace ImageQueue.Core.Backends;
 /// <remarks>
 /// A lease's note is the task sent last, written by the claim of its message row. A crash leaves the note, and the lease's next holder
 /// drains that task first. The note of a backend that only a canary can make healthy says so: its lease does not count as capacity, and
-/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over, since
-/// no other process
-/// can acquire the lease either; then nothing new is sent, and what is being generated goes on.
+/// the next holder sends a canary before any request. A database that is away takes nothing from this process until the term is over,
+/// since no other process can acquire the lease either; then nothing new is sent, and what is being generated goes on.
 /// </remarks>
 internal sealed class BackendLeases(
     BackendPool pool, ILeaseStore store, Drainer drainer, DatabaseReadiness readiness, TimeProvider time, ILogger logger)
@@ -30,23 +29,17 @@ internal sealed class BackendLeases(
     /// <summary>How long writing a note may hold a backend back.</summary>
     private static readonly TimeSpan NotePatience = TimeSpan.FromSeconds(2);
 
-    private readonly string _holder = string.Create(
-        CultureInfo.InvariantCulture, $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}");
+    private readonly string _holder = $"{Environment.MachineName}:{Environment.ProcessId}:{Guid.NewGuid():N}";
     private readonly AsyncSignal _wake = new();
 
-    /// <inheritdoc/>
     protected override string Activity => "Renewing the leases of the backends";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => Renewal;
 
-    /// <inheritdoc/>
     protected override TimeSpan MinInterval => TimeSpan.Zero;
 
-    /// <inheritdoc/>
     protected override TimeSpan MaxRetryDelay => RetryDelay;
 
-    /// <inheritdoc/>
     protected override Task NextSignal => _wake.Next;
 
     /// <summary>Lets the next pass come at once.</summary>
@@ -74,7 +67,6 @@ internal sealed class BackendLeases(
         }
     }
 
-    /// <inheritdoc/>
     protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
         Backend[] wanted, unwanted;
@@ -97,11 +89,7 @@ internal sealed class BackendLeases(
         lock (pool.Gate)
         {
             foreach (var backend in wanted)
-            {
-                Take(
-                    backend, leases.Where(lease => lease.Name == backend.LeaseName).Select(lease => (Lease?)lease).FirstOrDefault(), until);
-            }
-
+                Take(backend, leases.Cast<Lease?>().FirstOrDefault(lease => lease?.Name == backend.LeaseName), until);
             pool.OnChanged();
         }
 
@@ -146,9 +134,8 @@ internal sealed class BackendLeases(
         if (lease.Value.Note == ForgeAddress.UnhealthyNote)
         {
             backend.IsNotedDoubted = true;
-            var now = Time.GetUtcNow();
             if (!backend.IsDoubted)
-                pool.Apply(backend, health => health.RequestDisrupted("it was unhealthy when its lease was released", now));
+                pool.Apply(backend, (health, now) => health.RequestDisrupted("it was unhealthy when its lease was released", now));
         }
         else if (lease.Value.Note is { Length: > 0 } taskId && backend.Drain?.TaskId != taskId)
         {
@@ -160,8 +147,7 @@ internal sealed class BackendLeases(
             {
                 Logger.LogInformation(
                     "Backend {Backend} may still generate task {TaskId} of the lease's last holder; it is drained first.",
-                    backend.Name,
-                    taskId);
+                    backend.Name, taskId);
                 pool.BeginDrain(backend, new Drain(taskId, Drain.OfOtherHolder));
             }
         }

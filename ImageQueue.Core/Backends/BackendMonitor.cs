@@ -122,11 +122,8 @@ internal sealed class BackendMonitor(
         bool wasClosed, wasReachable;
         lock (pool.Gate)
             (reports, wasClosed, wasReachable) = (backend.Reports, backend.Health.IsClosed, backend.Health.IsReachable);
-        var trouble = await client.IsHealthyAsync(backend.Server, stop)
-            ? await WhyStuckAsync(backend, stop)
-            : client.WhyUnhealthy(backend.Server) ?? "it does not answer";
+        var trouble = await client.WhyUnhealthyAsync(backend.Server, stop) ?? await WhyStuckAsync(backend, stop);
         var capabilities = trouble is null && !wasReachable ? await LearnAsync(backend, stop) : null; // Once per coming-up.
-        var now = time.GetUtcNow();
         lock (pool.Gate)
         {
             if (backend.Reports != reports)
@@ -137,14 +134,14 @@ internal sealed class BackendMonitor(
                 backend.IdleSince = backend.LastProbe.Value;
                 if (capabilities is not null)
                     (backend.Capabilities, backend.LoadedModel) = (capabilities, capabilities.LoadedModel ?? backend.LoadedModel);
-                pool.Apply(backend, health => health.ProbeSucceeded(now));
+                pool.Apply(backend, (health, now) => health.ProbeSucceeded(now));
                 return true;
             }
 
             if (backend.Drain is { } drain)
                 drain.WasServerAway = true;
             if (!wasClosed || !backend.IsBusy) // Reserved meanwhile: the attempt on it finds out.
-                pool.Apply(backend, health => health.ProbeFailed(trouble, now));
+                pool.Apply(backend, (health, now) => health.ProbeFailed(trouble, now));
             return false;
         }
     }
@@ -170,7 +167,7 @@ internal sealed class BackendMonitor(
             if (!await drainer.IsOverAsync(backend.Server, drain, mayInterrupt: true, stop))
             {
                 if (drain.IsStuck)
-                    Apply(backend, (health, now) => health.ProbeFailed(drain.StuckReason, now));
+                    pool.Apply(backend, (health, now) => health.ProbeFailed(drain.StuckReason, now));
                 return options.PollInterval < LongestPoll ? options.PollInterval : LongestPoll;
             }
         }
@@ -185,7 +182,7 @@ internal sealed class BackendMonitor(
         {
             // Drained when it is back.
             drain.WasServerAway = true;
-            Apply(backend, (health, now) => health.ProbeFailed(exception.Reason, now));
+            pool.Apply(backend, (health, now) => health.ProbeFailed(exception.Reason, now));
             return TimeSpan.Zero;
         }
 
@@ -231,8 +228,7 @@ internal sealed class BackendMonitor(
         {
             // It may still be generated there: the call stays open for its answer.
             EndWithFailure(
-                backend,
-                $"no canary within {options.Timeout.TotalSeconds:0} s",
+                backend, $"no canary within {options.Timeout.TotalSeconds:0} s",
                 new Drain(taskId, "its canary got no answer in time", generating, call));
             return;
         }
@@ -244,7 +240,7 @@ internal sealed class BackendMonitor(
         }
         catch (ForgeException exception) when (exception.Failure == ForgeFailure.Unavailable)
         {
-            End(backend, (health, now) => health.CanaryUnavailable(exception.Reason, now));
+            End(backend, (health, now) => health.RequestRefused(exception.Reason, now)); // It says nothing of the suspected request.
         }
         catch (ForgeException exception)
         {
@@ -275,14 +271,7 @@ internal sealed class BackendMonitor(
     {
         lock (pool.Gate)
             (backend.IsCanaryRunning, backend.IdleSince) = (false, time.GetTimestamp());
-        Apply(backend, how);
-    }
-
-    private void Apply(Backend backend, Action<BackendHealth, DateTimeOffset> change)
-    {
-        var now = time.GetUtcNow();
-        lock (pool.Gate)
-            pool.Apply(backend, health => change(health, now));
+        pool.Apply(backend, how);
     }
 
     private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;

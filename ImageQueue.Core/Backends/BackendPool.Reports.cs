@@ -9,14 +9,8 @@ public sealed partial class BackendPool
     private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(20);
 
     /// <summary>How many requests have completed on a backend since this process started.</summary>
-    internal IReadOnlyDictionary<string, long> CompletedCounts()
-    {
-        lock (Gate)
-            return _backends.ToDictionary(backend => backend.Name, backend => backend.Attempts.Completed, StringComparer.Ordinal);
-    }
-
-    internal void ReportUnavailable(Backend backend, string reason) =>
-        Report(backend, (health, now) => health.RequestRefused(reason, now));
+    internal IReadOnlyDictionary<string, long> CompletedCounts() => Read(
+        () => _backends.ToDictionary(backend => backend.Name, backend => backend.Attempts.Completed, StringComparer.Ordinal));
 
     internal void ReportCompleted(Backend backend, string? model)
     {
@@ -30,28 +24,22 @@ public sealed partial class BackendPool
         }
     }
 
-    /// <returns>Whether the request is at fault.</returns>
-    internal Task<bool> ReportFailed(Backend backend, string requestKey, string reason, bool isLast)
+    /// <summary>A request did not complete there.</summary>
+    /// <returns>Whether the request is at fault; completes when the canary has decided.</returns>
+    internal Task<bool> Report(Backend backend, Action<BackendHealth, DateTimeOffset> change)
     {
-        lock (Gate)
-            backend.Attempts = backend.Attempts with { Failed = backend.Attempts.Failed + 1 };
-        return Report(backend, (health, now) => health.RequestFailed(requestKey, reason, isLast, now));
-    }
-
-    /// <param name="mayRun">The task that may still run there, and is drained before the canary; null: none.</param>
-    /// <returns>Whether the request is at fault.</returns>
-    internal Task<bool> ReportDisrupted(Backend backend, string reason, string? mayRun)
-    {
-        var now = _time.GetUtcNow();
         lock (Gate)
         {
-            backend.LastDisruption = new Disruption(reason, now);
-            backend.Attempts = backend.Attempts with { Disrupted = backend.Attempts.Disrupted + 1 };
-            if (mayRun is not null && !_isDisposed)
-                BeginDrain(backend, new Drain(mayRun, "a request that it broke off may still run"));
+            backend.Reports++;
+            (backend.LastProbe, backend.IsUnverified) = (null, false);
+            Apply(backend, change);
+            backend.WakeMonitor();
+            if (_isDisposed || !(backend.Health.IsSuspect || backend.Health.NeedsCanary))
+                return Task.FromResult(true);
+            var verdict = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+            backend.Verdicts.Add(verdict);
+            return verdict.Task;
         }
-
-        return Report(backend, (health, at) => health.RequestDisrupted(reason, at));
     }
 
     internal async Task<bool?> WaitForVerdictAsync(Backend backend, Task<bool> verdict, bool canGoOn, CancellationToken cancellationToken)
@@ -76,11 +64,7 @@ public sealed partial class BackendPool
     }
 
     /// <summary>Whether all that the backend has answered so far was good, as far as that is known.</summary>
-    internal bool IsTrusted(Backend backend)
-    {
-        lock (Gate)
-            return backend.Health.IsTrusted && !backend.IsUnverified;
-    }
+    internal bool IsTrusted(Backend backend) => Read(() => backend.Health.IsTrusted && !backend.IsUnverified);
 
     internal void Release(Backend backend, bool isJudged)
     {
@@ -152,24 +136,26 @@ public sealed partial class BackendPool
 
         _logger.LogInformation(
             "Backend {Backend} has drained task {TaskId} in {Seconds:0.0} s.",
-            backend.Name,
-            drain.TaskId,
-            _time.GetElapsedTime(drain.Since).TotalSeconds);
+            backend.Name, drain.TaskId, _time.GetElapsedTime(drain.Since).TotalSeconds);
         drain.Close(_logger);
     }
 
-    /// <summary>Changes a backend's health, and does and logs what follows from that. Call it holding the gate.</summary>
-    internal void Apply(Backend backend, Action<BackendHealth> change)
+    /// <summary>Changes a backend's health, and does and logs what follows from that.</summary>
+    internal void Apply(Backend backend, Action<BackendHealth, DateTimeOffset> change)
     {
-        if (_isDisposed)
-            return;
-        change(backend.Health);
-        if (backend.Health.IsClosed)
-            Judge(backend, isRequestAtFault: true);
-        LogHealth(backend);
-        if (backend.NeedsLease != backend.LeasedUntil is not null || backend.IsDoubted != backend.IsNotedDoubted)
-            _leases.Wake();
-        OnChanged();
+        var now = _time.GetUtcNow();
+        lock (Gate)
+        {
+            if (_isDisposed)
+                return;
+            change(backend.Health, now);
+            if (backend.Health.IsClosed)
+                Judge(backend, isRequestAtFault: true);
+            LogHealth(backend);
+            if (backend.NeedsLease != backend.LeasedUntil is not null || backend.IsDoubted != backend.IsNotedDoubted)
+                _leases.Wake();
+            OnChanged();
+        }
     }
 
     /// <summary>Decides whether the requests that the backend broke off, or failed, are at fault. Call it holding the gate.</summary>
@@ -178,23 +164,6 @@ public sealed partial class BackendPool
         foreach (var verdict in backend.Verdicts)
             verdict.TrySetResult(isRequestAtFault);
         backend.Verdicts.Clear();
-    }
-
-    private Task<bool> Report(Backend backend, Action<BackendHealth, DateTimeOffset> change)
-    {
-        var now = _time.GetUtcNow();
-        lock (Gate)
-        {
-            backend.Reports++;
-            (backend.LastProbe, backend.IsUnverified) = (null, false);
-            Apply(backend, health => change(health, now));
-            backend.WakeMonitor();
-            if (_isDisposed || !(backend.Health.IsSuspect || backend.Health.NeedsCanary))
-                return Task.FromResult(true);
-            var verdict = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
-            backend.Verdicts.Add(verdict);
-            return verdict.Task;
-        }
     }
 
     private void OnReleased(Backend backend)
@@ -221,15 +190,13 @@ public sealed partial class BackendPool
         {
             _logger.LogInformation(
                 "Backend {Backend} is suspect: {Reason}. A canary decides whether it or the request is at fault.",
-                backend.Server,
-                reason?.TrimEnd('.'));
+                backend.Server, reason?.TrimEnd('.'));
         }
         else
         {
             _logger.LogWarning(
                 "Backend {Backend} is unhealthy: {Reason}. It gets no requests until it is healthy again.",
-                backend.Server,
-                reason?.TrimEnd('.'));
+                backend.Server, reason?.TrimEnd('.'));
         }
 
         backend.Logged = (state, reason);

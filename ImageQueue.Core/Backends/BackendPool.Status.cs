@@ -5,25 +5,8 @@ namespace ImageQueue.Core.Backends;
 /// <summary>What the pool says of its backends.</summary>
 public sealed partial class BackendPool
 {
-    /// <summary>How many images can be generated at once: the number of backends, healthy or not.</summary>
-    public int Slots
-    {
-        get
-        {
-            lock (Gate)
-                return _backends.Count;
-        }
-    }
-
     /// <summary>How many backends can be reserved at once: leased by this process, healthy and free.</summary>
-    public int Available
-    {
-        get
-        {
-            lock (Gate)
-                return Candidates(BackendRequirements.Any).Count(backend => backend.IsFree);
-        }
-    }
+    public int Available => Read(() => Candidates(BackendRequirements.Any).Count(backend => backend.IsFree));
 
     /// <summary>
     /// Completes at the next change of <see cref="Available"/>, of health or of the backends. Take it before reading those.
@@ -33,70 +16,34 @@ public sealed partial class BackendPool
     /// <summary>
     /// Whether this process can generate on a backend, now or when it is free again. A paused backend cannot be used, and is no outage.
     /// </summary>
-    public bool IsAnyUsable
-    {
-        get
-        {
-            lock (Gate)
-                return _backends.Exists(IsUsable);
-        }
-    }
+    public bool IsAnyUsable => Read(() => _backends.Exists(IsUsable));
 
     /// <summary>Since when none is healthy; null while one is.</summary>
-    public DateTimeOffset? NoneHealthySince
-    {
-        get
-        {
-            lock (Gate)
-            {
-                FollowHealth();
-                return _noneHealthySince;
-            }
-        }
-    }
+    public DateTimeOffset? NoneHealthySince => Read(FollowHealth);
 
     /// <summary>The backends themselves, in the order in which they were added, healthy or not.</summary>
-    public IReadOnlyList<ForgeBackend> Backends
-    {
-        get
-        {
-            lock (Gate)
-                return [.. _backends.Select(backend => backend.Server)];
-        }
-    }
+    public IReadOnlyList<ForgeBackend> Backends => Read(() => _backends.ConvertAll(backend => backend.Server));
 
     /// <summary>Every backend's state, in the order in which they were added.</summary>
-    public IReadOnlyList<BackendStatus> Status
+    public IReadOnlyList<BackendStatus> Status => Read(() => _backends.ConvertAll(backend => new BackendStatus(
+        backend.Name, backend.Server.Url, backend.Health.IsHealthy, backend.IsBusy, backend.Health.Reason, backend.Health.Since,
+        backend.LoadedModel, backend.Capabilities, IsLeased(backend), backend.IsPaused, backend.Health.State)
     {
-        get
-        {
-            lock (Gate)
-            {
-                return [.. _backends.Select(backend => new BackendStatus(
-                    backend.Name,
-                    backend.Server.Url,
-                    backend.Health.IsHealthy,
-                    backend.IsBusy,
-                    backend.Health.Reason,
-                    backend.Health.Since,
-                    backend.LoadedModel,
-                    backend.Capabilities,
-                    IsLeased(backend),
-                    backend.IsPaused,
-                    backend.Health.State)
-                {
-                    Drain = backend.Drain is { } drain ? new DrainStatus(drain.BeganAt, drain.Why) : null,
-                    IsCanaryRunning = backend.IsCanaryRunning,
-                    NextCanary = backend.Health.CanaryAt,
-                    Attempts = backend.Attempts,
-                    LastDisruption = backend.LastDisruption,
-                })];
-            }
-        }
+        Drain = backend.Drain is { } drain ? new DrainStatus(drain.BeganAt, drain.Why) : null,
+        IsCanaryRunning = backend.IsCanaryRunning,
+        NextCanary = backend.Health.CanaryAt,
+        Attempts = backend.Attempts,
+        LastDisruption = backend.LastDisruption,
+    }));
+
+    private T Read<T>(Func<T> read)
+    {
+        lock (Gate)
+            return read();
     }
 
     /// <summary>Keeps the time since which nothing can be generated. A paused backend is not broken, nor is a suspect one yet.</summary>
-    private void FollowHealth() =>
+    private DateTimeOffset? FollowHealth() =>
         _noneHealthySince = _backends.Exists(backend => backend.Health.IsHealthy == true && (backend.IsPaused || IsLeased(backend)))
             ? null
             : _noneHealthySince ?? _time.GetUtcNow();

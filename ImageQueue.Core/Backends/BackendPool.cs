@@ -1,5 +1,6 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Hosting;
+using Microsoft.Extensions.Hosting;
 
 namespace ImageQueue.Core.Backends;
 
@@ -11,7 +12,7 @@ namespace ImageQueue.Core.Backends;
 /// <see cref="BackendHealth"/> decides which backends are healthy, <see cref="BackendMonitor"/> probes and drains them and sends their
 /// canaries, and <see cref="BackendLeases"/> holds their leases. One gate guards the state of all; nothing is awaited under it.
 /// </remarks>
-public sealed partial class BackendPool : IDisposable
+public sealed partial class BackendPool : IHostedService, IDisposable
 {
     private readonly BackendMonitor _monitor;
     private readonly BackendLeases _leases;
@@ -32,13 +33,8 @@ public sealed partial class BackendPool : IDisposable
     /// <summary>Makes a pool of the configured backends; <see cref="Add"/> adds more.</summary>
     /// <exception cref="OptionsValidationException">A backend's settings are wrong.</exception>
     public BackendPool(
-        IForgeClient client,
-        ILeaseStore store,
-        ICanary canary,
-        DatabaseReadiness readiness,
-        IOptions<ForgeOptions> options,
-        TimeProvider time,
-        ILogger<BackendPool> logger)
+        IForgeClient client, ILeaseStore store, ICanary canary, DatabaseReadiness readiness, IOptions<ForgeOptions> options,
+        TimeProvider time, ILogger<BackendPool> logger)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(time);
@@ -74,7 +70,7 @@ public sealed partial class BackendPool : IDisposable
                 throw new ArgumentException($"{backend} is in the pool already.", nameof(backend));
             var added = new Backend(backend, now);
             _backends.Add(added);
-            SetPaused(added, _paused.Contains(backend.Name), now);
+            FollowPause(added, now);
             if (_isMonitored)
                 _ = _monitor.RunAsync(added, _stop.Token);
             OnChanged();
@@ -99,6 +95,9 @@ public sealed partial class BackendPool : IDisposable
         _ = _leases.StartAsync(CancellationToken.None);
     }
 
+    /// <summary>The first reservation starts the monitoring.</summary>
+    Task IHostedService.StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
     /// <summary>Interrupts what is being drained, and releases the leases. Nothing is reserved any more.</summary>
     /// <param name="cancellationToken">How long that may take.</param>
     public Task StopAsync(CancellationToken cancellationToken)
@@ -112,21 +111,10 @@ public sealed partial class BackendPool : IDisposable
         return _leases.StopAsync(cancellationToken);
     }
 
-    /// <summary>Keeps requests from a backend, or lets it have them again; what is generated on it goes on.</summary>
-    /// <returns>False when there is no backend of that name.</returns>
-    public bool SetPaused(string name, bool isPaused)
-    {
-        var now = _time.GetUtcNow();
-        lock (Gate)
-        {
-            if (_backends.Find(backend => backend.IsNamed(name)) is not { } backend)
-                return false;
-            SetPaused(backend, isPaused, now);
-            return true;
-        }
-    }
-
-    /// <summary>The same for all: those named are paused, and no other; a backend that is added later is as its name says.</summary>
+    /// <summary>
+    /// Keeps requests from the backends of these names and from no other, also from those that are added later; what is generated on
+    /// them goes on.
+    /// </summary>
     public void SetPaused(IReadOnlyCollection<string> names)
     {
         var now = _time.GetUtcNow();
@@ -134,7 +122,7 @@ public sealed partial class BackendPool : IDisposable
         {
             _paused = new HashSet<string>(names, StringComparer.OrdinalIgnoreCase);
             foreach (var backend in _backends)
-                SetPaused(backend, _paused.Contains(backend.Name), now);
+                FollowPause(backend, now);
         }
     }
 
@@ -224,11 +212,7 @@ public sealed partial class BackendPool : IDisposable
 
     internal TimeSpan Since(long timestamp) => _time.GetElapsedTime(timestamp);
 
-    internal Backend[] Snapshot()
-    {
-        lock (Gate)
-            return [.. _backends];
-    }
+    internal Backend[] Snapshot() => Read(_backends.ToArray);
 
     internal bool IsLeased(Backend backend) => backend.LeasedUntil is { } until && _time.GetTimestamp() < until;
 
@@ -244,20 +228,16 @@ public sealed partial class BackendPool : IDisposable
                 backend.FreeSince = null;
         }
 
-        if (!_isDisposed && _waiters.Count > 0)
+        foreach (var waiter in _waiters.Count > 0 ? _waiters.ToArray() : []) // None once disposed.
         {
-            foreach (var waiter in _waiters.ToArray())
+            if (FindWhyNone(waiter.Requirements) is { } why)
             {
-                if (FindWhyNone(waiter.Requirements) is { } why)
-                {
-                    // What a backend cannot do is learned when it comes up.
-                    _waiters.Remove(waiter);
-                    waiter.TrySetException(why);
-                    continue;
-                }
-
-                if (Choose(waiter.Requirements) is not { } backend)
-                    continue;
+                // What a backend cannot do is learned when it comes up.
+                _waiters.Remove(waiter);
+                waiter.TrySetException(why);
+            }
+            else if (Choose(waiter.Requirements) is { } backend)
+            {
                 _waiters.Remove(waiter);
                 if (!waiter.TrySetResult(Reserve(backend, waiter.Requirements)))
                     backend.IsBusy = false;
@@ -304,8 +284,9 @@ public sealed partial class BackendPool : IDisposable
 
     private bool IsUsable(Backend backend) => backend.Health.IsClosed && !backend.IsPaused && IsLeased(backend);
 
-    private void SetPaused(Backend backend, bool isPaused, DateTimeOffset now)
+    private void FollowPause(Backend backend, DateTimeOffset now)
     {
+        var isPaused = _paused.Contains(backend.Name);
         if (backend.IsPaused == isPaused)
             return;
         backend.IsPaused = isPaused;

@@ -13,4 +13,11 @@ public sealed record BackendRequirements(
     public ForgeTask Task { get; init; }
 
     public static BackendRequirements Any { get; } = new();
+
+    /// <summary>What a stored request needs.</summary>
+    /// <param name="models">For the backends that have the model it was stored with.</param>
+    internal static BackendRequirements Of(Message message, ForgeModels models, IReadOnlyCollection<string> except) => new(
+        models.RequestOf(message).Checkpoint,
+        models.Find(GenerationSettings.Of(message).Model)?.Backends is { Count: > 0 } backends ? backends : null, except)
+    { Task = ForgeTasks.Of(ImageSource.Of(message)) };
 }

@@ -17,11 +17,8 @@ public sealed class BackendReservation : IDisposable
 
     internal BackendReservation(BackendPool pool, Backend backend, BackendRequirements requirements)
     {
-        _pool = pool;
-        _backend = backend;
-        _requirements = requirements;
-        _freeSince = backend.FreeSince;
-        Capabilities = backend.Capabilities;
+        (_pool, _backend, _requirements) = (pool, backend, requirements);
+        (_freeSince, Capabilities) = (backend.FreeSince, backend.Capabilities);
     }
 
     /// <summary>The backend to use.</summary>
@@ -38,11 +35,7 @@ public sealed class BackendReservation : IDisposable
 
     /// <summary>The backend did not take the request. It gets no other until its probe and then its canary succeed.</summary>
     /// <param name="reason">For operators.</param>
-    public void ReportUnavailable(string reason)
-    {
-        _isJudged = true;
-        _pool.ReportUnavailable(_backend, reason);
-    }
+    public void ReportUnavailable(string reason) => Report((health, now) => health.RequestRefused(reason, now));
 
     /// <summary>A request was generated, and its image is good.</summary>
     /// <param name="model">The model that Forge reports; null: the requested one.</param>
@@ -57,11 +50,11 @@ public sealed class BackendReservation : IDisposable
     /// <param name="reason">For operators.</param>
     /// <param name="isLast">Whether the failure would end the request.</param>
     /// <returns>Whether the request is at fault; completes when the canary has decided. At once where there is nothing to decide.</returns>
-    public Task<bool> ReportFailed(string requestKey, string reason, bool isLast)
+    public Task<bool> ReportFailed(string requestKey, string reason, bool isLast) => Report((health, now) =>
     {
-        _isJudged = true;
-        return _pool.ReportFailed(_backend, requestKey, reason, isLast);
-    }
+        _backend.Attempts = _backend.Attempts with { Failed = _backend.Attempts.Failed + 1 };
+        health.RequestFailed(requestKey, reason, isLast, now);
+    });
 
     /// <summary>The backend broke off after it had taken the request. What may still run there is drained first.</summary>
     /// <param name="failure">What was seen.</param>
@@ -70,13 +63,17 @@ public sealed class BackendReservation : IDisposable
     public Task<bool> ReportDisrupted(ForgeException failure, string taskId)
     {
         ArgumentNullException.ThrowIfNull(failure);
-        _isJudged = true;
-        return _pool.ReportDisrupted(_backend, failure.Reason, failure.MayStillBeRunning ? taskId : null);
+        return Report((health, now) =>
+        {
+            _backend.LastDisruption = new Disruption(failure.Reason, now);
+            _backend.Attempts = _backend.Attempts with { Disrupted = _backend.Attempts.Disrupted + 1 };
+            if (failure.MayStillBeRunning)
+                _pool.BeginDrain(_backend, new Drain(taskId, "a request that it broke off may still run"));
+            health.RequestDisrupted(failure.Reason, now);
+        });
     }
 
-    /// <summary>
-    /// Waits for a verdict, but not for long where it needs the backend to come back: the request can go on meanwhile.
-    /// </summary>
+    /// <summary>Waits for a verdict, but not for long where it needs the backend to come back: the request can go on meanwhile.</summary>
     /// <param name="canGoOn">Whether the request can go to another backend while this one is unreachable.</param>
     /// <returns>Whether the request is at fault; null when that is not decided yet.</returns>
     internal Task<bool?> WaitForVerdictAsync(Task<bool> verdict, bool canGoOn, CancellationToken cancellationToken) =>
@@ -114,5 +111,11 @@ public sealed class BackendReservation : IDisposable
     {
         if (Interlocked.Exchange(ref _isOver, 1) == 0)
             _pool.Release(_backend, _isJudged);
+    }
+
+    private Task<bool> Report(Action<BackendHealth, DateTimeOffset> change)
+    {
+        _isJudged = true;
+        return _pool.Report(_backend, change);
     }
 }

@@ -77,7 +77,6 @@ internal sealed class Drainer(IForgeClient client, ForgeOptions options, TimePro
     /// </summary>
     private const int SilentTimeouts = 5;
 
-    /// <summary>Asks once.</summary>
     /// <exception cref="ForgeException">The server cannot be asked now.</exception>
     public async Task<bool> IsOverAsync(ForgeBackend server, Drain drain, bool mayInterrupt, CancellationToken stop)
     {

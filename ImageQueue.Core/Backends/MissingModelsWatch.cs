@@ -20,8 +20,7 @@ internal sealed class MissingModelsWatch(
         {
             Logger.LogWarning(
                 "Model {Model} is on no backend: none lists checkpoint {Checkpoint}. Requests for it are refused.",
-                model.Name,
-                model.Defaults.Checkpoint);
+                model.Name, model.Defaults.Checkpoint);
         }
 
         _missing.IntersectWith(missing.Select(model => model.Name));

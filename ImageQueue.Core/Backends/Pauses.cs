@@ -30,50 +30,37 @@ public sealed class Pauses(IOperatorStore store, BackendPool pool, DatabaseReadi
     internal Task NextChange => _changed.Next;
 
     /// <summary>The backend's pause; null when it is not paused, or not read yet.</summary>
-    public Pause? Of(string backend) =>
-        Volatile.Read(ref _known)?.Backends.TryGetValue(backend, out var pause) == true ? pause : null;
+    public Pause? Of(string backend) => Volatile.Read(ref _known)?.Backends.TryGetValue(backend, out var pause) == true ? pause : null;
 
     /// <summary>Pauses the queue: this process at once, others within a second.</summary>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
-    public async Task PauseQueueAsync(string by, CancellationToken cancellationToken)
-    {
-        await store.PauseAsync(Queue, by, cancellationToken);
-        await LookAsync(cancellationToken);
-    }
+    public Task PauseQueueAsync(string by, CancellationToken cancellationToken) =>
+        ApplyAsync(store.PauseAsync(Queue, by, cancellationToken), cancellationToken);
 
     /// <summary>Resumes the queue.</summary>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
-    public async Task ResumeQueueAsync(CancellationToken cancellationToken)
-    {
-        await store.ResumeAsync(Queue, cancellationToken);
-        await LookAsync(cancellationToken);
-    }
+    public Task ResumeQueueAsync(CancellationToken cancellationToken) =>
+        ApplyAsync(store.ResumeAsync(Queue, cancellationToken), cancellationToken);
 
     /// <summary>Keeps all processes from sending requests to a backend.</summary>
     /// <returns>False when there is no backend of that name.</returns>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
-    public async Task<bool> PauseBackendAsync(string backend, string by, CancellationToken cancellationToken)
-    {
-        if (!IsKnown(backend))
-            return false;
-        await store.PauseAsync(NameOf(backend), by, cancellationToken);
-        await LookAsync(cancellationToken);
-        return true;
-    }
+    public async Task<bool> PauseBackendAsync(string backend, string by, CancellationToken cancellationToken) =>
+        IsKnown(backend) && await ApplyAsync(store.PauseAsync(NameOf(backend), by, cancellationToken), cancellationToken);
 
     /// <summary>Resumes a backend.</summary>
     /// <returns>False when there is no backend of that name.</returns>
     /// <exception cref="StoreUnavailableException">Nothing was changed.</exception>
-    public async Task<bool> ResumeBackendAsync(string backend, CancellationToken cancellationToken)
+    public async Task<bool> ResumeBackendAsync(string backend, CancellationToken cancellationToken) =>
+        IsKnown(backend) && await ApplyAsync(store.ResumeAsync(NameOf(backend), cancellationToken), cancellationToken);
+
+    private async Task<bool> ApplyAsync(Task change, CancellationToken cancellationToken)
     {
-        if (!IsKnown(backend))
-            return false;
-        await store.ResumeAsync(NameOf(backend), cancellationToken);
+        await change;
         await LookAsync(cancellationToken);
         return true;
     }
 
-    /// <summary>Reads the pauses and applies them.</summary>
     internal async Task LookAsync(CancellationToken cancellationToken)
     {
         await _looking.WaitAsync(cancellationToken); // An older read must not undo a newer one.

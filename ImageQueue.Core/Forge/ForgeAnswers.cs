@@ -16,25 +16,14 @@ internal static partial class ForgeAnswers
     {
         using var document = ParseImageAnswer(body);
         var root = document.RootElement;
-        if (root.ValueKind != JsonValueKind.Object
-            || !root.TryGetProperty("images"u8, out var images)
-            || images.ValueKind != JsonValueKind.Array
-            || images.GetArrayLength() == 0)
-        {
-            throw new ForgeException(
-                ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the answer holds no image");
-        }
-
+        if (LenientJson.Find(root, "images", JsonValueKind.Array) is not { } images || images.GetArrayLength() == 0)
+            throw new ForgeException(ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the answer holds no image");
         var (info, firstImage) = ReadInfo(root);
 
         // With several images a grid of them comes first, and index_of_first_image says how many to skip.
         var image = images[firstImage < images.GetArrayLength() ? firstImage : 0];
         if (image.ValueKind != JsonValueKind.String || DecodeImage(image) is not { Length: > 0 } bytes)
-        {
-            throw new ForgeException(
-                ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the image in the answer is empty or not base64");
-        }
-
+            throw new ForgeException(ForgeFailure.BadImage, ForgeErrorText.Of(root) ?? "the image in the answer is empty or not base64");
         return new ForgeImage(bytes, info);
     }
 
@@ -43,9 +32,7 @@ internal static partial class ForgeAnswers
     public static ForgeImage ReadUpscaled(ReadOnlyMemory<byte> body)
     {
         using var document = ParseImageAnswer(body);
-        return document.RootElement is { ValueKind: JsonValueKind.Object } root
-            && root.TryGetProperty("image"u8, out var image)
-            && image.ValueKind == JsonValueKind.String
+        return LenientJson.Find(document.RootElement, "image", JsonValueKind.String) is { } image
             && DecodeImage(image) is { Length: > 0 } bytes
             ? new ForgeImage(bytes, Info: null)
             : throw new ForgeException(ForgeFailure.BadImage, ForgeErrorText.Of(document.RootElement) ?? "the answer holds no image");
@@ -55,35 +42,19 @@ internal static partial class ForgeAnswers
     public static ForgeProgress? ReadInternalProgress(ReadOnlyMemory<byte> body)
     {
         using var document = LenientJson.TryParse(body);
-        if (document is null
-            || document.RootElement.ValueKind != JsonValueKind.Object
-            || !document.RootElement.TryGetProperty("active"u8, out _))
-        {
+        if (document?.RootElement is not { ValueKind: JsonValueKind.Object } root || !root.TryGetProperty("active", out _))
             return null;
-        }
-
-        var root = document.RootElement;
         var state =
-            IsTrue(root, "active"u8) ? ForgeTaskState.Active
-            : IsTrue(root, "queued"u8) ? ForgeTaskState.Queued
-            : IsTrue(root, "completed"u8) ? ForgeTaskState.Completed
+            IsTrue(root, "active") ? ForgeTaskState.Active
+            : IsTrue(root, "queued") ? ForgeTaskState.Queued
+            : IsTrue(root, "completed") ? ForgeTaskState.Completed
             : ForgeTaskState.Unknown;
         ReadOnlyMemory<byte>? preview = null;
-        long? previewId = null;
-        if (root.TryGetProperty("live_preview"u8, out var live)
-            && live.ValueKind == JsonValueKind.String
-            && DecodeImage(live) is { Length: > 0 } bytes)
-        {
+        if (LenientJson.Find(root, "live_preview", JsonValueKind.String) is { } live && DecodeImage(live) is { Length: > 0 } bytes)
             preview = bytes;
-            if (root.TryGetProperty("id_live_preview"u8, out var id)
-                && id.ValueKind == JsonValueKind.Number
-                && id.TryGetInt64(out var number))
-            {
-                previewId = number;
-            }
-        }
-
-        return new ForgeProgress(state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview, previewId);
+        return new ForgeProgress(
+            state, state == ForgeTaskState.Active ? ReadFraction(root) : null, preview,
+            preview is null ? null : ReadInteger(root, "id_live_preview"));
     }
 
     /// <summary>The answer of the global <c>/sdapi/v1/progress</c>; null when it is not one.</summary>
@@ -91,28 +62,18 @@ internal static partial class ForgeAnswers
     public static ForgeServerState? ReadServerState(ReadOnlyMemory<byte> body)
     {
         using var document = LenientJson.TryParse(body);
-        if (document is null
-            || document.RootElement.ValueKind != JsonValueKind.Object
-            || !document.RootElement.TryGetProperty("progress"u8, out _))
-        {
+        if (document?.RootElement is not { ValueKind: JsonValueKind.Object } root || !root.TryGetProperty("progress", out _))
             return null;
-        }
-
-        var root = document.RootElement;
         var fraction = ReadFraction(root);
-        if (!root.TryGetProperty("state"u8, out var state) || state.ValueKind != JsonValueKind.Object)
+        if (LenientJson.Find(root, "state", JsonValueKind.Object) is not { } state)
             return new ForgeServerState(IsIdle: fraction is not > 0, WasInterrupted: false, fraction);
-        var hasJob = state.TryGetProperty("job"u8, out var job)
-            && job.ValueKind == JsonValueKind.String
-            && LenientJson.TextOf(job) is { Length: > 0 };
 
         // An interrupt during decoding comes too late to change the image.
-        var isAtLastStep = ReadInteger(state, "sampling_steps"u8) is { } steps and > 1
-            && ReadInteger(state, "sampling_step"u8) >= steps - 1;
+        var isAtLastStep = ReadInteger(state, "sampling_steps") is { } steps and > 1 && ReadInteger(state, "sampling_step") >= steps - 1;
         return new ForgeServerState(
-            IsIdle: !hasJob && (ReadInteger(state, "job_count"u8) ?? 0) == 0 && fraction is not > 0,
-            WasInterrupted: (IsTrue(state, "interrupted"u8) || IsTrue(state, "skipped"u8)) && !isAtLastStep,
-            fraction);
+            IsIdle: string.IsNullOrEmpty(LenientJson.FindText(state, "job")) && ReadInteger(state, "job_count") is null or 0
+                && fraction is not > 0,
+            WasInterrupted: (IsTrue(state, "interrupted") || IsTrue(state, "skipped")) && !isAtLastStep, fraction);
     }
 
     /// <summary>How many items a JSON array has, as <c>/sdapi/v1/samplers</c> answers; null when it is none. A login page is not.</summary>
@@ -135,11 +96,9 @@ internal static partial class ForgeAnswers
     /// </summary>
     private static (ForgeImageInfo? Info, int FirstImage) ReadInfo(JsonElement root)
     {
-        if (!root.TryGetProperty("info"u8, out var info))
-            return default;
-        if (info.ValueKind == JsonValueKind.Object)
+        if (LenientJson.Find(root, "info", JsonValueKind.Object) is { } info)
             return ReadInfoObject(info);
-        if (info.ValueKind != JsonValueKind.String || LenientJson.TextOf(info) is not { } text)
+        if (LenientJson.FindText(root, "info") is not { } text)
             return default;
         using var document = LenientJson.TryParse(Encoding.UTF8.GetBytes(text));
         return document?.RootElement is { ValueKind: JsonValueKind.Object } inner ? ReadInfoObject(inner) : default;
@@ -147,20 +106,15 @@ internal static partial class ForgeAnswers
 
     private static (ForgeImageInfo Info, int FirstImage) ReadInfoObject(JsonElement info)
     {
-        var first = ReadInteger(info, "index_of_first_image"u8) is { } index and >= 0 and <= int.MaxValue ? (int)index : 0;
-        var text = info.TryGetProperty("infotexts"u8, out var texts) && texts.ValueKind == JsonValueKind.Array && texts.GetArrayLength() > 0
+        var first = ReadInteger(info, "index_of_first_image") is { } index and >= 0 and <= int.MaxValue ? (int)index : 0;
+        var text = LenientJson.Find(info, "infotexts", JsonValueKind.Array) is { } texts && texts.GetArrayLength() > 0
             && texts[first < texts.GetArrayLength() ? first : 0] is { ValueKind: JsonValueKind.String } one
                 ? LenientJson.TextOf(one)
                 : null;
         return (
             new ForgeImageInfo(
-                ReadInteger(info, "seed"u8),
-                ReadSide(info, "width"u8),
-                ReadSide(info, "height"u8),
-                ReadText(info, "sd_model_name"u8),
-                ReadText(info, "sampler_name"u8),
-                ReadScheduler(text),
-                text),
+                ReadInteger(info, "seed"), ReadSide(info, "width"), ReadSide(info, "height"), ReadText(info, "sd_model_name"),
+                ReadText(info, "sampler_name"), ReadScheduler(text), text),
             first);
     }
 
@@ -170,34 +124,22 @@ internal static partial class ForgeAnswers
             ? match.Groups[1].Value.Trim()
             : null;
 
-    private static string? ReadText(JsonElement parent, ReadOnlySpan<byte> name) =>
-        parent.TryGetProperty(name, out var value)
-            && value.ValueKind == JsonValueKind.String
-            && LenientJson.TextOf(value) is { } text
-            && !string.IsNullOrWhiteSpace(text)
-            ? text
-            : null;
+    private static string? ReadText(JsonElement parent, string name) =>
+        LenientJson.FindText(parent, name) is { } text && !string.IsNullOrWhiteSpace(text) ? text : null;
 
-    private static int? ReadSide(JsonElement parent, ReadOnlySpan<byte> name) =>
+    private static int? ReadSide(JsonElement parent, string name) =>
         ReadInteger(parent, name) is { } value and > 0 and <= int.MaxValue ? (int)value : null;
 
-    private static long? ReadInteger(JsonElement parent, ReadOnlySpan<byte> name) =>
-        parent.TryGetProperty(name, out var element)
-        && element.ValueKind == JsonValueKind.Number
-        && element.TryGetInt64(out var value)
-            ? value
-            : null;
+    private static long? ReadInteger(JsonElement parent, string name) =>
+        LenientJson.Find(parent, name, JsonValueKind.Number) is { } element && element.TryGetInt64(out var value) ? value : null;
 
     private static double? ReadFraction(JsonElement parent) =>
-        parent.TryGetProperty("progress"u8, out var element)
-        && element.ValueKind == JsonValueKind.Number
-        && element.TryGetDouble(out var value)
+        LenientJson.Find(parent, "progress", JsonValueKind.Number) is { } element && element.TryGetDouble(out var value)
         && double.IsFinite(value)
             ? Math.Clamp(value, 0, 1)
             : null;
 
-    private static bool IsTrue(JsonElement parent, ReadOnlySpan<byte> name) =>
-        parent.TryGetProperty(name, out var element) && element.ValueKind == JsonValueKind.True;
+    private static bool IsTrue(JsonElement parent, string name) => LenientJson.Find(parent, name, JsonValueKind.True) is not null;
 
     /// <summary>
     /// The bytes of a base64 string, with or without <c>data:image/...;base64,</c> before it; null when it is not base64.

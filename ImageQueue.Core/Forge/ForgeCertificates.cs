@@ -41,10 +41,7 @@ internal static class ForgeCertificates
     }
 
     private static string? WhatIsWrong(
-        X509Certificate? certificate,
-        X509Chain? chain,
-        SslPolicyErrors errors,
-        X509Certificate2Collection? authorities,
+        X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors, X509Certificate2Collection? authorities,
         string? fingerprint)
     {
         if (certificate is not X509Certificate2 own)

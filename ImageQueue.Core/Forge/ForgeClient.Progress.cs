@@ -5,9 +5,6 @@ namespace ImageQueue.Core.Forge;
 /// <summary>Reads progress, and interrupts.</summary>
 internal sealed partial class ForgeClient
 {
-    private const string GlobalProgressPath = "sdapi/v1/progress?skip_current_image=true";
-
-    /// <inheritdoc/>
     public Task<ForgeProgress> GetProgressAsync(
         ForgeBackend backend, string taskId, bool withPreview, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
@@ -23,14 +20,10 @@ internal sealed partial class ForgeClient
             return MemoryOf(backend).Upscale == taskId ? global with { Fraction = null } : global; // An upscale has no steps.
         });
 
-    /// <inheritdoc/>
     public Task<ForgeServerState?> GetServerStateAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, token => GetStateAsync(backend, token));
 
-    /// <inheritdoc/>
-    /// <remarks>
-    /// Between the question and the interrupt our task can end and another start; Forge has no way to close that gap.
-    /// </remarks>
+    /// <remarks>Between the question and the interrupt our task can end and another start; Forge has no way to close that gap.</remarks>
     public Task<bool> InterruptAsync(ForgeBackend backend, string taskId, CancellationToken cancellationToken) =>
         WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
         {
@@ -71,7 +64,7 @@ internal sealed partial class ForgeClient
         var seen = memory.SeenPreview;
         using var message = Post(
             backend, "internal/progress", ForgeMessages.InternalProgress(
-                taskId, withPreview, withPreview && seen?.TaskId == taskId ? seen.Id : -1));
+                taskId, withPreview, withPreview && seen?.TaskId == taskId ? seen.Value.Id : -1));
         var progress = await AskAsync(backend, message, ForgeAnswers.ReadInternalProgress, cancellationToken);
         if (progress is null)
         {
@@ -80,7 +73,7 @@ internal sealed partial class ForgeClient
         else if (progress.PreviewId is { } preview)
         {
             // One request is in flight per backend, so one number is enough.
-            memory.SeenPreview = new SeenPreview(taskId, preview);
+            memory.SeenPreview = (taskId, preview);
         }
 
         return progress;
@@ -104,7 +97,7 @@ internal sealed partial class ForgeClient
     {
         if (await CapabilitiesOfAsync(backend, cancellationToken) is { GlobalProgress: false })
             return null;
-        using var message = Get(backend, GlobalProgressPath);
+        using var message = Get(backend, ForgeKinds.Progress);
         var state = await AskAsync(backend, message, ForgeAnswers.ReadServerState, cancellationToken);
         if (state is null)
             Forget(backend, capabilities => capabilities with { GlobalProgress = false });

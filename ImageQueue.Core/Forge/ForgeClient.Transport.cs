@@ -15,10 +15,7 @@ internal sealed partial class ForgeClient
 
     /// <summary>The answer; null when the endpoint is not there: 404, 405, or a page that answers for every path.</summary>
     private async Task<T?> AskAsync<T>(
-        ForgeBackend backend,
-        HttpRequestMessage message,
-        Func<ReadOnlyMemory<byte>, T?> read,
-        CancellationToken cancellationToken)
+        ForgeBackend backend, HttpRequestMessage message, Func<ReadOnlyMemory<byte>, T?> read, CancellationToken cancellationToken)
         where T : class
     {
         using var response = await SendAsync(backend, message, cancellationToken);
@@ -49,39 +46,29 @@ internal sealed partial class ForgeClient
         }
     }
 
-    private static async Task<ForgeBody> ReadImageBodyAsync(HttpResponseMessage response, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await ForgeBody.ReadAsync(response.Content, MaxImageBody, cancellationToken);
-        }
-        catch (ForgeBodyTooLongException exception)
-        {
-            throw new ForgeException(ForgeFailure.BadImage, $"the answer is {exception.Message}", exception);
-        }
-        catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            throw new ForgeException(ForgeFailure.BadImage, "the answer was cut short", exception);
-        }
-    }
+    private static Task<ForgeBody> ReadImageBodyAsync(HttpResponseMessage response, CancellationToken cancellationToken) =>
+        ReadBodyAsync(response, MaxImageBody, "the answer", ForgeFailure.BadImage, ForgeFailure.BadImage, cancellationToken);
 
-    private static async Task<ForgeBody> ReadSmallBodyAsync(
-        ForgeBackend backend, HttpResponseMessage response, CancellationToken cancellationToken)
+    private static Task<ForgeBody> ReadSmallBodyAsync(
+        ForgeBackend backend, HttpResponseMessage response, CancellationToken cancellationToken) => ReadBodyAsync(
+            response, MaxSmallBody, $"the answer of {backend.Name}", ForgeFailure.Failed, ForgeFailure.Unavailable, cancellationToken);
+
+    private static async Task<ForgeBody> ReadBodyAsync(
+        HttpResponseMessage response, int maxBytes, string what, ForgeFailure tooLong, ForgeFailure cutShort,
+        CancellationToken cancellationToken)
     {
         try
         {
-            return await ForgeBody.ReadAsync(response.Content, MaxSmallBody, cancellationToken);
+            return await ForgeBody.ReadAsync(response.Content, maxBytes, cancellationToken);
         }
         catch (ForgeBodyTooLongException exception)
         {
-            throw new ForgeException(ForgeFailure.Failed, $"the answer of {backend.Name} is {exception.Message}", exception);
+            throw new ForgeException(tooLong, $"{what} is {exception.Message}", exception);
         }
         catch (Exception exception) when (ForgeFailures.IsTransportTrouble(exception))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw new ForgeException(
-                ForgeFailure.Unavailable, $"the answer of {backend.Name} was cut short", exception);
+            throw new ForgeException(cutShort, $"{what} was cut short", exception);
         }
     }
 
@@ -119,8 +106,7 @@ internal sealed partial class ForgeClient
         catch (OperationCanceledException exception) when (!cancellationToken.IsCancellationRequested)
         {
             throw new ForgeException(
-                ForgeFailure.Unavailable,
-                FormattableString.Invariant($"{backend.Name} did not answer within {limit.TotalSeconds:0.#} s"),
+                ForgeFailure.Unavailable, FormattableString.Invariant($"{backend.Name} did not answer within {limit.TotalSeconds:0.#} s"),
                 exception);
         }
     }

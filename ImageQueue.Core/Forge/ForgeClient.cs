@@ -19,7 +19,6 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
 
     private readonly ConcurrentDictionary<ForgeBackend, Memory> _memories = new();
 
-    /// <inheritdoc/>
     public async Task<ForgeImage> GenerateAsync(
         ForgeBackend backend, string taskId, GenerationRequest request, Func<Task> answered, CancellationToken cancellationToken)
     {
@@ -64,18 +63,16 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         }
     }
 
-    /// <inheritdoc/>
     /// <remarks>
     /// <c>GET /sdapi/v1/samplers</c>: every known server has it, it lists constants (options builds the whole settings page), it is
     /// behind <c>--api-auth</c>, and it is there only when txt2img is. Then <c>GET /sdapi/v1/sd-models</c>: a Forge whose model
     /// folder is not mounted answers everything else, and fails every request.
     /// </remarks>
-    public async Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    public async Task<string?> WhyUnhealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
-        var memory = MemoryOf(backend);
         try
         {
-            memory.WhyUnhealthy = await WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
+            return await WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
             {
                 using var message = Get(backend, "sdapi/v1/samplers");
                 using var response = await SendAsync(backend, message, token);
@@ -92,22 +89,73 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         }
         catch (ForgeException exception)
         {
-            memory.WhyUnhealthy = exception.Reason;
+            return exception.Reason;
         }
-
-        return memory.WhyUnhealthy is null;
     }
 
-    /// <inheritdoc/>
-    public string? WhyUnhealthy(ForgeBackend backend) => MemoryOf(backend).WhyUnhealthy;
+    /// <remarks>By GETs only: KoboldCpp holds a POST to an unknown path until it is idle.</remarks>
+    public async Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    {
+        string[] paths = [.. ForgeKinds.Paths, .. ForgeKinds.ListPaths];
+        var answers = paths.Zip(await Task.WhenAll(paths.Select(path => FindAsync(backend, path, cancellationToken)))).ToDictionary();
+        try
+        {
+            if (Array.TrueForAll(ForgeKinds.Paths, path => answers[path].Trouble is not null))
+                throw answers[ForgeKinds.Paths[0]].Trouble!; // Just checked.
+            if (ForgeKinds.IsFamilyOfSdCpp(answers))
+                answers[ForgeKinds.KoboldVersion] = await FindAsync(backend, ForgeKinds.KoboldVersion, cancellationToken);
+            var capabilities = ForgeKinds.Describe(answers);
+            MemoryOf(backend).Capabilities = capabilities;
+            logger.LogDebug(
+                "Backend {Backend} is {Kind}: task ids {TaskIds}, global progress {GlobalProgress}, interrupt {Interrupt}, "
+                    + "{Models} models, {Samplers} samplers.",
+                backend.Name, capabilities.Kind, capabilities.TaskIds, capabilities.GlobalProgress, capabilities.Interrupt,
+                capabilities.Checkpoints.Count, capabilities.Samplers.Names.Count);
+            return capabilities;
+        }
+        finally
+        {
+            foreach (var answer in answers.Values)
+                answer.Body?.Dispose();
+        }
+    }
+
+    /// <summary>What is known of a backend; learned when nothing is.</summary>
+    private async Task<ForgeCapabilities> CapabilitiesOfAsync(ForgeBackend backend, CancellationToken cancellationToken) =>
+        MemoryOf(backend).Capabilities ?? await LearnAsync(backend, cancellationToken);
+
+    /// <summary>A JSON answer; that the endpoint is not there; or why that is not known.</summary>
+    private async Task<ForgeKinds.Answer> FindAsync(ForgeBackend backend, string path, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await WithinAsync(ShortDeadline, backend, cancellationToken, async token =>
+            {
+                using var message = Get(backend, path);
+                using var response = await SendAsync(backend, message, token);
+                if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.MethodNotAllowed)
+                    return new ForgeKinds.Answer(IsThere: false);
+                if (response.StatusCode != HttpStatusCode.OK)
+                    return new ForgeKinds.Answer(Trouble: await ReadFailureAsync(backend, response, token));
+
+                // Copied out of rented memory: the document reads from it later.
+                using var bytes = await ReadSmallBodyAsync(backend, response, token);
+                var body = LenientJson.TryParse(bytes.Bytes.ToArray());
+                return new ForgeKinds.Answer(IsThere: body is not null, Body: body);
+            });
+        }
+        catch (ForgeException exception)
+        {
+            return new ForgeKinds.Answer(Trouble: exception);
+        }
+    }
 
     private static HttpRequestMessage Generation(
         ForgeBackend backend, string taskId, GenerationRequest request, ForgeCapabilities capabilities) => request.Source switch
         {
             null => Post(backend, "sdapi/v1/txt2img", ForgeMessages.Generate(taskId, request, capabilities, backend.Shared)),
             { Asked.Upscale: { } factor, ImagePath: var image } => Post(
-                backend,
-                "sdapi/v1/extra-single-image",
+                backend, "sdapi/v1/extra-single-image",
                 new ForgeSourceContent(ForgeMessages.Upscale(capabilities.Lists.Upscaler, factor), ("image", image, false))),
             { ImagePath: var image, MaskPath: var mask } => Post(
                 backend,
@@ -120,13 +168,10 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     /// <summary>A backend that does not list its models may have some.</summary>
     private async Task<string?> FindNoModelAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
-        var (_, models, _) = await FindAsync(backend, "sdapi/v1/sd-models", cancellationToken);
-        using (models)
-        {
-            return models?.RootElement is { ValueKind: JsonValueKind.Array } list && list.GetArrayLength() == 0
-                ? "it has no model: is its model folder mounted?"
-                : null;
-        }
+        using var models = (await FindAsync(backend, ForgeKinds.Models, cancellationToken)).Body;
+        return models?.RootElement is { ValueKind: JsonValueKind.Array } list && list.GetArrayLength() == 0
+            ? "it has no model: is its model folder mounted?"
+            : null;
     }
 
     /// <summary>The global state; null when the backend does not say, and the image counts as whole.</summary>
@@ -162,9 +207,7 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
     {
         public ForgeCapabilities? Capabilities { get; set; }
 
-        public string? WhyUnhealthy { get; set; }
-
-        public SeenPreview? SeenPreview { get; set; }
+        public (string TaskId, long Id)? SeenPreview { get; set; }
 
         /// <summary>The last task, when it is an upscale: the backend was not told its id.</summary>
         public string? Upscale { get; set; }
@@ -172,6 +215,4 @@ internal sealed partial class ForgeClient(ForgeConnections connections, TimeProv
         /// <summary>The last task that was seen interrupted while it was active.</summary>
         public string? InterruptedTask { get; set; }
     }
-
-    private sealed record SeenPreview(string TaskId, long Id);
 }

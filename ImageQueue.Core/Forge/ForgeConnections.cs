@@ -14,36 +14,27 @@ internal sealed class ForgeConnections : IDisposable
         _invokers.GetOrAdd(backend, one => new Lazy<HttpMessageInvoker>(() => new HttpMessageInvoker(CreateHandler(one))))
             .Value.SendAsync(message, cancellationToken);
 
-    /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var invoker in _invokers.Values)
-        {
-            if (invoker.IsValueCreated)
-                invoker.Value.Dispose();
-        }
+        foreach (var invoker in _invokers.Values.Where(invoker => invoker.IsValueCreated))
+            invoker.Value.Dispose();
     }
 
-    private static SocketsHttpHandler CreateHandler(ForgeBackend backend)
+    private static SocketsHttpHandler CreateHandler(ForgeBackend backend) => new()
     {
-        var handler = new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false,
-            AutomaticDecompression = DecompressionMethods.GZip,
-            UseCookies = false,
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-            PooledConnectionLifetime = TimeSpan.FromMinutes(5),
+        AllowAutoRedirect = false,
+        AutomaticDecompression = DecompressionMethods.GZip,
+        UseCookies = false,
+        ConnectTimeout = TimeSpan.FromSeconds(5),
+        PooledConnectionLifetime = TimeSpan.FromMinutes(5),
 
-            // Uvicorn closes idle connections after 5 s. A POST that meets the closing cannot be repeated safely and would look
-            // like a server that is down, so ours are closed well before.
-            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(2),
-            Proxy = new ProxyBeyondThisMachine(),
-            ConnectCallback = ConnectAsync,
-        };
-        if (ForgeCertificates.CheckOf(backend) is { } check)
-            handler.SslOptions.RemoteCertificateValidationCallback = check;
-        return handler;
-    }
+        // Uvicorn closes idle connections after 5 s. A POST that meets the closing cannot be repeated safely and would look
+        // like a server that is down, so ours are closed well before.
+        PooledConnectionIdleTimeout = TimeSpan.FromSeconds(2),
+        Proxy = new ProxyBeyondThisMachine(),
+        ConnectCallback = ConnectAsync,
+        SslOptions = { RemoteCertificateValidationCallback = ForgeCertificates.CheckOf(backend) },
+    };
 
     /// <summary>
     /// Connects as the default does, with TCP keep-alive: no byte is sent while an image is generated, and load balancers

@@ -19,17 +19,12 @@ internal static class ForgeErrorText
     /// <summary>The text of a JSON error body, or null.</summary>
     public static string? Of(JsonElement root)
     {
-        if (root.ValueKind == JsonValueKind.String)
-            return OfValue(root);
         if (root.ValueKind != JsonValueKind.Object)
-            return null;
+            return root.ValueKind == JsonValueKind.String ? OfValue(root) : null;
 
         // Forge: message. reForge, A1111, forge-classic: errors. FastAPI: detail. `error` comes last, for at Forge it is
         // only the type of the exception, though at sd-server it is all there is.
-        return OfProperty(root, "message"u8)
-            ?? OfProperty(root, "errors"u8)
-            ?? OfProperty(root, "detail"u8)
-            ?? OfProperty(root, "error"u8);
+        return OfProperty(root, "message"u8) ?? OfProperty(root, "errors"u8) ?? OfProperty(root, "detail"u8) ?? OfProperty(root, "error"u8);
     }
 
     /// <summary>

@@ -39,8 +39,7 @@ internal static class ForgeFailures
         var (reason, wasSent) = Describe(exception);
         return wasSent && isGeneration
             ? new ForgeException(ForgeFailure.Disrupted, $"{backend.Name} broke off: {reason}", exception) { MayStillBeRunning = true }
-            : new ForgeException(
-                ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {reason}", exception)
+            : new ForgeException(ForgeFailure.Unavailable, $"{backend.Name} could not be reached: {reason}", exception)
             { MayStillBeRunning = wasSent };
     }
 
@@ -64,9 +63,7 @@ internal static class ForgeFailures
         };
         var isSmallCall = elapsed is null && failure is ForgeFailure.Disrupted or ForgeFailure.GatewayTimeout;
         return new ForgeException(isSmallCall ? ForgeFailure.Unavailable : failure, reason, cause)
-        {
-            MayStillBeRunning = status is 408 or 502 or 504 or (>= 520 and <= 530) || (status == 503 && failure == ForgeFailure.Disrupted),
-        };
+        { MayStillBeRunning = status is 408 or 502 or 504 or (>= 520 and <= 530) || (status == 503 && failure == ForgeFailure.Disrupted) };
     }
 
     private static ForgeFailure FailureOf(int status, bool isPage, string? text, ReadOnlySpan<byte> body, TimeSpan? elapsed) =>

@@ -8,34 +8,39 @@ internal static class ForgeKinds
     /// <summary>What stable-diffusion.cpp and KoboldCpp give for every model's hash.</summary>
     private const string HashOfSdCpp = "8888888888";
 
+    public const string Progress = "sdapi/v1/progress?skip_current_image=true";
+    public const string Models = "sdapi/v1/sd-models";
+    public const string KoboldVersion = "api/extra/version";
+
+    private const string OpenApi = "openapi.json";
+    private const string Tasks = "internal/pending-tasks";
+    private const string Options = "sdapi/v1/options";
+    private const string Samplers = "sdapi/v1/samplers";
+    private const string Schedulers = "sdapi/v1/schedulers";
+
+    /// <summary>What a backend is asked, to learn what it can do.</summary>
+    public static readonly string[] Paths = [OpenApi, Tasks, Progress, Options, Models, Samplers, Schedulers];
+
     /// <summary>Lists that not every server has, and that are only offered.</summary>
-    public static readonly string[] ListPaths = ["loras", "upscalers", "latent-upscale-modes", "sd-modules", "sd-vae", "embeddings"];
+    public static readonly string[] ListPaths =
+    [
+        "sdapi/v1/loras", "sdapi/v1/upscalers", "sdapi/v1/latent-upscale-modes", "sdapi/v1/sd-modules", "sdapi/v1/sd-vae",
+        "sdapi/v1/embeddings",
+    ];
 
-    /// <summary>What a backend answered; null where it did not.</summary>
-    internal readonly record struct Answers(
-        JsonDocument? OpenApi,
-        JsonDocument? Options,
-        JsonDocument? Models,
-        JsonDocument? Samplers,
-        JsonDocument? Schedulers,
-        JsonDocument? Kobold)
-    {
-        public bool? HasTasks { get; init; }
+    /// <summary>A JSON answer; that the endpoint is not there; or why that is not known.</summary>
+    /// <param name="IsThere">Null when not known.</param>
+    /// <param name="Trouble">Why it is not known.</param>
+    internal readonly record struct Answer(bool? IsThere = null, JsonDocument? Body = null, ForgeException? Trouble = null);
 
-        public bool? HasProgress { get; init; }
-
-        public bool? HasSchedulers { get; init; }
-
-        /// <summary>The answers at <see cref="ListPaths"/>, by path.</summary>
-        public required IReadOnlyDictionary<string, JsonDocument?> Lists { get; init; }
-    }
-
-    public static ForgeCapabilities Describe(Answers answers)
+    /// <param name="answers">By path.</param>
+    public static ForgeCapabilities Describe(IReadOnlyDictionary<string, Answer> answers)
     {
         var kind = KindOf(answers);
         var isSdCpp = kind is ForgeKind.SdCpp or ForgeKind.KoboldCpp;
-        var api = answers.OpenApi is { } document ? Raw(document) : default;
-        var options = answers.Options?.RootElement;
+        var api = RawApi(answers);
+        var options = Root(answers, Options);
+        var hasProgress = answers[Progress].IsThere;
         var lists = ReadLists(answers);
         return new ForgeCapabilities
         {
@@ -43,11 +48,11 @@ internal static class ForgeKinds
 
             // Older A1111 and SD.Next have /internal/progress, but take no id with a request.
             TaskIds = isSdCpp ? false
-                : api.IsEmpty ? (kind == ForgeKind.SdNext ? false : answers.HasTasks)
-                : Has(api, "\"force_task_id\"") && (answers.HasTasks == true || Has(api, "\"/internal/progress\"")),
-            GlobalProgress = answers.HasProgress,
-            Interrupt = api.IsEmpty ? answers.HasProgress : Has(api, "/sdapi/v1/interrupt\""),
-            Scheduler = answers.HasSchedulers != false,
+                : api.IsEmpty ? (kind == ForgeKind.SdNext ? false : answers[Tasks].IsThere)
+                : Has(api, "\"force_task_id\"") && (answers[Tasks].IsThere == true || Has(api, "\"/internal/progress\"")),
+            GlobalProgress = hasProgress,
+            Interrupt = api.IsEmpty ? hasProgress : Has(api, "/sdapi/v1/interrupt\""),
+            Scheduler = answers[Schedulers].IsThere != false,
             ImageToImage = !api.IsEmpty ? Has(api, "/sdapi/v1/img2img\"") : kind == ForgeKind.Unknown ? null : true,
 
             // Without a document: the programs made of stable-diffusion.cpp have it where they list upscalers.
@@ -55,34 +60,32 @@ internal static class ForgeKinds
                 : isSdCpp ? lists.Upscalers.Count > 0
                 : kind == ForgeKind.Unknown ? null : true,
             Modules = options is null ? null : HasProperty(options, "forge_additional_modules"),
-            Checkpoints = ReadCheckpoints(answers.Models?.RootElement),
-            Samplers = ReadNames(answers.Samplers?.RootElement, "name"),
-            Schedulers = ReadNames(answers.Schedulers?.RootElement, "label"),
+            Checkpoints = ReadCheckpoints(Root(answers, Models)),
+            Samplers = ReadNames(Root(answers, Samplers), "name"),
+            Schedulers = ReadNames(Root(answers, Schedulers), "label"),
             Lists = lists,
-            LoadedModel = options is { ValueKind: JsonValueKind.Object } set ? TextOf(set, "sd_model_checkpoint") : null,
+            LoadedModel = TextOf(options, "sd_model_checkpoint"),
             LargestSeed = kind == ForgeKind.KoboldCpp ? int.MaxValue : uint.MaxValue,
         };
     }
 
     /// <summary>Whether it is stable-diffusion.cpp's server, or KoboldCpp, which contains it.</summary>
-    public static bool IsFamilyOfSdCpp(JsonDocument? models) =>
-        models?.RootElement is { ValueKind: JsonValueKind.Array } list
-            && list.EnumerateArray().Any(model => TextOf(model, "hash") == HashOfSdCpp);
+    public static bool IsFamilyOfSdCpp(IReadOnlyDictionary<string, Answer> answers) =>
+        Items(Root(answers, Models)).Any(model => TextOf(model, "hash") == HashOfSdCpp);
 
-    private static ForgeKind KindOf(Answers answers)
+    private static ForgeKind KindOf(IReadOnlyDictionary<string, Answer> answers)
     {
-        if (IsFamilyOfSdCpp(answers.Models))
+        if (IsFamilyOfSdCpp(answers))
         {
-            return answers.Kobold?.RootElement is { } version
-                && TextOf(version, "result")?.Contains("KoboldCpp", StringComparison.OrdinalIgnoreCase) == true
+            return TextOf(Root(answers, KoboldVersion), "result")?.Contains("KoboldCpp", StringComparison.OrdinalIgnoreCase) == true
                 ? ForgeKind.KoboldCpp
                 : ForgeKind.SdCpp;
         }
 
-        var options = answers.Options?.RootElement;
+        var options = Root(answers, Options);
         if (HasProperty(options, "forge_additional_modules") || HasProperty(options, "forge_preset"))
             return ForgeKind.Forge;
-        if (answers.OpenApi is { } document && Has(Raw(document), "/sdapi/v1/motd\""))
+        if (Has(RawApi(answers), "/sdapi/v1/motd\""))
             return ForgeKind.SdNext;
         return HasProperty(options, "CLIP_stop_at_last_layers") ? ForgeKind.A1111 : ForgeKind.Unknown;
     }
@@ -112,30 +115,26 @@ internal static class ForgeKinds
         return new ForgeNameList(entries);
     }
 
-    private static ForgeLists ReadLists(Answers answers) => new()
+    private static ForgeLists ReadLists(IReadOnlyDictionary<string, Answer> answers) => new()
     {
-        Loras = ReadList(answers.Lists.GetValueOrDefault("loras"), "name"),
-        Upscalers = ReadList(answers.Lists.GetValueOrDefault("upscalers"), "name"),
-        LatentUpscaleModes = ReadList(answers.Lists.GetValueOrDefault("latent-upscale-modes"), "name"),
-        Vaes =
-        [
-            .. ReadList(answers.Lists.GetValueOrDefault("sd-modules"), "model_name")
-                .Union(ReadList(answers.Lists.GetValueOrDefault("sd-vae"), "model_name")),
-        ],
-        Embeddings = answers.Lists.GetValueOrDefault("embeddings")?.RootElement is { ValueKind: JsonValueKind.Object } root
-            && root.TryGetProperty("loaded", out var loaded) && loaded.ValueKind == JsonValueKind.Object
+        Loras = ReadList(answers, "sdapi/v1/loras", "name"),
+        Upscalers = ReadList(answers, "sdapi/v1/upscalers", "name"),
+        LatentUpscaleModes = ReadList(answers, "sdapi/v1/latent-upscale-modes", "name"),
+        Vaes = [.. ReadList(answers, "sdapi/v1/sd-modules", "model_name").Union(ReadList(answers, "sdapi/v1/sd-vae", "model_name"))],
+        Embeddings = LenientJson.Find(Root(answers, "sdapi/v1/embeddings"), "loaded", JsonValueKind.Object) is { } loaded
             ? [.. loaded.EnumerateObject().Select(one => one.Name)]
             : [],
     };
 
-    private static string[] ReadList(JsonDocument? list, string property) =>
-        [.. Items(list?.RootElement).Select(item => TextOf(item, property)).OfType<string>()];
+    private static string[] ReadList(IReadOnlyDictionary<string, Answer> answers, string path, string property) =>
+        [.. Items(Root(answers, path)).Select(item => TextOf(item, property)).OfType<string>()];
 
-    private static IEnumerable<string> ReadAliases(JsonElement item) =>
-        item.TryGetProperty("aliases", out var aliases)
-            ? Items(aliases).Where(alias => alias.ValueKind == JsonValueKind.String)
-                .Select(LenientJson.TextOf).OfType<string>().Where(alias => alias.Length > 0)
-            : [];
+    private static IEnumerable<string> ReadAliases(JsonElement item) => Items(LenientJson.Find(item, "aliases", JsonValueKind.Array))
+        .Where(alias => alias.ValueKind == JsonValueKind.String)
+        .Select(LenientJson.TextOf).OfType<string>().Where(alias => alias.Length > 0);
+
+    private static JsonElement? Root(IReadOnlyDictionary<string, Answer> answers, string path) =>
+        answers.GetValueOrDefault(path).Body?.RootElement;
 
     private static JsonElement.ArrayEnumerator Items(JsonElement? list) =>
         list is { ValueKind: JsonValueKind.Array } array ? array.EnumerateArray() : default;
@@ -143,16 +142,12 @@ internal static class ForgeKinds
     private static bool HasProperty(JsonElement? parent, string name) =>
         parent is { ValueKind: JsonValueKind.Object } there && there.TryGetProperty(name, out _);
 
-    private static string? TextOf(JsonElement parent, string name) =>
-        parent.ValueKind == JsonValueKind.Object
-        && parent.TryGetProperty(name, out var value)
-        && value.ValueKind == JsonValueKind.String
-        && LenientJson.TextOf(value) is { Length: > 0 } text
-            ? text
-            : null;
+    private static string? TextOf(JsonElement? parent, string name) =>
+        LenientJson.FindText(parent, name) is { Length: > 0 } text ? text : null;
 
     /// <summary>An OpenAPI document is a megabyte; to find a name in it needs no parsing.</summary>
-    private static ReadOnlySpan<byte> Raw(JsonDocument document) => JsonMarshal.GetRawUtf8Value(document.RootElement);
+    private static ReadOnlySpan<byte> RawApi(IReadOnlyDictionary<string, Answer> answers) =>
+        Root(answers, OpenApi) is { } document ? JsonMarshal.GetRawUtf8Value(document) : default;
 
     private static bool Has(ReadOnlySpan<byte> json, string text) => json.IndexOf(Encoding.UTF8.GetBytes(text)) >= 0;
 }

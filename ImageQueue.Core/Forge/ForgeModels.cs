@@ -11,7 +11,7 @@ public sealed class ForgeModels
         All =
         [
             .. options.Models
-                .Select(model => new ForgeModel(model.Key, model.Value, options.Defaults))
+                .Select(model => ForgeModel.Of(model.Key, model.Value, options.Defaults))
                 .OrderByDescending(model => model.Name.Equals(options.DefaultModel, StringComparison.OrdinalIgnoreCase))
                 .ThenBy(model => model.Name, StringComparer.Ordinal),
         ];
@@ -47,33 +47,21 @@ public sealed class ForgeModels
         var defaults = Find(stored.Model)?.Defaults ?? _defaults;
         return new GenerationRequest(
             stored.OrElse(defaults) with { Checkpoint = stored.Checkpoint, AdditionalModules = defaults.AdditionalModules })
-        {
-            Prompt = message.Prompt ?? "",
-        };
+        { Prompt = message.Prompt ?? "" };
     }
 }
 
 /// <summary>One model.</summary>
-public sealed class ForgeModel
+/// <param name="Name">What requests call it.</param>
+/// <param name="Title">Shown to users.</param>
+/// <param name="Defaults">What a request gets for the settings it leaves out.</param>
+/// <param name="Backends">Names of the backends that have it; empty: all of them.</param>
+public sealed record ForgeModel(string Name, string Title, GenerationSettings Defaults, IReadOnlyList<string> Backends)
 {
-    internal ForgeModel(string name, ForgeModelOptions options, GenerationSettings defaults)
-    {
-        Name = name;
-        Title = string.IsNullOrWhiteSpace(options.Title) ? name : options.Title;
-        Backends = [.. options.Backends];
+    internal static ForgeModel Of(string name, ForgeModelOptions options, GenerationSettings defaults) => new(
+        name,
+        string.IsNullOrWhiteSpace(options.Title) ? name : options.Title,
         // Another model's modules do not fit.
-        Defaults = options.OrElse(defaults) with { Checkpoint = options.Checkpoint, AdditionalModules = options.AdditionalModules };
-    }
-
-    /// <summary>What requests call it.</summary>
-    public string Name { get; }
-
-    /// <summary>Shown to users.</summary>
-    public string Title { get; }
-
-    /// <summary>What a request gets for the settings it leaves out.</summary>
-    public GenerationSettings Defaults { get; }
-
-    /// <summary>Names of the backends that have it; empty: all of them.</summary>
-    public IReadOnlyList<string> Backends { get; }
+        options.OrElse(defaults) with { Checkpoint = options.Checkpoint, AdditionalModules = options.AdditionalModules },
+        [.. options.Backends]);
 }

@@ -9,7 +9,6 @@ internal sealed partial class ForgeModelsValidator : IValidateOptions<ForgeOptio
 {
     private const string Simulator = "simulator";
 
-    /// <inheritdoc/>
     public ValidateOptionsResult Validate(string? name, ForgeOptions options)
     {
         var rules = new RequestRules();

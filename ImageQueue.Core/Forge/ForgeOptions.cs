@@ -51,15 +51,7 @@ public sealed class ForgeOptions
 
     /// <summary>Used for settings that a request leaves out. They suit Flux; no checkpoint means the one that Forge has loaded.</summary>
     public GenerationSettings Defaults { get; init; } = new()
-    {
-        Width = 1024,
-        Height = 1024,
-        Steps = 20,
-        Sampler = "Euler",
-        Scheduler = "Simple",
-        CfgScale = 1m,
-        DistilledCfgScale = 3.5m,
-    };
+    { Width = 1024, Height = 1024, Steps = 20, Sampler = "Euler", Scheduler = "Simple", CfgScale = 1m, DistilledCfgScale = 3.5m };
 
     /// <summary>The models that a request may name. Default none: every request uses <see cref="Defaults"/>.</summary>
     public IDictionary<string, ForgeModelOptions> Models { get; init; } = new Dictionary<string, ForgeModelOptions>();
@@ -100,6 +92,24 @@ public sealed class ForgeBackendOptions
 
     /// <summary>SHA-256 of the server's certificate in hex: only that certificate is accepted, whatever its signer. Default none.</summary>
     public string? CertificateFingerprint { get; set; }
+
+    /// <exception cref="OptionsValidationException">The address is missing or wrong.</exception>
+    internal ForgeBackend ToBackend()
+    {
+        if (Url is not { IsAbsoluteUri: true } url)
+        {
+            throw new OptionsValidationException(
+                nameof(ForgeOptions), typeof(ForgeOptions), ["Forge:Backends:n:Url must be an address such as http://gpu1:7860."]);
+        }
+
+        // http://user:password@host is understood, but the password goes no further than the header.
+        var (user, password) = (Username, Password);
+        if (user is null && url.UserInfo.Split(':', 2) is [{ Length: > 0 } name, .. var rest])
+            (user, password) = (Uri.UnescapeDataString(name), Uri.UnescapeDataString(string.Concat(rest)));
+        return new ForgeBackend(
+            string.IsNullOrWhiteSpace(Name) ? $"{url.Host}:{url.Port}" : Name, ForgeAddress.Normalize(url), user, password)
+        { Shared = Shared, CertificateAuthority = CertificateAuthority, CertificateFingerprint = CertificateFingerprint };
+    }
 }
 
 /// <summary>Settings under <c>Forge:Simulator</c>.</summary>

@@ -5,7 +5,6 @@ namespace ImageQueue.Core.Forge;
 /// <summary>The rules for <c>Forge:Backends</c>, which span entries; attributes check the rest.</summary>
 internal sealed partial class ForgeOptionsValidator : IValidateOptions<ForgeOptions>
 {
-    /// <inheritdoc/>
     public ValidateOptionsResult Validate(string? name, ForgeOptions options)
     {
         var failures = new List<string>();
@@ -14,7 +13,7 @@ internal sealed partial class ForgeOptionsValidator : IValidateOptions<ForgeOpti
         var seen = new Dictionary<string, int>(StringComparer.Ordinal);
         for (var i = 0; i < options.Backends.Count; i++)
         {
-            var key = string.Create(CultureInfo.InvariantCulture, $"Forge:Backends:{i}");
+            var key = $"Forge:Backends:{i}";
             var backend = options.Backends[i];
             if (backend.Url is not { IsAbsoluteUri: true, Scheme: "http" or "https" } url)
             {
@@ -33,10 +32,7 @@ internal sealed partial class ForgeOptionsValidator : IValidateOptions<ForgeOpti
             // The same server twice would get two requests at once.
             var address = ForgeAddress.Of(url);
             if (!seen.TryAdd(address, i))
-            {
-                failures.Add(
-                    string.Create(CultureInfo.InvariantCulture, $"{key}:Url is the same server as Forge:Backends:{seen[address]}:Url."));
-            }
+                failures.Add($"{key}:Url is the same server as Forge:Backends:{seen[address]}:Url.");
         }
 
         return failures.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(failures);

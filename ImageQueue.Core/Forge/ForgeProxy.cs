@@ -50,23 +50,14 @@ internal sealed record ForgeProxy(string Name, string Setting)
                 "its limit is 100 s, higher in Enterprise plans only: lower Forge:Timeout, or reach Forge past Cloudflare (DNS only)");
         }
 
-        foreach (var (word, proxy) in ByHeader)
-        {
-            if (headers.Contains(word, StringComparison.OrdinalIgnoreCase))
-                return proxy;
-        }
-
-        var page = Encoding.UTF8.GetString(body);
-        foreach (var (word, name) in ByPage)
-        {
-            if (page.Contains(word, StringComparison.OrdinalIgnoreCase))
-                return Array.Find(ByHeader, entry => entry.Word == name).Proxy;
-        }
+        if (Array.Find(ByHeader, entry => headers.Contains(entry.Word, StringComparison.OrdinalIgnoreCase)).Proxy is { } known)
+            return known;
 
         // Traefik answers with the bare status text.
-        return page.Trim() is "Gateway Timeout"
-            ? Array.Find(ByHeader, entry => entry.Word == "traefik").Proxy
-            : Unknown;
+        var page = Encoding.UTF8.GetString(body);
+        var name = page.Trim() is "Gateway Timeout" ? "traefik"
+            : Array.Find(ByPage, entry => page.Contains(entry.Word, StringComparison.OrdinalIgnoreCase)).Name;
+        return Array.Find(ByHeader, entry => entry.Word == name).Proxy ?? Unknown;
     }
 
     private static string? Header(HttpResponseMessage response, string name) =>

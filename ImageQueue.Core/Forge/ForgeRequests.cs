@@ -13,10 +13,7 @@ internal static class ForgeRequests
         if (request.Seed is { } seed && seed > capabilities.LargestSeed)
         {
             throw Reject(
-                "seed",
-                seed.ToString(CultureInfo.InvariantCulture),
-                [string.Create(CultureInfo.InvariantCulture, $"-1..{capabilities.LargestSeed}")],
-                string.Create(CultureInfo.InvariantCulture, $"its seeds end at {capabilities.LargestSeed}, not {seed}"));
+                "seed", $"{seed}", [$"-1..{capabilities.LargestSeed}"], $"its seeds end at {capabilities.LargestSeed}, not {seed}");
         }
 
         var (sampler, scheduler) = FitSampler(request, capabilities);

@@ -39,9 +39,7 @@ public interface IForgeClient
     /// <exception cref="ForgeException">The backend could not be reached or did not answer in time.</exception>
     Task<ForgeCapabilities> LearnAsync(ForgeBackend backend, CancellationToken cancellationToken);
 
-    /// <summary>Whether the image API answers (the web server is up earlier); never throws for an unhealthy backend.</summary>
-    Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken);
-
-    /// <summary>Why the last <see cref="IsHealthyAsync"/> of this backend returned false, for operators; null when it did not.</summary>
-    string? WhyUnhealthy(ForgeBackend backend) => null;
+    /// <summary>Asks whether the image API answers (the web server is up earlier); never throws for an unhealthy backend.</summary>
+    /// <returns>Why it does not answer as it should, for operators; null when it does.</returns>
+    Task<string?> WhyUnhealthyAsync(ForgeBackend backend, CancellationToken cancellationToken);
 }

@@ -26,6 +26,16 @@ internal static class LenientJson
         }
     }
 
+    /// <summary>An object's member of this kind; null when there is none.</summary>
+    public static JsonElement? Find(JsonElement? parent, string name, JsonValueKind kind) =>
+        parent is { ValueKind: JsonValueKind.Object } there && there.TryGetProperty(name, out var value) && value.ValueKind == kind
+            ? value
+            : null;
+
+    /// <summary>An object's text of this name; null when there is none.</summary>
+    public static string? FindText(JsonElement? parent, string name) =>
+        Find(parent, name, JsonValueKind.String) is { } value ? TextOf(value) : null;
+
     private static JsonDocument? TryParseStrictly(ReadOnlyMemory<byte> body)
     {
         try

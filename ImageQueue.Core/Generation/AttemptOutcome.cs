@@ -5,26 +5,13 @@ namespace ImageQueue.Core.Generation;
 /// <summary>How an attempt ended.</summary>
 internal enum AttemptResult
 {
-    /// <summary>The row is complete.</summary>
-    Completed,
-
-    /// <summary>There is no image: the request failed, or the backend did not take it.</summary>
-    Failed,
-
-    /// <summary>The backend broke off after it had taken the request.</summary>
-    Disrupted,
-
-    /// <summary>The row is no longer this attempt's: cancelled, or another worker's.</summary>
-    Superseded,
-
-    /// <summary>An operator has deleted the job.</summary>
-    JobDeleted,
-
-    /// <summary>An operator has put the job back into the queue.</summary>
-    JobRequeued,
-
-    /// <summary>The process stops.</summary>
-    ShuttingDown,
+    Completed, // The row is complete.
+    Failed, // There is no image: the request failed, or the backend did not take it.
+    Disrupted, // The backend broke off after it had taken the request.
+    Superseded, // The row is no longer this attempt's: cancelled, or another worker's.
+    JobDeleted, // An operator has deleted the job.
+    JobRequeued, // An operator has put the job back into the queue.
+    ShuttingDown, // The process stops.
 }
 
 /// <param name="Result">How it ended.</param>

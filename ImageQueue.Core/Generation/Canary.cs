@@ -13,16 +13,12 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
     /// <summary>Waiting requests that are looked at for one whose model the backend has.</summary>
     private const int LookAhead = 10;
 
-    /// <inheritdoc/>
     public async Task RunAsync(ForgeBackend backend, string taskId, ForgeCapabilities capabilities, CancellationToken cancellationToken)
     {
         var request = await FindNextAsync(backend, capabilities, cancellationToken) ?? DefaultOf(capabilities);
         var image = await forge.GenerateAsync(
-            backend,
-            taskId,
-            request with { Prompt = Prompt, NegativePrompt = null, Width = 64, Height = 64, Steps = 1, Seed = 1 },
-            () => Task.CompletedTask,
-            cancellationToken);
+            backend, taskId, request with { Prompt = Prompt, NegativePrompt = null, Width = 64, Height = 64, Steps = 1, Seed = 1 },
+            () => Task.CompletedTask, cancellationToken);
         ImageCheck.ToPng(image.Bytes);
     }
 
@@ -35,7 +31,7 @@ internal sealed class Canary(IForgeClient forge, IQueueOrder order, IRequestStor
             {
                 if (await store.FindByHangfireJobAsync(job, cancellationToken) is not { } message)
                     continue;
-                var requirements = RequestRequirements.Of(message, models, []);
+                var requirements = BackendRequirements.Of(message, models, []);
                 if (requirements.Backends?.Contains(backend.Name, StringComparer.OrdinalIgnoreCase) != false
                     && Has(capabilities, requirements.Checkpoint))
                 {

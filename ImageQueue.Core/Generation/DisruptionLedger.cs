@@ -28,14 +28,9 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
             if (!_entries.TryGetValue(messageId, out var entry))
                 return null;
             entry.Open.RemoveAll(one => one.Verdict.IsCompleted && !IsRequestAtFault(one.Verdict));
-            if (entry.Open.FindIndex(one => one.Verdict.IsCompleted) is var i and >= 0)
-            {
-                var cause = entry.Open[i].Cause;
-                entry.Open.RemoveAt(i);
-                return cause;
-            }
-
-            return null;
+            var decided = entry.Open.Find(one => one.Verdict.IsCompleted);
+            entry.Open.Remove(decided);
+            return decided.Cause; // Null when there is none.
         }
     }
 
@@ -44,9 +39,8 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
     {
         lock (_lock)
         {
-            return _entries.TryGetValue(messageId, out var entry)
-                ? entry.Open.Count(one => !one.Verdict.IsCompleted || IsRequestAtFault(one.Verdict))
-                : 0;
+            var open = _entries.GetValueOrDefault(messageId)?.Open ?? [];
+            return open.Count(one => !one.Verdict.IsCompleted || IsRequestAtFault(one.Verdict));
         }
     }
 

@@ -34,15 +34,9 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         AttemptResult.Superseded => new(RowChange.None, AttemptCharge.None, BackendSignal.None, LogLevel.Debug, NextStep.Reconcile),
         AttemptResult.JobDeleted => new(RowChange.Cancel, AttemptCharge.None, BackendSignal.None, LogLevel.Information, NextStep.Abort),
         AttemptResult.JobRequeued => Requeue(AttemptCharge.None, BackendSignal.None, LogLevel.Information) with
-        {
-            Next = NextStep.Abort,
-            Reason = "an operator has put its job back into the queue",
-        },
+        { Next = NextStep.Abort, Reason = "an operator has put its job back into the queue" },
         AttemptResult.ShuttingDown => Requeue(AttemptCharge.None, BackendSignal.None, LogLevel.Information) with
-        {
-            Next = NextStep.GiveBack,
-            Reason = "the process stops",
-        },
+        { Next = NextStep.GiveBack, Reason = "the process stops" },
         AttemptResult.Disrupted => OfDisruption(outcome, message),
         _ => OfFailure(outcome, message),
     };
@@ -113,15 +107,10 @@ public sealed class FailurePolicy(MessageTexts texts, IOptions<ForgeOptions> opt
         new(RowChange.RequeueInPlace, charge, signal, level, NextStep.Retry);
 
     /// <summary>An error of ours or of a backend is an error; what a request brings about by itself is a warning.</summary>
-    private static Resolution End(string code, string sentence, BackendSignal signal = BackendSignal.None) => new(
-        RowChange.Fail,
-        AttemptCharge.None,
-        signal,
-        code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled
-            ? LogLevel.Warning
-            : LogLevel.Error,
-        NextStep.FailJob)
+    private static Resolution End(string code, string sentence, BackendSignal signal = BackendSignal.None)
     {
-        Failure = new RequestFailure(code, sentence),
-    };
+        var isRequests = code is ErrorCodes.Rejected or ErrorCodes.OutOfMemory or ErrorCodes.TimedOut or ErrorCodes.Stalled;
+        return new(RowChange.Fail, AttemptCharge.None, signal, isRequests ? LogLevel.Warning : LogLevel.Error, NextStep.FailJob)
+        { Failure = new RequestFailure(code, sentence) };
+    }
 }

@@ -14,16 +14,9 @@ namespace ImageQueue.Core.Generation;
 /// here leaves a processing row, which the next run of the same job claims again, or the sweep gives back to the queue.
 /// </remarks>
 internal sealed class GenerateImageJob(
-    RequestWrites writes,
-    ImageGenerator generator,
-    IJobStateReconciler reconciler,
-    FailurePolicy policy,
-    DisruptionLedger disruptions,
-    RunningJobs running,
-    ForgeModels models,
-    ILogger<GenerateImageJob> logger) : IImageJob
+    RequestWrites writes, ImageGenerator generator, IJobStateReconciler reconciler, FailurePolicy policy, DisruptionLedger disruptions,
+    RunningJobs running, ForgeModels models, ILogger<GenerateImageJob> logger) : IImageJob
 {
-    /// <inheritdoc/>
     public Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -51,7 +44,6 @@ internal sealed class GenerateImageJob(
         }
     }
 
-    /// <summary>Generates the message's image.</summary>
     /// <exception cref="ImageRequestFailedException">The request has ended in error; its row says so.</exception>
     /// <exception cref="OperationCanceledException">The process stops, or an operator has deleted the job.</exception>
     /// <exception cref="JobAbortedException">The job went back to its place, or was taken from this worker.</exception>
@@ -74,7 +66,7 @@ internal sealed class GenerateImageJob(
         BackendReservation? reservation;
         try
         {
-            reservation = await run.Fetched.AcquireAsync(RequestRequirements.Of(wanted, models, run.FailedBackends), run.Cancelled);
+            reservation = await run.Fetched.AcquireAsync(BackendRequirements.Of(wanted, models, run.FailedBackends), run.Cancelled);
         }
         catch (ForgeException e)
         {
@@ -140,7 +132,6 @@ internal sealed class GenerateImageJob(
     private AttemptOutcome Count(Attempt attempt, AttemptOutcome outcome) =>
         outcome with { HaveOthersCompleted = disruptions.HaveOthersCompleted(attempt.Message.Id, attempt.Reservation.Backend.Name) };
 
-    /// <summary>Does what the policy says.</summary>
     /// <returns>False when there is to be another attempt.</returns>
     private async Task<bool> SettleAsync(Attempt attempt, AttemptOutcome outcome)
     {
@@ -155,11 +146,7 @@ internal sealed class GenerateImageJob(
             logger.Log(
                 resolution.Level,
                 "Message {MessageId}, attempt {Attempt} on {Backend} ended without an image ({Reason}); requeued, charged with {Charge}.",
-                message.Id,
-                message.Attempt,
-                attempt.Reservation.Backend.Name,
-                resolution.Reason,
-                resolution.Charge);
+                message.Id, message.Attempt, attempt.Reservation.Backend.Name, resolution.Reason, resolution.Charge);
             isRequeued = (await writes.RequeueAsync(attempt, resolution)).Applied;
         }
 
@@ -209,14 +196,8 @@ internal sealed class GenerateImageJob(
         var reason = (cause as ForgeException)?.Reason ?? cause?.Message;
         // One entry with one stack, and none for what a request brings about by itself.
         logger.Log(
-            level,
-            level >= LogLevel.Error ? cause : null,
-            "Message {MessageId}, attempt {Attempt}, {Backend}: {Code} ({Reason})",
-            message.Id,
-            message.Attempt,
-            message.Backend,
-            failure.Code,
-            reason ?? failure.Sentence);
+            level, level >= LogLevel.Error ? cause : null, "Message {MessageId}, attempt {Attempt}, {Backend}: {Code} ({Reason})",
+            message.Id, message.Attempt, message.Backend, failure.Code, reason ?? failure.Sentence);
         disruptions.Forget(message.Id);
         return await writes.FailAsync(attempt, failure with { Reason = reason })
             ? throw new ImageRequestFailedException(failure.Sentence)

@@ -5,11 +5,9 @@ using SkiaSharp;
 
 namespace ImageQueue.Core.Generation;
 
-/// <summary>
-/// Proves that bytes are a whole image, by decoding every pixel, and converts other formats to PNG.
-/// </summary>
+/// <summary>Proves that bytes are a whole image, by decoding every pixel, and converts other formats to PNG.</summary>
 /// <remarks>PNG has checksums, so any changed bit is found. JPEG and most of WebP have none: there, only what breaks decoding is.</remarks>
-internal static partial class ImageCheck
+internal static class ImageCheck
 {
     /// <summary>Pixels; the largest image that can be requested has 4 million, so more is a mistake or an attack.</summary>
     public const long MaxPixels = 64_000_000;
@@ -24,8 +22,7 @@ internal static partial class ImageCheck
     /// <see cref="ForgeFailure.BadImage"/>: no image, a format that is not decoded here, cut short, corrupt or far too large.
     /// <see cref="ForgeFailure.BlackImage"/>: all black or all transparent.
     /// </exception>
-    public static CheckedImage ToPng(
-        ReadOnlyMemory<byte> bytes, ImageMetadata metadata = ImageMetadata.Remove, string? parameters = null)
+    public static CheckedImage ToPng(ReadOnlyMemory<byte> bytes, ImageMetadata metadata = ImageMetadata.Remove, string? parameters = null)
     {
         var format = FormatOf(bytes.Span)
             ?? throw Bad(bytes.IsEmpty ? "the image is empty" : "the bytes are not a PNG, JPEG or WebP image");
@@ -38,6 +35,25 @@ internal static partial class ImageCheck
         using var codec = Open(bare.Span);
         DecodeRows(codec);
         return new CheckedImage(metadata == ImageMetadata.Keep ? bytes : bare, codec.Info.Width, codec.Info.Height);
+    }
+
+    /// <summary>The first picture in the bytes as PNG: upright, in sRGB, without metadata.</summary>
+    /// <param name="longestSide">Pixels; a larger image is made smaller.</param>
+    /// <returns>Null when the bytes are none of PNG, JPEG and WebP.</returns>
+    /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: cut short, corrupt, or far too large.</exception>
+    public static CheckedImage? ToUpload(ReadOnlyMemory<byte> bytes, int longestSide)
+    {
+        var format = FormatOf(bytes.Span);
+        if (format is not (Png or Jpeg or WebP))
+            return null;
+        if (format == Png && !PngChunks.ReachesEnd(bytes.Span))
+            throw Bad("the PNG image was cut short or is corrupt");
+        using var codec = Open(format == Png ? PngChunks.WithoutText(bytes, keepExif: true).Span : bytes.Span);
+        using var whole = Decode(codec);
+        using var smaller = Shrink(whole, longestSide);
+        using var upright = Turn(smaller ?? whole, codec.EncodedOrigin);
+        var image = upright ?? smaller ?? whole;
+        return new CheckedImage(EncodePng(image), image.Width, image.Height);
     }
 
     /// <summary>The image decoded and made smaller, as JPEG; null when it is no whole image.</summary>
@@ -86,6 +102,38 @@ internal static partial class ImageCheck
         using var smaller = Shrink(bitmap, longestSide);
         using var encoded = (smaller ?? bitmap).Encode(format, quality);
         return encoded?.ToArray();
+    }
+
+    /// <summary>Null when it is small enough.</summary>
+    private static SKBitmap? Shrink(SKBitmap bitmap, int longestSide)
+    {
+        var scale = Math.Min(1.0, (double)longestSide / Math.Max(bitmap.Width, bitmap.Height));
+        var size = new SKSizeI(Math.Max(1, (int)(bitmap.Width * scale)), Math.Max(1, (int)(bitmap.Height * scale)));
+        return scale < 1 ? bitmap.Resize(size, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Nearest)) : null;
+    }
+
+    /// <summary>Turns an image as its EXIF says (EXIF 2.3, tag 274). Null when it is upright.</summary>
+    private static SKBitmap? Turn(SKBitmap bitmap, SKEncodedOrigin origin)
+    {
+        if (origin == SKEncodedOrigin.TopLeft)
+            return null;
+        var (width, height) = origin < SKEncodedOrigin.LeftTop ? (bitmap.Width, bitmap.Height) : (bitmap.Height, bitmap.Width);
+        var turned = new SKBitmap(bitmap.Info.WithSize(width, height).WithAlphaType(
+            bitmap.AlphaType == SKAlphaType.Opaque ? SKAlphaType.Opaque : SKAlphaType.Premul));
+        using var canvas = new SKCanvas(turned);
+        canvas.SetMatrix(origin switch
+        {
+            SKEncodedOrigin.TopRight => new SKMatrix(-1, 0, width, 0, 1, 0, 0, 0, 1),
+            SKEncodedOrigin.BottomRight => new SKMatrix(-1, 0, width, 0, -1, height, 0, 0, 1),
+            SKEncodedOrigin.BottomLeft => new SKMatrix(1, 0, 0, 0, -1, height, 0, 0, 1),
+            SKEncodedOrigin.LeftTop => new SKMatrix(0, 1, 0, 1, 0, 0, 0, 0, 1),
+            SKEncodedOrigin.RightTop => new SKMatrix(0, -1, width, 1, 0, 0, 0, 0, 1),
+            SKEncodedOrigin.RightBottom => new SKMatrix(0, -1, width, -1, 0, height, 0, 0, 1),
+            _ => new SKMatrix(0, 1, 0, -1, 0, height, 0, 0, 1),
+        });
+        canvas.DrawBitmap(bitmap, 0, 0, SKSamplingOptions.Default);
+        canvas.Flush();
+        return turned;
     }
 
     /// <param name="format">Null: as it is.</param>
@@ -145,11 +193,8 @@ internal static partial class ImageCheck
     }
 
     private static SKImageInfo PixelsOf(SKCodec codec) => new(
-        codec.Info.Width,
-        codec.Info.Height,
-        SKColorType.Rgba8888,
-        codec.Info.AlphaType == SKAlphaType.Opaque ? SKAlphaType.Opaque : SKAlphaType.Unpremul,
-        SKColorSpace.CreateSrgb());
+        codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888,
+        codec.Info.AlphaType == SKAlphaType.Opaque ? SKAlphaType.Opaque : SKAlphaType.Unpremul, SKColorSpace.CreateSrgb());
 
     private static byte[] EncodePng(SKBitmap bitmap)
     {
@@ -162,24 +207,18 @@ internal static partial class ImageCheck
     }
 
     /// <summary>By the first bytes, whatever the backend says; null when they are of no known format.</summary>
-    private static string? FormatOf(ReadOnlySpan<byte> bytes)
+    private static string? FormatOf(ReadOnlySpan<byte> bytes) => bytes switch
     {
-        if (bytes.StartsWith(PngChunks.Signature))
-            return Png;
-        if (bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]))
-            return Jpeg;
-        if (bytes.StartsWith("RIFF"u8) && bytes.Length >= 12 && bytes[8..12].SequenceEqual("WEBP"u8))
-            return WebP;
-        if (bytes.StartsWith("GIF8"u8))
-            return "GIF";
-        if (bytes.StartsWith("BM"u8))
-            return "BMP";
-        if (bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8))
-            return "TIFF";
-        if (bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0x0A]) || bytes.StartsWith("\0\0\0\fJXL "u8))
-            return "JPEG XL";
-        return bytes.Length < 12 || !bytes[4..8].SequenceEqual("ftyp"u8) ? null : bytes[8..11].SequenceEqual("avi"u8) ? "AVIF" : "HEIF";
-    }
+        _ when bytes.StartsWith(PngChunks.Signature) => Png,
+        [0xFF, 0xD8, 0xFF, ..] => Jpeg,
+        { Length: >= 12 } when bytes.StartsWith("RIFF"u8) && bytes[8..12].SequenceEqual("WEBP"u8) => WebP,
+        _ when bytes.StartsWith("GIF8"u8) => "GIF",
+        _ when bytes.StartsWith("BM"u8) => "BMP",
+        _ when bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8) => "TIFF",
+        _ when bytes is [0xFF, 0x0A, ..] || bytes.StartsWith("\0\0\0\fJXL "u8) => "JPEG XL",
+        { Length: >= 12 } when bytes[4..8].SequenceEqual("ftyp"u8) => bytes[8..11].SequenceEqual("avi"u8) ? "AVIF" : "HEIF",
+        _ => null,
+    };
 
     private static ForgeException Bad(string reason) => new(ForgeFailure.BadImage, reason);
 

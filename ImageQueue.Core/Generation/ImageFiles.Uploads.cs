@@ -6,7 +6,7 @@ public sealed partial class ImageFiles
     private const string UploadPrefix = "upload_";
 
     /// <summary>The path of an upload; null when there is none, or the id is invalid.</summary>
-    public string? FindUploadPath(string id) => IsJobId(id) && UploadPathOf(id) is var path && File.Exists(path) ? path : null;
+    public string? FindUploadPath(string id) => Find(id, UploadPathOf);
 
     /// <summary>A file for what is being received; disposing removes it. A crash leaves it to the clean-up.</summary>
     internal FileStream CreateUploadTemporary() =>
@@ -43,22 +43,13 @@ public sealed partial class ImageFiles
     }
 
     /// <summary>Ids of the uploads that were stored longer ago than that.</summary>
-    internal IEnumerable<string> UploadsOlderThan(TimeSpan age) =>
-        OldFiles("*.png", age).Select(path => Path.GetFileNameWithoutExtension(path)[UploadPrefix.Length..]).Where(IsJobId);
+    internal IEnumerable<string> UploadsOlderThan(TimeSpan age) => IdsOfOldFiles(UploadPrefix, age);
 
     /// <summary>Removes what a crash left of uploads being received.</summary>
     internal void RemoveUnfinishedUploads(TimeSpan age)
     {
-        foreach (var path in OldFiles("*.tmp", age))
+        foreach (var path in OldFiles($"{UploadPrefix}*.tmp", age))
             RemoveQuietly(path);
-    }
-
-    private IEnumerable<string> OldFiles(string ending, TimeSpan age)
-    {
-        var before = time.GetUtcNow().UtcDateTime - age;
-        return System.IO.Directory.Exists(_directory)
-            ? System.IO.Directory.EnumerateFiles(_directory, UploadPrefix + ending).Where(path => File.GetLastWriteTimeUtc(path) < before)
-            : [];
     }
 
     private FileStream CreatePrivate(string name, FileAccess access, FileOptions options)

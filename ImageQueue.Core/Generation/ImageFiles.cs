@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Queue;
 
@@ -5,13 +6,10 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>
 /// The folder of images: <c>flux_{job_id}.png</c> and its thumbnail <c>flux_{job_id}.thumb.webp</c>, written under a temporary name and
-/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image it
-/// is,
-/// so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
+/// renamed, so that a file with a final name is always a whole image. The temporary name is the attempt's own: the row says whose image
+/// it is, so that the next reader repairs a crash between the row and the rename (<see cref="TryPublish"/>).
 /// </summary>
-/// <remarks>
-/// Disk errors surface as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>.
-/// </remarks>
+/// <remarks>Disk errors surface as <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/>.</remarks>
 public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProvider time, ILogger<ImageFiles> logger) : IImageStorage
 {
     private const int PreviewSide = 512;
@@ -81,11 +79,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
                 if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
-                {
-                    return string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.");
-                }
+                    return $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.";
             }
 
             _foundWritableAt = time.GetTimestamp();
@@ -122,15 +116,10 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     }
 
     /// <summary>The path of a job's image; null when there is none, or the id is invalid.</summary>
-    public string? FindPath(string jobId) => IsJobId(jobId) && PathOf(jobId) is var path && File.Exists(path) ? path : null;
+    public string? FindPath(string jobId) => Find(jobId, PathOf);
 
     /// <summary>The path of a job's thumbnail; null when there is none, or the id is invalid.</summary>
-    public string? FindThumbnailPath(string jobId) =>
-        IsJobId(jobId) && ThumbnailPathOf(jobId) is var path && File.Exists(path) ? path : null;
-
-    /// <summary>The path of a job's preview; null when there is none, or the id is invalid.</summary>
-    public string? FindPreviewPath(string jobId) =>
-        IsJobId(jobId) && PreviewPathOf(jobId) is var path && File.Exists(path) ? path : null;
+    public string? FindThumbnailPath(string jobId) => Find(jobId, ThumbnailPathOf);
 
     /// <summary>A job's preview, whole, or null. It is read at once, since it may be replaced or removed at any moment.</summary>
     /// <exception cref="IOException">The file could not be read.</exception>
@@ -189,8 +178,10 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         var removed = 0;
         foreach (var path in System.IO.Directory.EnumerateFiles(_directory, Prefix + "*"))
         {
-            var name = Path.GetFileName(path);
-            if (!IsTemporary(name, out var jobId, out var attempt) || keep?.Invoke(jobId, attempt) == true)
+            if (Temporary.Match(Path.GetFileName(path)) is not { Success: true, Groups: var parts })
+                continue;
+            int? attempt = parts["attempt"] is { Success: true } number ? int.Parse(number.Value, CultureInfo.InvariantCulture) : null;
+            if (keep?.Invoke(parts["job"].Value, attempt) == true)
                 continue;
 
             try
@@ -207,24 +198,46 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         return removed;
     }
 
-    /// <param name="fileName">A name in the folder.</param>
-    /// <param name="jobId">Its job.</param>
-    /// <param name="attempt">Its attempt, when it is an image or a thumbnail under its temporary name; else null.</param>
-    private static bool IsTemporary(string fileName, out string jobId, out int? attempt)
+    /// <summary>What has no final name yet: with an attempt, an image or a thumbnail.</summary>
+    [GeneratedRegex(
+        @"^flux_(?<job>[0-9a-f]{32})\.((?<attempt>[0-9]{1,9})(\.thumb)?\.tmp|(.*\.)?tmp|(.*\.)?preview\.jpg)\z",
+        RegexOptions.ExplicitCapture | RegexOptions.CultureInvariant)]
+    private static partial Regex Temporary { get; }
+
+    /// <summary>
+    /// Removes all that there is of a job: what has not got its final name yet first, so that nothing can get it meanwhile.
+    /// </summary>
+    /// <param name="jobId">32 lower-case hex digits.</param>
+    /// <param name="attempts">How many attempts there were.</param>
+    /// <exception cref="IOException">A file could not be removed.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
+    public void RemoveAll(string jobId, int attempts)
     {
-        (jobId, attempt) = ("", null);
-        if (fileName.Length <= Prefix.Length + JobIdLength
-            || !(fileName.EndsWith(".tmp", StringComparison.Ordinal) || fileName.EndsWith(".preview.jpg", StringComparison.Ordinal)))
+        CheckJobId(jobId);
+        for (var attempt = attempts; attempt > 0; attempt--)
         {
-            return false;
+            Remove(TemporaryPathOf(jobId, attempt));
+            Remove(TemporaryThumbnailPathOf(jobId, attempt));
         }
 
-        jobId = fileName.Substring(Prefix.Length, JobIdLength);
-        var between = Path.GetFileNameWithoutExtension(fileName).Replace(
-            ".thumb", "", StringComparison.Ordinal).AsSpan(Prefix.Length + JobIdLength);
-        if (int.TryParse(between.TrimStart('.'), NumberStyles.None, CultureInfo.InvariantCulture, out var number))
-            attempt = number;
-        return IsJobId(jobId) && fileName[Prefix.Length + JobIdLength] == '.';
+        Remove(Path.Combine(_directory, $"{Prefix}{jobId}.preview.tmp"));
+        Remove(PreviewPathOf(jobId));
+        Remove(ThumbnailPathOf(jobId));
+        Remove(PathOf(jobId));
+    }
+
+    /// <summary>The jobs of finished images that were stored longer ago than that.</summary>
+    public IEnumerable<string> JobsOfImagesOlderThan(TimeSpan age) => IdsOfOldFiles(Prefix, age);
+
+    private IEnumerable<string> IdsOfOldFiles(string prefix, TimeSpan age) =>
+        OldFiles($"{prefix}*.png", age).Select(path => Path.GetFileNameWithoutExtension(path)[prefix.Length..]).Where(IsJobId);
+
+    private IEnumerable<string> OldFiles(string pattern, TimeSpan age)
+    {
+        var before = time.GetUtcNow().UtcDateTime - age;
+        return System.IO.Directory.Exists(_directory)
+            ? System.IO.Directory.EnumerateFiles(_directory, pattern).Where(path => File.GetLastWriteTimeUtc(path) < before)
+            : [];
     }
 
     private void Write(string path, ReadOnlyMemory<byte> bytes, bool toDisk)
@@ -286,11 +299,9 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         }
     }
 
-    private string TemporaryPathOf(string jobId, int attempt) =>
-        Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.tmp"));
+    private string TemporaryPathOf(string jobId, int attempt) => Path.Combine(_directory, $"{Prefix}{jobId}.{attempt}.tmp");
 
-    private string TemporaryThumbnailPathOf(string jobId, int attempt) =>
-        Path.Combine(_directory, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{jobId}.{attempt}.thumb.tmp"));
+    private string TemporaryThumbnailPathOf(string jobId, int attempt) => Path.Combine(_directory, $"{Prefix}{jobId}.{attempt}.thumb.tmp");
 
     private string ThumbnailPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.thumb.webp");
 
@@ -298,9 +309,11 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
 
     private string PreviewPathOf(string jobId) => Path.Combine(_directory, $"{Prefix}{jobId}.preview.jpg");
 
+    private static string? Find(string jobId, Func<string, string> pathOf) =>
+        IsJobId(jobId) && pathOf(jobId) is var path && File.Exists(path) ? path : null;
+
     /// <summary>The id names a file, so nothing but hex digits may come near the path.</summary>
-    private static bool IsJobId(string? jobId) =>
-        jobId is { Length: JobIdLength } && jobId.All(char.IsAsciiHexDigitLower);
+    private static bool IsJobId(string? jobId) => jobId is { Length: JobIdLength } && jobId.All(char.IsAsciiHexDigitLower);
 
     private static void CheckJobId(string jobId)
     {

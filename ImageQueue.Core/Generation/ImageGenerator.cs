@@ -6,13 +6,7 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>Runs an attempt: generates until there is a stored image or a reason to stop.</summary>
 internal sealed class ImageGenerator(
-    IForgeClient forge,
-    ProgressPump pump,
-    JobWatch watch,
-    RequestWrites writes,
-    IQueueOrder order,
-    TimeProvider time,
-    QueueMetrics metrics,
+    IForgeClient forge, ProgressPump pump, JobWatch watch, RequestWrites writes, IQueueOrder order, TimeProvider time, QueueMetrics metrics,
     ILogger<ImageGenerator> logger)
 {
     /// <summary>How long an image's bytes may wait for the next request to be on its way: a fraction of what generating takes.</summary>

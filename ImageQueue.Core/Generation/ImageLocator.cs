@@ -8,14 +8,12 @@ public sealed class ImageLocator(ImageFiles images, IRequestStore store)
 {
     /// <summary>The file's path; null when there is no image of that job.</summary>
     /// <param name="jobId">32 lower-case hex digits.</param>
-    /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="StoreUnavailableException">There is no file of that name, and the database cannot be asked for another.</exception>
     public ValueTask<string?> FindAsync(string jobId, CancellationToken cancellationToken) =>
         FindAsync(jobId, images.FindPath, cancellationToken);
 
-    /// <summary>The same for its thumbnail. ImageLocator of earlier releases have none.</summary>
+    /// <summary>The same for its thumbnail. Images of earlier releases have none.</summary>
     /// <param name="jobId">32 lower-case hex digits.</param>
-    /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="StoreUnavailableException">There is no file of that name, and the database cannot be asked for another.</exception>
     public ValueTask<string?> FindThumbnailAsync(string jobId, CancellationToken cancellationToken) =>
         FindAsync(jobId, images.FindThumbnailPath, cancellationToken);

@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Generation;
 /// A crash leaves the file behind; the next start removes it. A worker that was given up for dead may remove the file of the
 /// next attempt, whose next preview brings it back.
 /// </remarks>
-internal sealed class LivePreview : IDisposable
+internal sealed class LivePreview(ImageFiles images, Message message, bool isEnabled, TimeProvider time, ILogger logger) : IDisposable
 {
     /// <summary>Forge may decode the latent for each preview, so it is asked for one no more often than this.</summary>
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
@@ -18,22 +18,12 @@ internal sealed class LivePreview : IDisposable
     /// <summary>A file can be busy for a moment; a folder that cannot be written stays so.</summary>
     private const int MaxFailures = 3;
 
-    private readonly ImageFiles _images;
-    private readonly Message _message;
-    private readonly string? _jobId;
-    private readonly TimeProvider _time;
-    private readonly ILogger _logger;
+    private readonly string? _jobId = isEnabled ? message.JobId : null;
     private long? _takenAt;
     private int _failures;
 
-    public LivePreview(ImageFiles images, Message message, bool isEnabled, TimeProvider time, ILogger logger)
-    {
-        (_images, _message, _time, _logger) = (images, message, time, logger);
-        _jobId = isEnabled ? message.JobId : null;
-    }
-
     /// <summary>Whether to ask Forge for one: at each poll until there is the first, then once a second.</summary>
-    public bool IsDue => _jobId is not null && _failures < MaxFailures && (_takenAt is not { } at || _time.GetElapsedTime(at) >= Interval);
+    public bool IsDue => _jobId is not null && _failures < MaxFailures && (_takenAt is not { } at || time.GetElapsedTime(at) >= Interval);
 
     public string Url => MessagePatches.PreviewUrl(_jobId ?? throw new InvalidOperationException("There is no preview."));
 
@@ -43,25 +33,22 @@ internal sealed class LivePreview : IDisposable
     /// <summary>Whether the row has its address.</summary>
     public bool IsNamed { get; set; }
 
-    /// <summary>Stores the preview of an answer, if it has one.</summary>
     public void Take(ForgeProgress progress)
     {
         if (_jobId is null || progress.PreviewImage is not { } image)
             return;
-        _takenAt = _time.GetTimestamp();
+        _takenAt = time.GetTimestamp();
         try
         {
-            HasNews |= _images.WritePreview(_jobId, image);
+            HasNews |= images.WritePreview(_jobId, image);
             _failures = 0;
         }
         catch (Exception e)
         {
             _failures++;
-            _logger.Log(
-                _failures < MaxFailures ? LogLevel.Debug : LogLevel.Warning,
-                e,
-                "The live preview of message {MessageId} could not be written; generating goes on.",
-                _message.Id);
+            logger.Log(
+                _failures < MaxFailures ? LogLevel.Debug : LogLevel.Warning, e,
+                "The live preview of message {MessageId} could not be written; generating goes on.", message.Id);
         }
     }
 
@@ -71,11 +58,11 @@ internal sealed class LivePreview : IDisposable
             return;
         try
         {
-            _images.RemovePreview(_jobId);
+            images.RemovePreview(_jobId);
         }
         catch (Exception e)
         {
-            _logger.LogWarning(e, "The live preview of message {MessageId} could not be removed; the next start removes it.", _message.Id);
+            logger.LogWarning(e, "The live preview of message {MessageId} could not be removed; the next start removes it.", message.Id);
         }
     }
 }

@@ -11,18 +11,8 @@ public sealed class PreparedImage : IDisposable
     private bool _isPublished;
     private bool _isDisposed;
 
-    internal PreparedImage((string Temporary, string Path) image, (string Temporary, string Path) thumbnail, int width, int height)
-    {
-        (_image, _thumbnail) = (image, thumbnail);
-        Width = width;
-        Height = height;
-    }
-
-    /// <summary>Where <see cref="Publish"/> puts it.</summary>
-    public string Path => _image.Path;
-
-    /// <summary>Where <see cref="Publish"/> puts the thumbnail.</summary>
-    public string ThumbnailPath => _thumbnail.Path;
+    internal PreparedImage((string Temporary, string Path) image, (string Temporary, string Path) thumbnail, int width, int height) =>
+        (_image, _thumbnail, Width, Height) = (image, thumbnail, width, height);
 
     /// <summary>Pixels.</summary>
     public int Width { get; }

@@ -4,11 +4,7 @@ namespace ImageQueue.Core.Generation;
 
 /// <summary>Polls Forge for an attempt's progress, and writes it, a heartbeat and the live preview.</summary>
 internal sealed class ProgressPump(
-    IForgeClient forge,
-    IMessageStore store,
-    ImageFiles images,
-    IOptions<ForgeOptions> options,
-    TimeProvider time,
+    IForgeClient forge, IMessageStore store, ImageFiles images, IOptions<ForgeOptions> options, TimeProvider time,
     ILogger<ProgressPump> logger)
 {
     /// <summary>A step this large is stored at once; smaller ones once in <see cref="SaveInterval"/>.</summary>
@@ -53,15 +49,21 @@ internal sealed class ProgressPump(
                 return Failed(ForgeFailure.Stalled, $"{backend.Name} made no progress for {limits.StallTimeout}", limits.StallTimeout);
 
             preview.Take(progress);
-            if (preview is { HasNews: true, IsNamed: false } && !await NameAsync(message, preview, cancellationToken))
-                return new AttemptOutcome(AttemptResult.Superseded);
+            if (preview is { HasNews: true, IsNamed: false })
+            {
+                var named = await SaveAsync(
+                    message, () => store.SavePreviewAsync(message.Id, message.Attempt, preview.Url, cancellationToken));
+                if (named == false)
+                    return new AttemptOutcome(AttemptResult.Superseded);
+                (preview.IsNamed, preview.HasNews) = (named == true, named is null);
+            }
 
             percent = Math.Max(percent, Percent(progress));
             var sinceSave = time.GetElapsedTime(savedAt);
             var hasMoved = percent != saved || preview.HasNews;
             if (percent - saved < SaveStep && (!hasMoved || sinceSave < SaveInterval) && sinceSave < Heartbeat.Interval)
                 continue;
-            if (!await SaveAsync(message, percent, cancellationToken))
+            if (await SaveAsync(message, () => store.SaveProgressAsync(message.Id, message.Attempt, percent, cancellationToken)) == false)
                 return new AttemptOutcome(AttemptResult.Superseded);
             (saved, savedAt) = (percent, time.GetTimestamp());
             preview.HasNews = false; // Every write makes an event, and a client that gets one loads the preview again.
@@ -90,19 +92,6 @@ internal sealed class ProgressPump(
             return new ForgeProgress(ForgeTaskState.Unknown);
         }
     }
-
-    /// <summary>Stores the preview's address once there is a preview.</summary>
-    /// <returns>False when the row is no longer this attempt's.</returns>
-    private async Task<bool> NameAsync(Message message, LivePreview preview, CancellationToken cancellationToken)
-    {
-        var saved = await SaveAsync(message, () => store.SavePreviewAsync(message.Id, message.Attempt, preview.Url, cancellationToken));
-        if (saved == true)
-            (preview.IsNamed, preview.HasNews) = (true, false);
-        return saved != false;
-    }
-
-    private async Task<bool> SaveAsync(Message message, int percent, CancellationToken cancellationToken) =>
-        await SaveAsync(message, () => store.SaveProgressAsync(message.Id, message.Attempt, percent, cancellationToken)) != false;
 
     /// <returns>False when the row is no longer this attempt's; null when the database is away.</returns>
     private async Task<bool?> SaveAsync(Message message, Func<Task<Transition>> save)

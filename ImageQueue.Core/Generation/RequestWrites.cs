@@ -9,13 +9,7 @@ namespace ImageQueue.Core.Generation;
 /// and minutes of generating should not be lost to a moment's outage.
 /// </summary>
 internal sealed class RequestWrites(
-    IMessageStore store,
-    ImageFiles images,
-    ImageLocator locator,
-    ImageJobs jobs,
-    IQueueOrder order,
-    MessageTexts texts,
-    TimeProvider time,
+    IMessageStore store, ImageFiles images, ImageLocator locator, ImageJobs jobs, IQueueOrder order, MessageTexts texts, TimeProvider time,
     ILogger<RequestWrites> logger)
 {
     /// <summary>How long the end of an attempt is kept while the database, or the disk, is away.</summary>
@@ -34,9 +28,8 @@ internal sealed class RequestWrites(
     /// <summary>Claims the row; waits for the database as long as it takes.</summary>
     public async Task<Transition> ClaimAsync(GenerateImageJob.Run run, BackendReservation reservation)
     {
-        var claim = await WaitAsync(
-            run, "claimed", () =>
-                store.ClaimAsync(run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
+        var claim = await WaitAsync(run, "claimed", () => store.ClaimAsync(
+            run.MessageId, run.HangfireJobId, reservation.Backend.Name, reservation.LeaseName, run.Cancelled));
         if (claim.Applied)
             order.Remove(run.HangfireJobId);
         return claim;
@@ -55,13 +48,8 @@ internal sealed class RequestWrites(
                 : attempt.Request with { Source = new GenerationSource(source, image, mask) };
         });
 
-    /// <summary>Gives the row back to the queue.</summary>
     public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(attempt, () => store.RequeueAsync(
-        attempt.Message.Id,
-        attempt.Message.Attempt,
-        resolution.Charge,
-        CancellationToken.None,
-        resolution.Reason,
+        attempt.Message.Id, attempt.Message.Attempt, resolution.Charge, CancellationToken.None, resolution.Reason,
         isAtTail: resolution.Row == RowChange.RequeueAtTail));
 
     /// <summary>
@@ -83,7 +71,6 @@ internal sealed class RequestWrites(
         jobs.Delete(old, "its request waits at the queue's tail, with another job");
     }
 
-    /// <summary>Ends the request in error.</summary>
     /// <returns>False when the row is no longer this attempt's.</returns>
     public async Task<bool> FailAsync(Attempt attempt, RequestFailure failure)
     {
@@ -124,20 +111,14 @@ internal sealed class RequestWrites(
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
         var backend = attempt.Reservation.Backend.Name;
         var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, backend)
-        {
-            Scheduler = image.ReplacedScheduler,
-            Upscaler = image.Upscaler,
-        };
-        var completed = await FinishAsync(
-            attempt,
-            () =>
-                store.CompleteAsync(
-                    message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
+        { Scheduler = image.ReplacedScheduler, Upscaler = image.Upscaler };
+        var completed = await FinishAsync(attempt, () => store.CompleteAsync(
+            message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
         if (!completed.Applied && !IsMine(completed.Message, message, MessageStatus.Complete))
         {
             logger.LogInformation(
-                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.", message.Id, completed.Message?.Status
-                    ?? "gone", message.Attempt);
+                "Message {MessageId} is {Status}; attempt {Attempt}'s image is dropped.",
+                message.Id, completed.Message?.Status ?? "gone", message.Attempt);
             return new AttemptOutcome(AttemptResult.Superseded);
         }
 
@@ -167,57 +148,50 @@ internal sealed class RequestWrites(
         if (GenerationSettings.Of(attempt.Message) is { Width: { } width, Height: { } height }
             && (Math.Abs(image.Width - width) >= grid || Math.Abs(image.Height - height) >= grid))
         {
-            throw new ForgeException(
-                ForgeFailure.BadImage, $"the image is {image.Width} x {image.Height} instead of {width} x {height}");
+            throw new ForgeException(ForgeFailure.BadImage, $"the image is {image.Width} x {image.Height} instead of {width} x {height}");
         }
     }
 
     private string? UploadPath(string? id) => id is null ? null : images.FindUploadPath(id);
 
     /// <summary>Repeats what failed since the database or the disk was away.</summary>
-    private async Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)
+    private Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)
     {
         var startedAt = time.GetTimestamp();
-        for (var pause = FirstPause; ; pause = Longer(pause))
-        {
-            try
-            {
-                return await finish();
-            }
-            catch (Exception e) when (IsPassing(e)
-                && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience))
-            {
-                logger.LogWarning(
-                    "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
-                    attempt.Message.Id,
-                    e.Message,
-                    pause);
-                await Task.Delay(pause, time, CancellationToken.None);
-            }
-        }
+        return RepeatAsync(
+            finish,
+            e => e is StoreUnavailableException or IOException or UnauthorizedAccessException
+                && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience),
+            (e, pause) => logger.LogWarning(
+                "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
+                attempt.Message.Id, e.Message, pause),
+            CancellationToken.None);
     }
 
-    private async Task<T> WaitAsync<T>(GenerateImageJob.Run run, string what, Func<Task<T>> step)
+    private Task<T> WaitAsync<T>(GenerateImageJob.Run run, string what, Func<Task<T>> step) => RepeatAsync(
+        step,
+        e => e is StoreUnavailableException,
+        (e, pause) => logger.LogWarning(
+            "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause),
+        run.Cancelled);
+
+    private async Task<T> RepeatAsync<T>(
+        Func<Task<T>> step, Func<Exception, bool> isPassing, Action<Exception, TimeSpan> report, CancellationToken cancellationToken)
     {
-        for (var pause = FirstPause; ; pause = Longer(pause))
+        for (var pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
         {
             try
             {
                 return await step();
             }
-            catch (StoreUnavailableException e)
+            catch (Exception e) when (isPassing(e))
             {
-                logger.LogWarning(
-                    "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause);
-                await Task.Delay(pause, time, run.Cancelled);
+                report(e, pause);
+                await Task.Delay(pause, time, cancellationToken);
             }
         }
     }
 
-    private static bool IsPassing(Exception e) => e is StoreUnavailableException or IOException or UnauthorizedAccessException;
-
     /// <summary>A repeated write is refused when the first one was stored after all.</summary>
     private static bool IsMine(Message? now, Message claimed, string status) => now?.Status == status && now.Attempt == claimed.Attempt;
-
-    private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;
 }

@@ -28,40 +28,19 @@ internal enum RowChange
 internal enum BackendSignal
 {
     None,
-
-    /// <summary>It did not take the request.</summary>
-    Unavailable,
-
-    /// <summary>A request failed there.</summary>
-    Failed,
-
-    /// <summary>The same, and the request would end: the canary decides first.</summary>
-    FailedForGood,
-
-    /// <summary>It broke off a request.</summary>
-    Disrupted,
+    Unavailable, // It did not take the request.
+    Failed, // A request failed there.
+    FailedForGood, // The same, and the request would end: the canary decides first.
+    Disrupted, // It broke off a request.
 }
 
 internal enum NextStep
 {
-    /// <summary>The job is done.</summary>
-    Finish,
-
-    /// <summary>The job fails with the request.</summary>
-    FailJob,
-
-    /// <summary>Another attempt of the same job.</summary>
-    Retry,
-
-    /// <summary>The job ends, another one at the queue's tail has the request.</summary>
-    LeaveToNewJob,
-
-    /// <summary>The row decides.</summary>
-    Reconcile,
-
-    /// <summary>The job goes back to its place in the queue.</summary>
-    GiveBack,
-
-    /// <summary>The job is no longer this worker's.</summary>
-    Abort,
+    Finish, // The job is done.
+    FailJob, // The job fails with the request.
+    Retry, // Another attempt of the same job.
+    LeaveToNewJob, // The job ends, another one at the queue's tail has the request.
+    Reconcile, // The row decides.
+    GiveBack, // The job goes back to its place in the queue.
+    Abort, // The job is no longer this worker's.
 }

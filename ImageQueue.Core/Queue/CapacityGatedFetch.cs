@@ -26,21 +26,13 @@ public sealed class CapacityGatedFetch(
     private long _turns;
     private int _watchers;
     private bool _isFolderReported;
-    private bool _isAsking;
 
     /// <summary>Whether a backend is free, and the queue not paused.</summary>
     private bool HasSlot => !pauses.IsQueueStopped && _pool.Available > 0;
 
     private Task NextChange => Task.WhenAny(_pool.NextChange, pauses.NextChange);
 
-    /// <summary>Whether a worker is asking Hangfire for a job.</summary>
-    internal bool IsAsking
-    {
-        get => Volatile.Read(ref _isAsking);
-        private set => Volatile.Write(ref _isAsking, value);
-    }
-
-    /// <summary>Tasks that watch a slot; for tests.</summary>
+    /// <summary>Tasks that watch a slot while a worker asks Hangfire for a job; for tests.</summary>
     internal int Watchers => Volatile.Read(ref _watchers);
 
     /// <summary>Waits for the gate and a free backend, then for a job, which keeps the gate.</summary>
@@ -48,7 +40,6 @@ public sealed class CapacityGatedFetch(
     internal FetchedRequest Fetch(IStorageConnection connection, string[] queues, CancellationToken stopping) =>
         Fetch(() => FetchWhenFree(connection, queues, stopping), stopping);
 
-    /// <summary>Waits for the gate, then dequeues.</summary>
     internal FetchedRequest Fetch(Func<IFetchedJob> dequeue, CancellationToken stopping)
     {
         _gate.Wait(stopping);
@@ -72,7 +63,6 @@ public sealed class CapacityGatedFetch(
             using var slot = WaitForSlot(stopping);
             try
             {
-                IsAsking = true;
                 return order.Fetch(connection, queues, slot.Token);
             }
             catch (OperationCanceledException) when (!stopping.IsCancellationRequested)
@@ -81,7 +71,6 @@ public sealed class CapacityGatedFetch(
             }
             finally
             {
-                IsAsking = false;
                 slot.Cancel(); // Ends its watcher, which disposing alone would leave waiting for good.
             }
         }
@@ -110,14 +99,8 @@ public sealed class CapacityGatedFetch(
     /// <returns>Its token is cancelled when there is no free slot any more.</returns>
     private CancellationTokenSource WaitForSlot(CancellationToken stopping)
     {
-        while (true)
-        {
-            var change = NextChange;
-            if (HasSlot)
-                break;
+        for (var change = NextChange; !HasSlot; change = NextChange)
             change.Wait(stopping);
-        }
-
         var slot = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         _ = WatchAsync(slot, slot.Token);
         return slot;
@@ -128,9 +111,8 @@ public sealed class CapacityGatedFetch(
         Interlocked.Increment(ref _watchers);
         try
         {
-            while (!token.IsCancellationRequested)
+            for (var change = NextChange; !token.IsCancellationRequested; change = NextChange)
             {
-                var change = NextChange;
                 if (!HasSlot)
                 {
                     await slot.CancelAsync();

@@ -14,11 +14,8 @@ internal sealed record DashboardCommand(string HangfireJobId, DashboardCommandKi
 /// <summary>The acts that concern a job's message.</summary>
 internal enum DashboardCommandKind
 {
-    /// <summary>The job was deleted: cancel the request.</summary>
-    Cancel,
-
-    /// <summary>A failed or deleted job was requeued: retry the request.</summary>
-    Retry,
+    Cancel, // The job was deleted: cancel the request.
+    Retry, // A failed or deleted job was requeued: retry the request.
 }
 
 /// <summary>
@@ -27,21 +24,15 @@ internal enum DashboardCommandKind
 /// </summary>
 internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IApplyStateFilter
 {
-    /// <summary>The Hangfire set.</summary>
     public const string SetName = "imagequeue:dirty";
 
-    /// <inheritdoc/>
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         if (ImageJobs.IsImageJob(context.BackgroundJob.Job) && KindOf(context.OldStateName, context.NewState) is { } kind)
             transaction.AddToSet(SetName, $"{kind}/{context.BackgroundJob.Id}/{Guid.NewGuid():N}/{Actor.Current}");
     }
 
-    /// <inheritdoc/>
-    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
-    {
-        // Only the new state matters.
-    }
+    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction) { } // Only the new state matters.
 
     /// <summary>All open commands; usually none.</summary>
     public IReadOnlyList<DashboardCommand> Open()
@@ -50,7 +41,6 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
         return [.. connection.GetAllItemsFromSet(SetName).Select(Parse).OfType<DashboardCommand>()];
     }
 
-    /// <summary>An open command for the job, or null.</summary>
     public DashboardCommand? Find(DashboardCommandKind kind, string hangfireJobId) =>
         Open().FirstOrDefault(command => command.Kind == kind && command.HangfireJobId == hangfireJobId);
 
@@ -66,7 +56,7 @@ internal sealed class DashboardCommands(JobStorage storage) : IHostJobFilter, IA
 
     private static DashboardCommandKind? KindOf(string? oldState, IState newState)
     {
-        if (ImageJobs.IsOurs(newState))
+        if (ImageJobs.IsOurs(newState.Reason))
             return null;
         if (newState is DeletedState)
             return DashboardCommandKind.Cancel;

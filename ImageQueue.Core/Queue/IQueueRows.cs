@@ -10,13 +10,11 @@ internal interface IQueueRows
     /// <param name="after">Only places above this one.</param>
     /// <param name="upTo">The last place of the same round, or any.</param>
     /// <param name="count">At most so many.</param>
-    /// <param name="cancellationToken">Ends the read.</param>
     Task<QueuePage> ReadAsync(long after, long upTo, int count, CancellationToken cancellationToken);
 
     /// <summary>Moves a waiting row before all others.</summary>
     /// <param name="hangfireJobId">The job.</param>
     /// <param name="place">Where it was read.</param>
-    /// <param name="cancellationToken">Ends the statement.</param>
     /// <returns>False when it is no longer there.</returns>
     Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken);
 

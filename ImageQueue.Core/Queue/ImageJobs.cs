@@ -20,6 +20,9 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <summary>The job parameter that says whose request it is: <see cref="KeyOf"/>, as Hangfire serializes it.</summary>
     internal const string UserParameter = "User";
 
+    /// <summary>The job parameter with a restored job's time of request: a storage in memory dates a job when it is created.</summary>
+    public const string RequestedAtParameter = "RequestedAt";
+
     /// <summary>How long Hangfire keeps a job that never got a state.</summary>
     private static readonly TimeSpan Unwanted = TimeSpan.FromDays(30);
 
@@ -42,7 +45,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// <returns>The Hangfire id.</returns>
     public string Enqueue(long messageId, string? username = null)
     {
-        var user = username is null || !order.UsesUsers ? null : KeyOf(username);
+        var user = UserOf(username);
         Dictionary<string, object> parameters = user is null ? [] : new() { [UserParameter] = user };
         return order.Enqueue(user, queue => client.Create(JobOf(messageId), new EnqueuedState(queue), parameters));
     }
@@ -54,17 +57,15 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
     /// client writes it (<c>CoreBackgroundJobFactory</c>), without its filters, which do nothing for a job that is restored.
     /// </remarks>
     public IReadOnlyList<string> EnqueueAll(IReadOnlyList<(long MessageId, string? Username)> requests) => AreVolatile
-        ? order.EnqueueAll(
-            [.. requests.Select(request => request.Username is { } name && order.UsesUsers ? KeyOf(name) : null)],
-            () => CreateAll(requests))
-        : requests.Select(request => Enqueue(request.MessageId, request.Username)).ToList();
+        ? order.EnqueueAll([.. requests.Select(request => UserOf(request.Username))], () => CreateAll(requests))
+        : [.. requests.Select(request => Enqueue(request.MessageId, request.Username))];
 
     /// <summary>A user as jobs name it: Hangfire's pages show a job's parameters.</summary>
     internal static string KeyOf(string username) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(username)).AsSpan(0, 8));
 
     /// <summary>The key in a stored parameter, which is JSON.</summary>
-    internal static string ReadUser(string parameter) => parameter.Trim('"');
+    internal static string? ReadUser(string? parameter) => parameter?.Trim('"');
 
     private List<string> CreateAll(IReadOnlyList<(long MessageId, string? Username)> requests)
     {
@@ -74,7 +75,8 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         var ids = new List<string>(requests.Count);
         foreach (var (messageId, username) in requests)
         {
-            var id = transaction.CreateJob(JobOf(messageId), ParametersOf(username), now, Unwanted);
+            Dictionary<string, string?> parameters = UserOf(username) is { } user ? new() { [UserParameter] = $"\"{user}\"" } : [];
+            var id = transaction.CreateJob(JobOf(messageId), parameters, now, Unwanted);
             transaction.SetJobState(id, state);
             transaction.AddToQueue(QueueName, id);
             transaction.PersistJob(id);
@@ -85,8 +87,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         return ids;
     }
 
-    private Dictionary<string, string?> ParametersOf(string? username) =>
-        username is null || !order.UsesUsers ? [] : new() { [UserParameter] = $"\"{KeyOf(username)}\"" };
+    private string? UserOf(string? username) => username is not null && order.UsesUsers ? KeyOf(username) : null;
 
     /// <summary>Returns a dequeued job to its place in the queue: its worker has no backend for it, stops, or has died.</summary>
     /// <param name="hangfireJobId">The job.</param>
@@ -112,16 +113,13 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         return order.TryGiveBack(hangfireJobId, fetched);
     }
 
-    /// <summary>Deletes a cancelled request's job. Its entry stays in the queue until it is dequeued (Hangfire #2407).</summary>
-    public void Delete(string hangfireJobId) => Delete(hangfireJobId, "the request was cancelled");
-
-    public void Delete(string hangfireJobId, string why) =>
+    /// <summary>Deletes a job. Its entry stays in the queue until it is dequeued (Hangfire #2407).</summary>
+    public void Delete(string hangfireJobId, string why = "the request was cancelled") =>
         client.ChangeState(hangfireJobId, new DeletedState { Reason = OurReason + why }, expectedState: null);
 
     /// <summary>Fails a job whose request was ended in error by another actor than its worker.</summary>
     public void Fail(string hangfireJobId, string sentence) => client.ChangeState(
-        hangfireJobId,
-        new FailedState(new ImageRequestFailedException(sentence)) { Reason = OurReason + "the request was given up" },
+        hangfireJobId, new FailedState(new ImageRequestFailedException(sentence)) { Reason = OurReason + "the request was given up" },
         expectedState: null);
 
     /// <summary>The job's state; null when Hangfire does not know the job.</summary>
@@ -143,8 +141,6 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
 
     /// <summary>Whether it is the job of an image request.</summary>
     public static bool IsImageJob(Job? job) => typeof(IImageJob).IsAssignableFrom(job?.Type);
-
-    internal static bool IsOurs(IState state) => IsOurs(state.Reason);
 
     internal static bool IsOurs(string? reason) => reason?.StartsWith(OurReason, StringComparison.Ordinal) == true;
 

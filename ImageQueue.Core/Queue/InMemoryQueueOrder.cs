@@ -42,13 +42,10 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
     private long _lastNumber;
     private QueueSnapshot? _latest;
 
-    /// <inheritdoc/>
     public bool UsesUsers => _turns is not null;
 
-    /// <inheritdoc/>
     public Task NextChange => _changed.Next;
 
-    /// <inheritdoc/>
     public void Invalidate()
     {
         lock (_lock)
@@ -56,14 +53,12 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         _changed.Raise();
     }
 
-    /// <inheritdoc/>
     public string Enqueue(string? user, Func<string, string> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
         return EnqueueAll([user], () => [enqueue(ImageJobs.QueueName)])[0];
     }
 
-    /// <inheritdoc/>
     public IReadOnlyList<string> EnqueueAll(IReadOnlyList<string?> users, Func<IReadOnlyList<string>> enqueue)
     {
         ArgumentNullException.ThrowIfNull(users);
@@ -89,7 +84,6 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         return ids;
     }
 
-    /// <inheritdoc/>
     public ValueTask<QueueSnapshot> GetAsync(CancellationToken cancellationToken)
     {
         lock (_lock)
@@ -99,7 +93,6 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         }
     }
 
-    /// <inheritdoc/>
     public IFetchedJob Fetch(IStorageConnection connection, string[] queues, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(connection);
@@ -111,7 +104,6 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         }
     }
 
-    /// <inheritdoc/>
     public void Remove(string hangfireJobId)
     {
         var job = JobKey.Parse(hangfireJobId);
@@ -133,7 +125,6 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         Invalidate();
     }
 
-    /// <inheritdoc/>
     public bool TryGiveBack(string hangfireJobId, IFetchedJob? fetched)
     {
         var job = JobKey.Parse(hangfireJobId);
@@ -162,7 +153,6 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         return true;
     }
 
-    /// <inheritdoc/>
     public Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken)
     {
         var job = JobKey.Parse(hangfireJobId);
@@ -189,7 +179,6 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         return Task.FromResult(true);
     }
 
-    /// <inheritdoc/>
     public void OnStateChanging(string hangfireJobId, string? oldState, string newState)
     {
         if (newState == ProcessingState.StateName)
@@ -325,9 +314,7 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
     private string UserOf(string hangfireJobId)
     {
         using var connection = storage.GetReadOnlyConnection();
-        return connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter) is { } parameter
-            ? ImageJobs.ReadUser(parameter)
-            : hangfireJobId;
+        return ImageJobs.ReadUser(connection.GetJobParameter(hangfireJobId, ImageJobs.UserParameter)) ?? hangfireJobId;
     }
 
     private readonly record struct Announcement(string State, bool IsRequeue, long At);

@@ -11,7 +11,6 @@ internal sealed class JobFilters(IEnumerable<IHostJobFilter> filters) : IJobFilt
 {
     private readonly JobFilter[] _filters = [.. filters.Select(filter => new JobFilter(filter, JobFilterScope.Global, order: null))];
 
-    /// <inheritdoc/>
     public IEnumerable<JobFilter> GetFilters(Job job) =>
         // Hangfire runs the filters in the order in which it gets them, and sorts those of its own providers alone.
         JobFilterProviders.Providers.GetFilters(job).Concat(_filters).OrderBy(filter => filter.Order).ThenBy(filter => filter.Scope);

@@ -14,7 +14,6 @@ internal sealed class JobTrace : IHostJobFilter, IClientFilter
     private const string Parent = "traceparent";
     private const string State = "tracestate";
 
-    /// <inheritdoc/>
     public void OnCreating(CreatingContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
@@ -30,11 +29,7 @@ internal sealed class JobTrace : IHostJobFilter, IClientFilter
             context.SetJobParameter(State, state);
     }
 
-    /// <inheritdoc/>
-    public void OnCreated(CreatedContext context)
-    {
-        // Only the parameters matter.
-    }
+    public void OnCreated(CreatedContext context) { } // Only the parameters matter.
 
     /// <summary>The context that the job was created in; the default one when it has none, or without a listener.</summary>
     internal static ActivityContext ReadContext(PerformContext context) =>

@@ -12,13 +12,8 @@ namespace ImageQueue.Core.Queue;
 /// DBA's) leaves no position wrong for good.
 /// </remarks>
 internal sealed class PositionWriter(
-    IQueueOrder order,
-    IQueueStore store,
-    ILeaseStore leases,
-    DatabaseReadiness readiness,
-    IOptions<QueueOptions> options,
-    TimeProvider time,
-    ILogger<PositionWriter> logger)
+    IQueueOrder order, IQueueStore store, ILeaseStore leases, DatabaseReadiness readiness, IOptions<QueueOptions> options,
+    TimeProvider time, ILogger<PositionWriter> logger)
     : LeaderService(new LeaderLease(leases, LeaseName, LeaseTerm, time), readiness, time, logger)
 {
     /// <summary>Up to here every move is stored.</summary>
@@ -36,16 +31,13 @@ internal sealed class PositionWriter(
     private bool _isRoundClean;
     private bool _isSettled;
 
-    /// <inheritdoc/>
     protected override string Activity => "Storing queue positions";
 
     /// <summary>How long a change by another process may go unseen.</summary>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(2);
 
-    /// <inheritdoc/>
     protected override TimeSpan MinInterval => TimeSpan.FromSeconds(1);
 
-    /// <inheritdoc/>
     protected override Task NextSignal => order.NextChange;
 
     /// <returns>How many rows were written.</returns>
@@ -129,7 +121,6 @@ internal sealed class PositionWriter(
         }
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => WriteAsync(cancellationToken);
 
     private static int EndAfter(int low) => low + Math.Max(1, low * 9 / 100);

@@ -20,8 +20,6 @@ internal sealed class QueueIndex
     // Rises with each view: the blocks of earlier ones are shared.
     private int _epoch;
 
-    public int Count => _places.Count;
-
     /// <summary>0 when empty.</summary>
     public long LastPlace => _blocks.Count == 0 ? 0 : _blocks[^1].Last;
 
@@ -29,13 +27,10 @@ internal sealed class QueueIndex
     {
         get
         {
-            if (_view is null)
-            {
-                _view = new View(_places, _blocks);
-                _epoch++;
-            }
-
-            return _view;
+            if (_view is not null)
+                return _view;
+            _epoch++;
+            return _view = new View(_places, _blocks);
         }
     }
 

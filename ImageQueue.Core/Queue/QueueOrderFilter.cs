@@ -7,16 +7,11 @@ namespace ImageQueue.Core.Queue;
 /// <remarks>Hangfire calls its filters before it commits (Hangfire #2502), so this is a hint.</remarks>
 internal sealed class QueueOrderFilter(IQueueOrder order) : IHostJobFilter, IApplyStateFilter
 {
-    /// <inheritdoc/>
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
     {
         if (context.BackgroundJob.Job?.Queue == ImageJobs.QueueName)
             order.OnStateChanging(context.BackgroundJob.Id, context.OldStateName, context.NewState.Name);
     }
 
-    /// <inheritdoc/>
-    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
-    {
-        // Only the new state matters.
-    }
+    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction) { } // Only the new state matters.
 }

@@ -5,18 +5,7 @@ public sealed class QueueSnapshot
 {
     private readonly QueueIndex.View _view;
 
-    /// <param name="inOrder">Hangfire ids, next to run first, each once; for short queues.</param>
-    /// <param name="takenAt">UTC.</param>
-    public QueueSnapshot(IReadOnlyList<string> inOrder, DateTimeOffset takenAt)
-        : this(ViewOf(inOrder), takenAt)
-    {
-    }
-
-    internal QueueSnapshot(QueueIndex.View view, DateTimeOffset takenAt)
-    {
-        _view = view;
-        TakenAt = takenAt;
-    }
+    internal QueueSnapshot(QueueIndex.View view, DateTimeOffset takenAt) => (_view, TakenAt) = (view, takenAt);
 
     /// <summary>False when Hangfire has not answered yet: then stored positions are the best there is.</summary>
     public bool IsKnown { get; private init; } = true;
@@ -32,7 +21,7 @@ public sealed class QueueSnapshot
     /// <summary>Hangfire ids, next to run first.</summary>
     public IEnumerable<string> InOrder => _view.InOrder();
 
-    public static QueueSnapshot Unknown(DateTimeOffset at) => new([], at) { IsKnown = false };
+    public static QueueSnapshot Unknown(DateTimeOffset at) => new(new QueueIndex().Now, at) { IsKnown = false };
 
     /// <summary>1 = next to run; null when the job does not wait, as far as is known.</summary>
     public int? PositionOf(string hangfireJobId) => _view.PositionOf(hangfireJobId);
@@ -43,13 +32,5 @@ public sealed class QueueSnapshot
         ArgumentOutOfRangeException.ThrowIfLessThan(position, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(position, Count);
         return _view.At(position);
-    }
-
-    private static QueueIndex.View ViewOf(IReadOnlyList<string> inOrder)
-    {
-        var index = new QueueIndex();
-        for (var i = 0; i < inOrder.Count; i++)
-            index.Add(JobKey.Parse(inOrder[i]), i + 1);
-        return index.Now;
     }
 }

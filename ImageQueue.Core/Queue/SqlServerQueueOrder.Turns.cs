@@ -85,10 +85,8 @@ internal sealed partial class SqlServerQueueOrder
         catch (Exception e)
         {
             logger.Log(
-                e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning,
-                e,
-                "Waiting requests could not be moved to their rounds; trying again within {Interval}.",
-                RepairInterval);
+                e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning, e,
+                "Waiting requests could not be moved to their rounds; trying again within {Interval}.", RepairInterval);
         }
 
         Invalidate();
@@ -118,10 +116,8 @@ internal sealed partial class SqlServerQueueOrder
             {
                 foreach (var (job, place) in moved)
                 {
-                    // Claimed meanwhile.
-                    if (_index.Remove(job) is null)
-                        continue;
-                    _index.Add(job, place);
+                    if (_index.Remove(job) is not null) // Else it was claimed meanwhile.
+                        _index.Add(job, place);
                 }
 
                 _latest = null;
@@ -130,8 +126,8 @@ internal sealed partial class SqlServerQueueOrder
     }
 
     private IEnumerable<(long Place, Guid Job)> Entries(IEnumerable<Guid> jobs) =>
-        jobs.Select(job => (Place: _index.PlaceOf(job), job)).Where(entry => entry.Place is not null)
-            .Select(entry => (entry.Place!.Value, entry.job)).OrderBy(entry => entry.Value); // Those without a place are left out.
+        jobs.Where(job => _index.PlaceOf(job) is not null).Select(job => (Place: _index.PlaceOf(job)!.Value, job)) // Just checked.
+            .OrderBy(entry => entry.Place);
 
     /// <summary>The k-th waiting row of a user belongs into round k at most.</summary>
     private List<QueueMove> FairMoves(IEnumerable<(long Place, Guid Job)> entries, bool isFirst)

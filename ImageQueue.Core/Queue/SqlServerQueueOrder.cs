@@ -45,14 +45,11 @@ internal sealed partial class SqlServerQueueOrder(
 
     private int Rounds => kind == QueueOrder.FairShare ? QueuePlace.LastRound : 1;
 
-    /// <inheritdoc/>
     /// <remarks>Always noted: a restart can bring fair share while thousands wait.</remarks>
     public bool UsesUsers => true;
 
-    /// <inheritdoc/>
     public Task NextChange => _changed.Next;
 
-    /// <inheritdoc/>
     public void Invalidate()
     {
         lock (_lock)
@@ -60,7 +57,6 @@ internal sealed partial class SqlServerQueueOrder(
         _changed.Raise();
     }
 
-    /// <inheritdoc/>
     public string Enqueue(string? user, Func<string, string> enqueue)
     {
         ArgumentNullException.ThrowIfNull(enqueue);
@@ -81,18 +77,15 @@ internal sealed partial class SqlServerQueueOrder(
         return job;
     }
 
-    /// <inheritdoc/>
     public IReadOnlyList<string> EnqueueAll(IReadOnlyList<string?> users, Func<IReadOnlyList<string>> enqueue) =>
         throw new NotSupportedException("Only a queue in memory is enqueued as a whole.");
 
-    /// <inheritdoc/>
     public IFetchedJob Fetch(IStorageConnection connection, string[] queues, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(connection);
         return connection.FetchNextJob(queues, cancellationToken); // A job that was given back has its own row there.
     }
 
-    /// <inheritdoc/>
     public void Remove(string hangfireJobId)
     {
         var job = JobKey.Parse(hangfireJobId);
@@ -108,7 +101,6 @@ internal sealed partial class SqlServerQueueOrder(
         Invalidate();
     }
 
-    /// <inheritdoc/>
     public bool TryGiveBack(string hangfireJobId, IFetchedJob? fetched)
     {
         if (fetched is null)
@@ -117,7 +109,6 @@ internal sealed partial class SqlServerQueueOrder(
         return true;
     }
 
-    /// <inheritdoc/>
     public async Task<bool> TryMoveToFrontAsync(string hangfireJobId, CancellationToken cancellationToken)
     {
         if (PlaceOf(hangfireJobId) is null)
@@ -130,7 +121,6 @@ internal sealed partial class SqlServerQueueOrder(
         return true;
     }
 
-    /// <inheritdoc/>
     public void OnStateChanging(string hangfireJobId, string? oldState, string newState)
     {
         if (newState == DeletedState.StateName || newState == SucceededState.StateName || newState == FailedState.StateName)
@@ -139,7 +129,6 @@ internal sealed partial class SqlServerQueueOrder(
             Invalidate();
     }
 
-    /// <inheritdoc/>
     public async ValueTask<QueueSnapshot> GetAsync(CancellationToken cancellationToken)
     {
         if (BeginReadingIfDue() is { } reading)
@@ -151,9 +140,7 @@ internal sealed partial class SqlServerQueueOrder(
 
         lock (_lock)
         {
-            if (!_isKnown)
-                return QueueSnapshot.Unknown(time.GetUtcNow());
-            return _latest ??= new QueueSnapshot(_index.Now, _readAt);
+            return _isKnown ? _latest ??= new QueueSnapshot(_index.Now, _readAt) : QueueSnapshot.Unknown(time.GetUtcNow());
         }
     }
 

@@ -23,7 +23,6 @@ internal sealed partial class SqlServerQueueRows(
     /// <summary>Whether the rows' users are read.</summary>
     public bool WithUsers { get; init; }
 
-    /// <inheritdoc/>
     public Task<QueuePage> ReadAsync(long after, long upTo, int count, CancellationToken cancellationToken) => connections.RunAsync(
         async connection =>
         {
@@ -55,8 +54,7 @@ internal sealed partial class SqlServerQueueRows(
                 .Add("@Count", count);
             await using var results = await connection.QueryMultipleAsync(
                 new CommandDefinition(
-                    $"{From(WithUsers)}{ReadRound}{(isRoundOnly ? "" : $"\n{From(WithUsers)}{ReadBehind}")}",
-                    parameters,
+                    $"{From(WithUsers)}{ReadRound}{(isRoundOnly ? "" : $"\n{From(WithUsers)}{ReadBehind}")}", parameters,
                     cancellationToken: cancellationToken));
             var rows = (await results.ReadAsync<(string Queue, long Id, long JobId, string? User)>()).ToList();
             if (!isRoundOnly)
@@ -64,15 +62,12 @@ internal sealed partial class SqlServerQueueRows(
             List<QueueRow> page =
             [
                 .. rows.Take(count).Select(row => new QueueRow(
-                    QueuePlace.Of(QueuePlace.RoundOf(row.Queue), row.Id), JobKey.Of(row.JobId), row.User is null
-                        ? null
-                        : ImageJobs.ReadUser(row.User))),
+                    QueuePlace.Of(QueuePlace.RoundOf(row.Queue), row.Id), JobKey.Of(row.JobId), ImageJobs.ReadUser(row.User))),
             ];
             return rows.Count < count ? new QueuePage(page, upTo, IsLast: true) : new QueuePage(page, page[^1].Place, IsLast: false);
         },
         cancellationToken);
 
-    /// <inheritdoc/>
     public bool TryGiveBack(string hangfireJobId) =>
         long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
         && connections.RunAsync(
@@ -85,7 +80,6 @@ internal sealed partial class SqlServerQueueRows(
                     .Add("@JobId", job))),
             CancellationToken.None).GetAwaiter().GetResult() > 0;
 
-    /// <inheritdoc/>
     public async Task<bool> TryMoveToFrontAsync(string hangfireJobId, long place, CancellationToken cancellationToken) =>
         _isKnown == true // Else a place is no row's number.
         && long.TryParse(hangfireJobId, NumberStyles.None, CultureInfo.InvariantCulture, out var job)
@@ -100,7 +94,6 @@ internal sealed partial class SqlServerQueueRows(
                 cancellationToken: cancellationToken)),
             cancellationToken) == 1;
 
-    /// <inheritdoc/>
     public async Task<IReadOnlyList<(Guid Job, long Place)>> MoveAsync(IReadOnlyList<QueueMove> moves, CancellationToken cancellationToken)
     {
         if (_isKnown != true || moves.Count == 0)
@@ -126,29 +119,24 @@ internal sealed partial class SqlServerQueueRows(
     /// <summary>The whole queue, numbered by its order.</summary>
     private QueuePage ReadByMonitoring()
     {
-        var rows = new List<QueueRow>();
-        var monitoring = storage.GetMonitoringApi();
+        var (rows, monitoring) = (new List<QueueRow>(), storage.GetMonitoringApi());
         foreach (var queue in ImageJobs.QueuesOf(QueueOrder.FairShare, areVolatile: false))
-            AddByMonitoring(monitoring, queue, rows);
-        return new QueuePage(rows, long.MaxValue, IsLast: true);
-    }
-
-    private static void AddByMonitoring(Hangfire.Storage.IMonitoringApi monitoring, string queue, List<QueueRow> rows)
-    {
-        for (var from = 0; ; from += MonitoringPage)
         {
-            var page = monitoring.EnqueuedJobs(queue, from, MonitoringPage);
-            foreach (var (id, job) in page)
+            for (var (from, read) = (0, MonitoringPage); read == MonitoringPage; from += MonitoringPage)
             {
-                if (job?.State is { } state
-                    && (state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName))
+                var page = monitoring.EnqueuedJobs(queue, from, MonitoringPage);
+                read = page.Count;
+                foreach (var (id, job) in page)
                 {
-                    rows.Add(new QueueRow(QueuePlace.Of(1, rows.Count + 1), JobKey.Parse(id), null));
+                    if (job?.State is { } state
+                        && (state == EnqueuedState.StateName || state == ScheduledState.StateName || state == ProcessingState.StateName))
+                    {
+                        rows.Add(new QueueRow(QueuePlace.Of(1, rows.Count + 1), JobKey.Parse(id), null));
+                    }
                 }
             }
-
-            if (page.Count < MonitoringPage)
-                return;
         }
+
+        return new QueuePage(rows, long.MaxValue, IsLast: true);
     }
 }

@@ -26,7 +26,11 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
                 return;
             await PublishAsync(unpublished, cancellationToken);
             if (!jobs.AreVolatile)
-                found.ExceptWith(await ListProcessingAsync(cancellationToken));
+            {
+                var processing = store.ListProcessingAsync(200, cancellationToken).Select(message => message.JobId ?? "");
+                found.ExceptWith(await processing.ToListAsync(cancellationToken));
+            }
+
             logger.LogInformation(
                 "Removed {Count} temporary files of interrupted attempts.", images.RemoveTemporaries((jobId, _) => !found.Contains(jobId)));
         }
@@ -47,18 +51,5 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
                 images.TryPublish(jobId, attempt);
             }
         }
-    }
-
-    private async Task<HashSet<string>> ListProcessingAsync(CancellationToken cancellationToken)
-    {
-        var ids = new HashSet<string>(StringComparer.Ordinal);
-        UnfinishedCursor? cursor = null;
-        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, 200, cancellationToken) is { Count: > 0 } page)
-        {
-            ids.UnionWith(page.Select(message => message.JobId).OfType<string>());
-            cursor = new UnfinishedCursor(page[^1].QueuedAt!.Value, page[^1].Id); // Only image rows are listed, and those have it.
-        }
-
-        return ids;
     }
 }

@@ -10,14 +10,8 @@ namespace ImageQueue.Core.Recovery;
 /// <see cref="ImagesOptions.KeepFor"/> and tombstones after <see cref="MessagesOptions.KeepTombstonesFor"/>.
 /// </summary>
 public sealed class Cleanup(
-    IMessageStore store,
-    IMessageDatabase database,
-    ImageFiles images,
-    UsedUploads uploads,
-    MessageTexts texts,
-    IOptions<ImagesOptions> imagesOptions,
-    IOptions<MessagesOptions> messagesOptions,
-    ILogger<Cleanup> logger)
+    IMessageStore store, IMessageDatabase database, ImageFiles images, UsedUploads uploads, MessageTexts texts,
+    IOptions<ImagesOptions> imagesOptions, IOptions<MessagesOptions> messagesOptions, ILogger<Cleanup> logger)
 {
     /// <summary>Its id among Hangfire's recurring jobs.</summary>
     public const string Id = "cleanup";

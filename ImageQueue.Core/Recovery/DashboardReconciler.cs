@@ -10,23 +10,15 @@ namespace ImageQueue.Core.Recovery;
 /// retries it. Every process looks each second; the first one applies a command.
 /// </summary>
 internal sealed class DashboardReconciler(
-    IRequestStore store,
-    ImageJobs jobs,
-    DashboardCommands commands,
-    CancelImageRequest cancel,
-    IQueueOrder order,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<DashboardReconciler> logger)
+    IRequestStore store, ImageJobs jobs, DashboardCommands commands, CancelImageRequest cancel, IQueueOrder order,
+    DatabaseReadiness readiness, TimeProvider time, ILogger<DashboardReconciler> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>Commands whose failure was logged.</summary>
     private readonly HashSet<string> _reported = new(StringComparer.Ordinal);
 
-    /// <inheritdoc/>
     protected override string Activity => "Applying operators' commands in Hangfire to requests";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
     /// <summary>Applies all open commands; one that fails does not delay the others.</summary>
@@ -42,16 +34,13 @@ internal sealed class DashboardReconciler(
             catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
                 Logger.Log(
-                    _reported.Add(command.Entry) ? LogLevel.Warning : LogLevel.Debug,
-                    e,
+                    _reported.Add(command.Entry) ? LogLevel.Warning : LogLevel.Debug, e,
                     "The command {Command} for Hangfire job {HangfireJobId} could not be applied to its request yet.",
-                    command.Kind,
-                    command.HangfireJobId);
+                    command.Kind, command.HangfireJobId);
             }
         }
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => ReconcileAsync(cancellationToken);
 
     internal Task CancelAsync(string hangfireJobId, CancellationToken cancellationToken) =>

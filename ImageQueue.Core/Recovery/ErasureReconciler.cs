@@ -8,12 +8,9 @@ internal sealed class ErasureReconciler(
     EraseMessages erase, DatabaseReadiness readiness, TimeProvider time, ILogger<ErasureReconciler> logger)
     : PeriodicService(readiness, time, logger)
 {
-    /// <inheritdoc/>
     protected override string Activity => "Erasing closed conversations";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromMinutes(5);
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => erase.FinishAsync(cancellationToken);
 }

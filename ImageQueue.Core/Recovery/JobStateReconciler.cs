@@ -6,12 +6,7 @@ namespace ImageQueue.Core.Recovery;
 
 /// <summary>Brings Hangfire's state of a running job to agree with the row, or the row with an operator's command for the job.</summary>
 internal sealed class JobStateReconciler(
-    IMessageStore store,
-    DashboardCommands commands,
-    DashboardReconciler dashboard,
-    ImageJobs jobs,
-    IQueueOrder order,
-    MessageTexts texts,
+    IMessageStore store, DashboardCommands commands, DashboardReconciler dashboard, ImageJobs jobs, IQueueOrder order, MessageTexts texts,
     ILogger<JobStateReconciler> logger)
     : IJobStateReconciler
 {
@@ -38,9 +33,7 @@ internal sealed class JobStateReconciler(
         var isMine = message?.HangfireJobId == run.HangfireJobId;
         logger.LogInformation(
             "Message {MessageId} is {Status}; job {HangfireJobId} does not generate it.",
-            run.MessageId,
-            message?.Status ?? "gone",
-            run.HangfireJobId);
+            run.MessageId, message?.Status ?? "gone", run.HangfireJobId);
         switch (message?.Status)
         {
             case MessageStatus.Queued:

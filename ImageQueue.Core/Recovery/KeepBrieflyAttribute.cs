@@ -11,8 +11,5 @@ internal sealed class KeepBrieflyAttribute : JobFilterAttribute, IApplyStateFilt
     public void OnStateApplied(ApplyStateContext context, IWriteOnlyTransaction transaction) =>
         context.JobExpirationTimeout = TimeSpan.FromMinutes(10);
 
-    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction)
-    {
-        // Nothing to undo.
-    }
+    public void OnStateUnapplied(ApplyStateContext context, IWriteOnlyTransaction transaction) { } // There is nothing to undo.
 }

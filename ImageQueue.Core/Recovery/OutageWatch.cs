@@ -10,23 +10,16 @@ namespace ImageQueue.Core.Recovery;
 /// healthy backend. Without it they wait.
 /// </summary>
 internal sealed class OutageWatch(
-    IMessageStore store,
-    RequestRepairs repairs,
-    FailurePolicy policy,
-    IOptions<ForgeOptions> options,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<OutageWatch> logger)
+    IMessageStore store, RequestRepairs repairs, FailurePolicy policy, IOptions<ForgeOptions> options, DatabaseReadiness readiness,
+    TimeProvider time, ILogger<OutageWatch> logger)
     : PeriodicService(readiness, time, logger)
 {
     private const int PageSize = 200;
 
     private long? _noneSince;
 
-    /// <inheritdoc/>
     protected override string Activity => "Ending requests that waited too long for a backend";
 
-    /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
     /// <returns>How many requests it ended.</returns>
@@ -70,6 +63,5 @@ internal sealed class OutageWatch(
         return ended;
     }
 
-    /// <inheritdoc/>
     protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);
 }

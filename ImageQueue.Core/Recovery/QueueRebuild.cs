@@ -8,26 +8,18 @@ namespace ImageQueue.Core.Recovery;
 /// Hangfire keeps its jobs in memory, the queue is rebuilt from the rows: processing requests first, then waiting ones in their order.
 /// </summary>
 internal sealed class QueueRebuild(
-    QueueRebuildState state,
-    ImageJobs jobs,
-    Sweep sweep,
-    AbandonedFiles files,
-    RecurringJobs recurring,
-    DatabaseReadiness readiness,
-    TimeProvider time,
-    ILogger<QueueRebuild> logger)
+    QueueRebuildState state, ImageJobs jobs, Sweep sweep, AbandonedFiles files, RecurringJobs recurring, DatabaseReadiness readiness,
+    TimeProvider time, ILogger<QueueRebuild> logger)
     : PeriodicService(readiness, time, logger)
 {
     /// <summary>How far back the second look goes: a submit takes its place in the queue a moment before its row is visible.</summary>
     private static readonly TimeSpan Overlap = TimeSpan.FromSeconds(10);
 
-    /// <inheritdoc/>
     protected override string Activity => "Rebuilding the queue and scheduling the sweep";
 
     /// <summary>Once.</summary>
     protected override TimeSpan Interval => Timeout.InfiniteTimeSpan;
 
-    /// <inheritdoc/>
     public override Task StartAsync(CancellationToken cancellationToken)
     {
         // Before the first request can arrive.
@@ -35,7 +27,6 @@ internal sealed class QueueRebuild(
         return base.StartAsync(cancellationToken);
     }
 
-    /// <inheritdoc/>
     protected override async Task RunPassAsync(CancellationToken cancellationToken)
     {
         await files.RemoveAsync(cancellationToken);

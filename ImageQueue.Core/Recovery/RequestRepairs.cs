@@ -6,14 +6,8 @@ namespace ImageQueue.Core.Recovery;
 
 /// <summary>The repairs of stuck requests. Each is a guarded write, so that many processes may repair at once, and again.</summary>
 public sealed class RequestRepairs(
-    IMessageStore store,
-    EnqueueImageRequest enqueue,
-    CancelImageRequest cancel,
-    ImageJobs jobs,
-    IQueueOrder order,
-    FailurePolicy policy,
-    MessageTexts texts,
-    ILogger<RequestRepairs> logger)
+    IMessageStore store, EnqueueImageRequest enqueue, CancelImageRequest cancel, ImageJobs jobs, IQueueOrder order, FailurePolicy policy,
+    MessageTexts texts, ILogger<RequestRepairs> logger)
 {
     /// <summary>Takes a request from a worker that is dead: queues it again in its place, or ends it after too many failures.</summary>
     /// <param name="job">Its job, if its place in the queue can be restored.</param>
@@ -43,10 +37,7 @@ public sealed class RequestRepairs(
             return false;
         logger.LogWarning(
             "Message {MessageId}, attempt {Attempt}: {Reason}; requeued, {Failures} failures.",
-            message.Id,
-            message.Attempt,
-            reason,
-            failures);
+            message.Id, message.Attempt, reason, failures);
 
         // A worker that lives after all is stopped by the change of its job's state. If it claims the row again before that, the row
         // is its own, and the next worker finds the job's entry stale.
@@ -64,8 +55,7 @@ public sealed class RequestRepairs(
         {
             logger.LogWarning(
                 "Message {MessageId} is queued again: its Hangfire job {HangfireJobId} was put back into the queue.",
-                message.Id,
-                message.HangfireJobId);
+                message.Id, message.HangfireJobId);
         }
 
         return requeued.Applied;

@@ -15,14 +15,8 @@ namespace ImageQueue.Core.Recovery;
 /// without a filter (direct SQL), a state that Hangfire failed to write. Silence is measured by the database's clock alone.
 /// </remarks>
 public sealed class Sweep(
-    IQueueStore store,
-    EnqueueImageRequest enqueue,
-    QueueRebuildState rebuilding,
-    ImageJobs jobs,
-    RunningJobs running,
-    IQueueOrder order,
-    RequestRepairs repairs,
-    ILogger<Sweep> logger)
+    IQueueStore store, EnqueueImageRequest enqueue, QueueRebuildState rebuilding, ImageJobs jobs, RunningJobs running, IQueueOrder order,
+    RequestRepairs repairs, ILogger<Sweep> logger)
 {
     private const string ActorName = "sweep";
 
@@ -100,16 +94,11 @@ public sealed class Sweep(
     private async Task<int> RebuildProcessingAsync(CancellationToken cancellationToken)
     {
         var repaired = 0;
-        UnfinishedCursor? cursor = null;
-        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, BatchSize, cancellationToken) is { Count: > 0 } page)
+        await foreach (var message in store.ListProcessingAsync(BatchSize, cancellationToken))
         {
-            foreach (var message in page)
-            {
-                cursor = new UnfinishedCursor(message.QueuedAt!.Value, message.Id); // Only image rows are listed, and those have it.
-                var isOurs = running.IsRunning(message.Id) || (message.HangfireJobId is { } job && jobs.Find(job) is not null);
-                if (!isOurs && await repairs.AbandonAsync(message, null, "its process is gone", AttemptCharge.Failure, cancellationToken))
-                    repaired++;
-            }
+            var isOurs = running.IsRunning(message.Id) || (message.HangfireJobId is { } job && jobs.Find(job) is not null);
+            if (!isOurs && await repairs.AbandonAsync(message, null, "its process is gone", AttemptCharge.Failure, cancellationToken))
+                repaired++;
         }
 
         return repaired;
@@ -142,30 +131,24 @@ public sealed class Sweep(
         if (running.IsRunning(message.Id))
             return false;
         var state = message.HangfireJobId is { } job ? jobs.Find(job) : null;
-        switch (state?.Name)
+        return await (state switch
         {
-            case null:
-                return await repairs.AbandonAsync(message, null, "its Hangfire job is gone", AttemptCharge.Failure, cancellationToken);
-            case var name when name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason):
-                return await repairs.CancelAsync(message.HangfireJobId!, cancellationToken); // It has a state, so there is a job.
-            case var name when name == DeletedState.StateName || name == FailedState.StateName || name == SucceededState.StateName:
-                return await repairs.AbandonAsync(
-                    message, null, $"its Hangfire job is over ({name}) but its row is not", AttemptCharge.None, cancellationToken);
-            case var name when name == ProcessingState.StateName && !jobs.IsServerKnown(state):
-                return await repairs.AbandonAsync(
-                    message, message.HangfireJobId, "its Hangfire server died", AttemptCharge.Failure, cancellationToken);
-            case var name when name == ProcessingState.StateName && isVerySilent:
-                return await repairs.AbandonAsync(
-                    message,
-                    message.HangfireJobId,
-                    $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s",
-                    AttemptCharge.None,
-                    cancellationToken);
-            case var name when ImageJobs.WillRunIn(name) && name != ProcessingState.StateName && isVerySilent:
-                return await repairs.RequeueForItsJobAsync(message, cancellationToken);
-            default:
-                return false;
-        }
+            null => Abandon("its Hangfire job is gone", AttemptCharge.Failure),
+            { Name: var name } when name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason) =>
+                repairs.CancelAsync(message.HangfireJobId!, cancellationToken), // It has a state, so there is a job.
+            { Name: var name } when name == DeletedState.StateName || name == FailedState.StateName || name == SucceededState.StateName =>
+                Abandon($"its Hangfire job is over ({name}) but its row is not", AttemptCharge.None),
+            { Name: var name } when name == ProcessingState.StateName && !jobs.IsServerKnown(state) =>
+                Abandon("its Hangfire server died", AttemptCharge.Failure, message.HangfireJobId),
+            _ when !isVerySilent => Task.FromResult(false),
+            { Name: var name } when name == ProcessingState.StateName => Abandon(
+                $"its worker has been silent for {Heartbeat.DeadAfter.TotalSeconds:0} s", AttemptCharge.None, message.HangfireJobId),
+            { Name: var name } when ImageJobs.WillRunIn(name) => repairs.RequeueForItsJobAsync(message, cancellationToken),
+            _ => Task.FromResult(false),
+        });
+
+        Task<bool> Abandon(string reason, AttemptCharge charge, string? place = null) =>
+            repairs.AbandonAsync(message, place, reason, charge, cancellationToken);
     }
 
     private async Task<int> SweepJoblessAsync(CancellationToken cancellationToken)

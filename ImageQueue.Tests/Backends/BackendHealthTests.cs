@@ -171,7 +171,7 @@ internal sealed class BackendHealthTests
                 health.CanaryFailed("CUDA error", Start);
                 break;
             case "canary?":
-                health.CanaryUnavailable("connection refused", Start);
+                health.RequestRefused("connection refused", Start);
                 break;
             case "canary4xx":
                 health.CanaryRefused(Start);

@@ -172,7 +172,7 @@ internal sealed class A1111Tests
         await using var services = new ServiceCollection().AddLogging().AddForgeClient().BuildServiceProvider();
         var client = services.GetRequiredService<IForgeClient>();
         var backend = new ForgeBackend("queue", app.Address);
-        await Until.TrueAsync(() => client.IsHealthyAsync(backend, CancellationToken.None), "the queue is healthy");
+        await Until.TrueAsync(async () => await client.WhyUnhealthyAsync(backend, CancellationToken.None) is null, "the queue is healthy");
 
         var capabilities = await client.LearnAsync(backend, CancellationToken.None);
         Assert.That(

@@ -39,14 +39,12 @@ internal sealed class FakeForge : IForgeClient
         return Task.FromResult(this[backend.Name].Capabilities);
     }
 
-    public async Task<bool> IsHealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
+    public async Task<string?> WhyUnhealthyAsync(ForgeBackend backend, CancellationToken cancellationToken)
     {
         var server = this[backend.Name];
         Interlocked.Increment(ref server.Probes);
-        return await server.Probe();
+        return await server.Probe() ? null : server.Down ?? "it does not answer";
     }
-
-    public string? WhyUnhealthy(ForgeBackend backend) => this[backend.Name].Down;
 
     /// <summary>One server.</summary>
     internal sealed class Server

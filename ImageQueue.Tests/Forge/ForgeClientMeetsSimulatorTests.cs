@@ -123,13 +123,13 @@ public sealed class ForgeClientMeetsSimulatorTests
     [TestCase(SimulatorFaults.Loading, false)]
     [TestCase(SimulatorFaults.Unavailable, false)]
     [TestCase(SimulatorFaults.NoModel, false)]
-    public async Task IsHealthyAsync_SeesWhetherImagesCanBeGenerated_WhenServerIsUp(string? fault, bool expected)
+    public async Task WhyUnhealthyAsync_SeesWhetherImagesCanBeGenerated_WhenServerIsUp(string? fault, bool expected)
     {
         await using var server = await SimulatorServer.StartAsync();
         if (fault is not null)
             server.Simulator.Faults.Set(fault);
 
-        Assert.That(await _client.IsHealthyAsync(BackendOf(server), default), Is.EqualTo(expected));
+        Assert.That(await _client.WhyUnhealthyAsync(BackendOf(server), default) is null, Is.EqualTo(expected));
     }
 
     [TestCase("forge", ForgeKind.Forge, true, true, true, true, true)]

@@ -223,11 +223,11 @@ public sealed class ForgeClientNoticesTests
         _server["/sdapi/v1/options"] = (200, "{}");
         AnswerImage(new { });
 
-        await _client.IsHealthyAsync(_server.Backend, default);
+        await _client.WhyUnhealthyAsync(_server.Backend, default);
         await _client.LearnAsync(_server.Backend, default);
         await _client.GenerateAsync(_server.Backend, "t", Request, default);
         await _client.GetProgressAsync(_server.Backend, "t", withPreview: false, default);
-        await _client.IsHealthyAsync(_server.Backend, default);
+        await _client.WhyUnhealthyAsync(_server.Backend, default);
 
         Assert.That(_server.Requests.Count(request => request.Path == "/sdapi/v1/options"), Is.EqualTo(1));
     }
@@ -258,14 +258,12 @@ public sealed class ForgeClientNoticesTests
     [TestCase("[]", "it has no model: is its model folder mounted?")]
     [TestCase("""[{"title":"m"}]""", null)]
     [TestCase("<html></html>", null)]
-    public async Task IsHealthyAsync_SaysThatThereIsNoModel_WhenTheListIsEmpty(string models, string? why)
+    public async Task WhyUnhealthyAsync_SaysThatThereIsNoModel_WhenTheListIsEmpty(string models, string? why)
     {
         _server["/sdapi/v1/samplers"] = (200, """[{"name":"Euler"}]""");
         _server["/sdapi/v1/sd-models"] = (200, models);
 
-        Assert.That(
-            (await _client.IsHealthyAsync(_server.Backend, default), _client.WhyUnhealthy(_server.Backend)),
-            Is.EqualTo((why is null, why)));
+        Assert.That(await _client.WhyUnhealthyAsync(_server.Backend, default), Is.EqualTo(why));
     }
 
     [TestCase("\uFEFF{0}")]

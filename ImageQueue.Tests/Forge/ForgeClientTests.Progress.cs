@@ -160,11 +160,12 @@ public sealed partial class ForgeClientTests
             reached.SetResult();
             await Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(_ => { }, TaskScheduler.Default);
         };
+        var probe = call == "probe" ? _client.WhyUnhealthyAsync(_backend, default) : null;
         Task<ForgeException?> outcome = call switch
         {
             "progress" => Outcome(_client.GetProgressAsync(_backend, "t", false, default)),
             "interrupt" => Outcome(_client.InterruptAsync(_backend, "t", default)),
-            _ => Outcome(_client.IsHealthyAsync(_backend, default)),
+            _ => Outcome(probe!),
         };
 
         await reached.Task;
@@ -173,7 +174,7 @@ public sealed partial class ForgeClientTests
 
         if (call == "probe")
         {
-            Assert.That(_client.WhyUnhealthy(_backend), Is.EqualTo("gpu1 did not answer within 5 s"));
+            Assert.That(await probe!, Is.EqualTo("gpu1 did not answer within 5 s"));
         }
         else
         {
@@ -197,7 +198,7 @@ public sealed partial class ForgeClientTests
         [
             _client.GetProgressAsync(_backend, "t", false, cancel.Token),
             _client.InterruptAsync(_backend, "t", cancel.Token),
-            _client.IsHealthyAsync(_backend, cancel.Token),
+            _client.WhyUnhealthyAsync(_backend, cancel.Token),
         ];
         for (var i = 0; i < calls.Length; i++)
             await reached.WaitAsync();
@@ -256,16 +257,15 @@ public sealed partial class ForgeClientTests
         "it refuses the user and password (Forge:Backends:n:Username and Password)")]
     [TestCase(502, "", "gpu1 answered 502 Bad Gateway")]
     [TestCase(500, """{"message":"boom"}""", "boom")]
-    public async Task IsHealthyAsync_ChecksSamplersThenModels(int status, string body, string? why)
+    public async Task WhyUnhealthyAsync_ChecksSamplersThenModels(int status, string body, string? why)
     {
         Answer(status, body);
 
-        var healthy = await _client.IsHealthyAsync(_backend, default);
+        var trouble = await _client.WhyUnhealthyAsync(_backend, default);
 
         Assert.Multiple(() =>
         {
-            Assert.That(healthy, Is.EqualTo(why is null));
-            Assert.That(_client.WhyUnhealthy(_backend), Is.EqualTo(why));
+            Assert.That(trouble, Is.EqualTo(why));
             Assert.That(Paths(), Is.EqualTo(why is null ? "/sdapi/v1/samplers /sdapi/v1/sd-models" : "/sdapi/v1/samplers"));
         });
     }

@@ -69,7 +69,7 @@ public sealed class ForgeContractTests
             Assert.That((learned.Modules, learned.TaskIds), Is.EqualTo(((bool?)true, (bool?)true)));
             Assert.That((learned.Samplers.Names, learned.Schedulers.Names), Is.EqualTo((new[] { "Euler" }, new[] { "Simple" })));
         });
-        Assert.That(await _client.IsHealthyAsync(server.Backend, cancellationToken), Is.True);
+        Assert.That(await _client.WhyUnhealthyAsync(server.Backend, cancellationToken), Is.Null);
     }
 
     [TestCaseSource(nameof(All))]

@@ -252,7 +252,7 @@ internal sealed class BlameSimulation
                 Decided(server, true);
                 break;
             case Fault.Dead or Fault.Refuses:
-                server.Health.CanaryUnavailable("refused", Now);
+                server.Health.RequestRefused("refused", Now);
                 break;
             default:
                 server.Health.CanaryFailed("failed", Now);

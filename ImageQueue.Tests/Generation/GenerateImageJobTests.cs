@@ -203,7 +203,8 @@ internal sealed class GenerateImageJobTests
     [Test]
     public async Task Job_GoesBackToItsPlace_WhenNoForgeIsHealthy()
     {
-        Bench.Forge.Setup(forge => forge.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(false);
+        Bench.Forge.Setup(forge => forge.WhyUnhealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync("it does not answer");
         var row = await Bench.QueueAsync();
         await Bench.QueueAsync();
 

@@ -42,7 +42,7 @@ public sealed class ImageFilesTests
         Assert.Multiple(() =>
         {
             Assert.That(File.ReadAllBytes(_files.FindPath(JobId)!), Is.EqualTo(png));
-            Assert.That(prepared.Path, Is.EqualTo(Path.Combine(_directory, $"flux_{JobId}.png")));
+            Assert.That(_files.FindPath(JobId), Is.EqualTo(Path.Combine(_directory, $"flux_{JobId}.png")));
             Assert.That((prepared.Width, prepared.Height), Is.EqualTo((64, 96)));
         });
     }
@@ -60,7 +60,7 @@ public sealed class ImageFilesTests
         using var bitmap = SKBitmap.Decode(_files.FindThumbnailPath(JobId)!);
         Assert.Multiple(() =>
         {
-            Assert.That(prepared.ThumbnailPath, Is.EqualTo(Path.Combine(_directory, $"flux_{JobId}.thumb.webp")));
+            Assert.That(_files.FindThumbnailPath(JobId), Is.EqualTo(Path.Combine(_directory, $"flux_{JobId}.thumb.webp")));
             Assert.That(codec.EncodedFormat, Is.EqualTo(SKEncodedImageFormat.Webp));
             Assert.That((codec.Info.Width, codec.Info.Height), Is.EqualTo((thumbnailWidth, thumbnailHeight)));
             Assert.That(bitmap.GetPixel(2, 2).Red, Is.EqualTo(200).Within(12));
@@ -92,8 +92,8 @@ public sealed class ImageFilesTests
         using var prepared = _files.Prepare(JobId, 1, Image(format, 48, 40));
         prepared.Publish();
 
-        using var codec = SKCodec.Create(prepared.Path);
-        using var bitmap = SKBitmap.Decode(prepared.Path);
+        using var codec = SKCodec.Create(_files.FindPath(JobId)!);
+        using var bitmap = SKBitmap.Decode(_files.FindPath(JobId)!);
         Assert.Multiple(() =>
         {
             Assert.That(codec.EncodedFormat, Is.EqualTo(SKEncodedImageFormat.Png));
@@ -339,7 +339,7 @@ public sealed class ImageFilesTests
     {
         Assert.Throws<ArgumentException>(() => _files.Prepare(jobId, 1, Image(SKEncodedImageFormat.Png, 8, 8)));
         Assert.That(_files.FindPath(jobId), Is.Null);
-        Assert.That(_files.FindPreviewPath(jobId), Is.Null);
+        Assert.That(_files.ReadPreview(jobId), Is.Null);
     });
 
     [Test]
@@ -390,7 +390,7 @@ public sealed class ImageFilesTests
     {
         var written = _files.WritePreview(JobId, Image(SKEncodedImageFormat.Png, 1024, 640));
 
-        using var codec = SKCodec.Create(_files.FindPreviewPath(JobId)!);
+        using var codec = SKCodec.Create(new MemoryStream(_files.ReadPreview(JobId)!));
         Assert.Multiple(() =>
         {
             Assert.That(written, Is.True);
@@ -415,7 +415,7 @@ public sealed class ImageFilesTests
 
         _files.RemovePreview(JobId);
 
-        Assert.That(_files.FindPreviewPath(JobId), Is.Null);
+        Assert.That(_files.ReadPreview(JobId), Is.Null);
     }
 
     [Test, Explicit("A measurement: dotnet test --filter Name~Prepare_TakesMilliseconds -c Release")]
@@ -457,7 +457,7 @@ public sealed class ImageFilesTests
     {
         using var prepared = _files.Prepare(JobId, 1, image, parameters);
         prepared.Publish();
-        return File.ReadAllBytes(prepared.Path);
+        return File.ReadAllBytes(_files.FindPath(JobId)!);
     }
 
     private string[] Files() =>

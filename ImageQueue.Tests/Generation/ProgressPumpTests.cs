@@ -57,11 +57,11 @@ internal sealed class ProgressPumpTests
         using var stop = new CancellationTokenSource();
 
         var running = RunAsync(new ForgeOptions(), stop.Token);
-        await Until.TrueAsync(() => _images.FindPreviewPath(JobId) is not null && Named() == 1);
+        await Until.TrueAsync(() => _images.ReadPreview(JobId) is not null && Named() == 1);
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(_images.FindPreviewPath(JobId), Is.Null);
+        Assert.That(_images.ReadPreview(JobId), Is.Null);
         Assert.That(_log.Of(LogLevel.Information), Is.Empty);
     }
 
@@ -118,7 +118,7 @@ internal sealed class ProgressPumpTests
         await stop.CancelAsync();
 
         Assert.That(async () => await running, Throws.InstanceOf<OperationCanceledException>());
-        Assert.That((Named(), _images.FindPreviewPath(JobId)), Is.EqualTo((0, (string?)null)));
+        Assert.That((Named(), _images.ReadPreview(JobId)), Is.EqualTo((0, (byte[]?)null)));
     }
 
     [Test]
@@ -157,7 +157,7 @@ internal sealed class ProgressPumpTests
         Assert.That(
             await RunAsync(new ForgeOptions(), CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30)),
             Is.EqualTo(new AttemptOutcome(AttemptResult.Superseded)));
-        Assert.That(_images.FindPreviewPath(JobId), Is.Null);
+        Assert.That(_images.ReadPreview(JobId), Is.Null);
     }
 
     [Test]

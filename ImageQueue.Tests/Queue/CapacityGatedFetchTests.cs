@@ -33,8 +33,8 @@ internal sealed class CapacityGatedFetchTests
         });
         _stopping = new CancellationTokenSource();
         _healthy["one"] = _healthy["two"] = true;
-        _bench.Forge.Setup(forge => forge.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
-            .ReturnsAsync((ForgeBackend backend, CancellationToken _) => _healthy[backend.Name]);
+        _bench.Forge.Setup(forge => forge.WhyUnhealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync((ForgeBackend backend, CancellationToken _) => _healthy[backend.Name] ? null : "it does not answer");
         _connection = _bench.Get<JobStorage>().GetConnection();
     }
 
@@ -67,10 +67,10 @@ internal sealed class CapacityGatedFetchTests
     {
         await _bench.ProbedAsync();
         var fetching = FetchAsync();
-        await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().IsAsking, "a worker asks");
+        await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().Watchers == 1, "a worker asks");
         await _bench.Store.PauseAsync("queue", "another operator", CancellationToken.None);
         await _bench.Get<Pauses>().LookAsync(CancellationToken.None);
-        await Until.TrueAsync(() => !_bench.Get<CapacityGatedFetch>().IsAsking, "it asks no more");
+        await Until.TrueAsync(() => _bench.Get<CapacityGatedFetch>().Watchers == 0, "it asks no more");
 
         var row = await _bench.QueueAsync();
 

@@ -146,7 +146,7 @@ internal sealed class PositionWriterTests
     {
         var observed = FaultyStore.Around(_store);
         var store = observed.Store;
-        var snapshot = new QueueSnapshot([], default);
+        var snapshot = SnapshotOf([]);
         var order = new Mock<IQueueOrder>();
         order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => snapshot);
         using var writer = new PositionWriter(
@@ -158,7 +158,7 @@ internal sealed class PositionWriterTests
             _time,
             NullLogger<PositionWriter>.Instance);
         await SubmitAsync(3);
-        snapshot = new QueueSnapshot([.. _order], default);
+        snapshot = SnapshotOf(_order);
         for (var pass = 0; pass < 3; pass++)
             await writer.WriteAsync(CancellationToken.None);
         var calls = observed.Calls;
@@ -183,10 +183,18 @@ internal sealed class PositionWriterTests
         Assert.That(moved.Distinct().Count(), Is.EqualTo(moved.Count));
     }
 
+    private static QueueSnapshot SnapshotOf(IEnumerable<string> inOrder)
+    {
+        var index = new QueueIndex();
+        foreach (var (place, job) in inOrder.Index())
+            index.Add(JobKey.Parse(job), place + 1);
+        return new QueueSnapshot(index.Now, default);
+    }
+
     private PositionWriter Writer()
     {
         var order = new Mock<IQueueOrder>();
-        order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => new QueueSnapshot([.. _order], default));
+        order.Setup(o => o.GetAsync(It.IsAny<CancellationToken>())).ReturnsAsync(() => SnapshotOf(_order));
         return new PositionWriter(
             order.Object,
             _store,

@@ -186,7 +186,8 @@ internal sealed class Bench : IAsyncDisposable
     private static Mock<IForgeClient> NewForge()
     {
         var forge = new Mock<IForgeClient>();
-        forge.Setup(client => client.IsHealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
+        forge.Setup(client => client.WhyUnhealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync((string?)null);
         forge.Setup(client => client.GenerateAsync(
                 It.IsAny<ForgeBackend>(), It.Is<string>(
                     task => IsCanary(task)), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(), It.IsAny<CancellationToken>()))

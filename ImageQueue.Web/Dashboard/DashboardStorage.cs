@@ -3,7 +3,7 @@ using Hangfire.Common;
 using Hangfire.States;
 using Hangfire.Storage;
 using Hangfire.Storage.Monitoring;
-using ImageQueue.Core.Recovery;
+using ImageQueue.Core.Queue;
 
 namespace ImageQueue.Web.Dashboard;
 
@@ -48,7 +48,7 @@ internal sealed class DashboardStorage(JobStorage inner) : JobStorage
                 return null;
             foreach (var state in details.History)
                 state.CreatedAt = At(state.StateName, state.Data) ?? state.CreatedAt;
-            if (details.Properties.TryGetValue(FinishedJobs.RequestedAt, out var requested))
+            if (details.Properties.TryGetValue(ImageJobs.RequestedAtParameter, out var requested))
                 details.CreatedAt = JobHelper.DeserializeNullableDateTime(requested) ?? details.CreatedAt;
             return details;
         }

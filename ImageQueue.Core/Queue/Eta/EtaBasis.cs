@@ -35,9 +35,7 @@ public sealed class EtaBasis
     /// <param name="slots">Healthy backends in use, on all machines; null for one whose name is not known here.</param>
     /// <param name="at">When the data was read, by this machine's clock.</param>
     internal EtaBasis(
-        IReadOnlyList<CompletedGeneration> generated,
-        IReadOnlyList<RunningGeneration> running,
-        IReadOnlyList<string?> slots,
+        IReadOnlyList<CompletedGeneration> generated, IReadOnlyList<RunningGeneration> running, IReadOnlyList<string?> slots,
         DateTimeOffset at)
     {
         _generated = generated;
@@ -196,8 +194,7 @@ public sealed class EtaBasis
             return (at, together[Math.Clamp(position - before - 1, 0, together.Count - 1)].Backend);
         }
 
-        private static double Count(Slot slot, double until) =>
-            until < slot.FreeIn ? 0 : Math.Floor((until - slot.FreeIn) / slot.Mean) + 1;
+        private static double Count(Slot slot, double until) => until < slot.FreeIn ? 0 : Math.Floor((until - slot.FreeIn) / slot.Mean) + 1;
 
         private static double LastOf(Slot slot, double until) =>
             slot.FreeIn + (Math.Floor(((until - slot.FreeIn) / slot.Mean) + Exact) * slot.Mean);

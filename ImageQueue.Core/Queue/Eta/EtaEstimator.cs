@@ -9,12 +9,7 @@ namespace ImageQueue.Core.Queue.Eta;
 /// once a second, while there are readers. See <see cref="EtaBasis"/> for the formula.
 /// </summary>
 public sealed class EtaEstimator(
-    IQueueStore store,
-    ILeaseStore leases,
-    BackendPool pool,
-    Pauses pauses,
-    IOptions<ForgeOptions> options,
-    TimeProvider time,
+    IQueueStore store, ILeaseStore leases, BackendPool pool, Pauses pauses, IOptions<ForgeOptions> options, TimeProvider time,
     ILogger<EtaEstimator> logger)
 {
     /// <summary>The number of images that an estimate is based on.</summary>
@@ -54,8 +49,7 @@ public sealed class EtaEstimator(
             var generated = await store.ListNewestAsync(MessageStatus.Complete, Newest, CancellationToken.None);
             var running = await ReadRunningAsync();
             var usable = await FindUsableAsync();
-            var basis = new EtaBasis(
-                [.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable, time.GetUtcNow())
+            var basis = new EtaBasis([.. generated.Select(ToGenerated).OfType<CompletedGeneration>()], running, usable, time.GetUtcNow())
             {
                 Defaults = options.Value.Defaults,
                 Limit = options.Value.Timeout,
@@ -106,23 +100,13 @@ public sealed class EtaEstimator(
     {
         var now = time.GetUtcNow();
         var seen = new Dictionary<long, RunningGeneration>();
-        var rows = new List<Message>();
-        UnfinishedCursor? cursor = null;
-        while (await store.ListByStatusAsync(MessageStatus.Processing, cursor, PageSize, CancellationToken.None) is { Count: > 0 } page)
-        {
-            rows.AddRange(page);
-            cursor = new UnfinishedCursor(page[^1].QueuedAt!.Value, page[^1].Id); // Only image rows are listed, and those have it.
-            if (page.Count < PageSize)
-                break;
-        }
-
+        var rows = await store.ListProcessingAsync(PageSize, CancellationToken.None).ToListAsync();
         foreach (var message in rows)
         {
             var progress = message.Progress / 100.0;
             var known = _seen.TryGetValue(message.Id, out var image) && image.Progress <= progress && image.Backend == message.Backend
                 ? image
-                : new RunningGeneration(
-                    message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now, message.Backend);
+                : new RunningGeneration(message.Id, GenerationWork.Of(message, options.Value.Defaults), -1, now, message.Backend);
             seen[message.Id] = known.Progress == progress ? known : known.At(progress, now);
         }
 
@@ -130,15 +114,9 @@ public sealed class EtaEstimator(
         return [.. rows.OrderByDescending(message => message.Revision).Select(message => seen[message.Id])];
     }
 
-    private CompletedGeneration? ToGenerated(Message message) =>
-        message.Metadata.TryGetProperty(MetadataFields.Result, out var result)
-        && result.ValueKind == JsonValueKind.Object
-        && result.TryGetProperty("duration_seconds", out var duration)
-        && duration.ValueKind == JsonValueKind.Number
-        && duration.TryGetDouble(out var seconds)
-        && seconds > 0
-            ? new CompletedGeneration(GenerationWork.Of(message, options.Value.Defaults), seconds, message.Backend)
-            : null;
+    private CompletedGeneration? ToGenerated(Message message) => CompletedGeneration.SecondsOf(message) is > 0 and var seconds
+        ? new CompletedGeneration(GenerationWork.Of(message, options.Value.Defaults), seconds, message.Backend)
+        : null;
 
     private sealed record Known(EtaBasis Basis, long At);
 }

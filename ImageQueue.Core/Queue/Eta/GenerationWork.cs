@@ -1,3 +1,5 @@
+using ImageQueue.Core.Forge;
+
 namespace ImageQueue.Core.Queue.Eta;
 
 /// <summary>The work of an image for a backend.</summary>
@@ -13,7 +15,16 @@ internal readonly record struct GenerationWork(double Size, string? Checkpoint)
 }
 
 /// <summary>A complete image, how long it took, and on which backend.</summary>
-internal readonly record struct CompletedGeneration(GenerationWork Work, double Seconds, string? Backend = null);
+internal readonly record struct CompletedGeneration(GenerationWork Work, double Seconds, string? Backend = null)
+{
+    /// <summary>How long a complete message's image took; null when it does not say.</summary>
+    public static double? SecondsOf(Message message) =>
+        LenientJson.Find(message.Metadata, MetadataFields.Result, JsonValueKind.Object) is var result
+        && LenientJson.Find(result, "duration_seconds", JsonValueKind.Number) is { } duration
+        && duration.TryGetDouble(out var seconds)
+            ? seconds
+            : null;
+}
 
 /// <summary>An image that is being generated.</summary>
 /// <param name="MessageId">Its message.</param>
