@@ -6,9 +6,7 @@ public sealed partial class ForgeSimulator
     internal object PendingTasks()
     {
         lock (_gate)
-        {
             return new { size = _pending.Count, tasks = _pending.ToArray() };
-        }
     }
 
     /// <summary><c>POST /internal/progress</c>: of one task (progress.py, progressapi).</summary>
@@ -36,10 +34,8 @@ public sealed partial class ForgeSimulator
             var place = task is null ? -1 : _pending.IndexOf(task);
             if (task != _current)
             {
-                return new InternalProgress(
-                    false, place >= 0, completed, null, null, null, -1, place >= 0
-                        ? $"In queue: {place + 1}/{_pending.Count}"
-                        : "Waiting...");
+                var info = place >= 0 ? $"In queue: {place + 1}/{_pending.Count}" : "Waiting...";
+                return new InternalProgress(false, place >= 0, completed, null, null, null, -1, info);
             }
 
             var progress = _state.JobCount > 0 ? Fraction() : 0;
@@ -70,10 +66,7 @@ public sealed partial class ForgeSimulator
         {
             state = _state.Shown();
             if (_state.JobCount == 0)
-            {
                 return new { progress = 0, eta_relative = 0, state, current_image = (string?)null, textinfo = (string?)null };
-            }
-
             progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
             eta = Eta(progress);
             progress = Math.Min(progress, 1);
@@ -113,8 +106,7 @@ public sealed partial class ForgeSimulator
     {
         lock (_gate)
         {
-            var options = _profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
-            return new Dictionary<string, object?>(options)
+            return new Dictionary<string, object?>(SimulatorCatalogue.OptionsOf(_profile))
             {
                 ["sd_model_checkpoint"] = _hashed.Contains(_option) ? _option.TitleWithHash : _option.Filename,
             };

@@ -9,19 +9,13 @@ internal static class SimulatorCatalogue
     public static IReadOnlyList<SimulatedModel> Models { get; } =
     [
         new(
-            "flux1-dev-bnb-nf4-v2",
-            "flux1-dev-bnb-nf4-v2.safetensors",
-            "f0770152e4",
+            "flux1-dev-bnb-nf4-v2", "flux1-dev-bnb-nf4-v2.safetensors", "f0770152e4",
             "bea01d51bd0ad83ac1dd0f4a6d3e3a1b0c7f9d2e5a4b8c6d1e0f2a3b4c5d6e7f"),
         new(
-            "flux1-schnell-fp8",
-            "flux1-schnell-fp8.safetensors",
-            "ead426278b",
+            "flux1-schnell-fp8", "flux1-schnell-fp8.safetensors", "ead426278b",
             "ead426278b49030e9da5df862994f25ce94ab2ee4df38b556ddddb3db093bf72"),
         new(
-            "flux_flux1-dev",
-            "flux/flux1-dev.safetensors",
-            "4610115bb0",
+            "flux_flux1-dev", "flux/flux1-dev.safetensors", "4610115bb0",
             "4610115bb0c89560703c892c59ac2742fa821e60ef5871b33493ba544683abd7"),
         new("sdxl-turbo", "sdxl-turbo.safetensors", "e869ac7d69", "e869ac7d6942cb327d68d5ed83a40447aadf20e0c3358d98b2cc9e270db0da26"),
     ];
@@ -31,18 +25,14 @@ internal static class SimulatorCatalogue
 
     public static IReadOnlyList<object> Samplers { get; } =
     [
-        .. SamplerNames.Select(name => new
-        {
-            name,
-            aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"],
-            options = new { },
-        }),
+        .. SamplerNames.Select(name =>
+            new { name, aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"], options = new { } }),
     ];
 
     private static IReadOnlyList<(string Name, string Label)> SchedulerNames { get; } =
     [
-        ("automatic", "Automatic"), ("uniform", "Uniform"), ("karras", "Karras"), (
-            "exponential", "Exponential"), ("sgm_uniform", "SGM Uniform"),
+        ("automatic", "Automatic"), ("uniform", "Uniform"), ("karras", "Karras"),
+        ("exponential", "Exponential"), ("sgm_uniform", "SGM Uniform"),
         ("kl_optimal", "KL Optimal"), ("simple", "Simple"), ("normal", "Normal"), ("ddim", "DDIM"), ("beta", "Beta"), ("turbo", "Turbo"),
     ];
 
@@ -109,7 +99,7 @@ internal static class SimulatorCatalogue
     private static string[] ImageFields { get; } = ["init_images", "denoising_strength", "mask", "mask_blur", "inpainting_fill"];
 
     /// <summary>A few of Forge's options; any other is a 500, as there.</summary>
-    public static IReadOnlyDictionary<string, object?> Options { get; } = new Dictionary<string, object?>
+    private static IReadOnlyDictionary<string, object?> Options { get; } = new Dictionary<string, object?>
     {
         ["samples_format"] = "png",
         ["sd_model_checkpoint"] = Models[0].Filename,
@@ -125,11 +115,14 @@ internal static class SimulatorCatalogue
     };
 
     /// <summary>The same and those that only Forge has.</summary>
-    public static IReadOnlyDictionary<string, object?> ForgeOptions { get; } = new Dictionary<string, object?>(Options)
+    private static IReadOnlyDictionary<string, object?> ForgeOptions { get; } = new Dictionary<string, object?>(Options)
     {
         ["forge_additional_modules"] = Array.Empty<string>(),
         ["forge_preset"] = "flux",
     };
+
+    /// <summary>The options of a kind of server.</summary>
+    public static IReadOnlyDictionary<string, object?> OptionsOf(SimulatorProfile profile) => profile.HasModules ? ForgeOptions : Options;
 
     /// <summary>The part of FastAPI's <c>/openapi.json</c> that says what a server can do.</summary>
     public static object OpenApi(SimulatorProfile profile, IEnumerable<string> paths) => new
@@ -160,9 +153,7 @@ internal static class SimulatorCatalogue
     /// <summary>The model of this name, title or file; null when there is none.</summary>
     public static SimulatedModel? FindModel(string? name) =>
         name is null ? null : Models.FirstOrDefault(model => ((string[])
-        [
-            model.ModelName, model.Filename, model.TitleWithHash, model.Hash, model.BareName,
-        ]).Contains(name));
+        [model.ModelName, model.Filename, model.TitleWithHash, model.Hash, model.BareName]).Contains(name));
 
     /// <summary>
     /// By exact names, with a scheduler behind the sampler's name or not; an unknown scheduler silently becomes Automatic
@@ -173,8 +164,7 @@ internal static class SimulatorCatalogue
     {
         if (hasSchedulers
             && sampler is not null
-            && SchedulerNames.FirstOrDefault(
-                names => sampler.EndsWith($" {names.Label}", StringComparison.Ordinal)) is { Label: { } behind })
+            && SchedulerNames.FirstOrDefault(names => sampler.EndsWith($" {names.Label}", StringComparison.Ordinal)) is { Label: { } behind })
         {
             (sampler, scheduler) = (sampler[..^(behind.Length + 1)], behind);
         }
