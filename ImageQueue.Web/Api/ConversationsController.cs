@@ -56,13 +56,13 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     {
         if (body.Title?.Trim() is not { Length: > 0 and <= ConversationPatchBody.LongestTitle } title || title.Any(char.IsControl))
         {
-            return ApiProblem.Unprocessable(
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["title"] = [ConversationPatchBody.TitleRule] });
+            return ApiProblem.Result(
+                StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, ConversationPatchBody.TitleRule, "title");
         }
 
         return await store.RenameConversationAsync(conversationId, title, cancellationToken)
             ? Ok(new ConversationTitleResponse(conversationId, title))
-            : NotFoundProblem(conversationId);
+            : ConversationIdAttribute.NotFound(conversationId);
     }
 
     /// <summary>
@@ -78,12 +78,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>
         await erase.EraseConversationAsync(conversationId, cancellationToken)
             ? NoContent()
-            : NotFoundProblem(conversationId);
-
-    private static IActionResult NotFoundProblem(string conversationId) => ApiProblem.Result(
-        StatusCodes.Status404NotFound,
-        ProblemCodes.NotFound,
-        $"Conversation {conversationId} not found. It comes to exist with its first message.");
+            : ConversationIdAttribute.NotFound(conversationId);
 }
 
 /// <summary>A change to a conversation.</summary>

@@ -85,22 +85,12 @@ public sealed class MessagesController(
     {
         if (after is not null && before is not null)
         {
-            const string Sentence = "Send after or before, not both.";
             return ApiProblem.Result(
-                StatusCodes.Status400BadRequest,
-                ProblemCodes.InvalidRequest,
-                Sentence,
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["before"] = [Sentence] });
+                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, "Send after or before, not both.", "before");
         }
 
         if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
-                $"Conversation {conversationId} not found. It comes to exist with its first message.");
-        }
-
+            return ConversationIdAttribute.NotFound(conversationId);
         var found = before is { } end
             ? await store.ListBackwardsAsync(conversationId, end, limit + 1, cancellationToken)
             : await store.ListAsync(conversationId, after ?? 0, limit + 1, cancellationToken);

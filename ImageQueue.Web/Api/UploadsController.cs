@@ -61,10 +61,9 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         }
         catch (InvalidDataException)
         {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status400BadRequest,
-                ProblemCodes.InvalidRequest,
-                "The form cannot be read. Send multipart/form-data with one part, file."));
+            throw new ProblemException(
+                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest,
+                "The form cannot be read. Send multipart/form-data with one part, file.");
         }
     }
 
@@ -85,8 +84,7 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         if (upload?.ConversationId != StoredName.Normalize(conversationId) || files.FindUploadPath(uploadId) is not { } path)
         {
             return ApiProblem.Result(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
+                StatusCodes.Status404NotFound, ProblemCodes.NotFound,
                 "There is no such upload in this conversation, or it is kept no longer. Upload the image again.");
         }
 

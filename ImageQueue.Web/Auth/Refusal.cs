@@ -51,12 +51,8 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
     }
 
     /// <summary>The one place where a refusal becomes a problem.</summary>
-    public static Task WriteAsync(HttpContext context, int status, string code, string detail)
-    {
-        context.Response.StatusCode = status;
-        return context.RequestServices.GetRequiredService<IProblemDetailsService>()
-            .WriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = ApiProblem.Of(status, code, detail) }).AsTask();
-    }
+    public static Task WriteAsync(HttpContext context, int status, string code, string detail) =>
+        ApiProblem.WriteAsync(context, ApiProblem.Of(status, code, detail));
 
     private static string CallerOf(HttpContext context) => context.User switch
     {

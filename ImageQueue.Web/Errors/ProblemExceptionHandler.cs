@@ -21,20 +21,13 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         if (problem.Status == StatusCodes.Status503ServiceUnavailable)
         {
             logger.LogWarning(
-                exception,
-                "{Method} {Path} was refused: {Detail} ({TraceId})",
-                context.Request.Method,
-                context.Request.Path,
-                problem.Detail,
-                ApiProblem.TraceIdOf(context));
+                exception, "{Method} {Path} was refused: {Detail} ({TraceId})", context.Request.Method, context.Request.Path,
+                problem.Detail, ApiProblem.TraceIdOf(context));
         }
         else if (problem.Status >= 500)
         {
             logger.LogError(
-                exception,
-                "{Method} {Path} failed ({TraceId}).",
-                context.Request.Method,
-                context.Request.Path,
+                exception, "{Method} {Path} failed ({TraceId}).", context.Request.Method, context.Request.Path,
                 ApiProblem.TraceIdOf(context));
         }
 
@@ -59,16 +52,14 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
     private static ProblemDetails ToProblem(Exception exception) => exception switch
     {
         ProblemException e => e.Problem,
-        MessageNotFoundException e =>
-            ApiProblem.Of(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
-                $"{e.Message}. Check the id: the answer to the request that made the message has it."),
+        MessageNotFoundException e => ApiProblem.Of(
+            StatusCodes.Status404NotFound, ProblemCodes.NotFound,
+            $"{e.Message}. Check the id: the answer to the request that made the message has it."),
         ConversationDeletedException e => ApiProblem.Of(StatusCodes.Status410Gone, ProblemCodes.ConversationErased, e.Message),
         ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, ProblemCodes.ConversationForbidden, e.Message),
-        InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
+        InvalidMetadataPatchException or DocumentTooLargeException => ApiProblem.Of(
+            StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, exception.Message, "extra_metadata"),
         UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),
-        DocumentTooLargeException e => Invalid("extra_metadata", e.Message),
         SourceException e => OfSource(e),
         UploadRefusedException e => OfUpload(e),
         IdempotencyKeyReusedException e =>
@@ -78,25 +69,19 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         StoreUnavailableException e => ApiProblem.Of(
             StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, $"{e.Message} Nothing was changed; try again later."),
         BackgroundJobClientException or SqlException => ApiProblem.Of(
-            StatusCodes.Status503ServiceUnavailable,
-            ProblemCodes.StoreUnavailable,
+            StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable,
             "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
             ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
         DecoderFallbackException => ApiProblem.Of(
-            StatusCodes.Status400BadRequest,
-            ProblemCodes.InvalidRequest,
+            StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest,
             "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
         BadHttpRequestException e => ApiProblem.Of(
             e.StatusCode, ProblemCodes.OfStatus(e.StatusCode), "The request broke off or is malformed; send it again, whole."),
         _ => ApiProblem.Of(
-            StatusCodes.Status500InternalServerError,
-            ProblemCodes.Unexpected,
+            StatusCodes.Status500InternalServerError, ProblemCodes.Unexpected,
             "Something unexpected went wrong here; it has been logged. Try again later."),
     };
-
-    private static ProblemDetails Invalid(string field, string sentence) =>
-        At(field, StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, sentence);
 
     private static ProblemDetails OfSource(SourceException e)
     {
@@ -107,7 +92,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
             SourceProblem.Unsupported => (StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnsupportedSource),
             _ => (StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest),
         };
-        return At(e.Field, status, code, e.Message);
+        return ApiProblem.Of(status, code, e.Message, e.Field);
     }
 
     private static ProblemDetails OfUpload(UploadRefusedException e)
@@ -120,9 +105,6 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         };
         return ApiProblem.Of(status, code, e.Message);
     }
-
-    private static ProblemDetails At(string field, int status, string code, string sentence) => ApiProblem.Of(
-        status, code, sentence, new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] });
 
     private static TimeSpan? RetryAfter(Exception exception) => exception switch
     {

@@ -75,8 +75,8 @@ public sealed class EventsController(
             : conversationIds.Select(ConversationIdAttribute.Problem).FirstOrDefault(sentence => sentence is not null);
         if (problem is not null)
         {
-            return ApiProblem.Unprocessable(
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
+            return ApiProblem.Result(
+                StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, problem, ConversationIdAttribute.ParameterName);
         }
 
         var wanted = conversationIds.Select(StoredName.Normalize).ToHashSet(StringComparer.Ordinal);
@@ -92,15 +92,15 @@ public sealed class EventsController(
         string? lastEventIdInQuery,
         CancellationToken cancellationToken)
     {
-        var seen = FirstOf(lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]);
-        if (!TryParse(seen, out var since))
+        // Event-source polyfills put the id into the query under names of their own.
+        string?[] ids = [lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]];
+        var seen = ids.FirstOrDefault(id => !string.IsNullOrEmpty(id));
+        long? since = long.TryParse(seen, NumberStyles.None, CultureInfo.InvariantCulture, out var revision) ? revision : null;
+        if (seen is not null && since is null)
         {
-            const string Sentence = "Last-Event-ID must be a revision: the id of an event you have seen.";
             return ApiProblem.Result(
-                StatusCodes.Status400BadRequest,
-                ProblemCodes.InvalidRequest,
-                Sentence,
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["Last-Event-ID"] = [Sentence] });
+                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest,
+                "Last-Event-ID must be a revision: the id of an event you have seen.", "Last-Event-ID");
         }
 
         if (HttpMethods.IsHead(Request.Method))
@@ -128,28 +128,6 @@ public sealed class EventsController(
         }
 
         return new EmptyResult();
-    }
-
-    /// <summary>Event-source polyfills put the id into the query under names of their own.</summary>
-    private static string? FirstOf(params ReadOnlySpan<string?> ids)
-    {
-        foreach (var id in ids)
-        {
-            if (!string.IsNullOrEmpty(id))
-                return id;
-        }
-
-        return null;
-    }
-
-    private static bool TryParse(string? lastEventId, out long? revision)
-    {
-        revision = null;
-        if (string.IsNullOrEmpty(lastEventId))
-            return true;
-        var isNumber = long.TryParse(lastEventId, NumberStyles.None, CultureInfo.InvariantCulture, out var number);
-        revision = number;
-        return isNumber;
     }
 
     private void StartResponse()

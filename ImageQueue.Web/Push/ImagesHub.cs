@@ -53,7 +53,7 @@ public sealed class ImagesHub(
         if (ConversationIdAttribute.Problem(conversationId) is { } problem)
             throw new HubException(problem);
         if (!await reach.CoversAsync(Context, conversationId, time))
-            throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
+            throw new HubException(ConversationIdAttribute.NotFoundSentence(conversationId));
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
         Stop(conversationId);
         var stop = CancellationTokenSource.CreateLinkedTokenSource(Context.ConnectionAborted);
