@@ -75,8 +75,8 @@ internal sealed record A1111ImageBody
     {
         if (InitImages is not [var image, ..])
         {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status404NotFound, ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64."));
+            throw new ProblemException(
+                StatusCodes.Status404NotFound, ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64.");
         }
 
         if (DenoisingStrength is < 0 or > 1)
@@ -105,27 +105,22 @@ internal sealed record A1111ImageBody
             rules.Add("n_iter", $"batch_size times n_iter must be at most {MaxImages}, not {count}.");
         if (rules.Errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(rules.Errors));
-        return
-        [
-            .. Enumerable.Range(0, count).Select(i => new ImageRequest
-            {
-                ConversationId = "",
-                Username = "",
-                Prompt = Prompt ?? "",
-                NegativePrompt = NegativePrompt,
-                Width = Width / 8 * 8,
-                Height = Height / 8 * 8,
-                Steps = Steps,
-                CfgScale = CfgScale,
-                DistilledCfgScale = DistilledCfgScale,
-                Sampler = NullIfBlank(SamplerName) ?? NullIfBlank(SamplerIndex),
-                Scheduler = NullIfBlank(Scheduler),
-                Seed = Seed is > -1 ? Seed + i : Seed,
-                Model = model.Model,
-                Checkpoint = model.Checkpoint,
-                IdempotencyKey = idempotencyKey is null ? null : string.Create(CultureInfo.InvariantCulture, $"{idempotencyKey}#{i}"),
-            }),
-        ];
+        var first = new ImageRequest
+        {
+            ConversationId = "",
+            Username = "",
+            Prompt = Prompt ?? "",
+            NegativePrompt = NegativePrompt,
+            Width = Width / 8 * 8,
+            Height = Height / 8 * 8,
+            Steps = Steps,
+            CfgScale = CfgScale,
+            DistilledCfgScale = DistilledCfgScale,
+            Sampler = NullIfBlank(SamplerName) ?? NullIfBlank(SamplerIndex),
+            Scheduler = NullIfBlank(Scheduler),
+            Seed = Seed,
+        };
+        return ImageCalls.Repeat(first, count, model, idempotencyKey);
     }
 
     private static string? NullIfBlank(string? text) => string.IsNullOrWhiteSpace(text) ? null : text;

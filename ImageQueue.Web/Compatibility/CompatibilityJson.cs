@@ -39,6 +39,6 @@ internal static class CompatibilityJson
         }
     }
 
-    private static ProblemException Unreadable(string sentence) =>
-        new(ApiProblem.Of(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence));
+    internal static ProblemException Unreadable(string sentence) =>
+        new(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence);
 }

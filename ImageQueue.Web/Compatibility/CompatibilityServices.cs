@@ -14,14 +14,12 @@ internal static class CompatibilityServices
             .ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<Callers>();
         services.AddSingleton<ModelChoices>();
-        services.AddSingleton<CompatibilityMetrics>();
         services.AddSingleton<ImageCalls>();
         services.AddSingleton<SourceCalls>();
         services.AddSingleton<CallWaits>();
-        services.AddSingleton<SignedImageUrls>();
+        services.AddSingleton<CallAnswer>();
         services.AddSingleton<OpenAiResults>();
         services.AddSingleton<OpenAiCalls>();
-        services.AddSingleton<A1111Callers>();
         services.AddSingleton<A1111Calls>();
         services.AddSingleton<A1111Task>();
         services.AddSingleton<A1111Lists>();

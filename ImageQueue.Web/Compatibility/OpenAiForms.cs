@@ -55,10 +55,9 @@ internal static class OpenAiForms
     {
         if (!request.HasFormContentType)
         {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status415UnsupportedMediaType,
-                ProblemCodes.UnsupportedMediaType,
-                "Send multipart/form-data, with the image as a file."));
+            throw new ProblemException(
+                StatusCodes.Status415UnsupportedMediaType, ProblemCodes.UnsupportedMediaType,
+                "Send multipart/form-data, with the image as a file.");
         }
 
         IFormCollection form;
@@ -71,7 +70,7 @@ internal static class OpenAiForms
         catch (Exception e) when (e is InvalidDataException or IOException and not BadHttpRequestException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw Unreadable("The form cannot be read. Send multipart/form-data, with the image as a file.");
+            throw CompatibilityJson.Unreadable("The form cannot be read. Send multipart/form-data, with the image as a file.");
         }
 
         var image = form.Files.FirstOrDefault(file => file.Name is Image or Image + "[]")
@@ -97,7 +96,7 @@ internal static class OpenAiForms
         }
         catch (JsonException e)
         {
-            throw Unreadable($"The field {e.Path?.TrimStart('$', '.')} is of another type than is expected here.");
+            throw CompatibilityJson.Unreadable($"The field {e.Path?.TrimStart('$', '.')} is of another type than is expected here.");
         }
     }
 
@@ -115,7 +114,4 @@ internal static class OpenAiForms
         await stream.ReadExactlyAsync(bytes, cancellationToken);
         return bytes;
     }
-
-    private static ProblemException Unreadable(string sentence) =>
-        new(ApiProblem.Of(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence));
 }

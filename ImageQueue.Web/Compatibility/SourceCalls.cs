@@ -41,7 +41,6 @@ internal sealed class SourceCalls(
         }
     }
 
-    /// <inheritdoc/>
     public void Dispose() => _repeatable.Dispose();
 
     private async Task<(Caller Caller, ImageSource Source)> FindOrAddAsync(
@@ -63,38 +62,21 @@ internal sealed class SourceCalls(
         return added;
     }
 
-    private async Task<(Caller Caller, ImageSource Source)> AddAsync(
-        string api, Caller caller, CallSource start, CancellationToken cancellationToken)
+    private Task<(Caller Caller, ImageSource Source)> AddAsync(
+        string api, Caller caller, CallSource start, CancellationToken cancellationToken) => callers.WriteAsync(api, caller, async one =>
     {
-        // An erased conversation takes no more uploads; a few may have been erased one after another.
-        for (var tries = 0; ; tries++)
+        var image = await AddAsync(one, start.Image, cancellationToken);
+        try
         {
-            try
-            {
-                var image = await AddAsync(caller, start.Image, cancellationToken);
-                try
-                {
-                    var mask = start.Mask is null ? null : await AddAsync(caller, start.Mask, cancellationToken);
-                    return (caller, new()
-                    {
-                        UploadId = image,
-                        MaskUploadId = mask,
-                        Strength = start.Strength,
-                        Upscale = start.Upscale,
-                    });
-                }
-                catch
-                {
-                    await used.RemoveUnusedAsync([image], CancellationToken.None);
-                    throw;
-                }
-            }
-            catch (ConversationDeletedException) when (tries < 20)
-            {
-                caller = callers.AfterErase(api, caller);
-            }
+            var mask = start.Mask is null ? null : await AddAsync(one, start.Mask, cancellationToken);
+            return (one, new ImageSource { UploadId = image, MaskUploadId = mask, Strength = start.Strength, Upscale = start.Upscale });
         }
-    }
+        catch
+        {
+            await used.RemoveUnusedAsync([image], CancellationToken.None);
+            throw;
+        }
+    });
 
     private static string Hash(byte[] bytes) => Convert.ToHexString(SHA256.HashData(bytes));
 
