@@ -20,8 +20,7 @@ public sealed class ApiKeys
         foreach (var plain in options.Value.ApiKeys.Where(key => !string.IsNullOrEmpty(key.Key)))
         {
             logger.LogWarning(
-                "The key of {Name} is in the settings in plain text. Set its KeyHash to {Hash} instead of Key.",
-                plain.Name,
+                "The key of {Name} is in the settings in plain text. Set its KeyHash to {Hash} instead of Key.", plain.Name,
                 Convert.ToHexStringLower(HashOf(plain)));
         }
     }

@@ -24,7 +24,6 @@ internal static class ConversationPath
             return null;
         }
 
-
         var place = pattern.PathSegments.TakeWhile(
             segment => segment.Parts is not [RoutePatternParameterPart { Name: ParameterName }]).Count();
         var mounted = context.Request.PathBase.Value?.Count(c => c == '/') ?? 0;

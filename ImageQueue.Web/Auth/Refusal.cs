@@ -26,9 +26,7 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
         if (authorizeResult.Forbidden)
         {
             return WriteAsync(
-                context,
-                StatusCodes.Status403Forbidden,
-                "forbidden",
+                context, StatusCodes.Status403Forbidden, "forbidden",
                 $"{CallerOf(context)} may not do this. SECURITY.md says who may do what.");
         }
 
@@ -41,9 +39,7 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
 
         context.Response.Headers.WWWAuthenticate = "Bearer";
         return WriteAsync(
-            context,
-            StatusCodes.Status401Unauthorized,
-            "unauthorized",
+            context, StatusCodes.Status401Unauthorized, "unauthorized",
             RequestOrigin.IsForeign(context.Request)
                 ? "A page of another website cannot use this. Send a token as Authorization: Bearer, "
                     + "and add the website to Auth:AllowedOrigins."
