@@ -16,16 +16,13 @@ internal static class BulkPart
         return Markup.Join(tab switch
         {
             "waiting" or "running" => [Button("Cancel all matching", "cancel", "Cancel all {0} matching images?", "default")],
-            "complete" => [Erase()],
-            "ended" => [Erase()],
+            "complete" or "ended" => [Erase()],
             _ => [Button("Retry all matching", "retry", "Retry all {0} matching images?", "default"), Erase()],
         });
 
         Markup Erase() => Button(
-            "Delete all matching",
-            "erase",
-            "Delete all {0} matching images for good? Their text, images and metadata are erased, in the chat as well.",
-            "danger");
+            "Delete all matching", "erase",
+            "Delete all {0} matching images for good? Their text, images and metadata are erased, in the chat as well.", "danger");
 
         Markup Button(string text, string verb, string confirm, string style) => Markup.Of(
             $"""
@@ -53,13 +50,11 @@ internal static class BulkPart
 
         Markup Refused(BulkCommand command) => command.Refused > 0 ? Markup.Of($", {command.Refused:n0} refused") : Markup.None;
 
-        string End(BulkCommand command) => command.IsRunning
-            ? ""
-            : command.State == "Deleted" ? " (stopped)" : $" ({command.State.ToLowerInvariant()})";
+        string End(BulkCommand command) =>
+            command.IsRunning ? "" : command.State == "Deleted" ? " (stopped)" : $" ({command.State.ToLowerInvariant()})";
     }
 
-    /// <summary>Starts a command over the search in a query string.</summary>
-    public static Task<ImageCommands.Tally> StartAsync(ImageDashboardRequest request, BulkVerb verb, string query)
+    public static Task<ImageCommands.Tally> Start(ImageDashboardRequest request, BulkVerb verb, string query)
     {
         var values = QueryHelpers.ParseQuery(query);
         var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value)

@@ -50,7 +50,6 @@ internal static class ImagesPage
             """);
     }
 
-    /// <summary>The tab and the search that a query asks for.</summary>
     public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> asked)
     {
         var tab = Tabs.FirstOrDefault(tab => tab.Key == asked("show"), Tabs[1]);
@@ -128,7 +127,6 @@ internal static class ImagesPage
         return Markup.Of($"{table}{Pages(request, from, jobs.Count, snapshot.Count)}");
     }
 
-    /// <summary>Matching unfinished requests by position.</summary>
     private static async Task<Markup> UnfinishedAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
         var found = await request.Get<IOperatorStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
