@@ -4,8 +4,6 @@ using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
-using Microsoft.AspNetCore.Mvc.Filters;
-using Microsoft.AspNetCore.Mvc.ModelBinding;
 using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
@@ -31,7 +29,6 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     [HttpPost("/api/conversations/{conversation_id}/uploads", Name = "uploadImage")]
     [Authorize(Access.Ask)]
     [RequestSizeLimit(UploadImage.MaxBytes + MultipartBytes)]
-    [WithoutFormBinding]
     [ProducesResponseType<UploadResponse>(StatusCodes.Status201Created, "application/json")]
     [Problem(400, ProblemCodes.InvalidImage, ProblemCodes.InvalidRequest)]
     [Problem(410, ProblemCodes.ConversationErased)]
@@ -81,15 +78,10 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         [ConversationId] string conversationId, [FromRoute(Name = "upload_id")] string uploadId, CancellationToken cancellationToken)
     {
         var upload = await store.FindUploadAsync(uploadId, cancellationToken);
-        if (upload?.ConversationId != StoredName.Normalize(conversationId) || files.FindUploadPath(uploadId) is not { } path)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status404NotFound, ProblemCodes.NotFound,
-                "There is no such upload in this conversation, or it is kept no longer. Upload the image again.");
-        }
-
-        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
-        return PhysicalFile(path, "image/png", enableRangeProcessing: true);
+        var isOfConversation = upload?.ConversationId == StoredName.Normalize(conversationId);
+        return this.Kept(
+            isOfConversation ? files.FindUploadPath(uploadId) : null, "image/png",
+            "There is no such upload in this conversation, or it is kept no longer. Upload the image again.");
     }
 
     /// <summary>The body, or the part <c>file</c> of a form. The decoder decides what it is; a header can be wrong.</summary>
@@ -129,22 +121,6 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         catch (IOException e) when (e.GetType() == typeof(IOException))
         {
             throw new InvalidDataException("The form ends before its last boundary.", e); // A server's own errors have types of their own.
-        }
-    }
-
-    /// <summary>Keeps MVC from reading a form into memory before the action does.</summary>
-    [AttributeUsage(AttributeTargets.Method)]
-    private sealed class WithoutFormBindingAttribute : Attribute, IResourceFilter
-    {
-        public void OnResourceExecuting(ResourceExecutingContext context)
-        {
-            context.ValueProviderFactories.RemoveType<FormValueProviderFactory>();
-            context.ValueProviderFactories.RemoveType<FormFileValueProviderFactory>();
-            context.ValueProviderFactories.RemoveType<JQueryFormValueProviderFactory>();
-        }
-
-        public void OnResourceExecuted(ResourceExecutedContext context)
-        {
         }
     }
 }
