@@ -8,10 +8,8 @@ namespace ImageQueue.Web.Compatibility;
 /// <remarks>A1111 and Forge <c>modules/api/api.py</c> and <c>modules/progress.py</c>.</remarks>
 internal static class A1111Endpoints
 {
-    /// <summary>The path of the API.</summary>
     public const string Path = "/sdapi/v1";
 
-    /// <summary>The path of the progress by task.</summary>
     public const string InternalPath = "/internal";
 
     /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
@@ -23,7 +21,6 @@ internal static class A1111Endpoints
     /// <summary>An image and a mask of the largest upload, in base64.</summary>
     private const int MaxBodyWithImages = 56 * 1024 * 1024;
 
-    /// <summary>Maps the endpoints.</summary>
     public static void MapA1111(this IEndpointRouteBuilder app)
     {
         var all = app.MapGroup("").WithGroupName(Name).WithTags("A1111").RequireAuthorization(Access.Ask)

@@ -18,7 +18,6 @@ internal sealed class A1111Task(
     /// <summary>How many of the caller's newest messages are looked at.</summary>
     private const int Newest = 100;
 
-    /// <summary>The idempotency key of a task.</summary>
     public static string KeyOf(string taskId) => $"task:{taskId}";
 
     /// <summary>The answer of <c>GET /sdapi/v1/progress</c>: of the caller's image in progress, else of its first that waits.</summary>
@@ -97,7 +96,6 @@ internal sealed class A1111Task(
     private static string? WaitOf(Message? message) =>
         message is { Status: MessageStatus.Queued } ? $"In queue: {message.QueuePosition}" : null;
 
-    /// <summary>The preview of a message in base64; null when there is none.</summary>
     private string? PreviewOf(Message? message) =>
         message is { PreviewUrl: not null, JobId: { } jobId } && files.ReadPreview(jobId) is { } jpeg ? Convert.ToBase64String(jpeg) : null;
 

@@ -20,7 +20,6 @@ internal static class CompatibilityJson
         Converters = { new ImageBytes() },
     };
 
-    /// <summary>The body of a request.</summary>
     /// <exception cref="ProblemException">It is not the JSON object that is expected.</exception>
     public static async Task<T> ReadAsync<T>(HttpRequest request, CancellationToken cancellationToken)
         where T : class

@@ -6,7 +6,6 @@ namespace ImageQueue.Web.Compatibility;
 /// <summary>What the APIs of others register and serve.</summary>
 internal static class CompatibilityServices
 {
-    /// <summary>Adds the APIs' services.</summary>
     public static void AddCompatibility(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddOptions<CompatibilityOptions>()
@@ -29,7 +28,6 @@ internal static class CompatibilityServices
             services.AddOpenApi(name, options => options.ShouldInclude = description => description.GroupName == name);
     }
 
-    /// <summary>Maps the APIs that are enabled.</summary>
     public static void MapCompatibility(this WebApplication app)
     {
         var options = app.Services.GetRequiredService<IOptions<CompatibilityOptions>>().Value;

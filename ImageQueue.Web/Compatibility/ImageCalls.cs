@@ -37,10 +37,7 @@ internal sealed class ImageCalls(
     ];
 
     /// <summary>Submits all requests of one call, or none of them.</summary>
-    /// <param name="api">The API's name.</param>
-    /// <param name="caller">Whose they are.</param>
     /// <param name="requests">1 or more; their conversation is set here.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     /// <exception cref="ProblemException">A request is not valid.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
     public async Task<ImageCall> SubmitAsync(
@@ -126,7 +123,6 @@ internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IEnumerabl
     /// <summary>The messages as they were last seen, in the order of the requests.</summary>
     public IReadOnlyList<Message> Messages => _messages;
 
-    /// <summary>Waits until all have ended.</summary>
     /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
     /// <exception cref="ProblemException">This process stops.</exception>
     public async Task EndAsync(CallWaits waits, CancellationToken cancellationToken)

@@ -13,7 +13,6 @@ namespace ImageQueue.Web.Compatibility;
 /// <remarks>https://platform.openai.com/docs/api-reference/images</remarks>
 internal static class OpenAiEndpoints
 {
-    /// <summary>The path of the API.</summary>
     public const string Path = "/v1";
 
     /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
@@ -22,7 +21,6 @@ internal static class OpenAiEndpoints
     /// <summary>A request must have a prompt.</summary>
     private const string VariationPrompt = "a variation of this image";
 
-    /// <summary>Maps the endpoints.</summary>
     public static void MapOpenAi(this IEndpointRouteBuilder app)
     {
         var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Ask)
@@ -138,7 +136,6 @@ internal sealed class OpenAiResults(
     /// <summary>As long as OpenAI's addresses are good for.</summary>
     private static readonly TimeSpan UrlLifetime = TimeSpan.FromHours(1);
 
-    /// <summary>Waits for the images, and writes them at their end or as events.</summary>
     /// <param name="events">The first part of the events' names.</param>
     public Task WriteAsync(HttpContext http, ImageCall call, OpenAiImageBody body, string events) => body.Stream == true
         ? StreamAsync(http, call, body, events)

@@ -9,10 +9,8 @@ internal sealed class OpenAiErrors : IProblemShape
 {
     private const string InvalidRequestType = "invalid_request_error";
 
-    /// <inheritdoc/>
     public bool Covers(PathString path) => path.StartsWithSegments(OpenAiEndpoints.Path);
 
-    /// <inheritdoc/>
     public object ToBody(ProblemDetails problem, HttpResponse response)
     {
         var (status, type, code) = Of(problem);

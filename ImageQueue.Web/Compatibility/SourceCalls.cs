@@ -16,11 +16,8 @@ internal sealed class SourceCalls(
     private readonly MemoryCache _repeatable = new(new MemoryCacheOptions { SizeLimit = 10_000 });
 
     /// <summary>Submits all requests of one call, or none of them.</summary>
-    /// <param name="api">The API's name.</param>
-    /// <param name="caller">Whose they are.</param>
     /// <param name="start">The image that all of them start from.</param>
     /// <param name="requests">1 or more; their conversation and source are set here.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     /// <exception cref="ProblemException">A request is not valid.</exception>
     /// <exception cref="UploadRefusedException">The image cannot be used.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>

@@ -15,8 +15,6 @@ internal static class ApiProblem
     private const string Errors = "errors";
     private const string TraceId = "trace_id";
 
-    /// <summary>A problem of the given status.</summary>
-    /// <param name="status">The HTTP status.</param>
     /// <param name="code">One of <see cref="ProblemCodes"/>.</param>
     /// <param name="detail">A sentence for the caller.</param>
     /// <param name="field">The field that the sentence is about; null or empty: none.</param>

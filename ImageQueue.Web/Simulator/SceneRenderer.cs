@@ -15,7 +15,6 @@ internal static class SceneRenderer
     // A machine may have no fonts (and the native library without dependencies cannot look for them): bring one.
     private static SKTypeface Typeface { get; } = LoadTypeface();
 
-    /// <summary>Draws and encodes.</summary>
     /// <param name="prompt">What to write on the image; with the seed, what it shows.</param>
     /// <param name="seed">Another seed, another image.</param>
     /// <param name="width">Pixels.</param>

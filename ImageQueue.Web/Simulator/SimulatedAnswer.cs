@@ -17,7 +17,6 @@ internal enum AnswerEnding
 internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyMemory<byte> Body, AnswerEnding Ending = AnswerEnding.Whole)
     : IResult
 {
-    /// <summary>JSON of any shape.</summary>
     public static SimulatedAnswer Json<T>(T value, int status = StatusCodes.Status200OK) =>
         new(status, "application/json", SimulatorJson.Bytes(value));
 
@@ -32,7 +31,6 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
     public static SimulatedAnswer ServerErrorOfA1111(string error, string errors) =>
         Json(new { error, detail = "", body = "", errors }, StatusCodes.Status500InternalServerError);
 
-    /// <summary>A page instead of JSON.</summary>
     public static SimulatedAnswer Html(int status, string title) =>
         new(status, "text/html; charset=utf-8", Encoding.UTF8.GetBytes(
             $"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"));
@@ -53,7 +51,6 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
     public static SimulatedAnswer Unavailable { get; } = Html(
         StatusCodes.Status503ServiceUnavailable, "503 Service Temporarily Unavailable");
 
-    /// <summary>A reset connection.</summary>
     public static SimulatedAnswer ConnectionReset { get; } = new(0, "", default, AnswerEnding.Reset);
 
     public async Task ExecuteAsync(HttpContext context)

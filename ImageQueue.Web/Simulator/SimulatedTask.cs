@@ -51,7 +51,6 @@ internal sealed class SimulatedTask(
         ? Math.Max(1, (int)(Math.Clamp(strength, 0, 0.999) * Request.Steps))
         : Request.Steps;
 
-    /// <summary>The job's name in the shared state.</summary>
     public string JobName => Request.Call switch
     {
         SimulatorCall.ImageToImage => "scripts_img2img",
@@ -72,7 +71,6 @@ internal sealed class SimulatedTask(
     /// <summary>The finished share of the image of each job that came to its end.</summary>
     public List<double> Done { get; } = [];
 
-    /// <summary>The answer when it failed.</summary>
     public SimulatedAnswer? Failure { get; set; }
 
     /// <summary>An upscaler gives any size; latents are an eighth of the size, and the rest is lost.</summary>
@@ -172,9 +170,9 @@ internal sealed class SimulatedTask(
             index_of_first_image = Done.Count * BatchSize > 1 ? 1 : 0,
             infotexts = Enumerable.Range(0, count).Select(n => string.Create(
                 CultureInfo.InvariantCulture,
-                $"{Request.Prompt}\nSteps: {Request.Steps}, Sampler: {Sampler}, Schedule type: {_found.Scheduler}, CFG scale: {Request.CfgScale}, "
-                + $"Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, Size: {Width}x{Height}, "
-                + $"Model hash: {Model.Hash}, Model: {Model.BareName}, Version: simulated")),
+                $"{Request.Prompt}\nSteps: {Request.Steps}, Sampler: {Sampler}, Schedule type: {_found.Scheduler}, "
+                + $"CFG scale: {Request.CfgScale}, Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, "
+                + $"Size: {Width}x{Height}, Model hash: {Model.Hash}, Model: {Model.BareName}, Version: simulated")),
             styles = Array.Empty<string>(),
             job_timestamp = Timestamp,
             clip_skip = 1,

@@ -121,7 +121,6 @@ internal static class SimulatorCatalogue
         ["forge_preset"] = "flux",
     };
 
-    /// <summary>The options of a kind of server.</summary>
     public static IReadOnlyDictionary<string, object?> OptionsOf(SimulatorProfile profile) => profile.HasModules ? ForgeOptions : Options;
 
     /// <summary>The part of FastAPI's <c>/openapi.json</c> that says what a server can do.</summary>
@@ -164,7 +163,8 @@ internal static class SimulatorCatalogue
     {
         if (hasSchedulers
             && sampler is not null
-            && SchedulerNames.FirstOrDefault(names => sampler.EndsWith($" {names.Label}", StringComparison.Ordinal)) is { Label: { } behind })
+            && SchedulerNames.FirstOrDefault(
+                names => sampler.EndsWith($" {names.Label}", StringComparison.Ordinal)) is { Label: { } behind })
         {
             (sampler, scheduler) = (sampler[..^(behind.Length + 1)], behind);
         }

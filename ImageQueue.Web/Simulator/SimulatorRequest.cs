@@ -59,7 +59,6 @@ internal sealed class SimulatorRequest(BodyFields fields, SimulatorCall call)
     private static string[] NumbersAndPrompt { get; } =
         ["prompt", "seed", "steps", "width", "height", "cfg_scale", "batch_size", "n_iter"];
 
-    /// <summary>Reads a body.</summary>
     /// <returns>The request, or the errors of FastAPI's 422.</returns>
     public static (SimulatorRequest? Request, IReadOnlyList<object> Errors) Read(
         ReadOnlyMemory<byte> body, SimulatorCall call = SimulatorCall.TextToImage)
