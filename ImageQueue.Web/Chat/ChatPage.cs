@@ -22,11 +22,7 @@ public sealed class ChatPage
 
     /// <summary>About one megapixel each, as Flux models were trained on.</summary>
     public static readonly IReadOnlyList<ImageSize> Sizes =
-    [
-        new("square", "SizeSquare", 1024, 1024),
-        new("portrait", "SizePortrait", 832, 1216),
-        new("landscape", "SizeLandscape", 1216, 832),
-    ];
+    [new("square", "SizeSquare", 1024, 1024), new("portrait", "SizePortrait", 832, 1216), new("landscape", "SizeLandscape", 1216, 832)];
 
     private static readonly ResourceManager Resources = new("ImageQueue.Web.Chat.ChatTexts", typeof(ChatPage).Assembly);
 
