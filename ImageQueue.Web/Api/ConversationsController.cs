@@ -19,13 +19,10 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     [HttpGet("/api/conversations", Name = "listConversations")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<ConversationPage>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> ListAsync(
-        [FromQuery] string? username,
-        [FromQuery, Range(1, long.MaxValue)] long after = long.MaxValue,
-        [FromQuery, Range(1, 200)] int limit = 50,
-        CancellationToken cancellationToken = default)
+        [FromQuery] string? username, [FromQuery, Range(1, long.MaxValue)] long after = long.MaxValue,
+        [FromQuery, Range(1, 200)] int limit = 50, CancellationToken cancellationToken = default)
     {
         var rules = new RequestRules();
         var owner = StoredName.Normalize(username?.Trim() ?? "");
@@ -46,11 +43,8 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json", "application/merge-patch+json")]
     [ProducesResponseType<ConversationTitleResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> RenameAsync(
         [ConversationId] string conversationId, [FromBody] ConversationPatchBody body, CancellationToken cancellationToken)
     {
@@ -73,8 +67,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     [HttpDelete("/api/conversations/{conversation_id}", Name = "deleteConversation")]
     [Authorize(Access.Ask)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>
         await erase.EraseConversationAsync(conversationId, cancellationToken)
             ? NoContent()

@@ -13,11 +13,7 @@ namespace ImageQueue.Web.Api;
 [ApiController]
 [Tags("Messages")]
 public sealed class MessagesController(
-    IMessageStore store,
-    QueuePositions positions,
-    MessageWait wait,
-    CancelImageRequest cancel,
-    RetryImageRequest retry,
+    IMessageStore store, QueuePositions positions, MessageWait wait, CancelImageRequest cancel, RetryImageRequest retry,
     EraseMessages erase) : ControllerBase
 {
     /// <summary>Adds a plain message.</summary>
@@ -30,16 +26,11 @@ public sealed class MessagesController(
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(410, ProblemCodes.ConversationErased)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(410, ProblemCodes.ConversationErased), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
     public async Task<IActionResult> AddAsync(
-        [ConversationId] string conversationId,
-        [FromBody] NewMessageBody body,
-        [IdempotencyKey] string? idempotencyKey,
+        [ConversationId] string conversationId, [FromBody] NewMessageBody body, [IdempotencyKey] string? idempotencyKey,
         CancellationToken cancellationToken)
     {
         var username = StoredName.Normalize(body.Username?.Trim() ?? "");
@@ -57,8 +48,7 @@ public sealed class MessagesController(
         var added = idempotencyKey is null
             ? new Submitted(await store.AddAsync(message, cancellationToken), IsReplay: false)
             : await store.AddOnceAsync(
-                message,
-                new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })),
+                message, new IdempotencyKey(idempotencyKey, RequestFingerprint.Of("messages", body with { Username = username })),
                 cancellationToken);
         Response.AddHeaders(added.IsReplay, waited: TimeSpan.Zero);
         return Created($"{Request.PathBase}/api/messages/{added.Message.Id}", await ShowAsync(added.Message, cancellationToken));
@@ -73,9 +63,7 @@ public sealed class MessagesController(
     [HttpGet("/api/conversations/{conversation_id}/messages", Name = "listMessages")]
     [Authorize(Access.Read)]
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> ListAsync(
         [ConversationId] string conversationId,
         [FromQuery, Range(0, long.MaxValue)] long? after,
@@ -114,9 +102,7 @@ public sealed class MessagesController(
     [ProducesResponseType(StatusCodes.Status304NotModified)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetAsync(
-        long id,
-        [FromHeader(Name = "If-None-Match")] string? ifNoneMatch,
-        [FromHeader(Name = "Prefer")] string? prefer,
+        long id, [FromHeader(Name = "If-None-Match")] string? ifNoneMatch, [FromHeader(Name = "Prefer")] string? prefer,
         CancellationToken cancellationToken)
     {
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
@@ -135,11 +121,8 @@ public sealed class MessagesController(
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/merge-patch+json", "application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> PatchAsync(long id, [FromBody] MessagePatchBody body, CancellationToken cancellationToken)
     {
         var patch = Patch(body.ExtraMetadata) is { IsEmpty: false } some ? some : null;
@@ -158,28 +141,19 @@ public sealed class MessagesController(
     [HttpPost("/api/messages/{id:long}/cancel", Name = "cancelMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(409, ProblemCodes.NotCancellable)]
+    [Problem(404, ProblemCodes.NotFound), Problem(409, ProblemCodes.NotCancellable)]
     public async Task<IActionResult> CancelAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
-        id,
-        await cancel.CancelAsync(id, cancellationToken),
-        ProblemCodes.NotCancellable,
-        "Only an image that is queued or processing can be cancelled",
-        cancellationToken);
+        id, await cancel.CancelAsync(id, cancellationToken), ProblemCodes.NotCancellable,
+        "Only an image that is queued or processing can be cancelled", cancellationToken);
 
     /// <summary>Puts an image in error or cancelled into the queue again, at its end.</summary>
     /// <param name="id">The message.</param>
     [HttpPost("/api/messages/{id:long}/retry", Name = "retryMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(409, ProblemCodes.NotRetryable)]
-    [Problem(429, ProblemCodes.TooManyPending)]
+    [Problem(404, ProblemCodes.NotFound), Problem(409, ProblemCodes.NotRetryable), Problem(429, ProblemCodes.TooManyPending)]
     public async Task<IActionResult> RetryAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
-        id,
-        await retry.RetryAsync(id, cancellationToken),
-        ProblemCodes.NotRetryable,
-        "Only an image in error or cancelled can be retried",
+        id, await retry.RetryAsync(id, cancellationToken), ProblemCodes.NotRetryable, "Only an image in error or cancelled can be retried",
         cancellationToken);
 
     /// <summary>

@@ -64,14 +64,7 @@ public sealed record ModelList(IReadOnlyList<ModelResponse> Models)
 /// <param name="Sampler">As Forge calls it.</param>
 /// <param name="Scheduler">As Forge calls it.</param>
 public sealed record ModelResponse(
-    string Name,
-    string Title,
-    int Width,
-    int Height,
-    int Steps,
-    decimal CfgScale,
-    decimal DistilledCfgScale,
-    string Sampler,
+    string Name, string Title, int Width, int Height, int Steps, decimal CfgScale, decimal DistilledCfgScale, string Sampler,
     string Scheduler)
 {
     internal static ModelResponse From(ForgeModel model) => new(

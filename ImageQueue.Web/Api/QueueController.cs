@@ -84,12 +84,7 @@ public sealed class QueueController(
 /// <param name="AsOf">When this was true, UTC.</param>
 /// <param name="Order">Which waiting request is next: `fifo` (by submission) or `fair_share` (the users' requests in turn).</param>
 public sealed record QueueOverview(
-    int Waiting,
-    int Processing,
-    bool Paused,
-    IReadOnlyList<BackendResponse> Backends,
-    double? SecondsPerImage,
-    DateTimeOffset AsOf,
+    int Waiting, int Processing, bool Paused, IReadOnlyList<BackendResponse> Backends, double? SecondsPerImage, DateTimeOffset AsOf,
     string Order);
 
 /// <summary>A Forge backend; only operators see its address.</summary>

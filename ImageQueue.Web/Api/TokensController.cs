@@ -21,11 +21,8 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<WatcherTokenResponse>(StatusCodes.Status201Created, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(403, ProblemCodes.ConversationForbidden), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> CreateAsync(
         [ConversationId] string conversationId, [FromBody] WatcherTokenBody body, CancellationToken cancellationToken)
     {

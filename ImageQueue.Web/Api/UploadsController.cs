@@ -30,11 +30,8 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     [Authorize(Access.Ask)]
     [RequestSizeLimit(UploadImage.MaxBytes + MultipartBytes)]
     [ProducesResponseType<UploadResponse>(StatusCodes.Status201Created, "application/json")]
-    [Problem(400, ProblemCodes.InvalidImage, ProblemCodes.InvalidRequest)]
-    [Problem(410, ProblemCodes.ConversationErased)]
-    [Problem(413, ProblemCodes.UploadTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidImage, ProblemCodes.InvalidRequest), Problem(410, ProblemCodes.ConversationErased)]
+    [Problem(413, ProblemCodes.UploadTooLarge), Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> AddAsync([ConversationId] string conversationId, CancellationToken cancellationToken)
     {
         try
@@ -72,8 +69,7 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     [Authorize(Access.Read)]
     [TokenInAddress]
     [ProducesResponseType(StatusCodes.Status200OK)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> GetAsync(
         [ConversationId] string conversationId, [FromRoute(Name = "upload_id")] string uploadId, CancellationToken cancellationToken)
     {

@@ -82,8 +82,7 @@ internal static class A1111Endpoints
         await answers.WriteAsync(http, call, stop => AnswerAsync(call.Messages, shown, images, stop));
     }
 
-    private static async Task UpscaleAsync(
-        HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images)
+    private static async Task UpscaleAsync(HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images)
     {
         var body = await CompatibilityJson.ReadAsync<A1111UpscaleBody>(http.Request, http.RequestAborted);
         await using var call = await calls.SubmitAsync(

@@ -61,8 +61,7 @@ internal static class OpenAiEndpoints
     }
 
     /// <param name="otherwise">The prompt of a form without one; null: there must be one.</param>
-    private static async Task EditAsync(
-        HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results, string? otherwise)
+    private static async Task EditAsync(HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results, string? otherwise)
     {
         var (body, start) = await OpenAiForms.ReadAsync(http.Request, http.RequestAborted);
         if (otherwise is not null && string.IsNullOrWhiteSpace(body.Prompt))

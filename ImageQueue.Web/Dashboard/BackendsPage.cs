@@ -51,8 +51,7 @@ internal static class BackendsPage
 
     /// <summary>It stays here when the backend is healthy again: a proxy's time-out names the setting to raise.</summary>
     private static Markup LastDisruption(BackendStatus backend, DateTimeOffset now) => Markup.Fact(
-        "Last disruption",
-        backend.LastDisruption is { } last ? $"{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})" : null,
+        "Last disruption", backend.LastDisruption is { } last ? $"{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})" : null,
         isWords: true);
 
     private static (string State, string Label) LabelOf(BackendStatus backend) => backend switch

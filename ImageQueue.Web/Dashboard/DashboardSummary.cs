@@ -72,12 +72,8 @@ internal sealed class DashboardSummary(
     }
 
     internal sealed record Figures(
-        int Waiting,
-        DateTimeOffset? OldestQueuedAt,
-        IReadOnlyList<Message> Generating,
-        IReadOnlyList<BackendStatus> Backends,
-        IReadOnlyList<(WaitingUser User, int? Next)> WaitingUsers,
-        DateTimeOffset At)
+        int Waiting, DateTimeOffset? OldestQueuedAt, IReadOnlyList<Message> Generating, IReadOnlyList<BackendStatus> Backends,
+        IReadOnlyList<(WaitingUser User, int? Next)> WaitingUsers, DateTimeOffset At)
     {
         public int Healthy => Backends.Count(backend => backend.Healthy == true && !backend.Paused);
     }

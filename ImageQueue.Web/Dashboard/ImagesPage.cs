@@ -159,8 +159,7 @@ internal static class ImagesPage
         FinishedCursor? back = place is null || page.Count == 0 ? place : Of(isNewer ? page[^1] : page[0]);
         var named = place is null && search.Text is { } text ? await NamedAsync(request, search, text.Trim()) : [];
         var ids = named.Select(one => one.Message.Id).ToHashSet();
-        var table = await ImagesTable.ShowAsync(
-            request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))]);
+        var table = await ImagesTable.ShowAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))]);
         return Markup.Of(
             $"""
             {table}

@@ -87,11 +87,7 @@ internal static class Overview
         return Markup.Join(
         [
             new Chart(
-                "Images",
-                when,
-                Count(times.Images, "image"),
-                starts,
-                [new("Images", "iq-series-good", Values(time => time.Images))],
+                "Images", when, Count(times.Images, "image"), starts, [new("Images", "iq-series-good", Values(time => time.Images))],
                 Number).Bars(),
             new Chart(
                 "Errors by code",
@@ -112,12 +108,8 @@ internal static class Overview
                     new("p95", "iq-series-line2", Values(time => time.WaitHigh))],
                 value => DashboardFormat.Duration(value)).Lines(),
             new Chart(
-                "Queue",
-                when,
-                longest is { } most ? $"{Number(most)} waiting at most" : "no data",
-                starts,
-                [new("Longest queue", "iq-series-info", Values(time => time.Queue))],
-                Number).Bars(),
+                "Queue", when, longest is { } most ? $"{Number(most)} waiting at most" : "no data", starts,
+                [new("Longest queue", "iq-series-info", Values(time => time.Queue))], Number).Bars(),
         ]);
 
         List<double?> Values(Func<OverviewTime, double?> of) => [.. times.All.Select(of)];

@@ -110,7 +110,6 @@ internal sealed class ProblemWriter : IProblemDetailsWriter
     {
         var http = context.HttpContext;
         var type = ProblemShapes.Find(http) is null ? ApiProblem.ContentType : "application/json";
-        await http.Response.WriteAsJsonAsync(
-            ProblemShapes.BodyOf(context.ProblemDetails, http), options: null, type, http.RequestAborted);
+        await http.Response.WriteAsJsonAsync(ProblemShapes.BodyOf(context.ProblemDetails, http), options: null, type, http.RequestAborted);
     }
 }

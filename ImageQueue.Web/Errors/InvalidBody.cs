@@ -19,8 +19,7 @@ internal static partial class InvalidBody
             .First();
         if (error.Exception is UnprocessableException unprocessable)
         {
-            return ApiProblem.Result(
-                StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, unprocessable.Message, key);
+            return ApiProblem.Result(StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, unprocessable.Message, key);
         }
 
         var parameter = context.ActionDescriptor.Parameters.OfType<ControllerParameterDescriptor>()

@@ -27,9 +27,7 @@ internal sealed class JobServerConditions(
             if (!server.IsRunning)
             {
                 return new(
-                    ConditionCodes.JobServerMissing,
-                    $"{server.Name} is not running: it waits for the database, or stops.",
-                    Stops: true)
+                    ConditionCodes.JobServerMissing, $"{server.Name} is not running: it waits for the database, or stops.", Stops: true)
                 { Subject = server.Name };
             }
 
@@ -39,8 +37,7 @@ internal sealed class JobServerConditions(
                 ? null
                 : new(
                     ConditionCodes.JobServerMissing,
-                    $"{server.Name} has not reported to Hangfire for {LongestSilence.TotalMinutes:0} minutes.",
-                    Stops: true)
+                    $"{server.Name} has not reported to Hangfire for {LongestSilence.TotalMinutes:0} minutes.", Stops: true)
                 { Subject = server.Name };
         }
     }

@@ -13,11 +13,7 @@ namespace ImageQueue.Web.Push;
 [Tags("Push")]
 [ProducesResponseType<ServerSentEvents>(StatusCodes.Status200OK, ServerSentEvents.ContentType)]
 public sealed class EventsController(
-    MessageFeed feed,
-    PushWriter writer,
-    QueueMetrics metrics,
-    IOptions<PushOptions> options,
-    TimeProvider time,
+    MessageFeed feed, PushWriter writer, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time,
     IHostApplicationLifetime lifetime) : ControllerBase
 {
     private static readonly byte[] Heartbeat = Utf8(": still here\n\n");
@@ -39,9 +35,7 @@ public sealed class EventsController(
     [Authorize(Access.Read)]
     [TokenInAddress]
     [Stream]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound), Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest)]
     [Problem(503, ProblemCodes.Stopping)]
     public Task<IActionResult> GetAsync(
         [ConversationId] string conversationId,
@@ -58,14 +52,10 @@ public sealed class EventsController(
     [HttpGet("/api/events", Name = "watchAll")]
     [Authorize(Access.Overview)]
     [Stream]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
-    [Problem(503, ProblemCodes.Stopping)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest), Problem(503, ProblemCodes.Stopping)]
     public async Task<IActionResult> GetAllAsync(
-        [FromQuery(Name = "conversation_id")] string[]? conversationIds,
-        [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
-        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
-        CancellationToken cancellationToken)
+        [FromQuery(Name = "conversation_id")] string[]? conversationIds, [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery, CancellationToken cancellationToken)
     {
         if (conversationIds is not { Length: > 0 })
             return await AnswerAsync(null, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
@@ -86,10 +76,7 @@ public sealed class EventsController(
     }
 
     private async Task<IActionResult> AnswerAsync(
-        string? conversationId,
-        Func<MessageChange, bool> isWanted,
-        string? lastEventId,
-        string? lastEventIdInQuery,
+        string? conversationId, Func<MessageChange, bool> isWanted, string? lastEventId, string? lastEventIdInQuery,
         CancellationToken cancellationToken)
     {
         // Event-source polyfills put the id into the query under names of their own.

@@ -10,14 +10,8 @@ namespace ImageQueue.Web.Push;
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
 public sealed class ImagesHub(
-    MessageFeed feed,
-    PushWriter writer,
-    WatcherReach reach,
-    QueueMetrics metrics,
-    IOptions<PushOptions> options,
-    TimeProvider time,
-    IHubContext<ImagesHub> hub,
-    ILogger<ImagesHub> logger) : Hub
+    MessageFeed feed, PushWriter writer, WatcherReach reach, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time,
+    IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     public const string Path = "/hubs/images";
 

@@ -36,7 +36,8 @@ public static class SimulatorEndpoints
 
         // Applies all faults itself, so that its requests are counted in the statistics in any case.
         var api = group.MapGroup("/sdapi/v1");
-        api.MapPost("/txt2img", (ForgeSimulator _, HttpContext http) => GenerateAsync(simulator, http, SimulatorCall.TextToImage, MostBytes));
+        api.MapPost(
+            "/txt2img", (ForgeSimulator _, HttpContext http) => GenerateAsync(simulator, http, SimulatorCall.TextToImage, MostBytes));
         foreach (var (name, call) in new[] { ("img2img", SimulatorCall.ImageToImage), ("extra-single-image", SimulatorCall.Upscale) })
         {
             api.MapPost($"/{name}", (ForgeSimulator _, HttpContext http) => GenerateAsync(simulator, http, call, MostBytesWithImages))

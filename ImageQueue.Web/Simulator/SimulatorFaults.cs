@@ -156,8 +156,9 @@ public sealed partial class SimulatorFaults
     public void Set(string fault, int? times = null)
     {
         var known = Find(fault) ?? throw new ArgumentException(Explain(fault), nameof(fault));
+        const string AtLeastOne = "times must be at least 1; leave it out for a fault that stays until it is cleared.";
         if (times < 1)
-            throw new ArgumentException("times must be at least 1; leave it out for a fault that stays until it is cleared.", nameof(times));
+            throw new ArgumentException(AtLeastOne, nameof(times));
         lock (_gate)
             (_fault, _timesLeft) = (known, times);
     }

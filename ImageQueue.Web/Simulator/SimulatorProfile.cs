@@ -193,7 +193,8 @@ public sealed record SimulatorProfile(string Name)
     {
         _ when name is null || SimulatorCatalogue.FindSampler(name, null, HasSchedulers).Sampler is not null => null,
         UnknownSampler.NotFound => SimulatedAnswer.Json(new { detail = "Sampler not found" }, StatusCodes.Status404NotFound),
-        UnknownSampler.BadRequest => SimulatedAnswer.Json(new { error = $"unknown sample method: {name}" }, StatusCodes.Status400BadRequest),
+        UnknownSampler.BadRequest =>
+            SimulatedAnswer.Json(new { error = $"unknown sample method: {name}" }, StatusCodes.Status400BadRequest),
         _ => null,
     };
 }

@@ -12,8 +12,7 @@ namespace ImageQueue.Web.Api.Description;
 /// The API's description (OpenAPI 3.1): generated from the code, with
 /// <c>openapi.overlay.json</c> merged over it (RFC 7396). Made once, the same for every caller but for the path base.
 /// </summary>
-internal sealed class ApiDocument(
-    [FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
+internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
 {
     public const string Name = "v1";
 
