@@ -12,7 +12,8 @@ internal static class BulkPart
     {
         if (request.IsReadOnly)
             return Markup.None;
-        var query = QueryOf(tab, search).Value!; // It always names the tab.
+        var query = DashboardFormat.Query(
+            ("show", tab), ("user", search.Username), ("q", search.Text), ("backend", search.Backend), ("code", search.ErrorCode));
         return Markup.Join(tab switch
         {
             "waiting" or "running" => [Button("Cancel all matching", "cancel", "Cancel all {0} matching images?", "default")],
@@ -72,12 +73,6 @@ internal static class BulkPart
         BulkVerb.Retry => tab is "error" or "cancelled",
         _ => tab is not ("waiting" or "running"),
     };
-
-    private static QueryString QueryOf(string tab, RequestSearch search) => QueryString.Create(new[]
-    {
-        KeyValuePair.Create("show", (string?)tab), KeyValuePair.Create("user", search.Username), KeyValuePair.Create("q", search.Text),
-        KeyValuePair.Create("backend", search.Backend), KeyValuePair.Create("code", search.ErrorCode),
-    }.Where(part => part.Value is not null));
 
     /// <summary>How many images match, for the confirmation.</summary>
     internal sealed class Count : IDashboardDispatcher

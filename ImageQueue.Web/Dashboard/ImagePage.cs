@@ -79,8 +79,8 @@ internal static class ImagePage
     /// <summary>The row's request events; without any, the states that Hangfire keeps of the job.</summary>
     private static async Task<Markup> TimelineAsync(ImageDashboardRequest request, Message message, DateTimeOffset now)
     {
-        var history = (
-            await request.Get<IOperatorStore>().ReadEventsAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
+        var events = await request.Get<IOperatorStore>().ReadEventsAsync([message.Id], request.Aborted);
+        var history = events.GetValueOrDefault(message.Id) ?? [];
         var steps = new List<Step>(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
         if (history is not [{ What: RequestEventKinds.Submitted }, ..])
             steps.Add(new(message.CreatedAt, "Submitted", null, "waited"));
@@ -100,22 +100,23 @@ internal static class ImagePage
             """);
     }
 
-    private static Step StepOf(RequestEvent step) => NamelessOf(step) with { By = step.By };
-
-    private static Step NamelessOf(RequestEvent step) => step.What switch
+    private static Step StepOf(RequestEvent step)
     {
-        RequestEventKinds.Submitted => new(step.At, "Submitted", step.Why, "waited"),
-        RequestEventKinds.Prioritized => new(step.At, "Moved to the front", step.Why, null),
-        RequestEventKinds.Claimed => new(
-            step.At, step.Backend is { } backend ? $"Attempt {step.Attempt} on {backend}" : $"Attempt {step.Attempt}", step.Why,
-            "generated for"),
-        RequestEventKinds.Requeued => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
-        RequestEventKinds.Retried => new(step.At, "Retried", step.Why, "waited"),
-        RequestEventKinds.Complete => new(step.At, "Complete", step.Why, null),
-        RequestEventKinds.Error => new(step.At, "Ended in error", step.Why, null),
-        RequestEventKinds.Cancelled => new(step.At, "Cancelled", step.Why, null),
-        var other => new(step.At, other, step.Why, null),
-    };
+        var (what, lasting) = step.What switch
+        {
+            RequestEventKinds.Submitted => ("Submitted", "waited"),
+            RequestEventKinds.Prioritized => ("Moved to the front", null),
+            RequestEventKinds.Claimed =>
+                (step.Backend is { } backend ? $"Attempt {step.Attempt} on {backend}" : $"Attempt {step.Attempt}", "generated for"),
+            RequestEventKinds.Requeued => ($"Attempt {step.Attempt} ended, back in the queue", "waited"),
+            RequestEventKinds.Retried => ("Retried", "waited"),
+            RequestEventKinds.Complete => ("Complete", null),
+            RequestEventKinds.Error => ("Ended in error", null),
+            RequestEventKinds.Cancelled => ("Cancelled", null),
+            var other => (other, (string?)null),
+        };
+        return new(step.At, what, step.Why, lasting, step.By);
+    }
 
     private static IEnumerable<Step> OfHangfire(ImageDashboardRequest request, Message message)
     {
@@ -140,10 +141,7 @@ internal static class ImagePage
         (var word, false) => $"{word} {DashboardFormat.Ago(now, steps[i].At)} so far",
     };
 
-    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting)
-    {
-        public string? By { get; init; }
-    }
+    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting, string? By = null);
 
     private static string Name(StateHistoryDto state) => state.StateName switch
     {

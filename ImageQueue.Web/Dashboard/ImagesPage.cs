@@ -173,7 +173,7 @@ internal static class ImagesPage
         static FinishedCursor Of(MessageChange one) => new(one.Message.FinishedAt.GetValueOrDefault(), one.Message.Id); // It has finished.
 
         Markup Link(string text, string key, string other, FinishedCursor? cursor) => cursor is { } to
-            ? Page(request, text, (key, $"{Text(to.At.ToUnixTimeMilliseconds())}-{Text(to.Id)}"), (other, ""))
+            ? Page(request, text, (key, $"{Text(to.At.ToUnixTimeMilliseconds())}-{Text(to.Id)}"), (other, null))
             : Markup.None;
     }
 
@@ -220,14 +220,11 @@ internal static class ImagesPage
         {(from + PageSize < all ? Page(request, "Next", ("from", Text(from + PageSize))) : Markup.None)}</p>
         """);
 
-    private static Markup Page(ImageDashboardRequest request, string text, params (string Key, string Value)[] changes)
+    private static Markup Page(ImageDashboardRequest request, string text, params (string Key, string? Value)[] changes)
     {
-        var query = request.Http.Request.Query.Where(part => changes.All(change => change.Key != part.Key))
-            .Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
-            .Concat(
-                changes.Where(change => change.Value.Length > 0)
-                    .Select(change => KeyValuePair.Create<string, string?>(change.Key, change.Value)));
-        return Page(request, text, QueryString.Create(query).ToString());
+        var kept = request.Http.Request.Query.Where(part => changes.All(change => change.Key != part.Key))
+            .Select(part => (part.Key, (string?)part.Value.ToString()));
+        return Page(request, text, DashboardFormat.Query([.. kept, .. changes]).ToString());
     }
 
     private static Markup Page(ImageDashboardRequest request, string text, string query) =>
