@@ -23,11 +23,8 @@ internal static class SimulatorCatalogue
     public static IReadOnlyList<string> SamplerNames { get; } =
         ["DPM++ 2M", "DPM++ SDE", "Euler a", "Euler", "LMS", "Heun", "DDIM", "UniPC", "LCM", "[Forge] Flux Realistic"];
 
-    public static IReadOnlyList<object> Samplers { get; } =
-    [
-        .. SamplerNames.Select(name =>
-            new { name, aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"], options = new { } }),
-    ];
+    public static IEnumerable<object> Samplers => SamplerNames.Select(
+        name => new { name, aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"], options = new { } });
 
     private static IReadOnlyList<(string Name, string Label)> SchedulerNames { get; } =
     [
@@ -36,11 +33,8 @@ internal static class SimulatorCatalogue
         ("kl_optimal", "KL Optimal"), ("simple", "Simple"), ("normal", "Normal"), ("ddim", "DDIM"), ("beta", "Beta"), ("turbo", "Turbo"),
     ];
 
-    public static IReadOnlyList<object> Schedulers { get; } =
-    [
-        .. SchedulerNames.Select(
-            names => new { names.Name, names.Label, Aliases = (string[]?)null, DefaultRho = -1.0, NeedInnerModel = false }),
-    ];
+    public static IEnumerable<object> Schedulers => SchedulerNames.Select(
+        names => new { names.Name, names.Label, Aliases = (string[]?)null, DefaultRho = -1.0, NeedInnerModel = false });
 
     /// <summary>The upscaler that leaves an image as it is.</summary>
     public const string NoUpscaler = "None";
@@ -51,41 +45,28 @@ internal static class SimulatorCatalogue
     public static IReadOnlyList<string> UpscalerNames { get; } =
         [NoUpscaler, "Lanczos", NearestUpscaler, "ESRGAN_4x", "R-ESRGAN 4x+", "R-ESRGAN 4x+ Anime6B", "SwinIR_4x"];
 
-    public static IReadOnlyList<object> Upscalers { get; } =
-    [
-        .. UpscalerNames.Select((name, i) => new
-        {
-            name,
-            model_name = i < 3 ? null : name,
-            model_path = i < 3 ? null : $"/models/ESRGAN/{name}.pth",
-            model_url = (string?)null,
-            scale = i == 0 ? 1.0 : 4.0,
-        }),
-    ];
+    public static IEnumerable<object> Upscalers => UpscalerNames.Select((name, i) => new
+    {
+        name,
+        model_name = i < 3 ? null : name,
+        model_path = i < 3 ? null : $"/models/ESRGAN/{name}.pth",
+        model_url = (string?)null,
+        scale = i == 0 ? 1.0 : 4.0,
+    });
 
-    public static IReadOnlyList<object> LatentUpscaleModes { get; } =
-    [
-        .. ((string[])
-        [
-            "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
-            "Latent (nearest-exact)",
-        ]).Select(name => new { name }),
-    ];
+    public static IEnumerable<object> LatentUpscaleModes { get; } = new[]
+    {
+        "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)", "Latent (nearest-exact)",
+    }.Select(name => new { name });
 
-    public static IReadOnlyList<object> Loras { get; } =
-    [
-        .. ((string[])["add-detail", "film-grain", "pixel-art"]).Select(
-            name => new { name, alias = name, path = $"/models/Lora/{name}.safetensors", metadata = new { } }),
-    ];
+    public static IEnumerable<object> Loras { get; } = new[] { "add-detail", "film-grain", "pixel-art" }.Select(
+        name => new { name, alias = name, path = $"/models/Lora/{name}.safetensors", metadata = new { } });
 
     /// <summary>VAEs, and in Forge text encoders with them (<c>sd-modules</c>).</summary>
-    public static IReadOnlyList<object> Modules(SimulatorProfile profile) =>
-    [
-        .. (profile.HasModules
-                ? ["ae.safetensors", "clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors"]
-                : (string[])["vae-ft-mse-840000.safetensors"])
-            .Select(name => new { model_name = name, filename = $"/models/VAE/{name}" }),
-    ];
+    public static IEnumerable<object> Modules(SimulatorProfile profile) => (profile.HasModules
+            ? ["ae.safetensors", "clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors"]
+            : (string[])["vae-ft-mse-840000.safetensors"])
+        .Select(name => new { model_name = name, filename = $"/models/VAE/{name}" });
 
     /// <summary>Steps between two live previews: the default of A1111 and Forge.</summary>
     public const int StepsPerPreview = 10;

@@ -96,9 +96,7 @@ public static class SimulatorEndpoints
         return group;
     }
 
-    /// <summary>
-    /// Applies the faults of a whole server to an endpoint, and hides it where this kind of server does not have it.
-    /// </summary>
+    /// <summary>Applies the faults of a whole server to an endpoint, and hides it where this kind of server does not have it.</summary>
     private static void Only(this RouteHandlerBuilder endpoint, ForgeSimulator simulator, Func<SimulatorProfile, bool>? has = null) =>
         endpoint.AddEndpointFilter(async (context, next) =>
         {

@@ -60,9 +60,7 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>A1111 from 1.9, and reForge.</summary>
     public static SimulatorProfile A1111 { get; } = new("a1111") { Errors = ErrorForm.Errors, HasModules = false };
 
-    /// <summary>
-    /// SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and it ignores unknown options.
-    /// </summary>
+    /// <summary>SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and it ignores unknown options.</summary>
     public static SimulatorProfile SdNext { get; } = A1111Old with { Name = "sdnext", TakesAnyOption = true };
 
     /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, no interrupt.</summary>
