@@ -17,7 +17,7 @@ internal static class AnswerHeaders
     public static IActionResult Kept(this ControllerBase controller, string? path, string contentType, string whyNot)
     {
         if (path is null)
-            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, whyNot);
+            return ApiProblem.Result(ProblemCodes.NotFound, whyNot);
         controller.Response.Headers.CacheControl = "private, max-age=31536000, immutable";
         return controller.PhysicalFile(path, contentType, enableRangeProcessing: true);
     }

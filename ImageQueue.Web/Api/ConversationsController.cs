@@ -51,7 +51,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
         if (body.Title?.Trim() is not { Length: > 0 and <= ConversationPatchBody.LongestTitle } title || title.Any(char.IsControl))
         {
             return ApiProblem.Result(
-                StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, ConversationPatchBody.TitleRule, "title");
+                ProblemCodes.InvalidRequest, ConversationPatchBody.TitleRule, "title", StatusCodes.Status422UnprocessableEntity);
         }
 
         return await store.RenameConversationAsync(conversationId, title, cancellationToken)

@@ -40,15 +40,12 @@ internal sealed class JsonBody(SystemTextJsonInputFormatter inner) : IInputForma
     {
         if (!MediaTypeHeaderValue.TryParse(request.ContentType, out var type) || type.Charset.Length == 0)
             return true;
-        if (type.Charset.Equals("utf8", StringComparison.OrdinalIgnoreCase)
-            || type.Charset.Equals("\"utf8\"", StringComparison.OrdinalIgnoreCase))
-        {
-            type.Charset = "utf-8";
-            request.ContentType = type.ToString();
-        }
-
-        return type.Charset.Equals("utf-8", StringComparison.OrdinalIgnoreCase)
-            || type.Charset.Equals("\"utf-8\"", StringComparison.OrdinalIgnoreCase);
+        var charset = HeaderUtilities.RemoveQuotes(type.Charset);
+        if (!charset.Equals("utf8", StringComparison.OrdinalIgnoreCase))
+            return charset.Equals("utf-8", StringComparison.OrdinalIgnoreCase);
+        type.Charset = "utf-8";
+        request.ContentType = type.ToString();
+        return true;
     }
 
     private static (string Field, string Sentence)? Problem(ReadOnlySpan<byte> body)

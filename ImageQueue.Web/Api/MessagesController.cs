@@ -72,11 +72,7 @@ public sealed class MessagesController(
         CancellationToken cancellationToken = default)
     {
         if (after is not null && before is not null)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, "Send after or before, not both.", "before");
-        }
-
+            return ApiProblem.Result(ProblemCodes.InvalidRequest, "Send after or before, not both.", "before");
         if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
             return ConversationIdAttribute.NotFound(conversationId);
         var found = before is { } end
@@ -184,11 +180,7 @@ public sealed class MessagesController(
     {
         var message = transition.Message ?? throw new MessageNotFoundException(id);
         if (!transition.Applied)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status409Conflict, code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
-        }
-
+            return ApiProblem.Result(code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
         return Ok(await ShowAsync(message, cancellationToken));
     }
 }

@@ -71,8 +71,7 @@ public sealed class QueueController(
     private string Operator => User.Identity?.Name ?? "";
 
     private static IActionResult BackendNotFound(string name) =>
-        ApiProblem.Result(
-            StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
+        ApiProblem.Result(ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
 }
 
 /// <summary>The queue as a whole.</summary>

@@ -34,7 +34,7 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
         if (await store.FindConversationAsync(conversationId, cancellationToken) is { } conversation && conversation.Username != username)
             throw new ConversationForbiddenException(conversationId);
 
-        var (token, expiresAt) = tokens.Issue(conversationId, username);
+        var (token, expiresAt) = tokens.Issue(new WatcherToken(conversationId, username));
         return StatusCode(StatusCodes.Status201Created, new WatcherTokenResponse(token, conversationId, username, expiresAt));
     }
 }

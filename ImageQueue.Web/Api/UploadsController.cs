@@ -56,8 +56,7 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         catch (InvalidDataException)
         {
             throw new ProblemException(
-                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest,
-                "The form cannot be read. Send multipart/form-data with one part, file.");
+                ProblemCodes.InvalidRequest, "The form cannot be read. Send multipart/form-data with one part, file.");
         }
     }
 

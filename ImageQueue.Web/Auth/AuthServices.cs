@@ -1,4 +1,5 @@
 using System.Net;
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
@@ -171,8 +172,7 @@ internal static class AuthServices
                     && !RequestOrigin.IsOwn(context.Request, origin)
                     && !allowed.Contains(origin, StringComparer.OrdinalIgnoreCase)
                     ? Refusal.WriteAsync(
-                        context, StatusCodes.Status403Forbidden, "forbidden",
-                        "A page of this website cannot watch. Add the website to Auth:AllowedOrigins.")
+                        context, ProblemCodes.Forbidden, "A page of this website cannot watch. Add the website to Auth:AllowedOrigins.")
                     : next(context)));
     }
 

@@ -1,3 +1,4 @@
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
@@ -51,8 +52,7 @@ internal static class Forms
                 : (StatusCodes.Status400BadRequest, "The form cannot be read.");
             if (refusal is var (status, detail))
             {
-                var code = status == StatusCodes.Status415UnsupportedMediaType ? "unsupported_media_type" : "invalid_request";
-                await Refusal.WriteAsync(context, status, code, detail);
+                await Refusal.WriteAsync(context, ProblemCodes.OfStatus(status), detail, status);
             }
             else
             {

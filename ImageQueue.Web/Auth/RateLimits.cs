@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Claims;
 using System.Threading.RateLimiting;
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.RateLimiting;
 
 namespace ImageQueue.Web.Auth;
@@ -74,7 +75,7 @@ internal static class RateLimits
         rejected.HttpContext.Response.Headers.RetryAfter =
             Math.Max(1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         return Refusal.WriteAsync(
-            rejected.HttpContext, StatusCodes.Status429TooManyRequests, "rate_limited",
+            rejected.HttpContext, ProblemCodes.RateLimited,
             "Too much at once from this key or address. Try again after the time that Retry-After says.");
     }
 

@@ -4,9 +4,7 @@ using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;
 
-/// <summary>
-/// The body of <c>POST /sdapi/v1/txt2img</c>, and with an image of <c>img2img</c>. Fields that are not here are ignored.
-/// </summary>
+/// <summary>The body of <c>POST /sdapi/v1/txt2img</c>, and with an image of <c>img2img</c>. Fields that are not here are ignored.</summary>
 /// <remarks>A1111 and Forge <c>modules/api/models.py</c>, <c>StableDiffusionTxt2ImgProcessingAPI</c> and <c>Img2Img</c>.</remarks>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
 internal sealed record A1111ImageBody
@@ -74,11 +72,7 @@ internal sealed record A1111ImageBody
     public CallSource ToSource()
     {
         if (InitImages is not [var image, ..])
-        {
-            throw new ProblemException(
-                StatusCodes.Status404NotFound, ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64.");
-        }
-
+            throw new ProblemException(ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64.");
         if (DenoisingStrength is < 0 or > 1)
             throw CallSource.Refused("denoising_strength", "denoising_strength must be between 0 and 1.");
         return new(image, Mask is not null && InpaintingMaskInvert == 1 ? CallSource.Invert(Mask) : Mask)

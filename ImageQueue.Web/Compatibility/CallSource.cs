@@ -25,7 +25,7 @@ internal sealed record CallSource(byte[] Image, byte[]? Mask = null)
         Redraw(mask, "mask", colour => (byte)(255 - ((colour.Red + colour.Green + colour.Blue) / 3))) ?? mask;
 
     internal static ProblemException Refused(string field, string sentence) =>
-        new(StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, sentence, field);
+        new(ProblemCodes.InvalidRequest, sentence, field, StatusCodes.Status422UnprocessableEntity);
 
     /// <returns>A grey PNG; null when all of it would be black.</returns>
     private static byte[]? Redraw(byte[] image, string field, Func<SKColor, byte> grey)

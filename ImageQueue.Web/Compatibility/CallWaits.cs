@@ -61,8 +61,7 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
         if (lifetime.ApplicationStopping.IsCancellationRequested)
         {
             throw new ProblemException(
-                StatusCodes.Status503ServiceUnavailable, ProblemCodes.Stopping,
-                "This server stops. Send the request again; another server, or this one after its start, takes it.");
+                ProblemCodes.Stopping, "This server stops. Send the request again; another server, or this one after its start, takes it.");
         }
     }
 }

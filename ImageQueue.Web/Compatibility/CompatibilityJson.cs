@@ -39,5 +39,5 @@ internal static class CompatibilityJson
     }
 
     internal static ProblemException Unreadable(string sentence) =>
-        new(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence);
+        new(ProblemCodes.InvalidRequest, sentence);
 }

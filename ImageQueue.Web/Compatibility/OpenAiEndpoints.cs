@@ -49,8 +49,9 @@ internal static class OpenAiEndpoints
             : throw UnknownModel(id, models);
 
     internal static ProblemException UnknownModel(string name, ModelChoices models) => new(
-        StatusCodes.Status404NotFound, ProblemCodes.UnknownModel,
-        $"The model '{name}' does not exist here. Send one of these, or leave model out: {string.Join(", ", NamesOf(models))}.");
+        ProblemCodes.UnknownModel,
+        $"The model '{name}' does not exist here. Send one of these, or leave model out: {string.Join(", ", NamesOf(models))}.",
+        status: StatusCodes.Status404NotFound);
 
     private static async Task GenerateAsync(HttpContext http, ImageCalls calls, OpenAiCalls openAi, OpenAiResults results)
     {
@@ -162,7 +163,7 @@ internal sealed class OpenAiResults(
     private async Task<string> UrlOfAsync(HttpRequest request, Message message, CancellationToken cancellationToken)
     {
         var owner = (await store.FindConversationAsync(message.ConversationId, cancellationToken))?.Username ?? "";
-        var token = tokens.IssueForImage(message.ConversationId, owner, message.JobId ?? "", UrlLifetime);
+        var (token, _) = tokens.Issue(new WatcherToken(message.ConversationId, owner, message.JobId ?? ""), UrlLifetime);
         return $"{request.Scheme}://{request.Host}{request.PathBase}{message.ImageUrl}{QueryString.Create("access_token", token)}";
     }
 

@@ -67,10 +67,7 @@ internal static class FailedImage
             var other => (StatusCodes.Status500InternalServerError, other ?? ErrorCodes.Unexpected),
         };
         var detail = message.Status == MessageStatus.Error ? message.Error : "The request was cancelled before its image was there.";
-        var problem = ApiProblem.Of(
-            status, status == StatusCodes.Status503ServiceUnavailable
-                ? ProblemCodes.StoreUnavailable
-                : ProblemCodes.OfStatus(status), detail ?? "");
+        var problem = ApiProblem.Of(ProblemCodes.OfStatus(status), detail ?? "", status: status);
         problem.Extensions["code"] = code;
         problem.Extensions[Extension] = code;
         return new ProblemException(problem);

@@ -54,12 +54,7 @@ internal static class OpenAiForms
     public static async Task<(OpenAiImageBody Body, CallSource Start)> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {
         if (!request.HasFormContentType)
-        {
-            throw new ProblemException(
-                StatusCodes.Status415UnsupportedMediaType, ProblemCodes.UnsupportedMediaType,
-                "Send multipart/form-data, with the image as a file.");
-        }
-
+            throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send multipart/form-data, with the image as a file.");
         IFormCollection form;
         try
         {

@@ -18,9 +18,10 @@ internal static class ApiProblem
     /// <param name="code">One of <see cref="ProblemCodes"/>.</param>
     /// <param name="detail">A sentence for the caller.</param>
     /// <param name="field">The field that the sentence is about; null or empty: none.</param>
-    public static ProblemDetails Of(int status, string code, string detail, string? field = null)
+    /// <param name="status">Null: the code's own.</param>
+    public static ProblemDetails Of(string code, string detail, string? field = null, int? status = null)
     {
-        var problem = new ProblemDetails { Status = status, Detail = detail };
+        var problem = new ProblemDetails { Status = status ?? ProblemCodes.StatusOf(code), Detail = detail };
         SetCode(problem, code);
         if (!string.IsNullOrEmpty(field))
             problem.Extensions[Errors] = new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [detail] };
@@ -28,8 +29,8 @@ internal static class ApiProblem
     }
 
     /// <summary>The same as an MVC result.</summary>
-    public static IActionResult Result(int status, string code, string detail, string? field = null) =>
-        new ProblemResult(Of(status, code, detail, field));
+    public static IActionResult Result(string code, string detail, string? field = null, int? status = null) =>
+        new ProblemResult(Of(code, detail, field, status));
 
     /// <summary>422: the request is well-formed, but not allowed.</summary>
     public static IActionResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) => new ProblemResult(Unprocessed(errors));
@@ -39,7 +40,8 @@ internal static class ApiProblem
     public static ProblemDetails Unprocessed(IReadOnlyDictionary<string, string[]> errors)
     {
         var problem = Of(
-            StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, string.Join(' ', errors.Values.SelectMany(all => all)));
+            ProblemCodes.InvalidRequest, string.Join(' ', errors.Values.SelectMany(all => all)),
+            status: StatusCodes.Status422UnprocessableEntity);
         problem.Extensions[Errors] = errors;
         return problem;
     }

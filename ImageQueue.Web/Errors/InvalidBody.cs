@@ -18,16 +18,13 @@ internal static partial class InvalidBody
             .ThenByDescending(entry => entry.Key.StartsWith('$')) // The JSON reader's errors come before "is required".
             .First();
         if (error.Exception is UnprocessableException unprocessable)
-        {
-            return ApiProblem.Result(StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, unprocessable.Message, key);
-        }
-
+            return ApiProblem.Result(ProblemCodes.InvalidRequest, unprocessable.Message, key, StatusCodes.Status422UnprocessableEntity);
         var parameter = context.ActionDescriptor.Parameters.OfType<ControllerParameterDescriptor>()
             .FirstOrDefault(parameter => parameter.BindingInfo?.BindingSource != BindingSource.Body && NameOf(parameter) == key);
         var (field, sentence) = error.Exception is UnreadableException unreadable ? (key, unreadable.Message)
             : parameter is null ? OfBody(key, error)
             : (key, OfParameter(key, parameter));
-        return ApiProblem.Result(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence, field);
+        return ApiProblem.Result(ProblemCodes.InvalidRequest, sentence, field);
     }
 
     private static string NameOf(ControllerParameterDescriptor parameter) => parameter.BindingInfo?.BinderModelName ?? parameter.Name;

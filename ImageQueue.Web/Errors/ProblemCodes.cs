@@ -27,33 +27,41 @@ internal static class ProblemCodes
     public const string Stopping = "stopping";
     public const string Unexpected = "unexpected";
 
-    /// <summary>Code to title: the same for every occurrence (RFC 9457, section 3.1.3).</summary>
-    public static IReadOnlyDictionary<string, string> Titles { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
+    /// <summary>
+    /// Code to status and title: the same for every occurrence (RFC 9457, section 3.1.3), but that an invalid request is 422 where it is
+    /// well-formed.
+    /// </summary>
+    private static readonly Dictionary<string, (int Status, string Title)> Known = new(StringComparer.Ordinal)
     {
-        [InvalidRequest] = "The request is not valid.",
-        [UnknownModel] = "There is no such model.",
-        [Unauthorized] = "Authentication is required.",
-        [Forbidden] = "This is not allowed.",
-        [NotFound] = "There is no such thing.",
-        [ConversationForbidden] = "The conversation belongs to another user.",
-        [ConversationErased] = "The conversation was erased.",
-        [IdempotencyKeyReused] = "The Idempotency-Key was used for another request.",
-        [NotCancellable] = "The message cannot be cancelled.",
-        [NotRetryable] = "The message cannot be retried.",
-        [TooManyPending] = "Too many images of this user are waiting.",
-        [QueueFull] = "The queue is full.",
-        [RateLimited] = "Too many requests.",
-        [SourceNotFound] = "There is no such image to start from.",
-        [SourceNotReady] = "The image to start from is not complete.",
-        [UnsupportedSource] = "No image server here can start from an image in this way.",
-        [InvalidImage] = "The image cannot be used.",
-        [UploadTooLarge] = "The image is too large.",
-        [BodyTooLarge] = "The body is too large.",
-        [UnsupportedMediaType] = "The body's type is not read here.",
-        [Stopping] = "The server is stopping.",
-        [StoreUnavailable] = "The database is away.",
-        [Unexpected] = "Something went wrong here.",
+        [InvalidRequest] = (400, "The request is not valid."),
+        [UnknownModel] = (422, "There is no such model."),
+        [Unauthorized] = (401, "Authentication is required."),
+        [Forbidden] = (403, "This is not allowed."),
+        [NotFound] = (404, "There is no such thing."),
+        [ConversationForbidden] = (403, "The conversation belongs to another user."),
+        [ConversationErased] = (410, "The conversation was erased."),
+        [IdempotencyKeyReused] = (422, "The Idempotency-Key was used for another request."),
+        [NotCancellable] = (409, "The message cannot be cancelled."),
+        [NotRetryable] = (409, "The message cannot be retried."),
+        [TooManyPending] = (429, "Too many images of this user are waiting."),
+        [QueueFull] = (429, "The queue is full."),
+        [RateLimited] = (429, "Too many requests."),
+        [SourceNotFound] = (404, "There is no such image to start from."),
+        [SourceNotReady] = (409, "The image to start from is not complete."),
+        [UnsupportedSource] = (422, "No image server here can start from an image in this way."),
+        [InvalidImage] = (400, "The image cannot be used."),
+        [UploadTooLarge] = (413, "The image is too large."),
+        [BodyTooLarge] = (413, "The body is too large."),
+        [UnsupportedMediaType] = (415, "The body's type is not read here."),
+        [Stopping] = (503, "The server is stopping."),
+        [StoreUnavailable] = (503, "The database is away."),
+        [Unexpected] = (500, "Something went wrong here."),
     };
+
+    public static IReadOnlyDictionary<string, string> Titles { get; } =
+        Known.ToDictionary(code => code.Key, code => code.Value.Title, StringComparer.Ordinal);
+
+    public static int StatusOf(string code) => Known[code].Status;
 
     /// <summary>For what the framework refuses by a status alone.</summary>
     public static string OfStatus(int status) => status switch

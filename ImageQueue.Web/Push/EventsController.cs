@@ -16,7 +16,7 @@ public sealed class EventsController(
     MessageFeed feed, PushWriter writer, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time,
     IHostApplicationLifetime lifetime) : ControllerBase
 {
-    private static readonly byte[] Heartbeat = Utf8(": still here\n\n");
+    private static readonly byte[] Heartbeat = ": still here\n\n"u8.ToArray();
 
     /// <summary>Most conversations that one stream can be narrowed to.</summary>
     internal const int MaxConversations = 100;
@@ -66,7 +66,7 @@ public sealed class EventsController(
         if (problem is not null)
         {
             return ApiProblem.Result(
-                StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, problem, ConversationIdAttribute.ParameterName);
+                ProblemCodes.InvalidRequest, problem, ConversationIdAttribute.ParameterName, StatusCodes.Status422UnprocessableEntity);
         }
 
         var wanted = conversationIds.Select(StoredName.Normalize).ToHashSet(StringComparer.Ordinal);
@@ -86,8 +86,7 @@ public sealed class EventsController(
         if (seen is not null && since is null)
         {
             return ApiProblem.Result(
-                StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest,
-                "Last-Event-ID must be a revision: the id of an event you have seen.", "Last-Event-ID");
+                ProblemCodes.InvalidRequest, "Last-Event-ID must be a revision: the id of an event you have seen.", "Last-Event-ID");
         }
 
         if (HttpMethods.IsHead(Request.Method))
@@ -133,8 +132,8 @@ public sealed class EventsController(
         // An id without data is no event, but the client keeps it: cut off before its first event, it still reconnects at the
         // right revision.
         var stream = new EventStream(Response.BodyWriter, options.Value.SlowestReader, time);
-        await stream.WriteAsync(
-            Utf8(string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n")), cancellationToken);
+        var start = string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n");
+        await stream.WriteAsync(Encoding.UTF8.GetBytes(start), cancellationToken);
         await stream.FlushAsync(cancellationToken);
 
         var sentAt = time.GetTimestamp();
@@ -158,6 +157,4 @@ public sealed class EventsController(
             sentAt = time.GetTimestamp();
         }
     }
-
-    private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 }

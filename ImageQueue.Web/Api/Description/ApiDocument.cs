@@ -22,12 +22,7 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
     private const string ProblemSchema = "#/components/schemas/Problem";
 
     /// <summary>What every call that needs authorization may answer.</summary>
-    private static readonly (int Status, string Code)[] OfAuthorization =
-    [
-        (StatusCodes.Status401Unauthorized, ProblemCodes.Unauthorized),
-        (StatusCodes.Status403Forbidden, ProblemCodes.Forbidden),
-        (StatusCodes.Status429TooManyRequests, ProblemCodes.RateLimited),
-    ];
+    private static readonly string[] OfAuthorization = [ProblemCodes.Unauthorized, ProblemCodes.Forbidden, ProblemCodes.RateLimited];
 
     private static readonly string[] Methods = ["get", "post", "put", "patch", "delete"];
 
@@ -60,7 +55,7 @@ internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApi
                 .SelectMany(problem => problem.Codes.Select(code => (problem.StatusCode, code)))
                 .ToList();
             if (metadata.OfType<IAuthorizeData>().Any())
-                problems.AddRange(OfAuthorization);
+                problems.AddRange(OfAuthorization.Select(code => (ProblemCodes.StatusOf(code), code)));
             foreach (var same in problems.GroupBy(problem => problem.StatusCode, problem => problem.code))
                 Describe(operation, same.Key, [.. same.Distinct(StringComparer.Ordinal)]);
             return Task.CompletedTask;
