@@ -63,8 +63,8 @@ public static class WebServices
         services.AddControllersWithViews(options => options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options =>
         {
             Configure(options.JsonSerializerOptions);
-            options.JsonSerializerOptions.Converters.Add(new WholeNumber());
-            options.JsonSerializerOptions.Converters.Add(new WholeNumber64());
+            options.JsonSerializerOptions.Converters.Add(new WholeNumber<int>());
+            options.JsonSerializerOptions.Converters.Add(new WholeNumber<long>());
         });
         services.PostConfigure<MvcOptions>(options =>
         {

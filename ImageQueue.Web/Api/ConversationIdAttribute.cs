@@ -31,8 +31,7 @@ internal sealed class ConversationIdAttribute : ModelBinderAttribute
 
     public static string NotFoundSentence(string id) => $"Conversation {id} not found. It comes to exist with its first message.";
 
-    public static IActionResult NotFound(string id) =>
-        ApiProblem.Result(ProblemCodes.NotFound, NotFoundSentence(id));
+    public static IActionResult NotFound(string id) => ApiProblem.Result(ProblemCodes.NotFound, NotFoundSentence(id));
 
     private sealed class Binder : IModelBinder
     {

@@ -68,8 +68,7 @@ public sealed class ChatPage
     public string this[string key] => Texts[key];
 
     /// <param name="root">The application's path base, with a trailing slash.</param>
-    public string ForScript(string root) =>
-        JsonSerializer.Serialize(new { Root = root, LongestPrompt, Texts }, ScriptJson);
+    public string ForScript(string root) => JsonSerializer.Serialize(new { Root = root, LongestPrompt, Texts }, ScriptJson);
 
     internal static IEnumerable<string> Keys() =>
         Resources.GetResourceSet(CultureInfo.InvariantCulture, createIfNotExists: true, tryParents: false)!  // embedded, so always there
