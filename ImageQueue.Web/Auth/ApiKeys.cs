@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Diagnostics.CodeAnalysis;
 using System.Security.Claims;
 using System.Security.Cryptography;
 
@@ -52,13 +51,11 @@ public sealed class ApiKeys
     public bool IsCurrent(ClaimsPrincipal user) =>
         Array.Exists(_keys, key => key.Fingerprint == user.FindFirstValue(ApiKey.FingerprintClaim) && user.IsInRole(key.Role));
 
-    internal static byte[] HashOf(ApiKeyOptions key) => TryParseHash(key.KeyHash, out var hash) ? hash : Hash(key.Key ?? "");
+    internal static byte[] HashOf(ApiKeyOptions key) => ParseHash(key.KeyHash) ?? Hash(key.Key ?? "");
 
-    internal static bool TryParseHash(string? text, [NotNullWhen(true)] out byte[]? hash)
-    {
-        hash = text is { Length: SHA256.HashSizeInBytes * 2 } && text.All(char.IsAsciiHexDigit) ? Convert.FromHexString(text) : null;
-        return hash is not null;
-    }
+    /// <returns>Null for anything but 64 hex digits.</returns>
+    internal static byte[]? ParseHash(string? text) =>
+        text is { Length: SHA256.HashSizeInBytes * 2 } && text.All(char.IsAsciiHexDigit) ? Convert.FromHexString(text) : null;
 }
 
 /// <param name="Name">Its holder.</param>

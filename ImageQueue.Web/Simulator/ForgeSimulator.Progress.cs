@@ -57,27 +57,26 @@ public sealed partial class ForgeSimulator
     /// <summary><c>GET /sdapi/v1/progress</c>: of the running task (api.py, progressapi).</summary>
     internal object GlobalProgress(bool skipImage)
     {
-        double progress;
-        double? eta;
         object state;
-        SimulatedTask? generation;
-        (int Id, int Step)? preview;
+        var progress = 0.0;
+        double? eta = null;
+        SimulatedTask? generation = null;
+        (int Id, int Step)? preview = null;
         lock (_gate)
         {
             state = _state.Shown();
-            if (_state.JobCount == 0)
-                return new { progress = 0, eta_relative = 0, state, current_image = (string?)null, textinfo = (string?)null };
-            progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
-            eta = Eta(progress);
-            progress = Math.Min(progress, 1);
-            generation = _state.SimulatedTask;
-            preview = _state.Preview();
+            if (_state.JobCount != 0)
+            {
+                progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
+                eta = Eta(progress);
+                (generation, preview) = (_state.SimulatedTask, _state.Preview());
+            }
         }
 
         var image = !skipImage && generation is not null && preview is { } one
             ? Convert.ToBase64String(generation.Preview(one.Step))
             : null;
-        return new { progress, eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
+        return new { progress = Math.Min(progress, 1), eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
     }
 
     /// <summary><c>GET /sdapi/v1/sd-models</c>: a title has its hash once the model has been used.</summary>

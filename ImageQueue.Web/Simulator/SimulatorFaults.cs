@@ -143,8 +143,7 @@ public sealed partial class SimulatorFaults
     }
 
     /// <summary>The known name that equals this one but for case; null when there is none.</summary>
-    public static string? Find(string name) =>
-        Known.FirstOrDefault(known => known.Equals(name.Trim(), StringComparison.OrdinalIgnoreCase));
+    public static string? Find(string name) => Known.FirstOrDefault(known => known.Equals(name.Trim(), StringComparison.OrdinalIgnoreCase));
 
     /// <summary>A sentence that names what exists.</summary>
     public static string Explain(string name) => $"There is no fault '{name}'. These exist: {string.Join(", ", Known)}.";
