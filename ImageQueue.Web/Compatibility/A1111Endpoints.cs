@@ -69,7 +69,7 @@ internal static class A1111Endpoints
         HttpContext http, ImageCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images, ILogger<A1111ImageBody> logger)
     {
         var body = await ReadAsync(http, logger);
-        await using var call = await calls.SubmitAsync(Name, a1111.Of(http), a1111.Read(http, body), http.RequestAborted);
+        await using var call = await calls.SubmitAsync(a1111.Of(http), a1111.Read(http, body), http.RequestAborted);
         await answers.WriteAsync(http, call, stop => AnswerAsync(call.Messages, body, images, stop));
     }
 
@@ -77,7 +77,7 @@ internal static class A1111Endpoints
         HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images, ILogger<A1111ImageBody> logger)
     {
         var body = await ReadAsync(http, logger);
-        await using var call = await calls.SubmitAsync(Name, a1111.Of(http), body.ToSource(), a1111.Read(http, body), http.RequestAborted);
+        await using var call = await calls.SubmitAsync(a1111.Of(http), body.ToSource(), a1111.Read(http, body), http.RequestAborted);
         var shown = body with { InitImages = null, Mask = null }; // As A1111 answers.
         await answers.WriteAsync(http, call, stop => AnswerAsync(call.Messages, shown, images, stop));
     }
@@ -85,8 +85,7 @@ internal static class A1111Endpoints
     private static async Task UpscaleAsync(HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images)
     {
         var body = await CompatibilityJson.ReadAsync<A1111UpscaleBody>(http.Request, http.RequestAborted);
-        await using var call = await calls.SubmitAsync(
-            Name, a1111.Of(http), body.ToSource(), A1111UpscaleBody.Request, http.RequestAborted);
+        await using var call = await calls.SubmitAsync(a1111.Of(http), body.ToSource(), A1111UpscaleBody.Request, http.RequestAborted);
         await answers.WriteAsync(http, call, async stop => new A1111Upscaled(
             Convert.ToBase64String(await images.ReadAsync(call.Messages[0], stop)),
             $"<p>Postprocess upscale by: {body.UpscalingResize ?? 2}</p>"));

@@ -38,6 +38,5 @@ internal static class CompatibilityJson
         }
     }
 
-    internal static ProblemException Unreadable(string sentence) =>
-        new(ProblemCodes.InvalidRequest, sentence);
+    internal static ProblemException Unreadable(string sentence) => new(ProblemCodes.InvalidRequest, sentence);
 }

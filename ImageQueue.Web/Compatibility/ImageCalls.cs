@@ -40,29 +40,28 @@ internal sealed class ImageCalls(
     /// <param name="requests">1 or more; their conversation is set here.</param>
     /// <exception cref="ProblemException">A request is not valid.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
-    public async Task<ImageCall> SubmitAsync(
-        string api, Caller caller, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+    public async Task<ImageCall> SubmitAsync(Caller caller, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
     {
         var messages = new List<Message>(requests.Count);
         try
         {
             foreach (var request in requests)
             {
-                var message = await SubmitOneAsync(api, caller, request, cancellationToken);
+                var message = await SubmitOneAsync(caller, request, cancellationToken);
                 messages.Add(message);
                 _waiting.AddOrUpdate(message.Id, 1, (_, count) => count + 1);
             }
         }
         catch
         {
-            await LeaveAsync(api, messages, cancelThem: true);
+            await LeaveAsync(caller.Api, messages, cancelThem: true);
             throw;
         }
 
-        return new ImageCall(messages, last => LeaveAsync(api, last, options.Value.CancelOnHangUp));
+        return new ImageCall(messages, last => LeaveAsync(caller.Api, last, options.Value.CancelOnHangUp));
     }
 
-    private async Task<Message> SubmitOneAsync(string api, Caller caller, ImageRequest request, CancellationToken cancellationToken)
+    private async Task<Message> SubmitOneAsync(Caller caller, ImageRequest request, CancellationToken cancellationToken)
     {
         var (checkedRequest, errors) = (request with { Username = caller.Username, ConversationId = caller.ConversationId }).Check();
         if (errors.Count == 0)
@@ -70,7 +69,7 @@ internal sealed class ImageCalls(
         if (errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(errors));
 
-        return await callers.WriteAsync(api, caller, async one =>
+        return await callers.WriteAsync(caller, async one =>
         {
             var placed = one == caller ? checkedRequest : checkedRequest with { ConversationId = one.ConversationId };
             var submitted = await submit.SubmitAsync(placed, cancellationToken);

@@ -57,7 +57,7 @@ internal static class OpenAiEndpoints
     {
         var body = await CompatibilityJson.ReadAsync<OpenAiImageBody>(http.Request, http.RequestAborted);
         var (caller, requests) = openAi.Read(http, body);
-        await using var call = await calls.SubmitAsync(Name, caller, requests, http.RequestAborted);
+        await using var call = await calls.SubmitAsync(caller, requests, http.RequestAborted);
         await results.WriteAsync(http, call, body, "image_generation");
     }
 
@@ -68,7 +68,7 @@ internal static class OpenAiEndpoints
         if (otherwise is not null && string.IsNullOrWhiteSpace(body.Prompt))
             body = body with { Prompt = otherwise };
         var (caller, requests) = openAi.Read(http, body);
-        await using var call = await calls.SubmitAsync(Name, caller, start, requests, http.RequestAborted);
+        await using var call = await calls.SubmitAsync(caller, start, requests, http.RequestAborted);
         await results.WriteAsync(http, call, body, "image_edit");
     }
 }

@@ -74,10 +74,8 @@ internal static class OpenAiForms
             BodyOf(form),
             new(
                 await ReadAsync(image, cancellationToken),
-                form.Files.GetFile(Mask) is { } mask ? CallSource.MaskOfTransparency(await ReadAsync(mask, cancellationToken)) : null)
-            {
-                Strength = StrengthOf(form[Strength]),
-            });
+                form.Files.GetFile(Mask) is { } mask ? CallSource.MaskOfTransparency(await ReadAsync(mask, cancellationToken)) : null,
+                StrengthOf(form[Strength])));
     }
 
     private static OpenAiImageBody BodyOf(IFormCollection form)

@@ -22,13 +22,12 @@ internal sealed class SourceCalls(
     /// <exception cref="UploadRefusedException">The image cannot be used.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
     public async Task<ImageCall> SubmitAsync(
-        string api, Caller caller, CallSource start, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+        Caller caller, CallSource start, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
     {
-        (caller, var source) = await FindOrAddAsync(api, caller, start, requests[0].IdempotencyKey, cancellationToken);
+        (caller, var source) = await FindOrAddAsync(caller, start, requests[0].IdempotencyKey, cancellationToken);
         try
         {
-            return await calls.SubmitAsync(
-                api, caller, [.. requests.Select(request => request with { Source = source })], cancellationToken);
+            return await calls.SubmitAsync(caller, [.. requests.Select(one => one with { Source = source })], cancellationToken);
         }
         catch
         {
@@ -41,11 +40,9 @@ internal sealed class SourceCalls(
     public void Dispose() => _repeatable.Dispose();
 
     private async Task<(Caller Caller, ImageSource Source)> FindOrAddAsync(
-        string api, Caller caller, CallSource start, string? key, CancellationToken cancellationToken)
+        Caller caller, CallSource start, string? key, CancellationToken cancellationToken)
     {
-        var same = key is null
-            ? null
-            : $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
+        var same = key is null ? null : $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
         if (same is not null
             && _repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
             && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
@@ -53,14 +50,14 @@ internal sealed class SourceCalls(
             return known;
         }
 
-        var added = await AddAsync(api, caller, start, cancellationToken);
+        var added = await AddAsync(caller, start, cancellationToken);
         if (same is not null)
             _repeatable.Set(same, added, new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = KeepFor });
         return added;
     }
 
     private Task<(Caller Caller, ImageSource Source)> AddAsync(
-        string api, Caller caller, CallSource start, CancellationToken cancellationToken) => callers.WriteAsync(api, caller, async one =>
+        Caller caller, CallSource start, CancellationToken cancellationToken) => callers.WriteAsync(caller, async one =>
     {
         var image = await AddAsync(one, start.Image, cancellationToken);
         try
