@@ -51,13 +51,9 @@ internal static class Forms
                 : await IsReadableAsync(context) ? null
                 : (StatusCodes.Status400BadRequest, "The form cannot be read.");
             if (refusal is var (status, detail))
-            {
                 await Refusal.WriteAsync(context, ProblemCodes.OfStatus(status), detail, status);
-            }
             else
-            {
                 await next(context);
-            }
         }));
 
     private static async Task<bool> IsReadableAsync(HttpContext context)

@@ -16,8 +16,11 @@ namespace ImageQueue.Web.Dashboard;
 /// </summary>
 internal static class ImageDashboard
 {
-    private static readonly Lock Gate = new();
-    private static bool _isAdded;
+    private static readonly Lazy<bool> IsAdded = new(() =>
+    {
+        Add();
+        return true;
+    });
 
     public static void AddImageDashboard(this IServiceCollection services)
     {
@@ -27,16 +30,7 @@ internal static class ImageDashboard
     }
 
     /// <summary>Adds the pages to Hangfire's dashboard, whose routes and tiles are static: once in a process.</summary>
-    public static void AddPages()
-    {
-        lock (Gate)
-        {
-            if (_isAdded)
-                return;
-            _isAdded = true;
-            Add();
-        }
-    }
+    public static void AddPages() => _ = IsAdded.Value;
 
     public static JobStorage StorageOf(IServiceProvider services)
     {
