@@ -65,10 +65,8 @@ public sealed class MessagesController(
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
     [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> ListAsync(
-        [ConversationId] string conversationId,
-        [FromQuery, Range(0, long.MaxValue)] long? after,
-        [FromQuery, Range(1, long.MaxValue)] long? before,
-        [FromQuery, Range(1, 200)] int limit = 50,
+        [ConversationId] string conversationId, [FromQuery, Range(0, long.MaxValue)] long? after,
+        [FromQuery, Range(1, long.MaxValue)] long? before, [FromQuery, Range(1, 200)] int limit = 50,
         CancellationToken cancellationToken = default)
     {
         if (after is not null && before is not null)

@@ -68,13 +68,7 @@ public sealed record ModelResponse(
     string Scheduler)
 {
     internal static ModelResponse From(ForgeModel model) => new(
-        model.Name,
-        model.Title,
-        model.Defaults.Width.GetValueOrDefault(),
-        model.Defaults.Height.GetValueOrDefault(),
-        model.Defaults.Steps.GetValueOrDefault(),
-        model.Defaults.CfgScale.GetValueOrDefault(),
-        model.Defaults.DistilledCfgScale.GetValueOrDefault(),
-        model.Defaults.Sampler ?? "",
-        model.Defaults.Scheduler ?? "");
+        model.Name, model.Title, model.Defaults.Width.GetValueOrDefault(), model.Defaults.Height.GetValueOrDefault(),
+        model.Defaults.Steps.GetValueOrDefault(), model.Defaults.CfgScale.GetValueOrDefault(),
+        model.Defaults.DistilledCfgScale.GetValueOrDefault(), model.Defaults.Sampler ?? "", model.Defaults.Scheduler ?? "");
 }

@@ -21,8 +21,7 @@ public sealed class QueueController(
     {
         var live = await positions.GetAsync(cancellationToken);
         return new QueueOverview(
-            await positions.CountAsync(cancellationToken),
-            await store.CountAsync(MessageStatus.Processing, cancellationToken),
+            await positions.CountAsync(cancellationToken), await store.CountAsync(MessageStatus.Processing, cancellationToken),
             pauses.OfQueue is not null,
             [.. pool.Status.Select(backend => new BackendResponse(
                 backend.Name, backend.Healthy, backend.Busy, backend.Paused,

@@ -72,10 +72,8 @@ public sealed record ApiKey(string Name, string Role, byte[] Hash)
     /// <param name="scheme">How it was shown.</param>
     public ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
         [
-            new Claim(ClaimTypes.NameIdentifier, $"{Role}:{Fingerprint}"),
-            new Claim(ClaimTypes.Name, Name),
-            new Claim(ClaimTypes.Role, Role),
-            new Claim(FingerprintClaim, Fingerprint),
+            new(ClaimTypes.NameIdentifier, $"{Role}:{Fingerprint}"), new(ClaimTypes.Name, Name), new(ClaimTypes.Role, Role),
+            new(FingerprintClaim, Fingerprint),
         ],
         scheme));
 }

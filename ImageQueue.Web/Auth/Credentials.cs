@@ -118,10 +118,8 @@ internal sealed class LocalAccess(IHostEnvironment environment, ApiKeys keys)
 
     public static ClaimsPrincipal ToPrincipal() => new(new ClaimsIdentity(
         [
-            new Claim(ClaimTypes.NameIdentifier, Credentials.Local),
-            new Claim(ClaimTypes.Name, Credentials.Local),
-            new Claim(ClaimTypes.Role, Roles.Client),
-            new Claim(ClaimTypes.Role, Roles.Operator),
+            new(ClaimTypes.NameIdentifier, Credentials.Local), new(ClaimTypes.Name, Credentials.Local),
+            new(ClaimTypes.Role, Roles.Client), new(ClaimTypes.Role, Roles.Operator),
         ],
         Credentials.Local));
 }

@@ -66,11 +66,9 @@ public sealed record WatcherToken(string ConversationId, string Username, string
 
     internal ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
         [
-            new Claim(ClaimTypes.NameIdentifier, $"{Roles.Watcher}:{ConversationId}:{Username}"),
-            new Claim(ClaimTypes.Name, Username),
-            new Claim(ClaimTypes.Role, Roles.Watcher),
-            new Claim(ConversationClaim, ConversationId),
-            .. JobId is null ? Array.Empty<Claim>() : [new Claim(JobClaim, JobId)],
+            new(ClaimTypes.NameIdentifier, $"{Roles.Watcher}:{ConversationId}:{Username}"), new(ClaimTypes.Name, Username),
+            new(ClaimTypes.Role, Roles.Watcher), new(ConversationClaim, ConversationId),
+            .. JobId is null ? Array.Empty<Claim>() : [new(JobClaim, JobId)],
         ],
         scheme));
 }

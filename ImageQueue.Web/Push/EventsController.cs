@@ -38,10 +38,8 @@ public sealed class EventsController(
     [Problem(404, ProblemCodes.NotFound), Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest)]
     [Problem(503, ProblemCodes.Stopping)]
     public Task<IActionResult> GetAsync(
-        [ConversationId] string conversationId,
-        [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
-        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
-        CancellationToken cancellationToken) =>
+        [ConversationId] string conversationId, [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery, CancellationToken cancellationToken) =>
         AnswerAsync(conversationId, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
 
     /// <summary>Every change of all conversations, or of some, in one stream; for servers.</summary>
