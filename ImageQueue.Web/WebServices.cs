@@ -49,8 +49,7 @@ public static class WebServices
             if (plan.UsesSimulator && OwnAddress.In(builder.Configuration) is { } own && !options.AllowedHosts.Contains("*"))
                 options.AllowedHosts = [.. options.AllowedHosts, own.Host];
         });
-        services.AddSingleton<DatabaseStart>();
-        services.AddHostedService(provider => provider.GetRequiredService<DatabaseStart>());
+        services.AddHostedService<DatabaseStart>();
         services.AddHostedService<StartupReport>();
         services.AddOptions<HostOptions>().Configure<IOptions<ShutdownOptions>>(
             (host, shutdown) => host.ShutdownTimeout = shutdown.Value.HostTimeout);
@@ -61,14 +60,12 @@ public static class WebServices
         services.AddPush(builder.Configuration, Configure);
         // Before MVC's own: the first that can write is used, and this one always can.
         services.AddSingleton<IProblemDetailsWriter, ProblemWriter>();
-        services.AddControllersWithViews(
-            options =>
-                options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options =>
-            {
-                Configure(options.JsonSerializerOptions);
-                options.JsonSerializerOptions.Converters.Add(new WholeNumber());
-                options.JsonSerializerOptions.Converters.Add(new WholeNumber64());
-            });
+        services.AddControllersWithViews(options => options.Conventions.Add(new HeadWhereverGetIs())).AddJsonOptions(options =>
+        {
+            Configure(options.JsonSerializerOptions);
+            options.JsonSerializerOptions.Converters.Add(new WholeNumber<int>());
+            options.JsonSerializerOptions.Converters.Add(new WholeNumber<long>());
+        });
         services.PostConfigure<MvcOptions>(options =>
         {
             var json = options.InputFormatters.OfType<SystemTextJsonInputFormatter>().Single();
@@ -109,12 +106,11 @@ public static class WebServices
         // Each endpoint names a policy; one without is closed (Auth/Access.cs).
         app.MapControllers();
         app.MapHub<ImagesHub>(ImagesHub.Path, options =>
-            {
-                options.CloseOnAuthenticationExpiration = true;
-                options.TransportSendTimeout = app.Services.GetRequiredService<IOptions<PushOptions>>().Value.SlowestReader;
-            })
-            .RequireAuthorization(Access.Connect).WithMetadata(
-                new StreamAttribute(), new TokenInAddressAttribute(), new NotAuditedAttribute());
+        {
+            options.CloseOnAuthenticationExpiration = true;
+            options.TransportSendTimeout = app.Services.GetRequiredService<IOptions<PushOptions>>().Value.SlowestReader;
+        }).RequireAuthorization(Access.Connect)
+            .WithMetadata(new StreamAttribute(), new TokenInAddressAttribute(), new NotAuditedAttribute());
         app.MapApiDescription();
         app.MapCompatibility();
         app.MapHealth();
@@ -153,36 +149,30 @@ public static class WebServices
 
         // These workers fetch through CapacityGatedFetch: a backend first, then the job. A few more workers than backends, so that
         // storing an image never delays the next.
-        services.AddJobServer<CapacityGatedStorage>((provider, options) =>
+        services.AddJobServer<CapacityGatedStorage>("images", (provider, options) =>
         {
             var backends = provider.GetRequiredService<BackendPlan>().Count;
-            options.ServerName = $"{Environment.MachineName}:images";
             options.Queues = ImageJobs.QueuesOf(
                 provider.GetRequiredService<IOptions<QueueOptions>>().Value.Order, provider.GetRequiredService<ImageJobs>().AreVolatile);
             options.WorkerCount = backends + 1 + (backends / 4);
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
             options.IsLightweightServer = true; // The other one runs the schedulers.
-            LetJobsDecideWhenToStop(provider, options);
         });
 
         // The maintenance queue has a worker of its own, so that neither delays the other.
-        services.AddJobServer<JobStorage>((provider, options) =>
+        services.AddJobServer<JobStorage>("maintenance", (_, options) =>
         {
-            options.ServerName = $"{Environment.MachineName}:maintenance";
             options.Queues = [JobQueues.Maintenance];
             options.WorkerCount = 2; // A bulk command must not delay the sweep.
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1); // It can be stopped by deleting its job.
-            LetJobsDecideWhenToStop(provider, options);
         });
 
         // So has the cleanup: a first retention on 100,000 images takes long, and the sweep is due each minute.
-        services.AddJobServer<JobStorage>((provider, options) =>
+        services.AddJobServer<JobStorage>("cleanup", (_, options) =>
         {
-            options.ServerName = $"{Environment.MachineName}:cleanup";
             options.Queues = [JobQueues.Cleanup];
             options.WorkerCount = 1;
             options.IsLightweightServer = true;
-            LetJobsDecideWhenToStop(provider, options);
         });
     }
 
@@ -190,24 +180,12 @@ public static class WebServices
     private static void AddWebhookDelivery(this IServiceCollection services)
     {
         services.AddSingleton<IWebhookBody, WebhookBody>();
-        services.AddJobServer<JobStorage>((provider, options) =>
+        services.AddJobServer<JobStorage>("webhooks", (provider, options) =>
         {
-            options.ServerName = $"{Environment.MachineName}:webhooks";
             options.Queues = [DeliverWebhookJob.QueueName];
             options.WorkerCount = WebhookTraffic.AtOnce * provider.GetRequiredService<WebhookReceivers>().All.Count;
             options.SchedulePollingInterval = TimeSpan.FromSeconds(5); // The shortest pause before another try.
             options.CancellationCheckInterval = TimeSpan.FromSeconds(1);
-            LetJobsDecideWhenToStop(provider, options);
         });
-    }
-
-    /// <summary>
-    /// A worker that waits for a backend, or sweeps, stops at once; one that generates has its own drain time
-    /// (<see cref="ShutdownOptions"/>). Hangfire requeues a job only once its stop timeout is over, so that is zero.
-    /// </summary>
-    private static void LetJobsDecideWhenToStop(IServiceProvider provider, BackgroundJobServerOptions options)
-    {
-        options.StopTimeout = TimeSpan.Zero;
-        options.ShutdownTimeout = provider.GetRequiredService<IOptions<ShutdownOptions>>().Value.WorkerTimeout;
     }
 }

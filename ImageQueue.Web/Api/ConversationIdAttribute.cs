@@ -29,6 +29,10 @@ internal sealed class ConversationIdAttribute : ModelBinderAttribute
         return rules.Errors.Values.FirstOrDefault()?[0];
     }
 
+    public static string NotFoundSentence(string id) => $"Conversation {id} not found. It comes to exist with its first message.";
+
+    public static IActionResult NotFound(string id) => ApiProblem.Result(ProblemCodes.NotFound, NotFoundSentence(id));
+
     private sealed class Binder : IModelBinder
     {
         public Task BindModelAsync(ModelBindingContext bindingContext)

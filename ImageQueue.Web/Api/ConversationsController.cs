@@ -19,13 +19,10 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     [HttpGet("/api/conversations", Name = "listConversations")]
     [Authorize(Access.Overview)]
     [ProducesResponseType<ConversationPage>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> ListAsync(
-        [FromQuery] string? username,
-        [FromQuery, Range(1, long.MaxValue)] long after = long.MaxValue,
-        [FromQuery, Range(1, 200)] int limit = 50,
-        CancellationToken cancellationToken = default)
+        [FromQuery] string? username, [FromQuery, Range(1, long.MaxValue)] long after = long.MaxValue,
+        [FromQuery, Range(1, 200)] int limit = 50, CancellationToken cancellationToken = default)
     {
         var rules = new RequestRules();
         var owner = StoredName.Normalize(username?.Trim() ?? "");
@@ -46,23 +43,20 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json", "application/merge-patch+json")]
     [ProducesResponseType<ConversationTitleResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> RenameAsync(
         [ConversationId] string conversationId, [FromBody] ConversationPatchBody body, CancellationToken cancellationToken)
     {
         if (body.Title?.Trim() is not { Length: > 0 and <= ConversationPatchBody.LongestTitle } title || title.Any(char.IsControl))
         {
-            return ApiProblem.Unprocessable(
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["title"] = [ConversationPatchBody.TitleRule] });
+            return ApiProblem.Result(
+                ProblemCodes.InvalidRequest, ConversationPatchBody.TitleRule, "title", StatusCodes.Status422UnprocessableEntity);
         }
 
         return await store.RenameConversationAsync(conversationId, title, cancellationToken)
             ? Ok(new ConversationTitleResponse(conversationId, title))
-            : NotFoundProblem(conversationId);
+            : ConversationIdAttribute.NotFound(conversationId);
     }
 
     /// <summary>
@@ -73,17 +67,11 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     [HttpDelete("/api/conversations/{conversation_id}", Name = "deleteConversation")]
     [Authorize(Access.Ask)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>
         await erase.EraseConversationAsync(conversationId, cancellationToken)
             ? NoContent()
-            : NotFoundProblem(conversationId);
-
-    private static IActionResult NotFoundProblem(string conversationId) => ApiProblem.Result(
-        StatusCodes.Status404NotFound,
-        ProblemCodes.NotFound,
-        $"Conversation {conversationId} not found. It comes to exist with its first message.");
+            : ConversationIdAttribute.NotFound(conversationId);
 }
 
 /// <summary>A change to a conversation.</summary>

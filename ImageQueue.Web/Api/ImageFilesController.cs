@@ -20,9 +20,8 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
-        Kept(
-            await images.FindAsync(jobId, cancellationToken),
-            "image/png",
+        this.Kept(
+            await images.FindAsync(jobId, cancellationToken), "image/png",
             "There is no such image. It comes to exist when its message is complete.");
 
     /// <summary>A finished image's thumbnail: WebP, at most 512 pixels on the long side.</summary>
@@ -30,9 +29,8 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetThumbnailAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
-        Kept(
-            await images.FindThumbnailAsync(jobId, cancellationToken),
-            "image/webp",
+        this.Kept(
+            await images.FindThumbnailAsync(jobId, cancellationToken), "image/webp",
             "There is no such thumbnail. It comes to exist when its message is complete.");
 
     /// <summary>
@@ -47,13 +45,5 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
         Response.Headers.CacheControl = "no-store";
         // A client may ask for a preview that has just been removed: 204, which browsers do not show as an error.
         return files.ReadPreview(jobId) is { } jpeg ? File(jpeg, "image/jpeg") : NoContent();
-    }
-
-    private IActionResult Kept(string? path, string contentType, string whyNot)
-    {
-        if (path is null)
-            return ApiProblem.Result(StatusCodes.Status404NotFound, ProblemCodes.NotFound, whyNot);
-        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
-        return PhysicalFile(path, contentType, enableRangeProcessing: true);
     }
 }

@@ -25,22 +25,14 @@ public sealed class ImagesController(
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(404, ProblemCodes.SourceNotFound)]
-    [Problem(409, ProblemCodes.SourceNotReady)]
-    [Problem(410, ProblemCodes.ConversationErased)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(403, ProblemCodes.ConversationForbidden), Problem(404, ProblemCodes.SourceNotFound)]
+    [Problem(409, ProblemCodes.SourceNotReady), Problem(410, ProblemCodes.ConversationErased), Problem(413, ProblemCodes.BodyTooLarge)]
     [Problem(415, ProblemCodes.UnsupportedMediaType)]
     [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.UnknownModel, ProblemCodes.IdempotencyKeyReused)]
-    [Problem(422, ProblemCodes.UnsupportedSource)]
-    [Problem(429, ProblemCodes.TooManyPending, ProblemCodes.QueueFull)]
+    [Problem(422, ProblemCodes.UnsupportedSource), Problem(429, ProblemCodes.TooManyPending, ProblemCodes.QueueFull)]
     public async Task<IActionResult> SubmitAsync(
-        [ConversationId] string conversationId,
-        [FromBody] ImageRequestBody body,
-        [IdempotencyKey] string? idempotencyKey,
-        [FromHeader(Name = "Prefer")] string? prefer,
-        CancellationToken cancellationToken)
+        [ConversationId] string conversationId, [FromBody] ImageRequestBody body, [IdempotencyKey] string? idempotencyKey,
+        [FromHeader(Name = "Prefer")] string? prefer, CancellationToken cancellationToken)
     {
         var (request, errors) = body.ToRequest(conversationId, idempotencyKey).Check();
         if (errors.Count == 0)

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Text.Json.Serialization;
 using System.Text.Unicode;
 using ImageQueue.Web.Errors;
@@ -40,15 +41,12 @@ internal sealed class JsonBody(SystemTextJsonInputFormatter inner) : IInputForma
     {
         if (!MediaTypeHeaderValue.TryParse(request.ContentType, out var type) || type.Charset.Length == 0)
             return true;
-        if (type.Charset.Equals("utf8", StringComparison.OrdinalIgnoreCase)
-            || type.Charset.Equals("\"utf8\"", StringComparison.OrdinalIgnoreCase))
-        {
-            type.Charset = "utf-8";
-            request.ContentType = type.ToString();
-        }
-
-        return type.Charset.Equals("utf-8", StringComparison.OrdinalIgnoreCase)
-            || type.Charset.Equals("\"utf-8\"", StringComparison.OrdinalIgnoreCase);
+        var charset = HeaderUtilities.RemoveQuotes(type.Charset);
+        if (!charset.Equals("utf8", StringComparison.OrdinalIgnoreCase))
+            return charset.Equals("utf-8", StringComparison.OrdinalIgnoreCase);
+        type.Charset = "utf-8";
+        request.ContentType = type.ToString();
+        return true;
     }
 
     private static (string Field, string Sentence)? Problem(ReadOnlySpan<byte> body)
@@ -90,33 +88,17 @@ internal sealed class JsonBody(SystemTextJsonInputFormatter inner) : IInputForma
 }
 
 /// <summary>Takes 512.0 and 5.12e2 as integers, as JSON Schema does.</summary>
-internal sealed class WholeNumber : JsonConverter<int>
+internal sealed class WholeNumber<T> : JsonConverter<T>
+    where T : struct, IBinaryInteger<T>, IMinMaxValue<T>
 {
-    public override int Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-        WholeNumber64.Read(ref reader) is var number && number is >= int.MinValue and <= int.MaxValue
-            ? (int)number
-            : throw new JsonException();
-
-    public override void Write(Utf8JsonWriter writer, int value, JsonSerializerOptions options) => writer.WriteNumberValue(value);
-}
-
-/// <summary>The same with 64 bits.</summary>
-internal sealed class WholeNumber64 : JsonConverter<long>
-{
-    public override long Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => Read(ref reader);
-
-    public override void Write(Utf8JsonWriter writer, long value, JsonSerializerOptions options) => writer.WriteNumberValue(value);
-
-    /// <exception cref="JsonException">It is no whole number of 64 bits. Without a message, so that the serializer names the
+    /// <exception cref="JsonException">It is no whole number of this size. Without a message, so that the serializer names the
     /// type.</exception>
-    public static long Read(ref Utf8JsonReader reader)
-    {
-        if (reader.TokenType != JsonTokenType.Number)
-            throw new JsonException();
-        if (reader.TryGetInt64(out var whole))
-            return whole;
-        return reader.TryGetDecimal(out var number) && number == decimal.Truncate(number) && number is >= long.MinValue and <= long.MaxValue
-            ? (long)number
+    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.TokenType == JsonTokenType.Number && reader.TryGetDecimal(out var number) && number == decimal.Truncate(number)
+        && number >= decimal.CreateChecked(T.MinValue) && number <= decimal.CreateChecked(T.MaxValue)
+            ? T.CreateChecked(number)
             : throw new JsonException();
-    }
+
+    public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) =>
+        writer.WriteNumberValue(long.CreateChecked(value));
 }

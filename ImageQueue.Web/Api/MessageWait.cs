@@ -38,5 +38,5 @@ public sealed class MessageWait(MessageFeed feed, TimeProvider time, IHostApplic
         return message.IsDeleted ? throw new MessageNotFoundException(message.Id) : message;
     }
 
-    private static bool HasEnded(Message message) => message.Status is not (MessageStatus.Queued or MessageStatus.Processing);
+    internal static bool HasEnded(Message message) => message.Status is not (MessageStatus.Queued or MessageStatus.Processing);
 }

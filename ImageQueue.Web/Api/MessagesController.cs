@@ -13,11 +13,7 @@ namespace ImageQueue.Web.Api;
 [ApiController]
 [Tags("Messages")]
 public sealed class MessagesController(
-    IMessageStore store,
-    QueuePositions positions,
-    MessageWait wait,
-    CancelImageRequest cancel,
-    RetryImageRequest retry,
+    IMessageStore store, QueuePositions positions, MessageWait wait, CancelImageRequest cancel, RetryImageRequest retry,
     EraseMessages erase) : ControllerBase
 {
     /// <summary>Adds a plain message.</summary>
@@ -30,16 +26,11 @@ public sealed class MessagesController(
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status201Created, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(410, ProblemCodes.ConversationErased)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(403, ProblemCodes.ConversationForbidden)]
+    [Problem(410, ProblemCodes.ConversationErased), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest, ProblemCodes.IdempotencyKeyReused)]
     public async Task<IActionResult> AddAsync(
-        [ConversationId] string conversationId,
-        [FromBody] NewMessageBody body,
-        [IdempotencyKey] string? idempotencyKey,
+        [ConversationId] string conversationId, [FromBody] NewMessageBody body, [IdempotencyKey] string? idempotencyKey,
         CancellationToken cancellationToken)
     {
         var username = StoredName.Normalize(body.Username?.Trim() ?? "");
@@ -71,34 +62,16 @@ public sealed class MessagesController(
     [HttpGet("/api/conversations/{conversation_id}/messages", Name = "listMessages")]
     [Authorize(Access.Read)]
     [ProducesResponseType<MessagePage>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> ListAsync(
-        [ConversationId] string conversationId,
-        [FromQuery, Range(0, long.MaxValue)] long? after,
-        [FromQuery, Range(1, long.MaxValue)] long? before,
-        [FromQuery, Range(1, 200)] int limit = 50,
+        [ConversationId] string conversationId, [FromQuery, Range(0, long.MaxValue)] long? after,
+        [FromQuery, Range(1, long.MaxValue)] long? before, [FromQuery, Range(1, 200)] int limit = 50,
         CancellationToken cancellationToken = default)
     {
         if (after is not null && before is not null)
-        {
-            const string Sentence = "Send after or before, not both.";
-            return ApiProblem.Result(
-                StatusCodes.Status400BadRequest,
-                ProblemCodes.InvalidRequest,
-                Sentence,
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["before"] = [Sentence] });
-        }
-
+            return ApiProblem.Result(ProblemCodes.InvalidRequest, "Send after or before, not both.", "before");
         if (await store.FindConversationAsync(conversationId, cancellationToken) is not { } conversation)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
-                $"Conversation {conversationId} not found. It comes to exist with its first message.");
-        }
-
+            return ConversationIdAttribute.NotFound(conversationId);
         var found = before is { } end
             ? await store.ListBackwardsAsync(conversationId, end, limit + 1, cancellationToken)
             : await store.ListAsync(conversationId, after ?? 0, limit + 1, cancellationToken);
@@ -122,9 +95,7 @@ public sealed class MessagesController(
     [ProducesResponseType(StatusCodes.Status304NotModified)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetAsync(
-        long id,
-        [FromHeader(Name = "If-None-Match")] string? ifNoneMatch,
-        [FromHeader(Name = "Prefer")] string? prefer,
+        long id, [FromHeader(Name = "If-None-Match")] string? ifNoneMatch, [FromHeader(Name = "Prefer")] string? prefer,
         CancellationToken cancellationToken)
     {
         var message = await store.FindAsync(id, cancellationToken) ?? throw new MessageNotFoundException(id);
@@ -143,11 +114,8 @@ public sealed class MessagesController(
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/merge-patch+json", "application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(404, ProblemCodes.NotFound), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> PatchAsync(long id, [FromBody] MessagePatchBody body, CancellationToken cancellationToken)
     {
         var patch = Patch(body.ExtraMetadata) is { IsEmpty: false } some ? some : null;
@@ -166,28 +134,19 @@ public sealed class MessagesController(
     [HttpPost("/api/messages/{id:long}/cancel", Name = "cancelMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(409, ProblemCodes.NotCancellable)]
+    [Problem(404, ProblemCodes.NotFound), Problem(409, ProblemCodes.NotCancellable)]
     public async Task<IActionResult> CancelAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
-        id,
-        await cancel.CancelAsync(id, cancellationToken),
-        ProblemCodes.NotCancellable,
-        "Only an image that is queued or processing can be cancelled",
-        cancellationToken);
+        id, await cancel.CancelAsync(id, cancellationToken), ProblemCodes.NotCancellable,
+        "Only an image that is queued or processing can be cancelled", cancellationToken);
 
     /// <summary>Puts an image in error or cancelled into the queue again, at its end.</summary>
     /// <param name="id">The message.</param>
     [HttpPost("/api/messages/{id:long}/retry", Name = "retryMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(409, ProblemCodes.NotRetryable)]
-    [Problem(429, ProblemCodes.TooManyPending)]
+    [Problem(404, ProblemCodes.NotFound), Problem(409, ProblemCodes.NotRetryable), Problem(429, ProblemCodes.TooManyPending)]
     public async Task<IActionResult> RetryAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
-        id,
-        await retry.RetryAsync(id, cancellationToken),
-        ProblemCodes.NotRetryable,
-        "Only an image in error or cancelled can be retried",
+        id, await retry.RetryAsync(id, cancellationToken), ProblemCodes.NotRetryable, "Only an image in error or cancelled can be retried",
         cancellationToken);
 
     /// <summary>
@@ -218,11 +177,7 @@ public sealed class MessagesController(
     {
         var message = transition.Message ?? throw new MessageNotFoundException(id);
         if (!transition.Applied)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status409Conflict, code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
-        }
-
+            return ApiProblem.Result(code, $"{rule}; message {id} is {(message.IsImage ? message.Status : "not an image")}.");
         return Ok(await ShowAsync(message, cancellationToken));
     }
 }

@@ -64,24 +64,11 @@ public sealed record ModelList(IReadOnlyList<ModelResponse> Models)
 /// <param name="Sampler">As Forge calls it.</param>
 /// <param name="Scheduler">As Forge calls it.</param>
 public sealed record ModelResponse(
-    string Name,
-    string Title,
-    int Width,
-    int Height,
-    int Steps,
-    decimal CfgScale,
-    decimal DistilledCfgScale,
-    string Sampler,
+    string Name, string Title, int Width, int Height, int Steps, decimal CfgScale, decimal DistilledCfgScale, string Sampler,
     string Scheduler)
 {
     internal static ModelResponse From(ForgeModel model) => new(
-        model.Name,
-        model.Title,
-        model.Defaults.Width.GetValueOrDefault(),
-        model.Defaults.Height.GetValueOrDefault(),
-        model.Defaults.Steps.GetValueOrDefault(),
-        model.Defaults.CfgScale.GetValueOrDefault(),
-        model.Defaults.DistilledCfgScale.GetValueOrDefault(),
-        model.Defaults.Sampler ?? "",
-        model.Defaults.Scheduler ?? "");
+        model.Name, model.Title, model.Defaults.Width.GetValueOrDefault(), model.Defaults.Height.GetValueOrDefault(),
+        model.Defaults.Steps.GetValueOrDefault(), model.Defaults.CfgScale.GetValueOrDefault(),
+        model.Defaults.DistilledCfgScale.GetValueOrDefault(), model.Defaults.Sampler ?? "", model.Defaults.Scheduler ?? "");
 }

@@ -21,8 +21,7 @@ public sealed class QueueController(
     {
         var live = await positions.GetAsync(cancellationToken);
         return new QueueOverview(
-            await positions.CountAsync(cancellationToken),
-            await store.CountAsync(MessageStatus.Processing, cancellationToken),
+            await positions.CountAsync(cancellationToken), await store.CountAsync(MessageStatus.Processing, cancellationToken),
             pauses.OfQueue is not null,
             [.. pool.Status.Select(backend => new BackendResponse(
                 backend.Name, backend.Healthy, backend.Busy, backend.Paused,
@@ -71,8 +70,7 @@ public sealed class QueueController(
     private string Operator => User.Identity?.Name ?? "";
 
     private static IActionResult BackendNotFound(string name) =>
-        ApiProblem.Result(
-            StatusCodes.Status404NotFound, ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
+        ApiProblem.Result(ProblemCodes.NotFound, $"No Forge is called {name}. GET /api/queue lists their names.");
 }
 
 /// <summary>The queue as a whole.</summary>
@@ -84,12 +82,7 @@ public sealed class QueueController(
 /// <param name="AsOf">When this was true, UTC.</param>
 /// <param name="Order">Which waiting request is next: `fifo` (by submission) or `fair_share` (the users' requests in turn).</param>
 public sealed record QueueOverview(
-    int Waiting,
-    int Processing,
-    bool Paused,
-    IReadOnlyList<BackendResponse> Backends,
-    double? SecondsPerImage,
-    DateTimeOffset AsOf,
+    int Waiting, int Processing, bool Paused, IReadOnlyList<BackendResponse> Backends, double? SecondsPerImage, DateTimeOffset AsOf,
     string Order);
 
 /// <summary>A Forge backend; only operators see its address.</summary>

@@ -21,11 +21,8 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<WatcherTokenResponse>(StatusCodes.Status201Created, "application/json")]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(403, ProblemCodes.ConversationForbidden)]
-    [Problem(413, ProblemCodes.BodyTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(403, ProblemCodes.ConversationForbidden), Problem(413, ProblemCodes.BodyTooLarge)]
+    [Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> CreateAsync(
         [ConversationId] string conversationId, [FromBody] WatcherTokenBody body, CancellationToken cancellationToken)
     {
@@ -37,7 +34,7 @@ public sealed class TokensController(IMessageStore store, WatcherTokens tokens) 
         if (await store.FindConversationAsync(conversationId, cancellationToken) is { } conversation && conversation.Username != username)
             throw new ConversationForbiddenException(conversationId);
 
-        var (token, expiresAt) = tokens.Issue(conversationId, username);
+        var (token, expiresAt) = tokens.Issue(new WatcherToken(conversationId, username));
         return StatusCode(StatusCodes.Status201Created, new WatcherTokenResponse(token, conversationId, username, expiresAt));
     }
 }

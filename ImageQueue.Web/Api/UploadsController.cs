@@ -4,8 +4,6 @@ using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
-using Microsoft.AspNetCore.Mvc.Filters;
-using Microsoft.AspNetCore.Mvc.ModelBinding;
 using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
@@ -31,13 +29,9 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     [HttpPost("/api/conversations/{conversation_id}/uploads", Name = "uploadImage")]
     [Authorize(Access.Ask)]
     [RequestSizeLimit(UploadImage.MaxBytes + MultipartBytes)]
-    [WithoutFormBinding]
     [ProducesResponseType<UploadResponse>(StatusCodes.Status201Created, "application/json")]
-    [Problem(400, ProblemCodes.InvalidImage, ProblemCodes.InvalidRequest)]
-    [Problem(410, ProblemCodes.ConversationErased)]
-    [Problem(413, ProblemCodes.UploadTooLarge)]
-    [Problem(415, ProblemCodes.UnsupportedMediaType)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(400, ProblemCodes.InvalidImage, ProblemCodes.InvalidRequest), Problem(410, ProblemCodes.ConversationErased)]
+    [Problem(413, ProblemCodes.UploadTooLarge), Problem(415, ProblemCodes.UnsupportedMediaType), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> AddAsync([ConversationId] string conversationId, CancellationToken cancellationToken)
     {
         try
@@ -61,10 +55,8 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         }
         catch (InvalidDataException)
         {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status400BadRequest,
-                ProblemCodes.InvalidRequest,
-                "The form cannot be read. Send multipart/form-data with one part, file."));
+            throw new ProblemException(
+                ProblemCodes.InvalidRequest, "The form cannot be read. Send multipart/form-data with one part, file.");
         }
     }
 
@@ -76,22 +68,15 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     [Authorize(Access.Read)]
     [TokenInAddress]
     [ProducesResponseType(StatusCodes.Status200OK)]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> GetAsync(
         [ConversationId] string conversationId, [FromRoute(Name = "upload_id")] string uploadId, CancellationToken cancellationToken)
     {
         var upload = await store.FindUploadAsync(uploadId, cancellationToken);
-        if (upload?.ConversationId != StoredName.Normalize(conversationId) || files.FindUploadPath(uploadId) is not { } path)
-        {
-            return ApiProblem.Result(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
-                "There is no such upload in this conversation, or it is kept no longer. Upload the image again.");
-        }
-
-        Response.Headers.CacheControl = "private, max-age=31536000, immutable";
-        return PhysicalFile(path, "image/png", enableRangeProcessing: true);
+        var isOfConversation = upload?.ConversationId == StoredName.Normalize(conversationId);
+        return this.Kept(
+            isOfConversation ? files.FindUploadPath(uploadId) : null, "image/png",
+            "There is no such upload in this conversation, or it is kept no longer. Upload the image again.");
     }
 
     /// <summary>The body, or the part <c>file</c> of a form. The decoder decides what it is; a header can be wrong.</summary>
@@ -131,22 +116,6 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
         catch (IOException e) when (e.GetType() == typeof(IOException))
         {
             throw new InvalidDataException("The form ends before its last boundary.", e); // A server's own errors have types of their own.
-        }
-    }
-
-    /// <summary>Keeps MVC from reading a form into memory before the action does.</summary>
-    [AttributeUsage(AttributeTargets.Method)]
-    private sealed class WithoutFormBindingAttribute : Attribute, IResourceFilter
-    {
-        public void OnResourceExecuting(ResourceExecutingContext context)
-        {
-            context.ValueProviderFactories.RemoveType<FormValueProviderFactory>();
-            context.ValueProviderFactories.RemoveType<FormFileValueProviderFactory>();
-            context.ValueProviderFactories.RemoveType<JQueryFormValueProviderFactory>();
-        }
-
-        public void OnResourceExecuted(ResourceExecutedContext context)
-        {
         }
     }
 }

@@ -61,7 +61,7 @@ internal static class Access
 /// <summary>One of the roles; or a watcher whose conversation the route names.</summary>
 internal sealed class InReach(params string[] roles) : IAuthorizationRequirement
 {
-    public IReadOnlyList<string> Roles => roles;
+    public string[] Roles => roles;
 }
 
 internal sealed class FromThisMachine : AuthorizationHandler<FromThisMachine>, IAuthorizationRequirement

@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Diagnostics.CodeAnalysis;
 using System.Security.Claims;
 using System.Security.Cryptography;
 
@@ -20,8 +19,7 @@ public sealed class ApiKeys
         foreach (var plain in options.Value.ApiKeys.Where(key => !string.IsNullOrEmpty(key.Key)))
         {
             logger.LogWarning(
-                "The key of {Name} is in the settings in plain text. Set its KeyHash to {Hash} instead of Key.",
-                plain.Name,
+                "The key of {Name} is in the settings in plain text. Set its KeyHash to {Hash} instead of Key.", plain.Name,
                 Convert.ToHexStringLower(HashOf(plain)));
         }
     }
@@ -53,13 +51,11 @@ public sealed class ApiKeys
     public bool IsCurrent(ClaimsPrincipal user) =>
         Array.Exists(_keys, key => key.Fingerprint == user.FindFirstValue(ApiKey.FingerprintClaim) && user.IsInRole(key.Role));
 
-    internal static byte[] HashOf(ApiKeyOptions key) => TryParseHash(key.KeyHash, out var hash) ? hash : Hash(key.Key ?? "");
+    internal static byte[] HashOf(ApiKeyOptions key) => ParseHash(key.KeyHash) ?? Hash(key.Key ?? "");
 
-    internal static bool TryParseHash(string? text, [NotNullWhen(true)] out byte[]? hash)
-    {
-        hash = text is { Length: SHA256.HashSizeInBytes * 2 } && text.All(char.IsAsciiHexDigit) ? Convert.FromHexString(text) : null;
-        return hash is not null;
-    }
+    /// <returns>Null for anything but 64 hex digits.</returns>
+    internal static byte[]? ParseHash(string? text) =>
+        text is { Length: SHA256.HashSizeInBytes * 2 } && text.All(char.IsAsciiHexDigit) ? Convert.FromHexString(text) : null;
 }
 
 /// <param name="Name">Its holder.</param>
@@ -76,10 +72,8 @@ public sealed record ApiKey(string Name, string Role, byte[] Hash)
     /// <param name="scheme">How it was shown.</param>
     public ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
         [
-            new Claim(ClaimTypes.NameIdentifier, $"{Role}:{Fingerprint}"),
-            new Claim(ClaimTypes.Name, Name),
-            new Claim(ClaimTypes.Role, Role),
-            new Claim(FingerprintClaim, Fingerprint),
+            new(ClaimTypes.NameIdentifier, $"{Role}:{Fingerprint}"), new(ClaimTypes.Name, Name), new(ClaimTypes.Role, Role),
+            new(FingerprintClaim, Fingerprint),
         ],
         scheme));
 }

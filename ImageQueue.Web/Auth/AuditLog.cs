@@ -30,9 +30,7 @@ public sealed class AuditLog(ILoggerFactory loggers)
         var jobs = context.Features.Get<IFormFeature>()?.Form?["jobs[]"] ?? default; // Null where no middleware has read it.
         var more = jobs.Count > MaxJobs ? $" and {jobs.Count - MaxJobs} more" : "";
         _logger.LogInformation(
-            "{Name} from {Address}: {Method} {Path}{Jobs} gave {Status}.",
-            context.User.Identity?.Name,
-            RateLimits.AddressOf(context),
+            "{Name} from {Address}: {Method} {Path}{Jobs} gave {Status}.", context.User.Identity?.Name, RateLimits.AddressOf(context),
             context.Request.Method,
             (context.Request.PathBase + context.Request.Path).ToUriComponent(), // Encoded: no caller can write a line break into the log.
             jobs.Count == 0 ? "" : $" [{Uri.EscapeDataString(string.Join(' ', jobs.Take(MaxJobs)))}{more}]",

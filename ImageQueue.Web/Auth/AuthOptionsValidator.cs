@@ -38,7 +38,7 @@ internal sealed class AuthOptionsValidator(IHostEnvironment environment) : IVali
         {
             yield return $"{setting} needs either KeyHash or Key. {NewKey} makes both.";
         }
-        else if (!string.IsNullOrEmpty(key.KeyHash) && !ApiKeys.TryParseHash(key.KeyHash, out _))
+        else if (!string.IsNullOrEmpty(key.KeyHash) && ApiKeys.ParseHash(key.KeyHash) is null)
         {
             yield return $"{setting}:KeyHash must be the key's SHA-256 in 64 hex digits.";
         }

@@ -1,4 +1,5 @@
 using System.Net;
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
@@ -17,15 +18,14 @@ internal static class AuthServices
     private const string SessionCookie = "imagequeue";
     private const string AntiforgeryCookie = "imagequeue-form";
 
-    /// <summary>Adds keys, tokens, sign-in, policies, limits and the audit log.</summary>
     public static void AddImageQueueAuth(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton<IValidateOptions<AuthOptions>, AuthOptionsValidator>();
         services.AddOptions<AuthOptions>().Bind(configuration.GetSection(AuthOptions.Section)).ValidateDataAnnotations().ValidateOnStart();
-        services.AddOptions<LimitsOptions>().Bind(configuration.GetSection(LimitsOptions.Section)).ValidateDataAnnotations()
-            .ValidateOnStart();
-        services.AddOptions<HostingOptions>().Bind(configuration.GetSection(HostingOptions.Section)).ValidateDataAnnotations()
-            .ValidateOnStart();
+        services.AddOptions<LimitsOptions>()
+            .Bind(configuration.GetSection(LimitsOptions.Section)).ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<HostingOptions>()
+            .Bind(configuration.GetSection(HostingOptions.Section)).ValidateDataAnnotations().ValidateOnStart();
         services.AddKeyRing(configuration);
         services.AddSingleton<ApiKeys>();
         services.AddSingleton<WatcherTokens>();
@@ -37,9 +37,9 @@ internal static class AuthServices
 
         services.AddAuthentication(Credentials.Any)
             .AddPolicyScheme(Credentials.Any, displayName: null, options => options.ForwardDefaultSelector = Credentials.Pick)
-            .AddScheme<AuthenticationSchemeOptions, KeyHandler>(Credentials.Key, configureOptions: null)
-            .AddScheme<AuthenticationSchemeOptions, TokenHandler>(Credentials.Token, configureOptions: null)
-            .AddScheme<AuthenticationSchemeOptions, LocalHandler>(Credentials.Local, configureOptions: null)
+            .AddScheme<AuthenticationSchemeOptions, CredentialsHandler>(Credentials.Key, configureOptions: null)
+            .AddScheme<AuthenticationSchemeOptions, CredentialsHandler>(Credentials.Token, configureOptions: null)
+            .AddScheme<AuthenticationSchemeOptions, CredentialsHandler>(Credentials.Local, configureOptions: null)
             .AddCookie(Credentials.Cookie);
         services.AddOptions<CookieAuthenticationOptions>(Credentials.Cookie).Configure<IOptions<AuthOptions>, ApiKeys>(Configure);
         services.AddOptions<AntiforgeryOptions>().Configure(options =>
@@ -67,15 +67,8 @@ internal static class AuthServices
             .WithOrigins([.. options.Value.AllowedOrigins])
             .WithMethods("GET", "POST")
             .WithHeaders(
-                "Authorization",
-                "Cache-Control",
-                "Content-Type",
-                "Last-Event-ID",
-                "Prefer",
-                "Idempotency-Key",
-                "If-None-Match",
-                "X-Requested-With",
-                "X-SignalR-User-Agent")
+                "Authorization", "Cache-Control", "Content-Type", "Last-Event-ID", "Prefer", "Idempotency-Key", "If-None-Match",
+                "X-Requested-With", "X-SignalR-User-Agent")
             .WithExposedHeaders("Location", "Retry-After", "ETag", "Idempotency-Replayed", "Preference-Applied")));
         services.AddOptions<ForwardedHeadersOptions>().Configure<IOptions<AuthOptions>>(
             (options, auth) => Configure(options, auth.Value, configuration["AllowedHosts"]));
@@ -99,9 +92,8 @@ internal static class AuthServices
         {
             // The app calls its simulator, and the host asks after its health, by plain HTTP from this machine.
             app.UseWhen(
-                context =>
-                    !context.Request.Path.StartsWithSegments(Simulator.SimulatorEndpoints.Path)
-                        && !context.Request.Path.StartsWithSegments("/health"),
+                context => !context.Request.Path.StartsWithSegments(Simulator.SimulatorEndpoints.Path)
+                    && !context.Request.Path.StartsWithSegments("/health"),
                 others => others.UseHttpsRedirection());
         }
     }
@@ -166,9 +158,8 @@ internal static class AuthServices
         (configuration["Urls"]?.Contains("https://", StringComparison.OrdinalIgnoreCase) ?? false)
         || !string.IsNullOrEmpty(configuration["HTTPS_PORTS"])
         || !string.IsNullOrEmpty(configuration["HTTPS_PORT"])
-        || configuration.GetSection("Kestrel:Endpoints")
-            .GetChildren()
-            .Any(endpoint => endpoint["Url"]?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true);
+        || configuration.GetSection("Kestrel:Endpoints").GetChildren().Any(
+            endpoint => endpoint["Url"]?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true);
 
     /// <summary>Browsers let any page open a WebSocket to anywhere: CORS does not cover it, so the hub looks itself.</summary>
     private static void UseHubOrigin(this WebApplication app)
@@ -181,10 +172,7 @@ internal static class AuthServices
                     && !RequestOrigin.IsOwn(context.Request, origin)
                     && !allowed.Contains(origin, StringComparer.OrdinalIgnoreCase)
                     ? Refusal.WriteAsync(
-                        context,
-                        StatusCodes.Status403Forbidden,
-                        "forbidden",
-                        "A page of this website cannot watch. Add the website to Auth:AllowedOrigins.")
+                        context, ProblemCodes.Forbidden, "A page of this website cannot watch. Add the website to Auth:AllowedOrigins.")
                     : next(context)));
     }
 

@@ -1,3 +1,4 @@
+using System.Net;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing.Patterns;
 
@@ -24,7 +25,6 @@ internal static class ConversationPath
             return null;
         }
 
-
         var place = pattern.PathSegments.TakeWhile(
             segment => segment.Parts is not [RoutePatternParameterPart { Name: ParameterName }]).Count();
         var mounted = context.Request.PathBase.Value?.Count(c => c == '/') ?? 0;
@@ -46,26 +46,14 @@ internal static class ConversationPath
         return end < 0 ? target : target[..end];
     }
 
+    /// <summary>Percent-decoded; a plus sign is no blank in a path. Null when it is not valid UTF-8.</summary>
     private static string? Decode(string segment)
     {
-        var bytes = new List<byte>(segment.Length);
-        for (var i = 0; i < segment.Length; i++)
-        {
-            if (segment[i] == '%' && i + 2 < segment.Length
-                && byte.TryParse(segment.AsSpan(i + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
-            {
-                bytes.Add(value);
-                i += 2;
-            }
-            else
-            {
-                bytes.Add((byte)segment[i]); // A request line is ASCII; Kestrel has refused any other.
-            }
-        }
-
+        // A request line is ASCII; Kestrel has refused any other.
+        var bytes = Encoding.Latin1.GetBytes(segment.Replace("+", "%2B", StringComparison.Ordinal));
         try
         {
-            return Strict.GetString([.. bytes]);
+            return Strict.GetString(WebUtility.UrlDecodeToBytes(bytes, 0, bytes.Length)!); // Null only for null.
         }
         catch (DecoderFallbackException)
         {

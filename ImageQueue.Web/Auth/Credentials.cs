@@ -10,7 +10,6 @@ namespace ImageQueue.Web.Auth;
 /// </summary>
 internal static class Credentials
 {
-    /// <summary>The scheme that picks one of the others.</summary>
     public const string Any = "imagequeue";
 
     /// <summary>A key in the header.</summary>
@@ -23,10 +22,7 @@ internal static class Credentials
     public const string Local = "local";
 
     private const string KeyHeader = "X-Api-Key";
-    private const string Bearer = "Bearer ";
-    private const string Basic = "Basic ";
 
-    /// <summary>Which scheme answers for the request.</summary>
     public static string Pick(HttpContext context)
     {
         if (Shown(context) is { } shown)
@@ -50,12 +46,8 @@ internal static class Credentials
 
     private static string? InHeader(HttpContext context)
     {
-        if (context.Request.Headers.Authorization is [{ } authorization]
-            && authorization.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase))
-        {
-            return authorization[Bearer.Length..].Trim();
-        }
-
+        if (AfterScheme(context.Request, "Bearer ") is { } token)
+            return token;
         if (ReadBasic(context.Request) is var (_, password))
             return password;
         return context.Request.Headers[KeyHeader] is [{ } key, ..] ? key : null;
@@ -66,18 +58,19 @@ internal static class Credentials
 
     private static (string User, string Password)? ReadBasic(HttpRequest request)
     {
-        if (request.Headers.Authorization is not [{ } authorization]
-            || !authorization.StartsWith(Basic, StringComparison.OrdinalIgnoreCase))
-        {
+        if (AfterScheme(request, "Basic ") is not { } encoded)
             return null;
-        }
-
-        var bytes = new byte[authorization.Length];
-        return Convert.TryFromBase64String(authorization[Basic.Length..].Trim(), bytes, out var length)
+        var bytes = new byte[encoded.Length];
+        return Convert.TryFromBase64String(encoded, bytes, out var length)
             && Encoding.UTF8.GetString(bytes, 0, length).Split(':', 2) is [var user, var password]
                 ? (user, password)
                 : null;
     }
+
+    private static string? AfterScheme(HttpRequest request, string scheme) =>
+        request.Headers.Authorization is [{ } authorization] && authorization.StartsWith(scheme, StringComparison.OrdinalIgnoreCase)
+            ? authorization[scheme.Length..].Trim()
+            : null;
 
     /// <summary>Clients of other APIs must send a key; where none is configured, this machine's may send any.</summary>
     private static bool TakesAnyKey(HttpContext context) =>
@@ -88,33 +81,31 @@ internal static class Credentials
     private static bool IsSafe(HttpRequest request) => HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method);
 }
 
-internal sealed class KeyHandler(
-    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
+/// <summary>Authenticates with a key, with a token, or by being on this machine, as the scheme says.</summary>
+internal sealed class CredentialsHandler(
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder,
+    ApiKeys keys, WatcherTokens tokens, LocalAccess local)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
-    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync() => Task.FromResult(Scheme.Name switch
     {
-        if (Credentials.Shown(Context) is not { } shown)
-            return Task.FromResult(AuthenticateResult.NoResult());
-        return Task.FromResult(keys.Find(shown) is { } key
-            ? AuthenticateResult.Success(new AuthenticationTicket(key.ToPrincipal(Scheme.Name), Scheme.Name))
-            : AuthenticateResult.Fail("The key is not known."));
-    }
-}
+        Credentials.Token => ByToken(),
+        Credentials.Local => local.Covers(Context) ? Success(LocalAccess.ToPrincipal()) : AuthenticateResult.NoResult(),
+        _ => ByKey(),
+    });
 
-internal sealed class TokenHandler(
-    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, WatcherTokens tokens)
-    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
-{
-    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
-    {
-        if (Credentials.Shown(Context) is not { } shown || tokens.Read(shown) is not var (token, expiresAt))
-            return Task.FromResult(AuthenticateResult.Fail("The token is not known, or has expired."));
-        // SignalR ends the connection at this time, and so do the event streams.
-        var properties = new AuthenticationProperties { ExpiresUtc = expiresAt };
-        return Task.FromResult(
-            AuthenticateResult.Success(new AuthenticationTicket(token.ToPrincipal(Scheme.Name), properties, Scheme.Name)));
-    }
+    private AuthenticateResult ByKey() =>
+        Credentials.Shown(Context) is not { } shown ? AuthenticateResult.NoResult()
+        : keys.Find(shown) is { } key ? Success(key.ToPrincipal(Scheme.Name))
+        : AuthenticateResult.Fail("The key is not known.");
+
+    /// <summary>SignalR ends the connection when the token expires, and so do the event streams.</summary>
+    private AuthenticateResult ByToken() => Credentials.Shown(Context) is { } shown && tokens.Read(shown) is var (token, expiresAt)
+        ? Success(token.ToPrincipal(Scheme.Name), new() { ExpiresUtc = expiresAt })
+        : AuthenticateResult.Fail("The token is not known, or has expired.");
+
+    private AuthenticateResult Success(ClaimsPrincipal principal, AuthenticationProperties? properties = null) =>
+        AuthenticateResult.Success(new AuthenticationTicket(principal, properties, Scheme.Name));
 }
 
 /// <summary>Whether being on this machine is enough: in Development, as long as no key is configured.</summary>
@@ -124,26 +115,13 @@ internal sealed class LocalAccess(IHostEnvironment environment, ApiKeys keys)
     public bool IsOn { get; } = environment.IsDevelopment() && !keys.Any;
 
     public bool Covers(HttpContext context) => IsOn && LocalRequest.IsLoopback(context);
-}
 
-internal sealed class LocalHandler(
-    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, LocalAccess local)
-    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
-{
-    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
-    {
-        if (!local.Covers(Context))
-            return Task.FromResult(AuthenticateResult.NoResult());
-        var identity = new ClaimsIdentity(
-            [
-                new Claim(ClaimTypes.NameIdentifier, Credentials.Local),
-                new Claim(ClaimTypes.Name, Credentials.Local),
-                new Claim(ClaimTypes.Role, Roles.Client),
-                new Claim(ClaimTypes.Role, Roles.Operator),
-            ],
-            Scheme.Name);
-        return Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name)));
-    }
+    public static ClaimsPrincipal ToPrincipal() => new(new ClaimsIdentity(
+        [
+            new(ClaimTypes.NameIdentifier, Credentials.Local), new(ClaimTypes.Name, Credentials.Local),
+            new(ClaimTypes.Role, Roles.Client), new(ClaimTypes.Role, Roles.Operator),
+        ],
+        Credentials.Local));
 }
 
 /// <summary>An endpoint of another API: from this machine, in Development without keys, any key is as good as none.</summary>

@@ -1,3 +1,4 @@
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
@@ -39,29 +40,20 @@ internal static class Forms
         {
             var request = context.Request;
             var isPost = HttpMethods.IsPost(request.Method);
-            if (!isPost && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method))
-            {
-                await RefuseAsync(context, StatusCodes.Status405MethodNotAllowed, $"{request.Path} does not take {request.Method}.");
-            }
-            else if (isPost && !request.HasFormContentType && request.ContentLength is not (null or 0))
-            {
-                await RefuseAsync(
-                    context,
-                    StatusCodes.Status415UnsupportedMediaType,
-                    "This takes forms only: Content-Type: application/x-www-form-urlencoded.");
-            }
-            else if (!Paging.All(name => IsSmall(request.Query[name])))
-            {
-                await RefuseAsync(context, StatusCodes.Status400BadRequest, "from and count must be numbers that a list can have.");
-            }
-            else if (await IsReadableAsync(context))
-            {
-                await next(context);
-            }
+            (int Status, string Detail)? refusal =
+                !isPost && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method)
+                    ? (StatusCodes.Status405MethodNotAllowed, $"{request.Path} does not take {request.Method}.")
+                : isPost && !request.HasFormContentType && request.ContentLength is not (null or 0)
+                    ? (StatusCodes.Status415UnsupportedMediaType,
+                        "This takes forms only: Content-Type: application/x-www-form-urlencoded.")
+                : !Paging.All(name => IsSmall(request.Query[name]))
+                    ? (StatusCodes.Status400BadRequest, "from and count must be numbers that a list can have.")
+                : await IsReadableAsync(context) ? null
+                : (StatusCodes.Status400BadRequest, "The form cannot be read.");
+            if (refusal is var (status, detail))
+                await Refusal.WriteAsync(context, ProblemCodes.OfStatus(status), detail, status);
             else
-            {
-                await RefuseAsync(context, StatusCodes.Status400BadRequest, "The form cannot be read.");
-            }
+                await next(context);
         }));
 
     private static async Task<bool> IsReadableAsync(HttpContext context)
@@ -88,7 +80,4 @@ internal static class Forms
     private static bool IsSmall(StringValues values) =>
         values is not [{ Length: > 0 } value, ..]
             || (int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number < MostPaged);
-
-    private static Task RefuseAsync(HttpContext context, int status, string detail) => Refusal.WriteAsync(
-        context, status, status == StatusCodes.Status415UnsupportedMediaType ? "unsupported_media_type" : "invalid_request", detail);
 }

@@ -9,17 +9,13 @@ internal static class LocalRequest
     private static readonly string[] ProxyHeaders =
         ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via", "X-Original-For", "X-Original-Host"];
 
-    /// <summary>
-    /// From loopback, through no proxy, and to a local name; a foreign name pointed here (DNS rebinding) is not local.
-    /// </summary>
+    /// <summary>From loopback, through no proxy, and to a local name; a foreign name pointed here (DNS rebinding) is not local.</summary>
     public static bool IsLoopback(HttpContext context) =>
         context.Connection.RemoteIpAddress is { } remote && IPAddress.IsLoopback(remote)
         && !IsProxied(context.Request)
         && IsLocalName(context.Request.Host.Host);
 
-    /// <summary>
-    /// The same, or from this machine's own address, as the app calls its simulator. A numeric host cannot be rebound.
-    /// </summary>
+    /// <summary>The same, or from this machine's own address, as the app calls its simulator. A numeric host cannot be rebound.</summary>
     public static bool IsThisMachine(HttpContext context) =>
         context.Connection.RemoteIpAddress is { } remote
         && (IPAddress.IsLoopback(remote) || remote.Equals(context.Connection.LocalIpAddress))

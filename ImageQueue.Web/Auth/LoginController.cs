@@ -71,14 +71,8 @@ public sealed class LoginController(ApiKeys keys, SignInLockout lockout, AuditLo
         Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
         Response.Headers.Vary = "Accept-Language";
         var language = PageLanguage.For(Request.GetTypedHeaders().AcceptLanguage);
-        return View(
-            "Index",
-            new LoginPage(
-                language,
-                User.Identity is { IsAuthenticated: true, AuthenticationType: Credentials.Cookie } identity ? identity.Name : null,
-                problem,
-                minutes,
-                page));
+        var signedIn = User.Identity is { IsAuthenticated: true, AuthenticationType: Credentials.Cookie } identity ? identity.Name : null;
+        return View("Index", new LoginPage(language, signedIn, problem, minutes, page));
     }
 }
 

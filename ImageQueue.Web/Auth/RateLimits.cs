@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Claims;
 using System.Threading.RateLimiting;
+using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.RateLimiting;
 
 namespace ImageQueue.Web.Auth;
@@ -23,15 +24,11 @@ internal static class RateLimits
             var limits = options.Value;
             limiter.GlobalLimiter = PartitionedRateLimiter.CreateChained(
                 PartitionedRateLimiter.Create<HttpContext, string>(context => Partition(
-                    context,
-                    limits.RequestsPerKey,
-                    limits.RequestsPerAddress,
+                    context, limits.RequestsPerKey, limits.RequestsPerAddress,
                     (caller, perSecond) => RateLimitPartition.GetTokenBucketLimiter(caller, _ => Bucket(perSecond)))),
                 PartitionedRateLimiter.Create<HttpContext, string>(context => StaysOpen(context)
                     ? Partition(
-                        context,
-                        limits.StreamsPerKey,
-                        limits.StreamsPerAddress,
+                        context, limits.StreamsPerKey, limits.StreamsPerAddress,
                         (caller, most) => RateLimitPartition.GetConcurrencyLimiter(caller, _ => new() { PermitLimit = most }))
                     : RateLimitPartition.GetNoLimiter("")));
             limiter.OnRejected = (rejected, _) => new ValueTask(RefuseAsync(rejected));
@@ -75,12 +72,10 @@ internal static class RateLimits
     private static Task RefuseAsync(OnRejectedContext rejected)
     {
         var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var retryAfter) ? retryAfter : Burst;
-        rejected.HttpContext.Response.Headers.RetryAfter = Math.Max(
-            1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+        rejected.HttpContext.Response.Headers.RetryAfter =
+            Math.Max(1, Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         return Refusal.WriteAsync(
-            rejected.HttpContext,
-            StatusCodes.Status429TooManyRequests,
-            "rate_limited",
+            rejected.HttpContext, ProblemCodes.RateLimited,
             "Too much at once from this key or address. Try again after the time that Retry-After says.");
     }
 

@@ -19,19 +19,11 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
         if (policy.Requirements.OfType<FromThisMachine>().Any()
             || (context.User.Is(Roles.Watcher) && policy.Requirements.OfType<InReach>().Any()))
         {
-            return WriteAsync(
-                context, StatusCodes.Status404NotFound, "not_found", $"There is nothing at {context.Request.Path}, or it is not yours.");
+            return WriteAsync(context, ProblemCodes.NotFound, $"There is nothing at {context.Request.Path}, or it is not yours.");
         }
 
         if (authorizeResult.Forbidden)
-        {
-            return WriteAsync(
-                context,
-                StatusCodes.Status403Forbidden,
-                "forbidden",
-                $"{CallerOf(context)} may not do this. SECURITY.md says who may do what.");
-        }
-
+            return WriteAsync(context, ProblemCodes.Forbidden, $"{CallerOf(context)} may not do this. SECURITY.md says who may do what.");
         if (IsPage(context.Request))
         {
             var page = context.Request.PathBase + context.Request.Path + context.Request.QueryString;
@@ -41,9 +33,7 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
 
         context.Response.Headers.WWWAuthenticate = "Bearer";
         return WriteAsync(
-            context,
-            StatusCodes.Status401Unauthorized,
-            "unauthorized",
+            context, ProblemCodes.Unauthorized,
             RequestOrigin.IsForeign(context.Request)
                 ? "A page of another website cannot use this. Send a token as Authorization: Bearer, "
                     + "and add the website to Auth:AllowedOrigins."
@@ -51,12 +41,8 @@ internal sealed class Refusal : IAuthorizationMiddlewareResultHandler
     }
 
     /// <summary>The one place where a refusal becomes a problem.</summary>
-    public static Task WriteAsync(HttpContext context, int status, string code, string detail)
-    {
-        context.Response.StatusCode = status;
-        return context.RequestServices.GetRequiredService<IProblemDetailsService>()
-            .WriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = ApiProblem.Of(status, code, detail) }).AsTask();
-    }
+    public static Task WriteAsync(HttpContext context, string code, string detail, int? status = null) =>
+        ApiProblem.WriteAsync(context, ApiProblem.Of(code, detail, status: status));
 
     private static string CallerOf(HttpContext context) => context.User switch
     {

@@ -17,7 +17,6 @@ internal static class Roles
     /// <summary>A browser of the chat app, by a token for one conversation.</summary>
     public const string Watcher = "watcher";
 
-    /// <summary>Those that a key can have.</summary>
     public static IReadOnlyList<string> OfKeys { get; } = [Client, Operator, OperatorRead];
 
     /// <summary>The caller as request events name it; see <see cref="Core.Messages.Actor"/>.</summary>
@@ -28,14 +27,5 @@ internal static class Roles
         _ => null,
     };
 
-    internal static bool Is(this ClaimsPrincipal user, params ReadOnlySpan<string> roles)
-    {
-        foreach (var role in roles)
-        {
-            if (user.IsInRole(role))
-                return true;
-        }
-
-        return false;
-    }
+    internal static bool Is(this ClaimsPrincipal user, params string[] roles) => Array.Exists(roles, user.IsInRole);
 }

@@ -11,10 +11,8 @@ internal static class WaitPreference
     {
         foreach (var preference in (prefer ?? "").Split(','))
         {
-            var (name, value) = preference.Split(';')[0].Split('=', 2, StringSplitOptions.TrimEntries) is [var left, var right]
-                ? (left, right)
-                : ("", "");
-            if (name.Equals("wait", StringComparison.OrdinalIgnoreCase)
+            if (preference.Split(';')[0].Split('=', 2, StringSplitOptions.TrimEntries) is [var name, var value]
+                && name.Equals("wait", StringComparison.OrdinalIgnoreCase)
                 && int.TryParse(value.Trim('"'), NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
             {
                 return seconds < Longest.TotalSeconds ? TimeSpan.FromSeconds(seconds) : Longest;

@@ -63,7 +63,7 @@ internal sealed class InReachHandler(WatcherReach reach) : AuthorizationHandler<
 {
     protected override async Task HandleRequirementAsync(AuthorizationHandlerContext context, InReach requirement)
     {
-        if (context.User.Is([.. requirement.Roles])
+        if (context.User.Is(requirement.Roles)
             || (context.User.Is(Roles.Watcher) && context.Resource is HttpContext http && await reach.CoversAsync(http)))
         {
             context.Succeed(requirement);

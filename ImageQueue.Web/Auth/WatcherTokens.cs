@@ -18,17 +18,13 @@ public sealed class WatcherTokens(IDataProtectionProvider provider, IOptions<Aut
 
     private readonly ITimeLimitedDataProtector _protector = provider.CreateProtector(Purpose).ToTimeLimitedDataProtector();
 
-    /// <summary>A token for one conversation of one user.</summary>
-    public (string Token, DateTimeOffset ExpiresAt) Issue(string conversationId, string username)
+    /// <summary>A token for one conversation of one user, or for one image alone.</summary>
+    /// <param name="lifetime">Null: <see cref="AuthOptions.TokenLifetime"/>.</param>
+    public (string Token, DateTimeOffset ExpiresAt) Issue(WatcherToken token, TimeSpan? lifetime = null)
     {
-        var expiresAt = time.GetUtcNow() + options.Value.TokenLifetime;
-        return (Prefix + _protector.Protect(JsonSerializer.Serialize(new WatcherToken(conversationId, username)), expiresAt), expiresAt);
+        var expiresAt = time.GetUtcNow() + (lifetime ?? options.Value.TokenLifetime);
+        return (Prefix + _protector.Protect(JsonSerializer.Serialize(token), expiresAt), expiresAt);
     }
-
-    /// <summary>A token for one image alone.</summary>
-    public string IssueForImage(string conversationId, string username, string jobId, TimeSpan lifetime) =>
-        Prefix + _protector.Protect(
-            JsonSerializer.Serialize(new WatcherToken(conversationId, username, jobId)), time.GetUtcNow() + lifetime);
 
     /// <summary>The token's content; null when it is invalid or expired.</summary>
     public (WatcherToken Token, DateTimeOffset ExpiresAt)? Read(string shown)
@@ -70,11 +66,9 @@ public sealed record WatcherToken(string ConversationId, string Username, string
 
     internal ClaimsPrincipal ToPrincipal(string scheme) => new(new ClaimsIdentity(
         [
-            new Claim(ClaimTypes.NameIdentifier, $"{Roles.Watcher}:{ConversationId}:{Username}"),
-            new Claim(ClaimTypes.Name, Username),
-            new Claim(ClaimTypes.Role, Roles.Watcher),
-            new Claim(ConversationClaim, ConversationId),
-            .. JobId is null ? Array.Empty<Claim>() : [new Claim(JobClaim, JobId)],
+            new(ClaimTypes.NameIdentifier, $"{Roles.Watcher}:{ConversationId}:{Username}"), new(ClaimTypes.Name, Username),
+            new(ClaimTypes.Role, Roles.Watcher), new(ConversationClaim, ConversationId),
+            .. JobId is null ? Array.Empty<Claim>() : [new(JobClaim, JobId)],
         ],
         scheme));
 }

@@ -14,7 +14,7 @@ public sealed class ChatAssets
         using var all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var file in Files(environment.WebRootFileProvider, "").OrderBy(file => file.Path, StringComparer.Ordinal))
         {
-            all.AppendData(System.Text.Encoding.UTF8.GetBytes(file.Path));
+            all.AppendData(Encoding.UTF8.GetBytes(file.Path));
             using var stream = file.Info.CreateReadStream();
             var bytes = new byte[file.Info.Length];
             stream.ReadExactly(bytes);

@@ -1,7 +1,6 @@
 using ImageQueue.Core.Forge;
 using ImageQueue.Web.Auth;
 using Microsoft.AspNetCore.Authorization;
-using Microsoft.AspNetCore.Http.Headers;
 using Microsoft.AspNetCore.Mvc;
 
 namespace ImageQueue.Web.Chat;
@@ -20,21 +19,17 @@ public sealed class ChatController(ForgeModels models, ChatAssets assets) : Cont
         if (lang is PageLanguage.Turkish or PageLanguage.English)
         {
             Response.Cookies.Append(
-                LanguageCookie,
-                lang,
+                LanguageCookie, lang,
                 new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
             return LocalRedirect(Url.Content("~/") + QueryString.Create(Request.Query.Where(parameter => parameter.Key != nameof(lang))));
         }
 
-        RequestHeaders request = Request.GetTypedHeaders();
-
         Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;
         Response.Headers.CacheControl = "no-cache";
         Response.Headers.Vary = "Accept-Language, Cookie";
-
-        var language = Request.Cookies[LanguageCookie] is PageLanguage.Turkish or PageLanguage.English
-            ? Request.Cookies[LanguageCookie]
-            : null;
-        return View(new ChatPage(language ?? PageLanguage.For(request.AcceptLanguage), models.All, Url.Content($"~{assets.Path}/")));
+        var language = Request.Cookies[LanguageCookie] is (PageLanguage.Turkish or PageLanguage.English) and var chosen
+            ? chosen
+            : PageLanguage.For(Request.GetTypedHeaders().AcceptLanguage);
+        return View(new ChatPage(language, models.All, Url.Content($"~{assets.Path}/")));
     }
 }

@@ -22,11 +22,7 @@ public sealed class ChatPage
 
     /// <summary>About one megapixel each, as Flux models were trained on.</summary>
     public static readonly IReadOnlyList<ImageSize> Sizes =
-    [
-        new("square", "SizeSquare", 1024, 1024),
-        new("portrait", "SizePortrait", 832, 1216),
-        new("landscape", "SizeLandscape", 1216, 832),
-    ];
+    [new("square", "SizeSquare", 1024, 1024), new("portrait", "SizePortrait", 832, 1216), new("landscape", "SizeLandscape", 1216, 832)];
 
     private static readonly ResourceManager Resources = new("ImageQueue.Web.Chat.ChatTexts", typeof(ChatPage).Assembly);
 
@@ -72,8 +68,7 @@ public sealed class ChatPage
     public string this[string key] => Texts[key];
 
     /// <param name="root">The application's path base, with a trailing slash.</param>
-    public string ForScript(string root) =>
-        JsonSerializer.Serialize(new { Root = root, LongestPrompt, Texts }, ScriptJson);
+    public string ForScript(string root) => JsonSerializer.Serialize(new { Root = root, LongestPrompt, Texts }, ScriptJson);
 
     internal static IEnumerable<string> Keys() =>
         Resources.GetResourceSet(CultureInfo.InvariantCulture, createIfNotExists: true, tryParents: false)!  // embedded, so always there

@@ -1,29 +1,38 @@
-using ImageQueue.Core.Generation;
 using ImageQueue.Core.Requests;
+using Microsoft.Extensions.Caching.Memory;
 
 namespace ImageQueue.Web.Compatibility;
 
-/// <summary>What all calls for images have in common: the model and the key before, the answer after.</summary>
-internal sealed class A1111Calls(
-    CallWaits waits, A1111Callers callers, ModelChoices models, ImageLocator images, IOptions<CompatibilityOptions> options)
+/// <summary>The callers of A1111's API, the model that each has chosen by <c>POST /sdapi/v1/options</c>, and their requests.</summary>
+/// <remarks>Kept in memory: a process that restarts answers with the default model, and clients set theirs again.</remarks>
+internal sealed class A1111Calls(Callers callers, ModelChoices models) : IDisposable
 {
+    private const int MaxCallers = 10_000;
+
+    private readonly MemoryCache _models = new(new MemoryCacheOptions { SizeLimit = MaxCallers });
+
+    public Caller Of(HttpContext http) => callers.Of(http, A1111Endpoints.Name, user: null);
+
+    /// <summary>The model that the caller has chosen; null when it has chosen none.</summary>
+    public string? ModelOf(HttpContext http) => _models.Get<string>(Of(http).Username);
+
+    /// <summary>Remembers the caller's model; null or blank forgets it.</summary>
+    public void Choose(HttpContext http, string? model)
+    {
+        if (string.IsNullOrWhiteSpace(model))
+            _models.Remove(Of(http).Username);
+        else
+            _models.Set(Of(http).Username, model, new MemoryCacheEntryOptions { Size = 1 });
+    }
+
     /// <summary>The requests of a call, with the caller's model where it names none.</summary>
     /// <exception cref="Errors.ProblemException">A field is not valid.</exception>
     public IReadOnlyList<ImageRequest> Read(HttpContext http, A1111ImageBody body)
     {
-        var model = models.Find(body.Checkpoint ?? callers.ModelOf(http)) ?? default;
-        var key = http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } sent, ..]
-            ? sent
-            : body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : null;
+        var model = models.Find(body.Checkpoint ?? ModelOf(http)) ?? default;
+        var key = ImageCalls.KeyOf(http) ?? (body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : null);
         return body.ToRequests(model, key);
     }
 
-    /// <summary>Waits for the images, and writes the answer.</summary>
-    public Task WriteAsync(
-        HttpContext http, ImageCall call, Func<IReadOnlyList<Message>, ImageLocator, CancellationToken, Task<object>> answer) =>
-        CallAnswer.WriteAsync(http, options.Value.KeepAliveAfter, async cancellationToken =>
-        {
-            await call.EndAsync(waits, cancellationToken);
-            return await answer(call.Messages, images, cancellationToken);
-        });
+    public void Dispose() => _models.Dispose();
 }

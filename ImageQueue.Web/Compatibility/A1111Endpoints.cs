@@ -8,10 +8,8 @@ namespace ImageQueue.Web.Compatibility;
 /// <remarks>A1111 and Forge <c>modules/api/api.py</c> and <c>modules/progress.py</c>.</remarks>
 internal static class A1111Endpoints
 {
-    /// <summary>The path of the API.</summary>
     public const string Path = "/sdapi/v1";
 
-    /// <summary>The path of the progress by task.</summary>
     public const string InternalPath = "/internal";
 
     /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
@@ -23,7 +21,6 @@ internal static class A1111Endpoints
     /// <summary>An image and a mask of the largest upload, in base64.</summary>
     private const int MaxBodyWithImages = 56 * 1024 * 1024;
 
-    /// <summary>Maps the endpoints.</summary>
     public static void MapA1111(this IEndpointRouteBuilder app)
     {
         var all = app.MapGroup("").WithGroupName(Name).WithTags("A1111").RequireAuthorization(Access.Ask)
@@ -40,7 +37,8 @@ internal static class A1111Endpoints
             .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(MaxBodyWithImages));
         api.MapGet(
             "/options",
-            (HttpContext http, A1111Callers callers, ModelChoices models) => A1111Lists.Options(callers.ModelOf(http) ?? FirstOf(models)))
+            (HttpContext http, A1111Calls calls, ModelChoices models) =>
+                A1111Lists.Options(calls.ModelOf(http) ?? models.Names.FirstOrDefault("default")))
             .WithSummary("Read the options");
         api.MapPost("/options", SetOptionsAsync).WithSummary("Choose the caller's model");
         api.MapGet("/sd-models", (ModelChoices models) => models.Names.Select(A1111Lists.Model)).WithSummary("List models");
@@ -67,33 +65,29 @@ internal static class A1111Endpoints
         all.MapGet("/openapi.json", A1111Lists.OpenApi).ExcludeFromDescription();
     }
 
-    private static string FirstOf(ModelChoices models) => models.Names is [var first, ..] ? first : "default";
-
     private static async Task GenerateAsync(
-        HttpContext http, ImageCalls calls, A1111Callers callers, A1111Calls a1111, ILogger<A1111ImageBody> logger)
+        HttpContext http, ImageCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images, ILogger<A1111ImageBody> logger)
     {
         var body = await ReadAsync(http, logger);
-        await using var call = await calls.SubmitAsync(Name, callers.Of(http), a1111.Read(http, body), http.RequestAborted);
-        await a1111.WriteAsync(http, call, (messages, images, stop) => AnswerAsync(messages, body, images, stop));
+        await using var call = await calls.SubmitAsync(a1111.Of(http), a1111.Read(http, body), http.RequestAborted);
+        await answers.WriteAsync(http, call, stop => AnswerAsync(call.Messages, body, images, stop));
     }
 
     private static async Task ChangeAsync(
-        HttpContext http, SourceCalls calls, A1111Callers callers, A1111Calls a1111, ILogger<A1111ImageBody> logger)
+        HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images, ILogger<A1111ImageBody> logger)
     {
         var body = await ReadAsync(http, logger);
-        await using var call = await calls.SubmitAsync(
-            Name, callers.Of(http), body.ToSource(), a1111.Read(http, body), http.RequestAborted);
+        await using var call = await calls.SubmitAsync(a1111.Of(http), body.ToSource(), a1111.Read(http, body), http.RequestAborted);
         var shown = body with { InitImages = null, Mask = null }; // As A1111 answers.
-        await a1111.WriteAsync(http, call, (messages, images, stop) => AnswerAsync(messages, shown, images, stop));
+        await answers.WriteAsync(http, call, stop => AnswerAsync(call.Messages, shown, images, stop));
     }
 
-    private static async Task UpscaleAsync(HttpContext http, SourceCalls calls, A1111Callers callers, A1111Calls a1111)
+    private static async Task UpscaleAsync(HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images)
     {
         var body = await CompatibilityJson.ReadAsync<A1111UpscaleBody>(http.Request, http.RequestAborted);
-        await using var call = await calls.SubmitAsync(
-            Name, callers.Of(http), body.ToSource(), A1111UpscaleBody.Request, http.RequestAborted);
-        await a1111.WriteAsync(http, call, async (messages, images, stop) => new A1111Upscaled(
-            Convert.ToBase64String(await images.ReadAsync(messages[0], stop)),
+        await using var call = await calls.SubmitAsync(a1111.Of(http), body.ToSource(), A1111UpscaleBody.Request, http.RequestAborted);
+        await answers.WriteAsync(http, call, async stop => new A1111Upscaled(
+            Convert.ToBase64String(await images.ReadAsync(call.Messages[0], stop)),
             $"<p>Postprocess upscale by: {body.UpscalingResize ?? 2}</p>"));
     }
 
@@ -121,11 +115,11 @@ internal static class A1111Endpoints
         return new A1111Images(encoded, body, A1111Images.InfoOf(complete is [] ? messages : complete));
     }
 
-    private static async Task<object> SetOptionsAsync(HttpContext http, A1111Callers callers)
+    private static async Task<object> SetOptionsAsync(HttpContext http, A1111Calls calls)
     {
         var options = await CompatibilityJson.ReadAsync<Dictionary<string, JsonElement>>(http.Request, http.RequestAborted);
         if (options.TryGetValue("sd_model_checkpoint", out var model) && model.ValueKind == JsonValueKind.String)
-            callers.Choose(http, model.GetString());
+            calls.Choose(http, model.GetString());
         return new { };
     }
 

@@ -7,11 +7,9 @@ namespace ImageQueue.Web.Compatibility;
 /// <remarks>A1111 <c>modules/api/api.py</c>, <c>api_middleware</c>; Forge's copy is the same.</remarks>
 internal sealed class A1111Errors : IProblemShape
 {
-    /// <inheritdoc/>
     public bool Covers(PathString path) =>
         path.StartsWithSegments(A1111Endpoints.Path) || path.StartsWithSegments(A1111Endpoints.InternalPath);
 
-    /// <inheritdoc/>
     public object ToBody(ProblemDetails problem, HttpResponse response)
     {
         var code = problem.Extensions.TryGetValue(FailedImage.Extension, out var value) ? value as string : null;

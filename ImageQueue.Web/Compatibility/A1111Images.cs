@@ -4,9 +4,7 @@ using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;
 
-/// <summary>
-/// The body of <c>POST /sdapi/v1/txt2img</c>, and with an image of <c>img2img</c>. Fields that are not here are ignored.
-/// </summary>
+/// <summary>The body of <c>POST /sdapi/v1/txt2img</c>, and with an image of <c>img2img</c>. Fields that are not here are ignored.</summary>
 /// <remarks>A1111 and Forge <c>modules/api/models.py</c>, <c>StableDiffusionTxt2ImgProcessingAPI</c> and <c>Img2Img</c>.</remarks>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
 internal sealed record A1111ImageBody
@@ -74,17 +72,10 @@ internal sealed record A1111ImageBody
     public CallSource ToSource()
     {
         if (InitImages is not [var image, ..])
-        {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status404NotFound, ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64."));
-        }
-
+            throw new ProblemException(ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64.");
         if (DenoisingStrength is < 0 or > 1)
             throw CallSource.Refused("denoising_strength", "denoising_strength must be between 0 and 1.");
-        return new(image, Mask is not null && InpaintingMaskInvert == 1 ? CallSource.Invert(Mask) : Mask)
-        {
-            Strength = DenoisingStrength ?? 0.75m,
-        };
+        return new(image, Mask is not null && InpaintingMaskInvert == 1 ? CallSource.Invert(Mask) : Mask, DenoisingStrength ?? 0.75m);
     }
 
     /// <summary>The checkpoint that the call names; null: the caller's.</summary>
@@ -105,27 +96,22 @@ internal sealed record A1111ImageBody
             rules.Add("n_iter", $"batch_size times n_iter must be at most {MaxImages}, not {count}.");
         if (rules.Errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(rules.Errors));
-        return
-        [
-            .. Enumerable.Range(0, count).Select(i => new ImageRequest
-            {
-                ConversationId = "",
-                Username = "",
-                Prompt = Prompt ?? "",
-                NegativePrompt = NegativePrompt,
-                Width = Width / 8 * 8,
-                Height = Height / 8 * 8,
-                Steps = Steps,
-                CfgScale = CfgScale,
-                DistilledCfgScale = DistilledCfgScale,
-                Sampler = NullIfBlank(SamplerName) ?? NullIfBlank(SamplerIndex),
-                Scheduler = NullIfBlank(Scheduler),
-                Seed = Seed is > -1 ? Seed + i : Seed,
-                Model = model.Model,
-                Checkpoint = model.Checkpoint,
-                IdempotencyKey = idempotencyKey is null ? null : string.Create(CultureInfo.InvariantCulture, $"{idempotencyKey}#{i}"),
-            }),
-        ];
+        var first = new ImageRequest
+        {
+            ConversationId = "",
+            Username = "",
+            Prompt = Prompt ?? "",
+            NegativePrompt = NegativePrompt,
+            Width = Width / 8 * 8,
+            Height = Height / 8 * 8,
+            Steps = Steps,
+            CfgScale = CfgScale,
+            DistilledCfgScale = DistilledCfgScale,
+            Sampler = NullIfBlank(SamplerName) ?? NullIfBlank(SamplerIndex),
+            Scheduler = NullIfBlank(Scheduler),
+            Seed = Seed,
+        };
+        return ImageCalls.Repeat(first, count, model, idempotencyKey);
     }
 
     private static string? NullIfBlank(string? text) => string.IsNullOrWhiteSpace(text) ? null : text;

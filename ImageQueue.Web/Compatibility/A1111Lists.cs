@@ -17,30 +17,23 @@ internal sealed class A1111Lists(IForgeCatalogue catalogue)
         "height", "batch_size", "n_iter", "override_settings", "force_task_id", "send_images",
     ];
 
-    /// <summary>Samplers of the healthy backends.</summary>
     public IEnumerable<object> Samplers => (catalogue.Samplers ?? [])
         .Where(name => !name.StartsWith("k_", StringComparison.Ordinal))
         .Select(name => new { name, aliases = Array.Empty<string>(), options = new Dictionary<string, string>() });
 
-    /// <summary>Schedulers of the healthy backends.</summary>
     public IEnumerable<object> Schedulers => (catalogue.Schedulers ?? [])
         .Select(label => new { name = label, label, aliases = (string[]?)null, default_rho = -1.0, need_inner_model = false });
 
-    /// <summary>Upscalers of the healthy backends.</summary>
     public IEnumerable<object> Upscalers => catalogue.Lists.Upscalers.Select(name =>
         new { name, model_name = name, model_path = (string?)null, model_url = (string?)null, scale = 4.0 });
 
-    /// <summary>Latent upscale modes of the healthy backends.</summary>
     public IEnumerable<object> LatentUpscaleModes => catalogue.Lists.LatentUpscaleModes.Select(name => new { name });
 
-    /// <summary>VAEs of the healthy backends.</summary>
     public IEnumerable<object> Vaes => catalogue.Lists.Vaes.Select(name => new { model_name = name, filename = name });
 
-    /// <summary>LoRAs of the healthy backends.</summary>
     public IEnumerable<object> Loras => catalogue.Lists.Loras.Select(name =>
         new { name, alias = name, path = name, metadata = new Dictionary<string, string>() });
 
-    /// <summary>Textual inversions of the healthy backends.</summary>
     public object Embeddings => new
     {
         loaded = catalogue.Lists.Embeddings.ToDictionary(
@@ -48,12 +41,9 @@ internal sealed class A1111Lists(IForgeCatalogue catalogue)
         skipped = new Dictionary<string, object>(),
     };
 
-    /// <summary>A model as <c>sd-models</c> lists it.</summary>
     public static object Model(string name) =>
         new { title = name, model_name = name, hash = (string?)null, sha256 = (string?)null, filename = name, config = (string?)null };
 
-    /// <summary>The options that clients read.</summary>
-    /// <param name="model">The caller's model.</param>
     public static Dictionary<string, object> Options(string model) => new()
     {
         ["samples_format"] = "png",

@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Api;
 
 namespace ImageQueue.Web.Compatibility;
 
@@ -12,38 +13,28 @@ internal sealed record A1111TaskBody(string? IdTask, long? IdLivePreview, bool? 
 /// <summary>Progress and interrupt of the caller's own images.</summary>
 /// <remarks>A1111 and Forge <c>modules/progress.py</c>.</remarks>
 internal sealed class A1111Task(
-    A1111Callers callers, IMessageStore store, CancelImageRequest cancel, QueuePositions positions, ImageFiles files)
+    A1111Calls calls, IMessageStore store, CancelImageRequest cancel, QueuePositions positions, ImageFiles files)
 {
     /// <summary>How many of the caller's newest messages are looked at.</summary>
     private const int Newest = 100;
 
-    /// <summary>The idempotency key of a task.</summary>
     public static string KeyOf(string taskId) => $"task:{taskId}";
 
     /// <summary>The answer of <c>GET /sdapi/v1/progress</c>: of the caller's image in progress, else of its first that waits.</summary>
     public async Task<object> GlobalAsync(HttpContext http, bool withImage, CancellationToken cancellationToken)
     {
-        var newest = (await NewestAsync(http, cancellationToken)).ToList();
-        var current = newest.Find(message => message.Status == MessageStatus.Processing)
-            ?? newest.Find(message => message.Status == MessageStatus.Queued);
-        var eta = current is null ? null : (await positions.GetAsync(cancellationToken)).EtaOf(current);
-
-        // As at A1111, the flag stays until the next image begins: clients look here when an image is missing.
-        var isInterrupted = current is null && newest is [.., { Status: MessageStatus.Cancelled }];
-        return Global(current, isInterrupted, eta, withImage ? PreviewOf(current) : null);
-    }
-
-    private static object Global(Message? current, bool isInterrupted, double? eta, string? preview)
-    {
+        var newest = await NewestAsync(http, cancellationToken);
+        var current = CurrentOf(newest);
         var steps = current is null ? 0 : GenerationSettings.Of(current).Steps ?? 0;
         return new
         {
             progress = (current?.Progress ?? 0) / 100.0,
-            eta_relative = eta ?? 0,
+            eta_relative = await EtaOfAsync(current, cancellationToken) ?? 0,
             state = new
             {
                 skipped = false,
-                interrupted = isInterrupted,
+                // As at A1111, the flag stays until the next image begins: clients look here when an image is missing.
+                interrupted = current is null && newest is [.., { Status: MessageStatus.Cancelled }],
                 stopping_generation = false,
                 job = current?.JobId ?? "",
                 job_count = current is null ? 0 : 1,
@@ -52,21 +43,17 @@ internal sealed class A1111Task(
                 sampling_step = steps * (current?.Progress ?? 0) / 100,
                 sampling_steps = steps,
             },
-            current_image = preview,
-            textinfo = current is { Status: MessageStatus.Queued } ? $"In queue: {current.QueuePosition}" : null,
+            current_image = withImage ? PreviewOf(current) : null,
+            textinfo = WaitOf(current),
         };
     }
-
-    /// <summary>The preview of a message in base64; null when there is none.</summary>
-    public string? PreviewOf(Message? message) =>
-        message is { PreviewUrl: not null, JobId: { } jobId } && files.ReadPreview(jobId) is { } jpeg ? Convert.ToBase64String(jpeg) : null;
 
     /// <summary>The answer of <c>POST /internal/progress</c>.</summary>
     public async Task<object> ProgressAsync(HttpContext http, A1111TaskBody body, CancellationToken cancellationToken)
     {
-        var mine = (await NewestAsync(http, cancellationToken)).Where(message => IsOf(message, body.IdTask)).ToList();
-        var current = mine.Find(
-            message => message.Status == MessageStatus.Processing) ?? mine.Find(message => message.Status == MessageStatus.Queued);
+        var mine = (await NewestAsync(http, cancellationToken)).FindAll(
+            message => body.IdTask is { Length: > 0 } task && TaskOf(message) == task);
+        var current = CurrentOf(mine);
         var preview = body.LivePreview == false ? null : PreviewOf(current);
         var isNew = preview is not null && current!.Revision != body.IdLivePreview;
         return new
@@ -74,16 +61,11 @@ internal sealed class A1111Task(
             active = current?.Status == MessageStatus.Processing,
             queued = current?.Status == MessageStatus.Queued,
             completed = current is null && mine.Count > 0,
-            progress = current is null ? (double?)null : current.Progress / 100.0,
-            eta = current is null ? null : (await positions.GetAsync(cancellationToken)).EtaOf(current),
+            progress = current?.Progress / 100.0,
+            eta = await EtaOfAsync(current, cancellationToken),
             live_preview = isNew ? $"data:image/jpeg;base64,{preview}" : null,
             id_live_preview = current is not null && preview is not null ? current.Revision : -1,
-            textinfo = current switch
-            {
-                { Status: MessageStatus.Queued } => $"In queue: {current.QueuePosition}",
-                null => "Waiting...",
-                _ => null,
-            },
+            textinfo = current is null ? "Waiting..." : WaitOf(current),
         };
     }
 
@@ -108,13 +90,25 @@ internal sealed class A1111Task(
             ? key[KeyOf("").Length..end]
             : null;
 
-    private static bool IsOf(Message message, string? taskId) => taskId is { Length: > 0 } && TaskOf(message) == taskId;
+    private static Message? CurrentOf(List<Message> messages) => messages.Find(message => message.Status == MessageStatus.Processing)
+        ?? messages.Find(message => message.Status == MessageStatus.Queued);
+
+    private static string? WaitOf(Message? message) =>
+        message is { Status: MessageStatus.Queued } ? $"In queue: {message.QueuePosition}" : null;
+
+    private string? PreviewOf(Message? message) =>
+        message is { PreviewUrl: not null, JobId: { } jobId } && files.ReadPreview(jobId) is { } jpeg ? Convert.ToBase64String(jpeg) : null;
+
+    private async Task<double?> EtaOfAsync(Message? message, CancellationToken cancellationToken) =>
+        message is null ? null : (await positions.GetAsync(cancellationToken)).EtaOf(message);
 
     private async Task<List<Message>> UnfinishedAsync(HttpContext http, CancellationToken cancellationToken) =>
-        [.. (await NewestAsync(http, cancellationToken)).Where(message => !ImageCall.HasEnded(message))];
+        (await NewestAsync(http, cancellationToken)).FindAll(message => !MessageWait.HasEnded(message));
 
     /// <summary>In the order of their ids.</summary>
-    private async Task<IEnumerable<Message>> NewestAsync(HttpContext http, CancellationToken cancellationToken) =>
-        (await store.ListBackwardsAsync(callers.Of(http).ConversationId, long.MaxValue, Newest, cancellationToken))
-            .Where(message => message.IsImage).OrderBy(message => message.Id);
+    private async Task<List<Message>> NewestAsync(HttpContext http, CancellationToken cancellationToken) =>
+    [
+        .. (await store.ListBackwardsAsync(calls.Of(http).ConversationId, long.MaxValue, Newest, cancellationToken))
+            .Where(message => message.IsImage).OrderBy(message => message.Id),
+    ];
 }

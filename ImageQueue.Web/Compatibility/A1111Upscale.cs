@@ -29,7 +29,7 @@ internal sealed record A1111UpscaleBody
         if (ResizeMode is not (null or 0))
             throw CallSource.Refused("resize_mode", "resize_mode must be 0: the size follows from upscaling_resize.");
         return (UpscalingResize ?? 2) is 2 or 4
-            ? new(Image) { Upscale = (int)(UpscalingResize ?? 2) }
+            ? new(Image, Upscale: (int)(UpscalingResize ?? 2))
             : throw CallSource.Refused("upscaling_resize", "upscaling_resize must be 2 or 4.");
     }
 

@@ -3,20 +3,19 @@ using ImageQueue.Web.Errors;
 namespace ImageQueue.Web.Compatibility;
 
 /// <summary>Answers calls that may wait for long.</summary>
-internal static class CallAnswer
+internal sealed class CallAnswer(CallWaits waits, TimeProvider time, IOptions<CompatibilityOptions> options)
 {
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
 
-    /// <summary>Runs a call and writes what it returns as JSON, with blanks before it once it has waited for long.</summary>
-    /// <param name="http">The request.</param>
-    /// <param name="keepAliveAfter">See <see cref="CompatibilityOptions.KeepAliveAfter"/>; null: the status is decided at the end.</param>
-    /// <param name="run">The call.</param>
+    /// <summary>
+    /// Waits for a call's images and writes the answer as JSON, with blanks before it once the call has waited for
+    /// <see cref="CompatibilityOptions.KeepAliveAfter"/>; without that, the status is decided at the end.
+    /// </summary>
     /// <exception cref="ProblemException">The call failed before anything was sent.</exception>
-    public static async Task WriteAsync(HttpContext http, TimeSpan? keepAliveAfter, Func<CancellationToken, Task<object>> run)
+    public async Task WriteAsync(HttpContext http, ImageCall call, Func<CancellationToken, Task<object>> answer)
     {
-        var time = http.RequestServices.GetRequiredService<TimeProvider>();
-        var running = run(http.RequestAborted);
-        if (keepAliveAfter is { } after && !await EndsWithinAsync(running, after, time))
+        var running = RunAsync(http.RequestAborted);
+        if (options.Value.KeepAliveAfter is { } after && !await EndsWithinAsync(running, after))
         {
             http.Response.ContentType = CompatibilityJson.ContentType;
             do
@@ -25,7 +24,7 @@ internal static class CallAnswer
                 await http.Response.WriteAsync(" ", http.RequestAborted);
                 await http.Response.Body.FlushAsync(http.RequestAborted);
             }
-            while (!await EndsWithinAsync(running, KeepAliveInterval, time));
+            while (!await EndsWithinAsync(running, KeepAliveInterval));
         }
 
         object body;
@@ -40,9 +39,15 @@ internal static class CallAnswer
 
         http.Response.ContentType ??= CompatibilityJson.ContentType;
         await JsonSerializer.SerializeAsync(http.Response.Body, body, CompatibilityJson.Options, http.RequestAborted);
+
+        async Task<object> RunAsync(CancellationToken cancellationToken)
+        {
+            await call.EndAsync(waits, cancellationToken);
+            return await answer(cancellationToken);
+        }
     }
 
-    private static async Task<bool> EndsWithinAsync(Task task, TimeSpan patience, TimeProvider time)
+    private async Task<bool> EndsWithinAsync(Task task, TimeSpan patience)
     {
         // WaitAsync throws what the task throws, or that the time is over; either is seen by whether the task has ended.
         await task.WaitAsync(patience, time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -6,14 +6,10 @@ namespace ImageQueue.Web.Compatibility;
 /// <summary>The image that a call of another API starts from.</summary>
 /// <param name="Image">As it was sent; what it is, the upload finds out.</param>
 /// <param name="Mask">White is generated anew; null: everything is.</param>
-internal sealed record CallSource(byte[] Image, byte[]? Mask = null)
+/// <param name="Strength">0..1; null: the default.</param>
+/// <param name="Upscale">2 or 4; null: it is varied.</param>
+internal sealed record CallSource(byte[] Image, byte[]? Mask = null, decimal? Strength = null, int? Upscale = null)
 {
-    /// <summary>0..1; null: the default.</summary>
-    public decimal? Strength { get; init; }
-
-    /// <summary>2 or 4; null: it is varied.</summary>
-    public int? Upscale { get; init; }
-
     /// <summary>OpenAI's masks are transparent where the image is generated anew.</summary>
     /// <exception cref="ProblemException">It is no image, or has no transparent part.</exception>
     public static byte[] MaskOfTransparency(byte[] mask) => Redraw(mask, "mask", colour => (byte)(255 - colour.Alpha)) ?? throw Refused(
@@ -25,7 +21,7 @@ internal sealed record CallSource(byte[] Image, byte[]? Mask = null)
         Redraw(mask, "mask", colour => (byte)(255 - ((colour.Red + colour.Green + colour.Blue) / 3))) ?? mask;
 
     internal static ProblemException Refused(string field, string sentence) =>
-        new(ApiProblem.Unprocessed(new Dictionary<string, string[]> { [field] = [sentence] }));
+        new(ProblemCodes.InvalidRequest, sentence, field, StatusCodes.Status422UnprocessableEntity);
 
     /// <returns>A grey PNG; null when all of it would be black.</returns>
     private static byte[]? Redraw(byte[] image, string field, Func<SKColor, byte> grey)

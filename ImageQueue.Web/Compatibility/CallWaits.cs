@@ -7,7 +7,7 @@ namespace ImageQueue.Web.Compatibility;
 internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplicationLifetime lifetime)
 {
     /// <summary>The time after which a call that has seen no change does its other work, such as keeping a proxy awake.</summary>
-    public static readonly TimeSpan Tick = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(15);
 
     private static readonly TimeSpan OutagePause = TimeSpan.FromSeconds(1);
 
@@ -15,7 +15,7 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
     /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
     /// <exception cref="ProblemException">This process stops.</exception>
     public async IAsyncEnumerable<IReadOnlyList<Message>> ChangesAsync(
-        string conversationId, long sinceRevision, TimeSpan tick, [EnumeratorCancellation] CancellationToken cancellationToken)
+        string conversationId, long sinceRevision, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, lifetime.ApplicationStopping);
         FeedSubscription? subscription = null;
@@ -27,7 +27,7 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
                 try
                 {
                     subscription ??= await feed.WatchAsync(conversationId, sinceRevision, ends.Token);
-                    changes = await subscription.NextAsync(tick, ends.Token);
+                    changes = await subscription.NextAsync(Tick, ends.Token);
                 }
                 catch (StoreUnavailableException)
                 {
@@ -60,10 +60,8 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
         cancellationToken.ThrowIfCancellationRequested();
         if (lifetime.ApplicationStopping.IsCancellationRequested)
         {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status503ServiceUnavailable,
-                ProblemCodes.Stopping,
-                "This server stops. Send the request again; another server, or this one after its start, takes it."));
+            throw new ProblemException(
+                ProblemCodes.Stopping, "This server stops. Send the request again; another server, or this one after its start, takes it.");
         }
     }
 }

@@ -5,9 +5,10 @@ using ImageQueue.Web.Auth;
 namespace ImageQueue.Web.Compatibility;
 
 /// <summary>Whose requests a call makes, and in which conversation they are kept.</summary>
+/// <param name="Api">The API's name, the first part of the conversation id.</param>
 /// <param name="Username">The <c>user</c> field, else the Basic user, else the name of the key.</param>
 /// <param name="ConversationId">A conversation of that user's for one API.</param>
-internal sealed record Caller(string Username, string ConversationId);
+internal sealed record Caller(string Api, string Username, string ConversationId);
 
 /// <summary>Finds the caller of a request.</summary>
 internal sealed class Callers
@@ -15,23 +16,36 @@ internal sealed class Callers
     /// <summary>How often each conversation was erased: an erased id takes no more messages, so the next one has a number.</summary>
     private readonly ConcurrentDictionary<string, int> _erased = new(StringComparer.Ordinal);
 
-    /// <summary>The caller of the request.</summary>
-    /// <param name="context">The request.</param>
-    /// <param name="api">The API's name, the first part of the conversation id.</param>
     /// <param name="user">The <c>user</c> field of the body, or null.</param>
     public Caller Of(HttpContext context, string api, string? user)
     {
-        var username = FirstText(user, Credentials.BasicUser(context.Request), context.User.Identity?.Name) ?? api;
-        return new(username, ConversationOf(api, username));
+        string?[] names = [user, Credentials.BasicUser(context.Request), context.User.Identity?.Name];
+        var username = names.FirstOrDefault(name => !string.IsNullOrWhiteSpace(name))?.Trim() ?? api;
+        return new(api, username, ConversationOf(api, username));
+    }
+
+    /// <summary>Writes into the caller's conversation. An erased one takes no more; a few may have been erased one after another.</summary>
+    public async Task<T> WriteAsync<T>(Caller caller, Func<Caller, Task<T>> writeAsync)
+    {
+        for (var tries = 0; ; tries++)
+        {
+            try
+            {
+                return await writeAsync(caller);
+            }
+            catch (ConversationDeletedException) when (tries < 20)
+            {
+                caller = AfterErase(caller);
+            }
+        }
     }
 
     /// <summary>The conversation is erased: later requests of this user go into a new one.</summary>
-    public Caller AfterErase(string api, Caller caller)
+    private Caller AfterErase(Caller caller)
     {
-        var id = BaseOf(api, caller.Username);
-        if (ConversationOf(api, caller.Username) == caller.ConversationId)
-            _erased.AddOrUpdate(id, 1, (_, count) => count + 1);
-        return caller with { ConversationId = ConversationOf(api, caller.Username) };
+        if (ConversationOf(caller.Api, caller.Username) == caller.ConversationId)
+            _erased.AddOrUpdate(BaseOf(caller.Api, caller.Username), 1, (_, count) => count + 1);
+        return caller with { ConversationId = ConversationOf(caller.Api, caller.Username) };
     }
 
     private string ConversationOf(string api, string username)
@@ -47,16 +61,5 @@ internal sealed class Callers
         return id.Length <= RequestRules.MaxNameLength - 8
             ? id
             : $"{api}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(username)))}";
-    }
-
-    private static string? FirstText(params ReadOnlySpan<string?> texts)
-    {
-        foreach (var text in texts)
-        {
-            if (!string.IsNullOrWhiteSpace(text))
-                return text.Trim();
-        }
-
-        return null;
     }
 }

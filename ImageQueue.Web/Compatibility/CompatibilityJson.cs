@@ -20,7 +20,6 @@ internal static class CompatibilityJson
         Converters = { new ImageBytes() },
     };
 
-    /// <summary>The body of a request.</summary>
     /// <exception cref="ProblemException">It is not the JSON object that is expected.</exception>
     public static async Task<T> ReadAsync<T>(HttpRequest request, CancellationToken cancellationToken)
         where T : class
@@ -39,6 +38,5 @@ internal static class CompatibilityJson
         }
     }
 
-    private static ProblemException Unreadable(string sentence) =>
-        new(ApiProblem.Of(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence));
+    internal static ProblemException Unreadable(string sentence) => new(ProblemCodes.InvalidRequest, sentence);
 }

@@ -6,7 +6,6 @@ namespace ImageQueue.Web.Compatibility;
 /// <summary>What the APIs of others register and serve.</summary>
 internal static class CompatibilityServices
 {
-    /// <summary>Adds the APIs' services.</summary>
     public static void AddCompatibility(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddOptions<CompatibilityOptions>()
@@ -14,14 +13,12 @@ internal static class CompatibilityServices
             .ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<Callers>();
         services.AddSingleton<ModelChoices>();
-        services.AddSingleton<CompatibilityMetrics>();
         services.AddSingleton<ImageCalls>();
         services.AddSingleton<SourceCalls>();
         services.AddSingleton<CallWaits>();
-        services.AddSingleton<SignedImageUrls>();
+        services.AddSingleton<CallAnswer>();
         services.AddSingleton<OpenAiResults>();
         services.AddSingleton<OpenAiCalls>();
-        services.AddSingleton<A1111Callers>();
         services.AddSingleton<A1111Calls>();
         services.AddSingleton<A1111Task>();
         services.AddSingleton<A1111Lists>();
@@ -31,7 +28,6 @@ internal static class CompatibilityServices
             services.AddOpenApi(name, options => options.ShouldInclude = description => description.GroupName == name);
     }
 
-    /// <summary>Maps the APIs that are enabled.</summary>
     public static void MapCompatibility(this WebApplication app)
     {
         var options = app.Services.GetRequiredService<IOptions<CompatibilityOptions>>().Value;

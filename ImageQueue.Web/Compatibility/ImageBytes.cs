@@ -6,7 +6,6 @@ namespace ImageQueue.Web.Compatibility;
 /// <summary>Base64, bare or as a <c>data:</c> address, without a copy of it as text.</summary>
 internal sealed class ImageBytes : JsonConverter<byte[]>
 {
-    /// <inheritdoc/>
     public override byte[] Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
         if (reader.TokenType != JsonTokenType.String)
@@ -21,6 +20,5 @@ internal sealed class ImageBytes : JsonConverter<byte[]>
             : throw new JsonException();
     }
 
-    /// <inheritdoc/>
     public override void Write(Utf8JsonWriter writer, byte[] value, JsonSerializerOptions options) => writer.WriteBase64StringValue(value);
 }

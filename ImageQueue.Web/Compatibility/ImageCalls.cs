@@ -1,6 +1,9 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
 using ImageQueue.Core.Requests;
+using ImageQueue.Core.Telemetry;
+using ImageQueue.Web.Api;
 using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;
@@ -10,47 +13,55 @@ namespace ImageQueue.Web.Compatibility;
 /// and cancels them when its client closes the connection.
 /// </summary>
 internal sealed class ImageCalls(
-    SubmitImageRequest submit,
-    RequestChoices choices,
-    CancelImageRequest cancel,
-    RetryImageRequest retry,
-    Callers callers,
-    CompatibilityMetrics metrics,
-    IOptions<CompatibilityOptions> options,
-    ILogger<ImageCalls> logger)
+    SubmitImageRequest submit, RequestChoices choices, CancelImageRequest cancel, RetryImageRequest retry, Callers callers,
+    IMeterFactory meters, IOptions<CompatibilityOptions> options, ILogger<ImageCalls> logger)
 {
+    private readonly Counter<long> _requests = meters.Create(QueueMetrics.MeterName)
+        .CreateCounter<long>("imagequeue.compatibility.requests", "{request}", "Requests of calls to other APIs, by API and outcome.");
+
     private readonly ConcurrentDictionary<long, int> _waiting = new();
 
+    /// <summary>The call's <c>Idempotency-Key</c>; null without one.</summary>
+    public static string? KeyOf(HttpContext http) => http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } key, ..] ? key : null;
+
+    /// <summary>One request for each image: the same but for seed and key, which count up.</summary>
+    public static IReadOnlyList<ImageRequest> Repeat(ImageRequest first, int count, ModelChoice model, string? idempotencyKey) =>
+    [
+        .. Enumerable.Range(0, count).Select(i => first with
+        {
+            Seed = first.Seed is > -1 ? first.Seed + i : first.Seed,
+            Model = model.Model,
+            Checkpoint = model.Checkpoint,
+            IdempotencyKey = idempotencyKey is null ? null : string.Create(CultureInfo.InvariantCulture, $"{idempotencyKey}#{i}"),
+        }),
+    ];
+
     /// <summary>Submits all requests of one call, or none of them.</summary>
-    /// <param name="api">The API's name.</param>
-    /// <param name="caller">Whose they are.</param>
     /// <param name="requests">1 or more; their conversation is set here.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     /// <exception cref="ProblemException">A request is not valid.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
-    public async Task<ImageCall> SubmitAsync(
-        string api, Caller caller, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+    public async Task<ImageCall> SubmitAsync(Caller caller, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
     {
         var messages = new List<Message>(requests.Count);
         try
         {
             foreach (var request in requests)
             {
-                var message = await SubmitOneAsync(api, caller, request, cancellationToken);
+                var message = await SubmitOneAsync(caller, request, cancellationToken);
                 messages.Add(message);
                 _waiting.AddOrUpdate(message.Id, 1, (_, count) => count + 1);
             }
         }
         catch
         {
-            await LeaveAsync(api, messages, cancelThem: true);
+            await LeaveAsync(caller.Api, messages, cancelThem: true);
             throw;
         }
 
-        return new ImageCall(messages, last => LeaveAsync(api, last, options.Value.CancelOnHangUp));
+        return new ImageCall(messages, last => LeaveAsync(caller.Api, last, options.Value.CancelOnHangUp));
     }
 
-    private async Task<Message> SubmitOneAsync(string api, Caller caller, ImageRequest request, CancellationToken cancellationToken)
+    private async Task<Message> SubmitOneAsync(Caller caller, ImageRequest request, CancellationToken cancellationToken)
     {
         var (checkedRequest, errors) = (request with { Username = caller.Username, ConversationId = caller.ConversationId }).Check();
         if (errors.Count == 0)
@@ -58,20 +69,12 @@ internal sealed class ImageCalls(
         if (errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(errors));
 
-        // An erased conversation takes no more messages; a few may have been erased one after another.
-        for (var tries = 0; ; tries++)
+        return await callers.WriteAsync(caller, async one =>
         {
-            try
-            {
-                var submitted = await submit.SubmitAsync(checkedRequest, cancellationToken);
-                return submitted.IsReplay ? await JoinAsync(submitted.Message, cancellationToken) : submitted.Message;
-            }
-            catch (ConversationDeletedException) when (tries < 20)
-            {
-                caller = callers.AfterErase(api, caller);
-                checkedRequest = checkedRequest with { ConversationId = caller.ConversationId };
-            }
-        }
+            var placed = one == caller ? checkedRequest : checkedRequest with { ConversationId = one.ConversationId };
+            var submitted = await submit.SubmitAsync(placed, cancellationToken);
+            return submitted.IsReplay ? await JoinAsync(submitted.Message, cancellationToken) : submitted.Message;
+        });
     }
 
     /// <summary>A repeated call joins the first one; what that one's end has cancelled, or what failed, runs again.</summary>
@@ -86,12 +89,13 @@ internal sealed class ImageCalls(
     {
         foreach (var message in messages)
         {
-            metrics.Ended(api, message);
+            _requests.Add(
+                1, new("imagequeue.api", api), new("imagequeue.outcome", MessageWait.HasEnded(message) ? message.Status : "left"));
             var others = _waiting.AddOrUpdate(message.Id, 0, (_, count) => count - 1);
             if (others > 0)
                 continue;
             _waiting.TryRemove(new(message.Id, 0));
-            if (!cancelThem || ImageCall.HasEnded(message))
+            if (!cancelThem || MessageWait.HasEnded(message))
                 continue;
             try
             {
@@ -118,15 +122,11 @@ internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IEnumerabl
     /// <summary>The messages as they were last seen, in the order of the requests.</summary>
     public IReadOnlyList<Message> Messages => _messages;
 
-    /// <summary>Whether a request has come to its end.</summary>
-    public static bool HasEnded(Message message) => message.Status is not (MessageStatus.Queued or MessageStatus.Processing);
-
-    /// <summary>Waits until all have ended.</summary>
     /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
     /// <exception cref="ProblemException">This process stops.</exception>
     public async Task EndAsync(CallWaits waits, CancellationToken cancellationToken)
     {
-        await foreach (var _ in ChangesAsync(waits, CallWaits.Tick, cancellationToken))
+        await foreach (var _ in ChangesAsync(waits, cancellationToken))
         {
         }
     }
@@ -135,13 +135,12 @@ internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IEnumerabl
     /// <exception cref="OperationCanceledException">The client has closed the connection.</exception>
     /// <exception cref="ProblemException">This process stops.</exception>
     public async IAsyncEnumerable<IReadOnlyList<Message>> ChangesAsync(
-        CallWaits waits, TimeSpan tick, [EnumeratorCancellation] CancellationToken cancellationToken)
+        CallWaits waits, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        if (Array.TrueForAll(_messages, HasEnded))
+        if (Array.TrueForAll(_messages, MessageWait.HasEnded))
             yield break;
         await foreach (
-            var changes in waits.ChangesAsync(
-                _messages[0].ConversationId, _messages.Min(message => message.Revision), tick, cancellationToken))
+            var changes in waits.ChangesAsync(_messages[0].ConversationId, _messages.Min(message => message.Revision), cancellationToken))
         {
             var mine = new List<Message>();
             foreach (var message in changes)
@@ -155,11 +154,10 @@ internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IEnumerabl
 
             if (mine.Count > 0 || changes.Count == 0)
                 yield return mine;
-            if (Array.TrueForAll(_messages, HasEnded))
+            if (Array.TrueForAll(_messages, MessageWait.HasEnded))
                 yield break;
         }
     }
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await leaveAsync(_messages);
 }

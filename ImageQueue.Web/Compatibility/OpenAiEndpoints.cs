@@ -1,5 +1,7 @@
+using System.Text.Json.Serialization;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Requests;
+using ImageQueue.Web.Api;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Errors;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -11,7 +13,6 @@ namespace ImageQueue.Web.Compatibility;
 /// <remarks>https://platform.openai.com/docs/api-reference/images</remarks>
 internal static class OpenAiEndpoints
 {
-    /// <summary>The path of the API.</summary>
     public const string Path = "/v1";
 
     /// <summary>The name of its OpenAPI document, and the first part of its conversations' ids.</summary>
@@ -20,17 +21,19 @@ internal static class OpenAiEndpoints
     /// <summary>A request must have a prompt.</summary>
     private const string VariationPrompt = "a variation of this image";
 
-    /// <summary>Maps the endpoints.</summary>
     public static void MapOpenAi(this IEndpointRouteBuilder app)
     {
         var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Ask)
             .WithMetadata(new AnyKeyLocallyAttribute());
         api.MapPost("/images/generations", GenerateAsync).WithName("createImage").WithSummary("Generate images")
             .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().WithMetadata(new StreamAttribute());
-        api.MapPost("/images/edits", EditAsync).WithName("createImageEdit").WithSummary("Edit an image")
+        api.MapPost("/images/edits", (HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results) =>
+                EditAsync(http, calls, openAi, results, otherwise: null)).WithName("createImageEdit").WithSummary("Edit an image")
             .Accepts<OpenAiForm>("multipart/form-data").Produces<OpenAiImages>()
             .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(OpenAiForms.MaxBody));
-        api.MapPost("/images/variations", VaryAsync).WithName("createImageVariation").WithSummary("Vary an image")
+        // OpenAI's variations have no prompt; a form may bring one all the same.
+        api.MapPost("/images/variations", (HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results) =>
+                EditAsync(http, calls, openAi, results, VariationPrompt)).WithName("createImageVariation").WithSummary("Vary an image")
             .Accepts<OpenAiForm>("multipart/form-data").Produces<OpenAiImages>()
             .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(OpenAiForms.MaxBody));
         api.MapGet("/models", (ModelChoices models) => new OpenAiModels("list", [.. NamesOf(models).Select(OpenAiModel.Of)]))
@@ -45,40 +48,33 @@ internal static class OpenAiEndpoints
             ? TypedResults.Ok(OpenAiModel.Of(name))
             : throw UnknownModel(id, models);
 
-    internal static ProblemException UnknownModel(string name, ModelChoices models) => new(ApiProblem.Of(
-        StatusCodes.Status404NotFound,
+    internal static ProblemException UnknownModel(string name, ModelChoices models) => new(
         ProblemCodes.UnknownModel,
-        $"The model '{name}' does not exist here. Send one of these, or leave model out: {string.Join(", ", NamesOf(models))}."));
+        $"The model '{name}' does not exist here. Send one of these, or leave model out: {string.Join(", ", NamesOf(models))}.",
+        status: StatusCodes.Status404NotFound);
 
-    private static async Task GenerateAsync(HttpContext http, ImageCalls calls, OpenAiCalls openAi)
+    private static async Task GenerateAsync(HttpContext http, ImageCalls calls, OpenAiCalls openAi, OpenAiResults results)
     {
         var body = await CompatibilityJson.ReadAsync<OpenAiImageBody>(http.Request, http.RequestAborted);
         var (caller, requests) = openAi.Read(http, body);
-        await using var call = await calls.SubmitAsync(Name, caller, requests, http.RequestAborted);
-        await openAi.AnswerAsync(http, call, body, "image_generation");
+        await using var call = await calls.SubmitAsync(caller, requests, http.RequestAborted);
+        await results.WriteAsync(http, call, body, "image_generation");
     }
 
-    private static Task EditAsync(HttpContext http, SourceCalls calls, OpenAiCalls openAi) =>
-        StartAsync(http, calls, openAi, body => body);
-
-    /// <summary>OpenAI's variations have no prompt; a form may bring one all the same.</summary>
-    private static Task VaryAsync(HttpContext http, SourceCalls calls, OpenAiCalls openAi) =>
-        StartAsync(http, calls, openAi, body => string.IsNullOrWhiteSpace(body.Prompt) ? body with { Prompt = VariationPrompt } : body);
-
-    private static async Task StartAsync(
-        HttpContext http, SourceCalls calls, OpenAiCalls openAi, Func<OpenAiImageBody, OpenAiImageBody> complete)
+    /// <param name="otherwise">The prompt of a form without one; null: there must be one.</param>
+    private static async Task EditAsync(HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results, string? otherwise)
     {
-        var (sent, start) = await OpenAiForms.ReadAsync(http.Request, http.RequestAborted);
-        var body = complete(sent);
+        var (body, start) = await OpenAiForms.ReadAsync(http.Request, http.RequestAborted);
+        if (otherwise is not null && string.IsNullOrWhiteSpace(body.Prompt))
+            body = body with { Prompt = otherwise };
         var (caller, requests) = openAi.Read(http, body);
-        await using var call = await calls.SubmitAsync(Name, caller, start, requests, http.RequestAborted);
-        await openAi.AnswerAsync(http, call, body, "image_edit");
+        await using var call = await calls.SubmitAsync(caller, start, requests, http.RequestAborted);
+        await results.WriteAsync(http, call, body, "image_edit");
     }
 }
 
-/// <summary>What all calls for images have in common: the model and the caller before, the answer after.</summary>
-internal sealed class OpenAiCalls(
-    CallWaits waits, Callers callers, ModelChoices models, OpenAiResults results, IOptions<CompatibilityOptions> options)
+/// <summary>Reads what calls for images have in common: the caller and the model.</summary>
+internal sealed class OpenAiCalls(Callers callers, ModelChoices models, IOptions<CompatibilityOptions> options)
 {
     /// <summary>Whose the call is, and its requests.</summary>
     /// <exception cref="ProblemException">A field is not valid.</exception>
@@ -91,28 +87,7 @@ internal sealed class OpenAiCalls(
                 : default;
         }
 
-        var requests = body.ToRequests(model, http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } key, ..] ? key : null);
-        return (callers.Of(http, OpenAiEndpoints.Name, body.User), requests);
-    }
-
-    /// <summary>Waits for the images, and writes them at their end or as events.</summary>
-    /// <param name="http">The request.</param>
-    /// <param name="call">Its requests.</param>
-    /// <param name="body">Its fields.</param>
-    /// <param name="events">The first part of the events' names.</param>
-    public async Task AnswerAsync(HttpContext http, ImageCall call, OpenAiImageBody body, string events)
-    {
-        if (body.Stream == true)
-        {
-            await results.StreamAsync(http, call, waits, body, events);
-            return;
-        }
-
-        await CallAnswer.WriteAsync(http, options.Value.KeepAliveAfter, async cancellationToken =>
-        {
-            await call.EndAsync(waits, cancellationToken);
-            return await results.OfAsync(http, call.Messages, body, cancellationToken);
-        });
+        return (callers.Of(http, OpenAiEndpoints.Name, body.User), body.ToRequests(model, ImageCalls.KeyOf(http)));
     }
 }
 
@@ -142,31 +117,60 @@ internal sealed record OpenAiUsage(int TotalTokens, int InputTokens, int OutputT
 /// <summary>The parts of <see cref="OpenAiUsage.InputTokens"/>.</summary>
 internal sealed record OpenAiInputTokens(int TextTokens, int ImageTokens);
 
-/// <summary>Writes the images of a call, at its end or as events.</summary>
-internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, SignedImageUrls urls, TimeProvider time)
+/// <summary>An image as an event: a preview with its index, or the whole one with its usage.</summary>
+internal sealed record OpenAiEvent(
+    string Type, string B64Json, long CreatedAt, string Size, string Quality, string Background, string OutputFormat)
 {
-    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? PartialImageIndex { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public OpenAiUsage? Usage { get; init; }
+}
+
+/// <summary>Writes the images of a call, at its end or as events.</summary>
+internal sealed class OpenAiResults(
+    CallAnswer answers, CallWaits waits, ImageLocator images, ImageFiles files, WatcherTokens tokens, IMessageStore store,
+    TimeProvider time)
+{
+    /// <summary>As long as OpenAI's addresses are good for.</summary>
+    private static readonly TimeSpan UrlLifetime = TimeSpan.FromHours(1);
+
+    /// <param name="events">The first part of the events' names.</param>
+    public Task WriteAsync(HttpContext http, ImageCall call, OpenAiImageBody body, string events) => body.Stream == true
+        ? StreamAsync(http, call, body, events)
+        : answers.WriteAsync(http, call, async cancellationToken => await OfAsync(http, call.Messages, body, cancellationToken));
 
     /// <summary>The answer once all requests have ended.</summary>
     /// <exception cref="ProblemException">One of them has no image.</exception>
-    public async Task<OpenAiImages> OfAsync(
+    private async Task<OpenAiImages> OfAsync(
         HttpContext http, IReadOnlyList<Message> messages, OpenAiImageBody body, CancellationToken cancellationToken)
     {
         var data = new List<OpenAiImage>(messages.Count);
         foreach (var message in messages)
         {
             data.Add(body.WantsUrl && message.Status == MessageStatus.Complete
-                ? new(null, await urls.OfAsync(http.Request, message, cancellationToken), message.Prompt)
-                : new(await Base64Async(message, body, cancellationToken), null, message.Prompt));
+                ? new(null, await UrlOfAsync(http.Request, message, cancellationToken), message.Prompt)
+                : new(Convert.ToBase64String(await ReadAsync(message, body, cancellationToken)), null, message.Prompt));
         }
 
         return new(time.GetUtcNow().ToUnixTimeSeconds(), data, OpenAiUsage.None);
     }
 
     /// <summary>
+    /// The absolute address of a complete message's image, good for an hour. It needs no header: it carries a token for that image alone.
+    /// </summary>
+    private async Task<string> UrlOfAsync(HttpRequest request, Message message, CancellationToken cancellationToken)
+    {
+        var owner = (await store.FindConversationAsync(message.ConversationId, cancellationToken))?.Username ?? "";
+        var (token, _) = tokens.Issue(new WatcherToken(message.ConversationId, owner, message.JobId ?? ""), UrlLifetime);
+        return $"{request.Scheme}://{request.Host}{request.PathBase}{message.ImageUrl}{QueryString.Create("access_token", token)}";
+    }
+
+    /// <summary>
     /// Writes Server-Sent Events: previews while an image is generated, each image when it is complete, and an error in its place.
     /// </summary>
-    public async Task StreamAsync(HttpContext http, ImageCall call, CallWaits waits, OpenAiImageBody body, string events)
+    private async Task StreamAsync(HttpContext http, ImageCall call, OpenAiImageBody body, string events)
     {
         var stop = http.RequestAborted;
         http.Response.ContentType = "text/event-stream";
@@ -178,7 +182,7 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
         try
         {
             await WriteEndedAsync(call.Messages);
-            await foreach (var changes in call.ChangesAsync(waits, KeepAlive, stop))
+            await foreach (var changes in call.ChangesAsync(waits, stop))
             {
                 if (changes.Count == 0)
                 {
@@ -187,8 +191,7 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
                     await http.Response.Body.FlushAsync(stop);
                 }
 
-                var partial = changes.Where(message =>
-                    message.PreviewUrl is not null && previews[message.Id] < (body.PartialImages ?? 0));
+                var partial = changes.Where(message => message.PreviewUrl is not null && previews[message.Id] < (body.PartialImages ?? 0));
                 foreach (var message in partial)
                     await WritePreviewAsync(message);
                 await WriteEndedAsync(changes);
@@ -203,38 +206,24 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
         {
             if (files.ReadPreview(message.JobId ?? "") is not { } jpeg)
                 return;
-            await WriteAsync($"{events}.partial_image", new
-            {
-                type = $"{events}.partial_image",
-                b64_json = Convert.ToBase64String(ImageFormats.Convert(jpeg, body.Format, body.OutputCompression)),
-                created_at = time.GetUtcNow().ToUnixTimeSeconds(),
-                size = SizeOf(message),
-                quality = "auto",
-                background = "opaque",
-                output_format = body.Format,
-                partial_image_index = previews[message.Id]++,
-            });
+            var image = EventOf("partial_image", message, ImageFormats.Convert(jpeg, body.Format, body.OutputCompression));
+            await WriteAsync(image.Type, image with { PartialImageIndex = previews[message.Id]++ });
         }
 
         async Task WriteEndedAsync(IEnumerable<Message> messages)
         {
-            foreach (var message in messages.Where(message => ImageCall.HasEnded(message) && isDone.Add(message.Id)))
+            foreach (var message in messages.Where(message => MessageWait.HasEnded(message) && isDone.Add(message.Id)))
             {
-                await WriteAsync($"{events}.completed", new
-                {
-                    type = $"{events}.completed",
-                    b64_json = await Base64Async(message, body, stop),
-                    created_at = time.GetUtcNow().ToUnixTimeSeconds(),
-                    size = SizeOf(message),
-                    quality = "auto",
-                    background = "opaque",
-                    output_format = body.Format,
-                    usage = OpenAiUsage.None,
-                });
+                var image = EventOf("completed", message, await ReadAsync(message, body, stop));
+                await WriteAsync(image.Type, image with { Usage = OpenAiUsage.None });
             }
         }
 
-        async Task WriteAsync(string name, object data)
+        OpenAiEvent EventOf(string kind, Message message, byte[] image) => new(
+            $"{events}.{kind}", Convert.ToBase64String(image), time.GetUtcNow().ToUnixTimeSeconds(), SizeOf(message), "auto", "opaque",
+            body.Format);
+
+        async Task WriteAsync<T>(string name, T data)
         {
             await http.Response.WriteAsync($"event: {name}\ndata: {JsonSerializer.Serialize(data, CompatibilityJson.Options)}\n\n", stop);
             await http.Response.Body.FlushAsync(stop);
@@ -247,7 +236,6 @@ internal sealed class OpenAiResults(ImageLocator images, ImageFiles files, Signe
         return string.Create(CultureInfo.InvariantCulture, $"{settings.Width}x{settings.Height}");
     }
 
-    private async Task<string> Base64Async(Message message, OpenAiImageBody body, CancellationToken cancellationToken) =>
-        Convert.ToBase64String(
-            ImageFormats.Convert(await images.ReadAsync(message, cancellationToken), body.Format, body.OutputCompression));
+    private async Task<byte[]> ReadAsync(Message message, OpenAiImageBody body, CancellationToken cancellationToken) =>
+        ImageFormats.Convert(await images.ReadAsync(message, cancellationToken), body.Format, body.OutputCompression);
 }

@@ -9,10 +9,8 @@ internal sealed class OpenAiErrors : IProblemShape
 {
     private const string InvalidRequestType = "invalid_request_error";
 
-    /// <inheritdoc/>
     public bool Covers(PathString path) => path.StartsWithSegments(OpenAiEndpoints.Path);
 
-    /// <inheritdoc/>
     public object ToBody(ProblemDetails problem, HttpResponse response)
     {
         var (status, type, code) = Of(problem);
@@ -69,10 +67,7 @@ internal static class FailedImage
             var other => (StatusCodes.Status500InternalServerError, other ?? ErrorCodes.Unexpected),
         };
         var detail = message.Status == MessageStatus.Error ? message.Error : "The request was cancelled before its image was there.";
-        var problem = ApiProblem.Of(
-            status, status == StatusCodes.Status503ServiceUnavailable
-                ? ProblemCodes.StoreUnavailable
-                : ProblemCodes.OfStatus(status), detail ?? "");
+        var problem = ApiProblem.Of(ProblemCodes.OfStatus(status), detail ?? "", status: status);
         problem.Extensions["code"] = code;
         problem.Extensions[Extension] = code;
         return new ProblemException(problem);

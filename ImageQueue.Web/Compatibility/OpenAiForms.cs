@@ -54,13 +54,7 @@ internal static class OpenAiForms
     public static async Task<(OpenAiImageBody Body, CallSource Start)> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {
         if (!request.HasFormContentType)
-        {
-            throw new ProblemException(ApiProblem.Of(
-                StatusCodes.Status415UnsupportedMediaType,
-                ProblemCodes.UnsupportedMediaType,
-                "Send multipart/form-data, with the image as a file."));
-        }
-
+            throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send multipart/form-data, with the image as a file.");
         IFormCollection form;
         try
         {
@@ -71,7 +65,7 @@ internal static class OpenAiForms
         catch (Exception e) when (e is InvalidDataException or IOException and not BadHttpRequestException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw Unreadable("The form cannot be read. Send multipart/form-data, with the image as a file.");
+            throw CompatibilityJson.Unreadable("The form cannot be read. Send multipart/form-data, with the image as a file.");
         }
 
         var image = form.Files.FirstOrDefault(file => file.Name is Image or Image + "[]")
@@ -80,10 +74,8 @@ internal static class OpenAiForms
             BodyOf(form),
             new(
                 await ReadAsync(image, cancellationToken),
-                form.Files.GetFile(Mask) is { } mask ? CallSource.MaskOfTransparency(await ReadAsync(mask, cancellationToken)) : null)
-            {
-                Strength = StrengthOf(form[Strength]),
-            });
+                form.Files.GetFile(Mask) is { } mask ? CallSource.MaskOfTransparency(await ReadAsync(mask, cancellationToken)) : null,
+                StrengthOf(form[Strength])));
     }
 
     private static OpenAiImageBody BodyOf(IFormCollection form)
@@ -97,7 +89,7 @@ internal static class OpenAiForms
         }
         catch (JsonException e)
         {
-            throw Unreadable($"The field {e.Path?.TrimStart('$', '.')} is of another type than is expected here.");
+            throw CompatibilityJson.Unreadable($"The field {e.Path?.TrimStart('$', '.')} is of another type than is expected here.");
         }
     }
 
@@ -115,7 +107,4 @@ internal static class OpenAiForms
         await stream.ReadExactlyAsync(bytes, cancellationToken);
         return bytes;
     }
-
-    private static ProblemException Unreadable(string sentence) =>
-        new(ApiProblem.Of(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence));
 }

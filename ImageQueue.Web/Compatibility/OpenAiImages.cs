@@ -77,23 +77,18 @@ internal sealed record OpenAiImageBody
             rules.Add("size", "size must be auto, or width x height such as 1024x1024.");
         if (rules.Errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(rules.Errors));
-        return
-        [
-            .. Enumerable.Range(0, N ?? 1).Select(i => new ImageRequest
-            {
-                ConversationId = "",
-                Username = "",
-                Prompt = Prompt ?? "",
-                NegativePrompt = NegativePrompt,
-                Width = size?.Width,
-                Height = size?.Height,
-                Steps = Steps,
-                Seed = Seed is > -1 ? Seed + i : Seed,
-                Model = model.Model,
-                Checkpoint = model.Checkpoint,
-                IdempotencyKey = idempotencyKey is null ? null : string.Create(CultureInfo.InvariantCulture, $"{idempotencyKey}#{i}"),
-            }),
-        ];
+        var first = new ImageRequest
+        {
+            ConversationId = "",
+            Username = "",
+            Prompt = Prompt ?? "",
+            NegativePrompt = NegativePrompt,
+            Width = size?.Width,
+            Height = size?.Height,
+            Steps = Steps,
+            Seed = Seed,
+        };
+        return ImageCalls.Repeat(first, N ?? 1, model, idempotencyKey);
     }
 
     private static (int Width, int Height)? ParseSize(string? size) =>

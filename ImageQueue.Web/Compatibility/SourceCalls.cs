@@ -16,22 +16,18 @@ internal sealed class SourceCalls(
     private readonly MemoryCache _repeatable = new(new MemoryCacheOptions { SizeLimit = 10_000 });
 
     /// <summary>Submits all requests of one call, or none of them.</summary>
-    /// <param name="api">The API's name.</param>
-    /// <param name="caller">Whose they are.</param>
     /// <param name="start">The image that all of them start from.</param>
     /// <param name="requests">1 or more; their conversation and source are set here.</param>
-    /// <param name="cancellationToken">Ends with the connection.</param>
     /// <exception cref="ProblemException">A request is not valid.</exception>
     /// <exception cref="UploadRefusedException">The image cannot be used.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
     public async Task<ImageCall> SubmitAsync(
-        string api, Caller caller, CallSource start, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+        Caller caller, CallSource start, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
     {
-        (caller, var source) = await FindOrAddAsync(api, caller, start, requests[0].IdempotencyKey, cancellationToken);
+        (caller, var source) = await FindOrAddAsync(caller, start, requests[0].IdempotencyKey, cancellationToken);
         try
         {
-            return await calls.SubmitAsync(
-                api, caller, [.. requests.Select(request => request with { Source = source })], cancellationToken);
+            return await calls.SubmitAsync(caller, [.. requests.Select(one => one with { Source = source })], cancellationToken);
         }
         catch
         {
@@ -41,15 +37,12 @@ internal sealed class SourceCalls(
         }
     }
 
-    /// <inheritdoc/>
     public void Dispose() => _repeatable.Dispose();
 
     private async Task<(Caller Caller, ImageSource Source)> FindOrAddAsync(
-        string api, Caller caller, CallSource start, string? key, CancellationToken cancellationToken)
+        Caller caller, CallSource start, string? key, CancellationToken cancellationToken)
     {
-        var same = key is null
-            ? null
-            : $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
+        var same = key is null ? null : $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
         if (same is not null
             && _repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
             && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
@@ -57,44 +50,27 @@ internal sealed class SourceCalls(
             return known;
         }
 
-        var added = await AddAsync(api, caller, start, cancellationToken);
+        var added = await AddAsync(caller, start, cancellationToken);
         if (same is not null)
             _repeatable.Set(same, added, new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = KeepFor });
         return added;
     }
 
-    private async Task<(Caller Caller, ImageSource Source)> AddAsync(
-        string api, Caller caller, CallSource start, CancellationToken cancellationToken)
+    private Task<(Caller Caller, ImageSource Source)> AddAsync(
+        Caller caller, CallSource start, CancellationToken cancellationToken) => callers.WriteAsync(caller, async one =>
     {
-        // An erased conversation takes no more uploads; a few may have been erased one after another.
-        for (var tries = 0; ; tries++)
+        var image = await AddAsync(one, start.Image, cancellationToken);
+        try
         {
-            try
-            {
-                var image = await AddAsync(caller, start.Image, cancellationToken);
-                try
-                {
-                    var mask = start.Mask is null ? null : await AddAsync(caller, start.Mask, cancellationToken);
-                    return (caller, new()
-                    {
-                        UploadId = image,
-                        MaskUploadId = mask,
-                        Strength = start.Strength,
-                        Upscale = start.Upscale,
-                    });
-                }
-                catch
-                {
-                    await used.RemoveUnusedAsync([image], CancellationToken.None);
-                    throw;
-                }
-            }
-            catch (ConversationDeletedException) when (tries < 20)
-            {
-                caller = callers.AfterErase(api, caller);
-            }
+            var mask = start.Mask is null ? null : await AddAsync(one, start.Mask, cancellationToken);
+            return (one, new ImageSource { UploadId = image, MaskUploadId = mask, Strength = start.Strength, Upscale = start.Upscale });
         }
-    }
+        catch
+        {
+            await used.RemoveUnusedAsync([image], CancellationToken.None);
+            throw;
+        }
+    });
 
     private static string Hash(byte[] bytes) => Convert.ToHexString(SHA256.HashData(bytes));
 

@@ -50,10 +50,9 @@ internal static class BackendsPage
     }
 
     /// <summary>It stays here when the backend is healthy again: a proxy's time-out names the setting to raise.</summary>
-    private static Markup LastDisruption(BackendStatus backend, DateTimeOffset now) => backend.LastDisruption is { } last
-        ? Markup.Of(
-            $"<dt>Last disruption</dt><dd class=\"iq-words\">{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})</dd>\n")
-        : Markup.None;
+    private static Markup LastDisruption(BackendStatus backend, DateTimeOffset now) => Markup.Fact(
+        "Last disruption", backend.LastDisruption is { } last ? $"{last.Reason.TrimEnd('.')} ({DashboardFormat.Ago(now, last.At)})" : null,
+        isWords: true);
 
     private static (string State, string Label) LabelOf(BackendStatus backend) => backend switch
     {
@@ -74,22 +73,16 @@ internal static class BackendsPage
     private static Markup State(ImageDashboardRequest request, BackendStatus backend, DateTimeOffset now)
     {
         var pause = request.Get<Pauses>().Of(backend.Name);
-        var reason = backend.State switch
-        {
-            BackendState.Unhealthy or BackendState.Suspect => backend.LastError,
-            _ => backend.Healthy == false ? backend.LastError : null,
-        };
+        var isAtFault = backend.State is BackendState.Unhealthy or BackendState.Suspect || backend.Healthy == false;
         return Markup.Of(
             $"""
             <dt>{backend.State} since</dt><dd>{DashboardFormat.Time(backend.Since)} ({DashboardFormat.Ago(now, backend.Since)})</dd>
-            {(reason is null ? Markup.None : Markup.Of($"<dt>Reason</dt><dd class=\"iq-words\">{reason}</dd>"))}
-            {(backend.Drain is { } drain
-                ? Markup.Of($"<dt>Draining</dt><dd class=\"iq-words\">for {DashboardFormat.Ago(now, drain.Since)}: {drain.Why}</dd>")
-                : Markup.None)}
-            {(backend.NextCanary is { } next
-                ? Markup.Of($"<dt>Next canary</dt><dd>in {DashboardFormat.Duration((next - now).TotalSeconds)}</dd>")
-                : Markup.None)}
-            {(pause is { } paused ? Markup.Of($"<dt>Paused by</dt><dd>{paused.By}, {DashboardFormat.Time(paused.At)}</dd>") : Markup.None)}
+            {Markup.Fact("Reason", isAtFault ? backend.LastError : null, isWords: true)}
+            {Markup.Fact(
+                "Draining", backend.Drain is { } drain ? $"for {DashboardFormat.Ago(now, drain.Since)}: {drain.Why}" : null, isWords: true)}
+            {Markup.Fact(
+                "Next canary", backend.NextCanary is { } next ? $"in {DashboardFormat.Duration((next - now).TotalSeconds)}" : null)}
+            {Markup.Fact("Paused by", pause is { } paused ? Markup.Of($"{paused.By}, {DashboardFormat.Time(paused.At)}") : null)}
             """);
     }
 
@@ -114,14 +107,10 @@ internal static class BackendsPage
         var pause = backend.Paused
             ? request.Button("Resume", "/commands/backends/resume", backend.Name, style: "success")
             : request.Button(
-                "Pause",
-                "/commands/backends/pause",
-                backend.Name,
+                "Pause", "/commands/backends/pause", backend.Name,
                 $"Pause {backend.Name}? It finishes its current image and gets no new request.");
         var drain = backend is { Paused: true, Busy: false } ? Markup.None : request.Button(
-            "Drain",
-            "/commands/backends/drain",
-            backend.Name,
+            "Drain", "/commands/backends/drain", backend.Name,
             $"Drain {backend.Name}? It is paused; its current request is requeued in place and runs on another backend.");
         return Markup.Join([pause, drain, request.Button("Probe now", "/commands/backends/probe", backend.Name)]);
     }

@@ -12,20 +12,18 @@ internal static class BulkPart
     {
         if (request.IsReadOnly)
             return Markup.None;
-        var query = QueryOf(tab, search).Value!; // It always names the tab.
+        var query = DashboardFormat.Query(
+            ("show", tab), ("user", search.Username), ("q", search.Text), ("backend", search.Backend), ("code", search.ErrorCode));
         return Markup.Join(tab switch
         {
             "waiting" or "running" => [Button("Cancel all matching", "cancel", "Cancel all {0} matching images?", "default")],
-            "complete" => [Erase()],
-            "ended" => [Erase()],
+            "complete" or "ended" => [Erase()],
             _ => [Button("Retry all matching", "retry", "Retry all {0} matching images?", "default"), Erase()],
         });
 
         Markup Erase() => Button(
-            "Delete all matching",
-            "erase",
-            "Delete all {0} matching images for good? Their text, images and metadata are erased, in the chat as well.",
-            "danger");
+            "Delete all matching", "erase",
+            "Delete all {0} matching images for good? Their text, images and metadata are erased, in the chat as well.", "danger");
 
         Markup Button(string text, string verb, string confirm, string style) => Markup.Of(
             $"""
@@ -53,13 +51,11 @@ internal static class BulkPart
 
         Markup Refused(BulkCommand command) => command.Refused > 0 ? Markup.Of($", {command.Refused:n0} refused") : Markup.None;
 
-        string End(BulkCommand command) => command.IsRunning
-            ? ""
-            : command.State == "Deleted" ? " (stopped)" : $" ({command.State.ToLowerInvariant()})";
+        string End(BulkCommand command) =>
+            command.IsRunning ? "" : command.State == "Deleted" ? " (stopped)" : $" ({command.State.ToLowerInvariant()})";
     }
 
-    /// <summary>Starts a command over the search in a query string.</summary>
-    public static Task<ImageCommands.Tally> StartAsync(ImageDashboardRequest request, BulkVerb verb, string query)
+    public static Task<ImageCommands.Tally> Start(ImageDashboardRequest request, BulkVerb verb, string query)
     {
         var values = QueryHelpers.ParseQuery(query);
         var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value)
@@ -77,12 +73,6 @@ internal static class BulkPart
         BulkVerb.Retry => tab is "error" or "cancelled",
         _ => tab is not ("waiting" or "running"),
     };
-
-    private static QueryString QueryOf(string tab, RequestSearch search) => QueryString.Create(new[]
-    {
-        KeyValuePair.Create("show", (string?)tab), KeyValuePair.Create("user", search.Username), KeyValuePair.Create("q", search.Text),
-        KeyValuePair.Create("backend", search.Backend), KeyValuePair.Create("code", search.ErrorCode),
-    }.Where(part => part.Value is not null));
 
     /// <summary>How many images match, for the confirmation.</summary>
     internal sealed class Count : IDashboardDispatcher

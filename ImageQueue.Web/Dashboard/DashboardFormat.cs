@@ -52,8 +52,9 @@ internal static class DashboardFormat
         ? "fair share: the users in turn"
         : "first come, first served";
 
-    public static QueryString Query(params (string Key, string Value)[] parts) =>
-        QueryString.Create(parts.Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value)));
+    /// <summary>A query of the parts that have a value.</summary>
+    public static QueryString Query(params IEnumerable<(string Key, string? Value)> parts) =>
+        QueryString.Create(parts.Where(part => part.Value is not null).Select(part => KeyValuePair.Create(part.Key, part.Value)));
 
     public static string Ago(DateTimeOffset now, DateTimeOffset? then) => then is { } at ? Duration((now - at).TotalSeconds) : "–";
 

@@ -42,9 +42,8 @@ internal static partial class DashboardFrame
 
     private static async Task<string> AddFrameAsync(HttpContext context, string page)
     {
-        var isReadOnly = !context.User.Is(Roles.Operator);
-        var root = context.Request.PathBase.Add(Forms.Dashboard).Value;
-        var conditions = await StatusBar.ShowAsync(context, root!, isReadOnly); // Dashboard is a constant.
+        var root = context.Request.PathBase.Add(Forms.Dashboard).Value!; // Dashboard is a constant.
+        var conditions = await StatusBar.ShowAsync(new(context, IsReadOnly: !context.User.Is(Roles.Operator)) { Root = root });
         var bar = Markup.Of(
             $"""
             <section class="iq iq-conditions" aria-label="System status"

@@ -8,6 +8,7 @@ internal sealed class DashboardSummary(
     IMessageStore store, QueuePositions positions, IQueueOrder order, BackendPool pool, TimeProvider time)
 {
     private const int MostUsers = 8;
+    private const int MostErrors = 20_000;
 
     /// <summary>Positions from the front that are read. Behind them nothing was moved: there a user's oldest request is next.</summary>
     private const int Head = 500;
@@ -29,7 +30,7 @@ internal sealed class DashboardSummary(
         time.GetUtcNow()));
 
     private readonly ShortCache<Errors> _errors = new(EndsAreFresh, EndsAreUsable, time, async cancellationToken =>
-        new Errors(await ListErrorsAsync(store, cancellationToken), time.GetUtcNow()));
+        new Errors(await store.ListErrorsAsync(Day, MostErrors, cancellationToken), time.GetUtcNow()));
 
     private readonly ShortCache<BackendFigures> _backends = new(EndsAreFresh, EndsAreUsable, time, async cancellationToken =>
         new BackendFigures((await store.ListBackendResultsAsync(Day, cancellationToken)).ToDictionary(one => one.Backend)));
@@ -43,10 +44,10 @@ internal sealed class DashboardSummary(
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<BackendFigures> GetBackendsAsync(CancellationToken cancellationToken) => _backends.GetAsync(cancellationToken);
 
-    /// <summary>The last day's errors, newest first, at most 20,000.</summary>
+    /// <summary>The last day's errors, newest first, read anew.</summary>
     /// <exception cref="StoreUnavailableException">The database did not answer.</exception>
     public Task<IReadOnlyList<RequestError>> ListErrorsAsync(CancellationToken cancellationToken) =>
-        ListErrorsAsync(store, cancellationToken);
+        store.ListErrorsAsync(Day, MostErrors, cancellationToken);
 
     /// <summary>Call after a command, so that the operator sees its effect at once.</summary>
     public void Invalidate()
@@ -70,16 +71,9 @@ internal sealed class DashboardSummary(
             : user.OldestJob is { } job ? snapshot.PositionOf(job) : null))];
     }
 
-    private static Task<IReadOnlyList<RequestError>> ListErrorsAsync(IMessageStore store, CancellationToken cancellationToken) =>
-        store.ListErrorsAsync(Day, 20_000, cancellationToken);
-
     internal sealed record Figures(
-        int Waiting,
-        DateTimeOffset? OldestQueuedAt,
-        IReadOnlyList<Message> Generating,
-        IReadOnlyList<BackendStatus> Backends,
-        IReadOnlyList<(WaitingUser User, int? Next)> WaitingUsers,
-        DateTimeOffset At)
+        int Waiting, DateTimeOffset? OldestQueuedAt, IReadOnlyList<Message> Generating, IReadOnlyList<BackendStatus> Backends,
+        IReadOnlyList<(WaitingUser User, int? Next)> WaitingUsers, DateTimeOffset At)
     {
         public int Healthy => Backends.Count(backend => backend.Healthy == true && !backend.Paused);
     }

@@ -12,14 +12,12 @@ internal static class FailuresPage
     {
         var errors = await request.Get<DashboardSummary>().GetErrorsAsync(request.Aborted);
         var groups = errors.All.GroupBy(end => (Code: end.Code ?? "", Backend: end.Backend ?? ""))
-            .OrderByDescending(group => group.Count())
-            .ToList();
+            .OrderByDescending(group => group.Count()).ToList();
         if (groups.Count == 0)
             return Markup.Of($"<div class=\"alert alert-success\">No errors in the last 24 hours.</div>");
         var newest = groups.ToDictionary(group => group.Key, group => group.OrderByDescending(end => end.At).Take(Examples).ToList());
-        var known = (
-            await request.Get<IFeedStore>().ReadChangesAsync(
-                [.. newest.Values.Select(examples => examples[0].Id)], request.Aborted)).ToDictionary(one => one.Message.Id);
+        long[] first = [.. newest.Values.Select(examples => examples[0].Id)];
+        var known = (await request.Get<IFeedStore>().ReadChangesAsync(first, request.Aborted)).ToDictionary(one => one.Message.Id);
         var histories = await request.Get<IOperatorStore>().ReadEventsAsync([.. known.Keys], request.Aborted);
         return Markup.Of(
             $"""
@@ -41,16 +39,13 @@ internal static class FailuresPage
         var all = default(ImageCommands.Tally);
         var matching = ends.Where(end => (end.Code ?? "") == code && (end.Backend ?? "") == backend);
         foreach (var end in matching.OrderBy(end => end.QueuedAt).Take(MostRetries))
-            all += ImageCommands.Tally.Of(await ImageDashboard.RetryAsync(request, end.Id.ToString(CultureInfo.InvariantCulture)));
+            all += ImageCommands.Tally.Of(await ImageDashboard.RetryAsync(request, end.Id));
         return all;
     }
 
     /// <summary>The newest examples of a group, with the backend's own words for the first.</summary>
     private static Markup Newest(
-        ImageDashboardRequest request,
-        DateTimeOffset now,
-        List<RequestError> ends,
-        Dictionary<long, MessageChange> known,
+        ImageDashboardRequest request, DateTimeOffset now, List<RequestError> ends, Dictionary<long, MessageChange> known,
         IReadOnlyDictionary<long, IReadOnlyList<RequestEvent>> histories)
     {
         var reason = histories.GetValueOrDefault(ends[0].Id)?.LastOrDefault(step => step.What == RequestEventKinds.Error)?.Why
@@ -85,10 +80,7 @@ internal static class FailuresPage
             $"<rect x=\"{one.Hour * 4}\" y=\"{24 - (one.Count * 24 / most)}\" width=\"3\" height=\"{one.Count * 24 / most}\"></rect>");
 
         Markup Retry() => request.Button(
-            "Retry all",
-            "/commands/failures/retry",
-            $"{key.Code}|{key.Backend}",
-            $"Retry {Math.Min(ends.Count, MostRetries)} images?",
+            "Retry all", "/commands/failures/retry", $"{key.Code}|{key.Backend}", $"Retry {Math.Min(ends.Count, MostRetries)} images?",
             "primary");
     }
 }

@@ -12,15 +12,10 @@ internal sealed class ImageCommands(Func<ImageDashboardRequest, string, Task<Ima
     public async Task Dispatch(DashboardContext context)
     {
         var http = context.GetHttpContext();
-        if (!HttpMethods.IsPost(http.Request.Method))
+        var isPost = HttpMethods.IsPost(http.Request.Method);
+        if (!isPost || context.IsReadOnly)
         {
-            http.Response.StatusCode = StatusCodes.Status405MethodNotAllowed;
-            return;
-        }
-
-        if (context.IsReadOnly)
-        {
-            http.Response.StatusCode = StatusCodes.Status403Forbidden;
+            http.Response.StatusCode = isPost ? StatusCodes.Status403Forbidden : StatusCodes.Status405MethodNotAllowed;
             return;
         }
 

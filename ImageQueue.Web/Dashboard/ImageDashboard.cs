@@ -16,8 +16,11 @@ namespace ImageQueue.Web.Dashboard;
 /// </summary>
 internal static class ImageDashboard
 {
-    private static readonly Lock Gate = new();
-    private static bool _isAdded;
+    private static readonly Lazy<bool> IsAdded = new(() =>
+    {
+        Add();
+        return true;
+    });
 
     public static void AddImageDashboard(this IServiceCollection services)
     {
@@ -27,16 +30,7 @@ internal static class ImageDashboard
     }
 
     /// <summary>Adds the pages to Hangfire's dashboard, whose routes and tiles are static: once in a process.</summary>
-    public static void AddPages()
-    {
-        lock (Gate)
-        {
-            if (_isAdded)
-                return;
-            _isAdded = true;
-            Add();
-        }
-    }
+    public static void AddPages() => _ = IsAdded.Value;
 
     public static JobStorage StorageOf(IServiceProvider services)
     {
@@ -44,12 +38,11 @@ internal static class ImageDashboard
         return storage is InMemoryStorage ? new DashboardStorage(storage) : storage;
     }
 
-    public static async Task<bool> RetryAsync(ImageDashboardRequest request, string id)
+    public static async Task<bool> RetryAsync(ImageDashboardRequest request, long message)
     {
         try
         {
-            return IsId(id, out var message)
-                && (await request.Get<RetryImageRequest>().RetryForOperatorAsync(message, request.Aborted)).Applied;
+            return (await request.Get<RetryImageRequest>().RetryForOperatorAsync(message, request.Aborted)).Applied;
         }
         catch (TooManyPendingException)
         {
@@ -58,10 +51,10 @@ internal static class ImageDashboard
     }
 
     /// <summary>Erases an image message: text, metadata and files.</summary>
-    private static async Task<bool> EraseAsync(ImageDashboardRequest request, string id)
+    private static async Task<bool> EraseAsync(ImageDashboardRequest request, long message)
     {
         // Other messages of a conversation belong to the chat app.
-        if (!IsId(id, out var message) || await request.Get<IMessageStore>().FindAsync(message, request.Aborted) is not { IsImage: true })
+        if (await request.Get<IMessageStore>().FindAsync(message, request.Aborted) is not { IsImage: true })
             return false;
         try
         {
@@ -84,20 +77,16 @@ internal static class ImageDashboard
         AddPage("/failures", "Failures", (_, request) => FailuresPage.ShowAsync(request));
 
         // dashboard.js inserts it into Hangfire's home page.
-        DashboardRoutes.Routes.Add("/live/status", new StatusBar.Part());
+        DashboardRoutes.Routes.Add("/live/status", new ImageDashboardPage.Part(StatusBar.ShowAsync));
         DashboardRoutes.Routes.Add("/live/count", new BulkPart.Count());
         DashboardRoutes.Routes.Add("/live/overview", new ImageDashboardPage.Part(Overview.ShowAsync));
 
-        AddCommand(
-            "/commands/images/cancel",
-            async (request, id) =>
-                IsId(id, out var message) && (await request.Get<CancelImageRequest>().CancelAsync(message, request.Aborted)).Applied);
-        AddCommand("/commands/images/retry", RetryAsync);
-        AddCommand(
-            "/commands/images/front",
-            async (request, id) =>
-                IsId(id, out var message) && (await request.Get<PrioritizeImageRequest>().MoveAsync(message, request.Aborted)).Applied);
-        AddCommand("/commands/images/erase", EraseAsync);
+        AddImageCommand(
+            "cancel", async (request, id) => (await request.Get<CancelImageRequest>().CancelAsync(id, request.Aborted)).Applied);
+        AddImageCommand("retry", RetryAsync);
+        AddImageCommand(
+            "front", async (request, id) => (await request.Get<PrioritizeImageRequest>().MoveAsync(id, request.Aborted)).Applied);
+        AddImageCommand("erase", EraseAsync);
         AddCommand("/commands/failures/retry", FailuresPage.RetryAsync);
         AddCommand(
             "/commands/backends/pause", (request, name) => request.Get<Pauses>().PauseBackendAsync(name, Actor(request), request.Aborted));
@@ -106,9 +95,9 @@ internal static class ImageDashboard
             "/commands/backends/drain",
             async (request, name) => await request.Get<DrainBackend>().DrainAsync(name, Actor(request), request.Aborted) is not null);
         AddCommand("/commands/backends/probe", (request, name) => Task.FromResult(Probe(request.Get<BackendPool>(), name)));
-        AddCommand("/commands/matching/cancel", (request, query) => BulkPart.StartAsync(request, BulkVerb.Cancel, query));
-        AddCommand("/commands/matching/retry", (request, query) => BulkPart.StartAsync(request, BulkVerb.Retry, query));
-        AddCommand("/commands/matching/erase", (request, query) => BulkPart.StartAsync(request, BulkVerb.Erase, query));
+        AddCommand("/commands/matching/cancel", (request, query) => BulkPart.Start(request, BulkVerb.Cancel, query));
+        AddCommand("/commands/matching/retry", (request, query) => BulkPart.Start(request, BulkVerb.Retry, query));
+        AddCommand("/commands/matching/erase", (request, query) => BulkPart.Start(request, BulkVerb.Erase, query));
         AddCommand("/commands/matching/stop", (request, job) => Task.FromResult(request.Get<BulkCommands>().Stop(job)));
         AddCommand("/commands/conditions/check", (_, _) => Task.FromResult(true)); // Every command reads the conditions again.
         AddCommand("/commands/sweep/schedule", (request, _) =>
@@ -132,11 +121,12 @@ internal static class ImageDashboard
         AddMenu("Backends", "/backends");
         AddMenu("Failures", "/failures");
 
-        var hangfire = GlobalConfiguration.Configuration;
-        hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.css");
-        hangfire.UseDashboardStylesheet(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.overview.css");
-        hangfire.UseDashboardJavaScript(Assembly.GetExecutingAssembly(), "ImageQueue.Web.Dashboard.dashboard.js");
-        hangfire.UseJobDetailsRenderer(-10, RenderJob);
+        var assembly = Assembly.GetExecutingAssembly();
+        GlobalConfiguration.Configuration
+            .UseDashboardStylesheet(assembly, "ImageQueue.Web.Dashboard.dashboard.css")
+            .UseDashboardStylesheet(assembly, "ImageQueue.Web.Dashboard.overview.css")
+            .UseDashboardJavaScript(assembly, "ImageQueue.Web.Dashboard.dashboard.js")
+            .UseJobDetailsRenderer(-10, RenderJob);
         Tiles.Add();
     }
 
@@ -148,6 +138,11 @@ internal static class ImageDashboard
         DashboardRoutes.Routes.Add(
             $"/live{path}", new ImageDashboardPage.Part(request => show(request.Http.Request.Path.Value!.Split('/')[^1], request)));
     }
+
+    private static void AddImageCommand(string verb, Func<ImageDashboardRequest, long, Task<bool>> doAsync) => AddCommand(
+        $"/commands/images/{verb}",
+        async (request, text) =>
+            long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var id) && await doAsync(request, id));
 
     private static void AddCommand(string path, Func<ImageDashboardRequest, string, Task<bool>> doAsync) =>
         AddCommand(path, async (request, one) => ImageCommands.Tally.Of(await doAsync(request, one)));
@@ -171,8 +166,6 @@ internal static class ImageDashboard
     /// <summary>Probes one backend, or all by "*".</summary>
     private static bool Probe(BackendPool pool, string name) =>
         name == "*" ? pool.Backends.Select(backend => pool.ProbeNow(backend.Name)).ToList().Count > 0 : pool.ProbeNow(name);
-
-    private static bool IsId(string text, out long id) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out id);
 
     private static string Actor(ImageDashboardRequest request) => request.Http.User.Identity?.Name ?? "";
 }

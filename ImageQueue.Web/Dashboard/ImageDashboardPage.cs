@@ -4,10 +4,8 @@ using Hangfire.Dashboard.Pages;
 namespace ImageQueue.Web.Dashboard;
 
 /// <summary>An image page in Hangfire's layout. The script refreshes its content every two seconds.</summary>
-internal sealed class ImageDashboardPage(string title, ImageDashboardPage.Content content) : RazorPage
+internal sealed class ImageDashboardPage(string title, Func<ImageDashboardRequest, Task<Markup>> content) : RazorPage
 {
-    public delegate Task<Markup> Content(ImageDashboardRequest request);
-
     public override void Execute()
     {
         Layout = new LayoutPage(title);
@@ -25,7 +23,7 @@ internal sealed class ImageDashboardPage(string title, ImageDashboardPage.Conten
     }
 
     /// <summary>The content without the layout.</summary>
-    internal sealed class Part(Content content) : IDashboardDispatcher
+    internal sealed class Part(Func<ImageDashboardRequest, Task<Markup>> content) : IDashboardDispatcher
     {
         public async Task Dispatch(DashboardContext context)
         {
@@ -44,7 +42,7 @@ internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
 {
     public CancellationToken Aborted => Http.RequestAborted;
 
-    public string Root => Http.Request.PathBase.Value ?? "";
+    public string Root { get; init; } = Http.Request.PathBase.Value ?? "";
 
     public T Get<T>()
         where T : notnull => Http.RequestServices.GetRequiredService<T>();
@@ -54,7 +52,7 @@ internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
     public long Number(string key, long otherwise) => long.TryParse(Asked(key), out var number) && number >= 0 ? number : otherwise;
 
     /// <summary>A button that posts a command; nothing for a read-only operator.</summary>
-    public Markup Button(string text, string command, string value, string? confirm = null, string style = "default") => IsReadOnly
+    public Markup Button(string text, string command, string? value, string? confirm = null, string style = "default") => IsReadOnly
         ? Markup.None
         : Markup.Of(
             $"""
@@ -63,6 +61,5 @@ internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
 
             """);
 
-    /// <summary>A link to another page of the dashboard.</summary>
     public Markup Link(string path, object text) => Markup.Of($"<a href=\"{Root}{path}\">{text}</a>");
 }

@@ -17,9 +17,9 @@ internal static class ImagePage
     /// <summary>The same part for Hangfire's page of the job.</summary>
     public static async Task<Markup> OfJobAsync(ImageDashboardRequest request, long messageId)
     {
-        if (await FindAsync(request, messageId) is not { Message.IsImage: true } one)
-            return Markup.Of($"<div class=\"iq-image\">Image {messageId} has been erased.</div>");
-        return await PartAsync(request, one);
+        return await FindAsync(request, messageId) is { Message.IsImage: true } one
+            ? await PartAsync(request, one)
+            : Markup.Of($"<div class=\"iq-image\">Image {messageId} has been erased.</div>");
     }
 
     private static async Task<MessageChange?> FindAsync(ImageDashboardRequest request, long id) =>
@@ -38,15 +38,15 @@ internal static class ImagePage
             <p>{ImagesTable.StatusOf(message)} {ImagesTable.OutcomeOf(message)}</p>
             <p class="iq-words">{message.Prompt}</p>
             <dl class="dl-horizontal">
-            {Fact("User", request.Link($"/images{Query("user", one.Username)}", one.Username))}
-            {Fact("Conversation", request.Link($"/images{Query("q", message.ConversationId)}", message.ConversationId))}
-            {Fact("Image", Markup.Of($"{request.Link($"/images/{message.Id}", message.Id)} <code>{message.JobId}</code>"))}
-            {Fact("Hangfire job", message.HangfireJobId is { } job ? request.Link($"/jobs/details/{job}", job) : null)}
-            {Fact("Position", position > 0 ? $"{position}, ETA {DashboardFormat.Duration(live.EtaOf(message))}" : null)}
-            {Fact("Progress", message.Status == MessageStatus.Processing ? Progress(message.Progress) : null)}
-            {Fact("Size", ImagesTable.SizeOf(message) is { Length: > 0 } size ? size : null)}
-            {Fact("Attempts", $"{message.Attempt}{(message.Failures > 0 ? $", {message.Failures} charged to the request" : "")}")}
-            {Fact("Backend", message.Backend)}
+            {Markup.Fact("User", request.Link($"/images{Query("user", one.Username)}", one.Username))}
+            {Markup.Fact("Conversation", request.Link($"/images{Query("q", message.ConversationId)}", message.ConversationId))}
+            {Markup.Fact("Image", Markup.Of($"{request.Link($"/images/{message.Id}", message.Id)} <code>{message.JobId}</code>"))}
+            {Markup.Fact("Hangfire job", message.HangfireJobId is { } job ? request.Link($"/jobs/details/{job}", job) : null)}
+            {Markup.Fact("Position", position > 0 ? $"{position}, ETA {DashboardFormat.Duration(live.EtaOf(message))}" : null)}
+            {Markup.Fact("Progress", message.Status == MessageStatus.Processing ? Progress(message.Progress) : null)}
+            {Markup.Fact("Size", ImagesTable.SizeOf(message) is { Length: > 0 } size ? size : null)}
+            {Markup.Fact("Attempts", $"{message.Attempt}{(message.Failures > 0 ? $", {message.Failures} charged to the request" : "")}")}
+            {Markup.Fact("Backend", message.Backend)}
             </dl>
             <p>{Buttons(request, message)}</p>
             </div>
@@ -67,11 +67,8 @@ internal static class ImagePage
             _ => Markup.None,
         };
         var delete = request.Button(
-            "Delete",
-            "/commands/images/erase",
-            id,
-            "Delete this image for good? Its text, image and metadata are erased, in the chat as well. This cannot be undone.",
-            "danger");
+            "Delete", "/commands/images/erase", id,
+            "Delete this image for good? Its text, image and metadata are erased, in the chat as well. This cannot be undone.", "danger");
         return Markup.Join([own, delete]);
     }
 
@@ -82,8 +79,8 @@ internal static class ImagePage
     /// <summary>The row's request events; without any, the states that Hangfire keeps of the job.</summary>
     private static async Task<Markup> TimelineAsync(ImageDashboardRequest request, Message message, DateTimeOffset now)
     {
-        var history = (
-            await request.Get<IOperatorStore>().ReadEventsAsync([message.Id], request.Aborted)).GetValueOrDefault(message.Id) ?? [];
+        var events = await request.Get<IOperatorStore>().ReadEventsAsync([message.Id], request.Aborted);
+        var history = events.GetValueOrDefault(message.Id) ?? [];
         var steps = new List<Step>(history.Count > 0 ? history.Select(StepOf) : OfHangfire(request, message));
         if (history is not [{ What: RequestEventKinds.Submitted }, ..])
             steps.Add(new(message.CreatedAt, "Submitted", null, "waited"));
@@ -103,25 +100,23 @@ internal static class ImagePage
             """);
     }
 
-    private static Step StepOf(RequestEvent step) => NamelessOf(step) with { By = step.By };
-
-    private static Step NamelessOf(RequestEvent step) => step.What switch
+    private static Step StepOf(RequestEvent step)
     {
-        RequestEventKinds.Submitted => new(step.At, "Submitted", step.Why, "waited"),
-        RequestEventKinds.Prioritized => new(step.At, "Moved to the front", step.Why, null),
-        RequestEventKinds.Claimed =>
-            new(
-                step.At,
-                step.Backend is { } backend ? $"Attempt {step.Attempt} on {backend}" : $"Attempt {step.Attempt}",
-                step.Why,
-                "generated for"),
-        RequestEventKinds.Requeued => new(step.At, $"Attempt {step.Attempt} ended, back in the queue", step.Why, "waited"),
-        RequestEventKinds.Retried => new(step.At, "Retried", step.Why, "waited"),
-        RequestEventKinds.Complete => new(step.At, "Complete", step.Why, null),
-        RequestEventKinds.Error => new(step.At, "Ended in error", step.Why, null),
-        RequestEventKinds.Cancelled => new(step.At, "Cancelled", step.Why, null),
-        var other => new(step.At, other, step.Why, null),
-    };
+        var (what, lasting) = step.What switch
+        {
+            RequestEventKinds.Submitted => ("Submitted", "waited"),
+            RequestEventKinds.Prioritized => ("Moved to the front", null),
+            RequestEventKinds.Claimed =>
+                (step.Backend is { } backend ? $"Attempt {step.Attempt} on {backend}" : $"Attempt {step.Attempt}", "generated for"),
+            RequestEventKinds.Requeued => ($"Attempt {step.Attempt} ended, back in the queue", "waited"),
+            RequestEventKinds.Retried => ("Retried", "waited"),
+            RequestEventKinds.Complete => ("Complete", null),
+            RequestEventKinds.Error => ("Ended in error", null),
+            RequestEventKinds.Cancelled => ("Cancelled", null),
+            var other => (other, (string?)null),
+        };
+        return new(step.At, what, step.Why, lasting, step.By);
+    }
 
     private static IEnumerable<Step> OfHangfire(ImageDashboardRequest request, Message message)
     {
@@ -146,10 +141,7 @@ internal static class ImagePage
         (var word, false) => $"{word} {DashboardFormat.Ago(now, steps[i].At)} so far",
     };
 
-    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting)
-    {
-        public string? By { get; init; }
-    }
+    private sealed record Step(DateTimeOffset At, string What, string? Why, string? Lasting, string? By = null);
 
     private static string Name(StateHistoryDto state) => state.StateName switch
     {
@@ -175,10 +167,6 @@ internal static class ImagePage
     private static Markup Member(JsonProperty member) => member.Value.ValueKind is JsonValueKind.Object or JsonValueKind.Array
         ? Markup.Of($"<li><details open><summary>{member.Name}</summary>{Tree(member.Value)}</details></li>")
         : Markup.Of($"<li><b>{member.Name}</b>: {Tree(member.Value)}</li>");
-
-    /// <param name="value">Text or markup; nothing is shown without it.</param>
-    private static Markup Fact(string name, object? value) =>
-        value is null ? Markup.None : Markup.Of($"<dt>{name}</dt><dd>{value}</dd>\n");
 
     private static Markup Progress(int progress) =>
         Markup.Of($"<progress max=\"100\" value=\"{progress}\" aria-label=\"Progress\"></progress> {progress} %");

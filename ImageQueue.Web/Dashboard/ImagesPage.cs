@@ -50,7 +50,6 @@ internal static class ImagesPage
             """);
     }
 
-    /// <summary>The tab and the search that a query asks for.</summary>
     public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> asked)
     {
         var tab = Tabs.FirstOrDefault(tab => tab.Key == asked("show"), Tabs[1]);
@@ -128,7 +127,6 @@ internal static class ImagesPage
         return Markup.Of($"{table}{Pages(request, from, jobs.Count, snapshot.Count)}");
     }
 
-    /// <summary>Matching unfinished requests by position.</summary>
     private static async Task<Markup> UnfinishedAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
         var found = await request.Get<IOperatorStore>().SearchUnfinishedAsync(search, MostUnfinished, request.Aborted);
@@ -161,8 +159,7 @@ internal static class ImagesPage
         FinishedCursor? back = place is null || page.Count == 0 ? place : Of(isNewer ? page[^1] : page[0]);
         var named = place is null && search.Text is { } text ? await NamedAsync(request, search, text.Trim()) : [];
         var ids = named.Select(one => one.Message.Id).ToHashSet();
-        var table = await ImagesTable.ShowAsync(
-            request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))]);
+        var table = await ImagesTable.ShowAsync(request, live, tab, [.. named, .. page.Where(one => !ids.Contains(one.Message.Id))]);
         return Markup.Of(
             $"""
             {table}
@@ -176,7 +173,7 @@ internal static class ImagesPage
         static FinishedCursor Of(MessageChange one) => new(one.Message.FinishedAt.GetValueOrDefault(), one.Message.Id); // It has finished.
 
         Markup Link(string text, string key, string other, FinishedCursor? cursor) => cursor is { } to
-            ? Page(request, text, (key, $"{Text(to.At.ToUnixTimeMilliseconds())}-{Text(to.Id)}"), (other, ""))
+            ? Page(request, text, (key, $"{Text(to.At.ToUnixTimeMilliseconds())}-{Text(to.Id)}"), (other, null))
             : Markup.None;
     }
 
@@ -223,14 +220,11 @@ internal static class ImagesPage
         {(from + PageSize < all ? Page(request, "Next", ("from", Text(from + PageSize))) : Markup.None)}</p>
         """);
 
-    private static Markup Page(ImageDashboardRequest request, string text, params (string Key, string Value)[] changes)
+    private static Markup Page(ImageDashboardRequest request, string text, params (string Key, string? Value)[] changes)
     {
-        var query = request.Http.Request.Query.Where(part => changes.All(change => change.Key != part.Key))
-            .Select(part => KeyValuePair.Create<string, string?>(part.Key, part.Value.ToString()))
-            .Concat(
-                changes.Where(change => change.Value.Length > 0)
-                    .Select(change => KeyValuePair.Create<string, string?>(change.Key, change.Value)));
-        return Page(request, text, QueryString.Create(query).ToString());
+        var kept = request.Http.Request.Query.Where(part => changes.All(change => change.Key != part.Key))
+            .Select(part => (part.Key, (string?)part.Value.ToString()));
+        return Page(request, text, DashboardFormat.Query([.. kept, .. changes]).ToString());
     }
 
     private static Markup Page(ImageDashboardRequest request, string text, string query) =>

@@ -12,8 +12,7 @@ internal static class ImagesTable
 
     private static readonly string[] FinishedColumns = ["Image", "Id", "User", "Prompt", "Size", "Backend", "Outcome", "Finished"];
 
-    public static async Task<Markup> ShowAsync(
-        ImageDashboardRequest request, LivePositions live, string tab, List<MessageChange> requests)
+    public static async Task<Markup> ShowAsync(ImageDashboardRequest request, LivePositions live, string tab, List<MessageChange> requests)
     {
         if (requests.Count == 0)
             return Markup.Of($"<div class=\"alert alert-info\">No images found.</div>");

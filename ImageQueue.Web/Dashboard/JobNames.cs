@@ -24,7 +24,6 @@ internal static class JobNames
             ? string.Create(CultureInfo.InvariantCulture, $"{Begin}{id}{End}")
             : job.ToString();
 
-    /// <summary>Replaces the marks of a page.</summary>
     public static async Task<string> FillAsync(HttpContext context, string page)
     {
         var ids = Mark.Matches(page).Select(IdOf).OfType<long>().ToHashSet();

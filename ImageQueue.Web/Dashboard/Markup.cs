@@ -18,8 +18,15 @@ internal sealed class Markup
 
     public static Markup Join<T>(IEnumerable<T> items, Func<T, Markup> of) => Join(items.Select(of));
 
-    /// <summary>The header cells of a table.</summary>
     public static Markup Columns(params IEnumerable<string> names) => Join(names, name => Of($"<th scope=\"col\">{name}</th>"));
+
+    /// <summary>A fact of a list; nothing without a value.</summary>
+    /// <param name="value">Text or markup.</param>
+    /// <param name="isWords">Whether its lines may break anywhere.</param>
+    public static Markup Fact(string name, object? value, bool isWords = false) =>
+        value is null ? None
+        : isWords ? Of($"<dt>{name}</dt><dd class=\"iq-words\">{value}</dd>\n")
+        : Of($"<dt>{name}</dt><dd>{value}</dd>\n");
 
     public override string ToString() => _html;
 

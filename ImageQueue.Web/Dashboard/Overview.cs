@@ -15,35 +15,23 @@ internal static class Overview
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
         var statistics = await request.Get<StatisticsReader>().GetAsync(request.Aborted);
+        var part = TimeSpan.FromMinutes(5);
         var week = OverviewTimes.Of(statistics.Rows, statistics.At, buckets: 28, TimeSpan.FromHours(6));
         return Markup.Of(
             $"""
             {await WaitingUsersAsync(request)}
-            {Day(statistics)}
-            <h2 class="h3">Images, last week <small class="text-muted">by six hours</small></h2>
-            <div class="iq-charts">{Charts(week, "last week")}</div>
+            {(statistics.Young is { } samples
+                ? Period("last 3 hours", "by 5 minutes", OverviewTimes.Of(OverviewTimes.ToRows(samples, part), statistics.At, 36, part))
+                : Period("last day", "by hour", statistics.Day))}
+            {Period("last week", "by six hours", week)}
             """);
     }
 
-    private static Markup Day(StatisticsReader.Figures statistics)
-    {
-        if (statistics.Young is not { } samples)
-        {
-            return Markup.Of(
-                $"""
-                <h2 class="h3">Images, last day <small class="text-muted">by hour</small></h2>
-                <div class="iq-charts">{Charts(statistics.Day, "last day")}</div>
-                """);
-        }
-
-        var length = TimeSpan.FromMinutes(5);
-        return Markup.Of(
-            $"""
-            <h2 class="h3">Images, last 3 hours <small class="text-muted">by 5 minutes</small></h2>
-            <div class="iq-charts">{Charts(
-                OverviewTimes.Of(OverviewTimes.ToRows(samples, length), statistics.At, buckets: 36, length), "last 3 hours")}</div>
-            """);
-    }
+    private static Markup Period(string when, string by, OverviewTimes times) => Markup.Of(
+        $"""
+        <h2 class="h3">Images, {when} <small class="text-muted">{by}</small></h2>
+        <div class="iq-charts">{Charts(times, when)}</div>
+        """);
 
     /// <summary>Who fills the queue: a flood is one user's.</summary>
     private static async Task<Markup> WaitingUsersAsync(ImageDashboardRequest request)
@@ -87,11 +75,7 @@ internal static class Overview
         return Markup.Join(
         [
             new Chart(
-                "Images",
-                when,
-                Count(times.Images, "image"),
-                starts,
-                [new("Images", "iq-series-good", Values(time => time.Images))],
+                "Images", when, Count(times.Images, "image"), starts, [new("Images", "iq-series-good", Values(time => time.Images))],
                 Number).Bars(),
             new Chart(
                 "Errors by code",
@@ -112,12 +96,8 @@ internal static class Overview
                     new("p95", "iq-series-line2", Values(time => time.WaitHigh))],
                 value => DashboardFormat.Duration(value)).Lines(),
             new Chart(
-                "Queue",
-                when,
-                longest is { } most ? $"{Number(most)} waiting at most" : "no data",
-                starts,
-                [new("Longest queue", "iq-series-info", Values(time => time.Queue))],
-                Number).Bars(),
+                "Queue", when, longest is { } most ? $"{Number(most)} waiting at most" : "no data", starts,
+                [new("Longest queue", "iq-series-info", Values(time => time.Queue))], Number).Bars(),
         ]);
 
         List<double?> Values(Func<OverviewTime, double?> of) => [.. times.All.Select(of)];

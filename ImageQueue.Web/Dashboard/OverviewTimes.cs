@@ -18,8 +18,7 @@ internal sealed record OverviewTimes(IReadOnlyList<OverviewTime> All)
         .. samples.GroupBy(
             sample =>
                 (
-                    At: new DateTimeOffset(sample.At.UtcTicks - (sample.At.UtcTicks % length.Ticks), TimeSpan.Zero),
-                    sample.Kind,
+                    At: new DateTimeOffset(sample.At.UtcTicks - (sample.At.UtcTicks % length.Ticks), TimeSpan.Zero), sample.Kind,
                     Code: sample.Code ?? ""))
             .Select(group =>
             {

@@ -12,42 +12,47 @@ internal static class ApiProblem
     public const string ContentType = "application/problem+json";
 
     private const string Code = "code";
+    private const string Errors = "errors";
     private const string TraceId = "trace_id";
 
-    /// <summary>A problem of the given status.</summary>
-    /// <param name="status">The HTTP status.</param>
     /// <param name="code">One of <see cref="ProblemCodes"/>.</param>
     /// <param name="detail">A sentence for the caller.</param>
-    /// <param name="errors">Field to sentences, where fields are wrong.</param>
-    public static ProblemDetails Of(int status, string code, string detail, IReadOnlyDictionary<string, string[]>? errors = null)
+    /// <param name="field">The field that the sentence is about; null or empty: none.</param>
+    /// <param name="status">Null: the code's own.</param>
+    public static ProblemDetails Of(string code, string detail, string? field = null, int? status = null)
     {
-        var problem = new ProblemDetails { Status = status, Detail = detail };
+        var problem = new ProblemDetails { Status = status ?? ProblemCodes.StatusOf(code), Detail = detail };
         SetCode(problem, code);
-        if (errors is { Count: > 0 })
-            problem.Extensions["errors"] = errors;
-        return problem;
-    }
-
-    /// <summary>The same with a code that programs can tell it by.</summary>
-    public static ProblemDetails WithCode(this ProblemDetails problem, string code)
-    {
-        problem.Extensions["code"] = code;
+        if (!string.IsNullOrEmpty(field))
+            problem.Extensions[Errors] = new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [detail] };
         return problem;
     }
 
     /// <summary>The same as an MVC result.</summary>
-    public static IActionResult Result(int status, string code, string detail, IReadOnlyDictionary<string, string[]>? errors = null) =>
-        new ProblemResult(Of(status, code, detail, errors));
+    public static IActionResult Result(string code, string detail, string? field = null, int? status = null) =>
+        new ProblemResult(Of(code, detail, field, status));
 
     /// <summary>422: the request is well-formed, but not allowed.</summary>
     public static IActionResult Unprocessable(IReadOnlyDictionary<string, string[]> errors) => new ProblemResult(Unprocessed(errors));
 
     /// <summary>The same as a problem.</summary>
-    public static ProblemDetails Unprocessed(IReadOnlyDictionary<string, string[]> errors) => Of(
-        StatusCodes.Status422UnprocessableEntity,
-        ProblemCodes.InvalidRequest,
-        string.Join(' ', errors.Values.SelectMany(sentences => sentences)),
-        errors);
+    /// <param name="errors">Field to sentences; one at least.</param>
+    public static ProblemDetails Unprocessed(IReadOnlyDictionary<string, string[]> errors)
+    {
+        var problem = Of(
+            ProblemCodes.InvalidRequest, string.Join(' ', errors.Values.SelectMany(all => all)),
+            status: StatusCodes.Status422UnprocessableEntity);
+        problem.Extensions[Errors] = errors;
+        return problem;
+    }
+
+    /// <summary>Writes a problem in the shape of the API that was called.</summary>
+    public static Task WriteAsync(HttpContext context, ProblemDetails problem)
+    {
+        context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
+        return context.RequestServices.GetRequiredService<IProblemDetailsService>()
+            .WriteAsync(new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem }).AsTask();
+    }
 
     public static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToHexString() ?? context.TraceIdentifier;
 
@@ -63,7 +68,7 @@ internal static class ApiProblem
             SetCode(problem, ProblemCodes.OfStatus(problem.Status.Value));
             problem.Detail = Sentence(problem.Status.Value, context.Request);
             problem.Extensions.Remove("traceId");
-            problem.Extensions.Remove("errors");
+            problem.Extensions.Remove(Errors);
         }
 
         problem.Extensions[TraceId] = TraceIdOf(context);
@@ -94,12 +99,7 @@ internal static class ApiProblem
 
     private sealed class ProblemResult(ProblemDetails problem) : IActionResult
     {
-        public async Task ExecuteResultAsync(ActionContext context)
-        {
-            context.HttpContext.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
-            await context.HttpContext.RequestServices.GetRequiredService<IProblemDetailsService>()
-                .WriteAsync(new ProblemDetailsContext { HttpContext = context.HttpContext, ProblemDetails = problem });
-        }
+        public Task ExecuteResultAsync(ActionContext context) => WriteAsync(context.HttpContext, problem);
     }
 }
 
@@ -111,10 +111,7 @@ internal sealed class ProblemWriter : IProblemDetailsWriter
     public async ValueTask WriteAsync(ProblemDetailsContext context)
     {
         var http = context.HttpContext;
-        var isOwn = ProblemShapes.Find(http) is null;
-        await http.Response.WriteAsJsonAsync(
-            ProblemShapes.BodyOf(context.ProblemDetails, http), options: null, isOwn
-                ? ApiProblem.ContentType
-                : "application/json", http.RequestAborted);
+        var type = ProblemShapes.Find(http) is null ? ApiProblem.ContentType : "application/json";
+        await http.Response.WriteAsJsonAsync(ProblemShapes.BodyOf(context.ProblemDetails, http), options: null, type, http.RequestAborted);
     }
 }

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.Reflection;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Mvc.Controllers;
@@ -17,15 +18,13 @@ internal static partial class InvalidBody
             .ThenByDescending(entry => entry.Key.StartsWith('$')) // The JSON reader's errors come before "is required".
             .First();
         if (error.Exception is UnprocessableException unprocessable)
-            return ApiProblem.Unprocessable(new Dictionary<string, string[]>(StringComparer.Ordinal) { [key] = [unprocessable.Message] });
-
+            return ApiProblem.Result(ProblemCodes.InvalidRequest, unprocessable.Message, key, StatusCodes.Status422UnprocessableEntity);
         var parameter = context.ActionDescriptor.Parameters.OfType<ControllerParameterDescriptor>()
             .FirstOrDefault(parameter => parameter.BindingInfo?.BindingSource != BindingSource.Body && NameOf(parameter) == key);
         var (field, sentence) = error.Exception is UnreadableException unreadable ? (key, unreadable.Message)
             : parameter is null ? OfBody(key, error)
             : (key, OfParameter(key, parameter));
-        var errors = field.Length == 0 ? null : new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] };
-        return ApiProblem.Result(StatusCodes.Status400BadRequest, ProblemCodes.InvalidRequest, sentence, errors);
+        return ApiProblem.Result(ProblemCodes.InvalidRequest, sentence, field);
     }
 
     private static string NameOf(ControllerParameterDescriptor parameter) => parameter.BindingInfo?.BinderModelName ?? parameter.Name;
@@ -33,8 +32,7 @@ internal static partial class InvalidBody
     private static string OfParameter(string name, ControllerParameterDescriptor parameter)
     {
         var kind = Kind(parameter.ParameterType.ToString());
-        return parameter.ParameterInfo.GetCustomAttributes(
-            typeof(RangeAttribute), inherit: false).OfType<RangeAttribute>().FirstOrDefault() is not { } range
+        return parameter.ParameterInfo.GetCustomAttribute<RangeAttribute>(inherit: false) is not { } range
             ? $"{name} must be {kind}."
             : Convert.ToDouble(range.Maximum, CultureInfo.InvariantCulture) >= long.MaxValue
                 ? string.Create(CultureInfo.InvariantCulture, $"{name} must be {kind}, at least {range.Minimum}.")

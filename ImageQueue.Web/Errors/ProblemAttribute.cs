@@ -9,7 +9,6 @@ namespace ImageQueue.Web.Errors;
 internal sealed class ProblemAttribute(int status, params string[] codes)
     : ProducesResponseTypeAttribute(typeof(Problem), status, ApiProblem.ContentType)
 {
-    /// <summary>The codes.</summary>
     public IReadOnlyList<string> Codes { get; } = codes;
 }
 

@@ -1,103 +1,67 @@
 namespace ImageQueue.Web.Errors;
 
-/// <summary>Stable codes of problems for programs. Each has one title and one <c>type</c>.</summary>
+/// <summary>Stable codes of problems for programs. Each has one title and one <c>type</c>; docs/api.md says when each is given.</summary>
 internal static class ProblemCodes
 {
-    /// <summary>The request is not valid; <c>errors</c> has a sentence per field.</summary>
     public const string InvalidRequest = "invalid_request";
-
-    /// <summary>There is no model of that name here.</summary>
     public const string UnknownModel = "unknown_model";
-
-    /// <summary>No valid key, token or cookie.</summary>
     public const string Unauthorized = "unauthorized";
-
-    /// <summary>The caller's role does not suffice.</summary>
     public const string Forbidden = "forbidden";
-
-    /// <summary>There is no such thing.</summary>
     public const string NotFound = "not_found";
-
-    /// <summary>The conversation belongs to another username.</summary>
     public const string ConversationForbidden = "conversation_forbidden";
-
-    /// <summary>The conversation was erased; its id cannot be used again.</summary>
     public const string ConversationErased = "conversation_erased";
-
-    /// <summary>The idempotency key came with another request before.</summary>
     public const string IdempotencyKeyReused = "idempotency_key_reused";
-
-    /// <summary>The message is not in a state that can be cancelled.</summary>
     public const string NotCancellable = "not_cancellable";
-
-    /// <summary>The message is not in a state that can be retried.</summary>
     public const string NotRetryable = "not_retryable";
-
-    /// <summary>The user has too much waiting.</summary>
     public const string TooManyPending = "too_many_pending";
-
-    /// <summary>All users together have too much waiting.</summary>
     public const string QueueFull = "queue_full";
-
-    /// <summary>Too many requests in too short a time.</summary>
     public const string RateLimited = "rate_limited";
-
-    /// <summary>The image to start from does not exist, is another user's, or was erased.</summary>
     public const string SourceNotFound = "source_not_found";
-
-    /// <summary>The image to start from is not complete.</summary>
     public const string SourceNotReady = "source_not_ready";
-
-    /// <summary>No backend can start from an image in this way.</summary>
     public const string UnsupportedSource = "unsupported_source";
-
-    /// <summary>What was uploaded does not decode, or has far too many pixels.</summary>
     public const string InvalidImage = "invalid_image";
-
-    /// <summary>What was uploaded is too large.</summary>
     public const string UploadTooLarge = "upload_too_large";
-
-    /// <summary>The body is too large.</summary>
     public const string BodyTooLarge = "body_too_large";
-
-    /// <summary>The body is of a type that is not read here.</summary>
     public const string UnsupportedMediaType = "unsupported_media_type";
-
-    /// <summary>The database cannot be reached or written just now.</summary>
     public const string StoreUnavailable = "store_unavailable";
-
-    /// <summary>This process is stopping and takes no new streams.</summary>
     public const string Stopping = "stopping";
-
     public const string Unexpected = "unexpected";
 
-    /// <summary>Code to title: the same for every occurrence (RFC 9457, section 3.1.3).</summary>
-    public static IReadOnlyDictionary<string, string> Titles { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
+    /// <summary>
+    /// Code to status and title: the same for every occurrence (RFC 9457, section 3.1.3), but that an invalid request is 422 where it is
+    /// well-formed.
+    /// </summary>
+    private static readonly Dictionary<string, (int Status, string Title)> Known = new(StringComparer.Ordinal)
     {
-        [InvalidRequest] = "The request is not valid.",
-        [UnknownModel] = "There is no such model.",
-        [Unauthorized] = "Authentication is required.",
-        [Forbidden] = "This is not allowed.",
-        [NotFound] = "There is no such thing.",
-        [ConversationForbidden] = "The conversation belongs to another user.",
-        [ConversationErased] = "The conversation was erased.",
-        [IdempotencyKeyReused] = "The Idempotency-Key was used for another request.",
-        [NotCancellable] = "The message cannot be cancelled.",
-        [NotRetryable] = "The message cannot be retried.",
-        [TooManyPending] = "Too many images of this user are waiting.",
-        [QueueFull] = "The queue is full.",
-        [RateLimited] = "Too many requests.",
-        [SourceNotFound] = "There is no such image to start from.",
-        [SourceNotReady] = "The image to start from is not complete.",
-        [UnsupportedSource] = "No image server here can start from an image in this way.",
-        [InvalidImage] = "The image cannot be used.",
-        [UploadTooLarge] = "The image is too large.",
-        [BodyTooLarge] = "The body is too large.",
-        [UnsupportedMediaType] = "The body's type is not read here.",
-        [Stopping] = "The server is stopping.",
-        [StoreUnavailable] = "The database is away.",
-        [Unexpected] = "Something went wrong here.",
+        [InvalidRequest] = (400, "The request is not valid."),
+        [UnknownModel] = (422, "There is no such model."),
+        [Unauthorized] = (401, "Authentication is required."),
+        [Forbidden] = (403, "This is not allowed."),
+        [NotFound] = (404, "There is no such thing."),
+        [ConversationForbidden] = (403, "The conversation belongs to another user."),
+        [ConversationErased] = (410, "The conversation was erased."),
+        [IdempotencyKeyReused] = (422, "The Idempotency-Key was used for another request."),
+        [NotCancellable] = (409, "The message cannot be cancelled."),
+        [NotRetryable] = (409, "The message cannot be retried."),
+        [TooManyPending] = (429, "Too many images of this user are waiting."),
+        [QueueFull] = (429, "The queue is full."),
+        [RateLimited] = (429, "Too many requests."),
+        [SourceNotFound] = (404, "There is no such image to start from."),
+        [SourceNotReady] = (409, "The image to start from is not complete."),
+        [UnsupportedSource] = (422, "No image server here can start from an image in this way."),
+        [InvalidImage] = (400, "The image cannot be used."),
+        [UploadTooLarge] = (413, "The image is too large."),
+        [BodyTooLarge] = (413, "The body is too large."),
+        [UnsupportedMediaType] = (415, "The body's type is not read here."),
+        [Stopping] = (503, "The server is stopping."),
+        [StoreUnavailable] = (503, "The database is away."),
+        [Unexpected] = (500, "Something went wrong here."),
     };
+
+    public static IReadOnlyDictionary<string, string> Titles { get; } =
+        Known.ToDictionary(code => code.Key, code => code.Value.Title, StringComparer.Ordinal);
+
+    public static int StatusOf(string code) => Known[code].Status;
 
     /// <summary>For what the framework refuses by a status alone.</summary>
     public static string OfStatus(int status) => status switch

@@ -21,20 +21,13 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         if (problem.Status == StatusCodes.Status503ServiceUnavailable)
         {
             logger.LogWarning(
-                exception,
-                "{Method} {Path} was refused: {Detail} ({TraceId})",
-                context.Request.Method,
-                context.Request.Path,
-                problem.Detail,
-                ApiProblem.TraceIdOf(context));
+                exception, "{Method} {Path} was refused: {Detail} ({TraceId})", context.Request.Method, context.Request.Path,
+                problem.Detail, ApiProblem.TraceIdOf(context));
         }
         else if (problem.Status >= 500)
         {
             logger.LogError(
-                exception,
-                "{Method} {Path} failed ({TraceId}).",
-                context.Request.Method,
-                context.Request.Path,
+                exception, "{Method} {Path} failed ({TraceId}).", context.Request.Method, context.Request.Path,
                 ApiProblem.TraceIdOf(context));
         }
 
@@ -59,70 +52,43 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
     private static ProblemDetails ToProblem(Exception exception) => exception switch
     {
         ProblemException e => e.Problem,
-        MessageNotFoundException e =>
-            ApiProblem.Of(
-                StatusCodes.Status404NotFound,
-                ProblemCodes.NotFound,
-                $"{e.Message}. Check the id: the answer to the request that made the message has it."),
-        ConversationDeletedException e => ApiProblem.Of(StatusCodes.Status410Gone, ProblemCodes.ConversationErased, e.Message),
-        ConversationForbiddenException e => ApiProblem.Of(StatusCodes.Status403Forbidden, ProblemCodes.ConversationForbidden, e.Message),
-        InvalidMetadataPatchException e => Invalid("extra_metadata", e.Message),
-        UnknownModelException e => ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnknownModel, e.Message),
-        DocumentTooLargeException e => Invalid("extra_metadata", e.Message),
+        MessageNotFoundException e => ApiProblem.Of(
+            ProblemCodes.NotFound, $"{e.Message}. Check the id: the answer to the request that made the message has it."),
+        ConversationDeletedException e => ApiProblem.Of(ProblemCodes.ConversationErased, e.Message),
+        ConversationForbiddenException e => ApiProblem.Of(ProblemCodes.ConversationForbidden, e.Message),
+        InvalidMetadataPatchException or DocumentTooLargeException => ApiProblem.Of(
+            ProblemCodes.InvalidRequest, exception.Message, "extra_metadata", StatusCodes.Status422UnprocessableEntity),
+        UnknownModelException e => ApiProblem.Of(ProblemCodes.UnknownModel, e.Message),
         SourceException e => OfSource(e),
-        UploadRefusedException e => OfUpload(e),
-        IdempotencyKeyReusedException e =>
-            ApiProblem.Of(StatusCodes.Status422UnprocessableEntity, ProblemCodes.IdempotencyKeyReused, e.Message),
-        TooManyPendingException e => ApiProblem.Of(
-            StatusCodes.Status429TooManyRequests, e.IsOfAll ? ProblemCodes.QueueFull : ProblemCodes.TooManyPending, e.Message),
-        StoreUnavailableException e => ApiProblem.Of(
-            StatusCodes.Status503ServiceUnavailable, ProblemCodes.StoreUnavailable, $"{e.Message} Nothing was changed; try again later."),
+        UploadRefusedException e => ApiProblem.Of(CodeOf(e.Why), e.Message),
+        IdempotencyKeyReusedException e => ApiProblem.Of(ProblemCodes.IdempotencyKeyReused, e.Message),
+        TooManyPendingException e => ApiProblem.Of(e.IsOfAll ? ProblemCodes.QueueFull : ProblemCodes.TooManyPending, e.Message),
+        StoreUnavailableException e => ApiProblem.Of(ProblemCodes.StoreUnavailable, $"{e.Message} Nothing was changed; try again later."),
         BackgroundJobClientException or SqlException => ApiProblem.Of(
-            StatusCodes.Status503ServiceUnavailable,
-            ProblemCodes.StoreUnavailable,
-            "The job queue's database cannot be reached. Try again later."),
+            ProblemCodes.StoreUnavailable, "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
-            ApiProblem.Of(StatusCodes.Status413PayloadTooLarge, ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
+            ApiProblem.Of(ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
         DecoderFallbackException => ApiProblem.Of(
-            StatusCodes.Status400BadRequest,
-            ProblemCodes.InvalidRequest,
-            "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
+            ProblemCodes.InvalidRequest, "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
         BadHttpRequestException e => ApiProblem.Of(
-            e.StatusCode, ProblemCodes.OfStatus(e.StatusCode), "The request broke off or is malformed; send it again, whole."),
-        _ => ApiProblem.Of(
-            StatusCodes.Status500InternalServerError,
-            ProblemCodes.Unexpected,
-            "Something unexpected went wrong here; it has been logged. Try again later."),
+            ProblemCodes.OfStatus(e.StatusCode), "The request broke off or is malformed; send it again, whole.", status: e.StatusCode),
+        _ => ApiProblem.Of(ProblemCodes.Unexpected, "Something unexpected went wrong here; it has been logged. Try again later."),
     };
 
-    private static ProblemDetails Invalid(string field, string sentence) =>
-        At(field, StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest, sentence);
-
-    private static ProblemDetails OfSource(SourceException e)
+    private static ProblemDetails OfSource(SourceException e) => e.Problem switch
     {
-        var (status, code) = e.Problem switch
-        {
-            SourceProblem.NotFound => (StatusCodes.Status404NotFound, ProblemCodes.SourceNotFound),
-            SourceProblem.NotReady => (StatusCodes.Status409Conflict, ProblemCodes.SourceNotReady),
-            SourceProblem.Unsupported => (StatusCodes.Status422UnprocessableEntity, ProblemCodes.UnsupportedSource),
-            _ => (StatusCodes.Status422UnprocessableEntity, ProblemCodes.InvalidRequest),
-        };
-        return At(e.Field, status, code, e.Message);
-    }
+        SourceProblem.NotFound => ApiProblem.Of(ProblemCodes.SourceNotFound, e.Message, e.Field),
+        SourceProblem.NotReady => ApiProblem.Of(ProblemCodes.SourceNotReady, e.Message, e.Field),
+        SourceProblem.Unsupported => ApiProblem.Of(ProblemCodes.UnsupportedSource, e.Message, e.Field),
+        _ => ApiProblem.Of(ProblemCodes.InvalidRequest, e.Message, e.Field, StatusCodes.Status422UnprocessableEntity),
+    };
 
-    private static ProblemDetails OfUpload(UploadRefusedException e)
+    private static string CodeOf(UploadRefusal why) => why switch
     {
-        var (status, code) = e.Why switch
-        {
-            UploadRefusal.TooLarge => (StatusCodes.Status413PayloadTooLarge, ProblemCodes.UploadTooLarge),
-            UploadRefusal.Type => (StatusCodes.Status415UnsupportedMediaType, ProblemCodes.UnsupportedMediaType),
-            _ => (StatusCodes.Status400BadRequest, ProblemCodes.InvalidImage),
-        };
-        return ApiProblem.Of(status, code, e.Message);
-    }
-
-    private static ProblemDetails At(string field, int status, string code, string sentence) => ApiProblem.Of(
-        status, code, sentence, new Dictionary<string, string[]>(StringComparer.Ordinal) { [field] = [sentence] });
+        UploadRefusal.TooLarge => ProblemCodes.UploadTooLarge,
+        UploadRefusal.Type => ProblemCodes.UnsupportedMediaType,
+        _ => ProblemCodes.InvalidImage,
+    };
 
     private static TimeSpan? RetryAfter(Exception exception) => exception switch
     {

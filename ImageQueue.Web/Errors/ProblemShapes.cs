@@ -5,7 +5,6 @@ namespace ImageQueue.Web.Errors;
 /// <summary>Shows problems as another API shows its errors.</summary>
 internal interface IProblemShape
 {
-    /// <summary>Whether a path belongs to that API.</summary>
     bool Covers(PathString path);
 
     /// <summary>The error's body. May change the status and the headers of an answer that has not started.</summary>

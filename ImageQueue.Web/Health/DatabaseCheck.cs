@@ -33,8 +33,7 @@ internal sealed class DatabaseCheck(IMessageStore store, IMessageDatabase databa
 internal sealed class SchemaCheck(DatabaseReadiness readiness) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
-        Task.FromResult(
-        readiness.Ready.IsCompletedSuccessfully
+        Task.FromResult(readiness.Ready.IsCompletedSuccessfully
             ? HealthCheckResult.Healthy()
             : HealthCheckResult.Unhealthy("The tables have not been looked at yet: the database has not answered since the start."));
 }

@@ -63,19 +63,15 @@ internal static class HealthServices
     {
         var isOperator = context.User.Is(Roles.Operator, Roles.OperatorRead);
         var parts = report.Entries.ToDictionary(
-            part => part.Key, part => new Part(NameOf(part.Value.Status), isOperator ? part.Value.Description : null));
+            part => part.Key,
+            part => new { Status = NameOf(part.Value.Status), Reason = isOperator ? part.Value.Description : null });
         return context.Response.WriteAsJsonAsync(
-            new Answer(NameOf(report.Status), parts.Count == 0 ? null : parts), Json, context.RequestAborted);
+            new { Status = NameOf(report.Status), Parts = parts.Count == 0 ? null : parts }, Json, context.RequestAborted);
     }
 
     private static Task WriteLiveAsync(HttpContext context, HealthReport report) =>
-        context.Response.WriteAsJsonAsync(new LiveAnswer(NameOf(report.Status), ProductVersion.Value), Json, context.RequestAborted);
+        context.Response.WriteAsJsonAsync(
+            new { Status = NameOf(report.Status), Version = ProductVersion.Value }, Json, context.RequestAborted);
 
     private static string NameOf(HealthStatus status) => JsonNamingPolicy.SnakeCaseLower.ConvertName(status.ToString());
-
-    private sealed record LiveAnswer(string Status, string Version);
-
-    private sealed record Answer(string Status, Dictionary<string, Part>? Parts);
-
-    private sealed record Part(string Status, string? Reason);
 }

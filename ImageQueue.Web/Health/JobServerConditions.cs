@@ -24,24 +24,15 @@ internal sealed class JobServerConditions(
 
         SystemCondition? OneOf(JobServer server)
         {
-            if (!server.IsRunning)
-            {
-                return new(
-                    ConditionCodes.JobServerMissing,
-                    $"{server.Name} is not running: it waits for the database, or stops.",
-                    Stops: true)
-                { Subject = server.Name };
-            }
-
             var heartbeat = known.Where(
                 one => one.Name.StartsWith($"{server.Name}:", StringComparison.OrdinalIgnoreCase)).Max(one => one.Heartbeat);
-            return heartbeat is { } at && time.GetUtcNow().UtcDateTime - at < LongestSilence
+            var fault =
+                !server.IsRunning ? "is not running: it waits for the database, or stops."
+                : heartbeat is { } at && time.GetUtcNow().UtcDateTime - at < LongestSilence ? null
+                : $"has not reported to Hangfire for {LongestSilence.TotalMinutes:0} minutes.";
+            return fault is null
                 ? null
-                : new(
-                    ConditionCodes.JobServerMissing,
-                    $"{server.Name} has not reported to Hangfire for {LongestSilence.TotalMinutes:0} minutes.",
-                    Stops: true)
-                { Subject = server.Name };
+                : new(ConditionCodes.JobServerMissing, $"{server.Name} {fault}", Stops: true) { Subject = server.Name };
         }
     }
 }

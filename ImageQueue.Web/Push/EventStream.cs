@@ -32,9 +32,7 @@ internal sealed class EventStream(PipeWriter body, TimeSpan slowestReader, TimeP
     {
         _unflushed = 0;
         var flush = body.FlushAsync(cancellationToken);
-        var result = flush.IsCompletedSuccessfully
-            ? flush.Result
-            : await flush.AsTask().WaitAsync(slowestReader, time, cancellationToken);
+        var result = flush.IsCompletedSuccessfully ? flush.Result : await flush.AsTask().WaitAsync(slowestReader, time, cancellationToken);
         if (result.IsCompleted)
             throw new OperationCanceledException("The client has gone.");
     }

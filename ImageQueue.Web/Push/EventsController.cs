@@ -13,14 +13,10 @@ namespace ImageQueue.Web.Push;
 [Tags("Push")]
 [ProducesResponseType<ServerSentEvents>(StatusCodes.Status200OK, ServerSentEvents.ContentType)]
 public sealed class EventsController(
-    MessageFeed feed,
-    PushWriter writer,
-    QueueMetrics metrics,
-    IOptions<PushOptions> options,
-    TimeProvider time,
+    MessageFeed feed, PushWriter writer, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time,
     IHostApplicationLifetime lifetime) : ControllerBase
 {
-    private static readonly byte[] Heartbeat = Utf8(": still here\n\n");
+    private static readonly byte[] Heartbeat = ": still here\n\n"u8.ToArray();
 
     /// <summary>Most conversations that one stream can be narrowed to.</summary>
     internal const int MaxConversations = 100;
@@ -39,15 +35,11 @@ public sealed class EventsController(
     [Authorize(Access.Read)]
     [TokenInAddress]
     [Stream]
-    [Problem(404, ProblemCodes.NotFound)]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
+    [Problem(404, ProblemCodes.NotFound), Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest)]
     [Problem(503, ProblemCodes.Stopping)]
     public Task<IActionResult> GetAsync(
-        [ConversationId] string conversationId,
-        [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
-        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
-        CancellationToken cancellationToken) =>
+        [ConversationId] string conversationId, [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery, CancellationToken cancellationToken) =>
         AnswerAsync(conversationId, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
 
     /// <summary>Every change of all conversations, or of some, in one stream; for servers.</summary>
@@ -58,14 +50,10 @@ public sealed class EventsController(
     [HttpGet("/api/events", Name = "watchAll")]
     [Authorize(Access.Overview)]
     [Stream]
-    [Problem(400, ProblemCodes.InvalidRequest)]
-    [Problem(422, ProblemCodes.InvalidRequest)]
-    [Problem(503, ProblemCodes.Stopping)]
+    [Problem(400, ProblemCodes.InvalidRequest), Problem(422, ProblemCodes.InvalidRequest), Problem(503, ProblemCodes.Stopping)]
     public async Task<IActionResult> GetAllAsync(
-        [FromQuery(Name = "conversation_id")] string[]? conversationIds,
-        [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
-        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery,
-        CancellationToken cancellationToken)
+        [FromQuery(Name = "conversation_id")] string[]? conversationIds, [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+        [FromQuery(Name = "last_event_id")] string? lastEventIdInQuery, CancellationToken cancellationToken)
     {
         if (conversationIds is not { Length: > 0 })
             return await AnswerAsync(null, _ => true, lastEventId, lastEventIdInQuery, cancellationToken);
@@ -75,8 +63,8 @@ public sealed class EventsController(
             : conversationIds.Select(ConversationIdAttribute.Problem).FirstOrDefault(sentence => sentence is not null);
         if (problem is not null)
         {
-            return ApiProblem.Unprocessable(
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { [ConversationIdAttribute.ParameterName] = [problem] });
+            return ApiProblem.Result(
+                ProblemCodes.InvalidRequest, problem, ConversationIdAttribute.ParameterName, StatusCodes.Status422UnprocessableEntity);
         }
 
         var wanted = conversationIds.Select(StoredName.Normalize).ToHashSet(StringComparer.Ordinal);
@@ -86,21 +74,17 @@ public sealed class EventsController(
     }
 
     private async Task<IActionResult> AnswerAsync(
-        string? conversationId,
-        Func<MessageChange, bool> isWanted,
-        string? lastEventId,
-        string? lastEventIdInQuery,
+        string? conversationId, Func<MessageChange, bool> isWanted, string? lastEventId, string? lastEventIdInQuery,
         CancellationToken cancellationToken)
     {
-        var seen = FirstOf(lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]);
-        if (!TryParse(seen, out var since))
+        // Event-source polyfills put the id into the query under names of their own.
+        string?[] ids = [lastEventId, lastEventIdInQuery, Request.Query["lastEventId"], Request.Query["Last-Event-ID"]];
+        var seen = ids.FirstOrDefault(id => !string.IsNullOrEmpty(id));
+        long? since = long.TryParse(seen, NumberStyles.None, CultureInfo.InvariantCulture, out var revision) ? revision : null;
+        if (seen is not null && since is null)
         {
-            const string Sentence = "Last-Event-ID must be a revision: the id of an event you have seen.";
             return ApiProblem.Result(
-                StatusCodes.Status400BadRequest,
-                ProblemCodes.InvalidRequest,
-                Sentence,
-                new Dictionary<string, string[]>(StringComparer.Ordinal) { ["Last-Event-ID"] = [Sentence] });
+                ProblemCodes.InvalidRequest, "Last-Event-ID must be a revision: the id of an event you have seen.", "Last-Event-ID");
         }
 
         if (HttpMethods.IsHead(Request.Method))
@@ -130,28 +114,6 @@ public sealed class EventsController(
         return new EmptyResult();
     }
 
-    /// <summary>Event-source polyfills put the id into the query under names of their own.</summary>
-    private static string? FirstOf(params ReadOnlySpan<string?> ids)
-    {
-        foreach (var id in ids)
-        {
-            if (!string.IsNullOrEmpty(id))
-                return id;
-        }
-
-        return null;
-    }
-
-    private static bool TryParse(string? lastEventId, out long? revision)
-    {
-        revision = null;
-        if (string.IsNullOrEmpty(lastEventId))
-            return true;
-        var isNumber = long.TryParse(lastEventId, NumberStyles.None, CultureInfo.InvariantCulture, out var number);
-        revision = number;
-        return isNumber;
-    }
-
     private void StartResponse()
     {
         Response.ContentType = $"{ServerSentEvents.ContentType}; charset=utf-8";
@@ -168,8 +130,8 @@ public sealed class EventsController(
         // An id without data is no event, but the client keeps it: cut off before its first event, it still reconnects at the
         // right revision.
         var stream = new EventStream(Response.BodyWriter, options.Value.SlowestReader, time);
-        await stream.WriteAsync(
-            Utf8(string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n")), cancellationToken);
+        var start = string.Create(CultureInfo.InvariantCulture, $"retry: 2000\nid: {subscription.Seen}\n\n");
+        await stream.WriteAsync(Encoding.UTF8.GetBytes(start), cancellationToken);
         await stream.FlushAsync(cancellationToken);
 
         var sentAt = time.GetTimestamp();
@@ -193,6 +155,4 @@ public sealed class EventsController(
             sentAt = time.GetTimestamp();
         }
     }
-
-    private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 }

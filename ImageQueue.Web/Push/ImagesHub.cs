@@ -10,14 +10,8 @@ namespace ImageQueue.Web.Push;
 /// there is no backplane. A client that comes back watches again, from the newest revision it has seen.
 /// </summary>
 public sealed class ImagesHub(
-    MessageFeed feed,
-    PushWriter writer,
-    WatcherReach reach,
-    QueueMetrics metrics,
-    IOptions<PushOptions> options,
-    TimeProvider time,
-    IHubContext<ImagesHub> hub,
-    ILogger<ImagesHub> logger) : Hub
+    MessageFeed feed, PushWriter writer, WatcherReach reach, QueueMetrics metrics, IOptions<PushOptions> options, TimeProvider time,
+    IHubContext<ImagesHub> hub, ILogger<ImagesHub> logger) : Hub
 {
     public const string Path = "/hubs/images";
 
@@ -53,7 +47,7 @@ public sealed class ImagesHub(
         if (ConversationIdAttribute.Problem(conversationId) is { } problem)
             throw new HubException(problem);
         if (!await reach.CoversAsync(Context, conversationId, time))
-            throw new HubException($"Conversation {conversationId} not found. It comes to exist with its first message.");
+            throw new HubException(ConversationIdAttribute.NotFoundSentence(conversationId));
         var subscription = await feed.WatchAsync(conversationId, sinceRevision, Context.ConnectionAborted);
         Stop(conversationId);
         var stop = CancellationTokenSource.CreateLinkedTokenSource(Context.ConnectionAborted);

@@ -27,10 +27,7 @@ internal static class OpenStreams
                 context.Response.Headers.RetryAfter = RetryAfter.TotalSeconds.ToString(CultureInfo.InvariantCulture);
                 context.Response.Headers.Connection = "close";
                 await Refusal.WriteAsync(
-                    context,
-                    StatusCodes.Status503ServiceUnavailable,
-                    ProblemCodes.Stopping,
-                    "This server is stopping. Connect again after the time that Retry-After says.");
+                    context, ProblemCodes.Stopping, "This server is stopping. Connect again after the time that Retry-After says.");
                 return;
             }
 

@@ -26,9 +26,7 @@ internal static class SlowReader
     /// <see cref="Patience"/>.
     /// </summary>
     public static async Task DeliverAsync(
-        this FeedSubscription subscription,
-        Queue<(MessageChange Change, PushedChange Pushed)> page,
-        Func<PushedChange, Task> write,
+        this FeedSubscription subscription, Queue<(MessageChange Change, PushedChange Pushed)> page, Func<PushedChange, Task> write,
         TimeProvider time)
     {
         while (page.TryDequeue(out var next))

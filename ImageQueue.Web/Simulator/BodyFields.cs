@@ -36,42 +36,26 @@ internal sealed class BodyFields
     public string? Text(string name, bool notNull = false) =>
         Read(name, "string_type", "string", notNull, value => value.ValueKind == JsonValueKind.String ? value.GetString() : null);
 
-    public long? Integer(string name, bool notNull = false) =>
-        Read<long?>(
-            name,
-            "int_type",
-            "integer",
-            notNull,
-            value => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) ? whole : null);
+    public long? Integer(string name, bool notNull = false) => Read<long?>(
+        name, "int_type", "integer", notNull,
+        value => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) ? whole : null);
 
     /// <summary>Clamped to 32 bits: larger numbers fail later, as in Python, where integers have no limit.</summary>
     public int? Count(string name) => Integer(name) is { } value ? (int)Math.Clamp(value, int.MinValue, int.MaxValue) : null;
 
-    public double? Number(string name) =>
-        Read<double?>(
-            name,
-            "float_type",
-            "number",
-            false,
-            value => value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null);
+    public double? Number(string name) => Read<double?>(
+        name, "float_type", "number", notNull: false,
+        value => value.ValueKind == JsonValueKind.Number && double.IsFinite(value.GetDouble()) ? value.GetDouble() : null);
 
-    public bool? Flag(string name) =>
-        Read<bool?>(
-            name,
-            "bool_type",
-            "boolean",
-            true,
-            value => value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null);
+    public bool? Flag(string name) => Read<bool?>(
+        name, "bool_type", "boolean", notNull: true,
+        value => value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null);
 
-    public IReadOnlyList<string>? Texts(string name) =>
-        Read<IReadOnlyList<string>>(
-            name,
-            "list_type",
-            "list",
-            false,
-            value => value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String)
-                ? [.. value.EnumerateArray().Select(item => item.GetString()!)] // Strings, as was just checked.
-                : null);
+    public IReadOnlyList<string>? Texts(string name) => Read<IReadOnlyList<string>>(
+        name, "list_type", "list", notNull: false,
+        value => value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String)
+            ? [.. value.EnumerateArray().Select(item => item.GetString()!)] // Strings, as was just checked.
+            : null);
 
     public JsonElement? Object(string name) =>
         Read<JsonElement?>(name, "dict_type", "dictionary", false, value => value.ValueKind == JsonValueKind.Object ? value : null);

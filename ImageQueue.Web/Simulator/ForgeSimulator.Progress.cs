@@ -6,9 +6,7 @@ public sealed partial class ForgeSimulator
     internal object PendingTasks()
     {
         lock (_gate)
-        {
             return new { size = _pending.Count, tasks = _pending.ToArray() };
-        }
     }
 
     /// <summary><c>POST /internal/progress</c>: of one task (progress.py, progressapi).</summary>
@@ -36,10 +34,8 @@ public sealed partial class ForgeSimulator
             var place = task is null ? -1 : _pending.IndexOf(task);
             if (task != _current)
             {
-                return new InternalProgress(
-                    false, place >= 0, completed, null, null, null, -1, place >= 0
-                        ? $"In queue: {place + 1}/{_pending.Count}"
-                        : "Waiting...");
+                var info = place >= 0 ? $"In queue: {place + 1}/{_pending.Count}" : "Waiting...";
+                return new InternalProgress(false, place >= 0, completed, null, null, null, -1, info);
             }
 
             var progress = _state.JobCount > 0 ? Fraction() : 0;
@@ -61,30 +57,26 @@ public sealed partial class ForgeSimulator
     /// <summary><c>GET /sdapi/v1/progress</c>: of the running task (api.py, progressapi).</summary>
     internal object GlobalProgress(bool skipImage)
     {
-        double progress;
-        double? eta;
         object state;
-        SimulatedTask? generation;
-        (int Id, int Step)? preview;
+        var progress = 0.0;
+        double? eta = null;
+        SimulatedTask? generation = null;
+        (int Id, int Step)? preview = null;
         lock (_gate)
         {
             state = _state.Shown();
-            if (_state.JobCount == 0)
+            if (_state.JobCount != 0)
             {
-                return new { progress = 0, eta_relative = 0, state, current_image = (string?)null, textinfo = (string?)null };
+                progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
+                eta = Eta(progress);
+                (generation, preview) = (_state.SimulatedTask, _state.Preview());
             }
-
-            progress = 0.01 + (_state.JobCount > 0 ? Fraction() : 0);
-            eta = Eta(progress);
-            progress = Math.Min(progress, 1);
-            generation = _state.SimulatedTask;
-            preview = _state.Preview();
         }
 
         var image = !skipImage && generation is not null && preview is { } one
             ? Convert.ToBase64String(generation.Preview(one.Step))
             : null;
-        return new { progress, eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
+        return new { progress = Math.Min(progress, 1), eta_relative = eta ?? 0, state, current_image = image, textinfo = (string?)null };
     }
 
     /// <summary><c>GET /sdapi/v1/sd-models</c>: a title has its hash once the model has been used.</summary>
@@ -113,8 +105,7 @@ public sealed partial class ForgeSimulator
     {
         lock (_gate)
         {
-            var options = _profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
-            return new Dictionary<string, object?>(options)
+            return new Dictionary<string, object?>(SimulatorCatalogue.OptionsOf(_profile))
             {
                 ["sd_model_checkpoint"] = _hashed.Contains(_option) ? _option.TitleWithHash : _option.Filename,
             };

@@ -37,10 +37,7 @@ public sealed partial class ForgeSimulator
 
             var pixels = (long)generation.Width * generation.Height;
             if (generation.ImageCount > MaxImages || pixels > MostPixels || pixels * generation.ImageCount > MostPixels)
-            {
                 return OutOfMemory();
-            }
-
             for (var job = 0; job < generation.Jobs; job++)
             {
                 // An interrupt during the load shows only here: the answer then has no image at all.
@@ -51,10 +48,7 @@ public sealed partial class ForgeSimulator
                 }
 
                 if (await SampleAsync(time * (1 - LoadShare - DecodeShare - PostShare), job) is { } failure)
-                {
                     return failure;
-                }
-
                 await WaitAsync(time * DecodeShare);
                 State(state => (state.JobNo, state.SamplingStep, state.PreviewStep) = (job + 1, 0, 0));
                 generation.Done.Add(generation.Interrupted ? generation.Reached : 1);
@@ -128,10 +122,7 @@ public sealed partial class ForgeSimulator
             lock (simulator._gate)
             {
                 if (!simulator._state.Interrupted || simulator._state.JobCount > 0)
-                {
                     set(simulator._state);
-                }
-
                 return !simulator._state.Interrupted;
             }
         }
@@ -154,9 +145,7 @@ public sealed partial class ForgeSimulator
             _due += time;
             var left = _due - Elapsed();
             if (left > TimeSpan.Zero)
-            {
                 await Task.Delay(left, simulator._time, simulator._stopping);
-            }
         }
 
         private TimeSpan Elapsed() => simulator._time.GetElapsedTime(_started);
@@ -165,8 +154,6 @@ public sealed partial class ForgeSimulator
     private Task InterruptAsync()
     {
         lock (_gate)
-        {
             return _state.InterruptSignal.Task.WaitAsync(_stopping);
-        }
     }
 }

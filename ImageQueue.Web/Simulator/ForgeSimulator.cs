@@ -11,7 +11,9 @@ namespace ImageQueue.Web.Simulator;
 /// Sources: <c>modules/api/api.py</c> (text2imgapi), <c>modules/call_queue.py</c>, <c>modules/progress.py</c>,
 /// <c>modules/shared_state.py</c>.
 /// </remarks>
-public sealed partial class ForgeSimulator : IDisposable
+public sealed partial class ForgeSimulator(
+    SimulatorProfile profile, SimulatorFaults faults, SimulatorStats stats, IOptionsMonitor<ForgeOptions> options, TimeProvider time,
+    IHostApplicationLifetime lifetime) : IDisposable
 {
     // Shares of the time for one image. Sampling has the rest.
     private const double LoadShare = 0.08;
@@ -26,10 +28,10 @@ public sealed partial class ForgeSimulator : IDisposable
     private static TimeSpan SlowLoadAtLeast { get; } = TimeSpan.FromSeconds(3);
     private static TimeSpan GatewayPatience { get; } = TimeSpan.FromSeconds(1);
 
-    private readonly SimulatorProfile _profile;
-    private readonly IOptionsMonitor<ForgeOptions> _options;
-    private readonly TimeProvider _time;
-    private readonly CancellationToken _stopping;
+    private readonly SimulatorProfile _profile = profile;
+    private readonly IOptionsMonitor<ForgeOptions> _options = options;
+    private readonly TimeProvider _time = time;
+    private readonly CancellationToken _stopping = lifetime.ApplicationStopping;
     private readonly SemaphoreSlim _drawing = new(Environment.ProcessorCount);
 
     // Everything below is guarded by _gate.
@@ -44,25 +46,9 @@ public sealed partial class ForgeSimulator : IDisposable
     private SimulatedModel? _loaded; // What is in the GPU's memory.
     private SimulatorState _state = new();
 
-    public ForgeSimulator(
-        SimulatorProfile profile,
-        SimulatorFaults faults,
-        SimulatorStats stats,
-        IOptionsMonitor<ForgeOptions> options,
-        TimeProvider time,
-        IHostApplicationLifetime lifetime)
-    {
-        _profile = profile;
-        Faults = faults;
-        Stats = stats;
-        _options = options;
-        _time = time;
-        _stopping = lifetime.ApplicationStopping;
-    }
+    public SimulatorFaults Faults { get; } = faults;
 
-    public SimulatorFaults Faults { get; }
-
-    public SimulatorStats Stats { get; }
+    public SimulatorStats Stats { get; } = stats;
 
     /// <summary>Time for any image; null: <c>Forge:Simulator:SecondsPerImage</c>, scaled by size and steps.</summary>
     public TimeSpan? TimePerImage { get; set; }
@@ -93,17 +79,13 @@ public sealed partial class ForgeSimulator : IDisposable
     {
         var (request, errors) = SimulatorRequest.Read(body, call);
         if (request is null)
-        {
             return SimulatedAnswer.Invalid(errors);
-        }
-
         var task = string.IsNullOrEmpty(request.ForceTaskId) ? NewTaskId(call) : request.ForceTaskId;
         var note = Stats.NoteArrival(task, request.Prompt, _time.GetUtcNow());
         SimulatedAnswer? answer = null;
         try
         {
-            answer = await AnswerAsync(request, note);
-            return answer;
+            return answer = await AnswerAsync(request, note);
         }
         finally
         {
@@ -166,8 +148,7 @@ public sealed partial class ForgeSimulator : IDisposable
     }
 
     /// <summary>A proxy's time-out: the server generates to the end, and nothing of it reaches the client.</summary>
-    private async Task<SimulatedAnswer> GiveUpAsync(
-        SimulatorRequest request, ReceivedRequest note, SimulatorProfile profile, Task cleared)
+    private async Task<SimulatedAnswer> GiveUpAsync(SimulatorRequest request, ReceivedRequest note, SimulatorProfile profile, Task cleared)
     {
         var generating = GenerateInTurnAsync(request, note, profile, fault: null, cleared);
         await Task.WhenAny(generating, Task.Delay(GatewayPatience, _time, _stopping));
@@ -185,7 +166,7 @@ public sealed partial class ForgeSimulator : IDisposable
         var generation = await InTurnAsync(
             task,
             () => RunAsync(
-                SimulatedTask.Plan(request, source, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
+                new SimulatedTask(request, source, profile, Load(request, profile), _time.GetLocalNow()), task, note, fault, cleared));
         return generation.Failure ?? await EncodeAsync(generation, fault);
     }
 
@@ -217,9 +198,7 @@ public sealed partial class ForgeSimulator : IDisposable
         get
         {
             lock (_gate)
-            {
                 return !_lastInLine.IsCompleted;
-            }
         }
     }
 
@@ -273,10 +252,7 @@ public sealed partial class ForgeSimulator : IDisposable
         lock (_gate)
         {
             if (failure is null or { Ending: AnswerEnding.Reset })
-            {
                 _current = null;
-            }
-
             // A failed task is neither finished nor forgotten: it stays the current one until another starts (api.py
             // calls finish_task only after process_images returned).
             if (failure is null)
@@ -296,11 +272,9 @@ public sealed partial class ForgeSimulator : IDisposable
         }
 
         if (failure is null)
-        {
             Stats.CountGeneration(generation.Interrupted);
-        }
-
-        return generation with { Failure = failure };
+        generation.Failure = failure;
+        return generation;
     }
 
     private async Task<SimulatedAnswer> EncodeAsync(SimulatedTask generation, string? fault)
@@ -328,10 +302,7 @@ public sealed partial class ForgeSimulator : IDisposable
             };
             var images = generation.Encode(format, isBlack: fault == SimulatorFaults.Nan);
             if (fault == SimulatorFaults.CutImage)
-            {
                 images = [.. images.Select(image => image[..(image.Length * 6 / 10)])];
-            }
-
             var answer = generation.Answer(images);
             return fault == SimulatorFaults.Truncated ? answer with { Ending = AnswerEnding.CutShort } : answer;
         }

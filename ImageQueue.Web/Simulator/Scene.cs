@@ -47,9 +47,7 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
         }
 
         for (var layer = 0; layer < 5; layer++)
-        {
             Ridge(_horizon - 0.1f + (0.04f * layer), dice.Between(0.03f, 0.1f), Mix(Mix(Haze, Land, 0.35f), Shade, layer * layer * 0.04f));
-        }
 
         Fill(_horizon + 0.12f, 1, Mix(Haze, Land, 0.25f), Mix(Zenith, Shade, 0.5f));
         Strokes(180, _horizon + 0.13f, 1, Haze, Shade, 48);
@@ -91,10 +89,7 @@ internal sealed class Scene(SKCanvas canvas, float aspect, Dice dice) : IDisposa
         {
             var y = middle;
             for (var wave = 0; wave < phases.Length; wave++)
-            {
                 y += height * MathF.Sin((i * 0.025f * aspect * MathF.Pow(2.1f, wave)) + phases[wave]) / MathF.Pow(1.9f, wave);
-            }
-
             path.LineTo(aspect * i / 128, y);
         }
 

@@ -15,7 +15,6 @@ internal static class SceneRenderer
     // A machine may have no fonts (and the native library without dependencies cannot look for them): bring one.
     private static SKTypeface Typeface { get; } = LoadTypeface();
 
-    /// <summary>Draws and encodes.</summary>
     /// <param name="prompt">What to write on the image; with the seed, what it shows.</param>
     /// <param name="seed">Another seed, another image.</param>
     /// <param name="width">Pixels.</param>
@@ -24,13 +23,8 @@ internal static class SceneRenderer
     /// <param name="format">PNG, JPEG or WebP.</param>
     /// <param name="start">What to vary; null: a new scene.</param>
     public static byte[] Draw(
-        string prompt,
-        long seed,
-        int width,
-        int height,
-        double finished = 1,
-        SKEncodedImageFormat format = SKEncodedImageFormat.Png,
-        SceneStart? start = null)
+        string prompt, long seed, int width, int height, double finished = 1,
+        SKEncodedImageFormat format = SKEncodedImageFormat.Png, SceneStart? start = null)
     {
         using var surface = NewSurface(width, height);
         DrawScene(surface.Canvas, prompt, seed, width, height, finished);
@@ -93,10 +87,7 @@ internal static class SceneRenderer
         target.Save();
         target.Scale(h);
         using (var scene = new Scene(target, (float)w / h, new Dice(prompt, seed)))
-        {
             scene.Draw();
-        }
-
         target.Restore();
         if (coarse is null)
             return;
@@ -132,9 +123,7 @@ internal static class SceneRenderer
 
         canvas.DrawText(Stamp, width - margin, font.Size + (margin * 0.3f), SKTextAlign.Right, font, brush);
         for (var i = 0; i < lines.Count; i++)
-        {
             canvas.DrawText(lines[i], margin, top + (i * lineHeight) + font.Size, SKTextAlign.Left, font, brush);
-        }
     }
 
     /// <summary>The prompt without what the font has no shape for (emoji, CJK): boxes would look like a fault of ours.</summary>

@@ -15,8 +15,8 @@ internal enum AnswerEnding
 
 /// <summary>An HTTP answer, made before any of it is sent.</summary>
 internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyMemory<byte> Body, AnswerEnding Ending = AnswerEnding.Whole)
+    : IResult
 {
-    /// <summary>JSON of any shape.</summary>
     public static SimulatedAnswer Json<T>(T value, int status = StatusCodes.Status200OK) =>
         new(status, "application/json", SimulatorJson.Bytes(value));
 
@@ -31,9 +31,8 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
     public static SimulatedAnswer ServerErrorOfA1111(string error, string errors) =>
         Json(new { error, detail = "", body = "", errors }, StatusCodes.Status500InternalServerError);
 
-    /// <summary>A page instead of JSON.</summary>
     public static SimulatedAnswer Html(int status, string title) =>
-        new(status, "text/html; charset=utf-8", System.Text.Encoding.UTF8.GetBytes(
+        new(status, "text/html; charset=utf-8", Encoding.UTF8.GetBytes(
             $"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"));
 
     /// <summary>FastAPI's 404 of a route that is not there.</summary>
@@ -52,11 +51,9 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
     public static SimulatedAnswer Unavailable { get; } = Html(
         StatusCodes.Status503ServiceUnavailable, "503 Service Temporarily Unavailable");
 
-    /// <summary>A reset connection.</summary>
     public static SimulatedAnswer ConnectionReset { get; } = new(0, "", default, AnswerEnding.Reset);
 
-    /// <summary>Sends it.</summary>
-    public async Task SendAsync(HttpContext context)
+    public async Task ExecuteAsync(HttpContext context)
     {
         if (Ending == AnswerEnding.Reset)
         {
@@ -69,10 +66,7 @@ internal sealed record SimulatedAnswer(int Status, string ContentType, ReadOnlyM
         response.ContentType = ContentType;
         response.ContentLength = Body.Length;
         if (Status == StatusCodes.Status401Unauthorized)
-        {
             response.Headers.WWWAuthenticate = "Basic";
-        }
-
         try
         {
             if (Ending == AnswerEnding.CutShort)

@@ -9,7 +9,6 @@ namespace ImageQueue.Web.Simulator;
 /// <param name="Height">Pixels of the image.</param>
 internal sealed record SimulatedSource(byte[] Image, byte[]? Mask, int Width, int Height)
 {
-    /// <summary>Reads the images of a request.</summary>
     /// <returns>The source, or Forge's refusal; neither for a request without one.</returns>
     /// <remarks>Source: <c>modules/api/api.py</c>, img2imgapi and decode_base64_to_image.</remarks>
     public static (SimulatedSource? Source, SimulatedAnswer? Refusal) Read(SimulatorRequest request, SimulatorProfile profile)

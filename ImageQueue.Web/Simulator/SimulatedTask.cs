@@ -4,26 +4,45 @@ namespace ImageQueue.Web.Simulator;
 
 /// <summary>A request as the server understands it, its progress, and its answer.</summary>
 /// <remarks>Source of the answer's <c>info</c>: <c>modules/processing.py</c>, Processed.js.</remarks>
-internal sealed record SimulatedTask
+internal sealed class SimulatedTask(
+    SimulatorRequest request, SimulatedSource? source, SimulatorProfile profile, SimulatedModel model, DateTimeOffset now)
 {
+    private readonly (string? Sampler, string Scheduler) _found =
+        SimulatorCatalogue.FindSampler(request.SamplerName, request.Scheduler, profile.HasSchedulers);
+
     private KeptPreview? _preview;
 
-    public required SimulatorRequest Request { get; init; }
-    public required long Seed { get; init; }
-    public required int Width { get; init; }
-    public required int Height { get; init; }
-    public required SimulatedModel Model { get; init; }
-    public required string Sampler { get; init; }
-    public required string Scheduler { get; init; }
-    public required string Timestamp { get; init; }
-    public required SKEncodedImageFormat Format { get; init; }
-    public required SimulatorProfile Profile { get; init; }
-    public string? UnknownOption { get; init; }
-    public string? UnknownSampler { get; init; }
-    public string? UnknownUpscaler { get; init; }
+    public SimulatorRequest Request { get; } = request;
 
     /// <summary>The image to vary or upscale; null: a new one is made.</summary>
-    public SimulatedSource? Source { get; init; }
+    public SimulatedSource? Source { get; } = source;
+
+    public SimulatorProfile Profile { get; } = profile;
+    public SimulatedModel Model { get; } = model;
+    public long Seed { get; } = request.Seed < 0 ? Random.Shared.NextInt64(1L << 32) : request.Seed;
+    public int Width { get; } = SideOf(request, request.Width, source?.Width);
+    public int Height { get; } = SideOf(request, request.Height, source?.Height);
+    public string Timestamp { get; } = now.ToString("yyyyMMddHHmmss", CultureInfo.InvariantCulture);
+
+    public SKEncodedImageFormat Format { get; } = SimulatorCatalogue.Override(request.OverrideSettings, "samples_format") switch
+    {
+        "jpg" or "jpeg" => SKEncodedImageFormat.Jpeg,
+        "webp" => SKEncodedImageFormat.Webp,
+        _ => SKEncodedImageFormat.Png,
+    };
+
+    /// <summary>An error, where options are looked at.</summary>
+    public string? UnknownOption { get; } = profile.TakesAnyOption
+        ? null
+        : request.OverrideSettings?.EnumerateObject().Select(option => option.Name).FirstOrDefault(
+            name => !SimulatorCatalogue.OptionsOf(profile).ContainsKey(name));
+
+    public string? UnknownSampler =>
+        _found.Sampler is null && Request.SamplerName is { } name && Profile.FailsOnUnknownSampler ? name : null;
+
+    public string? UnknownUpscaler => SimulatorCatalogue.UpscalerNames.Contains(Request.Upscaler) ? null : Request.Upscaler;
+
+    private string Sampler => _found.Sampler ?? SimulatorCatalogue.DefaultSampler;
 
     /// <summary>
     /// Image to image samples the share of the steps that its strength says (<c>modules/sd_samplers_common.py</c>, setup_img2img_steps).
@@ -32,13 +51,13 @@ internal sealed record SimulatedTask
         ? Math.Max(1, (int)(Math.Clamp(strength, 0, 0.999) * Request.Steps))
         : Request.Steps;
 
-    /// <summary>The job's name in the shared state.</summary>
     public string JobName => Request.Call switch
     {
         SimulatorCall.ImageToImage => "scripts_img2img",
         SimulatorCall.Upscale => "extras",
         _ => "scripts_txt2img",
     };
+
     public int Jobs => Request.NIter;
     public int BatchSize => Request.BatchSize;
     public long ImageCount => (long)Request.NIter * Request.BatchSize;
@@ -52,55 +71,19 @@ internal sealed record SimulatedTask
     /// <summary>The finished share of the image of each job that came to its end.</summary>
     public List<double> Done { get; } = [];
 
-    /// <summary>The answer when it failed.</summary>
-    public SimulatedAnswer? Failure { get; init; }
+    public SimulatedAnswer? Failure { get; set; }
 
-    public static SimulatedTask Plan(
-        SimulatorRequest request, SimulatedSource? source, SimulatorProfile profile, SimulatedModel model, DateTimeOffset now)
-    {
-        // An upscaler gives any size; latents are an eighth of the size, and the rest is lost.
-        var factor = request.Upscaler == SimulatorCatalogue.NoUpscaler ? 1 : request.UpscalingResize;
-        var (width, height) = request.Call == SimulatorCall.Upscale && source is not null
-            ? ((int)Math.Clamp(source.Width * factor, 0, int.MaxValue), (int)Math.Clamp(source.Height * factor, 0, int.MaxValue))
-            : (request.Width / 8 * 8, request.Height / 8 * 8);
-        // An unknown option is an error, where options are looked at.
-        var known = profile.HasModules ? SimulatorCatalogue.ForgeOptions : SimulatorCatalogue.Options;
-        var unknown = profile.TakesAnyOption
-            ? null
-            : request.OverrideSettings?.EnumerateObject().Select(option => option.Name).FirstOrDefault(name => !known.ContainsKey(name));
-        var (sampler, scheduler) = SimulatorCatalogue.FindSampler(request.SamplerName, request.Scheduler, profile.HasSchedulers);
-        return new SimulatedTask
-        {
-            Request = request,
-            Seed = request.Seed < 0 ? Random.Shared.NextInt64(1L << 32) : request.Seed,
-            Source = source,
-            Width = width,
-            Height = height,
-            Profile = profile,
-            Model = model,
-            Sampler = sampler ?? SimulatorCatalogue.DefaultSampler,
-            Scheduler = scheduler,
-            UnknownSampler = sampler is null && request.SamplerName is { } name && profile.FailsOnUnknownSampler ? name : null,
-            Timestamp = now.ToString("yyyyMMddHHmmss", CultureInfo.InvariantCulture),
-            Format = SimulatorCatalogue.Override(request.OverrideSettings, "samples_format") switch
-            {
-                "jpg" or "jpeg" => SKEncodedImageFormat.Jpeg,
-                "webp" => SKEncodedImageFormat.Webp,
-                _ => SKEncodedImageFormat.Png,
-            },
-            UnknownOption = unknown,
-            UnknownUpscaler = SimulatorCatalogue.UpscalerNames.Contains(request.Upscaler) ? null : request.Upscaler,
-        };
-    }
+    /// <summary>An upscaler gives any size; latents are an eighth of the size, and the rest is lost.</summary>
+    private static int SideOf(SimulatorRequest request, int asked, int? source) =>
+        request.Call == SimulatorCall.Upscale && source is { } side
+            ? (int)Math.Clamp(side * (request.Upscaler == SimulatorCatalogue.NoUpscaler ? 1 : request.UpscalingResize), 0, int.MaxValue)
+            : asked / 8 * 8;
 
     /// <summary>The images, and with several the grid before them, as <c>return_grid</c> has it.</summary>
     public IReadOnlyList<byte[]> Encode(SKEncodedImageFormat format, bool isBlack)
     {
         if (!Request.SendImages)
-        {
             return [];
-        }
-
         if (Request.Call == SimulatorCall.Upscale && Source is { } source && !isBlack)
             return [SceneRenderer.Resample(source, Width, Height, Request.Upscaler == SimulatorCatalogue.NearestUpscaler, format)];
 
@@ -115,12 +98,9 @@ internal sealed record SimulatedTask
     public byte[] Preview(int step)
     {
         if (_preview is { } kept && kept.Step == step)
-        {
             return kept.Jpeg;
-        }
-
         var jpeg = SceneRenderer.Preview(Request.Prompt, Seed, Width, Height, step / (double)Steps, Start);
-        _preview = new KeptPreview(step, jpeg);
+        _preview = new KeptPreview(step, jpeg); // By reference: several requests may draw it at once.
         return jpeg;
     }
 
@@ -133,8 +113,7 @@ internal sealed record SimulatedTask
                 $"<p>Postprocess upscale by: {Request.UpscalingResize}, Postprocess upscaler: {Request.Upscaler}</p>"),
             image = images.Count > 0 ? images[0] : null,
         })
-        : SimulatedAnswer.Json(
-            new { images, parameters = Parameters(), info = Profile.HasInfo ? SimulatorJson.Text(Info()) : "" });
+        : SimulatedAnswer.Json(new { images, parameters = Parameters(), info = Profile.HasInfo ? SimulatorJson.Text(Info()) : "" });
 
     private object Parameters() => new
     {
@@ -191,9 +170,9 @@ internal sealed record SimulatedTask
             index_of_first_image = Done.Count * BatchSize > 1 ? 1 : 0,
             infotexts = Enumerable.Range(0, count).Select(n => string.Create(
                 CultureInfo.InvariantCulture,
-                $"{Request.Prompt}\nSteps: {Request.Steps}, Sampler: {Sampler}, Schedule type: {Scheduler}, CFG scale: {Request.CfgScale}, "
-                + $"Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, Size: {Width}x{Height}, "
-                + $"Model hash: {Model.Hash}, Model: {Model.BareName}, Version: simulated")),
+                $"{Request.Prompt}\nSteps: {Request.Steps}, Sampler: {Sampler}, Schedule type: {_found.Scheduler}, "
+                + $"CFG scale: {Request.CfgScale}, Distilled CFG Scale: {Request.DistilledCfgScale}, Seed: {Seed + n}, "
+                + $"Size: {Width}x{Height}, Model hash: {Model.Hash}, Model: {Model.BareName}, Version: simulated")),
             styles = Array.Empty<string>(),
             job_timestamp = Timestamp,
             clip_skip = 1,
@@ -205,9 +184,7 @@ internal sealed record SimulatedTask
     private SceneStart? Start => Source is null
         ? null
         : new(
-            Source,
-            Request.DenoisingStrength ?? 0,
-            Math.Clamp(Request.MaskBlur, 0, 64),
+            Source, Request.DenoisingStrength ?? 0, Math.Clamp(Request.MaskBlur, 0, 64),
             KeepsContent: Source.Mask is null || Request.InpaintingFill == 1);
 
     private sealed record KeptPreview(int Step, byte[] Jpeg);

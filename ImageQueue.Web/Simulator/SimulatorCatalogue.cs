@@ -9,19 +9,13 @@ internal static class SimulatorCatalogue
     public static IReadOnlyList<SimulatedModel> Models { get; } =
     [
         new(
-            "flux1-dev-bnb-nf4-v2",
-            "flux1-dev-bnb-nf4-v2.safetensors",
-            "f0770152e4",
+            "flux1-dev-bnb-nf4-v2", "flux1-dev-bnb-nf4-v2.safetensors", "f0770152e4",
             "bea01d51bd0ad83ac1dd0f4a6d3e3a1b0c7f9d2e5a4b8c6d1e0f2a3b4c5d6e7f"),
         new(
-            "flux1-schnell-fp8",
-            "flux1-schnell-fp8.safetensors",
-            "ead426278b",
+            "flux1-schnell-fp8", "flux1-schnell-fp8.safetensors", "ead426278b",
             "ead426278b49030e9da5df862994f25ce94ab2ee4df38b556ddddb3db093bf72"),
         new(
-            "flux_flux1-dev",
-            "flux/flux1-dev.safetensors",
-            "4610115bb0",
+            "flux_flux1-dev", "flux/flux1-dev.safetensors", "4610115bb0",
             "4610115bb0c89560703c892c59ac2742fa821e60ef5871b33493ba544683abd7"),
         new("sdxl-turbo", "sdxl-turbo.safetensors", "e869ac7d69", "e869ac7d6942cb327d68d5ed83a40447aadf20e0c3358d98b2cc9e270db0da26"),
     ];
@@ -29,28 +23,18 @@ internal static class SimulatorCatalogue
     public static IReadOnlyList<string> SamplerNames { get; } =
         ["DPM++ 2M", "DPM++ SDE", "Euler a", "Euler", "LMS", "Heun", "DDIM", "UniPC", "LCM", "[Forge] Flux Realistic"];
 
-    public static IReadOnlyList<object> Samplers { get; } =
-    [
-        .. SamplerNames.Select(name => new
-        {
-            name,
-            aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"],
-            options = new { },
-        }),
-    ];
+    public static IEnumerable<object> Samplers => SamplerNames.Select(
+        name => new { name, aliases = (string[])[$"k_{name.ToLowerInvariant().Replace(' ', '_')}"], options = new { } });
 
     private static IReadOnlyList<(string Name, string Label)> SchedulerNames { get; } =
     [
-        ("automatic", "Automatic"), ("uniform", "Uniform"), ("karras", "Karras"), (
-            "exponential", "Exponential"), ("sgm_uniform", "SGM Uniform"),
+        ("automatic", "Automatic"), ("uniform", "Uniform"), ("karras", "Karras"),
+        ("exponential", "Exponential"), ("sgm_uniform", "SGM Uniform"),
         ("kl_optimal", "KL Optimal"), ("simple", "Simple"), ("normal", "Normal"), ("ddim", "DDIM"), ("beta", "Beta"), ("turbo", "Turbo"),
     ];
 
-    public static IReadOnlyList<object> Schedulers { get; } =
-    [
-        .. SchedulerNames.Select(
-            names => new { names.Name, names.Label, Aliases = (string[]?)null, DefaultRho = -1.0, NeedInnerModel = false }),
-    ];
+    public static IEnumerable<object> Schedulers => SchedulerNames.Select(
+        names => new { names.Name, names.Label, Aliases = (string[]?)null, DefaultRho = -1.0, NeedInnerModel = false });
 
     /// <summary>The upscaler that leaves an image as it is.</summary>
     public const string NoUpscaler = "None";
@@ -61,41 +45,28 @@ internal static class SimulatorCatalogue
     public static IReadOnlyList<string> UpscalerNames { get; } =
         [NoUpscaler, "Lanczos", NearestUpscaler, "ESRGAN_4x", "R-ESRGAN 4x+", "R-ESRGAN 4x+ Anime6B", "SwinIR_4x"];
 
-    public static IReadOnlyList<object> Upscalers { get; } =
-    [
-        .. UpscalerNames.Select((name, i) => new
-        {
-            name,
-            model_name = i < 3 ? null : name,
-            model_path = i < 3 ? null : $"/models/ESRGAN/{name}.pth",
-            model_url = (string?)null,
-            scale = i == 0 ? 1.0 : 4.0,
-        }),
-    ];
+    public static IEnumerable<object> Upscalers => UpscalerNames.Select((name, i) => new
+    {
+        name,
+        model_name = i < 3 ? null : name,
+        model_path = i < 3 ? null : $"/models/ESRGAN/{name}.pth",
+        model_url = (string?)null,
+        scale = i == 0 ? 1.0 : 4.0,
+    });
 
-    public static IReadOnlyList<object> LatentUpscaleModes { get; } =
-    [
-        .. ((string[])
-        [
-            "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
-            "Latent (nearest-exact)",
-        ]).Select(name => new { name }),
-    ];
+    public static IEnumerable<object> LatentUpscaleModes { get; } = new[]
+    {
+        "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)", "Latent (nearest-exact)",
+    }.Select(name => new { name });
 
-    public static IReadOnlyList<object> Loras { get; } =
-    [
-        .. ((string[])["add-detail", "film-grain", "pixel-art"]).Select(
-            name => new { name, alias = name, path = $"/models/Lora/{name}.safetensors", metadata = new { } }),
-    ];
+    public static IEnumerable<object> Loras { get; } = new[] { "add-detail", "film-grain", "pixel-art" }.Select(
+        name => new { name, alias = name, path = $"/models/Lora/{name}.safetensors", metadata = new { } });
 
     /// <summary>VAEs, and in Forge text encoders with them (<c>sd-modules</c>).</summary>
-    public static IReadOnlyList<object> Modules(SimulatorProfile profile) =>
-    [
-        .. (profile.HasModules
-                ? ["ae.safetensors", "clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors"]
-                : (string[])["vae-ft-mse-840000.safetensors"])
-            .Select(name => new { model_name = name, filename = $"/models/VAE/{name}" }),
-    ];
+    public static IEnumerable<object> Modules(SimulatorProfile profile) => (profile.HasModules
+            ? ["ae.safetensors", "clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors"]
+            : (string[])["vae-ft-mse-840000.safetensors"])
+        .Select(name => new { model_name = name, filename = $"/models/VAE/{name}" });
 
     /// <summary>Steps between two live previews: the default of A1111 and Forge.</summary>
     public const int StepsPerPreview = 10;
@@ -109,7 +80,7 @@ internal static class SimulatorCatalogue
     private static string[] ImageFields { get; } = ["init_images", "denoising_strength", "mask", "mask_blur", "inpainting_fill"];
 
     /// <summary>A few of Forge's options; any other is a 500, as there.</summary>
-    public static IReadOnlyDictionary<string, object?> Options { get; } = new Dictionary<string, object?>
+    private static IReadOnlyDictionary<string, object?> Options { get; } = new Dictionary<string, object?>
     {
         ["samples_format"] = "png",
         ["sd_model_checkpoint"] = Models[0].Filename,
@@ -125,11 +96,13 @@ internal static class SimulatorCatalogue
     };
 
     /// <summary>The same and those that only Forge has.</summary>
-    public static IReadOnlyDictionary<string, object?> ForgeOptions { get; } = new Dictionary<string, object?>(Options)
+    private static IReadOnlyDictionary<string, object?> ForgeOptions { get; } = new Dictionary<string, object?>(Options)
     {
         ["forge_additional_modules"] = Array.Empty<string>(),
         ["forge_preset"] = "flux",
     };
+
+    public static IReadOnlyDictionary<string, object?> OptionsOf(SimulatorProfile profile) => profile.HasModules ? ForgeOptions : Options;
 
     /// <summary>The part of FastAPI's <c>/openapi.json</c> that says what a server can do.</summary>
     public static object OpenApi(SimulatorProfile profile, IEnumerable<string> paths) => new
@@ -160,9 +133,7 @@ internal static class SimulatorCatalogue
     /// <summary>The model of this name, title or file; null when there is none.</summary>
     public static SimulatedModel? FindModel(string? name) =>
         name is null ? null : Models.FirstOrDefault(model => ((string[])
-        [
-            model.ModelName, model.Filename, model.TitleWithHash, model.Hash, model.BareName,
-        ]).Contains(name));
+        [model.ModelName, model.Filename, model.TitleWithHash, model.Hash, model.BareName]).Contains(name));
 
     /// <summary>
     /// By exact names, with a scheduler behind the sampler's name or not; an unknown scheduler silently becomes Automatic

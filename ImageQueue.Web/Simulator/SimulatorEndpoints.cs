@@ -35,12 +35,15 @@ public static class SimulatorEndpoints
         var group = app.MapGroup(Path).ExcludeFromDescription();
 
         // Applies all faults itself, so that its requests are counted in the statistics in any case.
-        group.MapPost("/sdapi/v1/txt2img", TextToImageAsync);
-        var large = new RequestSizeLimitAttribute(MostBytesWithImages + MostBytes);
-        group.MapPost("/sdapi/v1/img2img", ImageToImageAsync).WithMetadata(large);
-        group.MapPost("/sdapi/v1/extra-single-image", UpscaleAsync).WithMetadata(large);
-
         var api = group.MapGroup("/sdapi/v1");
+        api.MapPost(
+            "/txt2img", (ForgeSimulator _, HttpContext http) => GenerateAsync(simulator, http, SimulatorCall.TextToImage, MostBytes));
+        foreach (var (name, call) in new[] { ("img2img", SimulatorCall.ImageToImage), ("extra-single-image", SimulatorCall.Upscale) })
+        {
+            api.MapPost($"/{name}", (ForgeSimulator _, HttpContext http) => GenerateAsync(simulator, http, call, MostBytesWithImages))
+                .WithMetadata(new RequestSizeLimitAttribute(MostBytesWithImages + MostBytes));
+        }
+
         api.MapGet("/progress", (string? skip_current_image) => Json(simulator.GlobalProgress(IsTrue(skip_current_image))))
             .Only(simulator, profile => profile.HasGlobalProgress);
         api.MapPost("/interrupt", () =>
@@ -93,9 +96,7 @@ public static class SimulatorEndpoints
         return group;
     }
 
-    /// <summary>
-    /// Applies the faults of a whole server to an endpoint, and hides it where this kind of server does not have it.
-    /// </summary>
+    /// <summary>Applies the faults of a whole server to an endpoint, and hides it where this kind of server does not have it.</summary>
     private static void Only(this RouteHandlerBuilder endpoint, ForgeSimulator simulator, Func<SimulatorProfile, bool>? has = null) =>
         endpoint.AddEndpointFilter(async (context, next) =>
         {
@@ -105,14 +106,14 @@ public static class SimulatorEndpoints
             return simulator.Faults.Take(fault =>
                 fault is SimulatorFaults.Unavailable or SimulatorFaults.Unauthorized || (isApi && fault == SimulatorFaults.Loading)) switch
             {
-                SimulatorFaults.Unavailable => new Sending(SimulatedAnswer.Unavailable),
-                SimulatorFaults.Unauthorized => new Sending(SimulatedAnswer.Unauthorized),
-                SimulatorFaults.Loading => new Sending(SimulatedAnswer.NotFound),
+                SimulatorFaults.Unavailable => SimulatedAnswer.Unavailable,
+                SimulatorFaults.Unauthorized => SimulatedAnswer.Unauthorized,
+                SimulatorFaults.Loading => SimulatedAnswer.NotFound,
                 _ => has?.Invoke(simulator.Profile) == false ? await NotServedAsync(simulator, context.HttpContext) : await next(context),
             };
         });
 
-    private static async Task<IResult> NotServedAsync(ForgeSimulator simulator, HttpContext context)
+    private static async Task<SimulatedAnswer> NotServedAsync(ForgeSimulator simulator, HttpContext context)
     {
         simulator.Stats.NoteUnknownPath($"{context.Request.Method} {context.Request.Path.Value?[Path.Length..]}");
         return await OrResetAsync(() => HttpMethods.IsPost(context.Request.Method)
@@ -120,42 +121,31 @@ public static class SimulatorEndpoints
             : Task.FromResult(simulator.Profile.NotServed));
     }
 
-    private static Task<IResult> TextToImageAsync(ForgeSimulator simulator, HttpContext context) =>
-        GenerateAsync(simulator, context, SimulatorCall.TextToImage, MostBytes);
+    private static async Task<SimulatedAnswer> GenerateAsync(ForgeSimulator simulator, HttpContext context, SimulatorCall call, int most) =>
+        call == SimulatorCall.Upscale && !simulator.Profile.HasExtras ? await NotServedAsync(simulator, context)
+        : await ReadAsync(context, most) is { } body ? await OrResetAsync(() => simulator.GenerateAsync(body, call))
+        : TooLarge(most);
 
-    private static Task<IResult> ImageToImageAsync(ForgeSimulator simulator, HttpContext context) =>
-        GenerateAsync(simulator, context, SimulatorCall.ImageToImage, MostBytesWithImages);
-
-    private static Task<IResult> UpscaleAsync(ForgeSimulator simulator, HttpContext context) => simulator.Profile.HasExtras
-        ? GenerateAsync(simulator, context, SimulatorCall.Upscale, MostBytesWithImages)
-        : NotServedAsync(simulator, context);
-
-    private static async Task<IResult> GenerateAsync(ForgeSimulator simulator, HttpContext context, SimulatorCall call, int most) =>
-        await ReadAsync(context, most) is { } body ? await OrResetAsync(() => simulator.GenerateAsync(body, call)) : TooLarge(most);
-
-    private static async Task<IResult> OrResetAsync(Func<Task<SimulatedAnswer>> answer)
+    private static async Task<SimulatedAnswer> OrResetAsync(Func<Task<SimulatedAnswer>> answer)
     {
         try
         {
-            return new Sending(await answer());
+            return await answer();
         }
         catch (OperationCanceledException)
         {
             // The application stops, and with it this server.
-            return new Sending(SimulatedAnswer.ConnectionReset);
+            return SimulatedAnswer.ConnectionReset;
         }
     }
 
-    private static async Task<IResult> TaskProgressAsync(ForgeSimulator simulator, HttpContext context) =>
-        await ReadAsync(context) is { } body ? new Sending(simulator.TaskProgress(body)) : TooLarge();
+    private static async Task<SimulatedAnswer> TaskProgressAsync(ForgeSimulator simulator, HttpContext context) =>
+        await ReadAsync(context) is { } body ? simulator.TaskProgress(body) : TooLarge();
 
-    private static async Task<IResult> SetFaultAsync(ForgeSimulator simulator, HttpContext context)
+    private static async Task<SimulatedAnswer> SetFaultAsync(ForgeSimulator simulator, HttpContext context)
     {
         if (await ReadAsync(context) is not { } body)
-        {
             return TooLarge();
-        }
-
         try
         {
             var request = JsonSerializer.Deserialize<FaultRequest>(body.Span, SimulatorJson.Options);
@@ -172,7 +162,7 @@ public static class SimulatorEndpoints
         }
     }
 
-    private static Sending ShowFaults(ForgeSimulator simulator)
+    private static SimulatedAnswer ShowFaults(ForgeSimulator simulator)
     {
         var (fault, timesLeft) = simulator.Faults.Current;
         return Json(new { fault, times_left = timesLeft, known = SimulatorFaults.Known });
@@ -211,27 +201,19 @@ public static class SimulatorEndpoints
         while ((read = await context.Request.Body.ReadAsync(buffer, context.RequestAborted)) > 0)
         {
             if (body.Length + read > most)
-            {
                 return null;
-            }
-
             body.Write(buffer, 0, read);
         }
 
         return body.GetBuffer().AsMemory(0, (int)body.Length);
     }
 
-    private static Sending Json<T>(T value) => new(SimulatedAnswer.Json(value));
+    private static SimulatedAnswer Json<T>(T value) => SimulatedAnswer.Json(value);
 
-    private static Sending BadRequest(string detail) => new(SimulatedAnswer.Json(new { detail }, StatusCodes.Status400BadRequest));
+    private static SimulatedAnswer BadRequest(string detail) => SimulatedAnswer.Json(new { detail }, StatusCodes.Status400BadRequest);
 
-    private static Sending TooLarge(int most = MostBytes) => new(SimulatedAnswer.Json(
-        new { detail = $"The simulator takes bodies of at most {most / 1024 / 1024} MiB here." }, StatusCodes.Status413PayloadTooLarge));
+    private static SimulatedAnswer TooLarge(int most = MostBytes) => SimulatedAnswer.Json(
+        new { detail = $"The simulator takes bodies of at most {most / 1024 / 1024} MiB here." }, StatusCodes.Status413PayloadTooLarge);
 
     private sealed record FaultRequest(string? Fault, int? Times);
-
-    private sealed class Sending(SimulatedAnswer answer) : IResult
-    {
-        public Task ExecuteAsync(HttpContext httpContext) => answer.SendAsync(httpContext);
-    }
 }

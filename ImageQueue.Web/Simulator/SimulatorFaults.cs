@@ -128,9 +128,7 @@ public sealed partial class SimulatorFaults
         get
         {
             lock (_gate)
-            {
                 return (_fault, _timesLeft);
-            }
         }
     }
 
@@ -140,19 +138,15 @@ public sealed partial class SimulatorFaults
         get
         {
             lock (_gate)
-            {
                 return _cleared.Task;
-            }
         }
     }
 
     /// <summary>The known name that equals this one but for case; null when there is none.</summary>
-    public static string? Find(string name) =>
-        Known.FirstOrDefault(known => known.Equals(name.Trim(), StringComparison.OrdinalIgnoreCase));
+    public static string? Find(string name) => Known.FirstOrDefault(known => known.Equals(name.Trim(), StringComparison.OrdinalIgnoreCase));
 
     /// <summary>A sentence that names what exists.</summary>
-    public static string Explain(string name) =>
-        $"There is no fault '{name}'. These exist: {string.Join(", ", Known)}.";
+    public static string Explain(string name) => $"There is no fault '{name}'. These exist: {string.Join(", ", Known)}.";
 
     /// <summary>Sets a fault for all requests, in place of the one set before.</summary>
     /// <param name="fault">One of <see cref="Known"/>.</param>
@@ -161,17 +155,11 @@ public sealed partial class SimulatorFaults
     public void Set(string fault, int? times = null)
     {
         var known = Find(fault) ?? throw new ArgumentException(Explain(fault), nameof(fault));
+        const string AtLeastOne = "times must be at least 1; leave it out for a fault that stays until it is cleared.";
         if (times < 1)
-        {
-            throw new ArgumentException(
-                "times must be at least 1; leave it out for a fault that stays until it is cleared.", nameof(times));
-        }
-
+            throw new ArgumentException(AtLeastOne, nameof(times));
         lock (_gate)
-        {
-            _fault = known;
-            _timesLeft = times;
-        }
+            (_fault, _timesLeft) = (known, times);
     }
 
     /// <summary>Ends the fault; those in prompts stay.</summary>
@@ -179,8 +167,7 @@ public sealed partial class SimulatorFaults
     {
         lock (_gate)
         {
-            _fault = null;
-            _timesLeft = null;
+            (_fault, _timesLeft) = (null, null);
             _cleared.SetResult();
             _cleared = new(TaskCreationOptions.RunContinuationsAsynchronously);
         }
@@ -210,16 +197,9 @@ public sealed partial class SimulatorFaults
         lock (_gate)
         {
             if (_fault is not { } fault || !hits(fault))
-            {
                 return null;
-            }
-
             if (_timesLeft is { } left && (_timesLeft = left - 1) == 0)
-            {
-                _fault = null;
-                _timesLeft = null;
-            }
-
+                (_fault, _timesLeft) = (null, null);
             return fault;
         }
     }

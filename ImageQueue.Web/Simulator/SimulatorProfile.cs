@@ -45,8 +45,7 @@ public sealed record SimulatorProfile(string Name)
     /// <summary>
     /// Forge with <c>--nowebui</c>: nothing under <c>/internal</c>; <c>force_task_id</c> is accepted, but has no progress.
     /// </summary>
-    public static SimulatorProfile ForgeNoWebUi { get; } =
-        new("forge-nowebui") { HasInternal = false, Sampler = UnknownSampler.FailsAfterwards };
+    public static SimulatorProfile ForgeNoWebUi { get; } = Forge with { Name = "forge-nowebui", HasInternal = false };
 
     /// <summary>forge-classic: of the time before schedulers were a setting of their own.</summary>
     public static SimulatorProfile ForgeClassic { get; } =
@@ -56,31 +55,13 @@ public sealed record SimulatorProfile(string Name)
     public static SimulatorProfile Neo { get; } = new("neo");
 
     /// <summary>A1111 before 1.8: <c>/internal/progress</c> exists, and knows only the tasks of its own page.</summary>
-    public static SimulatorProfile A1111Old { get; } =
-        new("a1111-old")
-        {
-            Errors = ErrorForm.Errors,
-            Sampler = UnknownSampler.NotFound,
-            HasTaskIds = false,
-            HasSchedulers = false,
-            HasModules = false,
-        };
+    public static SimulatorProfile A1111Old { get; } = ForgeClassic with { Name = "a1111-old", HasTaskIds = false };
 
     /// <summary>A1111 from 1.9, and reForge.</summary>
     public static SimulatorProfile A1111 { get; } = new("a1111") { Errors = ErrorForm.Errors, HasModules = false };
 
-    /// <summary>
-    /// SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and it ignores unknown options.
-    /// </summary>
-    public static SimulatorProfile SdNext { get; } = new("sdnext")
-    {
-        Errors = ErrorForm.Errors,
-        Sampler = UnknownSampler.NotFound,
-        HasTaskIds = false,
-        HasSchedulers = false,
-        HasModules = false,
-        TakesAnyOption = true,
-    };
+    /// <summary>SD.Next: as the old A1111 in its tasks (<c>modules/progress.py</c> there), and it ignores unknown options.</summary>
+    public static SimulatorProfile SdNext { get; } = A1111Old with { Name = "sdnext", TakesAnyOption = true };
 
     /// <summary>stable-diffusion.cpp's <c>sd-server</c>: one model, no progress, no interrupt.</summary>
     public static SimulatorProfile SdCpp { get; } = new("sdcpp")
@@ -200,9 +181,8 @@ public sealed record SimulatorProfile(string Name)
     internal SimulatedAnswer NotServed => Errors switch
     {
         ErrorForm.Brief => new(StatusCodes.Status404NotFound, "text/plain", default),
-        ErrorForm.BlankImage =>
-            SimulatedAnswer.Html(
-                StatusCodes.Status404NotFound, "Error: KoboldCpp HTTP Server is running, but this endpoint does not exist."),
+        ErrorForm.BlankImage => SimulatedAnswer.Html(
+            StatusCodes.Status404NotFound, "Error: KoboldCpp HTTP Server is running, but this endpoint does not exist."),
         _ => SimulatedAnswer.NotFound,
     };
 

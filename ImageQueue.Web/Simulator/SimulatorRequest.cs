@@ -2,84 +2,63 @@ namespace ImageQueue.Web.Simulator;
 
 /// <summary>A txt2img or img2img request with Forge's defaults: wrong types are errors, unknown keys are not.</summary>
 /// <remarks>Source: <c>modules/api/models.py</c> (fields come from <c>modules/processing.py</c>).</remarks>
-internal sealed record SimulatorRequest
+internal sealed class SimulatorRequest(BodyFields fields, SimulatorCall call)
 {
-    private SimulatorRequest(BodyFields fields, SimulatorCall call)
-    {
-        Call = call;
-        Prompt = fields.Text("prompt") ?? "";
-        NegativePrompt = fields.Text("negative_prompt") ?? "";
-        Seed = fields.Integer("seed") ?? -1;
-        Steps = fields.Count("steps") ?? 50;
-        CfgScale = fields.Number("cfg_scale") ?? 7;
-        DistilledCfgScale = fields.Number("distilled_cfg_scale") ?? 3.5;
-        Width = fields.Count("width") ?? 512;
-        Height = fields.Count("height") ?? 512;
-        BatchSize = fields.Count("batch_size") ?? 1;
-        NIter = fields.Count("n_iter") ?? 1;
-        SamplerName = fields.Text("sampler_name");
-        Scheduler = fields.Text("scheduler");
-        SendImages = fields.Flag("send_images") ?? true;
-        SaveImages = fields.Flag("save_images") ?? false;
-        OverrideSettings = fields.Object("override_settings");
-        OverrideSettingsRestoreAfterwards = fields.Flag("override_settings_restore_afterwards") ?? true;
-        ForceTaskId = fields.Text("force_task_id");
-        NullField = fields.FirstNull("prompt", "seed", "steps", "width", "height", "cfg_scale", "batch_size", "n_iter");
-        if (call == SimulatorCall.ImageToImage)
-        {
-            Image = fields.Texts("init_images") is { } images ? images is [var first, ..] ? first : "" : null;
-            DenoisingStrength = fields.Number("denoising_strength") ?? 0.75;
-            Mask = fields.Text("mask");
-            MaskBlur = fields.Count("mask_blur") ?? 4;
-            InpaintingFill = fields.Count("inpainting_fill") ?? 0;
-            NullField ??= fields.FirstNull("denoising_strength");
-        }
-        else if (call == SimulatorCall.Upscale)
-        {
-            Image = fields.Text("image", notNull: true) ?? "";
-            Upscaler = fields.Text("upscaler_1", notNull: true) ?? SimulatorCatalogue.NoUpscaler;
-            UpscalingResize = fields.Number("upscaling_resize") ?? 2;
-            NullField = null; // It has none of those fields.
-            Steps = 1; // Far less work than an image of that size.
-        }
-    }
+    // In the order in which Forge names what is wrong.
+    public SimulatorCall Call { get; } = call;
+    public string Prompt { get; } = fields.Text("prompt") ?? "";
+    public string NegativePrompt { get; } = fields.Text("negative_prompt") ?? "";
+    public long Seed { get; } = fields.Integer("seed") ?? -1;
 
-    public SimulatorCall Call { get; }
-    public string Prompt { get; }
-    public string NegativePrompt { get; }
-    public long Seed { get; }
-    public int Steps { get; }
-    public double CfgScale { get; }
-    public double DistilledCfgScale { get; }
-    public int Width { get; init; }
-    public int Height { get; init; }
-    public int BatchSize { get; }
-    public int NIter { get; }
-    public string? SamplerName { get; }
-    public string? Scheduler { get; }
-    public bool SendImages { get; }
-    public bool SaveImages { get; }
-    public JsonElement? OverrideSettings { get; }
-    public bool OverrideSettingsRestoreAfterwards { get; }
-    public string? ForceTaskId { get; }
+    /// <summary>An upscale is far less work than an image of that size; the field is checked all the same.</summary>
+    public int Steps { get; } = (fields.Count("steps") ?? 50) switch { _ when call == SimulatorCall.Upscale => 1, var steps => steps };
 
-    /// <summary>Base64 of the image to start from, or to upscale.</summary>
-    public string? Image { get; }
-
-    public double? DenoisingStrength { get; }
-
-    /// <summary>Base64 of a mask: white is generated anew.</summary>
-    public string? Mask { get; }
-
-    public int MaskBlur { get; }
-    public int InpaintingFill { get; }
-    public string Upscaler { get; } = SimulatorCatalogue.NoUpscaler;
-    public double UpscalingResize { get; }
+    public double CfgScale { get; } = fields.Number("cfg_scale") ?? 7;
+    public double DistilledCfgScale { get; } = fields.Number("distilled_cfg_scale") ?? 3.5;
+    public int Width { get; } = fields.Count("width") ?? 512;
+    public int Height { get; } = fields.Count("height") ?? 512;
+    public int BatchSize { get; } = fields.Count("batch_size") ?? 1;
+    public int NIter { get; } = fields.Count("n_iter") ?? 1;
+    public string? SamplerName { get; } = fields.Text("sampler_name");
+    public string? Scheduler { get; } = fields.Text("scheduler");
+    public bool SendImages { get; } = fields.Flag("send_images") ?? true;
+    public bool SaveImages { get; } = fields.Flag("save_images") ?? false;
+    public JsonElement? OverrideSettings { get; } = fields.Object("override_settings");
+    public bool OverrideSettingsRestoreAfterwards { get; } = fields.Flag("override_settings_restore_afterwards") ?? true;
+    public string? ForceTaskId { get; } = fields.Text("force_task_id");
 
     /// <summary>The first field that was sent as null and passes validation, though generating fails on it.</summary>
-    public string? NullField { get; }
+    public string? NullField { get; } = call switch
+    {
+        SimulatorCall.Upscale => null, // It has none of these fields.
+        SimulatorCall.ImageToImage => fields.FirstNull([.. NumbersAndPrompt, "denoising_strength"]),
+        _ => fields.FirstNull(NumbersAndPrompt),
+    };
 
-    /// <summary>Reads a body.</summary>
+    /// <summary>Base64 of the image to start from, or to upscale.</summary>
+    public string? Image { get; } = call switch
+    {
+        SimulatorCall.ImageToImage => fields.Texts("init_images") is { } images ? images.FirstOrDefault("") : null,
+        SimulatorCall.Upscale => fields.Text("image", notNull: true) ?? "",
+        _ => null,
+    };
+
+    public double? DenoisingStrength { get; } = call == SimulatorCall.ImageToImage ? fields.Number("denoising_strength") ?? 0.75 : null;
+
+    /// <summary>Base64 of a mask: white is generated anew.</summary>
+    public string? Mask { get; } = call == SimulatorCall.ImageToImage ? fields.Text("mask") : null;
+
+    public int MaskBlur { get; } = call == SimulatorCall.ImageToImage ? fields.Count("mask_blur") ?? 4 : 0;
+    public int InpaintingFill { get; } = call == SimulatorCall.ImageToImage ? fields.Count("inpainting_fill") ?? 0 : 0;
+
+    public string Upscaler { get; } =
+        (call == SimulatorCall.Upscale ? fields.Text("upscaler_1", notNull: true) : null) ?? SimulatorCatalogue.NoUpscaler;
+
+    public double UpscalingResize { get; } = call == SimulatorCall.Upscale ? fields.Number("upscaling_resize") ?? 2 : 0;
+
+    private static string[] NumbersAndPrompt { get; } =
+        ["prompt", "seed", "steps", "width", "height", "cfg_scale", "batch_size", "n_iter"];
+
     /// <returns>The request, or the errors of FastAPI's 422.</returns>
     public static (SimulatorRequest? Request, IReadOnlyList<object> Errors) Read(
         ReadOnlyMemory<byte> body, SimulatorCall call = SimulatorCall.TextToImage)

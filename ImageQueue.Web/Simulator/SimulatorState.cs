@@ -31,10 +31,7 @@ internal sealed class SimulatorState
     public (int Id, int Step)? Preview()
     {
         if (SimulatedTask is not null && SamplingStep - PreviewStep >= SimulatorCatalogue.StepsPerPreview)
-        {
             (PreviewId, PreviewStep) = (PreviewId + 1, SamplingStep);
-        }
-
         return SimulatedTask is not null && PreviewId > 0 ? (PreviewId, PreviewStep) : null;
     }
 

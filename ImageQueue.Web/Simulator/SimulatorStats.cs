@@ -31,16 +31,8 @@ public sealed class SimulatorStats
         lock (_gate)
         {
             return new StatsSnapshot(
-                _total,
-                _generated,
-                _interrupted,
-                _interrupts.Count,
-                _inFlight,
-                _mostInFlight,
-                [.. _received],
-                [.. _interrupts],
-                [.. _unknownPaths],
-                _modelLoads);
+                _total, _generated, _interrupted, _interrupts.Count, _inFlight, _mostInFlight,
+                [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
         }
     }
 
@@ -62,9 +54,7 @@ public sealed class SimulatorStats
     {
         prompt = Shorten(prompt);
         lock (_gate)
-        {
             return _received.Count(request => request.Prompt == prompt);
-        }
     }
 
     internal ReceivedRequest NoteArrival(string task, string prompt, DateTimeOffset at)
@@ -74,10 +64,7 @@ public sealed class SimulatorStats
             var note = new ReceivedRequest(task, Shorten(prompt), at, ElapsedMilliseconds());
             _received.Enqueue(note);
             if (_received.Count > Kept)
-            {
                 _received.Dequeue();
-            }
-
             _total++;
             _mostInFlight = Math.Max(_mostInFlight, ++_inFlight);
             return note;
@@ -117,9 +104,7 @@ public sealed class SimulatorStats
     internal void NoteInterrupt(string? task)
     {
         lock (_gate)
-        {
             _interrupts.Add(task);
-        }
     }
 
     internal void CountModelLoad() => Interlocked.Increment(ref _modelLoads);
@@ -127,9 +112,7 @@ public sealed class SimulatorStats
     internal void NoteUnknownPath(string path)
     {
         lock (_gate)
-        {
             _unknownPaths.Add(path);
-        }
     }
 
     private static string Shorten(string prompt) => prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
@@ -149,16 +132,8 @@ public sealed class SimulatorStats
 /// <param name="UnknownPaths">Method and path of each call to an endpoint that this kind of server does not have.</param>
 /// <param name="ModelLoads">How often a model was loaded, the first time included.</param>
 public sealed record StatsSnapshot(
-    long Total,
-    long Generated,
-    long Interrupted,
-    long InterruptCalls,
-    int InFlight,
-    int MostInFlight,
-    IReadOnlyList<ReceivedRequest> Received,
-    IReadOnlyList<string?> Interrupts,
-    IReadOnlyList<string> UnknownPaths,
-    long ModelLoads)
+    long Total, long Generated, long Interrupted, long InterruptCalls, int InFlight, int MostInFlight,
+    IReadOnlyList<ReceivedRequest> Received, IReadOnlyList<string?> Interrupts, IReadOnlyList<string> UnknownPaths, long ModelLoads)
 {
     /// <summary>The tasks that got the lock, in that order.</summary>
     public IReadOnlyList<string> Started =>
@@ -167,24 +142,12 @@ public sealed record StatsSnapshot(
 }
 
 /// <summary>One request to generate or upscale that arrived.</summary>
-/// <param name="task">Its <c>force_task_id</c>, or the one given to it.</param>
-/// <param name="prompt">Its prompt, the first 500 characters.</param>
-/// <param name="at">When, by the clock.</param>
-/// <param name="atMs">When, in milliseconds of a clock that never steps and that all simulators of the process share.</param>
-public sealed class ReceivedRequest(string task, string prompt, DateTimeOffset at, double atMs)
+/// <param name="Task">Its <c>force_task_id</c>, or the one given to it.</param>
+/// <param name="Prompt">Its prompt, the first 500 characters.</param>
+/// <param name="At">When it arrived, by the clock.</param>
+/// <param name="AtMs">When it arrived, in milliseconds of a clock that never steps and that all simulators of the process share.</param>
+public sealed record ReceivedRequest(string Task, string Prompt, DateTimeOffset At, double AtMs)
 {
-    /// <summary>Its <c>force_task_id</c>, or the one given to it.</summary>
-    public string Task { get; } = task;
-
-    /// <summary>Its prompt, the first 500 characters.</summary>
-    public string Prompt { get; } = prompt;
-
-    /// <summary>When it arrived, by the clock.</summary>
-    public DateTimeOffset At { get; } = at;
-
-    /// <summary>When it arrived, in milliseconds of a clock that never steps and that all simulators of the process share.</summary>
-    public double AtMs { get; } = atMs;
-
     /// <summary>When it got the lock, on the same clock; null while it waits, or when it was refused.</summary>
     public double? StartedAtMs { get; internal set; }
 

@@ -6,7 +6,6 @@ namespace ImageQueue.Web.Startup;
 /// <summary>Paths of data are relative to the folder that the app is started in: its own it may not be able to write.</summary>
 internal static class DataPaths
 {
-    /// <summary>Makes the data paths absolute.</summary>
     public static void ResolvePaths(this IConfigurationManager configuration, string folder)
     {
         configuration["Images:Directory"] = FullPath("Images:Directory", configuration["Images:Directory"] ?? "data/images", folder);

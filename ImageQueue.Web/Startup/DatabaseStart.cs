@@ -8,10 +8,7 @@ namespace ImageQueue.Web.Startup;
 /// and starts its jobs when the database is back.
 /// </summary>
 internal sealed class DatabaseStart(
-    IMessageDatabase database,
-    DatabaseReadiness readiness,
-    IHostApplicationLifetime lifetime,
-    TimeProvider time,
+    IMessageDatabase database, DatabaseReadiness readiness, IHostApplicationLifetime lifetime, TimeProvider time,
     ILogger<DatabaseStart> logger)
     : IHostedLifecycleService, IDisposable
 {
@@ -101,8 +98,6 @@ internal sealed class DatabaseStart(
 
     private void Warn(StoreUnavailableException e) =>
         logger.LogWarning(
-            "{Reason} ({Database}: {Detail}) Requests get 503 until it answers; retrying.",
-            e.Message,
-            database.Location,
+            "{Reason} ({Database}: {Detail}) Requests get 503 until it answers; retrying.", e.Message, database.Location,
             e.InnerException?.Message);
 }

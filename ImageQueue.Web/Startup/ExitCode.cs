@@ -3,7 +3,6 @@ namespace ImageQueue.Web.Startup;
 /// <summary>The process's exit code.</summary>
 internal static class ExitCode
 {
-    /// <summary>Runs the app until it stops.</summary>
     /// <returns>1 when a background service has failed, so that a supervisor restarts the process (systemd's
     /// <c>Restart=on-failure</c>).</returns>
     /// <remarks>The host stops after such a failure as after a signal, and its RunAsync returns normally.</remarks>

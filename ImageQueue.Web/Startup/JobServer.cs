@@ -8,19 +8,14 @@ namespace ImageQueue.Web.Startup;
 /// <summary>A Hangfire server that starts once the app has started and the database is ready.</summary>
 /// <remarks>Started earlier, its workers would fail and back off, for up to five minutes after the database is back.</remarks>
 internal sealed class JobServer(
-    BackgroundJobServerOptions options,
-    JobStorage storage,
-    IEnumerable<IBackgroundProcess> processes,
-    DatabaseReadiness readiness,
-    IHostApplicationLifetime lifetime)
-    : BackgroundService
+    BackgroundJobServerOptions options, JobStorage storage, IEnumerable<IBackgroundProcess> processes, DatabaseReadiness readiness,
+    IHostApplicationLifetime lifetime) : BackgroundService
 {
     public string Name => options.ServerName;
 
     /// <summary>Whether it has started and is not stopping.</summary>
     public bool IsRunning { get; private set; }
 
-    /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var stopping = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, lifetime.ApplicationStopping);
@@ -49,8 +44,9 @@ internal sealed class JobServer(
 internal static class JobServerServices
 {
     /// <summary>Hangfire's AddHangfireServer, but it waits for the database.</summary>
+    /// <param name="name">The server's name behind the machine's.</param>
     public static void AddJobServer<TStorage>(
-        this IServiceCollection services, Action<IServiceProvider, BackgroundJobServerOptions> configure)
+        this IServiceCollection services, string name, Action<IServiceProvider, BackgroundJobServerOptions> configure)
         where TStorage : JobStorage =>
         services.AddSingleton<IHostedService>(provider =>
         {
@@ -58,16 +54,16 @@ internal static class JobServerServices
             provider.GetRequiredService<IGlobalConfiguration>();
             var options = new BackgroundJobServerOptions
             {
+                ServerName = $"{Environment.MachineName}:{name}",
+                // A worker that waits for a backend, or sweeps, stops at once; one that generates has its own drain time (ShutdownOptions).
+                // Hangfire requeues a job only once its stop timeout is over, so that is zero.
+                StopTimeout = TimeSpan.Zero,
+                ShutdownTimeout = provider.GetRequiredService<IOptions<ShutdownOptions>>().Value.WorkerTimeout,
                 Activator = provider.GetService<JobActivator>(),
                 FilterProvider = provider.GetService<IJobFilterProvider>(),
                 TimeZoneResolver = provider.GetService<ITimeZoneResolver>(),
             };
             configure(provider, options);
-            return new JobServer(
-                options,
-                provider.GetRequiredService<TStorage>(),
-                provider.GetServices<IBackgroundProcess>(),
-                provider.GetRequiredService<DatabaseReadiness>(),
-                provider.GetRequiredService<IHostApplicationLifetime>());
+            return ActivatorUtilities.CreateInstance<JobServer>(provider, options, provider.GetRequiredService<TStorage>());
         });
 }

@@ -9,9 +9,9 @@ internal static class KestrelLimits
 
     public static void AddKestrelLimits(this IServiceCollection services, IConfiguration configuration)
     {
-        services.AddOptions<KestrelServerOptions>().Configure(kestrel => Configure(kestrel, configuration.GetSection(Section)));
         // Kestrel's options are first read when it starts to listen: a wrong value must stop the start before that.
-        services.AddOptions<KestrelServerOptions>().ValidateOnStart();
+        services.AddOptions<KestrelServerOptions>().Configure(kestrel => Configure(kestrel, configuration.GetSection(Section)))
+            .ValidateOnStart();
     }
 
     private static void Configure(KestrelServerOptions kestrel, IConfigurationSection section)

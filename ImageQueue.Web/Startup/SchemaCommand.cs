@@ -25,32 +25,22 @@ internal static class SchemaCommand
                 case ["print"]:
                     await output.WriteAsync(SqlServerDatabase.Script);
                     return 0;
-                case ["apply"]:
-                    return await ApplyAsync(configuration, output);
-                case ["check"]:
-                    return await CheckAsync(Database(configuration, output), output);
+                case ["apply" or "check"]:
+                    var connectionString = configuration.GetConnectionString(StorageOptions.ConnectionStringName);
+                    var database = new SqlServerDatabase(connectionString, applySchema: false, new WriterLogger(output));
+                    if (verbs is ["apply"])
+                        await database.ApplySchemaAsync(CancellationToken.None);
+                    return await CheckAsync(database, output);
                 default:
                     await errors.WriteLineAsync(Usage);
                     return 2;
             }
         }
-        catch (StorageSettingsException e)
+        catch (Exception e) when (e is StorageSettingsException or StoreUnavailableException)
         {
-            await errors.WriteLineAsync(e.Message);
+            await errors.WriteLineAsync(e is StoreUnavailableException ? $"{e.Message} ({e.InnerException?.Message})" : e.Message);
             return 1;
         }
-        catch (StoreUnavailableException e)
-        {
-            await errors.WriteLineAsync($"{e.Message} ({e.InnerException?.Message})");
-            return 1;
-        }
-    }
-
-    private static async Task<int> ApplyAsync(IConfiguration configuration, TextWriter output)
-    {
-        var database = Database(configuration, output);
-        await database.ApplySchemaAsync(CancellationToken.None);
-        return await CheckAsync(database, output);
     }
 
     private static async Task<int> CheckAsync(SqlServerDatabase database, TextWriter output)
@@ -76,9 +66,6 @@ internal static class SchemaCommand
             : $"{database.Location} lacks {state.Missing.Count} of what this release needs.");
         return state.Missing.Count == 0 ? 0 : 1;
     }
-
-    private static SqlServerDatabase Database(IConfiguration configuration, TextWriter output) => new(
-        configuration.GetConnectionString(StorageOptions.ConnectionStringName), applySchema: false, new WriterLogger(output));
 
     /// <summary>Shows the scripts' own messages.</summary>
     private sealed class WriterLogger(TextWriter output) : ILogger

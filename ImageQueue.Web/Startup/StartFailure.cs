@@ -8,7 +8,6 @@ namespace ImageQueue.Web.Startup;
 internal static class StartFailure
 {
     /// <summary>Runs the app; explains a failed start on the error stream.</summary>
-    /// <returns>The process's exit code.</returns>
     public static async Task<int> ExplainAsync(Func<Task<int>> run)
     {
         try

@@ -10,13 +10,8 @@ namespace ImageQueue.Web.Startup;
 
 /// <summary>Once Kestrel listens: gives the pool the simulator's address, and logs the addresses and folders in use.</summary>
 internal sealed class StartupReport(
-    IServer server,
-    BackendPlan plan,
-    BackendPool pool,
-    IMessageDatabase database,
-    DatabaseReadiness readiness,
-    IOptions<ImagesOptions> images,
-    ILogger<StartupReport> logger)
+    IServer server, BackendPlan plan, BackendPool pool, IMessageDatabase database, DatabaseReadiness readiness,
+    IOptions<ImagesOptions> images, ILogger<StartupReport> logger)
     : IHostedLifecycleService
 {
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -1,4 +1,3 @@
-using System.Reflection;
 using ImageQueue.Core.Telemetry;
 using ImageQueue.Web.Auth;
 using ImageQueue.Web.Health;
@@ -14,7 +13,6 @@ namespace ImageQueue.Web.Telemetry;
 /// <summary>The registrations and endpoint of telemetry, where it is configured (<see cref="TelemetryPlan"/>).</summary>
 internal static class TelemetryServices
 {
-    /// <summary>The path that Prometheus scrapes.</summary>
     public const string MetricsPath = "/metrics";
 
     private const string ServiceName = "imagequeue";
@@ -22,7 +20,6 @@ internal static class TelemetryServices
     /// <summary>Paths that are polled, and the simulator, which stands for another server.</summary>
     private static readonly PathString[] Untraced = ["/health", MetricsPath, SimulatorEndpoints.Path, "/hangfire/stats"];
 
-    /// <summary>Adds the SDK and its exporters.</summary>
     /// <exception cref="Microsoft.Extensions.Options.OptionsValidationException">A variable of OpenTelemetry's cannot be used.</exception>
     public static void AddTelemetry(this WebApplicationBuilder builder)
     {
@@ -32,10 +29,7 @@ internal static class TelemetryServices
         if (!plan.IsAnything)
             return;
         var telemetry = services.AddOpenTelemetry().ConfigureResource(resource => resource
-            .AddService(
-                ServiceName,
-                serviceVersion: typeof(TelemetryServices)
-                    .Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion)
+            .AddService(ServiceName, serviceVersion: ProductVersion.WithCommit)
             .AddEnvironmentVariableDetector()); // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override it.
         if (plan.Traces)
         {

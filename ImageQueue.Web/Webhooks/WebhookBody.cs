@@ -1,4 +1,3 @@
-using System.Buffers;
 using ImageQueue.Core.Webhooks;
 using ImageQueue.Web.Push;
 
@@ -10,17 +9,6 @@ internal sealed class WebhookBody(PushWriter writer) : IWebhookBody
     public async ValueTask<ReadOnlyMemory<byte>> WriteAsync(string type, MessageChange change, CancellationToken cancellationToken)
     {
         var data = (await writer.WriteAsync([change], pathBase: null, cancellationToken))[0];
-        var body = new ArrayBufferWriter<byte>(data.Json.Length + 128);
-        using (var json = new Utf8JsonWriter(body))
-        {
-            json.WriteStartObject();
-            json.WriteString("type", type);
-            json.WriteString("timestamp", change.Message.UpdatedAt);
-            json.WritePropertyName("data");
-            json.WriteRawValue(data.Json.Span, skipInputValidation: true);
-            json.WriteEndObject();
-        }
-
-        return body.WrittenMemory;
+        return JsonSerializer.SerializeToUtf8Bytes(new { type, timestamp = change.Message.UpdatedAt, data });
     }
 }

@@ -12,8 +12,7 @@ namespace ImageQueue.Web.Api.Description;
 /// The API's description (OpenAPI 3.1): generated from the code, with
 /// <c>openapi.overlay.json</c> merged over it (RFC 7396). Made once, the same for every caller but for the path base.
 /// </summary>
-internal sealed class ApiDocument(
-    [FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
+internal sealed class ApiDocument([FromKeyedServices(ApiDocument.Name)] IOpenApiDocumentProvider generated)
 {
     public const string Name = "v1";
 
@@ -23,12 +22,7 @@ internal sealed class ApiDocument(
     private const string ProblemSchema = "#/components/schemas/Problem";
 
     /// <summary>What every call that needs authorization may answer.</summary>
-    private static readonly (int Status, string Code)[] OfAuthorization =
-    [
-        (StatusCodes.Status401Unauthorized, ProblemCodes.Unauthorized),
-        (StatusCodes.Status403Forbidden, ProblemCodes.Forbidden),
-        (StatusCodes.Status429TooManyRequests, ProblemCodes.RateLimited),
-    ];
+    private static readonly string[] OfAuthorization = [ProblemCodes.Unauthorized, ProblemCodes.Forbidden, ProblemCodes.RateLimited];
 
     private static readonly string[] Methods = ["get", "post", "put", "patch", "delete"];
 
@@ -61,7 +55,7 @@ internal sealed class ApiDocument(
                 .SelectMany(problem => problem.Codes.Select(code => (problem.StatusCode, code)))
                 .ToList();
             if (metadata.OfType<IAuthorizeData>().Any())
-                problems.AddRange(OfAuthorization);
+                problems.AddRange(OfAuthorization.Select(code => (ProblemCodes.StatusOf(code), code)));
             foreach (var same in problems.GroupBy(problem => problem.StatusCode, problem => problem.code))
                 Describe(operation, same.Key, [.. same.Distinct(StringComparer.Ordinal)]);
             return Task.CompletedTask;
