@@ -17,12 +17,9 @@ internal static class MessagePatches
     public static MetadataPatch Submit(NewImageMessage message) => MetadataPatch.Of(
     [
         .. message.Own.Root.EnumerateObject().Select(own => (own.Name, (JsonNode?)JsonNode.Parse(own.Value.GetRawText()))),
-        (MetadataFields.Status, MessageStatus.Queued),
-        (MetadataFields.Progress, 0),
-        (MetadataFields.QueuePosition, message.QueuePosition),
-        (MetadataFields.JobId, message.JobId),
-        (MetadataFields.Prompt, message.Prompt),
-        (MetadataFields.Settings, message.Settings.DeepClone()),
+        (MetadataFields.Status, MessageStatus.Queued), (MetadataFields.Progress, 0),
+        (MetadataFields.QueuePosition, message.QueuePosition), (MetadataFields.JobId, message.JobId),
+        (MetadataFields.Prompt, message.Prompt), (MetadataFields.Settings, message.Settings.DeepClone()),
         .. message.Source is { } source ? [(MetadataFields.Source, source.ToJson())] : Array.Empty<(string, JsonNode?)>(),
         .. message.GroupId is { } group ? [(MetadataFields.GroupId, group)] : Array.Empty<(string, JsonNode?)>(),
     ]);
@@ -34,12 +31,8 @@ internal static class MessagePatches
     public static MetadataPatch SavePreview(string previewUrl) => MetadataPatch.Of((MetadataFields.PreviewUrl, previewUrl));
 
     public static MetadataPatch Complete(string imageUrl, string? thumbnailUrl, ImageResult result) => MetadataPatch.Of(
-        (MetadataFields.Status, MessageStatus.Complete),
-        (MetadataFields.Progress, 100),
-        (MetadataFields.QueuePosition, 0),
-        (MetadataFields.ImageUrl, imageUrl),
-        (MetadataFields.ThumbnailUrl, thumbnailUrl),
-        (MetadataFields.PreviewUrl, null),
+        (MetadataFields.Status, MessageStatus.Complete), (MetadataFields.Progress, 100), (MetadataFields.QueuePosition, 0),
+        (MetadataFields.ImageUrl, imageUrl), (MetadataFields.ThumbnailUrl, thumbnailUrl), (MetadataFields.PreviewUrl, null),
         (MetadataFields.Result, new JsonObject
         {
             ["seed"] = result.Seed,
@@ -59,15 +52,9 @@ internal static class MessagePatches
     public static MetadataPatch Cancel { get; } = At(MessageStatus.Cancelled, progress: 0, queuePosition: 0);
 
     public static MetadataPatch Retry(int queuePosition) => MetadataPatch.Of(
-        (MetadataFields.Status, MessageStatus.Queued),
-        (MetadataFields.Progress, 0),
-        (MetadataFields.QueuePosition, queuePosition),
-        (MetadataFields.Error, null),
-        (MetadataFields.ErrorCode, null),
-        (MetadataFields.ImageUrl, null),
-        (MetadataFields.ThumbnailUrl, null),
-        (MetadataFields.PreviewUrl, null),
-        (MetadataFields.Result, null));
+        (MetadataFields.Status, MessageStatus.Queued), (MetadataFields.Progress, 0), (MetadataFields.QueuePosition, queuePosition),
+        (MetadataFields.Error, null), (MetadataFields.ErrorCode, null), (MetadataFields.ImageUrl, null),
+        (MetadataFields.ThumbnailUrl, null), (MetadataFields.PreviewUrl, null), (MetadataFields.Result, null));
 
     /// <summary>The request keeps its place, which is at or near the head; the true position follows.</summary>
     public static MetadataPatch Requeue { get; } = At(MessageStatus.Queued, progress: 0, queuePosition: 1);
@@ -77,8 +64,6 @@ internal static class MessagePatches
         (MetadataFields.Source, new JsonObject { ["upload_id"] = null, ["mask_upload_id"] = null }));
 
     private static MetadataPatch At(string status, int progress, int queuePosition) => MetadataPatch.Of(
-        (MetadataFields.Status, status),
-        (MetadataFields.Progress, progress),
-        (MetadataFields.QueuePosition, queuePosition),
+        (MetadataFields.Status, status), (MetadataFields.Progress, progress), (MetadataFields.QueuePosition, queuePosition),
         (MetadataFields.PreviewUrl, null)); // A preview belongs to the attempt that made it.
 }

@@ -48,14 +48,6 @@ internal sealed class OpenTransactionGap
     /// Where a client with this revision resumes: before the gap, if the revision was delivered out of order, since that says nothing of
     /// the changes that the open transaction brought later.
     /// </summary>
-    public long InOrder(long revision)
-    {
-        foreach (var (from, to) in _past)
-        {
-            if (revision >= from && revision <= to)
-                return from - 1;
-        }
-
-        return revision;
-    }
+    public long InOrder(long revision) =>
+        _past.Where(gap => revision >= gap.From && revision <= gap.To).Select(gap => gap.From - 1).FirstOrDefault(revision);
 }

@@ -37,6 +37,6 @@ public static class QueueTracing
         .SetTag(QueueMetrics.ErrorKey, failure is null ? e.GetType().FullName : QueueMetrics.NameOf(failure));
 
     private static Activity? Start(string name, ActivityKind kind, ActivityContext parent) =>
-        (parent == default ? Source.StartActivity(name, kind) : Source.StartActivity(name, kind, parent))
+        Source.StartActivity(name, kind, parent)
             ?.SetTag("messaging.system", "hangfire").SetTag("messaging.destination.name", "images");
 }
