@@ -98,14 +98,14 @@ public sealed partial class BackendPool
             }
         }
 
-        drain.Close(_logger);
+        _ = drain.CloseAsync(_logger);
     }
 
     /// <summary>Call it holding the gate.</summary>
     internal void BeginDrain(Backend backend, Drain drain)
     {
         (drain.Since, drain.BeganAt) = (_time.GetTimestamp(), _time.GetUtcNow());
-        backend.Drain?.Close(_logger);
+        _ = backend.Drain?.CloseAsync(_logger);
         backend.Drain = drain;
         backend.Health.SetDraining(true, drain.BeganAt);
         drain.Generating?.ContinueWith(
@@ -114,9 +114,7 @@ public sealed partial class BackendPool
                 lock (Gate)
                     backend.WakeMonitor();
             },
-            CancellationToken.None,
-            TaskContinuationOptions.ExecuteSynchronously,
-            TaskScheduler.Default);
+            CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         backend.WakeMonitor();
     }
 
@@ -137,7 +135,7 @@ public sealed partial class BackendPool
         _logger.LogInformation(
             "Backend {Backend} has drained task {TaskId} in {Seconds:0.0} s.",
             backend.Name, drain.TaskId, _time.GetElapsedTime(drain.Since).TotalSeconds);
-        drain.Close(_logger);
+        _ = drain.CloseAsync(_logger);
     }
 
     /// <summary>Changes a backend's health, and does and logs what follows from that.</summary>

@@ -205,7 +205,7 @@ public sealed partial class BackendPool : IHostedService, IDisposable
         _stop.Dispose();
         _leases.Dispose();
         foreach (var drain in draining)
-            drain.Close(_logger);
+            _ = drain.CloseAsync(_logger);
         foreach (var waiter in waiting)
             waiter.TrySetException(new ObjectDisposedException(nameof(BackendPool)));
     }

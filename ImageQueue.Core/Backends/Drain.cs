@@ -45,21 +45,16 @@ internal sealed class Drain(string taskId, string why, Task? generating = null, 
     };
 
     /// <summary>Ends the call and observes it.</summary>
-    public void Close(ILogger logger)
+    public async Task CloseAsync(ILogger logger)
     {
         // Not on this thread, which may hold the gate.
         _ = call?.CancelAsync();
-        Generating?.ContinueWith(
-            (generated, state) =>
-            {
-                if (generated.Exception?.InnerException is { } exception)
-                    ((ILogger)state!).LogDebug(exception, "Task {TaskId} ended after its request had left it.", TaskId);
-                call?.Dispose();
-            },
-            logger,
-            CancellationToken.None,
-            TaskContinuationOptions.ExecuteSynchronously,
-            TaskScheduler.Default);
+        if (Generating is null)
+            return;
+        await Generating.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (Generating.Exception?.InnerException is { } exception)
+            logger.LogDebug(exception, "Task {TaskId} ended after its request had left it.", TaskId);
+        call?.Dispose();
     }
 }
 

@@ -18,8 +18,6 @@ internal static class ForgeAddress
     public static string Of(Uri url) =>
         url.GetComponents(UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped).TrimEnd('/');
 
-    public static Uri Normalize(Uri url) => new(Of(url));
-
     /// <summary>
     /// The name of a server's lease in the database. Each machine has its own loopback address, so there the machine's name is added.
     /// </summary>

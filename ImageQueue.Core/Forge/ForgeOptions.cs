@@ -107,7 +107,7 @@ public sealed class ForgeBackendOptions
         if (user is null && url.UserInfo.Split(':', 2) is [{ Length: > 0 } name, .. var rest])
             (user, password) = (Uri.UnescapeDataString(name), Uri.UnescapeDataString(string.Concat(rest)));
         return new ForgeBackend(
-            string.IsNullOrWhiteSpace(Name) ? $"{url.Host}:{url.Port}" : Name, ForgeAddress.Normalize(url), user, password)
+            string.IsNullOrWhiteSpace(Name) ? $"{url.Host}:{url.Port}" : Name, new Uri(ForgeAddress.Of(url)), user, password)
         { Shared = Shared, CertificateAuthority = CertificateAuthority, CertificateFingerprint = CertificateFingerprint };
     }
 }

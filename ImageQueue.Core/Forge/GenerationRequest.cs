@@ -3,15 +3,10 @@ namespace ImageQueue.Core.Forge;
 /// <summary>What to generate; a null setting leaves the choice to the backend.</summary>
 public sealed record GenerationRequest : GenerationSettings
 {
-    public GenerationRequest()
-    {
-    }
+    public GenerationRequest() { }
 
     /// <param name="settings">Copied.</param>
-    public GenerationRequest(GenerationSettings settings)
-        : base(settings)
-    {
-    }
+    public GenerationRequest(GenerationSettings settings) : base(settings) { }
 
     public required string Prompt { get; init; }
 

@@ -17,23 +17,9 @@ public sealed partial class ImageFiles
     internal void WriteUpload(string id, ReadOnlyMemory<byte> png)
     {
         CheckJobId(id);
-        string temporary;
-        using (var file = CreatePrivate(id, FileAccess.Write, FileOptions.None))
-        {
-            temporary = file.Name;
-            try
-            {
-                file.Write(png.Span);
-                file.Flush(flushToDisk: true);
-            }
-            catch
-            {
-                RemoveQuietly(temporary);
-                throw;
-            }
-        }
-
-        File.Move(temporary, UploadPathOf(id));
+        var file = CreatePrivate(id, FileAccess.Write, FileOptions.None);
+        WriteAndClose(file, png, toDisk: true);
+        File.Move(file.Name, UploadPathOf(id));
     }
 
     internal void RemoveUpload(string id)

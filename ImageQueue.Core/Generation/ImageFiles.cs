@@ -243,24 +243,28 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
     private void Write(string path, ReadOnlyMemory<byte> bytes, bool toDisk)
     {
         System.IO.Directory.CreateDirectory(_directory);
-        var file = File.OpenHandle(path, FileMode.Create, FileAccess.Write, FileShare.None);
+        WriteAndClose(new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0), bytes, toDisk);
+    }
+
+    private void WriteAndClose(FileStream file, ReadOnlyMemory<byte> bytes, bool toDisk)
+    {
         try
         {
-            RandomAccess.Write(file, bytes.Span, 0);
+            using (file)
+            {
+                file.Write(bytes.Span);
 
-            // A crash of the machine after the rename must not leave a final name on an empty file.
-            if (toDisk)
-                RandomAccess.FlushToDisk(file);
+                // A crash of the machine after the rename must not leave a final name on an empty file.
+                if (toDisk)
+                    file.Flush(flushToDisk: true);
+            }
         }
         catch
         {
             // A full disk would otherwise keep the half that fitted.
-            file.Dispose();
-            RemoveQuietly(path);
+            RemoveQuietly(file.Name);
             throw;
         }
-
-        file.Dispose();
     }
 
     private static void TryMove(string temporary, string path)

@@ -17,13 +17,10 @@ internal sealed class JobTrace : IHostJobFilter, IClientFilter
     public void OnCreating(CreatingContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        if (!ImageJobs.IsImageJob(context.Job)
-            || !QueueTracing.IsOn
-            || Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
-        {
+        if (!ImageJobs.IsImageJob(context.Job) || !QueueTracing.IsOn)
             return;
-        }
-
+        if (Activity.Current is not { IdFormat: ActivityIdFormat.W3C, Id: { } id } current)
+            return;
         context.SetJobParameter(Parent, id);
         if (current.TraceStateString is { Length: > 0 } state)
             context.SetJobParameter(State, state);
