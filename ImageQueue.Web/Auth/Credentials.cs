@@ -111,10 +111,9 @@ internal sealed class CredentialsHandler(
 /// <summary>Whether being on this machine is enough: in Development, as long as no key is configured.</summary>
 internal sealed class LocalAccess(IHostEnvironment environment, ApiKeys keys)
 {
-    /// <summary>Whether it is enough here at all.</summary>
-    public bool IsOn { get; } = environment.IsDevelopment() && !keys.Any;
+    private readonly bool _isOn = environment.IsDevelopment() && !keys.Any;
 
-    public bool Covers(HttpContext context) => IsOn && LocalRequest.IsLoopback(context);
+    public bool Covers(HttpContext context) => _isOn && LocalRequest.IsLoopback(context);
 
     public static ClaimsPrincipal ToPrincipal() => new(new ClaimsIdentity(
         [
