@@ -245,7 +245,7 @@ public sealed class BackendPoolHealthTests : PoolBench
         using (var lease = pool.TryTake(Any)!)
             _ = lease.ReportDisrupted(new ForgeException(ForgeFailure.Disrupted, "reset"), "t");
 
-        await AdvanceUntil(() => !Forge["a"].Interrupted.IsEmpty, TimeSpan.FromSeconds(1));
+        await AdvanceUntil(() => !Forge["a"].Interrupted.IsEmpty, TimeSpan.FromSeconds(5));
 
         Assert.That(Forge["a"].Interrupted.First(), Does.StartWith("canary-"));
         Assert.That(StatusOf(pool, "a").State, Is.EqualTo(BackendState.Unhealthy));
