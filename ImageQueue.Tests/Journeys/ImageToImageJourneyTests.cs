@@ -34,6 +34,10 @@ internal sealed class ImageToImageJourneyTests
             Assert.That((string?)metadata["source"]!["job_id"], Is.EqualTo((string?)first["extra_metadata"]!["job_id"]));
             Assert.That((decimal)metadata["source"]!["strength"]!, Is.EqualTo(0.55m));
         });
+        Assert.That(
+            await app.Http.GetStringAsync($"hangfire/images/{varied["id"]}"),
+            Does.Contain(
+                $"""<dt>Starts from</dt><dd><a href="/hangfire/images/{first["id"]}">image {first["id"]}</a>, strength 0.55</dd>"""));
     }
 
     [Test]
@@ -56,6 +60,11 @@ internal sealed class ImageToImageJourneyTests
             conversation: "başka");
 
         Assert.That((decimal)edited["extra_metadata"]!["source"]!["strength"]!, Is.EqualTo(1m));
+        Assert.That(
+            await app.Http.GetStringAsync($"hangfire/images/{edited["id"]}"),
+            Does.Contain(
+                $"""<dd><a href="/api/conversations/demo/uploads/{photo}">an upload</a> """
+                + $"""under <a href="/api/conversations/demo/uploads/{mask}">a mask</a>, strength 1</dd>"""));
         using var before = TestImages.Decode(await app.Http.GetByteArrayAsync($"api/conversations/demo/uploads/{photo}"));
         using var after = TestImages.Decode(await app.Http.GetByteArrayAsync((string)edited["extra_metadata"]!["image_url"]!));
         Assert.That((after.Width, after.Height), Is.EqualTo((128, 96)));
@@ -83,6 +92,8 @@ internal sealed class ImageToImageJourneyTests
 
         Assert.That((string?)ofMessage["extra_metadata"]!["prompt"], Is.EqualTo("bir kedi"));
         Assert.That((string?)ofUpload["extra_metadata"]!["prompt"], Is.Empty);
+        Assert.That(
+            await app.Http.GetStringAsync($"hangfire/images/{ofMessage["id"]}"), Does.Contain($"</a>, {factor} times as large</dd>"));
     }
 
     [Test]

@@ -45,6 +45,7 @@ internal static class ImagePage
             {Markup.Fact("Position", position > 0 ? $"{position}, ETA {DashboardFormat.Duration(live.EtaOf(message))}" : null)}
             {Markup.Fact("Progress", message.Status == MessageStatus.Processing ? Progress(message.Progress) : null)}
             {Markup.Fact("Size", ImagesTable.SizeOf(message) is { Length: > 0 } size ? size : null)}
+            {Markup.Fact("Starts from", await SourceAsync(request, message))}
             {Markup.Fact("Attempts", $"{message.Attempt}{(message.Failures > 0 ? $", {message.Failures} charged to the request" : "")}")}
             {Markup.Fact("Backend", message.Backend)}
             </dl>
@@ -70,6 +71,27 @@ internal static class ImagePage
             "Delete", "/commands/images/erase", id,
             "Delete this image for good? Its text, image and metadata are erased, in the chat as well. This cannot be undone.", "danger");
         return Markup.Join([own, delete]);
+    }
+
+    /// <summary>What the image starts from; null when it starts from none.</summary>
+    private static async Task<Markup?> SourceAsync(ImageDashboardRequest request, Message message)
+    {
+        if (ImageSource.Of(message) is not { } source)
+            return null;
+        var from = source.MessageId is { } id
+            ? request.Link($"/images/{id}", $"image {id}")
+            : await UploadAsync(source.UploadId, "an upload");
+        if (source.Upscale is { } scale)
+            return Markup.Of($"{from}, {scale} times as large");
+        var mask = source.MaskUploadId is { } under ? Markup.Of($" under {await UploadAsync(under, "a mask")}") : Markup.None;
+        return Markup.Of($"{from}{mask}, strength {source.Strength}");
+
+        // It may be in another conversation than the message, and is removed some time after the image is complete.
+        async Task<Markup> UploadAsync(string? uploadId, string what) =>
+            uploadId is not null && await request.Get<IUploadStore>().FindUploadAsync(uploadId, request.Aborted) is { } upload
+                ? Markup.Of(
+                    $"<a href=\"~/api/conversations/{Uri.EscapeDataString(upload.ConversationId)}/uploads/{upload.Id}\">{what}</a>")
+                : Markup.Of($"{what}, removed since");
     }
 
     private static Markup Image(Message message) => (message.ImageUrl ?? message.PreviewUrl) is { } url
