@@ -12,10 +12,11 @@ namespace ImageQueue.Tests.Benchmarks;
 /// One user's 6,000 of 10,000 waiting requests cancelled by one command, while the others' positions are read all the time.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~BulkCancelBenchmark</c>.
 /// </summary>
+[TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: prints seconds.")]
 [Category(Categories.Benchmark)]
 [NonParallelizable]
-internal sealed class BulkCancelBenchmark
+internal sealed class BulkCancelBenchmark(string storageName)
 {
     private const int Waiting = 10_000;
     private const int Flood = 6_000;
@@ -49,6 +50,6 @@ internal sealed class BulkCancelBenchmark
         Assert.That((await order.GetAsync(CancellationToken.None)).Count, Is.EqualTo(Waiting - Flood));
         TestContext.Progress.WriteLine($"{reads:n0} reads meanwhile");
         BenchmarkTable.Add(
-            "one user's 6,000 of 10,000 waiting requests cancelled by one command", "s", seconds, bar: Bar.AtMost(10, "s"));
+            $"one user's 6,000 of 10,000 waiting requests cancelled by one command, {storageName}", "s", seconds, bar: Bar.AtMost(10, "s"));
     }
 }

@@ -12,7 +12,7 @@ namespace ImageQueue.Tests.Benchmarks;
 
 /// <summary>
 /// A day in the life, at high speed: 10,000 requests in three rushes from people who ask now and then, people who try one prompt in
-/// many ways, and a script; some change their mind, some send the same twice, some watch. Four simulated Forges generate, a
+/// many ways, and a script; some change their mind, some send the same twice, some watch. Four simulated backends generate, a
 /// hundred times as quick as real ones.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~DayBenchmark</c>.
 /// </summary>
@@ -23,7 +23,7 @@ namespace ImageQueue.Tests.Benchmarks;
 internal sealed class DayBenchmark(string storageName)
 {
     private const int Requests = 10_000;
-    private const int Forges = 4;
+    private const int Backends = 4;
     private const double SecondsPerImage = 0.12; // Of 1024x1024 and 20 steps.
     private const int Watchers = 50;
 
@@ -36,8 +36,8 @@ internal sealed class DayBenchmark(string storageName)
     public async Task MixedCrowd_LosesNothing()
     {
         await using var storage = await BenchmarkStorage.CreateAsync(storageName);
-        var forges = new SimulatorServer[Forges];
-        for (var i = 0; i < Forges; i++)
+        var forges = new SimulatorServer[Backends];
+        for (var i = 0; i < Backends; i++)
             forges[i] = await SimulatorServer.StartAsync(SecondsPerImage);
         var settings = SimulatorServer.Settings(forges);
         foreach (var (key, value) in storage.Settings)
@@ -52,8 +52,8 @@ internal sealed class DayBenchmark(string storageName)
     private async Task LiveAsync(TestApp app, SimulatorServer[] forges)
     {
         var crowd = Enumerable.Range(0, Requests).Select(Ask).ToList();
-        // As much in all as four that never rest can do, so that a line is there for most of the day.
-        var day = TimeSpan.FromSeconds(crowd.Sum(one => one.Seconds) / Forges);
+        // As much in all as four that never idle can do, so that a line is there for most of the day.
+        var day = TimeSpan.FromSeconds(crowd.Sum(one => one.Seconds) / Backends);
         var watchers = new List<Watcher>();
         for (var i = 0; i < Watchers; i++)
         {
@@ -103,19 +103,19 @@ internal sealed class DayBenchmark(string storageName)
                 .ToList();
         var mean = generating / received.Count;
         var errors = estimated.Select(one => Math.Abs(one.Eta!.Value - one.Took) / one.Took * 100).ToList(); // Those without were left out.
-        var simple = estimated.Select(one => Math.Abs((one.Position * mean / Forges) - one.Took) / one.Took * 100).ToList();
+        var simple = estimated.Select(one => Math.Abs((one.Position * mean / Backends) - one.Took) / one.Took * 100).ToList();
 
-        var what = FormattableString.Invariant($"a day of {Requests:n0} requests, {Forges} Forges, {storageName}");
+        var what = FormattableString.Invariant($"a day of {Requests:n0} requests, {Backends} backends, {storageName}");
         BenchmarkTable.Add($"{what}: lost, or generated twice", "requests", lost + twice, bar: Bar.AtMost(0, "requests"));
         BenchmarkTable.Add(
             $"{what}: generated",
             "/s",
             complete.Count / took,
-            new Baseline("Forges that never rest", [received.Count / generating * Forges]));
+            new Baseline("backends that never idle", [received.Count / generating * Backends]));
         BenchmarkTable.Add(
             $"{what}: GPU idle, images of {mean * 1000:0} ms".ToString(CultureInfo.InvariantCulture),
             "%",
-            100 - (generating / Forges / took * 100));
+            100 - (generating / Backends / took * 100));
         if (errors.Count > 0)
         {
             BenchmarkTable.Add(

@@ -9,10 +9,11 @@ namespace ImageQueue.Tests.Benchmarks;
 /// What fair share gives and costs, beside first in, first out, on the embedded queue.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~FairShareBenchmark</c>.
 /// </summary>
+[TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: prints an index and microseconds.")]
 [Category(Categories.Benchmark)]
 [NonParallelizable]
-internal sealed class FairShareBenchmark
+internal sealed class FairShareBenchmark(string storageName)
 {
     private const int Waiting = 100_000;
     private const int Users = 10_000;
@@ -23,7 +24,7 @@ internal sealed class FairShareBenchmark
     {
         var (fifo, fair) = (JainsIndex(QueueOrder.Fifo), JainsIndex(QueueOrder.FairShare));
         BenchmarkTable.Add(
-            "mean time in queue by images wanted, 50 users of 1 to 50 images: Jain's index, fair share",
+            $"mean time in queue by images wanted, 50 users of 1 to 50 images, {storageName}: Jain's index, fair share",
             "",
             fair,
             new Baseline("FIFO", [fifo]));
@@ -43,7 +44,7 @@ internal sealed class FairShareBenchmark
         Add("a snapshot's position", cost => cost.Read, Bar.AtMost(5, "us"));
 
         void Add(string what, Func<Cost, double> of, Bar expected) => BenchmarkTable.Add(
-            $"{what}, 100,000 waiting of 10,000 users, fair share",
+            $"{what}, 100,000 waiting of 10,000 users, {storageName}, fair share",
             "us",
             [.. costs[1].Select(of)],
             new Baseline("FIFO", [.. costs[0].Select(of)]),

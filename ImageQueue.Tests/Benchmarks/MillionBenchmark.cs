@@ -102,7 +102,7 @@ internal sealed class MillionBenchmark(string storageName)
         for (var i = 0; i < 5; i++)
             await order.ReadNowAsync();
         BenchmarkTable.Add(
-            $"{Waiting:n0} waiting on a shared queue: statements a second while a client asks", "reads", (rows.Reads - reads) / 5.0);
+            $"{Waiting:n0} waiting on a shared queue: statements a second while a reader asks", "reads", (rows.Reads - reads) / 5.0);
         BenchmarkTable.Add($"{Waiting:n0} waiting on a shared queue: rows that they read", "rows", (rows.RowsRead - read) / 5.0);
     }
 

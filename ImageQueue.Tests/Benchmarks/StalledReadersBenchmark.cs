@@ -11,10 +11,11 @@ namespace ImageQueue.Tests.Benchmarks;
 /// Submits and memory beside 200 streams that ask for 500 messages of 60 KB and read nothing, against the same without them.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~StalledReadersBenchmark</c>.
 /// </summary>
+[TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: prints milliseconds and megabytes.")]
 [Category(Categories.Benchmark)]
 [NonParallelizable]
-internal sealed class StalledReadersBenchmark
+internal sealed class StalledReadersBenchmark(string storageName)
 {
     private const int Streams = 200;
     private const int Messages = 500;
@@ -54,14 +55,14 @@ internal sealed class StalledReadersBenchmark
         foreach (var stream in streams)
             stream.Dispose();
 
+        var alone = new Baseline("without", [Rounds.At(quiet, 0.99)]);
         BenchmarkTable.Add(
-            $"submit beside {Streams} stalled readers: p99", "ms", Rounds.At(busy, 0.99), new Baseline(
-                "without", [Rounds.At(quiet, 0.99)]), Bar.RatioAtMost(2));
+            $"submit beside {Streams} stalled readers, {storageName}: p99", "ms", Rounds.At(busy, 0.99), alone, Bar.RatioAtMost(2));
         BenchmarkTable.Add(
-            $"submit while {Streams} readers arrive and stall: p99", "ms", Rounds.At(arriving, 0.99), new Baseline(
-                "without", [Rounds.At(quiet, 0.99)]));
+            $"submit while {Streams} readers arrive and stall, {storageName}: p99", "ms", Rounds.At(arriving, 0.99), alone);
         BenchmarkTable.Add(
-            $"memory that {Streams} stalled readers cost", "MB", Math.Max(peak, peakArriving) - memory, bar: Bar.AtMost(100, "MB"));
+            $"memory that {Streams} stalled readers cost, {storageName}", "MB", Math.Max(peak, peakArriving) - memory,
+            bar: Bar.AtMost(100, "MB"));
     }
 
     /// <summary>Whether the app uses less than a tenth of a processor.</summary>

@@ -9,10 +9,11 @@ namespace ImageQueue.Tests.Benchmarks;
 /// How long a stop takes while 1,000 hub connections with automatic reconnect are open.
 /// Run: <c>dotnet test -c Release --filter FullyQualifiedName~StopBenchmark</c>.
 /// </summary>
+[TestFixtureSource(typeof(BenchmarkStorage), nameof(BenchmarkStorage.Embedded))]
 [Explicit("A benchmark: prints seconds.")]
 [Category(Categories.Benchmark)]
 [NonParallelizable]
-internal sealed class StopBenchmark
+internal sealed class StopBenchmark(string storageName)
 {
     private const int Clients = 1000;
 
@@ -35,7 +36,8 @@ internal sealed class StopBenchmark
 
         var took = await app.StopAsync();
 
-        BenchmarkTable.Add($"stop with {Clients:n0} reconnecting hub clients", "s", took.TotalSeconds, bar: Bar.AtMost(3, "s"));
+        BenchmarkTable.Add(
+            $"stop with {Clients:n0} reconnecting hub clients, {storageName}", "s", took.TotalSeconds, bar: Bar.AtMost(3, "s"));
         Assert.That(await app.ExitAsync(), Is.Zero);
         Assert.That(app.Output, Does.Not.Contain("fail:").And.Not.Contain("crit:"));
         foreach (var client in clients)
