@@ -70,7 +70,7 @@ public sealed record Message
     public required long Revision { get; init; }
 
     /// <summary>The revision as SQL Server has it: eight bytes, big-endian.</summary>
-    internal byte[] RowVersion { init => Revision = BinaryPrimitives.ReadInt64BigEndian(value); }
+    internal byte[] RevisionBytes { init => Revision = BinaryPrimitives.ReadInt64BigEndian(value); }
 
     /// <summary>Whether this is an image request rather than plain text.</summary>
     public bool IsImage => QueuedAt is not null;

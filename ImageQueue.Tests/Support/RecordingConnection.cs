@@ -109,7 +109,7 @@ internal sealed class RecordingConnection(SentStatements sent) : DbConnection
         protected override DbDataReader ExecuteDbDataReader(CommandBehavior behavior)
         {
             sent.Add(CommandText, _real.Parameters);
-            var reader = new DataTableReader([sent.Table(CommandText), new DataTable()]);
+            var reader = new DataTableReader([sent.Table(CommandText), sent.Next(CommandText)]);
             return sent.Breaks is { } point ? new BreakingReader(reader, connection, point) : reader;
         }
 
@@ -137,6 +137,9 @@ internal sealed class SentStatements
 
     /// <summary>The first result set of a query.</summary>
     public Func<string, DataTable> Table { get; init; } = _ => new DataTable();
+
+    /// <summary>The second one.</summary>
+    public Func<string, DataTable> Next { get; init; } = _ => new DataTable();
 
     /// <summary>What the server raises instead of an answer; null: nothing.</summary>
     public Func<string, Exception?> Error { get; init; } = _ => null;

@@ -24,7 +24,7 @@ internal sealed partial class SqlServerMessageStore
                 ORDER BY revision
             ) AS page
             WHERE page.BytesBefore < 2 * @Characters
-            ORDER BY page.RowVersion;
+            ORDER BY page.RevisionBytes;
             """,
             parameters,
             message => new(message),

@@ -43,7 +43,8 @@ internal sealed partial class SqlServerMessageStore(
             extra_metadata AS ExtraMetadata,
             created_at AS CreatedAt, updated_at AS UpdatedAt, hangfire_job_id AS HangfireJobId, idempotency_key AS IdempotencyKey,
             request_hash AS RequestHash, attempt AS Attempt, failures AS Failures, disruptions AS Disruptions, backend AS Backend,
-            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt, revision AS RowVersion
+            heartbeat_at AS HeartbeatAt, queued_at AS QueuedAt, finished_at AS FinishedAt, deleted_at AS DeletedAt,
+            revision AS RevisionBytes
         """;
 
     private const string Inserted =
@@ -54,7 +55,7 @@ internal sealed partial class SqlServerMessageStore(
             inserted.request_hash AS RequestHash, inserted.attempt AS Attempt,
             inserted.failures AS Failures, inserted.disruptions AS Disruptions, inserted.backend AS Backend,
             inserted.heartbeat_at AS HeartbeatAt, inserted.queued_at AS QueuedAt, inserted.finished_at AS FinishedAt,
-            inserted.deleted_at AS DeletedAt, inserted.revision AS RowVersion
+            inserted.deleted_at AS DeletedAt, inserted.revision AS RevisionBytes
         """;
 
     private const string IsQueued = "queued_at IS NOT NULL AND status = N'queued'";
