@@ -17,8 +17,7 @@ public sealed class BackendReservation : IDisposable
 
     internal BackendReservation(BackendPool pool, Backend backend, BackendRequirements requirements)
     {
-        (_pool, _backend, _requirements) = (pool, backend, requirements);
-        (_freeSince, Capabilities) = (backend.FreeSince, backend.Capabilities);
+        (_pool, _backend, _requirements, _freeSince) = (pool, backend, requirements, backend.FreeSince);
     }
 
     /// <summary>The backend to use.</summary>
@@ -26,9 +25,6 @@ public sealed class BackendReservation : IDisposable
 
     /// <summary>Its lease in the database, whose note says what is being generated there.</summary>
     public string LeaseName => _backend.LeaseName;
-
-    /// <summary>What the backend could do when it was reserved.</summary>
-    public ForgeCapabilities Capabilities { get; }
 
     /// <summary>How long the backend was idle before; null when something else than a lack of requests kept it.</summary>
     internal TimeSpan? Idle => _freeSince is { } since ? _pool.Since(since) : null;

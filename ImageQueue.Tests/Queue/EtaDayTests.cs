@@ -78,7 +78,7 @@ internal sealed class EtaDayTests
                 var basis = new EtaBasis(
                     [.. generated.TakeLast(100)], [.. running.Select(other => other.AsSeen(now, random))], new string?[slots], at);
                 var position = waiting.Count + 1;
-                told.Add((request, position, basis.Wait(position, at)!.Value + basis.Time(request.Work)));
+                told.Add((request, position, basis.Turn(position, EtaTests.Queued(512), at)!.Value.In + basis.Time(request.Work)));
             }
 
             waiting.Enqueue(request);

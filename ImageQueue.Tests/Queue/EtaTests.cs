@@ -101,7 +101,7 @@ internal sealed class EtaTests
             var turn = free.Dequeue();
             free.Enqueue(turn + 10, turn + 10);
             if (position <= 100 || position % 37 == 0)
-                Assert.That(basis.Wait(position, Now), Is.EqualTo(turn).Within(1e-6), $"position {position}");
+                Assert.That(basis.Turn(position, Queued(512), Now)!.Value.In, Is.EqualTo(turn).Within(1e-6), $"position {position}");
         }
     }
 
@@ -198,7 +198,7 @@ internal sealed class EtaTests
 
     private static GenerationWork Work(int side, string? checkpoint = null) => new(20.0 * side * side, checkpoint);
 
-    private static Message Queued(int side, string? checkpoint = null) => Message("queued", side, checkpoint);
+    internal static Message Queued(int side, string? checkpoint = null) => Message("queued", side, checkpoint);
 
     private static Message Message(string status, int side, string? checkpoint = null, int progress = 0) => new()
     {

@@ -77,12 +77,8 @@ public sealed class EtaBasis
         };
     }
 
-    /// <summary>Seconds until the job at the position gets a backend; null while none is healthy and in use.</summary>
-    internal double? Wait(int position, DateTimeOffset now) =>
-        _turns.Value is { } turns ? Math.Max(0, turns.At(position).In - (now - _at).TotalSeconds) : null;
-
-    /// <summary>When the message gets a backend that may generate it, and which; null when there is none.</summary>
-    private (double In, string? Backend)? Turn(int position, Message message, DateTimeOffset now)
+    /// <summary>Seconds until the message gets a backend that may generate it, and which; null when there is none.</summary>
+    internal (double In, string? Backend)? Turn(int position, Message message, DateTimeOffset now)
     {
         if (_turns.Value is not { } turns)
             return null;
