@@ -52,8 +52,16 @@ internal sealed class GenerateImageJob(
         using var scope = logger.BeginScope("Message {MessageId}, Hangfire job {HangfireJobId}", run.MessageId, run.HangfireJobId);
 
         // A request that its backend failed keeps its position, and goes to another backend if there is one.
-        while (!await TryAsync(run))
+        try
         {
+            while (!await TryAsync(run))
+            {
+            }
+        }
+        catch (Exception e) when (e is not (ImageRequestFailedException or JobAbortedException or OperationCanceledException))
+        {
+            logger.LogError(e, "Message {MessageId}: its Hangfire job {HangfireJobId} has failed.", run.MessageId, run.HangfireJobId);
+            throw;
         }
     }
 

@@ -6,8 +6,11 @@ namespace ImageQueue.Core.Queue;
 /// <summary>The Hangfire job of one image request, as Hangfire stores it.</summary>
 public interface IImageJob
 {
-    /// <summary>Failures are counted in the row: a Hangfire retry would send the request to the queue's tail.</summary>
-    [AutomaticRetry(Attempts = 0)]
+    /// <summary>
+    /// Failures are counted in the row: a Hangfire retry would send the request to the queue's tail. The job logs them itself: Hangfire's
+    /// entry would be an error with a stack, also for what a request brings about by itself.
+    /// </summary>
+    [AutomaticRetry(Attempts = 0, LogEvents = false)]
     Task RunAsync(long messageId, PerformContext context, CancellationToken cancellationToken);
 }
 

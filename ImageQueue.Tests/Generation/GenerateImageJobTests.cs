@@ -1,3 +1,5 @@
+using System.Reflection;
+using Hangfire;
 using Hangfire.Server;
 using Hangfire.States;
 using ImageQueue.Core.Backends;
@@ -58,6 +60,24 @@ internal sealed class GenerateImageJobTests
         var now = await Bench.FindAsync(row);
         Assert.That((now.Status, now.ErrorCode, now.Failures), Is.EqualTo((MessageStatus.Error, ErrorCodes.BadImage, 1)));
         Assert.That(Files(), Is.Empty);
+    }
+
+    /// <summary>Hangfire's own entry is off: it would be an error with a stack, also for what a request brings about by itself.</summary>
+    [Test]
+    public async Task UnexpectedException_IsLoggedAsAnError_AndARequestsOwnFailureIsNot()
+    {
+        var retry = typeof(IImageJob).GetMethod(nameof(IImageJob.RunAsync))!.GetCustomAttribute<AutomaticRetryAttribute>()!;
+        Assert.That((retry.Attempts, retry.LogEvents), Is.EqualTo((0, false)));
+        Bench.Generate((_, _) => Task.FromException<ForgeImage>(new ForgeException(ForgeFailure.Rejected, "no such sampler")));
+        var rejected = await Bench.QueueAsync();
+        var row = await Bench.QueueAsync();
+
+        Assert.ThrowsAsync<ImageRequestFailedException>(() => Bench.RunAsync(rejected));
+        Assert.That(Bench.Log.Of(LogLevel.Error), Is.Empty);
+        _outage.Fault = (method, _) => method == nameof(IMessageStore.FindAsync) ? FaultyStore.Broken() : null;
+        Assert.ThrowsAsync<InvalidOperationException>(() => Bench.RunAsync(row));
+
+        Assert.That(Bench.Log.Of(LogLevel.Error).Single(), Does.Contain($"Message {row.Id}"));
     }
 
     /// <summary>Megabytes of base64 take their time: the GPU does not wait for them.</summary>
