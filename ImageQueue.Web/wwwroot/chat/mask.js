@@ -18,6 +18,8 @@ export class Mask {
     this.#onChange = onChange;
     canvas.addEventListener('pointerdown', event => this.#begin(event));
     canvas.addEventListener('pointermove', event => this.#move(event));
+    // Not before a stroke's end: what its change hides would move the canvas under the finger.
+    canvas.addEventListener('lostpointercapture', () => this.#onChange());
   }
 
   get isEmpty() {
@@ -33,11 +35,13 @@ export class Mask {
   undo() {
     this.#strokes.pop();
     this.#draw();
+    this.#onChange();
   }
 
   clear() {
     this.#strokes = [];
     this.#draw();
+    this.#onChange();
   }
 
   /** A PNG of the image's size: white is what was marked. */
@@ -74,7 +78,6 @@ export class Mask {
   #draw() {
     this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     for (const stroke of this.#strokes) drawStroke(this.#context, stroke, getComputedStyle(this.#canvas).color);
-    this.#onChange();
   }
 }
 
