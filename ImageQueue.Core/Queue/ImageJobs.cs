@@ -129,6 +129,10 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         return connection.GetStateData(hangfireJobId);
     }
 
+    /// <summary>Who has deleted the job in the dashboard; null when that is not known, or when its request is cancelled already.</summary>
+    internal string? DeletedBy(string hangfireJobId) =>
+        new DashboardCommands(storage).Find(DashboardCommandKind.Cancel, hangfireJobId)?.By;
+
     /// <summary>Whether Hangfire runs the job, or still will.</summary>
     public bool WillRun(string hangfireJobId) => WillRunIn(Find(hangfireJobId)?.Name);
 

@@ -10,11 +10,7 @@ internal sealed class JobStateReconciler(
     ILogger<JobStateReconciler> logger)
     : IJobStateReconciler
 {
-    public async Task CancelAsync(GenerateImageJob.Run run)
-    {
-        Actor.Current = commands.Find(DashboardCommandKind.Cancel, run.HangfireJobId)?.By;
-        await dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);
-    }
+    public Task CancelAsync(GenerateImageJob.Run run) => dashboard.CancelAsync(run.HangfireJobId, CancellationToken.None);
 
     public async Task<bool> ReconcileAsync(GenerateImageJob.Run run)
     {

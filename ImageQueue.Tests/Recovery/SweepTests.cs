@@ -97,6 +97,21 @@ internal sealed class SweepTests
         Assert.That(await SweepAsync(), Is.Zero, "put right twice");
     }
 
+    /// <summary>The sweep comes between an operator's act and the reconciler's look, a second later at most.</summary>
+    [Test]
+    public async Task Cancelled_NamesTheOperator_WhenTheSweepIsFirst()
+    {
+        var row = await _bench.QueueAsync();
+        Actor.Current = "operator Ayla";
+        _bench.SetState(row.HangfireJobId!, new DeletedState());
+        Actor.Current = null;
+
+        Assert.That(await SweepAsync(), Is.EqualTo(1));
+
+        var events = await _bench.Get<IOperatorStore>().ReadEventsAsync([row.Id], CancellationToken.None);
+        Assert.That(events[row.Id].Select(step => (step.What, step.By)).Last(), Is.EqualTo((RequestEventKinds.Cancelled, "operator Ayla")));
+    }
+
     [Test]
     public async Task Queued_EndsInError_WhenHangfireCouldNotRunItsJob()
     {
