@@ -30,7 +30,7 @@ public sealed record ImageRequest : GenerationSettings
     /// <summary>The image to start from; null: none.</summary>
     public ImageSource? Source { get; init; }
 
-    /// <summary>1..4 images with successive seeds; null: one.</summary>
+    /// <summary>How many images with successive seeds, 1..4 unless <see cref="Check"/> is given another limit; null: one.</summary>
     public int? Count { get; init; }
 
     /// <summary>The chat app's own keys: a JSON object. Null: none.</summary>
@@ -40,8 +40,9 @@ public sealed record ImageRequest : GenerationSettings
     public string? IdempotencyKey { get; init; }
 
     /// <summary>Trims the texts and checks the limits.</summary>
+    /// <param name="maxCount">Most images of one request.</param>
     /// <returns>The trimmed request, and for each field outside its limits a sentence; empty when there is none.</returns>
-    public (ImageRequest Request, IReadOnlyDictionary<string, string[]> Errors) Check()
+    public (ImageRequest Request, IReadOnlyDictionary<string, string[]> Errors) Check(int maxCount = MaxCount)
     {
         var request = this with
         {
@@ -58,7 +59,7 @@ public sealed record ImageRequest : GenerationSettings
             rules.Text("prompt", request.Prompt, RequestRules.MaxPromptLength);
         request.Check(rules, JsonNamingPolicy.SnakeCaseLower.ConvertName);
         Source?.Check(rules);
-        rules.Range("n", Count, 1, MaxCount);
+        rules.Range("n", Count, 1, maxCount);
         if (isUpscale && request.Count is not null)
             rules.Add("n", "n must be 1 with source.upscale: all of them would be the same.");
         if (isUpscale && (Width ?? Height) is not null)

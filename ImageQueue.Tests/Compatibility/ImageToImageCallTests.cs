@@ -120,6 +120,7 @@ internal sealed class ImageToImageCallTests
         Assert.That((string?)(await TestApp.ReadAsync(none))["error"]!["param"], Is.EqualTo("image"));
         Assert.That((string?)(await TestApp.ReadAsync(opaque))["error"]!["param"], Is.EqualTo("mask"));
         Assert.That(json.StatusCode, Is.EqualTo(HttpStatusCode.UnsupportedMediaType));
+        Assert.That((string?)(await TestApp.ReadAsync(json))["error"]!["message"], Does.Contain("multipart/form-data"));
     }
 
     [Test]

@@ -95,8 +95,7 @@ internal sealed class OpenAiTests
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.TooManyRequests));
         Assert.That(response.Headers.RetryAfter, Is.Not.Null);
         Assert.That((string?)(await TestApp.ReadAsync(response))["error"]!["code"], Is.EqualTo("rate_limit_exceeded"));
-        var kept = JsonNode.Parse(await app.Http.GetStringAsync("api/conversations/openai-local/messages"))!["messages"]!.AsArray();
-        Assert.That(kept.Select(one => (string?)one!["extra_metadata"]!["status"]), Is.All.EqualTo("cancelled"));
+        Assert.That(await StatusesAsync(app), Is.Empty);
     }
 
     [Test]
@@ -113,24 +112,26 @@ internal sealed class OpenAiTests
         await Until.TrueAsync(async () => (await StatusesAsync(app)).All(status => status == "cancelled"), "both are cancelled");
     }
 
-    [Test]
-    public async Task Generate_JoinsTheFirstCall_WhenTheIdempotencyKeyIsTheSame()
+    [TestCase(1)]
+    [TestCase(5)]
+    public async Task Generate_JoinsTheFirstCall_WhenTheIdempotencyKeyIsTheSame(int images)
     {
-        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "2" });
+        await using var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "1" });
 
         var answers = await Task.WhenAll(Enumerable.Range(0, 2).Select(async _ =>
         {
             using var request =
                 new HttpRequestMessage(HttpMethod.Post, "v1/images/generations")
                 {
-                    Content = JsonContent.Create(new { prompt = "a cat", size = "64x64" }),
+                    Content = JsonContent.Create(new { prompt = "a cat", size = "64x64", n = images }),
                 };
             request.Headers.Add("Idempotency-Key", "k1");
-            return (string?)(await TestApp.ReadAsync(await app.Http.SendAsync(request)))["data"]![0]!["b64_json"];
+            var data = (await TestApp.ReadAsync(await app.Http.SendAsync(request)))["data"]!.AsArray();
+            return data.Select(one => (string?)one!["b64_json"]).ToArray();
         }));
 
-        Assert.That(answers[0], Is.EqualTo(answers[1]).And.Not.Null);
-        Assert.That(await StatusesAsync(app), Is.EqualTo(new[] { "complete" }));
+        Assert.That(answers[0], Is.EqualTo(answers[1]).And.Length.EqualTo(images).And.None.Null.And.Unique);
+        Assert.That(await StatusesAsync(app), Is.EqualTo(Enumerable.Repeat("complete", images)));
     }
 
     [Test]

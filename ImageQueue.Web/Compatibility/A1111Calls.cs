@@ -25,13 +25,13 @@ internal sealed class A1111Calls(Callers callers, ModelChoices models) : IDispos
             _models.Set(Of(http).Username, model, new MemoryCacheEntryOptions { Size = 1 });
     }
 
-    /// <summary>The requests of a call, with the caller's model where it names none.</summary>
+    /// <summary>The request of a call, with the caller's model where it names none.</summary>
     /// <exception cref="Errors.ProblemException">A field is not valid.</exception>
-    public IReadOnlyList<ImageRequest> Read(HttpContext http, A1111ImageBody body)
+    public ImageRequest Read(HttpContext http, A1111ImageBody body)
     {
         var model = models.Find(body.Checkpoint ?? ModelOf(http)) ?? default;
         var key = ImageCalls.KeyOf(http) ?? (body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : null);
-        return body.ToRequests(model, key);
+        return body.ToRequest(model, key);
     }
 
     public void Dispose() => _models.Dispose();

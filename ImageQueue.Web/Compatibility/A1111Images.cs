@@ -9,9 +9,6 @@ namespace ImageQueue.Web.Compatibility;
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
 internal sealed record A1111ImageBody
 {
-    /// <summary>More than that many images in one call are refused.</summary>
-    public const int MaxImages = 10;
-
     public string? Prompt { get; init; }
 
     public string? NegativePrompt { get; init; }
@@ -84,19 +81,18 @@ internal sealed record A1111ImageBody
             ? value.GetString()
             : null;
 
-    /// <summary>The requests: one for each image.</summary>
     /// <exception cref="ProblemException">A field is not valid.</exception>
-    public IReadOnlyList<ImageRequest> ToRequests(ModelChoice model, string? idempotencyKey)
+    public ImageRequest ToRequest(ModelChoice model, string? idempotencyKey)
     {
         var rules = new RequestRules();
-        rules.Range("batch_size", BatchSize, 1, MaxImages);
-        rules.Range("n_iter", NIter, 1, MaxImages);
+        rules.Range("batch_size", BatchSize, 1, ImageCalls.MaxImages);
+        rules.Range("n_iter", NIter, 1, ImageCalls.MaxImages);
         var count = (BatchSize ?? 1) * (NIter ?? 1);
-        if (count > MaxImages)
-            rules.Add("n_iter", $"batch_size times n_iter must be at most {MaxImages}, not {count}.");
+        if (count > ImageCalls.MaxImages)
+            rules.Add("n_iter", $"batch_size times n_iter must be at most {ImageCalls.MaxImages}, not {count}.");
         if (rules.Errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(rules.Errors));
-        var first = new ImageRequest
+        return new()
         {
             ConversationId = "",
             Username = "",
@@ -110,8 +106,11 @@ internal sealed record A1111ImageBody
             Sampler = NullIfBlank(SamplerName) ?? NullIfBlank(SamplerIndex),
             Scheduler = NullIfBlank(Scheduler),
             Seed = Seed,
+            Count = count,
+            Model = model.Model,
+            Checkpoint = model.Checkpoint,
+            IdempotencyKey = idempotencyKey,
         };
-        return ImageCalls.Repeat(first, count, model, idempotencyKey);
     }
 
     private static string? NullIfBlank(string? text) => string.IsNullOrWhiteSpace(text) ? null : text;

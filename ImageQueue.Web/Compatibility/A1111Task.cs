@@ -51,8 +51,8 @@ internal sealed class A1111Task(
     /// <summary>The answer of <c>POST /internal/progress</c>.</summary>
     public async Task<object> ProgressAsync(HttpContext http, A1111TaskBody body, CancellationToken cancellationToken)
     {
-        var mine = (await NewestAsync(http, cancellationToken)).FindAll(
-            message => body.IdTask is { Length: > 0 } task && TaskOf(message) == task);
+        var newest = await NewestAsync(http, cancellationToken);
+        var mine = newest.FindAll(message => body.IdTask is { Length: > 0 } task && TaskOf(message, newest) == task);
         var current = CurrentOf(mine);
         var preview = body.LivePreview == false ? null : PreviewOf(current);
         var isNew = preview is not null && current!.Revision != body.IdLivePreview;
@@ -70,25 +70,31 @@ internal sealed class A1111Task(
     }
 
     /// <summary>The tasks of the caller's that wait, the next one first.</summary>
-    public async Task<IReadOnlyList<string>> WaitingAsync(HttpContext http, CancellationToken cancellationToken) =>
-    [
-        .. (await UnfinishedAsync(http, cancellationToken)).Where(message => message.Status == MessageStatus.Queued)
-            .Select(message => TaskOf(message) ?? message.JobId ?? "").Distinct(StringComparer.Ordinal),
-    ];
+    public async Task<IReadOnlyList<string>> WaitingAsync(HttpContext http, CancellationToken cancellationToken)
+    {
+        var newest = await NewestAsync(http, cancellationToken);
+        return
+        [
+            .. newest.Where(message => message.Status == MessageStatus.Queued)
+                .Select(message => TaskOf(message, newest) ?? message.JobId ?? "").Distinct(StringComparer.Ordinal),
+        ];
+    }
 
     /// <summary>Cancels the caller's images in progress, as A1111 does; when there is none, those that wait.</summary>
     public async Task InterruptAsync(HttpContext http, CancellationToken cancellationToken)
     {
-        var unfinished = await UnfinishedAsync(http, cancellationToken);
+        var unfinished = (await NewestAsync(http, cancellationToken)).FindAll(message => !MessageWait.HasEnded(message));
         var running = unfinished.Where(message => message.Status == MessageStatus.Processing).ToList();
         foreach (var message in running.Count > 0 ? running : unfinished)
             await cancel.CancelAsync(message.Id, cancellationToken);
     }
 
-    private static string? TaskOf(Message message) =>
-        message.IdempotencyKey is { } key && key.StartsWith(KeyOf(""), StringComparison.Ordinal) && key.LastIndexOf('#') is > 0 and var end
-            ? key[KeyOf("").Length..end]
-            : null;
+    /// <summary>The first image of a call has its key; the others are of its group.</summary>
+    private static string? TaskOf(Message message, List<Message> newest)
+    {
+        var first = message.GroupId is { } group ? newest.Find(other => other.GroupId == group) : message;
+        return first?.IdempotencyKey is { } key && key.StartsWith(KeyOf(""), StringComparison.Ordinal) ? key[KeyOf("").Length..] : null;
+    }
 
     private static Message? CurrentOf(List<Message> messages) => messages.Find(message => message.Status == MessageStatus.Processing)
         ?? messages.Find(message => message.Status == MessageStatus.Queued);
@@ -101,9 +107,6 @@ internal sealed class A1111Task(
 
     private async Task<double?> EtaOfAsync(Message? message, CancellationToken cancellationToken) =>
         message is null ? null : (await positions.GetAsync(cancellationToken)).EtaOf(message);
-
-    private async Task<List<Message>> UnfinishedAsync(HttpContext http, CancellationToken cancellationToken) =>
-        (await NewestAsync(http, cancellationToken)).FindAll(message => !MessageWait.HasEnded(message));
 
     /// <summary>In the order of their ids.</summary>
     private async Task<List<Message>> NewestAsync(HttpContext http, CancellationToken cancellationToken) =>

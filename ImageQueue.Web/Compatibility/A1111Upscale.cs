@@ -33,8 +33,8 @@ internal sealed record A1111UpscaleBody
             : throw CallSource.Refused("upscaling_resize", "upscaling_resize must be 2 or 4.");
     }
 
-    /// <summary>The one request.</summary>
-    public static IReadOnlyList<ImageRequest> Request { get; } = [new() { ConversationId = "", Username = "", Prompt = "" }];
+    /// <summary>Its source says all.</summary>
+    public static ImageRequest Request { get; } = new() { ConversationId = "", Username = "", Prompt = "" };
 }
 
 /// <summary>The answer to <c>extra-single-image</c>.</summary>

@@ -16,6 +16,9 @@ internal sealed class ImageCalls(
     SubmitImageRequest submit, RequestChoices choices, CancelImageRequest cancel, RetryImageRequest retry, Callers callers,
     IMeterFactory meters, IOptions<CompatibilityOptions> options, ILogger<ImageCalls> logger)
 {
+    /// <summary>Most images of one call.</summary>
+    public const int MaxImages = 10;
+
     private readonly Counter<long> _requests = meters.Create(QueueMetrics.MeterName)
         .CreateCounter<long>("imagequeue.compatibility.requests", "{request}", "Requests of calls to other APIs, by API and outcome.");
 
@@ -24,32 +27,28 @@ internal sealed class ImageCalls(
     /// <summary>The call's <c>Idempotency-Key</c>; null without one.</summary>
     public static string? KeyOf(HttpContext http) => http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } key, ..] ? key : null;
 
-    /// <summary>One request for each image: the same but for seed and key, which count up.</summary>
-    public static IReadOnlyList<ImageRequest> Repeat(ImageRequest first, int count, ModelChoice model, string? idempotencyKey) =>
-    [
-        .. Enumerable.Range(0, count).Select(i => first with
-        {
-            Seed = first.Seed is > -1 ? first.Seed + i : first.Seed,
-            Model = model.Model,
-            Checkpoint = model.Checkpoint,
-            IdempotencyKey = idempotencyKey is null ? null : string.Create(CultureInfo.InvariantCulture, $"{idempotencyKey}#{i}"),
-        }),
-    ];
-
-    /// <summary>Submits all requests of one call, or none of them.</summary>
-    /// <param name="requests">1 or more; their conversation is set here.</param>
-    /// <exception cref="ProblemException">A request is not valid.</exception>
+    /// <summary>Submits all images of one call, or none of them.</summary>
+    /// <param name="request">Its conversation is set here.</param>
+    /// <exception cref="ProblemException">The request is not valid.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
-    public async Task<ImageCall> SubmitAsync(Caller caller, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+    public async Task<ImageCall> SubmitAsync(Caller caller, ImageRequest request, CancellationToken cancellationToken)
     {
-        var messages = new List<Message>(requests.Count);
+        var (checkedRequest, errors) =
+            (request with { Username = caller.Username, ConversationId = caller.ConversationId }).Check(MaxImages);
+        if (errors.Count == 0)
+            errors = choices.Check(checkedRequest);
+        if (errors.Count > 0)
+            throw new ProblemException(ApiProblem.Unprocessed(errors));
+
+        var submitted = await callers.WriteAsync(
+            caller, one => submit.SubmitAllAsync(checkedRequest with { ConversationId = one.ConversationId }, cancellationToken));
+        var messages = new List<Message>(submitted.Count);
         try
         {
-            foreach (var request in requests)
+            foreach (var one in submitted)
             {
-                var message = await SubmitOneAsync(caller, request, cancellationToken);
-                messages.Add(message);
-                _waiting.AddOrUpdate(message.Id, 1, (_, count) => count + 1);
+                messages.Add(one.IsReplay ? await JoinAsync(one.Message, cancellationToken) : one.Message);
+                _waiting.AddOrUpdate(one.Message.Id, 1, (_, count) => count + 1);
             }
         }
         catch
@@ -59,22 +58,6 @@ internal sealed class ImageCalls(
         }
 
         return new ImageCall(messages, last => LeaveAsync(caller.Api, last, options.Value.CancelOnHangUp));
-    }
-
-    private async Task<Message> SubmitOneAsync(Caller caller, ImageRequest request, CancellationToken cancellationToken)
-    {
-        var (checkedRequest, errors) = (request with { Username = caller.Username, ConversationId = caller.ConversationId }).Check();
-        if (errors.Count == 0)
-            errors = choices.Check(checkedRequest);
-        if (errors.Count > 0)
-            throw new ProblemException(ApiProblem.Unprocessed(errors));
-
-        return await callers.WriteAsync(caller, async one =>
-        {
-            var placed = one == caller ? checkedRequest : checkedRequest with { ConversationId = one.ConversationId };
-            var submitted = await submit.SubmitAsync(placed, cancellationToken);
-            return submitted.IsReplay ? await JoinAsync(submitted.Message, cancellationToken) : submitted.Message;
-        });
     }
 
     /// <summary>A repeated call joins the first one; what that one's end has cancelled, or what failed, runs again.</summary>

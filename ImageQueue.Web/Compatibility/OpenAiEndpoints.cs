@@ -29,12 +29,12 @@ internal static class OpenAiEndpoints
             .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().WithMetadata(new StreamAttribute());
         api.MapPost("/images/edits", (HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results) =>
                 EditAsync(http, calls, openAi, results, otherwise: null)).WithName("createImageEdit").WithSummary("Edit an image")
-            .Accepts<OpenAiForm>("multipart/form-data").Produces<OpenAiImages>()
+            .AcceptsForm().Produces<OpenAiImages>()
             .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(OpenAiForms.MaxBody));
         // OpenAI's variations have no prompt; a form may bring one all the same.
         api.MapPost("/images/variations", (HttpContext http, SourceCalls calls, OpenAiCalls openAi, OpenAiResults results) =>
                 EditAsync(http, calls, openAi, results, VariationPrompt)).WithName("createImageVariation").WithSummary("Vary an image")
-            .Accepts<OpenAiForm>("multipart/form-data").Produces<OpenAiImages>()
+            .AcceptsForm().Produces<OpenAiImages>()
             .WithMetadata(new StreamAttribute()).WithMetadata(new RequestSizeLimitAttribute(OpenAiForms.MaxBody));
         api.MapGet("/models", (ModelChoices models) => new OpenAiModels("list", [.. NamesOf(models).Select(OpenAiModel.Of)]))
             .WithName("listOpenAiModels").WithSummary("List models");
@@ -56,8 +56,8 @@ internal static class OpenAiEndpoints
     private static async Task GenerateAsync(HttpContext http, ImageCalls calls, OpenAiCalls openAi, OpenAiResults results)
     {
         var body = await CompatibilityJson.ReadAsync<OpenAiImageBody>(http.Request, http.RequestAborted);
-        var (caller, requests) = openAi.Read(http, body);
-        await using var call = await calls.SubmitAsync(caller, requests, http.RequestAborted);
+        var (caller, request) = openAi.Read(http, body);
+        await using var call = await calls.SubmitAsync(caller, request, http.RequestAborted);
         await results.WriteAsync(http, call, body, "image_generation");
     }
 
@@ -67,8 +67,8 @@ internal static class OpenAiEndpoints
         var (body, start) = await OpenAiForms.ReadAsync(http.Request, http.RequestAborted);
         if (otherwise is not null && string.IsNullOrWhiteSpace(body.Prompt))
             body = body with { Prompt = otherwise };
-        var (caller, requests) = openAi.Read(http, body);
-        await using var call = await calls.SubmitAsync(caller, start, requests, http.RequestAborted);
+        var (caller, request) = openAi.Read(http, body);
+        await using var call = await calls.SubmitAsync(caller, start, request, http.RequestAborted);
         await results.WriteAsync(http, call, body, "image_edit");
     }
 }
@@ -76,9 +76,9 @@ internal static class OpenAiEndpoints
 /// <summary>Reads what calls for images have in common: the caller and the model.</summary>
 internal sealed class OpenAiCalls(Callers callers, ModelChoices models, IOptions<CompatibilityOptions> options)
 {
-    /// <summary>Whose the call is, and its requests.</summary>
+    /// <summary>Whose the call is, and its request.</summary>
     /// <exception cref="ProblemException">A field is not valid.</exception>
-    public (Caller Caller, IReadOnlyList<ImageRequest> Requests) Read(HttpContext http, OpenAiImageBody body)
+    public (Caller Caller, ImageRequest Request) Read(HttpContext http, OpenAiImageBody body)
     {
         if (models.Find(body.Model) is not { } model)
         {
@@ -87,7 +87,7 @@ internal sealed class OpenAiCalls(Callers callers, ModelChoices models, IOptions
                 : default;
         }
 
-        return (callers.Of(http, OpenAiEndpoints.Name, body.User), body.ToRequests(model, ImageCalls.KeyOf(http)));
+        return (callers.Of(http, OpenAiEndpoints.Name, body.User), body.ToRequest(model, ImageCalls.KeyOf(http)));
     }
 }
 

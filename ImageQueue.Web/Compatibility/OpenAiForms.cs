@@ -44,9 +44,21 @@ internal static class OpenAiForms
     /// <summary>Of a whole form; an image is held to less.</summary>
     public const int MaxBody = 4 * UploadImage.MaxBytes;
 
+    private const string MediaType = "multipart/form-data";
+    private const string AnyType = "*/*";
     private const string Image = "image";
     private const string Mask = "mask";
     private const string Strength = "strength";
+
+    /// <summary>
+    /// Describes the body. Routing lets any other type pass: it would refuse one without the sentence that says what to send.
+    /// </summary>
+    public static RouteHandlerBuilder AcceptsForm(this RouteHandlerBuilder call) =>
+        call.Accepts<OpenAiForm>(MediaType, AnyType).AddOpenApiOperationTransformer((operation, _, _) =>
+        {
+            operation.RequestBody?.Content?.Remove(AnyType);
+            return Task.CompletedTask;
+        });
 
     /// <summary>The fields, and the image.</summary>
     /// <exception cref="ProblemException">It is no form, or has no image.</exception>
@@ -54,7 +66,7 @@ internal static class OpenAiForms
     public static async Task<(OpenAiImageBody Body, CallSource Start)> ReadAsync(HttpRequest request, CancellationToken cancellationToken)
     {
         if (!request.HasFormContentType)
-            throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send multipart/form-data, with the image as a file.");
+            throw new ProblemException(ProblemCodes.UnsupportedMediaType, $"Send {MediaType}, with the image as a file.");
         IFormCollection form;
         try
         {
@@ -65,7 +77,7 @@ internal static class OpenAiForms
         catch (Exception e) when (e is InvalidDataException or IOException and not BadHttpRequestException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw CompatibilityJson.Unreadable("The form cannot be read. Send multipart/form-data, with the image as a file.");
+            throw CompatibilityJson.Unreadable($"The form cannot be read. Send {MediaType}, with the image as a file.");
         }
 
         var image = form.Files.FirstOrDefault(file => file.Name is Image or Image + "[]")

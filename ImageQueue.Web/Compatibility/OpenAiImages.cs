@@ -60,12 +60,11 @@ internal sealed record OpenAiImageBody
     /// <summary>The format of the bytes in the answer.</summary>
     public string Format => OutputFormat ?? "png";
 
-    /// <summary>The requests: one for each image.</summary>
     /// <exception cref="ProblemException">A field is not valid.</exception>
-    public IReadOnlyList<ImageRequest> ToRequests(ModelChoice model, string? idempotencyKey)
+    public ImageRequest ToRequest(ModelChoice model, string? idempotencyKey)
     {
         var rules = new RequestRules();
-        rules.Range("n", N, 1, 10);
+        rules.Range("n", N, 1, ImageCalls.MaxImages);
         rules.Range("partial_images", PartialImages, 0, 3);
         rules.Range("output_compression", OutputCompression, 0, 100);
         if (ResponseFormat is not (null or "url" or "b64_json"))
@@ -77,7 +76,7 @@ internal sealed record OpenAiImageBody
             rules.Add("size", "size must be auto, or width x height such as 1024x1024.");
         if (rules.Errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(rules.Errors));
-        var first = new ImageRequest
+        return new()
         {
             ConversationId = "",
             Username = "",
@@ -87,8 +86,11 @@ internal sealed record OpenAiImageBody
             Height = size?.Height,
             Steps = Steps,
             Seed = Seed,
+            Count = N,
+            Model = model.Model,
+            Checkpoint = model.Checkpoint,
+            IdempotencyKey = idempotencyKey,
         };
-        return ImageCalls.Repeat(first, N ?? 1, model, idempotencyKey);
     }
 
     private static (int Width, int Height)? ParseSize(string? size) =>

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Caching.Memory;
 
 namespace ImageQueue.Web.Compatibility;
 
-/// <summary>Submits calls that start from an image: uploads it first, and removes it again when the requests are refused.</summary>
+/// <summary>Submits calls that start from an image: uploads it first, and removes it again when the request is refused.</summary>
 internal sealed class SourceCalls(
     ImageCalls calls, UploadImage uploads, UsedUploads used, IUploadStore store, Callers callers) : IDisposable
 {
@@ -15,19 +15,19 @@ internal sealed class SourceCalls(
     /// <summary>The sources of calls with a key: a repeated call must be the same request, and so name the same uploads.</summary>
     private readonly MemoryCache _repeatable = new(new MemoryCacheOptions { SizeLimit = 10_000 });
 
-    /// <summary>Submits all requests of one call, or none of them.</summary>
+    /// <summary>Submits all images of one call, or none of them.</summary>
     /// <param name="start">The image that all of them start from.</param>
-    /// <param name="requests">1 or more; their conversation and source are set here.</param>
-    /// <exception cref="ProblemException">A request is not valid.</exception>
+    /// <param name="request">Its conversation and source are set here.</param>
+    /// <exception cref="ProblemException">The request is not valid.</exception>
     /// <exception cref="UploadRefusedException">The image cannot be used.</exception>
     /// <exception cref="TooManyPendingException">The user's or the whole queue is full; none was accepted.</exception>
     public async Task<ImageCall> SubmitAsync(
-        Caller caller, CallSource start, IReadOnlyList<ImageRequest> requests, CancellationToken cancellationToken)
+        Caller caller, CallSource start, ImageRequest request, CancellationToken cancellationToken)
     {
-        (caller, var source) = await FindOrAddAsync(caller, start, requests[0].IdempotencyKey, cancellationToken);
+        (caller, var source) = await FindOrAddAsync(caller, start, request.IdempotencyKey, cancellationToken);
         try
         {
-            return await calls.SubmitAsync(caller, [.. requests.Select(one => one with { Source = source })], cancellationToken);
+            return await calls.SubmitAsync(caller, request with { Source = source }, cancellationToken);
         }
         catch
         {
