@@ -32,7 +32,10 @@ public sealed class ForgeOptions
     /// </summary>
     public bool LivePreview { get; set; } = true;
 
-    /// <summary>How many attempts a request may have before it ends in error. Default 3.</summary>
+    /// <summary>
+    /// How many failures may be charged to a request before it ends in error: deaths of the process that generated it, and
+    /// interruptions by another client. Default 3. Other failures end it at the first or the second.
+    /// </summary>
     [Range(1, 100)]
     public int MaxAttempts { get; set; } = 3;
 

@@ -84,8 +84,8 @@ internal sealed class BackupJourneyTests
     private static async Task BackUpAsync(string place, string backup)
     {
         Assert.That(await File.ReadAllTextAsync(Repository.File("docs/operations.md")), Does.Contain("""
-            sqlite3 data/imagequeue.db "VACUUM INTO 'backup/imagequeue.db'"
-            cp -r data/images data/keys backup/
+            sqlite3 data/imagequeue.db "VACUUM INTO '$backup/imagequeue.db'"
+            cp -r data/images data/keys "$backup/"
             """.ReplaceLineEndings("\n")));
         await using (var database = new SqliteConnection($"Data Source={Path.Combine(place, "imagequeue.db")};Mode=ReadOnly;Pooling=False"))
         {

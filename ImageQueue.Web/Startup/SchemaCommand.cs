@@ -52,7 +52,7 @@ internal static class SchemaCommand
         {
             await output.WriteLineAsync(
                 "Advice: switch READ_COMMITTED_SNAPSHOT on, so that readers do not wait for writers; "
-                    + "see 2026-11-01_00_database_options.sql.");
+                    + "\"schema apply\" does it while nothing else is connected.");
         }
 
         if (state.CompatibilityProblem is { } problem)
