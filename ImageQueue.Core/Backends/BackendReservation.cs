@@ -26,6 +26,9 @@ public sealed class BackendReservation : IDisposable
     /// <summary>Its lease in the database, whose note says what is being generated there.</summary>
     public string LeaseName => _backend.LeaseName;
 
+    /// <summary>Whether this process may still use the backend: a lease that could not be renewed ends.</summary>
+    internal bool IsLeased => _pool.IsLeased(_backend);
+
     /// <summary>How long the backend was idle before; null when something else than a lack of requests kept it.</summary>
     internal TimeSpan? Idle => _freeSince is { } since ? _pool.Since(since) : null;
 

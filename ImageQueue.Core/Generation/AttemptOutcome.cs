@@ -21,6 +21,9 @@ internal sealed record AttemptOutcome(AttemptResult Result, Exception? Cause = n
     /// <summary>Whether the canary found the backend at fault, or has not decided yet.</summary>
     public bool IsBackendAtFault { get; init; }
 
+    /// <summary>The backend of an earlier attempt that this is the outcome of; null: the attempt's own.</summary>
+    public string? EarlierBackend { get; init; }
+
     /// <summary>Whether the backend has completed other requests since it first broke off this one.</summary>
     public bool HaveOthersCompleted { get; init; }
 

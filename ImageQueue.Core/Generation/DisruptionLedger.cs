@@ -14,14 +14,14 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
     private readonly Lock _lock = new();
 
     /// <summary>Remembers a verdict for the request's next attempt.</summary>
-    public void Add(long messageId, Exception cause, Task<bool> verdict)
+    public void Add(long messageId, string backend, Exception cause, Task<bool> verdict)
     {
         lock (_lock)
-            Of(messageId).Open.Add((cause, verdict));
+            Of(messageId).Open.Add((backend, cause, verdict));
     }
 
     /// <summary>A disruption whose canary has found the request at fault since; null when there is none.</summary>
-    public Exception? TakeDecided(long messageId)
+    public AttemptOutcome? TakeDecided(long messageId)
     {
         lock (_lock)
         {
@@ -30,7 +30,9 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
             entry.Open.RemoveAll(one => one.Verdict.IsCompleted && !IsRequestAtFault(one.Verdict));
             var decided = entry.Open.Find(one => one.Verdict.IsCompleted);
             entry.Open.Remove(decided);
-            return decided.Cause; // Null when there is none.
+            return decided.Cause is null
+                ? null
+                : new AttemptOutcome(AttemptResult.Disrupted, decided.Cause) { EarlierBackend = decided.Backend };
         }
     }
 
@@ -85,7 +87,7 @@ internal sealed class DisruptionLedger(Func<IReadOnlyDictionary<string, long>> c
 
     private sealed class Entry
     {
-        public List<(Exception Cause, Task<bool> Verdict)> Open { get; } = [];
+        public List<(string Backend, Exception Cause, Task<bool> Verdict)> Open { get; } = [];
 
         public (string Backend, IReadOnlyDictionary<string, long> Counts)? First { get; set; }
     }

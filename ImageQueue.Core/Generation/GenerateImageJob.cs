@@ -82,7 +82,7 @@ internal sealed class GenerateImageJob(
         }
 
         if (reservation is null)
-            throw GiveBack(run, "no backend is healthy and in use");
+            throw await GiveBackAsync(run, "no backend is healthy and in use");
         using (reservation)
         {
             var claim = await writes.ClaimAsync(run, reservation);
@@ -105,10 +105,17 @@ internal sealed class GenerateImageJob(
             return await FailAsync(attempt, policy.Abandoned(message.Failures), LogLevel.Error, null);
 
         // A canary has found the request at fault since its last attempt.
-        var outcome = disruptions.TakeDecided(message.Id) is { } earlier
-            ? Count(attempt, new AttemptOutcome(AttemptResult.Disrupted, earlier))
-            : await JudgeAsync(attempt, await generator.RunAsync(attempt, stop.Token), stop.Token);
-        return await SettleAsync(attempt, outcome);
+        if (disruptions.TakeDecided(message.Id) is { } earlier)
+            return await SettleAsync(attempt, Count(attempt, earlier));
+
+        // The claim waits for the database, and the lease ends meanwhile: another process may use the backend by now.
+        if (!attempt.Reservation.IsLeased)
+        {
+            var lost = new ForgeException(ForgeFailure.Unavailable, "its lease ended before the request was sent");
+            return await SettleAsync(attempt, new AttemptOutcome(AttemptResult.Failed, lost));
+        }
+
+        return await SettleAsync(attempt, await JudgeAsync(attempt, await generator.RunAsync(attempt, stop.Token), stop.Token));
     }
 
     /// <summary>Tells the backend's circuit breaker, and waits for its canary where that decides whose fault it was.</summary>
@@ -130,15 +137,18 @@ internal sealed class GenerateImageJob(
         var canGoOn = !policy.IsLastDisruption(message.Disruptions + disruptions.CountOpen(message.Id) + 1);
         var isRequestAtFault = await reservation.WaitForVerdictAsync(verdict, canGoOn, either.Token);
         if (attempt.Run.Cancelled.IsCancellationRequested && isRequestAtFault != true)
-            return new AttemptOutcome(AttemptResult.ShuttingDown, outcome.Cause);
-        if (isRequestAtFault is null && signal == BackendSignal.Disrupted)
-            disruptions.Add(message.Id, outcome.Cause!, verdict); // There is one: it disrupted.
+            return new AttemptOutcome(generator.WhyCancelled(attempt.Run), outcome.Cause);
+        if (isRequestAtFault is null && signal == BackendSignal.Disrupted && !stopped.IsCancellationRequested)
+            disruptions.Add(message.Id, reservation.Backend.Name, outcome.Cause!, verdict); // There is one: it disrupted.
         outcome = outcome with { IsBackendAtFault = isRequestAtFault != true };
         return outcome is { Result: AttemptResult.Disrupted, IsBackendAtFault: false } ? Count(attempt, outcome) : outcome;
     }
 
     private AttemptOutcome Count(Attempt attempt, AttemptOutcome outcome) =>
-        outcome with { HaveOthersCompleted = disruptions.HaveOthersCompleted(attempt.Message.Id, attempt.Reservation.Backend.Name) };
+        outcome with { HaveOthersCompleted = disruptions.HaveOthersCompleted(attempt.Message.Id, BackendOf(attempt, outcome)) };
+
+    private static string BackendOf(Attempt attempt, AttemptOutcome outcome) =>
+        outcome.EarlierBackend ?? attempt.Reservation.Backend.Name;
 
     /// <returns>False when there is to be another attempt.</returns>
     private async Task<bool> SettleAsync(Attempt attempt, AttemptOutcome outcome)
@@ -154,7 +164,7 @@ internal sealed class GenerateImageJob(
             logger.Log(
                 resolution.Level,
                 "Message {MessageId}, attempt {Attempt} on {Backend} ended without an image ({Reason}); requeued, charged with {Charge}.",
-                message.Id, message.Attempt, attempt.Reservation.Backend.Name, resolution.Reason, resolution.Charge);
+                message.Id, message.Attempt, BackendOf(attempt, outcome), resolution.Reason, resolution.Charge);
             isRequeued = (await writes.RequeueAsync(attempt, resolution)).Applied;
         }
 
@@ -166,9 +176,9 @@ internal sealed class GenerateImageJob(
             case NextStep.Abort:
                 throw new JobAbortedException();
             case NextStep.GiveBack:
-                throw GiveBack(run, resolution.Reason!); // A requeued row has one.
+                throw await GiveBackAsync(run, resolution.Reason!); // A requeued row has one.
             case NextStep.Retry when isRequeued:
-                run.FailedBackends.Add(attempt.Reservation.Backend.Name);
+                run.FailedBackends.Add(BackendOf(attempt, outcome));
                 return false;
             case NextStep.LeaveToNewJob when isRequeued:
                 await writes.MoveToTailAsync(attempt);
@@ -179,11 +189,12 @@ internal sealed class GenerateImageJob(
     }
 
     /// <summary>Puts the job back to its place; the next worker with a backend takes it from there.</summary>
-    private JobAbortedException GiveBack(Run run, string why)
+    private async Task<JobAbortedException> GiveBackAsync(Run run, string why)
     {
-        var isBack = run.Fetched.TryGiveBack(why);
+        var isBack = await writes.GiveBackAsync(run, why);
         logger.LogInformation(
-            "Message {MessageId} goes back into the queue{Where}: {Reason}.", run.MessageId, isBack ? ", to its place" : "", why);
+            "Message {MessageId} {What}: {Reason}.", run.MessageId,
+            isBack ? "goes back to its place in the queue" : "is left to the sweep, since its place in the queue is lost", why);
         return new JobAbortedException();
     }
 

@@ -32,6 +32,9 @@ internal sealed class ImageGenerator(
         }
     }
 
+    /// <inheritdoc cref="JobWatch.WhyCancelled"/>
+    public AttemptResult WhyCancelled(GenerateImageJob.Run run) => watch.WhyCancelled(run);
+
     private AttemptOutcome Record(Attempt attempt, AttemptOutcome outcome)
     {
         metrics.RecordAttempt(attempt.Reservation.Backend.Name, outcome.Result);
@@ -57,6 +60,7 @@ internal sealed class ImageGenerator(
             if (first == generating)
             {
                 var image = await generating;
+                clock.Stop(); // Heartbeats go on until the image is stored, however long that takes.
                 reservation.Dispose();
                 metrics.RecordGeneration(reservation.Backend.Name, duration ?? clock.Elapsed);
                 return await writes.StoreAsync(attempt, image, duration ?? clock.Elapsed);

@@ -16,18 +16,23 @@ internal sealed class JobWatch(ImageJobs jobs, IOptions<ShutdownOptions> shutdow
         await Task.Delay(Timeout.InfiniteTimeSpan, time, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         end.ThrowIfCancellationRequested();
 
-        var state = StateOrProcessing(run.HangfireJobId);
-        if (state == DeletedState.StateName)
-            return new AttemptOutcome(AttemptResult.JobDeleted);
-        if (state != ProcessingState.StateName)
-            return new AttemptOutcome(AttemptResult.JobRequeued);
-        if (shutdown.Value.DrainTimeout is { Ticks: > 0 } drain)
+        var result = WhyCancelled(run);
+        if (result == AttemptResult.ShuttingDown && shutdown.Value.DrainTimeout is { Ticks: > 0 } drain)
         {
             logger.LogInformation("Message {MessageId} has {Drain} to finish before the process stops.", run.MessageId, drain);
             await Task.Delay(drain, time, end);
         }
 
-        return new AttemptOutcome(AttemptResult.ShuttingDown);
+        return new AttemptOutcome(result);
+    }
+
+    /// <summary>What a run's cancelled token means: its job was taken from this worker, or the process stops.</summary>
+    public AttemptResult WhyCancelled(GenerateImageJob.Run run)
+    {
+        var state = StateOrProcessing(run.HangfireJobId);
+        if (state == DeletedState.StateName)
+            return AttemptResult.JobDeleted;
+        return state == ProcessingState.StateName ? AttemptResult.ShuttingDown : AttemptResult.JobRequeued;
     }
 
     /// <summary>Hangfire's word, or what it would be if it could be asked.</summary>

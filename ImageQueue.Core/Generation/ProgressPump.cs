@@ -102,7 +102,7 @@ internal sealed class ProgressPump(
         }
         catch (StoreUnavailableException e)
         {
-            logger.LogWarning(e, "Progress of message {MessageId} could not be stored; generating goes on.", message.Id);
+            logger.LogDebug(e, "Progress of message {MessageId} could not be stored; generating goes on.", message.Id);
             return null;
         }
     }

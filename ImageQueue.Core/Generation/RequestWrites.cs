@@ -39,7 +39,7 @@ internal sealed class RequestWrites(
     /// <exception cref="ForgeException"><see cref="ForgeFailure.SourceGone"/>: one of them is not there any more.</exception>
     public Task<GenerationRequest> FindSourceAsync(Attempt attempt) => ImageSource.Of(attempt.Message) is not { } source
         ? Task.FromResult(attempt.Request)
-        : FinishAsync(attempt, async () =>
+        : FinishAsync(attempt, "given its source", async () =>
         {
             var image = source.JobId is { } jobId ? await locator.FindAsync(jobId, attempt.Run.Cancelled) : UploadPath(source.UploadId);
             var mask = UploadPath(source.MaskUploadId);
@@ -48,9 +48,15 @@ internal sealed class RequestWrites(
                 : attempt.Request with { Source = new GenerationSource(source, image, mask) };
         });
 
-    public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(attempt, () => store.RequeueAsync(
-        attempt.Message.Id, attempt.Message.Attempt, resolution.Charge, CancellationToken.None, resolution.Reason,
-        isAtTail: resolution.Row == RowChange.RequeueAtTail));
+    public Task<Transition> RequeueAsync(Attempt attempt, Resolution resolution) => FinishAsync(
+        attempt, "requeued", () => store.RequeueAsync(
+            attempt.Message.Id, attempt.Message.Attempt, resolution.Charge, CancellationToken.None, resolution.Reason,
+            isAtTail: resolution.Row == RowChange.RequeueAtTail));
+
+    /// <summary>Puts the job back to its place in the queue.</summary>
+    /// <returns>False when its place is lost.</returns>
+    public Task<bool> GiveBackAsync(GenerateImageJob.Run run, string why) =>
+        ChangeJobAsync(run, "given back", () => run.Fetched.TryGiveBack(why));
 
     /// <summary>
     /// Gives a requeued row a job at the queue's tail. A crash before the attach leaves a queued row without a job that runs, which the
@@ -59,8 +65,9 @@ internal sealed class RequestWrites(
     public async Task MoveToTailAsync(Attempt attempt)
     {
         var (id, old) = (attempt.Message.Id, attempt.Run.HangfireJobId);
-        var job = jobs.Enqueue(id);
-        var attached = await FinishAsync(attempt, () => store.AttachJobAsync(id, job, old, CancellationToken.None));
+        var job = await ChangeJobAsync(attempt.Run, "moved to the tail", () => jobs.Enqueue(id, attempt.Message.Username));
+        var attached = await FinishAsync(
+            attempt, "attached to its new job", () => store.AttachJobAsync(id, job, old, CancellationToken.None));
         if (!attached.Applied && attached.Message?.HangfireJobId != job)
         {
             // Cancelled meanwhile, or repaired: this job has nothing to do.
@@ -76,7 +83,8 @@ internal sealed class RequestWrites(
     {
         var message = attempt.Message;
         var failed = await FinishAsync(
-            attempt, () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
+            attempt, "ended in error",
+            () => store.FailAsync(message.Id, message.Attempt, texts.Failed(failure.Sentence), failure, CancellationToken.None));
         if (failed is { Applied: true, Message: { } row })
             logger.LogFinished(texts.UsersInLogs, row, row.UpdatedAt - message.UpdatedAt); // Since its claim.
         return failed.Applied || IsMine(failed.Message, message, MessageStatus.Error);
@@ -105,14 +113,14 @@ internal sealed class RequestWrites(
     {
         var (message, jobId) = (attempt.Message, attempt.Message.JobId!); // It named the task.
         using var prepared = await FinishAsync(
-            attempt, () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes, image.Info?.Text)));
+            attempt, "given its image", () => Task.FromResult(images.Prepare(jobId, message.Attempt, image.Bytes, image.Info?.Text)));
         CheckSize(attempt, prepared);
         attempt.Reservation.ReportCompleted(image.Info?.Model);
         var (imageUrl, thumbnailUrl) = (MessagePatches.ImageUrl(jobId), MessagePatches.ThumbnailUrl(jobId));
         var backend = attempt.Reservation.Backend.Name;
         var result = new ImageResult(image.Info?.Seed, prepared.Width, prepared.Height, image.Info?.Model, duration, backend)
         { Scheduler = image.ReplacedScheduler, Upscaler = image.Upscaler };
-        var completed = await FinishAsync(attempt, () => store.CompleteAsync(
+        var completed = await FinishAsync(attempt, "completed", () => store.CompleteAsync(
             message.Id, message.Attempt, texts.Complete(imageUrl), imageUrl, thumbnailUrl, result, CancellationToken.None));
         if (!completed.Applied && !IsMine(completed.Message, message, MessageStatus.Complete))
         {
@@ -155,28 +163,32 @@ internal sealed class RequestWrites(
     private string? UploadPath(string? id) => id is null ? null : images.FindUploadPath(id);
 
     /// <summary>Repeats what failed since the database or the disk was away.</summary>
-    private Task<T> FinishAsync<T>(Attempt attempt, Func<Task<T>> finish)
+    private Task<T> FinishAsync<T>(Attempt attempt, string what, Func<Task<T>> finish)
     {
         var startedAt = time.GetTimestamp();
         return RepeatAsync(
-            finish,
+            attempt.Run, what, finish,
             e => e is StoreUnavailableException or IOException or UnauthorizedAccessException
                 && time.GetElapsedTime(startedAt) < (attempt.Run.Cancelled.IsCancellationRequested ? PatienceWhenStopping : Patience),
-            (e, pause) => logger.LogWarning(
-                "The end of message {MessageId}'s attempt could not be stored ({Reason}); next try in {Pause}.",
-                attempt.Message.Id, e.Message, pause),
             CancellationToken.None);
     }
 
-    private Task<T> WaitAsync<T>(GenerateImageJob.Run run, string what, Func<Task<T>> step) => RepeatAsync(
-        step,
-        e => e is StoreUnavailableException,
-        (e, pause) => logger.LogWarning(
-            "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause),
-        run.Cancelled);
+    private Task<T> WaitAsync<T>(GenerateImageJob.Run run, string what, Func<Task<T>> step) =>
+        RepeatAsync(run, what, step, e => e is StoreUnavailableException, run.Cancelled);
+
+    /// <summary>
+    /// Repeats a change in Hangfire's storage, whose outage has no exception of its own: a job that fails by it would end its request.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">The process stops; Hangfire puts the job back.</exception>
+    private Task<T> ChangeJobAsync<T>(GenerateImageJob.Run run, string what, Func<T> change)
+    {
+        var startedAt = time.GetTimestamp();
+        return RepeatAsync(
+            run, what, () => Task.FromResult(change()), _ => time.GetElapsedTime(startedAt) < Patience, run.Cancelled);
+    }
 
     private async Task<T> RepeatAsync<T>(
-        Func<Task<T>> step, Func<Exception, bool> isPassing, Action<Exception, TimeSpan> report, CancellationToken cancellationToken)
+        GenerateImageJob.Run run, string what, Func<Task<T>> step, Func<Exception, bool> isPassing, CancellationToken cancellationToken)
     {
         for (var pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
         {
@@ -186,7 +198,9 @@ internal sealed class RequestWrites(
             }
             catch (Exception e) when (isPassing(e))
             {
-                report(e, pause);
+                logger.Log(
+                    pause == FirstPause ? LogLevel.Warning : LogLevel.Debug, // Once for each outage.
+                    "Message {MessageId} cannot be {What} ({Reason}); next try in {Pause}.", run.MessageId, what, e.Message, pause);
                 await Task.Delay(pause, time, cancellationToken);
             }
         }

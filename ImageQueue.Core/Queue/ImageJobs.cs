@@ -75,8 +75,7 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         var ids = new List<string>(requests.Count);
         foreach (var (messageId, username) in requests)
         {
-            Dictionary<string, string?> parameters = UserOf(username) is { } user ? new() { [UserParameter] = $"\"{user}\"" } : [];
-            var id = transaction.CreateJob(JobOf(messageId), parameters, now, Unwanted);
+            var id = transaction.CreateJob(JobOf(messageId), ParametersOf(username), now, Unwanted);
             transaction.SetJobState(id, state);
             transaction.AddToQueue(QueueName, id);
             transaction.PersistJob(id);
@@ -86,6 +85,10 @@ public sealed class ImageJobs(IBackgroundJobClientV2 client, JobStorage storage,
         transaction.Commit();
         return ids;
     }
+
+    /// <summary>The parameters of a job that is created without Hangfire's client: its user, where the order asks for users.</summary>
+    internal Dictionary<string, string?> ParametersOf(string? username) =>
+        UserOf(username) is { } user ? new() { [UserParameter] = $"\"{user}\"" } : [];
 
     private string? UserOf(string? username) => username is not null && order.UsesUsers ? KeyOf(username) : null;
 

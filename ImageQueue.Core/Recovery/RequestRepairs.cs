@@ -42,7 +42,7 @@ public sealed class RequestRepairs(
         // A worker that lives after all is stopped by the change of its job's state. If it claims the row again before that, the row
         // is its own, and the next worker finds the job's entry stale.
         if (job is null || !jobs.TryGiveBack(job, fetched: null, $"given up, since {reason}"))
-            await enqueue.EnqueueAgainAsync(message.Id, message.HangfireJobId);
+            await enqueue.EnqueueAgainAsync(message.Id, message.HangfireJobId, message.Username);
         return true;
     }
 
@@ -62,11 +62,11 @@ public sealed class RequestRepairs(
     }
 
     /// <summary>Enqueues a waiting request whose job is missing or over.</summary>
-    internal async Task<bool> EnqueueAsync(long messageId, string job, string reason)
+    internal async Task<bool> EnqueueAsync(WaitingRequest row, string reason)
     {
-        var enqueued = await enqueue.EnqueueAgainAsync(messageId, job);
+        var enqueued = await enqueue.EnqueueAgainAsync(row.Id, row.HangfireJobId, row.Username);
         if (enqueued.Applied)
-            logger.LogWarning("Message {MessageId} is enqueued: its Hangfire job was {Reason}.", messageId, reason);
+            logger.LogWarning("Message {MessageId} is enqueued: its Hangfire job was {Reason}.", row.Id, reason);
         return enqueued.Applied;
     }
 

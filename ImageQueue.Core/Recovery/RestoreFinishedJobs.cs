@@ -83,8 +83,9 @@ internal sealed class RestoreFinishedJobs(
         foreach (var message in finished)
         {
             var (created, at, state) = (message.CreatedAt.UtcDateTime, EndOf(message), StateOf(message));
-            var requested = new Dictionary<string, string?> { [ImageJobs.RequestedAtParameter] = JobHelper.SerializeDateTime(created) };
-            var id = transaction.CreateJob(ImageJobs.JobOf(message.Id), requested, created, KeepFor);
+            var parameters = jobs.ParametersOf(message.Username);
+            parameters[ImageJobs.RequestedAtParameter] = JobHelper.SerializeDateTime(created);
+            var id = transaction.CreateJob(ImageJobs.JobOf(message.Id), parameters, created, KeepFor);
             transaction.SetJobState(id, state);
             var counter = $"stats:{state.Name.ToLowerInvariant()}";
             if (state.IsFinal)

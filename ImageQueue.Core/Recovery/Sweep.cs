@@ -180,7 +180,7 @@ public sealed class Sweep(
             {
                 if (row.HangfireJobId is { } job
                     && snapshot.PositionOf(job) is null
-                    && await RepairWaitingAsync(row.Id, job, cancellationToken))
+                    && await RepairWaitingAsync(row, job, cancellationToken))
                 {
                     repaired++;
                 }
@@ -194,17 +194,17 @@ public sealed class Sweep(
         return repaired;
     }
 
-    private async Task<bool> RepairWaitingAsync(long messageId, string job, CancellationToken cancellationToken)
+    private async Task<bool> RepairWaitingAsync(WaitingRequest row, string job, CancellationToken cancellationToken)
     {
         var state = jobs.Find(job);
         if (state?.Name == ProcessingState.StateName && !jobs.AreVolatile && !jobs.IsServerKnown(state))
-            return repairs.TryGiveBack(messageId, job);
+            return repairs.TryGiveBack(row.Id, job);
         if (ImageJobs.WillRunIn(state?.Name))
             return false;
         if (state?.Name == DeletedState.StateName && !ImageJobs.IsOurs(state.Reason))
             return await repairs.CancelAsync(job, cancellationToken);
         if (state?.Name == FailedState.StateName)
-            return await repairs.FailUnstartableAsync(messageId, job, cancellationToken);
-        return await repairs.EnqueueAsync(messageId, job, state is null ? "gone" : $"over ({state.Name})");
+            return await repairs.FailUnstartableAsync(row.Id, job, cancellationToken);
+        return await repairs.EnqueueAsync(row, state is null ? "gone" : $"over ({state.Name})");
     }
 }

@@ -12,16 +12,15 @@ public sealed class EnqueueImageRequest(
     /// sweep enqueues what could not be enqueued here.
     /// </summary>
     /// <param name="message">A queued message.</param>
-    /// <param name="username">Its owner; null: read from its conversation, where the order needs it.</param>
     /// <returns>The message as it is now.</returns>
-    public async Task<Message> EnqueueAsync(Message message, string? username = null)
+    public async Task<Message> EnqueueAsync(Message message)
     {
         ArgumentNullException.ThrowIfNull(message);
         if (rebuilding.IsUnderWay)
             return message;
         try
         {
-            return (await EnqueueAgainAsync(message.Id, message.HangfireJobId, username)).Message ?? message;
+            return (await EnqueueAgainAsync(message.Id, message.HangfireJobId, message.Username)).Message ?? message;
         }
         catch (Exception e)
         {
@@ -33,12 +32,11 @@ public sealed class EnqueueImageRequest(
     /// <summary>Enqueues a row whose job is missing or will not run.</summary>
     /// <param name="messageId">The message.</param>
     /// <param name="replaces">The job that it has; null when it has none.</param>
-    /// <param name="username">Its owner; null: read from its conversation, where the order needs it.</param>
+    /// <param name="username">Its owner; null when that is not known.</param>
     /// <returns>Not applied when another actor was quicker; the new job is then deleted.</returns>
     /// <exception cref="StoreUnavailableException">The job is in Hangfire and will claim the row, but the row does not name it.</exception>
-    internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, string? username = null)
+    internal async Task<Transition> EnqueueAgainAsync(long messageId, string? replaces, string? username)
     {
-        username ??= order.UsesUsers ? (await store.FindAsync(messageId, CancellationToken.None))?.Username : null;
         // The attach comes before any look at the queue. A crash between the two is the sweep's to repair.
         using var activity = QueueTracing.StartSend(messageId);
         var job = jobs.Enqueue(messageId, username);

@@ -52,7 +52,7 @@ public sealed class SubmitImageRequest(
         // which the sweep finds.
         var enqueued = new List<Submitted>(submitted.Count);
         foreach (var one in submitted)
-            enqueued.Add(one with { Message = await queue.EnqueueAsync(one.Message, request.Username) });
+            enqueued.Add(one with { Message = await queue.EnqueueAsync(one.Message) });
         return enqueued;
     }
 

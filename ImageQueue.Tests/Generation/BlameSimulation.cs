@@ -101,9 +101,9 @@ internal sealed class BlameSimulation
 
     private void Begin(Request request, Server server)
     {
-        if (_ledger.TakeDecided(request.Id) is { } cause)
+        if (_ledger.TakeDecided(request.Id) is { } earlier)
         {
-            Settle(request, server, Count(request, server, new AttemptOutcome(AttemptResult.Disrupted, cause)));
+            Settle(request, server, Count(request, server, earlier));
             return;
         }
 
@@ -181,7 +181,7 @@ internal sealed class BlameSimulation
             server.Decided -= Decide;
             bool? isRequestAtFault = verdict.Task.IsCompleted ? verdict.Task.Result : null;
             if (isRequestAtFault is null && signal == BackendSignal.Disrupted)
-                _ledger.Add(request.Id, outcome.Cause!, verdict.Task);
+                _ledger.Add(request.Id, server.Name, outcome.Cause!, verdict.Task);
             var judged = outcome with { IsBackendAtFault = isRequestAtFault != true };
             Settle(
                 request,
@@ -191,7 +191,7 @@ internal sealed class BlameSimulation
     }
 
     private AttemptOutcome Count(Request request, Server server, AttemptOutcome outcome) =>
-        outcome with { HaveOthersCompleted = _ledger.HaveOthersCompleted(request.Id, server.Name) };
+        outcome with { HaveOthersCompleted = _ledger.HaveOthersCompleted(request.Id, outcome.EarlierBackend ?? server.Name) };
 
     private void Settle(Request request, Server server, AttemptOutcome outcome)
     {
@@ -201,7 +201,7 @@ internal sealed class BlameSimulation
             || (resolution.Row == RowChange.Fail && outcome.Result == AttemptResult.Disrupted)
             ? 1
             : 0;
-        request.FailedOn.Add(server.Name);
+        request.FailedOn.Add(outcome.EarlierBackend ?? server.Name);
         switch (resolution.Row)
         {
             case RowChange.Fail:

@@ -332,6 +332,78 @@ internal sealed class GenerateImageJobTests
         Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(status));
     }
 
+    /// <summary>Seen before: the deleted job was put back into the queue, and its image was generated.</summary>
+    [Test]
+    public async Task DeletedJob_CancelsItsRequest_WhileACanaryDecides()
+    {
+        var canary = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Bench.Forge.Setup(forge => forge.GenerateAsync(
+                It.IsAny<ForgeBackend>(), It.IsAny<string>(), It.IsAny<GenerationRequest>(), It.IsAny<Func<Task>>(),
+                It.IsAny<CancellationToken>()))
+            .Returns(async (ForgeBackend _, string task, GenerationRequest _, Func<Task> _, CancellationToken stop) =>
+            {
+                if (!Bench.IsCanary(task))
+                    throw new ForgeException(ForgeFailure.Disrupted, "CUDA error");
+                canary.TrySetResult();
+                await Task.Delay(Timeout.Infinite, stop);
+                return Image(SKColors.Red);
+            });
+        using var taken = new CancellationTokenSource();
+        var row = await Bench.QueueAsync();
+        var running = Bench.RunAsync(row, taken.Token);
+        await canary.Task.WaitAsync(TimeSpan.FromSeconds(30));
+
+        Bench.SetState(row.HangfireJobId!, new DeletedState());
+        await taken.CancelAsync();
+
+        Assert.CatchAsync<OperationCanceledException>(() => running);
+        Assert.That((await Bench.FindAsync(row)).Status, Is.EqualTo(MessageStatus.Cancelled));
+        Assert.That(Bench.StateOf(row), Is.EqualTo(DeletedState.StateName));
+    }
+
+    /// <summary>The claim waited for the database, and another process has the backend by now.</summary>
+    [Test]
+    public async Task Request_IsNotSent_WhenTheLeaseEndedBeforeIt()
+    {
+        var sent = 0;
+        Bench.Generate((_, _) =>
+        {
+            Interlocked.Increment(ref sent);
+            return Task.FromResult(Image(SKColors.Red));
+        });
+        _outage.After(nameof(IMessageStore.ClaimAsync), () =>
+        {
+            Bench.Get<BackendPool>().All.Single().LeasedUntil = null;
+            return Task.CompletedTask;
+        });
+        var row = await Bench.QueueAsync();
+
+        Assert.ThrowsAsync<JobAbortedException>(() => Bench.RunAsync(row));
+
+        var now = await Bench.FindAsync(row);
+        Assert.That((sent, now.Status, now.Failures, now.Disruptions), Is.EqualTo((0, MessageStatus.Queued, 0, 0)));
+        Assert.That(Bench.StateOf(row), Is.EqualTo(EnqueuedState.StateName));
+    }
+
+    /// <summary>Seen before: the job failed, and the sweep ended its request in error.</summary>
+    [Test]
+    public async Task Job_IsGivenBack_OnceHangfiresStorageAnswersAgain()
+    {
+        Bench.Forge.Setup(forge => forge.WhyUnhealthyAsync(It.IsAny<ForgeBackend>(), It.IsAny<CancellationToken>()))
+            .ReturnsAsync("it does not answer");
+        var row = await Bench.QueueAsync();
+        var faults = 2;
+        Bench.OrderFault = method => method == nameof(IQueueOrder.TryGiveBack) && faults-- > 0
+            ? new InvalidOperationException("The connection to Hangfire's storage is lost.")
+            : null;
+
+        Assert.ThrowsAsync<JobAbortedException>(() => Bench.RunAsync(row));
+
+        Assert.That((await Bench.Get<IQueueOrder>().GetAsync(CancellationToken.None)).PositionOf(row.HangfireJobId!), Is.EqualTo(1));
+        var warnings = Bench.Log.Of(LogLevel.Warning).Where(line => line.Contains("cannot be given back", StringComparison.Ordinal));
+        Assert.That(warnings.Count(), Is.EqualTo(1), "once for each outage");
+    }
+
     [Test]
     public async Task LoserOfAFence_ReplacesNothing_WhenItsImageComesLate()
     {
@@ -420,6 +492,23 @@ internal sealed class GenerateImageJobTests
         await Bench.Get<QueueRebuild>().RebuildAsync(CancellationToken.None);
 
         Assert.That(Bench.Enqueued(), Is.EqualTo(new[] { other.Id, poison.Id }));
+    }
+
+    /// <summary>Seen before: at the tail it counted as a user of its own, and so as its user's second turn.</summary>
+    [Test]
+    public async Task RequestThatDisruptedTwice_StaysItsUsers_InFairShare()
+    {
+        await OpenAsync(new() { ["Queue:Order"] = "FairShare" });
+        Bench.Generate((_, _) => Task.FromException<ForgeImage>(new ForgeException(ForgeFailure.Disrupted, "CUDA error")));
+        var poison = await Bench.ClaimAsync();
+        await Bench.Store.RequeueAsync(poison.Id, poison.Attempt, AttemptCharge.Disruption, CancellationToken.None);
+
+        Assert.ThrowsAsync<JobAbortedException>(() => Bench.RunAsync(poison));
+
+        using var connection = Bench.Get<JobStorage>().GetConnection();
+        var job = (await Bench.FindAsync(poison)).HangfireJobId!;
+        Assert.That(job, Is.Not.EqualTo(poison.HangfireJobId));
+        Assert.That(ImageJobs.ReadUser(connection.GetJobParameter(job, ImageJobs.UserParameter)), Is.EqualTo(ImageJobs.KeyOf("ayşe")));
     }
 
     [Test]

@@ -59,7 +59,7 @@ internal sealed class StorageTroubleJourneyTests
 
         await app.WaitForAsync((long)message["id"]!, MessageStatus.Complete);
 
-        Assert.That(app.Log.ToString(), Does.Contain("could not be stored"));
+        Assert.That(app.Log.ToString(), Does.Contain("cannot be given its image"));
         Assert.That(forge.Stats.Total, Is.EqualTo(1), "generated once, written twice");
         Assert.That(Directory.GetFiles(Images, "*.tmp"), Is.Empty);
         Assert.That(Directory.GetFiles(Images, "*.png"), Has.Length.EqualTo(1));

@@ -52,7 +52,11 @@ internal sealed class Bench : IAsyncDisposable
         if (wrap is not null)
         {
             var inner = services.Last(service => service.ServiceType == typeof(IMessageStore));
-            services.AddSingleton(provider => wrap((IMessageStore)inner.ImplementationFactory!(provider))); // Registered by factory.
+            var order = services.Last(service => service.ServiceType == typeof(IQueueOrder));
+            // Both are registered by factory.
+            services.AddSingleton(provider => wrap((IMessageStore)inner.ImplementationFactory!(provider)));
+            services.AddSingleton(provider => FaultyOrder.Around(
+                (IQueueOrder)order.ImplementationFactory!(provider), method => OrderFault(method)));
         }
 
         _services = services.BuildServiceProvider();
@@ -68,6 +72,9 @@ internal sealed class Bench : IAsyncDisposable
     public Mock<IForgeClient> Forge { get; } = NewForge();
 
     public IMessageStore Store { get; }
+
+    /// <summary>By method of the queue's order: the exception to throw; null: none. For benches whose store is wrapped.</summary>
+    public Func<string, Exception?> OrderFault { get; set; } = _ => null;
 
     public ImageJobs Jobs { get; }
 
