@@ -176,6 +176,12 @@ public abstract partial class MessageStoreContract
         Assert.That(
             () => Store.SubmitAsync([.. Three().Select(one => one with { RequestHash = "başka" })], UserLimits.None, default),
             Throws.TypeOf<IdempotencyKeyReusedException>());
+
+        // Seen before: the key of a group whose first image was erased was refused by the index for good.
+        await Store.EraseAsync(first[0].Message.Id, default);
+        var rest = await Store.SubmitAsync(Three(), UserLimits.None, default);
+        Assert.That(
+            rest.Select(one => (one.Message.Id, one.IsReplay)), Is.EqualTo(first.Skip(1).Select(one => (one.Message.Id, true))));
     }
 
     private async Task UploadAsync(params string[] ids)

@@ -28,11 +28,11 @@ internal sealed partial class SqlServerMessageStore
     }
 
     /// <summary>Of two concurrent batches the index refuses one, which is rolled back, repeated, and finds the other's row.</summary>
-    private const string Add =
+    private static readonly string Add =
         $"""
         {Begin}
         {EnsureConversation}
-        {EndIfForeignOrReplay}
+        {EndIfForeignOrReplay("= @IdempotencyKey")}
         ELSE
         BEGIN
             {Insert}
@@ -88,7 +88,8 @@ internal sealed partial class SqlServerMessageStore
     private const string IsForeign = "NOT EXISTS (SELECT 1 FROM dbo.conversations WHERE id = @ConversationId AND username = @Username)";
 
     /// <summary>Ends the transaction where nothing is added; an ELSE must follow.</summary>
-    private const string EndIfForeignOrReplay =
+    /// <summary>A repeated request finds all its messages that have not been erased.</summary>
+    private static string EndIfForeignOrReplay(string isOfKey) =>
         $"""
         IF {IsForeign}
         BEGIN
@@ -97,12 +98,13 @@ internal sealed partial class SqlServerMessageStore
         END
         ELSE IF EXISTS (
             SELECT 1 FROM dbo.messages
-            WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL)
+            WHERE conversation_id = @ConversationId AND idempotency_key {isOfKey} AND idempotency_key IS NOT NULL)
         BEGIN
             COMMIT TRANSACTION;
             SELECT N'{SubmitOutcome.Replay}' AS Outcome, {Columns}
             FROM dbo.messages
-            WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;
+            WHERE conversation_id = @ConversationId AND idempotency_key {isOfKey} AND idempotency_key IS NOT NULL
+            ORDER BY id;
         END
         """;
 

@@ -11,7 +11,7 @@ internal sealed partial class SqlServerMessageStore
         var first = messages[0];
         var parameters = Limits(
             Row(new(first.ConversationId, first.Username, MessageRole.Bot, MessagePatches.PendingContent, null), first.Prompt), limits,
-            messages.Count).Add("@Work", first.Work).AddText("@IdempotencyKey", first.IdempotencyKey, IdempotencyKeySize)
+            messages.Count).Add("@Work", first.Work)
             .AddText("@Why", null, RequestEvents.MaxWhy).AddText("@Actor", Actor.Current, Actor.MaxLength);
         for (var i = 0; i < messages.Count; i++)
         {
@@ -30,7 +30,7 @@ internal sealed partial class SqlServerMessageStore
         var rows = await InsertAsync(Submit(messages.Count, usesUploads), parameters, cancellationToken);
         if (rows.Count == 0)
             throw new InvalidOperationException("The batch of a submit has answered nothing.");
-        var (outcome, earlier) = rows[0];
+        var outcome = rows[0].Outcome;
         ThrowIfFull(outcome, limits, messages.Count);
         switch (outcome)
         {
@@ -41,35 +41,13 @@ internal sealed partial class SqlServerMessageStore
                     ? first.Source.UploadId ?? ""
                     : first.Source.MaskUploadId ?? "");
             case SubmitOutcome.Replay:
-                return [Replay(first, earlier), .. await FindOthersAsync(messages, cancellationToken)];
+                return [.. rows.Select(row => Replay(first, row.Message))];
             default:
                 foreach (var _ in rows)
                     Metrics?.RecordSubmit();
                 Signal.Raise();
                 return [.. rows.Select(row => new Submitted(row.Message, IsReplay: false))];
         }
-    }
-
-    private async Task<IReadOnlyList<Submitted>> FindOthersAsync(
-        IReadOnlyList<NewImageMessage> messages, CancellationToken cancellationToken)
-    {
-        var found = new List<Submitted>();
-        foreach (var message in messages.Skip(1))
-        {
-            if (await OneAsync<Message>(
-                $"""
-                SELECT {Columns} FROM dbo.messages
-                WHERE conversation_id = @ConversationId AND idempotency_key = @IdempotencyKey AND idempotency_key IS NOT NULL;
-                """,
-                new StatementParameters().AddName("@ConversationId", message.ConversationId)
-                    .AddText("@IdempotencyKey", message.IdempotencyKey, IdempotencyKeySize),
-                cancellationToken) is { } earlier)
-            {
-                found.Add(Replay(message, earlier));
-            }
-        }
-
-        return found;
     }
 
     private const int IdempotencyKeySize = 200;
@@ -84,7 +62,7 @@ internal sealed partial class SqlServerMessageStore
         {LockUser}
         {EnsureConversation}
         {CountPending}
-        {EndIfForeignOrReplay}
+        {EndIfForeignOrReplay($"IN ({Keys(count)})")}
         ELSE IF {IsFull}
         BEGIN
             ROLLBACK TRANSACTION;
@@ -99,6 +77,9 @@ internal sealed partial class SqlServerMessageStore
             END
         END
         """;
+
+    private static string Keys(int count) =>
+        string.Join(", ", Enumerable.Range(0, count).Select(number => FormattableString.Invariant($"@IdempotencyKey{number}")));
 
     // queued_at is by the server's clock: one clock for all machines, and the one that judges its age.
     private static string InsertRequest(int number) => FormattableString.Invariant(

@@ -13,9 +13,8 @@ internal sealed partial class SqliteMessageStore
             session =>
             {
                 EnsureConversation(session, first.ConversationId, first.Username, first.Prompt, now);
-                if (FindReplay(session, first) is { } replay)
-                    return [replay, .. messages.Skip(1).Select(message => FindReplay(session, message)).OfType<Submitted>()];
-
+                if (messages.Select(message => FindReplay(session, message)).OfType<Submitted>().ToList() is { Count: > 0 } replays)
+                    return replays; // All that have not been erased.
                 _shares.Add(session, first.Username, first.Work, limits, messages.Count);
                 UseUploads(session, first.Source, messages.Count);
                 return
