@@ -45,7 +45,7 @@ public sealed class TooManyPendingException(string message, TimeSpan retryAfter)
         TimeSpan.FromSeconds(10));
 
     internal static TooManyPendingException OfAll(int max) => new(
-        $"The queue is full: {max} requests are waiting. Try again in a minute.", TimeSpan.FromMinutes(1))
+        $"The queue is full: at most {max} requests may wait. Try again in a minute.", TimeSpan.FromMinutes(1))
     { IsOfAll = true };
 }
 

@@ -148,6 +148,32 @@ internal sealed class OpenAiTests
         Assert.That(await app.Http.GetStringAsync("api/conversations/openai-local~2/messages"), Does.Contain("a dog"));
     }
 
+    /// <summary>Seen before: 403 for good, since the second conversation of local is the first one of local~2.</summary>
+    [Test]
+    public async Task Generate_GoesOn_WhenAnotherUsersConversationHasTheNextId()
+    {
+        await using var app = await TestApp.StartAsync();
+        foreach (var user in (string[])["local~2", "local"])
+            Assert.That((await app.Http.PostAsJsonAsync("v1/images/generations", new { prompt = "a cat", user })).IsSuccessStatusCode);
+        (await app.Http.DeleteAsync(new Uri("api/conversations/openai-local", UriKind.Relative))).Dispose();
+
+        (await app.Http.PostAsJsonAsync("v1/images/generations", new { prompt = "a dog", user = "local" })).Dispose();
+
+        Assert.That(await app.Http.GetStringAsync("api/conversations/openai-local~3/messages"), Does.Contain("a dog"));
+    }
+
+    [TestCase("2.0")]
+    [TestCase("\"2\"")]
+    public async Task Generate_TakesWholeNumbers_HoweverTheyAreWritten(string count)
+    {
+        await using var app = await TestApp.StartAsync();
+
+        var body = new StringContent($$"""{"prompt":"x","size":"64x64","n":{{count}}}""", Encoding.UTF8, "application/json");
+        var answer = await TestApp.ReadAsync(await app.Http.PostAsync(new Uri("v1/images/generations", UriKind.Relative), body));
+
+        Assert.That(answer["data"]!.AsArray(), Has.Count.EqualTo(2));
+    }
+
     [Test]
     public async Task Generate_KeepsTheProxyAwake_WhenSet()
     {

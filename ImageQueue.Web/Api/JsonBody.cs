@@ -87,17 +87,26 @@ internal sealed class JsonBody(SystemTextJsonInputFormatter inner) : IInputForma
     }
 }
 
-/// <summary>Takes 512.0 and 5.12e2 as integers, as JSON Schema does.</summary>
+/// <summary>Takes 512.0 and 5.12e2 as integers, as JSON Schema does; and integers in text, where the options allow them.</summary>
 internal sealed class WholeNumber<T> : JsonConverter<T>
     where T : struct, IBinaryInteger<T>, IMinMaxValue<T>
 {
     /// <exception cref="JsonException">It is no whole number of this size. Without a message, so that the serializer names the
     /// type.</exception>
-    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-        reader.TokenType == JsonTokenType.Number && reader.TryGetDecimal(out var number) && number == decimal.Truncate(number)
-        && number >= decimal.CreateChecked(T.MinValue) && number <= decimal.CreateChecked(T.MaxValue)
+    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType == JsonTokenType.String && options.NumberHandling.HasFlag(JsonNumberHandling.AllowReadingFromString))
+        {
+            return T.TryParse(reader.GetString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var parsed)
+                ? parsed
+                : throw new JsonException();
+        }
+
+        return reader.TokenType == JsonTokenType.Number && reader.TryGetDecimal(out var number) && number == decimal.Truncate(number)
+            && number >= decimal.CreateChecked(T.MinValue) && number <= decimal.CreateChecked(T.MaxValue)
             ? T.CreateChecked(number)
             : throw new JsonException();
+    }
 
     public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) =>
         writer.WriteNumberValue(long.CreateChecked(value));

@@ -30,7 +30,7 @@ internal sealed class A1111Calls(Callers callers, ModelChoices models) : IDispos
     public ImageRequest Read(HttpContext http, A1111ImageBody body)
     {
         var model = models.Find(body.Checkpoint ?? ModelOf(http)) ?? default;
-        var key = ImageCalls.KeyOf(http) ?? (body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : null);
+        var key = body.ForceTaskId is { Length: > 0 } task ? A1111Task.KeyOf(task) : ImageCalls.KeyOf(http);
         return body.ToRequest(model, key);
     }
 

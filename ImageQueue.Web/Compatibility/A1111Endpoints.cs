@@ -55,8 +55,8 @@ internal static class A1111Endpoints
         foreach (var empty in (string[])["hypernetworks", "prompt-styles", "face-restorers"])
             api.MapGet($"/{empty}", () => Array.Empty<object>()).WithSummary($"List {empty}");
         api.MapGet("/progress", ProgressAsync).WithSummary("Read the progress of the caller's image");
-        api.MapPost("/interrupt", InterruptAsync).WithSummary("Cancel the caller's image");
-        api.MapPost("/skip", InterruptAsync).WithSummary("Cancel the caller's image");
+        api.MapPost("/interrupt", InterruptAsync).WithSummary("Cancel the caller's images");
+        api.MapPost("/skip", SkipAsync).WithSummary("Cancel the caller's image that is being generated");
         var inner = all.MapGroup(InternalPath);
         inner.MapGet("/ping", () => new Dictionary<string, object>()).WithSummary("Ping");
         inner.MapPost("/progress", TaskProgressAsync).Accepts<A1111TaskBody>("application/json").WithSummary("Read the progress of a task");
@@ -85,7 +85,8 @@ internal static class A1111Endpoints
     private static async Task UpscaleAsync(HttpContext http, SourceCalls calls, A1111Calls a1111, CallAnswer answers, ImageLocator images)
     {
         var body = await CompatibilityJson.ReadAsync<A1111UpscaleBody>(http.Request, http.RequestAborted);
-        await using var call = await calls.SubmitAsync(a1111.Of(http), body.ToSource(), A1111UpscaleBody.Request, http.RequestAborted);
+        var request = A1111UpscaleBody.Request with { IdempotencyKey = ImageCalls.KeyOf(http) };
+        await using var call = await calls.SubmitAsync(a1111.Of(http), body.ToSource(), request, http.RequestAborted);
         await answers.WriteAsync(http, call, async stop => new A1111Upscaled(
             Convert.ToBase64String(await images.ReadAsync(call.Messages[0], stop)),
             $"<p>Postprocess upscale by: {body.UpscalingResize ?? 2}</p>"));
@@ -129,6 +130,12 @@ internal static class A1111Endpoints
     private static async Task<object> InterruptAsync(HttpContext http, A1111Task tasks)
     {
         await tasks.InterruptAsync(http, http.RequestAborted);
+        return new { };
+    }
+
+    private static async Task<object> SkipAsync(HttpContext http, A1111Task tasks)
+    {
+        await tasks.SkipAsync(http, http.RequestAborted);
         return new { };
     }
 

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
 using System.Text.Json.Serialization;
 using ImageQueue.Core.Generation;
 using ImageQueue.Core.Queue;
@@ -43,7 +45,7 @@ internal sealed class A1111Task(
                 sampling_step = steps * (current?.Progress ?? 0) / 100,
                 sampling_steps = steps,
             },
-            current_image = withImage ? PreviewOf(current) : null,
+            current_image = withImage && PreviewOf(current) is { } preview ? Convert.ToBase64String(preview) : null,
             textinfo = WaitOf(current),
         };
     }
@@ -55,7 +57,7 @@ internal sealed class A1111Task(
         var mine = newest.FindAll(message => body.IdTask is { Length: > 0 } task && TaskOf(message, newest) == task);
         var current = CurrentOf(mine);
         var preview = body.LivePreview == false ? null : PreviewOf(current);
-        var isNew = preview is not null && current!.Revision != body.IdLivePreview;
+        var previewId = preview is null ? -1 : BinaryPrimitives.ReadInt32LittleEndian(SHA256.HashData(preview)) & int.MaxValue;
         return new
         {
             active = current?.Status == MessageStatus.Processing,
@@ -63,8 +65,9 @@ internal sealed class A1111Task(
             completed = current is null && mine.Count > 0,
             progress = current?.Progress / 100.0,
             eta = await EtaOfAsync(current, cancellationToken),
-            live_preview = isNew ? $"data:image/jpeg;base64,{preview}" : null,
-            id_live_preview = current is not null && preview is not null ? current.Revision : -1,
+            live_preview =
+                preview is null || previewId == body.IdLivePreview ? null : $"data:image/jpeg;base64,{Convert.ToBase64String(preview)}",
+            id_live_preview = previewId,
             textinfo = current is null ? "Waiting..." : WaitOf(current),
         };
     }
@@ -80,14 +83,30 @@ internal sealed class A1111Task(
         ];
     }
 
-    /// <summary>Cancels the caller's images in progress, as A1111 does; when there is none, those that wait.</summary>
+    /// <summary>
+    /// Ends the caller's call that is being generated, with all its images, as A1111 does; when there is none, all that wait.
+    /// </summary>
     public async Task InterruptAsync(HttpContext http, CancellationToken cancellationToken)
     {
         var unfinished = (await NewestAsync(http, cancellationToken)).FindAll(message => !MessageWait.HasEnded(message));
-        var running = unfinished.Where(message => message.Status == MessageStatus.Processing).ToList();
-        foreach (var message in running.Count > 0 ? running : unfinished)
+        var running = unfinished.FindAll(message => message.Status == MessageStatus.Processing);
+        await CancelAsync(
+            running.Count == 0 ? unfinished : unfinished.FindAll(message => running.Exists(one => IsSameCall(one, message))),
+            cancellationToken);
+    }
+
+    /// <summary>Cancels the caller's images that are being generated; their calls go on with the next.</summary>
+    public async Task SkipAsync(HttpContext http, CancellationToken cancellationToken) => await CancelAsync(
+        (await NewestAsync(http, cancellationToken)).FindAll(message => message.Status == MessageStatus.Processing), cancellationToken);
+
+    private async Task CancelAsync(List<Message> messages, CancellationToken cancellationToken)
+    {
+        foreach (var message in messages.AsEnumerable().Reverse()) // The next image of a call must not begin meanwhile.
             await cancel.CancelAsync(message.Id, cancellationToken);
     }
+
+    private static bool IsSameCall(Message one, Message other) =>
+        one.Id == other.Id || (one.GroupId is not null && one.GroupId == other.GroupId);
 
     /// <summary>The first image of a call has its key; the others are of its group.</summary>
     private static string? TaskOf(Message message, List<Message> newest)
@@ -102,8 +121,8 @@ internal sealed class A1111Task(
     private static string? WaitOf(Message? message) =>
         message is { Status: MessageStatus.Queued } ? $"In queue: {message.QueuePosition}" : null;
 
-    private string? PreviewOf(Message? message) =>
-        message is { PreviewUrl: not null, JobId: { } jobId } && files.ReadPreview(jobId) is { } jpeg ? Convert.ToBase64String(jpeg) : null;
+    private byte[]? PreviewOf(Message? message) =>
+        message is { PreviewUrl: not null, JobId: { } jobId } ? files.ReadPreview(jobId) : null;
 
     private async Task<double?> EtaOfAsync(Message? message, CancellationToken cancellationToken) =>
         message is null ? null : (await positions.GetAsync(cancellationToken)).EtaOf(message);

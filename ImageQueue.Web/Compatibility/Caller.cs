@@ -13,8 +13,10 @@ internal sealed record Caller(string Api, string Username, string ConversationId
 /// <summary>Finds the caller of a request.</summary>
 internal sealed class Callers
 {
-    /// <summary>How often each conversation was erased: an erased id takes no more messages, so the next one has a number.</summary>
-    private readonly ConcurrentDictionary<string, int> _erased = new(StringComparer.Ordinal);
+    private const int MaxTries = 100;
+
+    /// <summary>How many of a caller's ids take no more messages; the next one has a number.</summary>
+    private readonly ConcurrentDictionary<string, int> _taken = new(StringComparer.Ordinal);
 
     /// <param name="user">The <c>user</c> field of the body, or null.</param>
     public Caller Of(HttpContext context, string api, string? user)
@@ -24,7 +26,10 @@ internal sealed class Callers
         return new(api, username, ConversationOf(api, username));
     }
 
-    /// <summary>Writes into the caller's conversation. An erased one takes no more; a few may have been erased one after another.</summary>
+    /// <summary>
+    /// Writes into the caller's conversation. An erased one takes no more, and another user's has the same id where one is called
+    /// <c>x</c> and the other <c>x~2</c>; a few may follow one another.
+    /// </summary>
     public async Task<T> WriteAsync<T>(Caller caller, Func<Caller, Task<T>> writeAsync)
     {
         for (var tries = 0; ; tries++)
@@ -33,25 +38,25 @@ internal sealed class Callers
             {
                 return await writeAsync(caller);
             }
-            catch (ConversationDeletedException) when (tries < 20)
+            catch (Exception e) when (e is ConversationDeletedException or ConversationForbiddenException && tries < MaxTries)
             {
-                caller = AfterErase(caller);
+                caller = Next(caller);
             }
         }
     }
 
-    /// <summary>The conversation is erased: later requests of this user go into a new one.</summary>
-    private Caller AfterErase(Caller caller)
+    /// <summary>Later requests of this user go into a new conversation.</summary>
+    private Caller Next(Caller caller)
     {
         if (ConversationOf(caller.Api, caller.Username) == caller.ConversationId)
-            _erased.AddOrUpdate(BaseOf(caller.Api, caller.Username), 1, (_, count) => count + 1);
+            _taken.AddOrUpdate(BaseOf(caller.Api, caller.Username), 1, (_, count) => count + 1);
         return caller with { ConversationId = ConversationOf(caller.Api, caller.Username) };
     }
 
     private string ConversationOf(string api, string username)
     {
         var id = BaseOf(api, username);
-        return _erased.TryGetValue(id, out var count) ? string.Create(null, $"{id}~{count + 1}") : id;
+        return _taken.TryGetValue(id, out var count) ? string.Create(null, $"{id}~{count + 1}") : id;
     }
 
     /// <summary>Short enough to leave room for the number.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json.Serialization;
+using ImageQueue.Web.Api;
 using ImageQueue.Web.Errors;
 
 namespace ImageQueue.Web.Compatibility;
@@ -17,7 +18,7 @@ internal static class CompatibilityJson
         NumberHandling = JsonNumberHandling.AllowReadingFromString,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Skip,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        Converters = { new ImageBytes() },
+        Converters = { new ImageBytes(), new WholeNumber<int>(), new WholeNumber<long>() },
     };
 
     /// <exception cref="ProblemException">It is not the JSON object that is expected.</exception>
