@@ -21,6 +21,8 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
     private TestApp _app = null!; // Set before any test runs.
     private PushSource _source = null!; // Set before any test runs.
 
+    private static readonly RouteFulfillOptions Picture = new() { ContentType = "image/png", BodyBytes = TestImages.Make() };
+
     private IMessageStore Store => _app.Services.GetRequiredService<IMessageStore>();
 
     [OneTimeSetUp]
@@ -327,6 +329,28 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
         await Expect(page.GetByTestId("prompt")).ToBeVisibleAsync();
         await Expect(page.GetByTestId("read-only")).ToBeHiddenAsync();
         await Store.CancelAsync((long)image["id"]!, "c", default);
+    }
+
+    /// <summary>Only what reads, copies or downloads is offered.</summary>
+    [Test]
+    public async Task SomebodyElsesConversation_OffersNoCommands()
+    {
+        var done = await _source.CompleteAsync(await _source.BeginAsync("foreign", "a lake"));
+        var group = (await _app.SubmitAsync("iki gemi", "foreign", more: new { n = 2 }))["messages"]!.AsArray();
+        await using var context = await OpenAsync(name: "zeynep");
+        await context.RouteAsync("**/images/**", route => route.FulfillAsync(Picture));
+        var page = await GoAsync(context, "foreign");
+        var card = page.GetByTestId($"message-{done.Id}");
+        await Expect(card.GetByTestId("image")).ToBeVisibleAsync();
+        await Expect(page.GetByTestId("group")).ToBeVisibleAsync();
+
+        await card.GetByTestId("more").Locator("summary").ClickAsync();
+        await ChatBrowser.ShootAsync(page, "chat-foreign");
+        await Expect(card.GetByTestId("copy-prompt")).ToBeVisibleAsync();
+        foreach (var part in new[] { "cancel", "cancel-all", "retry", "reuse", "again", "change", "settings" })
+            await Expect(page.Locator($"[data-part={part}]:visible")).ToHaveCountAsync(0);
+        foreach (var one in group)
+            await Store.CancelAsync((long)one!["id"]!, "c", default);
     }
 
     /// <summary>The code is translated; the raw reason is for the operators.</summary>
