@@ -76,6 +76,7 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
         await item.GetByTestId("erase").ClickAsync();
         await Until.TrueAsync(
             async () => (int)(await _app.Http.GetAsync("api/conversations/can-2/messages")).StatusCode == 404, "it is erased");
+        await Expect(page.Locator("#new-conversation")).ToBeFocusedAsync(); // The button that had the focus is gone.
         await page.ReloadAsync();
         await Expect(Titles(page)).ToHaveTextAsync(["kalacak"]);
     }
@@ -96,6 +97,9 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
         var room = (await page.Locator("#thread").BoundingBoxAsync())!;
         Assert.That(box.Height, Is.LessThanOrEqualTo(room.Height), "prompt and card fit at 1280 x 800");
         await ChatBrowser.ShootAsync(page, "chat-card");
+        await card.GetByTestId("image").ClickAsync();
+        await Expect(page.GetByRole(AriaRole.Dialog, new() { Name = "bir kedi, yağlı boya" })).ToBeVisibleAsync();
+        await page.Keyboard.PressAsync("Escape");
 
         await card.GetByTestId("more").Locator("summary").ClickAsync();
         await ChatBrowser.ShootAsync(page, "chat-menu");

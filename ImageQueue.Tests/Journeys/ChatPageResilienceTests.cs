@@ -177,8 +177,10 @@ internal sealed partial class ChatPageResilienceTests : ChatPageFixture
             """);
         var page = await EnterAsync(context);
         Assert.That(await page.EvaluateAsync<int>("window.asked"), Is.Zero, "no permission is requested unasked");
+        var label = await page.Locator("#notify").InnerTextAsync();
         await page.Locator("#notify").ClickAsync();
         await Expect(page.Locator("#notify")).ToHaveAttributeAsync("aria-pressed", "true");
+        await Expect(page.Locator("#notify")).ToHaveTextAsync(label, new() { UseInnerText = true });
         await SendAsync(page, "bir kedi");
 
         await page.EvaluateAsync("() => { window.inBackground = true; document.dispatchEvent(new Event('visibilitychange')); }");

@@ -218,7 +218,6 @@ function erase(id) {
 function undoErase() {
   store.undoErase();
   hideToast();
-  element('new-conversation').focus();
 }
 
 function rename(id, title) {

@@ -64,7 +64,7 @@ function showButton() {
   button.hidden = state === 'missing';
   button.disabled = state === 'denied';
   button.setAttribute('aria-pressed', String(on));
-  setText(document.getElementById('notify-text'), text(state === 'denied' ? 'NotifyDenied' : on ? 'NotifyOn' : 'NotifyOff'));
+  setText(document.getElementById('notify-text'), text(state === 'denied' ? 'NotifyDenied' : 'Notify'));
 }
 
 /** Asks for permission only when the user presses the button. */

@@ -43,14 +43,15 @@ export class Sidebar {
     const words = fold(element('conversation-search').value.trim());
     const all = memory.name() ? store.conversations() : [];
     const shown = all.filter(one => fold(one.title ?? '').includes(words));
-    const focused = document.activeElement?.closest?.('.conversation')?.dataset.id;
+    const focused = document.activeElement?.closest('.conversation [data-part]');
+    const focusedId = focused?.closest('.conversation').dataset.id;
 
     element('conversation-search').hidden = all.length < 2 && !words;
     element('no-conversations').hidden = shown.length > 0;
     setText(element('no-conversations'), text(words ? 'NoneFound' : 'NoConversations'));
     element('more-conversations').hidden = !store.hasMore();
     element('conversation-list').replaceChildren(...shown.map(one => this.#item(one)));
-    if (focused) element('conversation-list').querySelector(`[data-id="${CSS.escape(focused)}"] a`)?.focus();
+    if (focused) this.#part(focusedId, focused.dataset.part)?.focus();
   }
 
   #item(conversation) {
@@ -78,6 +79,10 @@ export class Sidebar {
     return item;
   }
 
+  #part(id, name) {
+    return element('conversation-list').querySelector(`[data-id="${CSS.escape(id)}"] [data-part=${name}]`);
+  }
+
   /** Enter keeps the new title, Escape the old one. */
   #rename(item, conversation) {
     const form = document.createElement('form');
@@ -93,7 +98,7 @@ export class Sidebar {
       form.remove();
       if (title && title !== conversation.title) this.#actions.onRename(conversation.id, title);
       this.show(this.#currentId);
-      element('conversation-list').querySelector(`[data-id="${CSS.escape(conversation.id)}"] a`)?.focus();
+      this.#part(conversation.id, 'link')?.focus();
     };
     form.addEventListener('submit', event => {
       event.preventDefault();

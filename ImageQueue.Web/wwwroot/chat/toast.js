@@ -11,9 +11,10 @@ export function showToast(sentence, canUndo = false) {
   element('toast-undo').hidden = !canUndo;
   element('toast').hidden = false;
   if (canUndo) element('toast-undo').focus();
-  toastTimer = setTimeout(() => { element('toast').hidden = true; }, 5_000);
+  toastTimer = setTimeout(hideToast, 5_000);
 }
 
 export function hideToast() {
+  if (element('toast').contains(document.activeElement)) element('new-conversation').focus();
   element('toast').hidden = true;
 }
