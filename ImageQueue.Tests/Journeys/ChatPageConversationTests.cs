@@ -82,6 +82,23 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
     }
 
     [Test]
+    public async Task Erase_IsSent_WhenThePageIsLeftBeforeTheTimeToUndoIsOver()
+    {
+        await SayAsync("gül-1", "gül", "gidecek");
+        await using var context = await Browser.OpenAsync(_app);
+        var page = await EnterAsync(context, "gül");
+        var item = page.Locator(".conversation[data-id='gül-1']");
+        await item.HoverAsync();
+        await item.GetByTestId("erase").ClickAsync();
+        await Expect(page.GetByTestId("undo")).ToBeFocusedAsync();
+
+        await page.GotoAsync("about:blank");
+
+        await Until.TrueAsync(
+            async () => (int)(await _app.Http.GetAsync("api/conversations/gül-1/messages")).StatusCode == 404, "it is erased");
+    }
+
+    [Test]
     public async Task FinishedCard_IsRepeated_AndGivesItsPromptAndSettings()
     {
         await using var context = await Browser.OpenAsync(

@@ -64,6 +64,7 @@ async function request(method, path, body, headers = {}, patience = 20_000) {
       headers: { Accept: 'application/json', ...(body && { 'Content-Type': body.type || 'application/json' }), ...headers },
       body: body instanceof Blob ? body : body && JSON.stringify(body),
       cache: 'no-store',
+      keepalive: method === 'DELETE', // An erase is sent even as its tab closes.
       signal: AbortSignal.timeout(patience),
     });
     if (response.ok) return response.status === 204 ? null : await response.json();

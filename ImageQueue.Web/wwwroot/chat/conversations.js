@@ -17,6 +17,7 @@ let onChange = () => {};
 export function watchConversations(callback) {
   onChange = callback;
   document.addEventListener('visibilitychange', () => document.hidden || refresh());
+  addEventListener('pagehide', commitErase);
 }
 
 /** Newest first: { id, title }. */
