@@ -353,6 +353,83 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
             await Store.CancelAsync((long)one!["id"]!, "c", default);
     }
 
+    /// <summary>A page in the browser's back/forward cache has no stream, and opens another when it comes back.</summary>
+    [Test]
+    public async Task Stream_IsOpenedAgain_WhenThePageComesBackFromTheCache()
+    {
+        await TalkAsync("cached", 1);
+        await using var context = await OpenAsync();
+        var page = await GoAsync(context, "cached");
+        await UntilLiveAsync(page, "cached");
+
+        await page.EvaluateAsync(
+            """
+            () => {
+              for (const type of ['pagehide', 'pageshow']) dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
+            }
+            """);
+
+        await UntilLiveAsync(page, "cached"); // Maybe by the read that the return causes.
+        await UntilLiveAsync(page, "cached");
+    }
+
+    /// <summary>The worker that holds the stream of all tabs, with tabs, time and stream of the test.</summary>
+    [Test]
+    public async Task StreamWorker_TellsATab_WhenItMayHaveMissedAMessage()
+    {
+        await using var context = await OpenAsync(new() { BypassCSP = true });
+        var page = await context.NewPageAsync();
+        await page.GotoAsync("/");
+
+        var told = await page.EvaluateAsync<string[]>(
+            """
+            async () => {
+              let now = 0;
+              const streams = [];
+              class Stream extends EventTarget {
+                static OPEN = 1;
+                static CLOSED = 2;
+                readyState = 0;
+                constructor() { super(); streams.push(this); }
+                open() { this.readyState = 1; this.dispatchEvent(new Event('open')); }
+                close() { this.readyState = 2; }
+              }
+              const worker = new EventTarget();
+              const timers = [];
+              const later = run => timers.push(run);
+              const source = await (await fetch('/chat/stream-worker.js')).text();
+              new Function('globalThis', 'EventSource', 'performance', 'setTimeout', 'clearTimeout', source)(
+                worker, Stream, { now: () => now }, later, () => timers.splice(0));
+              const told = [];
+              const tab = name => {
+                const port = Object.assign(new EventTarget(), {
+                  start() {}, close() {}, postMessage: ({ type, isClosed }) => told.push(`${name}: ${type}${isClosed ? ' closed' : ''}`),
+                });
+                worker.dispatchEvent(Object.assign(new Event('connect'), { ports: [port] }));
+                return data => {
+                  port.dispatchEvent(new MessageEvent('message', { data }));
+                  timers.splice(0).forEach(run => run());
+                };
+              };
+              const one = tab('one');
+              one({ conversation: 'a', root: '/' });
+              streams.at(-1).open();
+              const two = tab('two');
+              two({ conversation: 'b', root: '/' });
+              streams.at(-1).open();
+              told.push('frozen');
+              now = 170_000;
+              two({ here: true });
+              now = 190_000;
+              two({ here: true });
+              one({ here: true });
+              return told;
+            }
+            """);
+
+        Assert.That(told, Is.EqualTo(new[] { "one: open", "one: open", "two: open", "frozen", "one: error closed" }));
+    }
+
     /// <summary>The code is translated; the raw reason is for the operators.</summary>
     [Test]
     public async Task Error_IsSaidInTheReadersLanguage_ByItsCode()

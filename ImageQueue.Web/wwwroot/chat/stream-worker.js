@@ -19,6 +19,8 @@ globalThis.addEventListener('connect', ({ ports: [port] }) => {
       tabs.set(port, { conversation: data.conversation, root: data.root, heardAt: performance.now(), isOpen: false });
     } else if (tabs.has(port)) {
       tabs.get(port).heardAt = performance.now();
+    } else {
+      port.postMessage({ type: 'error', isClosed: true }); // A frozen tab was dropped and is back: it reconnects.
     }
     // Several tabs come or go at once when a window opens or closes.
     clearTimeout(timer);
@@ -45,6 +47,7 @@ function connect() {
   disconnect();
   streamed = query.toString();
   if (lastId !== '') query.set('last_event_id', lastId);
+  else for (const tab of tabs.values()) tab.isOpen = false; // Nothing says where to go on from: each tab reads again.
   const [{ root }] = tabs.values();
   const stream = new EventSource(`${root}api/events?${query}`);
   source = stream;

@@ -30,17 +30,14 @@ class SharedStream extends EventTarget {
     worker.addEventListener('error', () => this.#take({ type: 'error', isClosed: true }));
     // A crashed tab sends no close: the worker drops silent tabs.
     this.#timer = setInterval(() => this.#port.postMessage({ here: true }), stillHere);
-    addEventListener('pagehide', this.#disconnect);
+    // The page may come back from the browser's cache: its feed then opens another stream.
+    addEventListener('pagehide', this.close);
   }
 
-  close() {
+  close = () => {
     this.readyState = EventSource.CLOSED;
-    this.#disconnect();
-  }
-
-  #disconnect = () => {
     clearInterval(this.#timer);
-    removeEventListener('pagehide', this.#disconnect);
+    removeEventListener('pagehide', this.close);
     this.#port.postMessage({ close: true });
   };
 
@@ -49,6 +46,6 @@ class SharedStream extends EventTarget {
     if (type === 'open') this.readyState = EventSource.OPEN;
     if (type === 'error') this.readyState = isClosed ? EventSource.CLOSED : EventSource.CONNECTING;
     this.dispatchEvent(data === undefined ? new Event(type) : new MessageEvent(type, { data }));
-    if (isClosed) this.#disconnect();
+    if (isClosed) this.close();
   }
 }
