@@ -98,6 +98,45 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
             async () => (int)(await _app.Http.GetAsync("api/conversations/gül-1/messages")).StatusCode == 404, "it is erased");
     }
 
+    /// <summary>Erased by another client: it leaves the list, and a message to it is refused in the reader's language.</summary>
+    [Test]
+    public async Task ErasedElsewhere_LeavesTheList_AndRefusesMessages()
+    {
+        await SayAsync("nur-1", "nur", "gidecek");
+        await SayAsync("nur-2", "nur", "kalacak");
+        await using var context = await Browser.OpenAsync(_app);
+        var page = await EnterAsync(context, "nur");
+        await Titles(page).Nth(1).ClickAsync();
+        await Expect(page.Locator(".bubble")).ToHaveTextAsync("gidecek");
+        var rename = page.Locator(".conversation[data-id='nur-2']").GetByTestId("rename");
+        await rename.FocusAsync();
+
+        (await _app.Http.DeleteAsync("api/conversations/nur-1")).EnsureSuccessStatusCode();
+        await page.EvaluateAsync("() => { document.dispatchEvent(new Event('visibilitychange')); }");
+
+        await Expect(Titles(page)).ToHaveTextAsync(["kalacak"]);
+        await Expect(rename).ToBeFocusedAsync();
+        await page.GetByTestId("prompt").FillAsync("bir gül");
+        await page.GetByTestId("send").ClickAsync();
+        await Expect(page.GetByTestId("send-problem")).ToHaveTextAsync("Bu sohbet silindi. Yeni bir sohbet başlatın.");
+        Browser.Errors.Clear(); // Chromium reports the refused request.
+    }
+
+    [Test]
+    public async Task Conversations_AreOfTheNewName_WhileTheListOfTheOldOneIsRead()
+    {
+        await SayAsync("yeni-1", "yeni", "yeninin");
+        await using var context = await Browser.OpenAsync(_app);
+        await context.RouteAsync("**/api/conversations?username=eski*", _ => Task.CompletedTask); // Neither answered nor refused.
+        var page = await EnterAsync(context, "eski");
+
+        await page.GetByTestId("change-name").ClickAsync();
+        await page.GetByTestId("name-input").FillAsync("yeni");
+        await page.GetByTestId("name-submit").ClickAsync();
+
+        await Expect(Titles(page)).ToHaveTextAsync(["yeninin"], new() { Timeout = 3_000 });
+    }
+
     [Test]
     public async Task FinishedCard_IsRepeated_AndGivesItsPromptAndSettings()
     {

@@ -20,15 +20,19 @@ export function watchConversations(callback) {
   addEventListener('pagehide', commitErase);
 }
 
-/** Newest first: { id, title }. */
+/** Newest first: { id, title, touchedAt }. */
 export const conversations = () => list.filter(one => !erased.has(one.id));
 export const hasMore = () => next !== null;
 export const titleOf = id => list.find(one => one.id === id)?.title ?? '';
 
 /** Reads the newest page again; conversations of older pages stay. */
 export function refresh() {
-  reading ??= read(null).finally(() => { reading = null; });
-  return reading;
+  const name = memory.name();
+  if (reading?.name !== name) {
+    const started = { name, done: read(null).finally(() => { if (reading === started) reading = null; }) };
+    reading = started;
+  }
+  return reading.done;
 }
 
 export const loadMore = () => (next === null ? Promise.resolve() : read(next));
@@ -36,15 +40,18 @@ export const loadMore = () => (next === null ? Promise.resolve() : read(next));
 async function read(after) {
   const name = memory.name();
   if (!name) return;
+  const askedAt = performance.now();
   const page = await listConversations(name, after).catch(() => null); // The page's connection notice says so.
   if (page === null || name !== memory.name()) return;
   if (name !== owner) [list, next, owner] = [[], null, name];
   const ids = new Set(page.conversations.map(one => one.id));
-  const others = list.filter(one => !ids.has(one.id));
   const isFirst = after === null;
+  // What is missing in the whole list was erased elsewhere, or created here since.
+  const isWhole = isFirst && page.next === null;
+  const others = list.filter(one => !ids.has(one.id) && (!isWhole || one.touchedAt > askedAt));
   const knewMore = isFirst && others.length > 0;
   list = isFirst ? [...page.conversations, ...others] : [...others, ...page.conversations];
-  if (!knewMore) next = page.next;
+  if (isWhole || !knewMore) next = page.next;
   onChange();
 }
 
@@ -52,7 +59,7 @@ async function read(after) {
 export function touch(id, title) {
   if (memory.name() !== owner) [list, next, owner] = [[], null, memory.name()];
   const known = list.find(one => one.id === id);
-  list = [known ?? { id, title }, ...list.filter(one => one.id !== id)];
+  list = [{ id, title, ...known, touchedAt: performance.now() }, ...list.filter(one => one.id !== id)];
   onChange();
 }
 
