@@ -353,6 +353,30 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
             await Store.CancelAsync((long)one!["id"]!, "c", default);
     }
 
+    /// <summary>The retention has deleted the file: the message is kept, and says so.</summary>
+    [Test]
+    public async Task ExpiredImage_IsSaidToBeGone_AndOffersNothingThatNeedsIt()
+    {
+        var kept = await _source.CompleteAsync(await _source.BeginAsync("expired", "a lake"));
+        await using var context = await OpenAsync();
+        await context.RouteAsync("**/images/**", route => route.FulfillAsync(Picture));
+        var page = await GoAsync(context, "expired");
+        var card = page.GetByTestId($"message-{kept.Id}");
+        await Expect(card.GetByTestId("image")).ToBeVisibleAsync();
+
+        await Store.UpdateMessageAsync(kept.Id, null, MetadataPatch.Parse("""{"image_url":null,"thumbnail_url":null}"""), default);
+
+        await Expect(card.Locator("[data-part=headline]")).ToHaveTextAsync("Bu görsel artık saklanmıyor.");
+        await card.GetByTestId("more").Locator("summary").ClickAsync();
+        await ChatBrowser.ShootAsync(page, "chat-expired");
+        foreach (var part in new[] { "frame", "image-problem", "enlarge", "download", "change", "copy-image" })
+            await Expect(card.Locator($"[data-part={part}]")).ToBeHiddenAsync();
+        foreach (var part in new[] { "again", "reuse", "copy-prompt", "settings" })
+            await Expect(card.Locator($"[data-part={part}]")).ToBeVisibleAsync();
+        await page.ReloadAsync();
+        await Expect(card.Locator("[data-part=headline]")).ToHaveTextAsync("Bu görsel artık saklanmıyor.");
+    }
+
     /// <summary>A page in the browser's back/forward cache has no stream, and opens another when it comes back.</summary>
     [Test]
     public async Task Stream_IsOpenedAgain_WhenThePageComesBackFromTheCache()

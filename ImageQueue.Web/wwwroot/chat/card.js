@@ -20,10 +20,13 @@ const views = {
     detail: remaining(message),
     parts: ['figure', 'bar', 'cancel'],
   }),
+  // The server deletes the file after some time, and keeps the message.
   complete: message => ({
-    headline: '',
+    headline: message.imageUrl ? '' : text('ImageExpired'),
     detail: facts(message),
-    parts: ['open', 'again', 'change', 'reuse', 'download', 'enlarge', 'more', 'copy-image'],
+    parts: message.imageUrl
+      ? ['open', 'again', 'change', 'reuse', 'download', 'enlarge', 'more', 'copy-image']
+      : ['again', 'reuse', 'more'],
   }),
   error: message => ({
     headline: optionalText(`Error_${message.errorCode}`) ?? message.error ?? text('Error'),
@@ -146,8 +149,8 @@ export class Card {
   }
 
   /** A waiting card has no frame; a processing one reserves the image's space. */
-  #showFrame({ settings, result, status }) {
-    this.#parts.frame.hidden = status !== 'processing' && status !== 'complete';
+  #showFrame({ settings, result, status, imageUrl }) {
+    this.#parts.frame.hidden = status !== 'processing' && !(status === 'complete' && imageUrl);
     const width = Number(result?.width ?? settings.width) || 1024;
     const height = Number(result?.height ?? settings.height) || 1024;
     this.element.style.setProperty('--ratio', String(Math.min(4, Math.max(0.25, width / height))));
@@ -194,7 +197,7 @@ export class Card {
     if (status !== 'complete' || !imageUrl) {
       image.removeAttribute('src');
       download.removeAttribute('href');
-      this.#parts['image-problem'].hidden = status !== 'complete';
+      this.#parts['image-problem'].hidden = true;
       this.element.classList.remove('has-image');
       return;
     }

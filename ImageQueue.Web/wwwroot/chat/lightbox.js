@@ -13,6 +13,7 @@ let at = 0;
 
 /** @param list [{ url, prompt, fileName }] */
 export function openLightbox(list, index) {
+  if (index < 0) return;
   images = list;
   show(index);
   dialog.showModal();
