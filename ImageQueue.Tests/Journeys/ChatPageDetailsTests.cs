@@ -377,6 +377,24 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
         await Expect(card.Locator("[data-part=headline]")).ToHaveTextAsync("Bu görsel artık saklanmıyor.");
     }
 
+    /// <summary>While an image is pending, all messages are read again every few seconds.</summary>
+    [Test]
+    public async Task TextMessages_KeepTheirFocus_WhenTheyAreReadAgain()
+    {
+        await Store.AddAsync(new NewMessage("reread", "ayşe", MessageRole.Bot, "[bir yer](https://example.org/a)", null), default);
+        await using var context = await OpenAsync();
+        var page = await GoAsync(context, "reread");
+        var link = page.Locator("[data-part=text] a");
+        await link.FocusAsync();
+
+        await page.EvaluateAsync("() => { dispatchEvent(new Event('online')); }");
+        await UntilLiveAsync(page, "reread");
+        await page.EvaluateAsync("() => { dispatchEvent(new Event('online')); }");
+        await UntilLiveAsync(page, "reread");
+
+        await Expect(link).ToBeFocusedAsync();
+    }
+
     /// <summary>A page in the browser's back/forward cache has no stream, and opens another when it comes back.</summary>
     [Test]
     public async Task Stream_IsOpenedAgain_WhenThePageComesBackFromTheCache()

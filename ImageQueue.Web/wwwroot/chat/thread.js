@@ -131,6 +131,8 @@ function insert(list, element, order) {
 
 /** A text message. */
 class TextMessage {
+  #shown = {};
+
   constructor(message) {
     this.element = document.getElementById('text-message').content.firstElementChild.cloneNode(true);
     this.show(message);
@@ -139,9 +141,12 @@ class TextMessage {
   show(message) {
     this.element.dataset.testid = `message-${message.id}`;
     this.element.dataset.role = message.role;
+    const { role, content } = message;
+    if (role === this.#shown.role && content === this.#shown.content) return; // Keeps what is selected or has the focus.
+    this.#shown = { role, content };
     const text = this.element.querySelector('[data-part=text]');
-    if (message.role === 'bot') renderMarkdown(text, message.content);
-    else text.textContent = message.content;
+    if (role === 'bot') renderMarkdown(text, content);
+    else text.textContent = content;
   }
 
   tick() {}
