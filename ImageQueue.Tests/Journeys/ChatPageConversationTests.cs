@@ -229,7 +229,10 @@ internal sealed class ChatPageConversationTests : ChatPageFixture
 
         await page.GetByTestId("prompt").FillAsync("bir gül");
         await page.GetByTestId("send").ClickAsync();
-        await Expect(page.GetByTestId("send-problem")).ToContainTextAsync("kendiliğinden gönderilecek");
+        await Expect(page.GetByTestId("resend")).ToContainTextAsync("kendiliğinden gönderilecek");
+        await Expect(page.GetByTestId("send-problem")).ToContainTextAsync("Çok hızlı."); // The countdown does not replace the reason.
+        Assert.That(await page.Locator("[role=alert]:has([data-testid=resend])").CountAsync(), Is.Zero);
+        await ChatBrowser.ShootAsync(page, "chat-resend");
 
         await Expect(page.Locator("#messages > li")).ToHaveCountAsync(1);
         await Expect(page.GetByTestId("send-problem")).ToBeHiddenAsync();

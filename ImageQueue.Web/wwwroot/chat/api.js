@@ -2,10 +2,11 @@
 
 import { address, duration, optionalText, text } from './page.js';
 
-/** The server refused the request. The message is a sentence for the user. */
+/** The server refused the request. The message tells the user why, and when to try again; the reason only why. */
 export class ApiError extends Error {
-  constructor(status, code, detail, retryAfter) {
-    super(detail);
+  constructor(status, code, reason, retryAfter) {
+    super(retryAfter > 0 ? `${reason} ${text('TryIn', { time: duration(retryAfter) })}` : reason);
+    this.reason = reason;
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
@@ -92,7 +93,5 @@ async function problem(response) {
   }
 
   detail = typeof detail === 'string' && detail ? detail : text('Failed');
-  const retryAfter = Number.parseInt(response.headers.get('Retry-After') ?? '', 10);
-  if (retryAfter > 0) detail += ' ' + text('TryIn', { time: duration(retryAfter) });
-  return new ApiError(response.status, code, detail, retryAfter);
+  return new ApiError(response.status, code, detail, Number.parseInt(response.headers.get('Retry-After') ?? '', 10));
 }

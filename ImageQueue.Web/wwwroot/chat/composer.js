@@ -1,5 +1,6 @@
 // Sends a prompt exactly once, however often the button is pressed or the connection breaks.
 
+import { announce } from './announcer.js';
 import { ApiError, submitImage } from './api.js';
 import { newConversationId, newKey } from './ids.js';
 import * as memory from './memory.js';
@@ -171,7 +172,7 @@ export class Composer {
       this.#onSent(rowsOf(answer), { conversationId, prompt, askedAt, isHere: visit === this.#visit });
     } catch (error) {
       problem = error instanceof ApiError ? error.message : text('NotSent');
-      if (error.status === 429 && error.retryAfter > 0) resend = error.retryAfter;
+      if (error.status === 429 && error.retryAfter > 0) [problem, resend] = [error.reason, error.retryAfter];
       else if (!(error instanceof ApiError)) resend = 'online';
       else if (!error.isUncertain && attempt) attempt.body = null;
       if (error.code === 'source_not_found') this.#start.forgetUpload();
@@ -258,14 +259,16 @@ export class Composer {
     this.#problem.dataset.resend = resend === 'online' ? resend : '';
     this.#problem.hidden = !sentence;
     setText(element('send-problem-text'), sentence);
+    element('resend').hidden = typeof resend !== 'number';
     if (typeof resend !== 'number') return;
     this.#resendAt = performance.now() + resend * 1000;
     const tick = () => {
       const left = Math.ceil((this.#resendAt - performance.now()) / 1000);
-      if (left > 0) setText(element('send-problem-text'), text('SendsIn', { time: duration(left) }));
+      if (left > 0) setText(element('resend'), text('SendsIn', { time: duration(left) }));
       else this.#submit();
     };
     tick();
+    announce('resend', element('resend').textContent); // Once, not each second.
     this.#resendTimer = setInterval(tick, 1000);
   }
 
