@@ -97,6 +97,32 @@ internal sealed class ImageToImagePageTests : ChatPageFixture
         Assert.That(source["mask_upload_id"], Is.Null);
     }
 
+    /// <summary>Closed while it is sent, and opened again: the answer does not close the second dialog.</summary>
+    [Test]
+    public async Task Editor_StaysOpen_WhenAnEarlierOneIsSent()
+    {
+        await using var context = await OpenAsync();
+        var (page, card) = await WithImageAsync(context, "edit-twice");
+        var mayGo = new TaskCompletionSource();
+        await page.RouteAsync("**/uploads", async route =>
+        {
+            await mayGo.Task;
+            await route.ContinueAsync();
+        });
+        await OpenEditorAsync(page, card);
+        await MarkAsync(page, byTouch: false, (0.2, 0.2), (0.3, 0.3));
+        await page.GetByTestId("editor-send").ClickAsync();
+        await page.Keyboard.PressAsync("Escape");
+        await Expect(page.GetByTestId("editor")).ToBeHiddenAsync();
+        await OpenEditorAsync(page, card);
+        await Expect(page.GetByTestId("editor-send")).ToHaveTextAsync("Oluştur");
+
+        mayGo.SetResult();
+
+        await Expect(Card(page, 1)).ToBeAttachedAsync();
+        await Expect(page.GetByTestId("editor")).ToBeVisibleAsync();
+    }
+
     [Test]
     public async Task Vary_SendsTheImageWithItsStrength_AndKeepsItsShape()
     {

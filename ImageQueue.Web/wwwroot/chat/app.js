@@ -32,7 +32,10 @@ const thread = new Thread({
   onSettings: message => composer.useSettings(message.settings),
   onAgain: message => composer.again(message),
   onVary: message => composer.vary(message),
-  onEdit: message => openEditor(message, composer.conversationId, image => composer.request(image, image.prompt)),
+  onEdit: message => {
+    const { conversationId } = composer; // Another one may be open when the mask is uploaded.
+    openEditor(message, conversationId, image => composer.request(image, image.prompt, conversationId));
+  },
   onUpscale: ({ id, prompt }, upscale) => composer.request({ source: { message_id: Number(id), upscale } }, prompt),
   onRefresh: () => current.feed?.refresh(),
 });

@@ -136,11 +136,11 @@ export class Composer {
     }
   }
 
-  /** Requests an image in the open conversation; the draft stays. */
-  async request(image, prompt) {
-    const [conversationId, visit, askedAt] = [this.#conversationId, this.#visit, performance.now()];
+  /** Requests an image in the open conversation, or in another one that was open; the draft stays. */
+  async request(image, prompt, conversationId = this.#conversationId) {
+    const askedAt = performance.now();
     const answer = await submitImage(conversationId, { username: memory.name(), ...image }, newKey());
-    this.#onSent(rowsOf(answer), { conversationId, prompt, askedAt, isHere: visit === this.#visit });
+    this.#onSent(rowsOf(answer), { conversationId, prompt, askedAt, isHere: conversationId === this.#conversationId });
   }
 
   /** The text is kept until the server has accepted it. */

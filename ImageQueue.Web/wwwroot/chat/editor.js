@@ -4,6 +4,7 @@ import { uploadImage } from './api.js';
 import { Mask } from './mask.js';
 import { address, longestPrompt, percent, setText, text } from './page.js';
 import { loadImage } from './pixels.js';
+import { showToast } from './toast.js';
 
 const element = id => document.getElementById(id);
 const dialog = element('editor');
@@ -16,12 +17,12 @@ const mask = new Mask(element('editor-mask'), changed);
 const usualStrength = 75;
 
 let editing = null;
-let isSending = false;
 
 /** @param send (body) submits it; conversationId is where its mask belongs. */
 export async function openEditor(message, conversationId, send) {
-  const opened = { message, conversationId, send };
+  const opened = { message, conversationId, send, isSending: false };
   editing = opened;
+  setSending(opened, false);
   const image = element('editor-image');
   image.src = address(message.imageUrl);
   image.alt = message.prompt;
@@ -55,10 +56,13 @@ async function submit(event) {
   prompt.setAttribute('aria-invalid', String(!words));
   if (!words) return showProblem(text('PromptMissing'), prompt);
   if (!whole.checked && mask.isEmpty) return showProblem(text('NothingMarked'), whole);
-  if (isSending) return;
+  if (editing.isSending) return;
 
-  const { message, conversationId, send } = editing;
-  setSending(true);
+  // The dialog may be closed, and opened for another image, before this is sent.
+  const opened = editing;
+  const { message, conversationId, send } = opened;
+  const change = strength.valueAsNumber / 100;
+  setSending(opened, true);
   try {
     const upload = whole.checked ? null : await uploadImage(conversationId, await mask.toPng());
     await send({
@@ -66,20 +70,22 @@ async function submit(event) {
       ...(message.settings.model && { model: message.settings.model }),
       source: {
         message_id: Number(message.id),
-        strength: strength.valueAsNumber / 100,
+        strength: change,
         ...(upload && { mask_upload_id: upload.upload_id }),
       },
     });
-    dialog.close();
+    if (editing === opened) dialog.close();
   } catch (error) {
-    showProblem(error.message);
+    if (editing === opened) showProblem(error.message);
+    else showToast(error.message);
   } finally {
-    setSending(false);
+    setSending(opened, false);
   }
 }
 
-function setSending(sending) {
-  isSending = sending;
+function setSending(opened, sending) {
+  opened.isSending = sending;
+  if (editing !== opened) return;
   element('editor-form').setAttribute('aria-busy', String(sending));
   setText(element('editor-send'), text(sending ? 'Sending' : 'Generate'));
 }
