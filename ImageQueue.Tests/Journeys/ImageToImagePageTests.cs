@@ -123,6 +123,34 @@ internal sealed class ImageToImagePageTests : ChatPageFixture
         await Expect(page.GetByTestId("editor")).ToBeVisibleAsync();
     }
 
+    /// <summary>A photo that was dropped before and is decoded later does not replace the variation's source.</summary>
+    [Test]
+    public async Task Vary_KeepsItsSource_WhenAnEarlierPhotoIsDecodedLater()
+    {
+        await using var context = await OpenAsync();
+        var (page, card) = await WithImageAsync(context, "vary-late");
+        await page.EvaluateAsync(
+            """
+            () => {
+              const decode = createImageBitmap;
+              window.createImageBitmap = async file => {
+                await new Promise(resolve => { window.mayDecode = resolve; });
+                return decode(file);
+              };
+            }
+            """);
+        await TakeAsync(page, "drop", Photo);
+        await ChangeAsync(card, "vary");
+        await Expect(page.GetByTestId("start")).ToBeVisibleAsync();
+        await page.EvaluateAsync("async () => { window.mayDecode(); await new Promise(resolve => setTimeout(resolve, 300)); }");
+
+        await page.GetByTestId("send").ClickAsync();
+
+        await Expect(Card(page, 1)).ToBeVisibleAsync();
+        var source = (await _app.GetMessageAsync(await IdOfAsync(Card(page, 1))))["extra_metadata"]!["source"]!;
+        Assert.That((long?)source["message_id"], Is.EqualTo(await IdOfAsync(card)));
+    }
+
     [Test]
     public async Task Vary_SendsTheImageWithItsStrength_AndKeepsItsShape()
     {

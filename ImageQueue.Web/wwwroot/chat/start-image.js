@@ -48,8 +48,8 @@ export class StartImage {
 
   /** Starts from a finished image of the conversation. */
   async useMessage({ id, imageUrl, thumbnailUrl }) {
+    const change = ++this.#change;
     this.#show({ messageId: Number(id) });
-    const change = this.#change;
     const image = await loadImage(address(thumbnailUrl ?? imageUrl));
     if (change === this.#change) drawThumbnail(element('start-thumb'), image);
   }
@@ -86,7 +86,7 @@ export class StartImage {
       this.#onProblem('');
       element('prompt').focus();
     } catch {
-      this.#onProblem(text('NotAnImage'));
+      if (change === this.#change) this.#onProblem(text('NotAnImage'));
     }
   }
 
