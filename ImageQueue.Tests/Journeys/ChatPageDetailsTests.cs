@@ -395,6 +395,24 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
         await Expect(link).ToBeFocusedAsync();
     }
 
+    /// <summary>The events of another client's request have all that its cards show.</summary>
+    [Test]
+    public async Task Group_IsAGrid_BeforeItsMessagesAreRead()
+    {
+        await TalkAsync("grid", 1);
+        await using var context = await OpenAsync();
+        var page = await GoAsync(context, "grid");
+        await UntilLiveAsync(page, "grid");
+        await page.RouteAsync("**/api/messages/**", _ => Task.CompletedTask); // Neither answered nor refused.
+        await page.RouteAsync("**/api/conversations/grid/messages*", _ => Task.CompletedTask);
+
+        var group = (await _app.SubmitAsync("iki gemi", "grid", more: new { n = 2 }))["messages"]!.AsArray();
+
+        await Expect(page.GetByTestId("group").Locator("[data-status]")).ToHaveCountAsync(2);
+        foreach (var one in group)
+            await Store.CancelAsync((long)one!["id"]!, "c", default);
+    }
+
     /// <summary>A page in the browser's back/forward cache has no stream, and opens another when it comes back.</summary>
     [Test]
     public async Task Stream_IsOpenedAgain_WhenThePageComesBackFromTheCache()

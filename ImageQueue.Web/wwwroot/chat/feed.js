@@ -1,6 +1,6 @@
 // Keeps a conversation's messages current: reads them, follows their events, and reads again after every gap.
 
-import { ApiError, getMessage, getMessages } from './api.js';
+import { ApiError, getMessages } from './api.js';
 import { openStream } from './stream.js';
 
 const shortestPause = 1_000;
@@ -120,7 +120,7 @@ export class Feed {
     this.#pause = Math.min(this.#pause * 2, longestPause);
   }
 
-  async #take(event) {
+  #take(event) {
     let data;
     try {
       data = JSON.parse(event.data);
@@ -130,8 +130,7 @@ export class Feed {
 
     // On a page that has not been loaded yet.
     if (this.#earlier !== null && data.message_id < this.#oldest) return;
-    const message = this.#messages.apply(data);
-    if (message && !message.hasRow) await this.#loadOne(message.id);
+    this.#messages.apply(data);
   }
 
   #takeMessage(event) {
@@ -144,16 +143,6 @@ export class Feed {
 
     if (row.deleted) this.#messages.remove(row.id);
     else if (this.#earlier === null || row.id > this.#oldest) this.#messages.load([row], performance.now());
-  }
-
-  async #loadOne(id) {
-    const askedAt = performance.now();
-    try {
-      const row = await getMessage(id);
-      if (!this.#stop.signal.aborted) this.#messages.load([row], askedAt);
-    } catch {
-      // The next full read includes it.
-    }
   }
 
   /** Reads the newest messages first, later all loaded ones; concurrent calls cause one more read. Resolves to whether it worked. */

@@ -60,27 +60,24 @@ export class Messages {
     const revision = numberOr(row.revision, null);
     const older = before && (revision == null ? before.eventAt > askedAt : revision < before.revision);
     const loaded = fromRow(row, before);
-    this.#put(older ? { ...before, settings: loaded.settings } : loaded, before);
+    // An event has all of a newer state but when the message was created.
+    this.#put(older ? { ...before, createdAt: loaded.createdAt } : loaded, before);
   }
 
-  /**
-   * Applies an event.
-   * @returns the message, or null when a newer state is known.
-   */
+  /** Applies an event, unless a newer state is known. */
   apply(event) {
-    if (this.#removed.has(String(event.message_id))) return null;
+    if (this.#removed.has(String(event.message_id))) return;
     const before = this.get(event.message_id);
     const revision = numberOr(event.revision, 0);
-    if (before && revision < before.revision) return null;
+    if (before && revision < before.revision) return;
 
     if (event.status === 'deleted') {
       this.remove(event.message_id);
-      return null;
+      return;
     }
 
     const message = {
-      settings: {},
-      createdAt: new Date(),
+      createdAt: new Date(), // Until its row is read.
       content: '',
       role: 'bot',
       ...before,
@@ -98,14 +95,14 @@ export class Messages {
       previewUrl: imageFrom(event.preview_url),
       error: textFrom(event.error),
       errorCode: textFrom(event.error_code),
+      settings: objectFrom(event.settings) ?? {},
+      result: objectFrom(event.result),
+      source: objectFrom(event.source),
+      groupId: textFrom(event.group_id),
       revision,
       eventAt: performance.now(),
-      // Events omit what does not change while an image is generated; the row has it.
-      hasRow: Boolean(before?.hasRow) && (event.status === before.status || event.status === 'queued' || event.status === 'processing'),
     };
-    if (isUnfinished(message)) message.result = null;
     this.#put(message, before);
-    return message;
   }
 
   /** Removes an erased message for good: an older list may still arrive. */
@@ -149,7 +146,6 @@ export function fromRow(row, before) {
     groupId: textFrom(meta.group_id),
     revision: Math.max(numberOr(row.revision, 0), before?.revision ?? 0),
     eventAt: before?.eventAt ?? 0,
-    hasRow: true,
   };
 }
 

@@ -51,7 +51,6 @@ export class Thread {
       this.#items.set(message.id, item);
     }
 
-    // An event may come before the row that names the group.
     const group = message.groupId ? this.#groupOf(message) : null;
     insert(group?.grid ?? this.#list, item.element, message.order);
     group?.show(item, message);
