@@ -144,6 +144,39 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
         await Expect(notice).ToBeHiddenAsync();
     }
 
+    [Test]
+    public async Task BulkCommand_SaysSo_WhenTheCountFails_AndStartsOnce()
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await Browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        page.Dialog += (_, dialog) => _ = dialog.AcceptAsync();
+        var (counts, commands) = (0, 0);
+        await page.RouteAsync("**/live/count*", async route =>
+        {
+            if (Interlocked.Increment(ref counts) == 1)
+                await route.FulfillAsync(new() { Status = 503, ContentType = "application/json", Body = "{}" });
+            else
+                await route.ContinueAsync();
+        });
+        await page.RouteAsync("**/commands/matching/*", async route =>
+        {
+            Interlocked.Increment(ref commands);
+            await route.ContinueAsync();
+        });
+        await page.GotoAsync("hangfire/images?q=kedi");
+        var cancel = page.Locator("[data-iq-post$='/matching/cancel']");
+
+        await cancel.ClickAsync();
+        await Expect(page.Locator("[data-iq-said]")).ToHaveTextAsync("The matching images could not be counted. Try again.");
+        await Expect(cancel).ToBeFocusedAsync();
+        Browser.Errors.Clear(); // Chromium reports the refused request.
+
+        await cancel.EvaluateAsync("button => { button.click(); button.click(); }");
+        await Expect(page.Locator("[data-iq-said]")).ToContainTextAsync("started");
+        Assert.That((counts, commands), Is.EqualTo((2, 1)));
+    }
+
     /// <summary>A lease that moves is free for a moment; a missing leader is a condition after half a minute.</summary>
     [Test]
     public async Task LeaderConditions_AreFound_WhenTheLeaseStaysFree()

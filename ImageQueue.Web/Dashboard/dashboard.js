@@ -156,6 +156,7 @@
       try {
         const answer = await fetch(button.dataset.iqCount, { redirect: 'manual' });
         if (isSignIn(answer)) { signedOut(); return false; }
+        if (!answer.ok) throw new Error(String(answer.status));
         count = (await answer.json()).count;
       } catch {
         say('The matching images could not be counted. Try again.');
@@ -168,7 +169,13 @@
   async function send(button) {
     const values = button.hasAttribute('data-iq-picked') ? picked() : [button.dataset.iqValue];
     if (values.length === 0) return;
-    if (button.dataset.iqConfirm && !await isConfirmed(button, values.length)) return;
+    button.disabled = true; // A second click would start a second job.
+    if (button.dataset.iqConfirm && !await isConfirmed(button, values.length)) {
+      button.disabled = isSignedOut;
+      if (document.activeElement === document.body) button.focus({ preventScroll: true });
+      return;
+    }
+
     // The image that moves to the front last stands first: so the selection is sent backwards.
     if (button.dataset.iqPost.endsWith('/front')) values.reverse();
     const form = new URLSearchParams();
@@ -177,7 +184,6 @@
     const token = document.querySelector('meta[name=csrf-token]');
     const headers = header && token ? { [header.content]: token.content } : {};
     const name = button.textContent.trim();
-    button.disabled = true;
     try {
       const answer = await fetch(button.dataset.iqPost, { method: 'POST', body: form, headers, redirect: 'manual' });
       if (isSignIn(answer)) { signedOut(); return; }
