@@ -144,6 +144,24 @@ internal sealed class StatusBarBrowserTests : BrowserFixture
         await Expect(notice).ToBeHiddenAsync();
     }
 
+    /// <summary>The charts of Hangfire's home page refresh every ten seconds: one answer a little late is not missing.</summary>
+    [Test]
+    public async Task Charts_AreNotStale_BeforeASecondAnswerIsMissing()
+    {
+        await using var app = await TestApp.StartAsync();
+        await using var context = await Browser.OpenAsync(app);
+        var page = await context.NewPageAsync();
+        await page.Clock.InstallAsync();
+        await page.GotoAsync("hangfire");
+        await Expect(page.Locator("[data-iq-part]")).Not.ToBeEmptyAsync();
+        await page.RouteAsync("**/live/overview", _ => Task.CompletedTask); // Neither answered nor refused.
+
+        await page.Clock.FastForwardAsync(12_000);
+        await Expect(page.Locator("[data-iq-stale]")).ToBeHiddenAsync();
+        await page.Clock.FastForwardAsync(10_000);
+        await Expect(page.Locator("[data-iq-stale]")).ToContainTextAsync("No answer since");
+    }
+
     [Test]
     public async Task BulkCommand_SaysSo_WhenTheCountFails_AndStartsOnce()
     {

@@ -17,14 +17,16 @@
   const part = pane && pane.querySelector('[data-iq-part]');
   const interval = graph ? 10000 : 2000;
   const barInterval = 5000;
-  const staleAfter = 10000;
+  const patience = 10000;
   const views = [];
-  if (pane) views.push(view(pane, part, pane.dataset.iqLive));
-  if (bar) views.push(view(bar, bar.querySelector('[data-iq-list]'), bar.dataset.iqConditions));
+  if (pane) views.push(view(pane, part, pane.dataset.iqLive, interval));
+  if (bar) views.push(view(bar, bar.querySelector('[data-iq-list]'), bar.dataset.iqConditions, barInterval));
   let isSignedOut = false;
 
-  function view(root, target, url) {
-    return { root, target, url, last: '', isBusy: false, answeredAt: Date.now() };
+  // One missed answer is not stale yet.
+  function view(root, target, url, interval) {
+    const staleAfter = Math.max(patience, 2 * interval);
+    return { root, target, url, interval, staleAfter, last: '', isBusy: false, answeredAt: Date.now() };
   }
 
   function times(root) {
@@ -88,7 +90,7 @@
     if (!isForced && one.target.contains(active) && active.matches('input:not([type=checkbox]), select')) return;
     one.isBusy = true;
     try {
-      const answer = await fetch(one.url, { headers: { Accept: 'text/html' }, redirect: 'manual', signal: AbortSignal.timeout(staleAfter) });
+      const answer = await fetch(one.url, { headers: { Accept: 'text/html' }, redirect: 'manual', signal: AbortSignal.timeout(patience) });
       if (isSignIn(answer)) { signedOut(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const html = await answer.text();
@@ -104,8 +106,9 @@
   }
 
   function showAge() {
-    const oldest = Math.min(...views.map(one => one.answeredAt));
-    const isStale = Date.now() - oldest >= staleAfter && !document.hidden;
+    const stale = views.filter(one => Date.now() - one.answeredAt >= one.staleAfter);
+    const oldest = Math.min(...stale.map(one => one.answeredAt));
+    const isStale = stale.length > 0 && !document.hidden;
     document.body.classList.toggle('iq-stale', isStale);
     const notice = bar && bar.querySelector('[data-iq-stale]');
     if (!notice) return;
@@ -216,9 +219,13 @@
     if (event.target.matches('[data-iq-all], [data-iq-pick]')) updateSelection();
   });
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden) views.forEach(one => refresh(one));
+    if (document.hidden) return;
+    views.forEach(one => {
+      one.answeredAt = Date.now(); // A hidden page asks nothing: its age starts now.
+      refresh(one);
+    });
   });
-  views.forEach(one => setInterval(() => refresh(one), one.root === bar ? barInterval : interval));
+  views.forEach(one => setInterval(() => refresh(one), one.interval));
   setInterval(showAge, 1000);
   if (graph) refresh(views[0]);
   times(document);
