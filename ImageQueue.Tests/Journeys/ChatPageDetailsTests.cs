@@ -500,7 +500,7 @@ internal sealed class ChatPageDetailsTests : ChatPageFixture
         await using var context = await OpenAsync();
         var page = await GoAsync(context, "errors");
 
-        await Expect(page.GetByTestId($"message-{message.Id}")).ToContainTextAsync("Ekran kartının belleği bu resme yetmedi");
+        await Expect(page.GetByTestId($"message-{message.Id}")).ToContainTextAsync("Ekran kartının belleği bu görsele yetmedi");
         await Expect(page.GetByText("CUDA")).ToHaveCountAsync(0);
     }
 
