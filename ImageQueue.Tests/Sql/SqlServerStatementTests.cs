@@ -305,6 +305,16 @@ public sealed partial class SqlServerStatementTests
         Assert.That(sent.Single().Parameters.Single(), Is.EqualTo(new SentParameter("ConversationId", SqlDbType.NVarChar, -1, 0, name)));
     }
 
+    /// <summary>A message without metadata is counted too: a sum leaves out what is NULL.</summary>
+    [Test]
+    public async Task ChangesSince_CountsTheLengthOfEachRow()
+    {
+        var sent = await SentByStoreAsync(store => store.ChangesSinceAsync(0, null, 10, default));
+
+        var text = sent.Single().Text.Replace("ISNULL(DATALENGTH(", "", StringComparison.Ordinal);
+        Assert.That(text, Does.Not.Contain("DATALENGTH"));
+    }
+
     /// <summary>Every transition is one trip.</summary>
     [Test]
     public async Task Calls_SendOneStatement_EachIncludingItsAnswer()
