@@ -73,6 +73,12 @@ public sealed partial class SqlServerStatementTests
         (
             nameof(IMessageStore.FailQueuedAsync),
             store => store.FailQueuedAsync(1, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
+        (
+            nameof(IMessageStore.FailQueuedAsync),
+            store => store.FailQueuedAsync(1, null, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
+        (
+            nameof(IMessageStore.FailQueuedAsync),
+            store => store.FailQueuedAsync(1, "7", "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
         (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
         (nameof(IMessageStore.NoteAsync), store => store.NoteAsync(1, RequestEventKinds.Prioritized, default)),
