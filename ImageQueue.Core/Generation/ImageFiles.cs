@@ -78,7 +78,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             var probe = Path.Combine(_directory, $".probe-{Guid.NewGuid():N}");
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
-                if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
+                if (FreeBytes() is { } room and < LeastRoom)
                     return $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.";
             }
 
@@ -98,9 +98,9 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         {
             return new DriveInfo(_directory).AvailableFreeSpace;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            return null;
+            return null; // A share on Windows (\\nas\images) is no drive.
         }
     }
 
