@@ -4,7 +4,8 @@ namespace ImageQueue.Core.Backends;
 public sealed partial class BackendPool
 {
     /// <summary>
-    /// How long a request waits for the canary's verdict before it goes on. Shorter than the silence after which a worker is suspected.
+    /// How long a request waits for the canary's verdict before it goes on. Its worker writes no heartbeat meanwhile, and one of a known
+    /// Hangfire server counts as dead only after <see cref="Heartbeat.DeadAfter"/>.
     /// </summary>
     private static readonly TimeSpan VerdictPatience = TimeSpan.FromSeconds(20);
 

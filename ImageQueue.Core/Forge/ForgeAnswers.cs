@@ -113,8 +113,7 @@ internal static partial class ForgeAnswers
                 : null;
         return (
             new ForgeImageInfo(
-                ReadInteger(info, "seed"), ReadSide(info, "width"), ReadSide(info, "height"), ReadText(info, "sd_model_name"),
-                ReadText(info, "sampler_name"), ReadScheduler(text), text),
+                ReadInteger(info, "seed"), ReadText(info, "sd_model_name"), ReadText(info, "sampler_name"), ReadScheduler(text), text),
             first);
     }
 
@@ -126,9 +125,6 @@ internal static partial class ForgeAnswers
 
     private static string? ReadText(JsonElement parent, string name) =>
         LenientJson.FindText(parent, name) is { } text && !string.IsNullOrWhiteSpace(text) ? text : null;
-
-    private static int? ReadSide(JsonElement parent, string name) =>
-        ReadInteger(parent, name) is { } value and > 0 and <= int.MaxValue ? (int)value : null;
 
     private static long? ReadInteger(JsonElement parent, string name) =>
         LenientJson.Find(parent, name, JsonValueKind.Number) is { } element && element.TryGetInt64(out var value) ? value : null;

@@ -39,4 +39,4 @@ public sealed record ForgeImage(ReadOnlyMemory<byte> Bytes, ForgeImageInfo? Info
 /// <param name="Scheduler">"Schedule type" of <paramref name="Text"/>.</param>
 /// <param name="Text">The image's <c>infotexts</c> entry: prompt and parameters as Forge writes them into a PNG.</param>
 public sealed record ForgeImageInfo(
-    long? Seed, int? Width, int? Height, string? Model, string? Sampler = null, string? Scheduler = null, string? Text = null);
+    long? Seed, string? Model, string? Sampler = null, string? Scheduler = null, string? Text = null);

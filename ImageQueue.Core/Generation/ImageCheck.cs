@@ -37,7 +37,7 @@ internal static class ImageCheck
         return new CheckedImage(metadata == ImageMetadata.Keep ? bytes : bare, codec.Info.Width, codec.Info.Height);
     }
 
-    /// <summary>The first picture in the bytes as PNG: upright, in sRGB, without metadata.</summary>
+    /// <summary>The first image in the bytes as PNG: upright, in sRGB, without metadata.</summary>
     /// <param name="longestSide">Pixels; a larger image is made smaller.</param>
     /// <returns>Null when the bytes are none of PNG, JPEG and WebP.</returns>
     /// <exception cref="ForgeException"><see cref="ForgeFailure.BadImage"/>: cut short, corrupt, or far too large.</exception>

@@ -7,6 +7,8 @@ internal sealed class ImageFileConditions(ImageFiles images) : IConditionSource
 {
     public string Part => "disk";
 
+    public string UnavailableCode => ConditionCodes.NotWritable;
+
     // Away from the caller's thread: a network folder can take long to answer.
     public Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken) => Task.Run<IReadOnlyList<SystemCondition>>(
         () => images.WhyNotWritable() is { } reason ? [new(ConditionCodes.NotWritable, reason, Stops: true)] : [], cancellationToken);

@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using ImageQueue.Core.Forge;
 using ImageQueue.Core.Queue;
 
@@ -78,7 +77,7 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
             var probe = Path.Combine(_directory, $".probe-{Guid.NewGuid():N}");
             using (File.Create(probe, bufferSize: 1, FileOptions.DeleteOnClose))
             {
-                if (new DriveInfo(_directory).AvailableFreeSpace is var room and < LeastRoom)
+                if (FreeBytes() is { } room and < LeastRoom)
                     return $"The disk of Images:Directory ({_directory}) has only {room / (1024 * 1024)} MiB left.";
             }
 
@@ -98,9 +97,9 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         {
             return new DriveInfo(_directory).AvailableFreeSpace;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            return null;
+            return null; // A share on Windows (\\nas\images) is no drive.
         }
     }
 
@@ -165,44 +164,31 @@ public sealed partial class ImageFiles(IOptions<ImagesOptions> options, TimeProv
         Remove(PreviewPathOf(jobId));
     }
 
-    /// <summary>Removes the temporary files and previews that a crash left.</summary>
-    /// <param name="keep">
-    /// Whether a job, by its id, is still running somewhere, or (with an attempt) is complete by it; null keeps nothing.
-    /// </param>
+    /// <summary>The temporary files and previews of all jobs: those being generated, and those that a crash left.</summary>
+    internal IReadOnlyList<TemporaryFile> ListTemporaries() => System.IO.Directory.Exists(_directory)
+        ? [.. System.IO.Directory.EnumerateFiles(_directory, Prefix + "*").Select(TemporaryFile.Of).OfType<TemporaryFile>()]
+        : [];
+
+    /// <summary>Removes temporary files; those that have got their final name meanwhile are left.</summary>
     /// <returns>How many files were removed. One that cannot be is logged and left.</returns>
-    public int RemoveTemporaries(Func<string, int?, bool>? keep = null)
+    internal int RemoveTemporaries(IEnumerable<TemporaryFile> files)
     {
-        if (!System.IO.Directory.Exists(_directory))
-            return 0;
-
         var removed = 0;
-        foreach (var path in System.IO.Directory.EnumerateFiles(_directory, Prefix + "*"))
+        foreach (var file in files.Where(file => File.Exists(file.Path)))
         {
-            if (Temporary.Match(Path.GetFileName(path)) is not { Success: true, Groups: var parts })
-                continue;
-            int? attempt = parts["attempt"] is { Success: true } number ? int.Parse(number.Value, CultureInfo.InvariantCulture) : null;
-            if (keep?.Invoke(parts["job"].Value, attempt) == true)
-                continue;
-
             try
             {
-                File.Delete(path);
+                File.Delete(file.Path);
                 removed++;
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
-                logger.LogWarning(exception, "The temporary file {Path} could not be removed.", path);
+                logger.LogWarning(exception, "The temporary file {Path} could not be removed.", file.Path);
             }
         }
 
         return removed;
     }
-
-    /// <summary>What has no final name yet: with an attempt, an image or a thumbnail.</summary>
-    [GeneratedRegex(
-        @"^flux_(?<job>[0-9a-f]{32})\.((?<attempt>[0-9]{1,9})(\.thumb)?\.tmp|(.*\.)?tmp|(.*\.)?preview\.jpg)\z",
-        RegexOptions.ExplicitCapture | RegexOptions.CultureInvariant)]
-    private static partial Regex Temporary { get; }
 
     /// <summary>
     /// Removes all that there is of a job: what has not got its final name yet first, so that nothing can get it meanwhile.

@@ -103,7 +103,7 @@ public abstract class PeriodicService(DatabaseReadiness readiness, TimeProvider 
         var stack = e is DbException || e.InnerException is DbException ? null : e;
         logger.Log(
             _isFailing ? LogLevel.Debug : LogLevel.Warning, stack,
-            "{Activity} failed: {Reason} Next try in {Delay} s.", Activity, e.Message, delay.TotalSeconds);
+            "{Activity} failed: {Reason}. Next try in {Delay} s.", Activity, e.Message.TrimEnd('.'), delay.TotalSeconds);
         _isFailing = true;
     }
 }

@@ -41,6 +41,9 @@ public interface IConditionSource
     /// <summary>The part's name in <c>/health/ready</c>.</summary>
     string Part { get; }
 
+    /// <summary>The condition while the part does not answer, or fails: one of <see cref="ConditionCodes"/>.</summary>
+    string UnavailableCode => ConditionCodes.DatabaseUnavailable;
+
     /// <summary>The conditions that hold now; empty when the part works.</summary>
     Task<IReadOnlyList<SystemCondition>> ReadAsync(CancellationToken cancellationToken);
 }

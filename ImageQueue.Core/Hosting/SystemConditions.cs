@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace ImageQueue.Core.Hosting;
 
 /// <summary>Everything that stops or slows the queue now, worst first: one list for dashboard, readiness and metrics.</summary>
@@ -9,6 +11,7 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(4);
 
     private readonly IConditionSource[] _sources = [.. sources];
+    private readonly ConcurrentDictionary<IConditionSource, Task<IReadOnlyList<SystemCondition>>> _readings = new();
     private readonly Lock _gate = new();
     private Dictionary<(string, string?), DateTimeOffset> _since = [];
     private Task<IReadOnlyList<PartConditions>>? _reading;
@@ -77,19 +80,23 @@ public sealed class SystemConditions(IEnumerable<IConditionSource> sources, Time
         using var timeout = new CancellationTokenSource(Timeout, time);
         try
         {
-            return new(source.Part, await source.ReadAsync(timeout.Token).WaitAsync(timeout.Token));
+            // A hung mount blocks the thread that reads it for good: one thread, and not another at each pass.
+            if (!_readings.TryGetValue(source, out var reading) || reading.IsCompleted)
+                _readings[source] = reading = source.ReadAsync(timeout.Token);
+            return new(source.Part, await reading.WaitAsync(timeout.Token));
         }
         catch (OperationCanceledException)
         {
-            return new(source.Part, [new(ConditionCodes.DatabaseUnavailable, "The database does not answer.", Stops: true)]);
+            return new(source.Part, [Unavailable($"{source.Part} did not answer within {Timeout.TotalSeconds:0} s.")]);
         }
         catch (Exception e)
         {
             // Hangfire's storage throws its provider's exceptions; one part must not hide the others.
             logger.LogDebug(e, "Part {Part} could not be read.", source.Part);
-            return new(
-                source.Part, [new(ConditionCodes.DatabaseUnavailable, $"{source.Part} could not be read: {e.Message}", Stops: true)]);
+            return new(source.Part, [Unavailable($"{source.Part} could not be read: {e.Message}")]);
         }
+
+        SystemCondition Unavailable(string text) => new(source.UnavailableCode, text, Stops: true);
     }
 }
 

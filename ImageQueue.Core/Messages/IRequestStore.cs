@@ -72,6 +72,17 @@ public interface IRequestStore
     /// <summary>Ends a request that no worker has claimed, such as one that no backend can serve. Guard: queued.</summary>
     Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// The same by a caller that saw the row with this job. Guard: queued, and the stored job is still this one, so that a request
+    /// retried meanwhile waits on.
+    /// </summary>
+    /// <param name="id">The message.</param>
+    /// <param name="hangfireJobId">Null: it had none.</param>
+    /// <param name="content">What the chat shows.</param>
+    /// <param name="failure">Why.</param>
+    Task<Transition> FailQueuedAsync(
+        long id, string? hangfireJobId, string content, RequestFailure failure, CancellationToken cancellationToken);
+
     /// <summary>Guard: queued or processing.</summary>
     Task<Transition> CancelAsync(long id, string content, CancellationToken cancellationToken);
 

@@ -40,7 +40,7 @@ internal sealed class OpenTransactionGap
         IsLong = At is not null && (IsLong || time.GetElapsedTime(_since) >= Patience);
     }
 
-    public bool Knows(ChangedRow row) => _ahead.TryGetValue(row.Id, out var told) && told.Message.Revision >= row.Revision;
+    public bool Knows(ChangedRow row) => _ahead.TryGetValue(row.Id, out var known) && known.Message.Revision >= row.Revision;
 
     public void Add(MessageChange change) => _ahead[change.Message.Id] = change;
 

@@ -279,9 +279,16 @@ internal sealed class InMemoryQueueOrder(JobStorage storage, TimeProvider time, 
         lock (_lock)
         {
             var job = JobKey.Parse(fetched.JobId);
-            if (_reserved.GetValueOrDefault(job) == fetched)
-                _reserved.Remove(job);
+            if (_reserved.GetValueOrDefault(job) != fetched)
+                return;
+            _reserved.Remove(job);
+            // The announcement of its end may have been dropped: left in the order, it would be dequeued first again and again.
+            if (StateOf(fetched.JobId) is { } state && (Waits(state) || state == ProcessingState.StateName))
+                return;
+            Leave(job);
         }
+
+        Invalidate();
     }
 
     private void AddExtraEntry(Guid job) => _extraEntries[job] = _extraEntries.GetValueOrDefault(job) + 1;

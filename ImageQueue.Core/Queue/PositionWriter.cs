@@ -82,7 +82,7 @@ internal sealed class PositionWriter(
     }
 
     /// <summary>Whether a stored position is no longer good enough.</summary>
-    internal static bool IsOff(int stored, int live) => live <= ExactUpTo ? stored != live : Math.Abs(stored - live) * 10 > live;
+    internal static bool IsOff(int stored, int live) => live <= ExactUpTo ? stored != live : Math.Abs((long)stored - live) * 10 > live;
 
     /// <summary>The jobs whose stored positions may be off: the first fifty, and those that entered another band.</summary>
     internal static IEnumerable<string> Moved(QueueSnapshot? before, QueueSnapshot now, QueueOrder order)

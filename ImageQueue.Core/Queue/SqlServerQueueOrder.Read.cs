@@ -51,7 +51,7 @@ internal sealed partial class SqlServerQueueOrder
             // Logged once: a database can be away for hours, and its other users log it as well.
             logger.Log(
                 _isAway || e is StoreUnavailableException ? LogLevel.Debug : LogLevel.Warning, e,
-                "Hangfire's queue could not be read; the last known order serves.");
+                "Hangfire's queue could not be read or reordered; the last known order serves.");
             _isAway = true;
             lock (_lock)
                 _readBegan = time.GetTimestamp(); // The next try is one interval away.

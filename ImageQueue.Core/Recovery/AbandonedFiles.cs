@@ -11,28 +11,19 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
     {
         try
         {
-            // Listed first and judged afterwards: other machines may generate into the same folder, and a file that appears meanwhile
-            // is theirs.
-            var found = new HashSet<string>(StringComparer.Ordinal);
-            var unpublished = new List<(string JobId, int Attempt)>();
-            images.RemoveTemporaries((jobId, attempt) =>
-            {
-                found.Add(jobId);
-                if (attempt is { } number)
-                    unpublished.Add((jobId, number));
-                return true;
-            });
-            if (found.Count == 0)
+            // Listed first and judged afterwards, and by what is processing before what is complete: other machines may generate into
+            // the same folder, and their next attempt's files, or an image between its row and its rename, are theirs.
+            var files = images.ListTemporaries();
+            if (files.Count == 0)
                 return;
-            await PublishAsync(unpublished, cancellationToken);
             if (!jobs.AreVolatile)
             {
                 var processing = store.ListProcessingAsync(200, cancellationToken).Select(message => message.JobId ?? "");
-                found.ExceptWith(await processing.ToListAsync(cancellationToken));
+                files = [.. files.ExceptBy(await processing.ToListAsync(cancellationToken), file => file.JobId)];
             }
 
-            logger.LogInformation(
-                "Removed {Count} temporary files of interrupted attempts.", images.RemoveTemporaries((jobId, _) => !found.Contains(jobId)));
+            await PublishAsync(files, cancellationToken);
+            logger.LogInformation("Removed {Count} temporary files of interrupted attempts.", images.RemoveTemporaries(files));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or StoreUnavailableException)
         {
@@ -41,14 +32,15 @@ internal sealed class AbandonedFiles(IMessageStore store, ImageJobs jobs, ImageF
     }
 
     /// <summary>A process that died between row and rename has left a complete row, and its image under a temporary name.</summary>
-    private async Task PublishAsync(IEnumerable<(string JobId, int Attempt)> unpublished, CancellationToken cancellationToken)
+    private async Task PublishAsync(IReadOnlyList<TemporaryFile> files, CancellationToken cancellationToken)
     {
-        foreach (var (jobId, attempt) in unpublished)
+        foreach (var file in files)
         {
-            if (await store.FindByJobIdAsync(jobId, cancellationToken) is { Status: MessageStatus.Complete } message
+            if (file.Attempt is { } attempt
+                && await store.FindByJobIdAsync(file.JobId, cancellationToken) is { Status: MessageStatus.Complete } message
                 && message.Attempt == attempt)
             {
-                images.TryPublish(jobId, attempt);
+                images.TryPublish(file.JobId, attempt);
             }
         }
     }

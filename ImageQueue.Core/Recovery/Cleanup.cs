@@ -34,16 +34,38 @@ public sealed class Cleanup(
 
     public async Task CleanUpAsync(CancellationToken cancellationToken)
     {
-        var expired = imagesOptions.Value.KeepFor is { } keepImages ? await RemoveImagesAsync(keepImages, cancellationToken) : 0;
-        var tombstones = messagesOptions.Value.KeepTombstonesFor is { } keepTombstones
-            ? await ForgetAsync(keepTombstones, cancellationToken)
+        var failures = new List<Exception>();
+        var expired = imagesOptions.Value.KeepFor is { } keepImages
+            ? await TryAsync(() => RemoveImagesAsync(keepImages, cancellationToken))
             : 0;
-        var unused = await RemoveUploadsAsync(cancellationToken);
-        if (expired + tombstones + unused == 0)
-            return;
-        await database.SettleAsync(cancellationToken);
-        logger.LogInformation(
-            "Removed {Images} expired images, {Uploads} expired uploads and {Tombstones} expired tombstones.", expired, unused, tombstones);
+        var tombstones = messagesOptions.Value.KeepTombstonesFor is { } keepTombstones
+            ? await TryAsync(() => ForgetAsync(keepTombstones, cancellationToken))
+            : 0;
+        var unused = await TryAsync(() => RemoveUploadsAsync(cancellationToken));
+        if (expired + tombstones + unused > 0)
+        {
+            await database.SettleAsync(cancellationToken);
+            logger.LogInformation(
+                "Removed {Images} expired images, {Uploads} expired uploads and {Tombstones} expired tombstones.",
+                expired, unused, tombstones);
+        }
+
+        // Hangfire records the job as failed.
+        if (failures.Count > 0)
+            throw new AggregateException(failures);
+
+        async Task<int> TryAsync(Func<Task<int>> part)
+        {
+            try
+            {
+                return await part();
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+            {
+                failures.Add(e);
+                return 0;
+            }
+        }
     }
 
     /// <summary>
@@ -70,8 +92,15 @@ public sealed class Cleanup(
                 await uploads.ReleaseAsync(message, cancellationToken);
             if (message is { Status: MessageStatus.Complete, ImageUrl: not null })
                 await store.UpdateMessageAsync(message.Id, texts.Expired, WithoutImage, cancellationToken);
-            images.RemoveAll(jobId, message?.Attempt ?? 0);
-            removed++;
+            try
+            {
+                images.RemoveAll(jobId, message?.Attempt ?? 0);
+                removed++;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                logger.LogWarning(e, "The expired image of job {JobId} could not be removed; the next clean-up tries again.", jobId);
+            }
         }
 
         return removed;

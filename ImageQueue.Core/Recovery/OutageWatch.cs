@@ -27,23 +27,12 @@ internal sealed class OutageWatch(
     {
         if (options.Value.WaitForBackend is not { } patience)
             return 0;
-        // A pause is no outage: a paused backend could generate the waiting requests.
-        var leases = await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken);
-        if (leases.Any(lease => lease.Note != ForgeAddress.UnhealthyNote)
-            || (await store.ListPausesAsync(cancellationToken)).Any(pause => Pauses.IsOfQueueOrBackend(pause.Name)))
-        {
-            _noneSince = null;
-            return 0;
-        }
-
         Actor.Current = "outage watch";
-        _noneSince ??= Time.GetTimestamp();
-        if (Time.GetElapsedTime(_noneSince.Value) < patience)
-            return 0;
-
         var ended = 0;
         UnfinishedCursor? cursor = null;
-        while (await store.ListWaitingLongerAsync(patience, cursor, PageSize, cancellationToken) is { Count: > 0 } page)
+        // Asked again for each page: ending thousands takes long, and a backend can return meanwhile.
+        while (await HasLastedAsync(patience, cancellationToken)
+            && await store.ListWaitingLongerAsync(patience, cursor, PageSize, cancellationToken) is { Count: > 0 } page)
         {
             foreach (var row in page)
             {
@@ -61,6 +50,22 @@ internal sealed class OutageWatch(
         }
 
         return ended;
+    }
+
+    /// <summary>Whether no process has had a healthy backend for so long.</summary>
+    private async Task<bool> HasLastedAsync(TimeSpan patience, CancellationToken cancellationToken)
+    {
+        // A pause is no outage: a paused backend could generate the waiting requests.
+        var leases = await store.ListLeasesAsync(ForgeAddress.LeasePrefix, cancellationToken);
+        if (leases.Any(lease => lease.Note != ForgeAddress.UnhealthyNote)
+            || (await store.ListPausesAsync(cancellationToken)).Any(pause => Pauses.IsOfQueueOrBackend(pause.Name)))
+        {
+            _noneSince = null;
+            return false;
+        }
+
+        _noneSince ??= Time.GetTimestamp();
+        return Time.GetElapsedTime(_noneSince.Value) >= patience;
     }
 
     protected override Task RunPassAsync(CancellationToken cancellationToken) => LookAsync(cancellationToken);

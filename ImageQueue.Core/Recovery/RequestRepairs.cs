@@ -86,7 +86,7 @@ public sealed class RequestRepairs(
     /// <summary>Ends a waiting request in error, and its job with it.</summary>
     internal async Task<bool> FailWaitingAsync(long messageId, string? job, RequestFailure failure, CancellationToken cancellationToken)
     {
-        if (await store.FailQueuedAsync(messageId, texts.Failed(failure.Sentence), failure, cancellationToken)
+        if (await store.FailQueuedAsync(messageId, job, texts.Failed(failure.Sentence), failure, cancellationToken)
             is not { Applied: true, Message: { } failed })
         {
             return false;

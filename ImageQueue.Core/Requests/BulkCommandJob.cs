@@ -74,7 +74,7 @@ public sealed class BulkCommandJob(
                 _ => await erase.EraseAsync(id, cancellationToken),
             };
         }
-        catch (Exception e) when (e is TooManyPendingException or IOException)
+        catch (Exception e) when (e is TooManyPendingException or IOException or UnauthorizedAccessException)
         {
             return false;
         }

@@ -10,7 +10,7 @@ namespace ImageQueue.Core.Requests;
 /// </summary>
 public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage storage, TimeProvider time)
 {
-    /// <summary>Hangfire's set of the jobs, by start time.</summary>
+    /// <summary>Hangfire's set of the jobs, each with verb, start time and operator.</summary>
     private const string SetName = "imagequeue:bulk-commands";
 
     private const string ProgressParameter = "BulkProgress";
@@ -26,7 +26,8 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
             job => job.RunAsync(verb, json, by, null, CancellationToken.None), new EnqueuedState(JobQueues.Maintenance));
         using var connection = storage.GetConnection();
         using var transaction = connection.CreateWriteTransaction();
-        transaction.AddToSet(SetName, $"{id}/{verb}/{by}", time.GetUtcNow().ToUnixTimeMilliseconds());
+        var at = time.GetUtcNow().ToUnixTimeMilliseconds();
+        transaction.AddToSet(SetName, string.Create(CultureInfo.InvariantCulture, $"{id}/{verb}/{at}/{by}"));
         transaction.Commit();
         return id;
     }
@@ -39,24 +40,28 @@ public sealed class BulkCommands(IBackgroundJobClientV2 client, JobStorage stora
     {
         using var connection = (JobStorageConnection)storage.GetConnection();
         var now = time.GetUtcNow();
-        var commands = new List<BulkCommand>();
+        var commands = new List<(BulkCommand Command, long StartedAt)>();
         foreach (var entry in connection.GetAllItemsFromSet(SetName))
         {
-            if (entry.Split('/', 3) is not [var id, var verb, var by] || !Enum.TryParse<BulkVerb>(verb, out var known))
+            if (entry.Split('/', 4) is not [var id, var verb, var at, var by] || !Enum.TryParse<BulkVerb>(verb, out var known)
+                || !long.TryParse(at, CultureInfo.InvariantCulture, out var startedAt))
+            {
                 continue;
+            }
+
             var state = connection.GetStateData(id)?.Name;
             var progress = Read(connection.GetJobParameter(id, ProgressParameter));
             var isRunning = state == EnqueuedState.StateName || state == ProcessingState.StateName;
-            if (state is null || (!isRunning && now - (progress.At ?? now) > ListedFor))
+            if (state is null || (!isRunning && now - (progress.At ?? DateTimeOffset.FromUnixTimeMilliseconds(startedAt)) > ListedFor))
                 Remove(connection, entry);
             else
-                commands.Add(new BulkCommand(id, known, by, state, isRunning, progress.Done, progress.Refused, progress.Total));
+                commands.Add((new(id, known, by, state, isRunning, progress.Done, progress.Refused, progress.Total), startedAt));
         }
 
         return
         [
-            .. commands.OrderByDescending(command => command.IsRunning)
-                .ThenByDescending(command => command.Id, StringComparer.Ordinal),
+            .. commands.OrderByDescending(one => one.Command.IsRunning).ThenByDescending(one => one.StartedAt)
+                .Select(one => one.Command),
         ];
     }
 

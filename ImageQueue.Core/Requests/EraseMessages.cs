@@ -47,10 +47,19 @@ public sealed class EraseMessages(
         var finished = 0;
         foreach (var conversationId in await store.ListClosedConversationsAsync(PageSize, cancellationToken))
         {
-            if (!await EraseAllAsync(conversationId, cancellationToken))
-                continue;
-            finished++;
-            logger.LogInformation("Conversation {ConversationId} is erased: an earlier call had closed it.", conversationId);
+            try
+            {
+                if (!await EraseAllAsync(conversationId, cancellationToken))
+                    continue;
+                finished++;
+                logger.LogInformation("Conversation {ConversationId} is erased: an earlier call had closed it.", conversationId);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                logger.LogWarning(
+                    e, "Conversation {ConversationId} is not erased, since a file could not be removed; the next pass tries again.",
+                    conversationId);
+            }
         }
 
         if (finished > 0)

@@ -3,7 +3,7 @@ using ImageQueue.Core.Generation;
 namespace ImageQueue.Core.Requests;
 
 /// <summary>Removes uploads that no message names any more: their rows first. A crash in between leaves files to the clean-up.</summary>
-public sealed class UsedUploads(IUploadStore store, ImageFiles files)
+public sealed class UsedUploads(IUploadStore store, ImageFiles files, ILogger<UsedUploads> logger)
 {
     /// <summary>Lets a finished message name its uploads no longer.</summary>
     public async Task ReleaseAsync(Message message, CancellationToken cancellationToken)
@@ -21,7 +21,7 @@ public sealed class UsedUploads(IUploadStore store, ImageFiles files)
         foreach (var id in ImageSource.Of(message)?.Uploads ?? [])
         {
             if (await store.FindUploadAsync(id, cancellationToken) is null && files.FindUploadPath(id) is not null)
-                files.RemoveUpload(id);
+                Remove(id);
         }
     }
 
@@ -41,7 +41,20 @@ public sealed class UsedUploads(IUploadStore store, ImageFiles files)
     private int Remove(IReadOnlyList<string> ids)
     {
         foreach (var id in ids)
-            files.RemoveUpload(id);
+            Remove(id);
         return ids.Count;
+    }
+
+    /// <summary>Without a row it can be used no more: one that cannot be removed now must not keep the others.</summary>
+    private void Remove(string id)
+    {
+        try
+        {
+            files.RemoveUpload(id);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            logger.LogWarning(e, "Upload {UploadId} could not be removed from the disk; the clean-up tries again.", id);
+        }
     }
 }

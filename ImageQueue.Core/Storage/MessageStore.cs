@@ -87,6 +87,14 @@ internal abstract class MessageStore(SqlDialect sql, AsyncSignal signal, QueueMe
     public Task<Transition> FailQueuedAsync(long id, string content, RequestFailure failure, CancellationToken cancellationToken) =>
         FailAsync(id, content, failure, sql.IsQueued, [], cancellationToken);
 
+    public Task<Transition> FailQueuedAsync(
+        long id, string? hangfireJobId, string content, RequestFailure failure, CancellationToken cancellationToken) =>
+        hangfireJobId is null
+            ? FailAsync(id, content, failure, $"{sql.IsQueued} AND hangfire_job_id IS NULL", [], cancellationToken)
+            : FailAsync(
+                id, content, failure, $"{sql.IsQueued} AND hangfire_job_id = @HangfireJobId", [("@HangfireJobId", hangfireJobId)],
+                cancellationToken);
+
     private Task<Transition> FailAsync(
         long id, string content, RequestFailure failure, string guard, (string, object?)[] parameters,
         CancellationToken cancellationToken) =>

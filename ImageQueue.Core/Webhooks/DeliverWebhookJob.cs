@@ -64,7 +64,7 @@ public sealed class DeliverWebhookJob(
 
             visit.Failed(e.Message, e.RetryAfter);
             logger.LogWarning(
-                "Webhook receiver {Receiver} refused {Type} of message {MessageId}: {Reason}", name, type, messageId, e.Message);
+                "Webhook receiver {Receiver} did not accept {Type} of message {MessageId}: {Reason}", name, type, messageId, e.Message);
             throw;
         }
     }

@@ -28,11 +28,20 @@ internal sealed class WebhookDeliveries(
         foreach (var receiver in interested.Where(one => position.Misses(one.Name, message.Revision)))
         {
             position.Open(receiver.Name, message.Revision);
-            client.Create(
-                Job.FromExpression<DeliverWebhookJob>(
-                    job => job.RunAsync(receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None),
-                    DeliverWebhookJob.QueueName),
-                new EnqueuedState(DeliverWebhookJob.QueueName));
+            try
+            {
+                client.Create(
+                    Job.FromExpression<DeliverWebhookJob>(
+                        job => job.RunAsync(receiver.Name, type, message.Id, message.Revision, id, CancellationToken.None),
+                        DeliverWebhookJob.QueueName),
+                    new EnqueuedState(DeliverWebhookJob.QueueName));
+            }
+            catch
+            {
+                position.Close(receiver.Name, message.Revision); // No job will; the next process would deliver from here on again.
+                throw;
+            }
+
             enqueued++;
         }
 

@@ -49,9 +49,9 @@ internal sealed class WebhookJobFilter(
         if (context.NewState is FailedState failed)
         {
             logger.LogWarning(
-                "Webhook receiver {Receiver} did not accept {Type} of message {MessageId} in {Attempts} attempts: {Reason} "
+                "Webhook receiver {Receiver} did not accept {Type} of message {MessageId} in {Attempts} attempts: {Reason}. "
                     + "It can be requeued.",
-                receiver, type, messageId, DeliverWebhookJob.Retries + 1, failed.Exception.Message);
+                receiver, type, messageId, DeliverWebhookJob.Retries + 1, failed.Exception.Message.TrimEnd('.'));
         }
 
         if (context.NewState.IsFinal || context.NewState is FailedState)

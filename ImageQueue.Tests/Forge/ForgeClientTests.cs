@@ -232,7 +232,7 @@ public sealed partial class ForgeClientTests
     public async Task GenerateAsync_ReadsInfo_WhenItIsJsonInAString(CancellationToken cancellationToken)
     {
         AnswerImage(
-            info: """{"seed":4294967295,"width":1024,"height":768,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":"""
+            info: """{"seed":4294967295,"sd_model_name":"flux1-dev","sampler_name":"Euler","all_seeds":"""
                 + """[1],"infotexts":["a \"b\""]}""");
 
         var image = await _client.GenerateAsync(_backend, "t", Request, cancellationToken);
@@ -240,19 +240,19 @@ public sealed partial class ForgeClientTests
         Assert.Multiple(() =>
         {
             Assert.That(image.Bytes.ToArray(), Is.EqualTo(Image));
-            Assert.That(image.Info, Is.EqualTo(new ForgeImageInfo(4294967295, 1024, 768, "flux1-dev", "Euler", null, "a \"b\"")));
+            Assert.That(image.Info, Is.EqualTo(new ForgeImageInfo(4294967295, "flux1-dev", "Euler", null, "a \"b\"")));
         });
     }
 
     [TestCase("""{"images":["IMG"],"info":{"seed":5}}""", 5)]
-    [TestCase("""{"images":["IMG"],"info":"{\"seed\":\"5\",\"width\":-1,\"height\":1e99,\"sd_model_name\":\" \"}"}""", null)]
+    [TestCase("""{"images":["IMG"],"info":"{\"seed\":\"5\",\"sd_model_name\":\" \"}"}""", null)]
     public async Task GenerateAsync_ReadsWhatItCan_WhenInfoIsOdd(string body, int? seed)
     {
         Answer(200, body.Replace("IMG", ImageBase64));
 
         var image = await _client.GenerateAsync(_backend, "t", Request, default);
 
-        Assert.That(image.Info, Is.EqualTo(new ForgeImageInfo(seed, null, null, null)));
+        Assert.That(image.Info, Is.EqualTo(new ForgeImageInfo(seed, null)));
     }
 
     [TestCase("""{"images":["IMG"]}""")]

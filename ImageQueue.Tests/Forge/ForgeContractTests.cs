@@ -107,8 +107,6 @@ public sealed class ForgeContractTests
                     return JsonSerializer.SerializeToNode(new
                     {
                         seed = image.Info?.Seed,
-                        width = image.Info?.Width,
-                        height = image.Info?.Height,
                         model = image.Info?.Model,
                         sampler = image.Info?.Sampler,
                         scheduler = image.Info?.Scheduler,

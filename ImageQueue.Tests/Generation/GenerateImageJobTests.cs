@@ -589,6 +589,6 @@ internal sealed class GenerateImageJobTests
         using var bitmap = new SKBitmap(8, 8);
         bitmap.Erase(colour);
         using var png = bitmap.Encode(SKEncodedImageFormat.Png, 100);
-        return new ForgeImage(png.ToArray(), new ForgeImageInfo(1, 8, 8, "flux"));
+        return new ForgeImage(png.ToArray(), new ForgeImageInfo(1, "flux"));
     }
 }

@@ -72,17 +72,13 @@ public sealed class ImageFilesTests
     public void TryPublish_GivesBothTheirNames_WhenTheProcessDiedBeforeTheRename()
     {
         _files.Prepare(JobId, 3, Image(SKEncodedImageFormat.Png, 64, 64)).Keep();
-        var found = new List<int?>();
-        _files.RemoveTemporaries((_, attempt) =>
-        {
-            found.Add(attempt);
-            return true;
-        });
+        var found = _files.ListTemporaries();
 
-        Assert.That(found, Is.EqualTo(new int?[] { 3, 3 }));
+        Assert.That(found.Select(file => (file.JobId, file.Attempt)), Is.EqualTo(new (string, int?)[] { (JobId, 3), (JobId, 3) }));
         Assert.That(_files.TryPublish(JobId, 3), Is.Not.Null);
         Assert.That(_files.FindThumbnailPath(JobId), Is.Not.Null);
-        Assert.That(_files.RemoveTemporaries(), Is.Zero);
+        Assert.That(_files.ListTemporaries(), Is.Empty);
+        Assert.That(_files.RemoveTemporaries(found), Is.Zero);
     }
 
     [TestCase(SKEncodedImageFormat.Jpeg)]
@@ -363,7 +359,7 @@ public sealed class ImageFilesTests
         _ = _files.Prepare(running, 1, png);
         File.WriteAllText(Path.Combine(_directory, "flux_notes.tmp"), "not ours");
 
-        var removed = _files.RemoveTemporaries(keep: (id, _) => id == running);
+        var removed = _files.RemoveTemporaries(_files.ListTemporaries().Where(file => file.JobId != running));
 
         Assert.Multiple(() =>
         {
@@ -383,7 +379,7 @@ public sealed class ImageFilesTests
     }
 
     [Test]
-    public void RemoveTemporaries_DoesNothing_WhenThereIsNoFolder() => Assert.That(_files.RemoveTemporaries(), Is.Zero);
+    public void ListTemporaries_IsEmpty_WhenThereIsNoFolder() => Assert.That(_files.ListTemporaries(), Is.Empty);
 
     [Test]
     public void WritePreview_MakesItSmall_WhenLarge()

@@ -159,6 +159,42 @@ internal sealed class HealthTests
         }));
     }
 
+    /// <summary>A hung mount holds a thread for good: one, and not another at each pass.</summary>
+    [Test]
+    public async Task SystemConditions_WaitForTheSameReading_WhenAPartDoesNotAnswer()
+    {
+        var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var (answer, readings) = (new TaskCompletionSource<IReadOnlyList<SystemCondition>>(), 0);
+        var source = new Mock<IConditionSource>();
+        source.Setup(one => one.Part).Returns("disk");
+        source.Setup(one => one.UnavailableCode).Returns(ConditionCodes.NotWritable);
+        source.Setup(one => one.ReadAsync(It.IsAny<CancellationToken>())).Callback(() => readings++).Returns(() => answer.Task);
+        var conditions = new SystemConditions([source.Object], time, NullLogger<SystemConditions>.Instance);
+
+        var first = await ReadLateAsync();
+        var second = await ReadLateAsync();
+
+        Assert.That(readings, Is.EqualTo(1));
+        Assert.That(
+            first.Concat(second).Select(one => (one.Code, one.Text)),
+            Is.All.EqualTo((ConditionCodes.NotWritable, "disk did not answer within 4 s.")));
+        answer.SetResult([]);
+        time.Advance(TimeSpan.FromSeconds(5));
+        Assert.That(await conditions.GetAsync(CancellationToken.None), Is.Empty);
+
+        async Task<IReadOnlyList<SystemCondition>> ReadLateAsync()
+        {
+            time.Advance(TimeSpan.FromSeconds(5)); // The last reading is old.
+            var reading = conditions.GetAsync(CancellationToken.None);
+            await Until.TrueAsync(() =>
+            {
+                time.Advance(TimeSpan.FromSeconds(1));
+                return reading.IsCompleted;
+            });
+            return await reading;
+        }
+    }
+
     private static async Task ExpectAsync(IConditionSource source, string? text)
     {
         var found = await source.ReadAsync(CancellationToken.None);

@@ -102,10 +102,11 @@ internal sealed class PeriodicServiceTests
         }));
     }
 
-    [Test]
-    public async Task Failure_IsLoggedWithoutItsStack_WhenTheDatabaseIsAway()
+    [TestCase("The database does not answer.")]
+    [TestCase("The database does not answer")]
+    public async Task Failure_IsLoggedWithoutItsStack_WhenTheDatabaseIsAway(string reason)
     {
-        using var service = Create(_ => throw new StoreUnavailableException("The database does not answer.", new DatabaseError()));
+        using var service = Create(_ => throw new StoreUnavailableException(reason, new DatabaseError()));
         await service.StartAsync(CancellationToken.None);
 
         await Until.TrueAsync(() => _log.Of(LogLevel.Warning).Any());

@@ -1,3 +1,4 @@
+using Hangfire;
 using Hangfire.States;
 using ImageQueue.Core.Queue;
 using NUnit.Framework;
@@ -63,6 +64,21 @@ internal sealed class InMemoryQueueOrderTests
         Assert.That(host.Snapshot().PositionOf(job), Is.EqualTo(1));
         var now = host.Snapshot();
         Assert.That(host.Snapshot(), Is.SameAs(now), "the dropped hint costs nothing more");
+    }
+
+    /// <summary>It stood first for good, and no job behind it was dequeued.</summary>
+    [Test]
+    public void Fetch_GoesOn_WhenAJobWasDeletedAfterItsAnnouncementWasDropped()
+    {
+        using var host = new QueueHost(QueueHost.InMemory(), QueueHost.Clock());
+        var (deleted, next) = (host.Jobs.Enqueue(1), host.Jobs.Enqueue(2));
+        host.Order.OnStateChanging(deleted, EnqueuedState.StateName, DeletedState.StateName);
+        host.Time.Advance(TimeSpan.FromSeconds(6)); // Longer than a commit may take.
+        Assert.That(host.Snapshot().PositionOf(deleted), Is.EqualTo(1));
+        new BackgroundJobClient(host.Storage).Delete(deleted); // The order does not hear of it.
+
+        Assert.That(Task.Run(host.Fetch).WaitAsync(TimeSpan.FromSeconds(10)).GetAwaiter().GetResult().JobId, Is.EqualTo(next));
+        Assert.That(host.Snapshot().PositionOf(deleted), Is.Null);
     }
 
     [Test]

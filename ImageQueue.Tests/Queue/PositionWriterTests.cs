@@ -40,6 +40,10 @@ internal sealed class PositionWriterTests
         _folder.Dispose();
     }
 
+    /// <summary>Any integer can be in the metadata: a DBA's, or another version's.</summary>
+    [Test]
+    public void IsOff_IsTrue_WhenAStoredPositionIsFarOff() => Assert.That(PositionWriter.IsOff(300_000_000, 60), Is.True);
+
     [Test]
     public async Task Positions_AreExactForFiftyAndWithinTenPercentBeyond_WhileTheQueueMoves()
     {

@@ -2,8 +2,10 @@ using Hangfire;
 using Hangfire.States;
 using ImageQueue.Core.Queue;
 using ImageQueue.Core.Recovery;
+using ImageQueue.Core.Requests;
 using ImageQueue.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
+using Moq;
 using NUnit.Framework;
 
 namespace ImageQueue.Tests.Recovery;
@@ -52,6 +54,65 @@ internal sealed class CleanupTests
         await app.Services.GetRequiredService<Cleanup>().CleanUpAsync(CancellationToken.None);
         Assert.That(
             (await store.ChangesSinceAsync(0, null, 10, default)).Select(change => change.Message.Id), Does.Contain(old), "not that old");
+    }
+
+    /// <summary>An image that another program holds open cannot be removed on Windows, at each pass.</summary>
+    [Test]
+    public async Task Cleanup_RemovesTheOtherImages_WhenOneCannotBeRemoved()
+    {
+        await using var bench = await Bench.CreateAsync(settings: new() { ["Images:KeepFor"] = "1.00:00:00" });
+        var ids = new[] { new string('a', 32), new string('b', 32), new string('c', 32) };
+        foreach (var id in ids)
+            await AddOldFileAsync(bench, $"flux_{id}.png");
+        Directory.CreateDirectory(Path.Combine(bench.ImagesFolder, $"flux_{ids[1]}.thumb.webp")); // No file that can be deleted.
+
+        await bench.Get<Cleanup>().CleanUpAsync(CancellationToken.None);
+
+        Assert.That(ids.Where(id => File.Exists(Path.Combine(bench.ImagesFolder, $"flux_{id}.png"))), Is.EqualTo(new[] { ids[1] }));
+        Assert.That(bench.Log.Of(LogLevel.Warning), Has.One.Contains(ids[1]));
+    }
+
+    [Test]
+    public async Task Cleanup_RemovesUploadsAndFails_WhenTheImagesCannotBeLookedUp()
+    {
+        await using var bench = await Bench.CreateAsync(
+            settings: new() { ["Images:KeepFor"] = "1.00:00:00" },
+            wrap: store => FaultyStore.Around(
+                store, (method, _) => method == nameof(IMessageStore.FindByJobIdAsync) ? FaultyStore.Broken() : null).Store);
+        await AddOldFileAsync(bench, $"flux_{new string('a', 32)}.png");
+        var upload = await AddOldFileAsync(bench, $"upload_{new string('b', 32)}.png");
+
+        Assert.That(
+            () => bench.Get<Cleanup>().CleanUpAsync(CancellationToken.None),
+            Throws.Exception.With.Message.Contains(FaultyStore.Broken().Message));
+
+        Assert.That(File.Exists(upload), Is.False);
+    }
+
+    [Test]
+    public async Task UsedUploads_RemovesTheOtherFiles_WhenOneCannotBeRemoved()
+    {
+        await using var bench = await Bench.CreateAsync();
+        var ids = new[] { new string('a', 32), new string('b', 32) };
+        Directory.CreateDirectory(Path.Combine(bench.ImagesFolder, $"upload_{ids[0]}.png"));
+        var other = await AddOldFileAsync(bench, $"upload_{ids[1]}.png");
+        var store = new Mock<IUploadStore>();
+        store.Setup(one => one.ForgetUploadsAsync(ids, It.IsAny<CancellationToken>())).ReturnsAsync(ids);
+
+        var uploads = ActivatorUtilities.CreateInstance<UsedUploads>(bench.Get<IServiceProvider>(), store.Object);
+        await uploads.RemoveUnusedAsync(ids, CancellationToken.None);
+
+        Assert.That(File.Exists(other), Is.False);
+        Assert.That(bench.Log.Of(LogLevel.Warning), Has.One.Contains(ids[0]));
+    }
+
+    private static async Task<string> AddOldFileAsync(Bench bench, string name)
+    {
+        Directory.CreateDirectory(bench.ImagesFolder);
+        var path = Path.Combine(bench.ImagesFolder, name);
+        await File.WriteAllTextAsync(path, "x");
+        File.SetLastWriteTimeUtc(path, TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(-60));
+        return path;
     }
 
     /// <summary>A first retention on 100,000 images takes long, and the sweep is due each minute.</summary>

@@ -41,4 +41,22 @@ internal sealed class EraseMessagesTests
         Assert.That(await bench.Store.ListClosedConversationsAsync(10, CancellationToken.None), Is.Empty);
         Assert.That(bench.Get<ErasureReconciler>(), Is.Not.Null, "it is registered");
     }
+
+    /// <summary>An image that another program holds open cannot be removed on Windows.</summary>
+    [Test]
+    public async Task FinishAsync_ErasesTheOthers_WhenAFileOfOneConversationCannotBeRemoved()
+    {
+        await using var bench = await Bench.CreateAsync();
+        var stuck = await bench.AddRowAsync();
+        var other = await bench.Store.AddAsync(new NewMessage("z", "ayşe", MessageRole.User, "x", null), CancellationToken.None);
+        Directory.CreateDirectory(Path.Combine(bench.ImagesFolder, $"flux_{stuck.JobId}.png")); // No file that can be deleted.
+        foreach (var conversation in new[] { Conversation, "z" })
+            await bench.Store.CloseConversationAsync(conversation, CancellationToken.None);
+
+        Assert.That(await bench.Get<EraseMessages>().FinishAsync(CancellationToken.None), Is.EqualTo(1));
+
+        Assert.That(await bench.Store.FindAsync(other.Id, CancellationToken.None), Is.Null);
+        Assert.That(await bench.Store.FindAsync(stuck.Id, CancellationToken.None), Is.Not.Null);
+        Assert.That(bench.Log.Of(LogLevel.Warning), Has.One.Contains(Conversation));
+    }
 }

@@ -73,6 +73,12 @@ public sealed partial class SqlServerStatementTests
         (
             nameof(IMessageStore.FailQueuedAsync),
             store => store.FailQueuedAsync(1, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
+        (
+            nameof(IMessageStore.FailQueuedAsync),
+            store => store.FailQueuedAsync(1, null, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
+        (
+            nameof(IMessageStore.FailQueuedAsync),
+            store => store.FailQueuedAsync(1, "7", "c", new RequestFailure(ErrorCodes.NoBackend, "x"), default)),
         (nameof(IMessageStore.FailAsync), store => store.FailAsync(1, 1, "c", new RequestFailure(ErrorCodes.BackendFailed, "x"), default)),
         (nameof(IMessageStore.CancelAsync), store => store.CancelAsync(1, "c", default)),
         (nameof(IMessageStore.NoteAsync), store => store.NoteAsync(1, RequestEventKinds.Prioritized, default)),
@@ -303,6 +309,16 @@ public sealed partial class SqlServerStatementTests
         var sent = await SentByStoreAsync(store => store.FindConversationAsync(name, default));
 
         Assert.That(sent.Single().Parameters.Single(), Is.EqualTo(new SentParameter("ConversationId", SqlDbType.NVarChar, -1, 0, name)));
+    }
+
+    /// <summary>A message without metadata is counted too: a sum leaves out what is NULL.</summary>
+    [Test]
+    public async Task ChangesSince_CountsTheLengthOfEachRow()
+    {
+        var sent = await SentByStoreAsync(store => store.ChangesSinceAsync(0, null, 10, default));
+
+        var text = sent.Single().Text.Replace("ISNULL(DATALENGTH(", "", StringComparison.Ordinal);
+        Assert.That(text, Does.Not.Contain("DATALENGTH"));
     }
 
     /// <summary>Every transition is one trip.</summary>

@@ -315,7 +315,7 @@ internal sealed class StatisticsWriterTests
     {
         var queue = (IQueueStore)_store;
         var eta = new EtaEstimator(
-            queue, _store, null!, null!, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
+            queue, _store, null!, null!, null!, Options.Create(new ForgeOptions()), _time, NullLogger<EtaEstimator>.Instance);
         // During a rebuild the queue's order is not read.
         var positions = new QueuePositions(null!, new QueueRebuildState { IsUnderWay = true }, queue, eta, _time);
         return new StatisticsWriter(

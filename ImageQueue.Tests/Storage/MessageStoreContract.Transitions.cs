@@ -378,6 +378,25 @@ public abstract partial class MessageStoreContract
             row => row with { Content = "❌ Görsel oluşturulamadı: x", FinishedAt = row.UpdatedAt });
     }
 
+    /// <summary>A caller that read the row before the user retried it must not end the retry.</summary>
+    [Test]
+    public async Task FailQueued_IsRefused_WhenTheRequestHasAnotherJobThanTheCallerSaw()
+    {
+        var row = await InStateAsync(MessageStatus.Queued);
+        var bare = await SubmitAsync();
+        Task<Transition> FailAsync(long id, string? job) => Store.FailQueuedAsync(
+            id, job, "c", new RequestFailure(ErrorCodes.NoBackend, "x"), CancellationToken.None);
+
+        Assert.That((await FailAsync(row.Id, null)).Applied, Is.False);
+        Assert.That((await FailAsync(row.Id, "hf-0")).Applied, Is.False);
+        Assert.That((await FailAsync(bare.Id, HangfireJob)).Applied, Is.False);
+        AssertSame(await ReadAsync(row.Id), row);
+        AssertSame(await ReadAsync(bare.Id), bare);
+
+        Assert.That(Applied(await FailAsync(row.Id, HangfireJob)).Status, Is.EqualTo(MessageStatus.Error));
+        Assert.That(Applied(await FailAsync(bare.Id, null)).Status, Is.EqualTo(MessageStatus.Error));
+    }
+
     /// <summary>The attempt only ever rises; a person's retry resets both counters.</summary>
     [Test]
     public async Task Retry_ResetsFailuresAndDisruptions_AndKeepsTheAttempt()

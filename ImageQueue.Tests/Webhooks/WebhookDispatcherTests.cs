@@ -4,6 +4,7 @@ using Hangfire.InMemory;
 using Hangfire.States;
 using ImageQueue.Core.Hosting;
 using ImageQueue.Core.Webhooks;
+using ImageQueue.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 using Moq;
@@ -21,12 +22,15 @@ internal sealed class WebhookDispatcherTests
     private readonly Mock<IFeedStore> _store = new();
     private readonly Mock<IOperatorStore> _operators = new();
     private InMemoryStorage _storage = null!; // Set before each test.
+    private WebhookPosition _position = null!;
     private WebhookDispatcher _dispatcher = null!;
+    private bool _isHangfireAway;
 
     [SetUp]
     public void Create()
     {
         _sent.Clear();
+        _isHangfireAway = false;
         _storage = new InMemoryStorage();
         _operators.Setup(store => store.ListPausesAsync(It.IsAny<CancellationToken>())).ReturnsAsync([]);
         _store.Setup(store => store.LatestRevisionAsync(It.IsAny<CancellationToken>())).ReturnsAsync(10);
@@ -45,16 +49,16 @@ internal sealed class WebhookDispatcherTests
                     It.IsAny<string>(), It.IsAny<string>(), It.IsAny<string?>(), It.IsAny<CancellationToken>())).ReturnsAsync(true);
         var client = new Mock<IBackgroundJobClientV2>();
         client.Setup(one => one.Create(It.IsAny<Job>(), It.IsAny<IState>()))
-            .Callback((Job job, IState _) => _sent.Add((long)job.Args[2]))
+            .Callback((Job job, IState _) => _sent.Add(_isHangfireAway ? throw FaultyStore.Broken() : (long)job.Args[2]))
             .Returns("job");
         var receivers = ReceiversOf();
-        var position = new WebhookPosition(_storage);
+        _position = new WebhookPosition(_storage);
         var suspensions = new WebhookSuspensions(_operators.Object, NullLogger<WebhookSuspensions>.Instance);
         _dispatcher = new WebhookDispatcher(
             leases.Object,
             new WebhookChanges(_store.Object, new OpenTransactionReport(NullLogger<OpenTransactionReport>.Instance), _time),
-            new WebhookDeliveries(receivers, position, suspensions, client.Object),
-            position,
+            new WebhookDeliveries(receivers, _position, suspensions, client.Object),
+            _position,
             new AsyncSignal(),
             DatabaseReadiness.Completed(),
             _time,
@@ -96,6 +100,21 @@ internal sealed class WebhookDispatcherTests
         await _dispatcher.DispatchAsync(CancellationToken.None);
 
         Assert.That(_sent, Is.Empty);
+    }
+
+    /// <summary>A delivery that seems open for ever makes each restart deliver everything after it again.</summary>
+    [Test]
+    public async Task Deliveries_AreNotOpen_WhenTheirJobCouldNotBeCreated()
+    {
+        Changes(heldBackAt: null, 20);
+        _isHangfireAway = true;
+        Assert.That(() => _dispatcher.DispatchAsync(CancellationToken.None), Throws.InvalidOperationException);
+        _isHangfireAway = false;
+        await _dispatcher.DispatchAsync(CancellationToken.None);
+
+        _position.Close(ReceiversOf().All.Single().Name, 20); // The delivery has ended.
+
+        Assert.That(_position.ToNote(), Is.EqualTo("""{"Read":20,"Behind":null}"""));
     }
 
     private static WebhookReceivers ReceiversOf()

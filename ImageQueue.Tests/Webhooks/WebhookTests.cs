@@ -130,20 +130,20 @@ internal sealed class WebhookTests
         Assert.That(_receiver.Deliveries, Has.Count.EqualTo(2));
     }
 
-    /// <summary>Each refused attempt is one log line: an operator sees when it began.</summary>
+    /// <summary>Each failed attempt is one log line: an operator sees when it began.</summary>
     [Test]
-    public async Task RefusedAttempt_IsOneLogLine()
+    public async Task FailedAttempt_IsOneLogLine()
     {
         _receiver.Answer = TestReceiver.Status(500);
         await using var app = await TestApp.StartAsync(_receiver.Settings());
         var id = (long)(await app.SubmitAsync("bir kedi"))["id"]!;
 
         await Until.TrueAsync(
-            () => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("refused image.complete", StringComparison.Ordinal)));
+            () => app.Log.Of(LogLevel.Warning).Any(line => line.Contains("did not accept image.complete", StringComparison.Ordinal)));
 
         Assert.That(
             app.Log.Of(LogLevel.Warning).Count(
-                line => line.Contains($"refused image.complete of message {id}: 500 InternalServerError", StringComparison.Ordinal)),
+                line => line.Contains($"did not accept image.complete of message {id}: 500 InternalServerError", StringComparison.Ordinal)),
             Is.EqualTo(_receiver.Deliveries.Count));
     }
 

@@ -9,8 +9,8 @@ namespace ImageQueue.Core.Queue.Eta;
 /// once a second, while there are readers. See <see cref="EtaBasis"/> for the formula.
 /// </summary>
 public sealed class EtaEstimator(
-    IQueueStore store, ILeaseStore leases, BackendPool pool, Pauses pauses, IOptions<ForgeOptions> options, TimeProvider time,
-    ILogger<EtaEstimator> logger)
+    IQueueStore store, ILeaseStore leases, BackendPool pool, Pauses pauses, ForgeModels models, IOptions<ForgeOptions> options,
+    TimeProvider time, ILogger<EtaEstimator> logger)
 {
     /// <summary>The number of images that an estimate is based on.</summary>
     private const int Newest = 100;
@@ -22,7 +22,6 @@ public sealed class EtaEstimator(
     /// <summary>Until this age the last data serves while the next is read.</summary>
     private static readonly TimeSpan UsableFor = TimeSpan.FromSeconds(5);
 
-    private readonly ForgeModels _models = new(options.Value);
     private readonly Lock _lock = new();
     private Dictionary<long, RunningGeneration> _seen = [];
     private Task<EtaBasis>? _reading;
@@ -90,7 +89,7 @@ public sealed class EtaEstimator(
     }
 
     private bool IsPossible(Message message, string? backend) =>
-        _models.Find(GenerationSettings.Of(message).Model)?.Backends is not { Count: > 0 } names
+        models.Find(GenerationSettings.Of(message).Model)?.Backends is not { Count: > 0 } names
         || (backend is not null && names.Contains(backend, StringComparer.Ordinal));
 
     /// <summary>

@@ -17,7 +17,7 @@ internal sealed partial class SqlServerMessageStore
             SELECT page.*
             FROM (
                 SELECT TOP (@Limit) {Columns},
-                    ISNULL(SUM(CAST(DATALENGTH(content) + DATALENGTH(extra_metadata) AS bigint))
+                    ISNULL(SUM(CAST(ISNULL(DATALENGTH(content), 0) + ISNULL(DATALENGTH(extra_metadata), 0) AS bigint))
                         OVER (ORDER BY revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS BytesBefore
                 FROM dbo.messages
                 WHERE {(conversationId is null ? "" : "conversation_id = @ConversationId AND ")}revision > @Since AND revision < @End
