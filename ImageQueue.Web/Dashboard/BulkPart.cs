@@ -58,8 +58,7 @@ internal static class BulkPart
     public static Task<ImageCommands.Tally> Start(ImageDashboardRequest request, BulkVerb verb, string query)
     {
         var values = QueryHelpers.ParseQuery(query);
-        var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value)
-            && value.ToString() is { Length: > 0 } text ? text : null);
+        var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value) ? value.ToString() : null);
         // Without a filter a slip would empty the queue.
         if (!ImagesPage.IsFiltered(search) || !IsAllowed(verb, tab))
             return Task.FromResult(ImageCommands.Tally.Of(false));

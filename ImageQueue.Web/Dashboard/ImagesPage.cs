@@ -50,12 +50,16 @@ internal static class ImagesPage
             """);
     }
 
-    public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> asked)
+    /// <param name="valueOf">A value of the query by its name; a blank one is no filter.</param>
+    public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> valueOf)
     {
-        var tab = Tabs.FirstOrDefault(tab => tab.Key == asked("show"), Tabs[1]);
+        var tab = Tabs.FirstOrDefault(tab => tab.Key == valueOf("show"), Tabs[1]);
         return (
             tab.Key,
-            new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? asked("code") : null, asked("backend"), asked("user"), asked("q")?.Trim()));
+            new RequestSearch(
+                tab.Statuses, HasCodes(tab.Key) ? Filter("code") : null, Filter("backend"), Filter("user"), Filter("q")?.Trim()));
+
+        string? Filter(string name) => valueOf(name) is { } value && !string.IsNullOrWhiteSpace(value) ? value : null;
     }
 
     public static bool IsFiltered(RequestSearch search) =>
