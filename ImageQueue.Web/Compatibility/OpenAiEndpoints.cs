@@ -199,7 +199,7 @@ internal sealed class OpenAiResults(
         }
         catch (ProblemException e)
         {
-            await WriteAsync("error", new { type = "error", error = (ProblemShapes.BodyOf(e.Problem, http) as OpenAiErrorBody)?.Error });
+            await WriteErrorAsync(e);
         }
 
         async Task WritePreviewAsync(Message message)
@@ -214,10 +214,20 @@ internal sealed class OpenAiResults(
         {
             foreach (var message in messages.Where(message => MessageWait.HasEnded(message) && isDone.Add(message.Id)))
             {
-                var image = EventOf("completed", message, await ReadAsync(message, body, stop));
-                await WriteAsync(image.Type, image with { Usage = OpenAiUsage.None });
+                try
+                {
+                    var image = EventOf("completed", message, await ReadAsync(message, body, stop));
+                    await WriteAsync(image.Type, image with { Usage = OpenAiUsage.None });
+                }
+                catch (ProblemException e)
+                {
+                    await WriteErrorAsync(e); // The other images go on.
+                }
             }
         }
+
+        Task WriteErrorAsync(ProblemException e) => WriteAsync(
+            "error", new { type = "error", error = (ProblemShapes.BodyOf(e.Problem, http) as OpenAiErrorBody)?.Error });
 
         OpenAiEvent EventOf(string kind, Message message, byte[] image) => new(
             $"{events}.{kind}", Convert.ToBase64String(image), time.GetUtcNow().ToUnixTimeSeconds(), SizeOf(message), "auto", "opaque",
