@@ -23,7 +23,7 @@ internal static class OpenAiEndpoints
 
     public static void MapOpenAi(this IEndpointRouteBuilder app)
     {
-        var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Ask)
+        var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Submit)
             .WithMetadata(new AnyKeyLocallyAttribute());
         api.MapPost("/images/generations", GenerateAsync).WithName("createImage").WithSummary("Generate images")
             .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().WithMetadata(new StreamAttribute());

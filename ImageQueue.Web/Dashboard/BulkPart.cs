@@ -79,7 +79,7 @@ internal static class BulkPart
         public async Task Dispatch(DashboardContext context)
         {
             var request = new ImageDashboardRequest(context.GetHttpContext(), context.IsReadOnly);
-            var (_, search) = ImagesPage.SearchOf(request.Asked);
+            var (_, search) = ImagesPage.SearchOf(request.QueryValue);
             request.Http.Response.Headers.CacheControl = "no-store";
             await request.Http.Response.WriteAsJsonAsync(
                 new { count = await request.Get<IOperatorStore>().CountMatchingAsync(search, request.Aborted) }, request.Aborted);
