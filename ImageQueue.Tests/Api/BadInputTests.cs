@@ -93,6 +93,25 @@ internal sealed class BadInputTests
         Assert.That(await App.Services.GetRequiredService<IMessageStore>().LatestRevisionAsync(default), Is.EqualTo(before));
     }
 
+    [TestCase("v1/images/generations", 1, "larger than 1 MiB")]
+    [TestCase("sdapi/v1/txt2img", 32, "larger than 32 MiB")]
+    public async Task Body_IsRefusedWithTheLimitOfItsEndpoint(string path, int mebibytes, string sentence)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, path)
+        {
+            Content = new ByteArrayContent(new byte[(mebibytes * 1024 * 1024) + 1])
+            {
+                Headers = { { "Content-Type", "application/json" } },
+            },
+            Headers = { ExpectContinue = true }, // So that it is refused before it is sent.
+        };
+
+        using var response = await App.Http.SendAsync(request);
+
+        Assert.That((int)response.StatusCode, Is.EqualTo(413));
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain(sentence));
+    }
+
     [TestCase("text/plain")]
     [TestCase("application/xml")]
     public async Task Submit_Is415_WhenTheBodyIsNotJson(string type) => await AssertProblemAsync(

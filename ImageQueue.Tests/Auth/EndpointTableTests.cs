@@ -1,3 +1,4 @@
+using ImageQueue.Tests.Support;
 using ImageQueue.Web.Simulator;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
@@ -141,6 +142,33 @@ internal sealed class EndpointTableTests(bool behindProxy)
         DELETE /simulator/stats                                             /simulator/stats                    local
         """;
 
+    /// <summary>An endpoint for each row of SECURITY.md that is about roles, by the row's first words.</summary>
+    private static readonly (string Row, string Endpoint)[] OfSecurity =
+    [
+        ("request an image", "POST /api/conversations/{conversation_id}/images"),
+        ("request an image", "POST /api/conversations/{conversation_id}/uploads"),
+        ("read and watch", "GET /api/conversations/{conversation_id}/messages"),
+        ("read and watch", "GET /api/conversations/{conversation_id}/events"),
+        ("cancel, retry", "POST /api/messages/{id:long}/cancel"),
+        ("add, change and delete", "PATCH /api/messages/{id:long}"),
+        ("add, change and delete", "POST /api/conversations/{conversation_id}/tokens"),
+        ("rename and delete conversations", "PATCH /api/conversations/{conversation_id}"),
+        ("rename and delete conversations", "POST /v1/images/generations"),
+        ("rename and delete conversations", "POST /sdapi/v1/txt2img"),
+        ("rename and delete conversations", "POST /internal/progress"),
+        ("`/api/queue`", "GET /api/queue"),
+        ("`/api/queue`", "GET /api/models"),
+        ("`/api/queue`", "GET /api/conversations"),
+        ("`/api/queue`", "GET /api/events"),
+        ("`/api/queue`", "GET /openapi/v1.json"),
+        ("demo page", "GET /"),
+        ("demo page", "* /hangfire/{**path}"),
+        ("pause and other commands", "POST /api/queue/pause"),
+        ("`/metrics`", "* /metrics"),
+        ("`/health`", "* /health/ready"),
+        ("`/health`", "GET /login"),
+    ];
+
     /// <summary>A proxy on this very machine, as it usually is: to the app, every caller comes from loopback.</summary>
     private static readonly Dictionary<string, string> ProxyHeaders = new()
     {
@@ -224,6 +252,28 @@ internal sealed class EndpointTableTests(bool behindProxy)
         }
 
         Assert.That(wrong, Is.Empty, string.Join('\n', wrong));
+    }
+
+    /// <summary>So that the table of SECURITY.md and this one cannot differ.</summary>
+    [Test]
+    public void Table_SaysWhatSecuritySays()
+    {
+        var security = File.ReadLines(Repository.File("SECURITY.md"))
+            .SkipWhile(line => !line.StartsWith("| shows", StringComparison.Ordinal)).Skip(1)
+            .TakeWhile(line => line.StartsWith('|'))
+            .Select(line => line.Trim('|').Split('|', StringSplitOptions.TrimEntries))
+            .Where(cells => !cells[0].StartsWith("`/simulator`", StringComparison.Ordinal))
+            .ToDictionary(
+                cells => OfSecurity.Select(one => one.Row).Distinct().Single(row => cells[0].StartsWith(row, StringComparison.Ordinal)));
+        string[] roles = ["client", "operator", "operator-read", "watcher", "anonymous"];
+
+        Assert.That(security.Keys, Is.EquivalentTo(OfSecurity.Select(one => one.Row).Distinct()));
+        foreach (var (row, endpoint) in OfSecurity)
+        {
+            var answers = Rows().First(one => $"{one.Method} {one.Pattern}" == endpoint).Answers;
+            Assert.That(
+                roles.Select(role => answers[role] == "ok"), Is.EqualTo(security[row][1..].Select(cell => cell.Length > 0)), endpoint);
+        }
     }
 
     /// <summary>Opening a page shows the way in.</summary>

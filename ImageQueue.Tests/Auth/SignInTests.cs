@@ -219,6 +219,37 @@ internal sealed partial class SignInTests
         Assert.That(app.App.Log.ToString(), Does.Not.Contain(AuthApp.OperatorKey).And.Not.Contain("a secret prompt"));
     }
 
+    [Test]
+    public async Task Audit_HasTheStatusThatWasSent_WhenACommandFails()
+    {
+        await using var app = await AuthApp.StartAsync(configure: builder => FaultyStore.PutAround(builder.Services));
+        var http = app.As(AuthApp.OperatorKey);
+
+        foreach (var (path, status) in new[]
+        {
+            ("/api/messages/4242/cancel", 404), ($"/api/messages/{FaultyStore.AwayId}/cancel", 503), ("/v1/images/generations", 400),
+        })
+        {
+            using var response = await http.PostAsync(path, AuthApp.Json("{}"));
+            Assert.That((int)response.StatusCode, Is.EqualTo(status));
+            Assert.That(Audit(app).Last(), Is.EqualTo($"the operator from 127.0.0.1: POST {path} gave {status}."));
+            Assert.That(await response.Content.ReadAsStringAsync(), Does.Not.Contain("Nothing was changed"));
+        }
+    }
+
+    [Test]
+    public async Task Audit_NamesTheFiltersOfABulkCommand_AndNotTheirValues()
+    {
+        await using var app = await AuthApp.StartAsync();
+        var browser = await app.SignInAsync(AuthApp.OperatorKey);
+
+        using var response = await AuthApp.PostDashboardAsync(
+            browser, "hangfire/commands/matching/cancel", "?show=waiting&user=someone&q=a%20secret%20prompt");
+
+        Assert.That(Audit(app).Last(), Does.EndWith("POST /hangfire/commands/matching/cancel [show%20user%20q] gave 200."));
+        Assert.That(Audit(app), Has.None.Contains("someone").And.None.Contains("secret"));
+    }
+
     private static async Task<int> TryAsync(HttpClient browser, string key)
     {
         using var response = await AuthApp.SignInAsync(browser, key);

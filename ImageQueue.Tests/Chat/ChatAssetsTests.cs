@@ -6,7 +6,7 @@ using NUnit.Framework;
 
 namespace ImageQueue.Tests.Chat;
 
-/// <summary>The page's files: small on the way, and asked for once.</summary>
+/// <summary>The page's address, and its files: small on the way, and asked for once.</summary>
 [TestFixture]
 [Category(Categories.App)]
 internal sealed class ChatAssetsTests
@@ -40,6 +40,11 @@ internal sealed class ChatAssetsTests
             Assert.That(response.Content.Headers.ContentEncoding, Is.EqualTo(new[] { "br" }), address);
         }
     }
+
+    [TestCase("lang")]
+    [TestCase("LANG")]
+    public async Task Page_LeadsOnce_ToItsChosenLanguage(string name) =>
+        Assert.That((await App.Http.GetAsync($"?{name}=tr&demo=1")).RequestMessage!.RequestUri!.Query, Is.EqualTo("?demo=1"));
 
     [Test]
     public async Task Files_AreAskedForAnew_UnderTheirOwnNames() =>

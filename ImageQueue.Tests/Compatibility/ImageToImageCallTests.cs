@@ -70,20 +70,22 @@ internal sealed class ImageToImageCallTests
     [Test]
     public async Task Edit_JoinsTheFirstCall_WhenItIsRepeatedWithItsKey()
     {
-        var (first, again) = (await KeyedAsync(), await KeyedAsync());
+        var (first, again, other) = (await KeyedAsync("0.5"), await KeyedAsync("0.5"), await KeyedAsync("0.6"));
 
-        Assert.That(again, Is.EqualTo(first));
+        Assert.That((string?)first["data"]![0]!["b64_json"], Is.Not.Null.And.EqualTo((string?)again["data"]![0]!["b64_json"]));
+        Assert.That((string?)other["error"]!["code"], Is.EqualTo("idempotency_key_reused"), "another strength is another request");
         Assert.That((await MessagesAsync("openai-key")).Count, Is.EqualTo(1));
 
-        async Task<string> KeyedAsync()
+        async Task<JsonObject> KeyedAsync(string strength)
         {
             using var request = new HttpRequestMessage(HttpMethod.Post, "v1/images/edits")
             {
-                Content = Content(Form(("prompt", "x"), ("user", "key"), ("response_format", "b64_json")), Photo, null),
+                Content = Content(
+                    Form(("prompt", "x"), ("user", "key"), ("response_format", "b64_json"), ("strength", strength)), Photo, null),
                 Headers = { { "Idempotency-Key", "again" } },
             };
             using var response = await _app.Http.SendAsync(request);
-            return (string)(await TestApp.ReadAsync(response))["data"]![0]!["b64_json"]!;
+            return await TestApp.ReadAsync(response);
         }
     }
 

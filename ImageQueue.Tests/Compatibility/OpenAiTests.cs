@@ -112,6 +112,73 @@ internal sealed class OpenAiTests
         await Until.TrueAsync(async () => (await StatusesAsync(app)).All(status => status == "cancelled"), "both are cancelled");
     }
 
+    [Test]
+    public async Task Generate_FindsItsRequests_WhenTheClientRepeatsTheCallAfterARestart()
+    {
+        using var folder = new TemporaryFolder();
+        using var http = new HttpClient(); // The app's own ends before the app does.
+        Task<HttpResponseMessage> call;
+        await using (var app = await TestApp.StartAsync(new() { ["Forge:Simulator:SecondsPerImage"] = "30" }, folder))
+        {
+            call = SendAsync(app, "k1", http);
+            await Until.TrueAsync(async () => await StatusesAsync(app) is ["processing"], "it is generated");
+        }
+
+        Assert.That((await call).StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+        await using var next = await TestApp.StartAsync(folder: folder);
+        await Until.TrueAsync(async () => await StatusesAsync(next) is ["complete"], "it is generated after the restart");
+        Assert.That((await SendAsync(next, "k1")).StatusCode, Is.EqualTo(HttpStatusCode.OK));
+        Assert.That(await StatusesAsync(next), Is.EqualTo(new[] { "complete" }));
+    }
+
+    /// <summary>A client that loses its connection comes back with its key while its first call is being cancelled.</summary>
+    [Test]
+    public async Task Generate_RunsAgain_WhenTheClientComesBackDuringTheCancel()
+    {
+        TestApp? started = null;
+        Task<HttpResponseMessage>? again = null;
+        var (submits, isRetried) = (0, false);
+        await using var app = started = await TestApp.StartAsync(
+            new() { ["Forge:Simulator:SecondsPerImage"] = "600" },
+            configure: builder => FaultyStore.PutAround(builder.Services, method =>
+            {
+                if (method == nameof(IRequestStore.SubmitAsync))
+                    Interlocked.Increment(ref submits);
+                isRetried |= method == nameof(IRequestStore.RetryAsync);
+                if (method == nameof(IRequestStore.CancelAsync) && again is null)
+                {
+                    again = Task.Run(() => SendAsync(started!, "k1")); // The first call has been sent through it.
+                    if (SpinWait.SpinUntil(() => Volatile.Read(ref submits) == 2, TimeSpan.FromSeconds(1)))
+                        Thread.Sleep(300); // The second call joins.
+                }
+
+                return null;
+            }));
+        using var hangUp = new CancellationTokenSource();
+        var call = SendAsync(app, "k1", cancellationToken: hangUp.Token);
+        await Until.TrueAsync(async () => await StatusesAsync(app) is ["processing"], "it is generated");
+
+        await hangUp.CancelAsync();
+
+        Assert.That(async () => await call, Throws.InstanceOf<OperationCanceledException>());
+        await Until.TrueAsync(() => isRetried, "the second call finds its request cancelled, and retries it");
+        await Until.TrueAsync(async () => await StatusesAsync(app) is ["processing"], "it is generated again");
+        Assert.That(again!.IsCompleted, Is.False);
+    }
+
+    [Test]
+    public async Task Stream_HasAnErrorInAnImagesPlace_AndGoesOnWithTheOthers()
+    {
+        await using var app = await TestApp.StartAsync(new() { ["Forge:MaxAttempts"] = "1" });
+
+        var response = await app.Http.PostAsJsonAsync(
+            "v1/images/generations", new { prompt = "[fault:oom*1] a cat", size = "64x64", n = 2, stream = true });
+
+        var events = await response.Content.ReadAsStringAsync();
+        Assert.That(events, Does.Contain("event: error").And.Contain("out_of_memory").And.Contain("event: image_generation.completed"));
+        Assert.That(await StatusesAsync(app), Is.EquivalentTo(new[] { "error", "complete" }));
+    }
+
     [TestCase(1)]
     [TestCase(5)]
     public async Task Generate_JoinsTheFirstCall_WhenTheIdempotencyKeyIsTheSame(int images)
@@ -242,6 +309,17 @@ internal sealed class OpenAiTests
         Assert.That((await app.Http.GetAsync(new Uri("v1/models", UriKind.Relative))).StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
         Assert.That(
             (await app.Http.GetAsync(new Uri("sdapi/v1/options", UriKind.Relative))).StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+    }
+
+    private static async Task<HttpResponseMessage> SendAsync(
+        TestApp app, string key, HttpClient? http = null, CancellationToken cancellationToken = default)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(app.Address, "v1/images/generations"))
+        {
+            Content = JsonContent.Create(new { prompt = "a cat", size = "64x64" }),
+            Headers = { { "Idempotency-Key", key } },
+        };
+        return await (http ?? app.Http).SendAsync(request, cancellationToken);
     }
 
     private static async Task<string?[]> StatusesAsync(TestApp app)

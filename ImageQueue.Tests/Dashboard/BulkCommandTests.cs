@@ -82,6 +82,12 @@ internal abstract class BulkCommandContract(bool isOnSqlServer) : DashboardContr
         Assert.That(await CountAsync("?show=waiting&user=ışı"), Is.EqualTo(flood.Count), "the user filter is a prefix in any case");
         Assert.That(await CountAsync("?show=waiting&q=yağmur"), Is.EqualTo(12), "the search folds case");
         Assert.That((int)(await PostAsync("matching/cancel", "?show=waiting"))["refused"]!, Is.EqualTo(1), "never without a filter");
+        foreach (var filter in (string[])["q", "user", "backend"])
+        {
+            var blank = await PostAsync("matching/cancel", $"?show=waiting&{filter}=%20");
+            Assert.That((int)blank["refused"]!, Is.EqualTo(1), "a blank is no filter");
+        }
+
         Assert.That(
             (int)(await PostAsync("matching/erase", "?show=waiting&user=i"))["refused"]!,
             Is.EqualTo(1),

@@ -32,6 +32,22 @@ public sealed class SimulatorServerTests
         });
     }
 
+    [Test]
+    public void Stats_KeepTheNewestOfEachKind()
+    {
+        var stats = new SimulatorStats();
+        for (var i = 0; i <= SimulatorStats.Kept; i++)
+        {
+            stats.NoteInterrupt($"{i}");
+            stats.NoteUnknownPath($"GET /{i}");
+        }
+
+        var kept = stats.Snapshot();
+        Assert.That((kept.Interrupts.Count, kept.UnknownPaths.Count), Is.EqualTo((SimulatorStats.Kept, SimulatorStats.Kept)));
+        Assert.That((kept.Interrupts[0], kept.UnknownPaths[0]), Is.EqualTo(("1", "GET /1")));
+        Assert.That(kept.InterruptCalls, Is.EqualTo(SimulatorStats.Kept + 1));
+    }
+
     [TestCase("bir kedi", 600_000, 0.01)]
     [TestCase("[fault:hang]", 0, 0.5)]
     public async Task Kill_DropsThePortAndWhatIsInFlight_AtOnce(string prompt, int milliseconds, double progress)

@@ -14,7 +14,7 @@ internal static class AnswerHeaders
     }
 
     /// <summary>A file whose bytes never change; without a path 404.</summary>
-    public static IActionResult Kept(this ControllerBase controller, string? path, string contentType, string whyNot)
+    public static IActionResult ImmutableFile(this ControllerBase controller, string? path, string contentType, string whyNot)
     {
         if (path is null)
             return ApiProblem.Result(ProblemCodes.NotFound, whyNot);

@@ -39,7 +39,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     /// <param name="conversationId">The conversation.</param>
     /// <param name="body">The new title.</param>
     [HttpPatch("/api/conversations/{conversation_id}", Name = "renameConversation")]
-    [Authorize(Access.Ask)]
+    [Authorize(Access.Submit)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json", "application/merge-patch+json")]
     [ProducesResponseType<ConversationTitleResponse>(StatusCodes.Status200OK, "application/json")]
@@ -65,7 +65,7 @@ public sealed class ConversationsController(IConversationStore store, EraseMessa
     /// <remarks>Watchers get an event for each message, as with `DELETE /api/messages/{id}`. The id cannot be used again.</remarks>
     /// <param name="conversationId">The conversation.</param>
     [HttpDelete("/api/conversations/{conversation_id}", Name = "deleteConversation")]
-    [Authorize(Access.Ask)]
+    [Authorize(Access.Submit)]
     [ProducesResponseType(StatusCodes.Status204NoContent)]
     [Problem(404, ProblemCodes.NotFound), Problem(422, ProblemCodes.InvalidRequest)]
     public async Task<IActionResult> DeleteAsync([ConversationId] string conversationId, CancellationToken cancellationToken) =>

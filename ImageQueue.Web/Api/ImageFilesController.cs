@@ -20,7 +20,7 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
-        this.Kept(
+        this.ImmutableFile(
             await images.FindAsync(jobId, cancellationToken), "image/png",
             "There is no such image. It comes to exist when its message is complete.");
 
@@ -29,7 +29,7 @@ public sealed class ImageFilesController(ImageFiles files, ImageLocator images) 
     [ProducesResponseType(StatusCodes.Status200OK)]
     [Problem(404, ProblemCodes.NotFound)]
     public async Task<IActionResult> GetThumbnailAsync([FromRoute(Name = "job_id")] string jobId, CancellationToken cancellationToken) =>
-        this.Kept(
+        this.ImmutableFile(
             await images.FindThumbnailAsync(jobId, cancellationToken), "image/webp",
             "There is no such thumbnail. It comes to exist when its message is complete.");
 

@@ -21,7 +21,7 @@ public sealed class ImagesController(
     /// <param name="prefer">`wait=30` holds the answer back until the request has finished, for at most that many seconds (60 at
     /// most).</param>
     [HttpPost("/api/conversations/{conversation_id}/images", Name = "submitImage")]
-    [Authorize(Access.Ask)]
+    [Authorize(Access.Submit)]
     [RequestSizeLimit(BodyLimit.Bytes)]
     [Consumes("application/json")]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status202Accepted, "application/json")]

@@ -144,7 +144,8 @@ public sealed class MessagesController(
     [HttpPost("/api/messages/{id:long}/retry", Name = "retryMessage")]
     [Authorize(Access.Change)]
     [ProducesResponseType<MessageResponse>(StatusCodes.Status200OK, "application/json")]
-    [Problem(404, ProblemCodes.NotFound), Problem(409, ProblemCodes.NotRetryable), Problem(429, ProblemCodes.TooManyPending)]
+    [Problem(404, ProblemCodes.NotFound), Problem(409, ProblemCodes.NotRetryable)]
+    [Problem(429, ProblemCodes.TooManyPending, ProblemCodes.QueueFull)]
     public async Task<IActionResult> RetryAsync(long id, CancellationToken cancellationToken) => await ToResultAsync(
         id, await retry.RetryAsync(id, cancellationToken), ProblemCodes.NotRetryable, "Only an image in error or cancelled can be retried",
         cancellationToken);

@@ -27,7 +27,7 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     /// <param name="conversationId">Chosen by the chat app. Its owner can use the upload, in every conversation of theirs.</param>
     /// <param name="cancellationToken">Ends with the connection.</param>
     [HttpPost("/api/conversations/{conversation_id}/uploads", Name = "uploadImage")]
-    [Authorize(Access.Ask)]
+    [Authorize(Access.Submit)]
     [RequestSizeLimit(UploadImage.MaxBytes + MultipartBytes)]
     [ProducesResponseType<UploadResponse>(StatusCodes.Status201Created, "application/json")]
     [Problem(400, ProblemCodes.InvalidImage, ProblemCodes.InvalidRequest), Problem(410, ProblemCodes.ConversationErased)]
@@ -74,7 +74,7 @@ public sealed class UploadsController(UploadImage uploads, IUploadStore store, I
     {
         var upload = await store.FindUploadAsync(uploadId, cancellationToken);
         var isOfConversation = upload?.ConversationId == StoredName.Normalize(conversationId);
-        return this.Kept(
+        return this.ImmutableFile(
             isOfConversation ? files.FindUploadPath(uploadId) : null, "image/png",
             "There is no such upload in this conversation, or it is kept no longer. Upload the image again.");
     }

@@ -5,11 +5,11 @@ namespace ImageQueue.Web.Auth;
 /// <summary>The authorization policies: each endpoint names one, and one without is closed. SECURITY.md has the table.</summary>
 internal static class Access
 {
-    /// <summary>Everything under <c>/api</c>: the chat app's server.</summary>
+    /// <summary>Adds, changes and deletes messages, and makes tokens: the chat app's server.</summary>
     public const string Client = "client";
 
     /// <summary>Requests images: the chat app's server, and operators on the chat page.</summary>
-    public const string Ask = "ask";
+    public const string Submit = "submit";
 
     /// <summary>Reads and watches a conversation: clients and operators any, a watcher its own.</summary>
     public const string Read = "read";
@@ -38,7 +38,7 @@ internal static class Access
     internal static void Add(AuthorizationOptions options)
     {
         options.AddPolicy(Client, policy => policy.RequireRole(Roles.Client));
-        options.AddPolicy(Ask, policy => policy.RequireRole(Roles.Client, Roles.Operator));
+        options.AddPolicy(Submit, policy => policy.RequireRole(Roles.Client, Roles.Operator));
         options.AddPolicy(Read, policy => policy.AddRequirements(new InReach(Roles.Client, Roles.Operator, Roles.OperatorRead)));
         options.AddPolicy(Change, policy => policy.AddRequirements(new InReach(Roles.Client, Roles.Operator)));
         options.AddPolicy(Connect, policy => policy.RequireRole(Roles.Client, Roles.Operator, Roles.OperatorRead, Roles.Watcher));

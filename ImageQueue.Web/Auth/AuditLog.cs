@@ -1,5 +1,6 @@
 using System.Security.Claims;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.WebUtilities;
 
 namespace ImageQueue.Web.Auth;
 
@@ -28,14 +29,21 @@ public sealed class AuditLog(ILoggerFactory loggers)
     public void Command(HttpContext context)
     {
         var jobs = context.Features.Get<IFormFeature>()?.Form?["jobs[]"] ?? default; // Null where no middleware has read it.
+        var values = string.Join(' ', jobs.Take(MaxJobs).Select(value => Describe(context, value)));
         var more = jobs.Count > MaxJobs ? $" and {jobs.Count - MaxJobs} more" : "";
         _logger.LogInformation(
             "{Name} from {Address}: {Method} {Path}{Jobs} gave {Status}.", context.User.Identity?.Name, RateLimits.AddressOf(context),
             context.Request.Method,
             (context.Request.PathBase + context.Request.Path).ToUriComponent(), // Encoded: no caller can write a line break into the log.
-            jobs.Count == 0 ? "" : $" [{Uri.EscapeDataString(string.Join(' ', jobs.Take(MaxJobs)))}{more}]",
+            jobs.Count == 0 ? "" : $" [{Uri.EscapeDataString(values)}{more}]",
             context.Response.StatusCode);
     }
+
+    /// <summary>The command's value, such as an id; of a search, which holds prompts and usernames, the names of its filters.</summary>
+    private static string? Describe(HttpContext context, string? value) =>
+        context.Request.Path.Value!.Contains("/matching/", StringComparison.Ordinal) // A request always has a path.
+            ? string.Join(' ', QueryHelpers.ParseQuery(value).Keys)
+            : value;
 
     /// <summary>Whether an operator, signed in or by key, sends a command.</summary>
     public static bool IsCommand(HttpContext context) =>

@@ -179,16 +179,20 @@ internal static class AuthServices
     private static void UseAudit(this WebApplication app)
     {
         var audit = app.Services.GetRequiredService<AuditLog>();
-        app.UseWhen(AuditLog.IsCommand, commands => commands.Use(async (context, next) =>
+        app.UseWhen(AuditLog.IsCommand, commands =>
         {
-            try
+            commands.Use(async (context, next) =>
             {
-                await next(context);
-            }
-            finally
-            {
-                audit.Command(context);
-            }
-        }));
+                try
+                {
+                    await next(context);
+                }
+                finally
+                {
+                    audit.Command(context);
+                }
+            });
+            commands.UseExceptionHandler(); // Within the audit, which would see the status before the handler sets it otherwise.
+        });
     }
 }

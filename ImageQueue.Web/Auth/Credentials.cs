@@ -25,10 +25,10 @@ internal static class Credentials
 
     public static string Pick(HttpContext context)
     {
-        if (Shown(context) is { } shown)
+        if (FindCredential(context) is { } credential)
         {
             // An address ends in logs and histories: a key in it is refused, a token in it expires.
-            return shown.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) || InHeader(context) is null ? Token
+            return credential.StartsWith(WatcherTokens.Prefix, StringComparison.Ordinal) || InHeader(context) is null ? Token
                 : TakesAnyKey(context) ? Local
                 : Key;
         }
@@ -37,11 +37,11 @@ internal static class Credentials
             return Key; // Finds none.
         if (context.RequestServices.GetRequiredService<LocalAccess>().Covers(context))
             return Local;
-        return IsSafe(context.Request) || RequestOrigin.IsTold(context.Request) ? Cookie : Key;
+        return IsSafe(context.Request) || RequestOrigin.HasOrigin(context.Request) ? Cookie : Key;
     }
 
     /// <summary>A key or token in the header, or a token in the address where the endpoint takes one there.</summary>
-    public static string? Shown(HttpContext context) => InHeader(context)
+    public static string? FindCredential(HttpContext context) => InHeader(context)
         ?? (context.GetEndpoint()?.Metadata.GetMetadata<TokenInAddressAttribute>() is null ? null : TokenInAddress.Of(context));
 
     private static string? InHeader(HttpContext context)
@@ -95,14 +95,15 @@ internal sealed class CredentialsHandler(
     });
 
     private AuthenticateResult ByKey() =>
-        Credentials.Shown(Context) is not { } shown ? AuthenticateResult.NoResult()
-        : keys.Find(shown) is { } key ? Success(key.ToPrincipal(Scheme.Name))
+        Credentials.FindCredential(Context) is not { } credential ? AuthenticateResult.NoResult()
+        : keys.Find(credential) is { } key ? Success(key.ToPrincipal(Scheme.Name))
         : AuthenticateResult.Fail("The key is not known.");
 
     /// <summary>SignalR ends the connection when the token expires, and so do the event streams.</summary>
-    private AuthenticateResult ByToken() => Credentials.Shown(Context) is { } shown && tokens.Read(shown) is var (token, expiresAt)
-        ? Success(token.ToPrincipal(Scheme.Name), new() { ExpiresUtc = expiresAt })
-        : AuthenticateResult.Fail("The token is not known, or has expired.");
+    private AuthenticateResult ByToken() =>
+        Credentials.FindCredential(Context) is { } credential && tokens.Read(credential) is var (token, expiresAt)
+            ? Success(token.ToPrincipal(Scheme.Name), new() { ExpiresUtc = expiresAt })
+            : AuthenticateResult.Fail("The token is not known, or has expired.");
 
     private AuthenticateResult Success(ClaimsPrincipal principal, AuthenticationProperties? properties = null) =>
         AuthenticateResult.Success(new AuthenticationTicket(principal, properties, Scheme.Name));

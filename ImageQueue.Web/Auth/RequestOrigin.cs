@@ -21,7 +21,8 @@ internal static class RequestOrigin
     }
 
     /// <summary>Whether the browser says where it comes from at all.</summary>
-    public static bool IsTold(HttpRequest request) => request.Headers.ContainsKey(Site) || request.Headers.ContainsKey(HeaderNames.Origin);
+    public static bool HasOrigin(HttpRequest request) =>
+        request.Headers.ContainsKey(Site) || request.Headers.ContainsKey(HeaderNames.Origin);
 
     /// <summary>Whether this is our own address, as a browser writes it.</summary>
     public static bool IsOwn(HttpRequest request, string origin) =>

@@ -21,7 +21,8 @@ public sealed class ChatController(ForgeModels models, ChatAssets assets) : Cont
             Response.Cookies.Append(
                 LanguageCookie, lang,
                 new CookieOptions { HttpOnly = true, IsEssential = true, MaxAge = TimeSpan.FromDays(365), SameSite = SameSiteMode.Lax });
-            return LocalRedirect(Url.Content("~/") + QueryString.Create(Request.Query.Where(parameter => parameter.Key != nameof(lang))));
+            return LocalRedirect(Url.Content("~/") + QueryString.Create(
+                Request.Query.Where(parameter => !parameter.Key.Equals(nameof(lang), StringComparison.OrdinalIgnoreCase))));
         }
 
         Response.Headers.ContentSecurityPolicy = SecurityHeaders.Page;

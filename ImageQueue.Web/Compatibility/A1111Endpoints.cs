@@ -23,7 +23,7 @@ internal static class A1111Endpoints
 
     public static void MapA1111(this IEndpointRouteBuilder app)
     {
-        var all = app.MapGroup("").WithGroupName(Name).WithTags("A1111").RequireAuthorization(Access.Ask)
+        var all = app.MapGroup("").WithGroupName(Name).WithTags("A1111").RequireAuthorization(Access.Submit)
             .WithMetadata(new AnyKeyLocallyAttribute());
         var api = all.MapGroup(Path);
         api.MapPost("/txt2img", GenerateAsync).WithName("txt2img").WithSummary("Generate images from text")

@@ -71,7 +71,7 @@ internal sealed record A1111ImageBody
         if (InitImages is not [var image, ..])
             throw new ProblemException(ProblemCodes.NotFound, "Init image not found. Send it in init_images, as base64.");
         if (DenoisingStrength is < 0 or > 1)
-            throw CallSource.Refused("denoising_strength", "denoising_strength must be between 0 and 1.");
+            throw CallSource.InvalidField("denoising_strength", "denoising_strength must be between 0 and 1.");
         return new(image, Mask is not null && InpaintingMaskInvert == 1 ? CallSource.Invert(Mask) : Mask, DenoisingStrength ?? 0.75m);
     }
 

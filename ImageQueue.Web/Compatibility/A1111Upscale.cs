@@ -25,12 +25,12 @@ internal sealed record A1111UpscaleBody
     public CallSource ToSource()
     {
         if (Image is not { Length: > 0 })
-            throw CallSource.Refused("image", "image is missing. Send it as base64.");
+            throw CallSource.InvalidField("image", "image is missing. Send it as base64.");
         if (ResizeMode is not (null or 0))
-            throw CallSource.Refused("resize_mode", "resize_mode must be 0: the size follows from upscaling_resize.");
+            throw CallSource.InvalidField("resize_mode", "resize_mode must be 0: the size follows from upscaling_resize.");
         return (UpscalingResize ?? 2) is 2 or 4
             ? new(Image, Upscale: (int)(UpscalingResize ?? 2))
-            : throw CallSource.Refused("upscaling_resize", "upscaling_resize must be 2 or 4.");
+            : throw CallSource.InvalidField("upscaling_resize", "upscaling_resize must be 2 or 4.");
     }
 
     /// <summary>Its source says all.</summary>

@@ -12,15 +12,16 @@ internal sealed record CallSource(byte[] Image, byte[]? Mask = null, decimal? St
 {
     /// <summary>OpenAI's masks are transparent where the image is generated anew.</summary>
     /// <exception cref="ProblemException">It is no image, or has no transparent part.</exception>
-    public static byte[] MaskOfTransparency(byte[] mask) => Redraw(mask, "mask", colour => (byte)(255 - colour.Alpha)) ?? throw Refused(
-        "mask", "mask has no transparent part. What is transparent in it is generated anew; make that part transparent.");
+    public static byte[] MaskOfTransparency(byte[] mask) => Redraw(mask, "mask", colour => (byte)(255 - colour.Alpha))
+        ?? throw InvalidField(
+            "mask", "mask has no transparent part. What is transparent in it is generated anew; make that part transparent.");
 
     /// <summary>A mask with black and white exchanged.</summary>
     /// <exception cref="ProblemException">It is no image.</exception>
     public static byte[] Invert(byte[] mask) =>
         Redraw(mask, "mask", colour => (byte)(255 - ((colour.Red + colour.Green + colour.Blue) / 3))) ?? mask;
 
-    internal static ProblemException Refused(string field, string sentence) =>
+    internal static ProblemException InvalidField(string field, string sentence) =>
         new(ProblemCodes.InvalidRequest, sentence, field, StatusCodes.Status422UnprocessableEntity);
 
     /// <returns>A grey PNG; null when all of it would be black.</returns>
@@ -30,10 +31,10 @@ internal sealed record CallSource(byte[] Image, byte[]? Mask = null, decimal? St
         using var data = SKData.CreateCopy(image);
         using var codec = SKCodec.Create(data);
         if (codec is null || (long)codec.Info.Width * codec.Info.Height > MaxPixels)
-            throw Refused(field, $"{field} must be a PNG image of at most 4096 x 4096 pixels.");
+            throw InvalidField(field, $"{field} must be a PNG image of at most 4096 x 4096 pixels.");
         using var bitmap = new SKBitmap(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul);
         if (codec.GetPixels(bitmap.Info, bitmap.GetPixels()) != SKCodecResult.Success)
-            throw Refused(field, $"{field} is cut short or broken; send a whole PNG image.");
+            throw InvalidField(field, $"{field} is cut short or broken; send a whole PNG image.");
         using var mask = new SKBitmap(new SKImageInfo(bitmap.Width, bitmap.Height, SKColorType.Gray8, SKAlphaType.Opaque));
         var (from, isBlack) = (bitmap.Pixels, true);
         var to = mask.GetPixelSpan();

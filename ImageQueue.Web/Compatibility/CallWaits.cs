@@ -26,17 +26,8 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
                 IReadOnlyList<MessageChange> changes;
                 try
                 {
-                    subscription ??= await feed.WatchAsync(conversationId, sinceRevision, ends.Token);
+                    subscription ??= await WatchAsync(conversationId, sinceRevision, ends.Token);
                     changes = await subscription.NextAsync(Tick, ends.Token);
-                }
-                catch (StoreUnavailableException)
-                {
-                    // The requests are stored and run on; the feed logs the outage. From the last revision seen, nothing is missed.
-                    subscription?.Dispose();
-                    subscription = null;
-                    await Task.Delay(OutagePause, time, ends.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                    ThrowIfEnded(cancellationToken);
-                    continue;
                 }
                 catch (OperationCanceledException)
                 {
@@ -44,14 +35,28 @@ internal sealed class CallWaits(MessageFeed feed, TimeProvider time, IHostApplic
                     throw;
                 }
 
-                foreach (var change in changes)
-                    sinceRevision = Math.Max(sinceRevision, change.Message.Revision);
                 yield return [.. changes.Select(change => change.Message)];
             }
         }
         finally
         {
             subscription?.Dispose();
+        }
+    }
+
+    /// <summary>Tries again while the database is away: the requests are stored and run on, and the feed logs the outage.</summary>
+    private async Task<FeedSubscription> WatchAsync(string conversationId, long sinceRevision, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                return await feed.WatchAsync(conversationId, sinceRevision, cancellationToken);
+            }
+            catch (StoreUnavailableException)
+            {
+                await Task.Delay(OutagePause, time, cancellationToken);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ internal static class CompatibilityServices
         services.AddSingleton<Callers>();
         services.AddSingleton<ModelChoices>();
         services.AddSingleton<ImageCalls>();
+        services.AddSingleton<SharedCalls>();
         services.AddSingleton<SourceCalls>();
         services.AddSingleton<CallWaits>();
         services.AddSingleton<CallAnswer>();

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
 using ImageQueue.Core.Requests;
@@ -13,16 +12,14 @@ namespace ImageQueue.Web.Compatibility;
 /// and cancels them when its client closes the connection.
 /// </summary>
 internal sealed class ImageCalls(
-    SubmitImageRequest submit, RequestChoices choices, CancelImageRequest cancel, RetryImageRequest retry, Callers callers,
-    IMeterFactory meters, IOptions<CompatibilityOptions> options, ILogger<ImageCalls> logger)
+    SubmitImageRequest submit, RequestChoices choices, RetryImageRequest retry, Callers callers, SharedCalls shared, IMeterFactory meters,
+    IOptions<CompatibilityOptions> options)
 {
     /// <summary>Most images of one call.</summary>
     public const int MaxImages = 10;
 
     private readonly Counter<long> _requests = meters.Create(QueueMetrics.MeterName)
         .CreateCounter<long>("imagequeue.compatibility.requests", "{request}", "Requests of calls to other APIs, by API and outcome.");
-
-    private readonly ConcurrentDictionary<long, int> _waiting = new();
 
     /// <summary>The call's <c>Idempotency-Key</c>; null without one.</summary>
     public static string? KeyOf(HttpContext http) => http.Request.Headers["Idempotency-Key"] is [{ Length: > 0 } key, ..] ? key : null;
@@ -40,65 +37,47 @@ internal sealed class ImageCalls(
         if (errors.Count > 0)
             throw new ProblemException(ApiProblem.Unprocessed(errors));
 
-        var submitted = await callers.WriteAsync(
-            caller, one => submit.SubmitAllAsync(checkedRequest with { ConversationId = one.ConversationId }, cancellationToken));
-        var messages = new List<Message>(submitted.Count);
+        CallKey? key = checkedRequest.IdempotencyKey is { } named ? new(caller.Api, checkedRequest.Username, named) : null;
+        await shared.EnterAsync(key, cancellationToken);
+        var messages = new List<Message>();
         try
         {
+            var submitted = await callers.WriteAsync(
+                caller, one => submit.SubmitAllAsync(checkedRequest with { ConversationId = one.ConversationId }, cancellationToken));
             foreach (var one in submitted)
-            {
                 messages.Add(one.IsReplay ? await JoinAsync(one.Message, cancellationToken) : one.Message);
-                _waiting.AddOrUpdate(one.Message.Id, 1, (_, count) => count + 1);
-            }
         }
         catch
         {
-            await LeaveAsync(caller.Api, messages, cancelThem: true);
+            await LeaveAsync(key, caller.Api, messages, cancelThem: true);
             throw;
         }
 
-        return new ImageCall(messages, last => LeaveAsync(caller.Api, last, options.Value.CancelOnHangUp));
+        return new ImageCall(messages, last => LeaveAsync(key, caller.Api, last, options.Value.CancelOnHangUp));
     }
 
     /// <summary>A repeated call joins the first one; what that one's end has cancelled, or what failed, runs again.</summary>
     private async Task<Message> JoinAsync(Message message, CancellationToken cancellationToken) =>
         message.Status is MessageStatus.Cancelled or MessageStatus.Error
-        && await retry.RetryAsync(message.Id, cancellationToken) is { Applied: true, Message: { } again }
-            ? again
+            ? (await retry.RetryAsync(message.Id, cancellationToken)).Message ?? message // Another call may have been quicker.
             : message;
 
-    /// <summary>The call ends: what no other call of this process waits for is cancelled.</summary>
-    private async Task LeaveAsync(string api, IEnumerable<Message> messages, bool cancelThem)
+    private async Task LeaveAsync(CallKey? key, string api, IReadOnlyCollection<Message> messages, bool cancelThem)
     {
         foreach (var message in messages)
         {
             _requests.Add(
                 1, new("imagequeue.api", api), new("imagequeue.outcome", MessageWait.HasEnded(message) ? message.Status : "left"));
-            var others = _waiting.AddOrUpdate(message.Id, 0, (_, count) => count - 1);
-            if (others > 0)
-                continue;
-            _waiting.TryRemove(new(message.Id, 0));
-            if (!cancelThem || MessageWait.HasEnded(message))
-                continue;
-            try
-            {
-                // The caller's token is cancelled by now, and the cancel must not be.
-                if ((await cancel.CancelAsync(message.Id, CancellationToken.None)).Applied)
-                    logger.LogInformation("Message {MessageId} is cancelled: the client of its call closed the connection.", message.Id);
-            }
-            catch (StoreUnavailableException e)
-            {
-                logger.LogWarning(
-                    e, "Message {MessageId} could not be cancelled after its client closed the connection; it will run.", message.Id);
-            }
         }
+
+        await shared.LeaveAsync(key, messages, cancelThem);
     }
 }
 
 /// <summary>A call's requests, from their submit to their end. Dispose it in any case.</summary>
 /// <param name="messages">As they were submitted.</param>
 /// <param name="leaveAsync">Called once with the messages as they were last seen.</param>
-internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IEnumerable<Message>, Task> leaveAsync) : IAsyncDisposable
+internal sealed class ImageCall(IReadOnlyList<Message> messages, Func<IReadOnlyCollection<Message>, Task> leaveAsync) : IAsyncDisposable
 {
     private readonly Message[] _messages = [.. messages];
 

@@ -23,7 +23,7 @@ internal static class OpenAiEndpoints
 
     public static void MapOpenAi(this IEndpointRouteBuilder app)
     {
-        var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Ask)
+        var api = app.MapGroup(Path).WithGroupName(Name).WithTags("OpenAI").RequireAuthorization(Access.Submit)
             .WithMetadata(new AnyKeyLocallyAttribute());
         api.MapPost("/images/generations", GenerateAsync).WithName("createImage").WithSummary("Generate images")
             .Accepts<OpenAiImageBody>("application/json").Produces<OpenAiImages>().WithMetadata(new StreamAttribute());
@@ -199,7 +199,7 @@ internal sealed class OpenAiResults(
         }
         catch (ProblemException e)
         {
-            await WriteAsync("error", new { type = "error", error = (ProblemShapes.BodyOf(e.Problem, http) as OpenAiErrorBody)?.Error });
+            await WriteErrorAsync(e);
         }
 
         async Task WritePreviewAsync(Message message)
@@ -214,10 +214,20 @@ internal sealed class OpenAiResults(
         {
             foreach (var message in messages.Where(message => MessageWait.HasEnded(message) && isDone.Add(message.Id)))
             {
-                var image = EventOf("completed", message, await ReadAsync(message, body, stop));
-                await WriteAsync(image.Type, image with { Usage = OpenAiUsage.None });
+                try
+                {
+                    var image = EventOf("completed", message, await ReadAsync(message, body, stop));
+                    await WriteAsync(image.Type, image with { Usage = OpenAiUsage.None });
+                }
+                catch (ProblemException e)
+                {
+                    await WriteErrorAsync(e); // The other images go on.
+                }
             }
         }
+
+        Task WriteErrorAsync(ProblemException e) => WriteAsync(
+            "error", new { type = "error", error = (ProblemShapes.BodyOf(e.Problem, http) as OpenAiErrorBody)?.Error });
 
         OpenAiEvent EventOf(string kind, Message message, byte[] image) => new(
             $"{events}.{kind}", Convert.ToBase64String(image), time.GetUtcNow().ToUnixTimeSeconds(), SizeOf(message), "auto", "opaque",

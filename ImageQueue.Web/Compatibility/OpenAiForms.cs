@@ -81,7 +81,7 @@ internal static class OpenAiForms
         }
 
         var image = form.Files.FirstOrDefault(file => file.Name is Image or Image + "[]")
-            ?? throw CallSource.Refused(Image, "image is missing. Send it as a file of the form.");
+            ?? throw CallSource.InvalidField(Image, "image is missing. Send it as a file of the form.");
         return (
             BodyOf(form),
             new(
@@ -108,7 +108,7 @@ internal static class OpenAiForms
     private static decimal? StrengthOf(string? text) =>
         string.IsNullOrEmpty(text) ? null
         : decimal.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var strength) && strength <= 1 ? strength
-        : throw CallSource.Refused(Strength, "strength must be between 0 and 1.");
+        : throw CallSource.InvalidField(Strength, "strength must be between 0 and 1.");
 
     private static async Task<byte[]> ReadAsync(IFormFile file, CancellationToken cancellationToken)
     {

@@ -12,7 +12,7 @@ internal sealed class SourceCalls(
     /// <summary>As long as a client may repeat a call.</summary>
     private static readonly TimeSpan KeepFor = TimeSpan.FromHours(1);
 
-    /// <summary>The sources of calls with a key: a repeated call must be the same request, and so name the same uploads.</summary>
+    /// <summary>The uploads of calls with a key: a repeated call must be the same request, and so name the same ones.</summary>
     private readonly MemoryCache _repeatable = new(new MemoryCacheOptions { SizeLimit = 10_000 });
 
     /// <summary>Submits all images of one call, or none of them.</summary>
@@ -47,7 +47,7 @@ internal sealed class SourceCalls(
             && _repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
             && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
         {
-            return known;
+            return known with { Source = known.Source with { Strength = start.Strength, Upscale = start.Upscale } };
         }
 
         var added = await AddAsync(caller, start, cancellationToken);

@@ -58,8 +58,7 @@ internal static class BulkPart
     public static Task<ImageCommands.Tally> Start(ImageDashboardRequest request, BulkVerb verb, string query)
     {
         var values = QueryHelpers.ParseQuery(query);
-        var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value)
-            && value.ToString() is { Length: > 0 } text ? text : null);
+        var (tab, search) = ImagesPage.SearchOf(key => values.TryGetValue(key, out var value) ? value.ToString() : null);
         // Without a filter a slip would empty the queue.
         if (!ImagesPage.IsFiltered(search) || !IsAllowed(verb, tab))
             return Task.FromResult(ImageCommands.Tally.Of(false));
@@ -80,7 +79,7 @@ internal static class BulkPart
         public async Task Dispatch(DashboardContext context)
         {
             var request = new ImageDashboardRequest(context.GetHttpContext(), context.IsReadOnly);
-            var (_, search) = ImagesPage.SearchOf(request.Asked);
+            var (_, search) = ImagesPage.SearchOf(request.QueryValue);
             request.Http.Response.Headers.CacheControl = "no-store";
             await request.Http.Response.WriteAsJsonAsync(
                 new { count = await request.Get<IOperatorStore>().CountMatchingAsync(search, request.Aborted) }, request.Aborted);

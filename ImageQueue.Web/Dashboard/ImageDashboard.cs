@@ -76,9 +76,9 @@ internal static class ImageDashboard
         AddPage("/backends", "Backends", (_, request) => BackendsPage.ShowAsync(request));
         AddPage("/failures", "Failures", (_, request) => FailuresPage.ShowAsync(request));
 
-        // dashboard.js inserts it into Hangfire's home page.
         DashboardRoutes.Routes.Add("/live/status", new ImageDashboardPage.Part(StatusBar.ShowAsync));
         DashboardRoutes.Routes.Add("/live/count", new BulkPart.Count());
+        // dashboard.js inserts it into Hangfire's home page.
         DashboardRoutes.Routes.Add("/live/overview", new ImageDashboardPage.Part(Overview.ShowAsync));
 
         AddImageCommand(

@@ -47,9 +47,9 @@ internal sealed record ImageDashboardRequest(HttpContext Http, bool IsReadOnly)
     public T Get<T>()
         where T : notnull => Http.RequestServices.GetRequiredService<T>();
 
-    public string? Asked(string key) => Http.Request.Query[key].ToString() is { Length: > 0 } value ? value : null;
+    public string? QueryValue(string key) => Http.Request.Query[key].ToString() is { Length: > 0 } value ? value : null;
 
-    public long Number(string key, long otherwise) => long.TryParse(Asked(key), out var number) && number >= 0 ? number : otherwise;
+    public long Number(string key, long otherwise) => long.TryParse(QueryValue(key), out var number) && number >= 0 ? number : otherwise;
 
     /// <summary>A button that posts a command; nothing for a read-only operator.</summary>
     public Markup Button(string text, string command, string? value, string? confirm = null, string style = "default") => IsReadOnly

@@ -29,7 +29,7 @@ internal static class ImagesPage
 
     public static async Task<Markup> ShowAsync(ImageDashboardRequest request)
     {
-        var (tabKey, search) = SearchOf(request.Asked);
+        var (tabKey, search) = SearchOf(request.QueryValue);
         var tab = Tabs.First(tab => tab.Key == tabKey);
         var isFiltered = IsFiltered(search);
         var live = await request.Get<QueuePositions>().GetAsync(request.Aborted);
@@ -50,12 +50,16 @@ internal static class ImagesPage
             """);
     }
 
-    public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> asked)
+    /// <param name="valueOf">A value of the query by its name; a blank one is no filter.</param>
+    public static (string Tab, RequestSearch Search) SearchOf(Func<string, string?> valueOf)
     {
-        var tab = Tabs.FirstOrDefault(tab => tab.Key == asked("show"), Tabs[1]);
+        var tab = Tabs.FirstOrDefault(tab => tab.Key == valueOf("show"), Tabs[1]);
         return (
             tab.Key,
-            new RequestSearch(tab.Statuses, HasCodes(tab.Key) ? asked("code") : null, asked("backend"), asked("user"), asked("q")?.Trim()));
+            new RequestSearch(
+                tab.Statuses, HasCodes(tab.Key) ? Filter("code") : null, Filter("backend"), Filter("user"), Filter("q")?.Trim()));
+
+        string? Filter(string name) => valueOf(name) is { } value && !string.IsNullOrWhiteSpace(value) ? value : null;
     }
 
     public static bool IsFiltered(RequestSearch search) =>
@@ -143,8 +147,8 @@ internal static class ImagesPage
     /// <summary>A page of finished requests, the newest end first, next to the place that the query names.</summary>
     private static async Task<Markup> FinishedAsync(ImageDashboardRequest request, LivePositions live, string tab, RequestSearch search)
     {
-        var isNewer = request.Asked("newer") is not null;
-        var place = Cursor(request.Asked("newer") ?? request.Asked("older"));
+        var isNewer = request.QueryValue("newer") is not null;
+        var place = Cursor(request.QueryValue("newer") ?? request.QueryValue("older"));
         var found = await FindAsync();
         if (isNewer && found is { GoOn: null, Requests.Count: <= PageSize })
         {
@@ -163,7 +167,7 @@ internal static class ImagesPage
         return Markup.Of(
             $"""
             {table}
-            <p class="iq-pages">{Link("Newer", "newer", "older", isNewer ? ahead : back)}{Link(
+            <p>{Link("Newer", "newer", "older", isNewer ? ahead : back)}{Link(
                 isNewer || isFull ? "Older" : "Search older", "older", "newer", isNewer ? back : ahead)}</p>
             """);
 
@@ -215,7 +219,7 @@ internal static class ImagesPage
 
     private static Markup Pages(ImageDashboardRequest request, int from, int count, int all) => Markup.Of(
         $"""
-        <p class="iq-pages">{(all == 0 ? Markup.None : Markup.Of($"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
+        <p>{(all == 0 ? Markup.None : Markup.Of($"{from + 1:n0} to {from + count:n0} of {all:n0}"))}
         {(from > 0 ? Page(request, "Previous", ("from", Text(from - PageSize))) : Markup.None)}
         {(from + PageSize < all ? Page(request, "Next", ("from", Text(from + PageSize))) : Markup.None)}</p>
         """);

@@ -15,7 +15,7 @@ internal static class StatusBar
 
     private static Markup Row(SystemCondition condition, ImageDashboardRequest request) => Markup.Of(
         $"""
-        <li class="iq-condition {(condition.Stops ? "iq-stops" : condition.IsFault ? "iq-slows" : "iq-notice")}"
+        <li class="iq-condition{(condition.Stops ? " iq-stops" : condition.IsFault ? " iq-slows" : "")}"
         data-iq-code="{condition.Code}">
         <span class="iq-words"><strong>{condition.Text}</strong>
         <span class="iq-since">{(condition.By is { Length: > 0 } by ? $"By {by}, since" : "Since")}

@@ -66,7 +66,7 @@ internal static class ApiProblem
         if (!problem.Extensions.ContainsKey(Code))
         {
             SetCode(problem, ProblemCodes.OfStatus(problem.Status.Value));
-            problem.Detail = Sentence(problem.Status.Value, context.Request);
+            problem.Detail = Sentence(problem.Status.Value, context);
             problem.Extensions.Remove("traceId");
             problem.Extensions.Remove(Errors);
         }
@@ -74,18 +74,18 @@ internal static class ApiProblem
         problem.Extensions[TraceId] = TraceIdOf(context);
     }
 
-    private static string Sentence(int status, HttpRequest request) => status switch
+    private static string Sentence(int status, HttpContext context) => status switch
     {
         StatusCodes.Status401Unauthorized => "Send an API key: Authorization: Bearer <key>, or X-Api-Key.",
         StatusCodes.Status403Forbidden => "This key may not do that.",
-        StatusCodes.Status404NotFound => $"There is nothing at {request.Path}. The API is described at /openapi/v1.json.",
+        StatusCodes.Status404NotFound => $"There is nothing at {context.Request.Path}. The API is described at /openapi/v1.json.",
         StatusCodes.Status405MethodNotAllowed =>
-            $"{request.Path} does not take {request.Method}. The API is described at /openapi/v1.json.",
-        StatusCodes.Status413PayloadTooLarge => BodyLimit.Sentence,
-        StatusCodes.Status415UnsupportedMediaType => HttpMethods.IsPatch(request.Method)
+            $"{context.Request.Path} does not take {context.Request.Method}. The API is described at /openapi/v1.json.",
+        StatusCodes.Status413PayloadTooLarge => BodyLimit.SentenceOf(context),
+        StatusCodes.Status415UnsupportedMediaType => HttpMethods.IsPatch(context.Request.Method)
             ? "Send a JSON merge patch, and say so: Content-Type: application/merge-patch+json."
             : "Send a JSON object, and say so: Content-Type: application/json.",
-        StatusCodes.Status503ServiceUnavailable => "This cannot be answered just now. Nothing was changed; try again later.",
+        StatusCodes.Status503ServiceUnavailable => "This cannot be answered just now. Try again later.",
         >= 500 => "Something unexpected went wrong here; it has been logged. Try again later.",
         _ => "The request could not be read. The API is described at /openapi/v1.json.",
     };

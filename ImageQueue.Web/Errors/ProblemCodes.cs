@@ -37,7 +37,7 @@ internal static class ProblemCodes
         [UnknownModel] = (422, "There is no such model."),
         [Unauthorized] = (401, "Authentication is required."),
         [Forbidden] = (403, "This is not allowed."),
-        [NotFound] = (404, "There is no such thing."),
+        [NotFound] = (404, "Not found."),
         [ConversationForbidden] = (403, "The conversation belongs to another user."),
         [ConversationErased] = (410, "The conversation was erased."),
         [IdempotencyKeyReused] = (422, "The Idempotency-Key was used for another request."),
@@ -52,10 +52,10 @@ internal static class ProblemCodes
         [InvalidImage] = (400, "The image cannot be used."),
         [UploadTooLarge] = (413, "The image is too large."),
         [BodyTooLarge] = (413, "The body is too large."),
-        [UnsupportedMediaType] = (415, "The body's type is not read here."),
+        [UnsupportedMediaType] = (415, "Unsupported media type."),
         [Stopping] = (503, "The server is stopping."),
-        [StoreUnavailable] = (503, "The database is away."),
-        [Unexpected] = (500, "Something went wrong here."),
+        [StoreUnavailable] = (503, "The database is unavailable."),
+        [Unexpected] = (500, "Internal error."),
     };
 
     public static IReadOnlyDictionary<string, string> Titles { get; } =

@@ -7,7 +7,7 @@ using Microsoft.Data.SqlClient;
 namespace ImageQueue.Web.Errors;
 
 /// <summary>Maps exceptions to problem details: the one place where an exception gets its HTTP status.</summary>
-internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, ILogger<ProblemExceptionHandler> logger) : IExceptionHandler
+internal sealed class ProblemExceptionHandler(ILogger<ProblemExceptionHandler> logger) : IExceptionHandler
 {
     public async ValueTask<bool> TryHandleAsync(HttpContext context, Exception exception, CancellationToken cancellationToken)
     {
@@ -17,7 +17,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
             return true;
         }
 
-        var problem = ToProblem(exception);
+        var problem = ToProblem(exception, context);
         if (problem.Status == StatusCodes.Status503ServiceUnavailable)
         {
             logger.LogWarning(
@@ -33,13 +33,9 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
 
         if (RetryAfter(exception) is { } wait)
             context.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
-        context.Response.StatusCode = problem.Status ?? StatusCodes.Status500InternalServerError;
         try
         {
-            // A caller that does not take problems (Accept: text/html) gets one all the same: not handled, it would be logged as a fault.
-            var written = new ProblemDetailsContext { HttpContext = context, ProblemDetails = problem, Exception = exception };
-            if (!await problems.TryWriteAsync(written))
-                await Results.Problem(problem).ExecuteAsync(context);
+            await ApiProblem.WriteAsync(context, problem);
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
@@ -49,7 +45,7 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         return true;
     }
 
-    private static ProblemDetails ToProblem(Exception exception) => exception switch
+    private static ProblemDetails ToProblem(Exception exception, HttpContext context) => exception switch
     {
         ProblemException e => e.Problem,
         MessageNotFoundException e => ApiProblem.Of(
@@ -63,11 +59,11 @@ internal sealed class ProblemExceptionHandler(IProblemDetailsService problems, I
         UploadRefusedException e => ApiProblem.Of(CodeOf(e.Why), e.Message),
         IdempotencyKeyReusedException e => ApiProblem.Of(ProblemCodes.IdempotencyKeyReused, e.Message),
         TooManyPendingException e => ApiProblem.Of(e.IsOfAll ? ProblemCodes.QueueFull : ProblemCodes.TooManyPending, e.Message),
-        StoreUnavailableException e => ApiProblem.Of(ProblemCodes.StoreUnavailable, $"{e.Message} Nothing was changed; try again later."),
+        StoreUnavailableException e => ApiProblem.Of(ProblemCodes.StoreUnavailable, $"{e.Message} Try again later."),
         BackgroundJobClientException or SqlException => ApiProblem.Of(
             ProblemCodes.StoreUnavailable, "The job queue's database cannot be reached. Try again later."),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
-            ApiProblem.Of(ProblemCodes.BodyTooLarge, BodyLimit.Sentence),
+            ApiProblem.Of(ProblemCodes.BodyTooLarge, BodyLimit.SentenceOf(context)),
         DecoderFallbackException => ApiProblem.Of(
             ProblemCodes.InvalidRequest, "The body is not in the encoding that its Content-Type names. Send JSON in UTF-8."),
         BadHttpRequestException e => ApiProblem.Of(

@@ -7,8 +7,7 @@ using Microsoft.AspNetCore.Mvc;
 namespace ImageQueue.Web.Push;
 
 /// <summary>Serializes each change once for all watchers that come by one path base.</summary>
-public sealed class PushWriter(
-    QueuePositions positions, IOptions<JsonOptions> json, IOptions<HostingOptions> hosting, ILogger<PushWriter> logger)
+public sealed class PushWriter(QueuePositions positions, IOptions<JsonOptions> json, IOptions<HostingOptions> hosting)
 {
     private readonly ConditionalWeakTable<MessageChange, PushedChange> _written = [];
 
@@ -19,7 +18,7 @@ public sealed class PushWriter(
     {
         if (changes.Count == 0)
             return [];
-        var live = changes.Any(change => change.Message.IsImage) ? await PositionsAsync(cancellationToken) : null;
+        LivePositions? live = changes.Any(change => change.Message.IsImage) ? await positions.GetAsync(cancellationToken) : null;
         pathBase ??= hosting.Value.PathBase;
         return [.. changes.Select(change =>
             _written.GetValue(change, Write) is { } shared && shared.PathBase == pathBase ? shared : Write(change))];
@@ -39,18 +38,4 @@ public sealed class PushWriter(
     {
         PathBase = pathBase,
     };
-
-    /// <summary>Null when the positions cannot be read: changes are pushed all the same.</summary>
-    private async ValueTask<LivePositions?> PositionsAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await positions.GetAsync(cancellationToken);
-        }
-        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
-        {
-            logger.LogDebug(e, "Queue positions are unavailable; pushing the stored ones.");
-            return null;
-        }
-    }
 }

@@ -5,10 +5,10 @@ namespace ImageQueue.Web.Simulator;
 /// <summary>The requests that the simulator received and its answers, so that a test can count generations.</summary>
 public sealed class SimulatorStats
 {
-    /// <summary>How many requests are remembered.</summary>
+    /// <summary>How many requests, interrupts and unknown paths are remembered.</summary>
     public const int Kept = 10_000;
 
-    private const int PromptKept = 500;
+    private const int CharactersKept = 500;
 
     // Shared by all simulators of the process, so that the order over several of them is known.
     private static readonly long Epoch = Stopwatch.GetTimestamp();
@@ -16,13 +16,14 @@ public sealed class SimulatorStats
 
     private readonly Lock _gate = new();
     private readonly Queue<ReceivedRequest> _received = new();
-    private readonly List<string?> _interrupts = [];
-    private readonly List<string> _unknownPaths = [];
+    private readonly Queue<string?> _interrupts = new();
+    private readonly Queue<string> _unknownPaths = new();
     private int _inFlight;
     private int _mostInFlight;
     private long _total;
     private long _generated;
     private long _interrupted;
+    private long _interruptCalls;
     private long _modelLoads;
 
     /// <summary>The counters and the newest <see cref="Kept"/> requests, oldest first.</summary>
@@ -31,7 +32,7 @@ public sealed class SimulatorStats
         lock (_gate)
         {
             return new StatsSnapshot(
-                _total, _generated, _interrupted, _interrupts.Count, _inFlight, _mostInFlight,
+                _total, _generated, _interrupted, _interruptCalls, _inFlight, _mostInFlight,
                 [.. _received], [.. _interrupts], [.. _unknownPaths], _modelLoads);
         }
     }
@@ -44,7 +45,7 @@ public sealed class SimulatorStats
             _received.Clear();
             _interrupts.Clear();
             _unknownPaths.Clear();
-            _total = _generated = _interrupted = _modelLoads = 0;
+            _total = _generated = _interrupted = _interruptCalls = _modelLoads = 0;
             _mostInFlight = _inFlight;
         }
     }
@@ -62,9 +63,7 @@ public sealed class SimulatorStats
         lock (_gate)
         {
             var note = new ReceivedRequest(task, Shorten(prompt), at, ElapsedMilliseconds());
-            _received.Enqueue(note);
-            if (_received.Count > Kept)
-                _received.Dequeue();
+            Keep(_received, note);
             _total++;
             _mostInFlight = Math.Max(_mostInFlight, ++_inFlight);
             return note;
@@ -104,7 +103,10 @@ public sealed class SimulatorStats
     internal void NoteInterrupt(string? task)
     {
         lock (_gate)
-            _interrupts.Add(task);
+        {
+            Keep(_interrupts, task);
+            _interruptCalls++;
+        }
     }
 
     internal void CountModelLoad() => Interlocked.Increment(ref _modelLoads);
@@ -112,10 +114,17 @@ public sealed class SimulatorStats
     internal void NoteUnknownPath(string path)
     {
         lock (_gate)
-            _unknownPaths.Add(path);
+            Keep(_unknownPaths, Shorten(path));
     }
 
-    private static string Shorten(string prompt) => prompt.Length <= PromptKept ? prompt : prompt[..PromptKept];
+    private static void Keep<T>(Queue<T> newest, T one)
+    {
+        newest.Enqueue(one);
+        if (newest.Count > Kept)
+            newest.Dequeue();
+    }
+
+    private static string Shorten(string text) => text.Length <= CharactersKept ? text : text[..CharactersKept];
 
     private static double ElapsedMilliseconds() => Math.Round(Stopwatch.GetElapsedTime(Epoch).TotalMilliseconds, 3);
 }
@@ -128,8 +137,8 @@ public sealed class SimulatorStats
 /// <param name="InFlight">Requests not yet answered, waiting or running.</param>
 /// <param name="MostInFlight">The most there were at once.</param>
 /// <param name="Received">The newest requests, oldest first.</param>
-/// <param name="Interrupts">For each call of interrupt, the task that was being generated; null when none was.</param>
-/// <param name="UnknownPaths">Method and path of each call to an endpoint that this kind of server does not have.</param>
+/// <param name="Interrupts">For each of the newest calls of interrupt, the task that was being generated; null when none was.</param>
+/// <param name="UnknownPaths">Method and path of the newest calls to an endpoint that this kind of server does not have.</param>
 /// <param name="ModelLoads">How often a model was loaded, the first time included.</param>
 public sealed record StatsSnapshot(
     long Total, long Generated, long Interrupted, long InterruptCalls, int InFlight, int MostInFlight,

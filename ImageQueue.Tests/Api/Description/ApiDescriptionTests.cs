@@ -52,6 +52,13 @@ internal sealed class ApiDescriptionTests
             await _app.DisposeAsync();
     }
 
+    /// <summary>A retry is held to the limits of a submit.</summary>
+    [TestCase("submitImage")]
+    [TestCase("retryMessage")]
+    public void FullQueue_IsDescribed_WhereARequestJoinsIt(string id) => Assert.That(
+        _description.Operations.Single(one => one.Id == id).Operation["responses"]!["429"]!["x-codes"]!.ToJsonString(),
+        Does.Contain(ProblemCodes.TooManyPending).And.Contain(ProblemCodes.QueueFull));
+
     [Test]
     public async Task EveryDescribedStatus_IsAnsweredAsDescribed()
     {
