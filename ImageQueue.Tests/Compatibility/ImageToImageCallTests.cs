@@ -125,6 +125,24 @@ internal sealed class ImageToImageCallTests
         Assert.That((string?)(await TestApp.ReadAsync(json))["error"]!["message"], Does.Contain("multipart/form-data"));
     }
 
+    /// <summary>Seen before: all but one were refused, since each had uploaded an image of its own.</summary>
+    [Test]
+    public async Task Form_JoinsTheFirstCall_WhenTheIdempotencyKeyIsTheSame()
+    {
+        var answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(async _ =>
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "v1/images/edits")
+            {
+                Content = Content(Form(("prompt", "true"), ("user", "joined")), Photo, null),
+            };
+            request.Headers.Add("Idempotency-Key", "same");
+            using var response = await _app.Http.SendAsync(request);
+            return (string?)(await TestApp.ReadAsync(response))["data"]?[0]?["b64_json"];
+        }));
+
+        Assert.That(answers, Is.All.Not.Null.And.All.EqualTo(answers[0]));
+    }
+
     [Test]
     public async Task Form_LeavesNoUpload_WhenTheUserHasTooMany()
     {

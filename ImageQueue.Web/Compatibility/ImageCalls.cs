@@ -39,17 +39,22 @@ internal sealed class ImageCalls(
 
         CallKey? key = checkedRequest.IdempotencyKey is { } named ? new(caller.Api, checkedRequest.Username, named) : null;
         await shared.EnterAsync(key, cancellationToken);
-        var messages = new List<Message>();
+        var (messages, retried) = (new List<Message>(), new List<Message>());
         try
         {
             var submitted = await callers.WriteAsync(
                 caller, one => submit.SubmitAllAsync(checkedRequest with { ConversationId = one.ConversationId }, cancellationToken));
             foreach (var one in submitted)
-                messages.Add(one.IsReplay ? await JoinAsync(one.Message, cancellationToken) : one.Message);
+            {
+                var joined = one.IsReplay ? await JoinAsync(one.Message, cancellationToken) : one.Message;
+                messages.Add(joined);
+                if (joined != one.Message)
+                    retried.Add(joined);
+            }
         }
         catch
         {
-            await LeaveAsync(key, caller.Api, messages, cancelThem: true);
+            await LeaveAsync(key, caller.Api, retried, cancelThem: true); // All others were accepted before.
             throw;
         }
 

@@ -149,7 +149,7 @@ internal sealed class OpenAiResults(
         var data = new List<OpenAiImage>(messages.Count);
         foreach (var message in messages)
         {
-            data.Add(body.WantsUrl && message.Status == MessageStatus.Complete
+            data.Add(body.WantsUrl && message.ImageUrl is not null
                 ? new(null, await UrlOfAsync(http.Request, message, cancellationToken), message.Prompt)
                 : new(Convert.ToBase64String(await ReadAsync(message, body, cancellationToken)), null, message.Prompt));
         }
@@ -177,7 +177,7 @@ internal sealed class OpenAiResults(
         http.Response.Headers.CacheControl = "no-cache";
         http.Response.Headers["X-Accel-Buffering"] = "no"; // nginx gathers an answer until it is whole otherwise.
         await http.Response.Body.FlushAsync(stop);
-        var previews = call.Messages.ToDictionary(message => message.Id, _ => 0);
+        var previews = call.Messages.ToDictionary(message => message.Id, _ => (Sent: 0, Last: Array.Empty<byte>()));
         var isDone = new HashSet<long>();
         try
         {
@@ -191,7 +191,8 @@ internal sealed class OpenAiResults(
                     await http.Response.Body.FlushAsync(stop);
                 }
 
-                var partial = changes.Where(message => message.PreviewUrl is not null && previews[message.Id] < (body.PartialImages ?? 0));
+                var partial = changes.Where(
+                    message => message.PreviewUrl is not null && previews[message.Id].Sent < (body.PartialImages ?? 0));
                 foreach (var message in partial)
                     await WritePreviewAsync(message);
                 await WriteEndedAsync(changes);
@@ -204,10 +205,12 @@ internal sealed class OpenAiResults(
 
         async Task WritePreviewAsync(Message message)
         {
-            if (files.ReadPreview(message.JobId ?? "") is not { } jpeg)
-                return;
+            var (sent, last) = previews[message.Id];
+            if (files.ReadPreview(message.JobId ?? "") is not { } jpeg || jpeg.AsSpan().SequenceEqual(last))
+                return; // A row changes more often than its preview.
             var image = EventOf("partial_image", message, ImageFormats.Convert(jpeg, body.Format, body.OutputCompression));
-            await WriteAsync(image.Type, image with { PartialImageIndex = previews[message.Id]++ });
+            await WriteAsync(image.Type, image with { PartialImageIndex = sent });
+            previews[message.Id] = (sent + 1, jpeg);
         }
 
         async Task WriteEndedAsync(IEnumerable<Message> messages)

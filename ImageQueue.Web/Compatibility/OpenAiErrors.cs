@@ -56,17 +56,25 @@ internal static class FailedImage
     /// <summary>Marks a problem that is the end of a request, and not a reason to send it again.</summary>
     public const string Extension = "error_code";
 
-    /// <summary>The problem of a message that has ended in error, was cancelled or was erased.</summary>
+    /// <summary>
+    /// The problem of a message without an image: it ended in error, was cancelled or erased, or its image is kept no longer.
+    /// </summary>
     public static ProblemException Of(Message message)
     {
         var (status, code) = message.ErrorCode switch
         {
+            _ when message.Status == MessageStatus.Complete => (StatusCodes.Status404NotFound, ProblemCodes.NotFound),
             _ when message.Status != MessageStatus.Error => (StatusCodes.Status409Conflict, MessageStatus.Cancelled),
             ErrorCodes.Rejected or ErrorCodes.OutOfMemory => (StatusCodes.Status422UnprocessableEntity, message.ErrorCode),
             ErrorCodes.NoBackend => (StatusCodes.Status503ServiceUnavailable, message.ErrorCode),
             var other => (StatusCodes.Status500InternalServerError, other ?? ErrorCodes.Unexpected),
         };
-        var detail = message.Status == MessageStatus.Error ? message.Error : "The request was cancelled before its image was there.";
+        var detail = message.Status switch
+        {
+            MessageStatus.Error => message.Error,
+            MessageStatus.Complete => "The image is no longer kept. Send the call with another Idempotency-Key.",
+            _ => "The request was cancelled before its image was there.",
+        };
         var problem = ApiProblem.Of(ProblemCodes.OfStatus(status), detail ?? "", status: status);
         problem.Extensions["code"] = code;
         problem.Extensions[Extension] = code;

@@ -49,6 +49,7 @@ internal static class OpenAiForms
     private const string Image = "image";
     private const string Mask = "mask";
     private const string Strength = "strength";
+    private const string Stream = "stream";
 
     /// <summary>
     /// Describes the body. Routing lets any other type pass: it would refuse one without the sentence that says what to send.
@@ -94,7 +95,7 @@ internal static class OpenAiForms
     {
         var fields = new JsonObject();
         foreach (var (name, values) in form.Where(field => field.Value.Count > 0))
-            fields[name] = values[0] is "true" or "false" ? values[0] == "true" : values[0];
+            fields[name] = name == Stream && values[0] is "true" or "false" ? values[0] == "true" : values[0];
         try
         {
             return fields.Deserialize<OpenAiImageBody>(CompatibilityJson.Options)!; // An object.

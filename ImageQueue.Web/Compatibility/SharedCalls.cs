@@ -36,12 +36,13 @@ internal sealed class SharedCalls(CancelImageRequest cancel, IHostApplicationLif
     /// <summary>The call ends: what has not ended and no other call of this process waits for is cancelled.</summary>
     /// <param name="leaving">As the call has entered.</param>
     /// <param name="messages">As the call has last seen them.</param>
+    /// <param name="cancelThem">Whether this call's are to be cancelled.</param>
     public async Task LeaveAsync(CallKey? leaving, IReadOnlyCollection<Message> messages, bool cancelThem)
     {
-        var unfinished = messages.Where(message => !MessageWait.HasEnded(message)).Select(message => message.Id);
+        var unfinished = messages.Where(message => cancelThem && !MessageWait.HasEnded(message)).Select(message => message.Id);
         if (leaving is not { } key)
         {
-            await CancelAsync(unfinished, cancelThem);
+            await CancelAsync(unfinished);
             return;
         }
 
@@ -54,7 +55,7 @@ internal sealed class SharedCalls(CancelImageRequest cancel, IHostApplicationLif
             if (--group.Calls > 0)
                 return;
             _groups.Remove(key);
-            await CancelAsync(group.Unfinished, cancelThem);
+            await CancelAsync(group.Unfinished);
         }
         finally
         {
@@ -64,10 +65,10 @@ internal sealed class SharedCalls(CancelImageRequest cancel, IHostApplicationLif
 
     public void Dispose() => _gate.Dispose();
 
-    private async Task CancelAsync(IEnumerable<long> ids, bool cancelThem)
+    private async Task CancelAsync(IEnumerable<long> ids)
     {
         // Requests survive a restart, and a client that repeats its call with its key joins them then.
-        if (!cancelThem || lifetime.ApplicationStopping.IsCancellationRequested)
+        if (lifetime.ApplicationStopping.IsCancellationRequested)
             return;
         foreach (var id in ids)
         {

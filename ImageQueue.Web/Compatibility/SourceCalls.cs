@@ -12,6 +12,8 @@ internal sealed class SourceCalls(
     /// <summary>As long as a client may repeat a call.</summary>
     private static readonly TimeSpan KeepFor = TimeSpan.FromHours(1);
 
+    private readonly SemaphoreSlim _adding = new(1);
+
     /// <summary>The uploads of calls with a key: a repeated call must be the same request, and so name the same ones.</summary>
     private readonly MemoryCache _repeatable = new(new MemoryCacheOptions { SizeLimit = 10_000 });
 
@@ -37,23 +39,34 @@ internal sealed class SourceCalls(
         }
     }
 
-    public void Dispose() => _repeatable.Dispose();
+    public void Dispose()
+    {
+        _repeatable.Dispose();
+        _adding.Dispose();
+    }
 
     private async Task<(Caller Caller, ImageSource Source)> FindOrAddAsync(
         Caller caller, CallSource start, string? key, CancellationToken cancellationToken)
     {
-        var same = key is null ? null : $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
-        if (same is not null
-            && _repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
-            && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
+        if (key is null)
+            return await AddAsync(caller, start, cancellationToken);
+        var same = $"{caller.ConversationId}\u001f{key}\u001f{Hash(start.Image)}{Hash(start.Mask ?? [])}";
+        await _adding.WaitAsync(cancellationToken); // Of two at once the second finds the first one's uploads.
+        try
         {
-            return known with { Source = known.Source with { Strength = start.Strength, Upscale = start.Upscale } };
-        }
+            if (_repeatable.Get<(Caller Caller, ImageSource Source)?>(same) is { } known
+                && await store.FindUploadAsync(known.Source.Uploads[0], cancellationToken) is not null)
+            {
+                return known with { Source = known.Source with { Strength = start.Strength, Upscale = start.Upscale } };
+            }
 
-        var added = await AddAsync(caller, start, cancellationToken);
-        if (same is not null)
-            _repeatable.Set(same, added, new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = KeepFor });
-        return added;
+            var added = await AddAsync(caller, start, cancellationToken);
+            return _repeatable.Set(same, added, new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = KeepFor });
+        }
+        finally
+        {
+            _adding.Release();
+        }
     }
 
     private Task<(Caller Caller, ImageSource Source)> AddAsync(
