@@ -97,6 +97,8 @@ internal sealed class BadInputTests
     [TestCase("sdapi/v1/txt2img", 32, "larger than 32 MiB")]
     public async Task Body_IsRefusedWithTheLimitOfItsEndpoint(string path, int mebibytes, string sentence)
     {
+        using var handler = new SocketsHttpHandler { Expect100ContinueTimeout = TimeSpan.FromMinutes(1) };
+        using var http = new HttpClient(handler) { BaseAddress = App.Http.BaseAddress };
         using var request = new HttpRequestMessage(HttpMethod.Post, path)
         {
             Content = new ByteArrayContent(new byte[(mebibytes * 1024 * 1024) + 1])
@@ -106,7 +108,7 @@ internal sealed class BadInputTests
             Headers = { ExpectContinue = true }, // So that it is refused before it is sent.
         };
 
-        using var response = await App.Http.SendAsync(request);
+        using var response = await http.SendAsync(request);
 
         Assert.That((int)response.StatusCode, Is.EqualTo(413));
         Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain(sentence));

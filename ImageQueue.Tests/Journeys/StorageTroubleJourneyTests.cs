@@ -71,7 +71,7 @@ internal sealed class StorageTroubleJourneyTests
         await using var forge = await SimulatorServer.StartAsync(secondsPerImage: 400);
         await using var app = await TestApp.StartAsync(
             new() { ["Forge:Backends:0:Url"] = forge.Address.AbsoluteUri, ["Forge:Simulator:Enabled"] = "false" }, _folder);
-        var generating = (long)(await app.SubmitAsync("bir gül", more: Small))["id"]!;
+        var generating = (long)(await app.SubmitAsync("bir gül [fault:hang]", more: Small))["id"]!;
         var waiting = (long)(await app.SubmitAsync("bir gül daha", more: Small))["id"]!;
         await app.WaitForAsync(generating, MessageStatus.Processing);
 
@@ -90,6 +90,7 @@ internal sealed class StorageTroubleJourneyTests
                 (string?)(await app.GetMessageAsync(waiting))["extra_metadata"]!["status"],
                 Is.EqualTo(MessageStatus.Queued),
                 "reading goes on");
+            forge.Simulator.Faults.Clear(); // The first image is generated now, and cannot be stored.
             await Until.TrueAsync(() => forge.Simulator.Stats.Snapshot().Generated == 1, "the image is generated");
         }
 
