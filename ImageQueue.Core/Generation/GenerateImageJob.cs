@@ -194,7 +194,7 @@ internal sealed class GenerateImageJob(
         var isBack = await writes.GiveBackAsync(run, why);
         logger.LogInformation(
             "Message {MessageId} {What}: {Reason}.", run.MessageId,
-            isBack ? "goes back to its place in the queue" : "is left to the sweep, since its place in the queue is lost", why);
+            isBack ? "goes back to its place in the queue" : "has lost its place in the queue", why);
         return new JobAbortedException();
     }
 
